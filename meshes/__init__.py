@@ -1,0 +1,23 @@
+"""Keypoints to a fitted body to a coloured point cloud."""
+
+from .body import BodyModel, BodyPose, load_body
+from .camera import CropCamera
+from .cloud_io import read_pointcloud, write_pointcloud
+from .fit import BodyFit, fit_body
+from .lift import Lift, lift_image, lift_images
+from .pointcloud import PointCloud
+
+__all__ = [
+    "BodyFit",
+    "BodyModel",
+    "BodyPose",
+    "CropCamera",
+    "Lift",
+    "PointCloud",
+    "fit_body",
+    "lift_image",
+    "lift_images",
+    "load_body",
+    "read_pointcloud",
+    "write_pointcloud",
+]

@@ -1,0 +1,181 @@
+"""Colour the fitted body from its photograph, and say which points the photograph shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pose import Keypoints
+
+from .body import BodyModel
+from .fit import BodyFit
+from .zbuffer import Raster, rasterize, vertex_normals, visible_in
+
+__all__ = ["BodyView", "color_vertices", "keypoint_evidence", "view_body"]
+
+_ROWS = 400  # the body's own visibility is decided at this many rows, whatever the photo's size
+_TOLERANCE = 0.01  # metres
+_EDGE = 0.01  # metres: a pixel this far off a vertex's depth shows another surface
+_FACING = 0.05  # least z of the normal: beyond, a surface is seen edge-on and blurs into others
+
+
+@dataclass(frozen=True, eq=False)
+class BodyView:
+    """A fitted body as its camera sees it, at a resolution of its own.
+
+    Attributes:
+        raster: (1, h, w) of the box around the body.
+        factor: pixels of the raster per pixel of the photograph.
+        corner: (2,) x, y of the box's corner in pixels of the photograph.
+        projected: (1, V, 3) pixel x, y of the photograph, depth (metres, smaller is nearer).
+        normals: (V, 3) unit vectors, outwards.
+        faces_camera: (V,) bool, not hidden by the body itself and turned to the camera.
+    """
+
+    raster: Raster
+    factor: float
+    corner: Tensor
+    projected: Tensor
+    normals: Tensor
+    faces_camera: Tensor
+
+    def covers(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(covered, depth) of the body at photo positions x, y (pixels); depth inf outside."""
+        height, width = self.raster.face.shape[1:]
+        column = ((x - self.corner[0]) * self.factor).floor().long()
+        row = ((y - self.corner[1]) * self.factor).floor().long()
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        depth = self.raster.depth[0, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        depth = torch.where(inside, depth, torch.full_like(depth, torch.inf))
+        return torch.isfinite(depth), depth
+
+
+def view_body(fit: BodyFit, height: int, width: int) -> BodyView:
+    """See one fitted body (B = 1) in a photograph of the given size in pixels."""
+    if len(fit) != 1:
+        raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
+    projected = fit.camera.project(fit.vertices)
+    low = projected[0, :, :2].amin(0).clamp_min(0).floor()
+    high = projected[0, :, :2].amax(0).ceil()
+    high = torch.minimum(high, torch.tensor([float(width), float(height)]))
+    extent = (high - low).clamp_min(1)  # one pixel if the body is outside the photograph
+    factor = _ROWS / float(extent.max())
+    rows, columns = (max(1, round(float(length) * factor)) for length in extent.flip(0))
+    inner = projected.clone()
+    inner[..., :2] = (inner[..., :2] - low) * factor
+    faces = fit.body.faces
+    # Of a closed surface only faces that look at the camera can be seen.
+    raster = rasterize(inner, faces, rows, columns, cull_backfaces=True)
+    normals = vertex_normals(fit.vertices, faces)
+    facing = visible_in(raster, inner, faces, tolerance=_TOLERANCE) & (normals[..., 2] > _FACING)
+    return BodyView(raster, factor, low, projected, normals[0], facing[0])
+
+
+def color_vertices(
+    image: Tensor,
+    view: BodyView,
+    *,
+    mask: Tensor | None = None,
+    mask_threshold: float = 0.5,
+) -> tuple[Tensor, Tensor]:
+    """Read each vertex's colour where it projects.
+
+    Colours are bilinear over those of the four surrounding pixels that show the vertex's own
+    surface, so neither the background nor a nearer limb bleeds in at edges.
+
+    Args:
+        image: (H, W, 3) float in [0, 1].
+        view: of the body in this image.
+        mask: (H, W) in [0, 1], how likely each pixel shows the person, or None.
+        mask_threshold: pixels below are not the person.
+
+    Returns:
+        colours (V, 3), zero where unseen; and seen (V,) bool.
+    """
+    height, width = image.shape[:2]
+    x, y, depth = view.projected[0].unbind(-1)
+    left, top = (x - 0.5).floor(), (y - 0.5).floor()
+    colors = image.new_zeros(len(x), 3)
+    weights = image.new_zeros(len(x))
+    for dx in (0.0, 1.0):
+        for dy in (0.0, 1.0):
+            column, row = left + dx, top + dy
+            share = (1 - (x - 0.5 - column).abs()) * (1 - (y - 0.5 - row).abs())
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            covered, surface = view.covers(column + 0.5, row + 0.5)
+            own = inside & covered & ((surface - depth).abs() < _EDGE)
+            c, r = column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long()
+            if mask is not None:
+                own &= mask[r, c] >= mask_threshold
+            share = torch.where(own, share, torch.zeros_like(share))
+            colors += share[:, None] * image[r, c]
+            weights += share
+    seen = view.faces_camera & (weights > 0.25)
+    colors = torch.where(seen[:, None], colors / weights.clamp_min(1e-6)[:, None], 0.0)
+    return colors.clamp(0, 1), seen
+
+
+# Keypoints at the two ends of each part, as (start, end); the two sides of the torso share them.
+_LIMBS: dict[str, tuple[str, str]] = {
+    "hip": ("hip", "knee"),
+    "knee": ("knee", "ankle"),
+    "ankle": ("ankle", "toe"),
+    "foot": ("toe", "toe"),
+    "shoulder": ("shoulder", "elbow"),
+    "elbow": ("elbow", "wrist"),
+    "wrist": ("wrist", "wrist"),
+    "hand": ("wrist", "wrist"),
+}
+_FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+
+
+def keypoint_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tensor:
+    """Spread a value per keypoint over the body's surface.
+
+    On limbs the value runs linearly from one joint to the next; on the torso from the better hip
+    to the better shoulder (seen from the side one of each is hidden by the body itself); the head
+    takes its best keypoint.
+
+    Args:
+        values: (K,) one per keypoint, for example scores.
+        keypoints: whose names say which is which.
+        body: the model.
+
+    Returns:
+        (V,) the value at each vertex of the rest pose.
+    """
+    value = {name: float(values[k]) for k, name in enumerate(keypoints.names)}
+    for side in ("left", "right"):
+        value.setdefault(f"{side}_toe", value.get(f"{side}_ankle", 0.0))
+    joints = body.joint_regressor @ body.v_template
+    result = torch.empty(body.num_vertices)
+    part = body.part
+    hips = max(value["left_hip"], value["right_hip"])
+    shoulders = max(value["left_shoulder"], value["right_shoulder"])
+    head = max(value.get(name, 0.0) for name in _FACE)
+    low, high = joints[body.joint("pelvis"), 1], joints[body.joint("neck"), 1]
+    for index, name in enumerate(body.joint_names):
+        chosen = part == index
+        side, _, limb = name.partition("_")
+        vertices = body.v_template[chosen]
+        if limb in _LIMBS:
+            start, end = (value[f"{side}_{point}"] for point in _LIMBS[limb])
+            along = _fraction(vertices, joints, index, body)
+            result[chosen] = start + (end - start) * along
+        elif name == "head":
+            result[chosen] = head
+        else:
+            along = ((vertices[:, 1] - low) / (high - low)).clamp(0, 1)
+            result[chosen] = hips + (shoulders - hips) * along
+    return result
+
+
+def _fraction(vertices: Tensor, joints: Tensor, index: int, body: BodyModel) -> Tensor:
+    """Position along the bone of joint ``index``, 0 at the joint and 1 at its child."""
+    children = [child for child, parent in enumerate(body.parents) if parent == index]
+    if not children:
+        return torch.zeros(len(vertices))
+    bone = joints[children[0]] - joints[index]
+    return ((vertices - joints[index]) @ bone / (bone @ bone)).clamp(0, 1)

@@ -1,0 +1,159 @@
+"""From a photograph and a pose to a coloured point cloud.
+
+The idea is that of OG-Net's 3D data (Zheng et al., TNNLS 2022, section III): fit a body, give
+each of its surface points the colour of the pixel where it projects, and keep the background on
+a plane behind it. Here all points of the body are kept, with a flag for those that the photograph
+shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose import Keypoints, Pose
+
+from .body import BodyModel, load_body
+from .color import BodyView, color_vertices, keypoint_evidence, view_body
+from .fit import BodyFit, fit_body
+from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
+
+__all__ = ["Lift", "lift_image", "lift_images"]
+
+_MARGIN = 0.3  # body heights: background farther from the body than this is left out
+
+
+@dataclass(frozen=True, eq=False)
+class Lift:
+    """A lifted photograph.
+
+    Attributes:
+        cloud: the body's V vertices in the body's order, then the background points.
+        fit: the fitted body, B = 1.
+        view: how the camera sees it.
+    """
+
+    cloud: PointCloud
+    fit: BodyFit
+    view: BodyView
+
+    @property
+    def silhouette(self) -> Tensor:
+        """(h, w) bool, the body in the raster's own box; see ``BodyView``."""
+        return self.view.raster.face[0] >= 0
+
+
+def lift_image(
+    image: np.ndarray,
+    pose: Pose,
+    body: BodyModel | None = None,
+    *,
+    background: int = 1500,
+    evidence_threshold: float = 0.3,
+) -> Lift:
+    """Lift one photograph.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        pose: the person in it. Nobody found gives a cloud without any seen body point.
+        body: the model; None for the embedded one.
+        background: number of background points (fewer where the photo has fewer such pixels).
+        evidence_threshold: parts of the body whose keypoints score below are taken for hidden.
+
+    Returns:
+        The cloud in metres, camera-aligned (x right, y up, z towards the camera), origin at the
+        rest pelvis; with the fit behind it. Deterministic.
+    """
+    return lift_images(
+        [image], [pose], body, background=background, evidence_threshold=evidence_threshold
+    )[0]
+
+
+def lift_images(
+    images: Sequence[np.ndarray],
+    poses: Sequence[Pose],
+    body: BodyModel | None = None,
+    *,
+    background: int = 1500,
+    evidence_threshold: float = 0.3,
+) -> list[Lift]:
+    """``lift_image`` for many photographs, of any sizes, fitted together."""
+    if len(images) != len(poses):
+        raise ValueError(f"poses must be one for each of {len(images)} images; got {len(poses)}")
+    if not images:
+        return []
+    body = load_body() if body is None else body
+    for number, image in enumerate(images):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f"images[{number}] must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: "
+                "pose.read_image converts"
+            )
+    keypoints = Keypoints.stack([pose.keypoints for pose in poses])
+    size = torch.tensor([image.shape[:2] for image in images])
+    fits = fit_body(keypoints, size, body)
+    return [
+        _color(image, pose, fits[number], background, evidence_threshold)
+        for number, (image, pose) in enumerate(zip(images, poses, strict=True))
+    ]
+
+
+def _color(
+    image: np.ndarray, pose: Pose, fit: BodyFit, background: int, evidence_threshold: float
+) -> Lift:
+    height, width = image.shape[:2]
+    pixels = torch.from_numpy(image.astype(np.float32) / 255)
+    view = view_body(fit, height, width)
+    colors, seen = color_vertices(pixels, view, mask=pose.mask)
+    seen &= keypoint_evidence(pose.keypoints.score, pose.keypoints, fit.body) > evidence_threshold
+    if not pose.found:
+        seen = torch.zeros_like(seen)
+    colors = torch.where(seen[:, None], colors, HIDDEN_GREY)
+    behind, behind_colors = _background(pixels, pose, fit, view, background)
+    count = len(behind)
+    vertices = fit.vertices[0]
+    cloud = PointCloud(
+        points=torch.cat([vertices, behind]),
+        colors=torch.cat([colors, behind_colors]),
+        normals=torch.cat(
+            [
+                view.normals,
+                torch.tensor([0.0, 0.0, 1.0]).expand(count, 3),
+            ]
+        ),
+        visible=torch.cat([seen, torch.ones(count, dtype=torch.bool)]),
+        part=torch.cat([fit.body.part, torch.full((count,), BACKGROUND)]),
+    )
+    return Lift(cloud, fit, view)
+
+
+def _background(
+    pixels: Tensor, pose: Pose, fit: BodyFit, view: BodyView, count: int
+) -> tuple[Tensor, Tensor]:
+    """Up to ``count`` pixels beside the body, at the body's mean depth: points, colours."""
+    height, width = pixels.shape[:2]
+    low = view.projected[0, :, :2].amin(0)
+    high = view.projected[0, :, :2].amax(0)
+    margin = _MARGIN * float(high[1] - low[1])
+    left, top = (max(0, int(value - margin)) for value in low)
+    right = min(width, max(left + 1, int(high[0] + margin)))
+    bottom = min(height, max(top + 1, int(high[1] + margin)))
+    left, top = min(left, width - 1), min(top, height - 1)
+    # Look at four times as many pixels as wanted, not at all of a large photograph.
+    stride = max(1, int(((right - left) * (bottom - top) / (4 * max(count, 1))) ** 0.5))
+    row, column = torch.meshgrid(
+        torch.arange(top, bottom, stride), torch.arange(left, right, stride), indexing="ij"
+    )
+    row, column = row.flatten(), column.flatten()
+    if pose.found:
+        covered, _ = view.covers(column + 0.5, row + 0.5)
+        row, column = row[~covered], column[~covered]
+    order = torch.randperm(len(row), generator=torch.Generator().manual_seed(0))[:count].sort()
+    row, column = row[order.values], column[order.values]
+    place = torch.stack([column + 0.5, row + 0.5], -1)[None].float()
+    points = fit.camera.unproject(place, fit.vertices[..., 2].mean(1))
+    return points[0], pixels[row, column]

@@ -1,0 +1,30 @@
+"""Fixtures for all rooms."""
+
+import pytest
+import torch
+
+from meshes.body import BodyModel, load_body
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Small tensors everywhere: one thread is faster than several, and results repeat."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def body() -> BodyModel:
+    return load_body()
+
+
+def pytest_collection_modifyitems(items):
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)

@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+import torch
+
+from meshes import BodyFit, CropCamera, fit_body, lift_image, lift_images
+from meshes.color import color_vertices, keypoint_evidence, view_body
+from meshes.rotation import axis_angle_to_matrix
+from meshes.skeleton import Skeleton
+from meshes.zbuffer import rasterize
+from pose import COCO_17_FEET, Keypoints, Pose
+
+HEIGHT, WIDTH = 256, 128
+
+
+def _fit(body, yaw: float = 0.4) -> BodyFit:
+    """A walking body whose camera fills a 256 x 128 image with it."""
+    vectors = torch.zeros(1, 24, 3)
+    vectors[0, 0, 1] = yaw
+    vectors[0, body.joint("left_hip"), 0] = -0.4
+    vectors[0, body.joint("right_knee"), 0] = 0.6
+    vectors[0, body.joint("left_shoulder"), 2] = -1.2
+    vectors[0, body.joint("right_shoulder"), 2] = 1.1
+    vectors[0, body.joint("right_elbow"), 1] = 1.2
+    return BodyFit(
+        body=body,
+        rotations=axis_angle_to_matrix(vectors),
+        betas=torch.zeros(1, 10),
+        camera=CropCamera(
+            torch.tensor([140.0]),
+            torch.tensor([[64.0, 115.0]]),
+            torch.tensor([0.0]),
+            torch.tensor([0.0]),
+        ),
+        pitch=torch.zeros(1),
+        error=torch.zeros(1),
+    )
+
+
+def _painted(fit: BodyFit, colors: torch.Tensor) -> torch.Tensor:
+    """(H, W, 3) photograph of a body with these vertex colours before a green wall."""
+    faces = fit.body.faces
+    raster = rasterize(fit.camera.project(fit.vertices), faces, HEIGHT, WIDTH)
+    image = raster.interpolate(colors, faces)[0]
+    image[raster.face[0] < 0] = torch.tensor([0.0, 1.0, 0.0])
+    return image
+
+
+def _pose(fit: BodyFit, score: float = 0.95) -> Pose:
+    skeleton = Skeleton(fit.body)
+    points = skeleton.pose(fit.rotations, fit.betas).points
+    chosen = points[:, [skeleton.index(name) for name in COCO_17_FEET]]
+    pixels = fit.camera.project(chosen)[0, :, :2]
+    scores = torch.full((21,), score)
+    return Pose(Keypoints(pixels, scores, names=COCO_17_FEET, xyz=chosen[0]))
+
+
+@pytest.fixture(scope="module")
+def colors(body):
+    """Colours that differ all over the body and are never grey or pure green."""
+    place = body.v_template / 2 + 0.5
+    return torch.stack([place[:, 0], 0.7 * place[:, 1], 1 - place[:, 2]], 1)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.8, 1.57, 3.14, -2.0])
+def test_known_colours_come_back_on_seen_vertices_only(body, colors, yaw):
+    open3d = pytest.importorskip("open3d")
+    fit = _fit(body, yaw)
+    view = view_body(fit, HEIGHT, WIDTH)
+    found, seen = color_vertices(_painted(fit, colors), view)
+    assert seen.float().mean() > 0.25
+    close = (found - colors).abs().amax(1)[seen] < 0.06
+    assert close.float().mean() > 0.97
+
+    # Rays say which vertices lie behind another part of the body by 2 cm and more.
+    vertices = fit.vertices[0].numpy()
+    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(vertices, body.faces.numpy().astype(np.uint32))
+    start = np.concatenate(
+        [vertices + np.array([0, 0, 0.02]), np.tile([0.0, 0.0, 1.0], (len(vertices), 1))], 1
+    )
+    hidden = torch.from_numpy(scene.test_occlusions(start.astype(np.float32)).numpy())
+    assert not (seen & hidden).any()
+
+
+def test_a_cloud_from_its_own_camera_shows_the_photograph(body, colors):
+    fit = _fit(body)
+    image = _painted(fit, colors)
+    view = view_body(fit, HEIGHT, WIDTH)
+    found, seen = color_vertices(image, view)
+    pixel = view.projected[0, seen, :2].floor().long()
+    shown = image[pixel[:, 1], pixel[:, 0]]
+    on_body = shown[:, 1] < 0.99  # at the silhouette the nearest pixel may show the wall
+    assert on_body.float().mean() > 0.95
+    close = (shown - found[seen]).abs().amax(1)[on_body] < 0.08
+    assert close.float().mean() > 0.97
+
+
+def test_lift_fits_colours_and_flags(body, colors):
+    fit = _fit(body)
+    image = (_painted(fit, colors) * 255).round().byte().numpy()
+    lifted = lift_image(image, _pose(fit), body)
+    cloud = lifted.cloud
+    vertices = body.num_vertices
+    assert (cloud.part[:vertices] == body.part).all()
+    assert cloud.is_background[vertices:].all()
+    assert (cloud.colors[:vertices][~cloud.visible[:vertices]] == 0.5).all()
+    seen = cloud.visible[:vertices]
+    assert ((cloud.colors[:vertices] - colors).abs().amax(1)[seen] < 0.15).float().mean() > 0.9
+    # The wall is green, and the background is nothing else.
+    behind = cloud.colors[vertices:]
+    assert (behind - torch.tensor([0.0, 1.0, 0.0])).abs().amax(1).lt(0.02).float().mean() > 0.97
+
+
+def test_background_lies_in_its_pixels_at_the_bodys_depth(body, colors):
+    fit = _fit(body)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[:, :, 0] = np.arange(WIDTH)
+    image[:, :, 1] = np.arange(HEIGHT)[:, None]
+    lifted = lift_image(image, _pose(fit), body, background=300)
+    behind = lifted.cloud.select(lifted.cloud.is_background)
+    pixels = lifted.fit.camera.project(behind.points[None])[0]
+    expected = (behind.colors[:, :2] * 255).round() + 0.5
+    torch.testing.assert_close(pixels[:, :2], expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        behind.points[:, 2], lifted.fit.vertices[0, :, 2].mean().expand(len(behind)), atol=1e-5, rtol=0
+    )
+
+
+def test_mask_and_scores_hide_points(body, colors):
+    fit = _fit(body)
+    image = (_painted(fit, colors) * 255).byte().numpy()
+    pose = _pose(fit)
+    mask = torch.zeros(HEIGHT, WIDTH)
+    mask[: HEIGHT // 2] = 1
+    upper = lift_image(image, Pose(pose.keypoints, mask), body)
+    rows = upper.view.projected[0, upper.cloud.visible[: body.num_vertices], 1]
+    assert rows.max() <= HEIGHT / 2 + 1
+    assert len(rows) > 500
+
+    scores = pose.keypoints.score.clone()
+    for name in ("left_knee", "left_ankle", "left_heel", "left_toe"):
+        scores[COCO_17_FEET.index(name)] = 0.1
+    fewer = Keypoints(
+        pose.keypoints.xy, scores, names=COCO_17_FEET, xyz=pose.keypoints.xyz
+    )
+    cloud = lift_image(image, Pose(fewer), body).cloud
+    shin = cloud.part == body.joint("left_knee")
+    other = cloud.part == body.joint("right_knee")
+    assert not cloud.visible[shin].any()
+    assert cloud.visible[other].any()
+
+
+def test_nobody_gives_background_only(body):
+    image = np.full((64, 32, 3), 200, np.uint8)
+    cloud = lift_image(image, Pose(Keypoints.none(COCO_17_FEET, xyz=True)), body).cloud
+    assert len(cloud.seen()) == 0
+    assert cloud.is_background.any()
+
+
+def test_many_equal_one_by_one_and_repeat(body, colors):
+    poses = [_pose(_fit(body, yaw)) for yaw in (0.0, 1.0)]
+    images = [
+        (_painted(_fit(body, 0.0), colors) * 255).byte().numpy(),
+        np.zeros((300, 200, 3), np.uint8),
+    ]
+    together = lift_images(images, poses, body)
+    for image, pose, lifted in zip(images, poses, together, strict=True):
+        alone = lift_image(image, pose, body)
+        torch.testing.assert_close(alone.cloud.points, lifted.cloud.points, atol=2e-3, rtol=0)
+        assert (alone.cloud.visible == lifted.cloud.visible).float().mean() > 0.99
+        again = lift_image(image, pose, body)
+        assert torch.equal(alone.cloud.colors, again.cloud.colors)
+    assert lift_images([], [], body) == []
+
+
+def test_a_person_far_outside_the_photograph_is_unseen(body):
+    keypoints = _pose(_fit(body)).keypoints
+    away = Keypoints(keypoints.xy + 5000, keypoints.score, names=COCO_17_FEET, xyz=keypoints.xyz)
+    cloud = lift_image(np.zeros((64, 64, 3), np.uint8), Pose(away), body).cloud
+    assert not cloud.seen_mask.any()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((20, 20), np.uint8),
+        np.zeros((20, 20, 4), np.uint8),
+        np.zeros((20, 20, 3), np.float32),
+    ],
+)
+def test_images_of_another_kind_are_refused(body, image):
+    with pytest.raises(ValueError, match=r"images\[0\] must be \(H, W, 3\) uint8 RGB"):
+        lift_image(image, _pose(_fit(body)), body)
+
+
+def test_evidence_runs_along_the_limbs(body):
+    keypoints = _pose(_fit(body)).keypoints
+    values = torch.ones(21)
+    values[COCO_17_FEET.index("left_ankle")] = 0
+    evidence = keypoint_evidence(values, keypoints, body)
+    shin = (body.part == body.joint("left_knee")).nonzero()[:, 0]
+    height = body.v_template[shin, 1]
+    assert evidence[shin[height.argmax()]] > 0.9
+    assert evidence[shin[height.argmin()]] < 0.1
+    assert (evidence[body.part == body.joint("right_knee")] == 1).all()
+
+
+def test_view_and_fit_of_several_bodies_are_told_apart(body):
+    fit = fit_body(Keypoints.stack([_pose(_fit(body)).keypoints] * 2), (HEIGHT, WIDTH), body)
+    with pytest.raises(ValueError, match="one body"):
+        view_body(fit, HEIGHT, WIDTH)
