@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LANDMARKS", "SMPL_JOINTS", "SMPL_PARENTS", "BodyModel", "BodyPose", "load_body"]
+from .landmarks import find_landmarks
+
+__all__ = ["SMPL_JOINTS", "SMPL_PARENTS", "BodyModel", "BodyPose", "load_body"]
 
 SMPL_JOINTS: tuple[str, ...] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",
@@ -27,10 +29,6 @@ SMPL_JOINTS: tuple[str, ...] = (
 )  # fmt: skip
 SMPL_PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21,
-)  # fmt: skip
-LANDMARKS: tuple[str, ...] = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear",
-    "left_heel", "right_heel", "left_toe", "right_toe",
 )  # fmt: skip
 
 
@@ -61,7 +59,7 @@ class BodyModel:
         faces: (F, 3) int64, counter-clockwise seen from outside.
         parents: J parent indices; ``parents[j] < j``, the root has -1.
         joint_names: J names.
-        landmarks: vertex index by name (see ``LANDMARKS``).
+        landmarks: vertex index by name (see ``meshes.landmarks``).
         posedirs: (V, 3, 9 (J - 1)) pose correctives, or None for a model without any.
     """
 
@@ -245,8 +243,7 @@ def _from_compact(arrays: dict[str, np.ndarray]) -> BodyModel:
     weights /= weights.sum(axis=1, keepdims=True)
     regressor = np.zeros((joints, vertices), np.float32)
     regressor[arrays["jr"][:, 0], arrays["jr"][:, 1]] = arrays["jr_v"]
-    ids = json.loads(str(arrays["ids"]))
-    short = ("nose", "leye", "reye", "lear", "rear", "LHeel", "RHeel", "LBigToe", "RBigToe")
+    names = tuple(json.loads(str(arrays["joint_names"])))
     return BodyModel(
         v_template=torch.from_numpy(template),
         shapedirs=torch.from_numpy(shapedirs),
@@ -254,6 +251,6 @@ def _from_compact(arrays: dict[str, np.ndarray]) -> BodyModel:
         skin_weights=torch.from_numpy(weights),
         faces=torch.from_numpy(arrays["f"].astype(np.int64)),
         parents=(-1, *(int(parent) for parent in arrays["kintree"][0, 1:])),
-        joint_names=tuple(json.loads(str(arrays["joint_names"]))),
-        landmarks={name: int(ids[key]) for name, key in zip(LANDMARKS, short, strict=True)},
+        joint_names=names,
+        landmarks=find_landmarks(torch.from_numpy(template), torch.from_numpy(weights), names),
     )

@@ -21,6 +21,7 @@ from .body import BodyModel, load_body
 from .color import BodyView, color_vertices, keypoint_evidence, view_body
 from .fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
+from .rotation import axis_angle_to_matrix
 
 __all__ = ["Lift", "lift_image", "lift_images"]
 
@@ -45,6 +46,19 @@ class Lift:
     def silhouette(self) -> Tensor:
         """(h, w) bool, the body in the raster's own box; see ``BodyView``."""
         return self.view.raster.face[0] >= 0
+
+    def upright(self) -> PointCloud:
+        """The cloud turned by the camera's estimated pitch, so that y points away from gravity."""
+        turn = torch.zeros(3)
+        turn[0] = -self.fit.pitch[0]
+        matrix = axis_angle_to_matrix(turn)
+        return PointCloud(
+            points=self.cloud.points @ matrix.T,
+            colors=self.cloud.colors,
+            normals=None if self.cloud.normals is None else self.cloud.normals @ matrix.T,
+            visible=self.cloud.visible,
+            part=self.cloud.part,
+        )
 
 
 def lift_image(

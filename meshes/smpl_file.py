@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from .body import SMPL_JOINTS, BodyModel
+from .landmarks import find_landmarks
 
-__all__ = ["find_landmarks", "load_smpl_file"]
+__all__ = ["load_smpl_file"]
 
 _FIELDS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 _MAX_BETAS = 10  # some files carry hundreds of components; the first ten are the usual ones
@@ -53,41 +54,6 @@ def load_smpl_file(path: Path) -> BodyModel:
         raise ValueError(f"{path}: {error}") from error
 
 
-def find_landmarks(template: Tensor, skin_weights: Tensor) -> dict[str, int]:
-    """Nose, eyes, ears, heels and toes of a T-posed body of any topology, by geometry.
-
-    Args:
-        template: (V, 3) metres, x to the body's left, y up, z to the front.
-        skin_weights: (V, 24) in SMPL order.
-
-    Returns:
-        Vertex index by name, in the order of ``meshes.body.LANDMARKS``.
-    """
-    part = skin_weights.argmax(1)
-    head = (part == SMPL_JOINTS.index("head")).nonzero()[:, 0]
-    places = template[head]
-    nose = places[(places[:, 2] - 10 * places[:, 0].abs()).argmax()]
-
-    def nearest(target: Tensor, among: Tensor) -> int:
-        return int(among[(template[among] - target).norm(dim=1).argmin()])
-
-    level = head[(places[:, 1] - nose[1]).abs() < 0.03]
-    found = {"nose": nearest(nose, head)}
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        # Eyes sit about 32 mm beside and 35 mm above the tip of an adult's nose.
-        found[f"{side}_eye"] = nearest(nose + torch.tensor([sign * 0.032, 0.035, -0.02]), head)
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        found[f"{side}_ear"] = int(level[(sign * template[level, 0]).argmax()])
-    for tip, sign in (("heel", -1.0), ("toe", 1.0)):
-        for side in ("left", "right"):
-            joints = [SMPL_JOINTS.index(f"{side}_{name}") for name in ("ankle", "foot")]
-            foot = torch.isin(part, torch.tensor(joints)).nonzero()[:, 0]
-            low = -0.5 if tip == "heel" else 0.0  # the heel is low; the shin is not
-            score = sign * template[foot, 2] + low * template[foot, 1]
-            found[f"{side}_{tip}"] = int(foot[score.argmax()])
-    return found
-
-
 def _build(arrays: dict[str, np.ndarray]) -> BodyModel:
     def tensor(name: str) -> Tensor:
         return torch.from_numpy(np.array(arrays[name], dtype=np.float32))
@@ -105,7 +71,7 @@ def _build(arrays: dict[str, np.ndarray]) -> BodyModel:
         skin_weights=weights,
         faces=torch.from_numpy(np.array(arrays["f"]).astype(np.int64)),
         parents=(-1, *(int(parent) for parent in parents)),
-        landmarks=find_landmarks(template, weights),
+        landmarks=find_landmarks(template, weights, SMPL_JOINTS),
         posedirs=tensor("posedirs") if "posedirs" in arrays else None,
     )
 

@@ -8,6 +8,7 @@ the result does not depend on the order of the faces or on threads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 
 __all__ = ["Raster", "rasterize", "vertex_normals", "visible_in", "visible_vertices"]
 
-# Candidates handled at once: bounds the peak memory to about 250 MB whatever the triangles' sizes.
-_CHUNK = 1 << 21
+# Candidates handled at once: bounds the peak memory whatever the triangles' sizes.
+_CHUNK = 1 << 20
 _EMPTY = torch.iinfo(torch.int64).max
 
 
@@ -81,24 +82,11 @@ def rasterize(
     """
     _check(projected, faces, height, width)
     batch = len(projected)
-    corners = projected[:, faces]  # (B, F, 3 corners, 3)
     keys = torch.full((batch * height * width,), _EMPTY, dtype=torch.int64, device=projected.device)
-    scene, face = _candidate_faces(corners, height, width, perspective, cull_backfaces)
-    triangles = corners[scene, face].double()
-    for start, stop, pixel, owner in _candidate_pixels(triangles, height, width):
-        chosen = triangles[start:stop][owner]
-        x = (pixel % width).to(chosen.dtype) + 0.5
-        y = torch.div(pixel, width, rounding_mode="floor").to(chosen.dtype) + 0.5
-        weights = _weights(chosen, x, y)
-        inside = (weights >= 0).all(-1)
-        chosen, weights, owner, pixel = (
-            chosen[inside], weights[inside], owner[inside], pixel[inside],
-        )  # fmt: skip
-        depth = _depth(chosen[..., 2], weights, perspective)
-        key = (_ordered_bits(depth.float()) << 32) | face[start:stop][owner]
-        flat = scene[start:stop][owner] * (height * width) + pixel
-        keys.scatter_reduce_(0, flat, key, "amin")
-    return _decode(keys.view(batch, height, width), corners, perspective)
+    boxes = _boxes(projected, faces, height, width, perspective, cull_backfaces)
+    for wide, tall, members in _buckets(boxes):
+        _draw(keys, boxes, members, wide, tall, width, perspective)
+    return _decode(keys.view(batch, height, width), projected, faces, perspective)
 
 
 def _check(projected: Tensor, faces: Tensor, height: int, width: int) -> None:
@@ -110,95 +98,176 @@ def _check(projected: Tensor, faces: Tensor, height: int, width: int) -> None:
         raise ValueError(f"height and width must be at least 1; got {height} x {width}")
 
 
-def _candidate_faces(
-    corners: Tensor, height: int, width: int, perspective: bool, cull_backfaces: bool
-) -> tuple[Tensor, Tensor]:
-    """(scene, face) of the triangles that may cover a pixel centre."""
-    x, y, z = corners.unbind(-1)  # each (B, F, 3)
-    area = (x[..., 1] - x[..., 0]) * (y[..., 2] - y[..., 0]) - (x[..., 2] - x[..., 0]) * (
-        y[..., 1] - y[..., 0]
-    )
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """T triangles whose bounding boxes hold a pixel centre.
+
+    Attributes:
+        face: (T,) index of the face.
+        base: (T,) flat index scene * H * W + y * W + x of the box's first pixel.
+        columns: (T,) pixels from left to right.
+        rows: (T,) pixels from top to bottom.
+        weights: (3, T, 3) float64; weight k at box pixel (i, j) is
+            ``weights[k] @ (i, j, 1)``.
+        plane: (T, 3) float64, depth (or 1 / depth in perspective) in the same form.
+    """
+
+    face: Tensor
+    base: Tensor
+    columns: Tensor
+    rows: Tensor
+    weights: Tensor
+    plane: Tensor
+
+
+def _boxes(
+    projected: Tensor,
+    faces: Tensor,
+    height: int,
+    width: int,
+    perspective: bool,
+    cull_backfaces: bool,
+) -> _Boxes:
+    batch, count = projected.shape[:2]
+    offset = torch.arange(batch, device=projected.device)[:, None] * count
+    corners = [(faces[:, k] + offset).reshape(-1) for k in range(3)]
+    # Columns one by one: reductions over a dimension of length 3 are many times slower.
+    table = projected.reshape(-1, 3).unbind(1)
+    x, y, z = ([column.index_select(0, corner) for corner in corners] for column in table)
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    left = (_least(x) - 0.5).ceil().clamp_min(0)
+    right = (_most(x) - 0.5).floor().clamp_max(width - 1)
+    top = (_least(y) - 0.5).ceil().clamp_min(0)
+    bottom = (_most(y) - 0.5).floor().clamp_max(height - 1)
     # Pixel y points down, so a counter-clockwise face that looks at the camera has area < 0.
     keep = (area < 0) if cull_backfaces else (area != 0)
-    keep &= torch.isfinite(corners).flatten(2).all(-1)
-    keep &= (x.amax(-1) >= 0.5) & (x.amin(-1) <= width - 0.5)
-    keep &= (y.amax(-1) >= 0.5) & (y.amin(-1) <= height - 0.5)
+    keep &= torch.isfinite(area + z[0] + z[1] + z[2]) & (left <= right) & (top <= bottom)
     if perspective:
-        keep &= z.amin(-1) > 0.01
-    scene, face = keep.nonzero(as_tuple=True)
-    return scene, face
+        keep &= _least(z) > 0.01
+    kept = keep.nonzero()[:, 0]
+    left, right, top, bottom = (side[kept] for side in (left, right, top, bottom))
+    scene = torch.div(kept, max(len(faces), 1), rounding_mode="floor")
+    # From the box's first pixel centre: small numbers keep the products exact.
+    px = [corner[kept].double() - (left.double() + 0.5) for corner in x]
+    py = [corner[kept].double() - (top.double() + 0.5) for corner in y]
+    pz = [corner[kept].double() for corner in z]
+    first, second = _edge(px, py, 1, 2), _edge(px, py, 2, 0)
+    double_area = (px[1] - px[0]) * (py[2] - py[0]) - (px[2] - px[0]) * (py[1] - py[0])
+    first, second = first / double_area[:, None], second / double_area[:, None]
+    third = -first - second
+    third[:, 2] += 1
+    weights = torch.stack([first, second, third])
+    depth = torch.stack([1 / each if perspective else each for each in pz])
+    return _Boxes(
+        face=kept % max(len(faces), 1),
+        base=(scene * height + top.long()) * width + left.long(),
+        columns=(right - left + 1).long(),
+        rows=(bottom - top + 1).long(),
+        weights=weights,
+        plane=(weights * depth[..., None]).sum(0),
+    )
 
 
-def _candidate_pixels(
-    triangles: Tensor, height: int, width: int
-) -> list[tuple[int, int, Tensor, Tensor]]:
-    """Chunks (start, stop, pixel, owner): pixel indices y * W + x inside each bounding box.
+def _least(corners: list[Tensor]) -> Tensor:
+    return torch.minimum(torch.minimum(corners[0], corners[1]), corners[2])
 
-    ``owner`` counts from ``start``.
-    """
-    low = (triangles[..., :2].amin(1) - 0.5).ceil().long().clamp_min(0)
-    high = (triangles[..., :2].amax(1) - 0.5).floor().long()
-    high[:, 0].clamp_(max=width - 1)
-    high[:, 1].clamp_(max=height - 1)
-    size = (high - low + 1).clamp_min(0)
-    count = size[:, 0] * size[:, 1]
-    total = count.cumsum(0)
-    chunks = []
-    start = 0
-    while start < len(count):
-        done = int(total[start - 1]) if start else 0
-        stop = int(torch.searchsorted(total, done + _CHUNK, right=True))
-        stop = min(max(stop, start + 1), len(count))
-        part = count[start:stop]
-        owner = torch.repeat_interleave(torch.arange(stop - start, device=count.device), part)
-        first = (part.cumsum(0) - part)[owner]
-        offset = torch.arange(len(owner), device=count.device) - first
-        columns = size[start:stop, 0][owner]
-        row = torch.div(offset, columns, rounding_mode="floor")
-        column = offset - row * columns
-        pixel = (low[start:stop, 1][owner] + row) * width + low[start:stop, 0][owner] + column
-        chunks.append((start, stop, pixel, owner))
-        start = stop
-    return chunks
+
+def _most(corners: list[Tensor]) -> Tensor:
+    return torch.maximum(torch.maximum(corners[0], corners[1]), corners[2])
+
+
+def _edge(x: list[Tensor], y: list[Tensor], a: int, b: int) -> Tensor:
+    """(T, 3) edge function of corners a, b as coefficients of (x, y, 1)."""
+    return torch.stack([y[a] - y[b], x[b] - x[a], x[a] * y[b] - x[b] * y[a]], 1)
+
+
+def _buckets(boxes: _Boxes) -> Iterator[tuple[int, int, Tensor]]:
+    """Boxes of like size, rounded up to powers of two: (wide, tall, members), in bounded parts."""
+    across = (boxes.columns.clamp_min(2) - 1).float().frexp()[1]
+    down = (boxes.rows.clamp_min(2) - 1).float().frexp()[1]
+    code = across * 32 + down
+    for value in torch.unique(code).tolist():
+        wide, tall = 1 << (value // 32), 1 << (value % 32)
+        members = (code == value).nonzero()[:, 0]
+        for part in members.split(max(1, _CHUNK // (wide * tall))):
+            yield wide, tall, part
+
+
+def _draw(
+    keys: Tensor,
+    boxes: _Boxes,
+    members: Tensor,
+    wide: int,
+    tall: int,
+    width: int,
+    perspective: bool,
+) -> None:
+    """Let the pixels inside some triangles compete for ``keys``, in place."""
+    row, column = torch.meshgrid(torch.arange(tall), torch.arange(wide), indexing="ij")
+    cells = torch.stack([column.flatten(), row.flatten(), torch.ones(tall * wide).long()])
+    cells = cells.to(boxes.weights)
+    inside = boxes.weights[0, members] @ cells >= 0
+    for weight in boxes.weights[1:]:
+        inside &= weight[members] @ cells >= 0
+    owner, cell = inside.nonzero(as_tuple=True)
+    owner = members[owner]
+    i, j = cell % wide, torch.div(cell, wide, rounding_mode="floor")
+    # The rounded box may be larger than the true one, or than the image.
+    fits = ((i < boxes.columns[owner]) & (j < boxes.rows[owner])).nonzero()[:, 0]
+    owner, i, j = owner[fits], i[fits], j[fits]
+    plane = boxes.plane[owner]
+    depth = plane[:, 0] * i + plane[:, 1] * j + plane[:, 2]
+    if perspective:
+        depth = 1 / depth
+    key = (_ordered_bits(depth.float()) << 32) | boxes.face[owner]
+    keys.scatter_reduce_(0, boxes.base[owner] + j * width + i, key, "amin")
+
+
+def _ordered_bits(depth: Tensor) -> Tensor:
+    """int64 that sorts like the float32 depth, negative depths included."""
+    bits = depth.contiguous().view(torch.int32).long()
+    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+
+
+def _decode(keys: Tensor, projected: Tensor, faces: Tensor, perspective: bool) -> Raster:
+    """Face, depth and weights of the winning keys (B, H, W)."""
+    _, height, width = keys.shape
+    flat = keys.reshape(-1)
+    hit = (flat != _EMPTY).nonzero()[:, 0]
+    face = torch.full_like(flat, -1)
+    face[hit] = flat[hit] & 0xFFFFFFFF
+    scene = torch.div(hit, height * width, rounding_mode="floor")
+    pixel = hit % (height * width)
+    corners = faces[face[hit]] + (scene * projected.shape[1])[:, None]
+    chosen = projected.reshape(-1, 3)[corners].double()
+    x = (pixel % width).double() + 0.5
+    y = torch.div(pixel, width, rounding_mode="floor").double() + 0.5
+    weights = _weights(chosen, x, y)
+    if perspective:
+        weights = weights / chosen[..., 2]
+        value = 1 / weights.sum(-1)
+        weights = weights * value[:, None]
+    else:
+        value = (weights * chosen[..., 2]).sum(-1)
+    depth = torch.full(flat.shape, torch.inf, dtype=projected.dtype, device=flat.device)
+    depth[hit] = value.to(depth.dtype)
+    barycentric = torch.zeros((*flat.shape, 3), dtype=projected.dtype, device=flat.device)
+    barycentric[hit] = weights.to(depth.dtype)
+    return Raster(
+        face=face.view(keys.shape),
+        depth=depth.view(keys.shape),
+        barycentric=barycentric.view(*keys.shape, 3),
+    )
 
 
 def _weights(triangles: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Screen-space barycentric weights (..., 3) of points in triangles (..., 3, >=2)."""
+    """Screen-space barycentric weights (..., 3) of points in triangles (..., 3, >= 2)."""
     x0, x1, x2 = triangles[..., 0].unbind(-1)
     y0, y1, y2 = triangles[..., 1].unbind(-1)
     area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
     first = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area
     second = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area
     return torch.stack([first, second, 1 - first - second], -1)
-
-
-def _depth(z: Tensor, weights: Tensor, perspective: bool) -> Tensor:
-    if perspective:
-        return 1 / (weights / z).sum(-1)
-    return (weights * z).sum(-1)
-
-
-def _ordered_bits(depth: Tensor) -> Tensor:
-    """int64 in [0, 2**31) ... that sorts like the float32 depth (negative depths included)."""
-    bits = depth.contiguous().view(torch.int32).long()
-    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-
-
-def _decode(keys: Tensor, corners: Tensor, perspective: bool) -> Raster:
-    """Face, depth and weights of the winning keys (B, H, W)."""
-    empty = keys == _EMPTY
-    face = torch.where(empty, torch.full_like(keys, -1), keys & 0xFFFFFFFF)
-    depth = torch.full(keys.shape, torch.inf, dtype=corners.dtype, device=keys.device)
-    barycentric = torch.zeros((*keys.shape, 3), dtype=corners.dtype, device=keys.device)
-    scene, row, column = (~empty).nonzero(as_tuple=True)
-    chosen = corners[scene, face[scene, row, column]].double()
-    weights = _weights(chosen, column.double() + 0.5, row.double() + 0.5)
-    z = _depth(chosen[..., 2], weights, perspective)
-    if perspective:
-        weights = weights / chosen[..., 2] * z[:, None]
-    depth[scene, row, column] = z.to(corners.dtype)
-    barycentric[scene, row, column] = weights.to(corners.dtype)
-    return Raster(face=face, depth=depth, barycentric=barycentric)
 
 
 def visible_vertices(

@@ -4,7 +4,8 @@ from importlib.resources import files
 import pytest
 import torch
 
-from meshes.body import LANDMARKS, SMPL_JOINTS, SMPL_PARENTS, BodyModel, load_body
+from meshes.body import SMPL_JOINTS, SMPL_PARENTS, BodyModel, load_body
+from meshes.landmarks import LANDMARKS
 from meshes.rotation import axis_angle_to_matrix
 
 

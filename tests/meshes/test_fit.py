@@ -104,7 +104,9 @@ def test_gradient_of_the_cost_is_exact(body, rng):
         names=COCO_17_FEET,
         xyz=torch.randn(3, 21, 3, generator=rng, dtype=torch.float64),
     )
-    targets = FitTargets.from_keypoints(keypoints, fitter.skeleton, torch.full((3,), 256.0).double())
+    targets = FitTargets.from_keypoints(
+        keypoints, fitter.skeleton, torch.full((3,), 256.0).double()
+    )
 
     def cost(at: FitState) -> torch.Tensor:
         return residuals(at, targets, fitter.skeleton, fitter.prior)[2]

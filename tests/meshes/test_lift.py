@@ -122,7 +122,10 @@ def test_background_lies_in_its_pixels_at_the_bodys_depth(body, colors):
     expected = (behind.colors[:, :2] * 255).round() + 0.5
     torch.testing.assert_close(pixels[:, :2], expected, atol=0.01, rtol=0)
     torch.testing.assert_close(
-        behind.points[:, 2], lifted.fit.vertices[0, :, 2].mean().expand(len(behind)), atol=1e-5, rtol=0
+        behind.points[:, 2],
+        lifted.fit.vertices[0, :, 2].mean().expand(len(behind)),
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -140,9 +143,7 @@ def test_mask_and_scores_hide_points(body, colors):
     scores = pose.keypoints.score.clone()
     for name in ("left_knee", "left_ankle", "left_heel", "left_toe"):
         scores[COCO_17_FEET.index(name)] = 0.1
-    fewer = Keypoints(
-        pose.keypoints.xy, scores, names=COCO_17_FEET, xyz=pose.keypoints.xyz
-    )
+    fewer = Keypoints(pose.keypoints.xy, scores, names=COCO_17_FEET, xyz=pose.keypoints.xyz)
     cloud = lift_image(image, Pose(fewer), body).cloud
     shin = cloud.part == body.joint("left_knee")
     other = cloud.part == body.joint("right_knee")

@@ -161,7 +161,7 @@ def test_npz_with_a_pickle_or_without_colours_is_refused(tmp_path):
     np.savez(tmp_path / "b.npz", points=np.array([{}], dtype=object), colors=np.zeros((1, 3)))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_pointcloud(tmp_path / "b.npz")
-    with pytest.raises(FileNotFoundError, match="c.ply"):
+    with pytest.raises(FileNotFoundError, match=r"c\.ply"):
         read_pointcloud(tmp_path / "c.ply")
 
 

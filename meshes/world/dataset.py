@@ -1,0 +1,278 @@
+"""Write a world as a folder in the layout of Market-1501 (Zheng et al., ICCV 2015)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from .camera import draw_camera
+from .chance import Chance
+from .render import render
+from .scene import sample_scene
+
+__all__ = ["SPLITS", "WorldPlan", "WorldShot", "plan_world", "write_world"]
+
+SPLITS = ("bounding_box_train", "query", "bounding_box_test")
+_MANIFEST = "world.json"
+_ATTRIBUTES = "attributes.csv"
+_VERSION = 1
+_TRAIN_OCCLUDED = 0.35
+_GALLERY_OCCLUDED = 0.15
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """The parameters that determine every byte of a world.
+
+    Attributes:
+        train_identities: number of people to learn from.
+        test_identities: number of other people, to search for.
+        views: images of each person, dealt out over the cameras in turn.
+        cameras: number of cameras.
+        seed: of cameras, places, poses and occlusions.
+        occluded_share: share of occluded queries.
+        first_identity: number of the first person (see ``draw_identity``).
+    """
+
+    train_identities: int
+    test_identities: int
+    views: int
+    cameras: int
+    seed: int
+    occluded_share: float = 1 / 3
+    first_identity: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that every query can have a match in another camera."""
+        limits = {"train_identities": 1, "test_identities": 1, "views": 2, "cameras": 2}
+        for name, low in limits.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
+        if self.identities > 9999:
+            raise ValueError(f"a world holds at most 9999 people (names); got {self.identities}")
+        if self.cameras > 9:
+            raise ValueError(f"cameras must be at most 9 (one digit in names); got {self.cameras}")
+        if self.first_identity < 0 or self.seed < 0:
+            raise ValueError(
+                "first_identity and seed must not be negative; "
+                f"got {self.first_identity}, {self.seed}"
+            )
+        if not 0 <= self.occluded_share <= 1:
+            raise ValueError(f"occluded_share must be in [0, 1]; got {self.occluded_share}")
+
+    @property
+    def identities(self) -> int:
+        """Number of people in all."""
+        return self.train_identities + self.test_identities
+
+
+@dataclass(frozen=True)
+class WorldShot:
+    """One image to make: person ``pid`` (from 1) in camera ``camera`` (from 1)."""
+
+    split: str
+    pid: int
+    camera: int
+    view: int
+    occluded: bool
+
+    @property
+    def name(self) -> str:
+        """File name, as ``0001_c1s1_000001_00.jpg``."""
+        return f"{self.pid:04d}_c{self.camera}s1_{self.view + 1:06d}_00.jpg"
+
+
+def plan_world(plan: WorldPlan) -> list[WorldShot]:
+    """All images of a world, by person, then view."""
+    train = plan.train_identities
+    queries = math.ceil(plan.views / 4)
+    shots = []
+    counts = dict.fromkeys(SPLITS, 0)
+    shares = dict(
+        zip(SPLITS, (_TRAIN_OCCLUDED, plan.occluded_share, _GALLERY_OCCLUDED), strict=True)
+    )
+    for person in range(plan.identities):
+        for view in range(plan.views):
+            split = SPLITS[0] if person < train else SPLITS[1] if view < queries else SPLITS[2]
+            number, share = counts[split], shares[split]
+            counts[split] += 1
+            # Exact shares at every length: the n-th image is occluded when n * share steps up.
+            occluded = math.floor((number + 1) * share + 1e-9) > math.floor(number * share + 1e-9)
+            camera = (view + person) % plan.cameras + 1
+            shots.append(WorldShot(split, person + 1, camera, view, occluded))
+    return shots
+
+
+def write_world(
+    root: str | Path,
+    *,
+    train_identities: int,
+    test_identities: int,
+    views: int,
+    cameras: int,
+    seed: int,
+    occluded_share: float = 1 / 3,
+    first_identity: int = 0,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Make a world, or finish one that was interrupted.
+
+    The same parameters give the same bytes, with any number of workers. Images that are already
+    there are kept.
+
+    Args:
+        root: folder to fill; new, empty, or holding the same world.
+        train_identities: number of people to learn from.
+        test_identities: number of other people, to search for.
+        views: images per person.
+        cameras: number of cameras.
+        seed: seed of all that is not the people.
+        occluded_share: share of occluded queries.
+        first_identity: number of the first person; distinct ranges give distinct people.
+        workers: processes to use; 0 works in this one. Started by "spawn": a script that asks for
+            some must guard its own start with ``if __name__ == "__main__"``.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: parameters out of range.
+        FileExistsError: the folder holds something else.
+    """
+    plan = WorldPlan(
+        train_identities, test_identities, views, cameras, seed, occluded_share, first_identity
+    )
+    folder = Path(root)
+    _claim(folder, plan)
+    shots = plan_world(plan)
+    missing = [shot for shot in shots if not (folder / shot.split / shot.name).exists()]
+    done = len(shots) - len(missing)
+    if progress is not None:
+        progress(done, len(shots))
+    for made in _make_all(folder, plan, missing, workers):
+        done += made
+        if progress is not None:
+            progress(done, len(shots))
+    _write_attributes(folder, shots)
+    return folder
+
+
+def _claim(folder: Path, plan: WorldPlan) -> None:
+    manifest = {"version": _VERSION, **asdict(plan)}
+    path = folder / _MANIFEST
+    if path.exists():
+        if json.loads(path.read_text()) != manifest:
+            raise FileExistsError(
+                f"root {folder} holds another world ({path.read_text().strip()}): "
+                "choose another folder or the same parameters"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"root must be new or empty; {folder} is neither: choose another folder"
+        )
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True, exist_ok=True)
+    _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that a half-written one is never seen."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: int) -> Iterator[int]:
+    """Make images person by person; yields how many came to be."""
+    people: dict[int, list[WorldShot]] = {}
+    for shot in shots:
+        people.setdefault(shot.pid, []).append(shot)
+    if workers <= 0:
+        with _one_thread():
+            for group in people.values():
+                yield _make_person(str(folder), plan, group)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        jobs = [pool.submit(_make_person, str(folder), plan, group) for group in people.values()]
+        for job in as_completed(jobs):
+            yield job.result()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The number of threads can change the last bit of a sum, and with it a file's bytes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _make_person(folder: str, plan: WorldPlan, shots: list[WorldShot]) -> int:
+    for shot in shots:
+        _replace(Path(folder) / shot.split / shot.name, _jpeg(plan, shot))
+    return len(shots)
+
+
+def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
+    """One image with its attributes in the comment field."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "pillow is needed to write images; install it with: pip install pillow"
+        ) from error
+    chance = Chance.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
+    scene = sample_scene(
+        plan.first_identity + shot.pid - 1,
+        draw_camera(plan.seed, shot.camera),
+        chance.generator,
+        "any" if shot.occluded else None,
+    )
+    result = render(scene)
+    attributes = {
+        "occluder": result.occluder,
+        "visible_fraction": f"{result.visible_fraction:.3f}",
+        "yaw": f"{result.yaw:.3f}",
+    }
+    buffer = io.BytesIO()
+    Image.fromarray(result.image.numpy()).save(
+        buffer,
+        "JPEG",
+        quality=chance.integer(72, 95),
+        comment=json.dumps(attributes).encode(),
+    )
+    return buffer.getvalue()
+
+
+def _write_attributes(folder: Path, shots: list[WorldShot]) -> None:
+    from PIL import Image
+
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["split", "name", "occluder", "visible_fraction", "yaw"])
+    for shot in sorted(shots, key=lambda shot: (shot.split, shot.name)):
+        with Image.open(folder / shot.split / shot.name) as image:
+            attributes = json.loads(image.info["comment"])
+        writer.writerow(
+            [
+                shot.split,
+                shot.name,
+                *(attributes[key] for key in ("occluder", "visible_fraction", "yaw")),
+            ]
+        )
+    _replace(folder / _ATTRIBUTES, table.getvalue().encode())

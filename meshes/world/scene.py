@@ -1,0 +1,253 @@
+"""What stands where in one image: person, camera, light, place, and what hides the person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..zbuffer import rasterize
+from .backdrop import Backdrop, draw_backdrop
+from .camera import Camera, Light, View, draw_light, take_view
+from .chance import Chance
+from .figure import Figure, pose_figure
+from .identity import Identity, draw_identity
+from .motion import draw_motion
+from .occluders import OCCLUDERS, moved, place_occluder, stranger
+from .pieces import Piece, front_faces, merge
+from .shapes import turn_y
+from .tailor import world_body
+
+__all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "sample_scene"]
+
+IMAGE_SIZE = (256, 128)
+"""Height and width of an image, pixels."""
+HIDDEN_RANGE = (0.3, 0.7)
+"""Share of the person that an occlusion is meant to hide."""
+_TRIES = 4
+_DENSE = 1500
+_WEIGHTS = (13, 9, 7, 10, 8, 9, 8, 6, 5, 6, 15, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All that one image shows.
+
+    Attributes:
+        figure: the person.
+        camera: the camera.
+        view: the cropped view.
+        light: sun and sky.
+        backdrop: ground and walls.
+        front: pieces that may hide the person.
+        behind: other pieces.
+        occluder: "none" or one of ``OCCLUDERS``.
+        inside: share of the person's area inside the image's borders.
+        seed: of the sensor's noise.
+    """
+
+    figure: Figure
+    camera: Camera
+    view: View
+    light: Light
+    backdrop: Backdrop
+    front: tuple[Piece, ...]
+    behind: tuple[Piece, ...]
+    occluder: str
+    inside: float
+    seed: int
+
+
+def sample_scene(
+    identity: int | Identity,
+    camera: Camera,
+    generator: torch.Generator,
+    occlusion: str | Sequence[str] | None = None,
+) -> Scene:
+    """Draw a scene.
+
+    Args:
+        identity: the person or its number.
+        camera: the camera.
+        generator: source of all that is random in the image; it is advanced.
+        occlusion: None for a clear view, "any", or one or several of ``OCCLUDERS`` to choose from.
+
+    Raises:
+        ValueError: unknown kind of occlusion.
+    """
+    who = draw_identity(identity) if isinstance(identity, int) else identity
+    kinds = _kinds(occlusion)
+    chance = Chance(generator)
+    joints = world_body().rest_joints(who.betas[None])[0]
+    motion = draw_motion(chance, who, joints)
+    distance = camera.distance * chance.uniform(0.85, 1.2)
+    aside = chance.uniform(-0.16, 0.16) * distance
+    figure = pose_figure(who, motion, _heading(camera, chance), (aside, 0.0))
+    whole = take_view(camera, distance, IMAGE_SIZE)
+    view = _crop(figure, whole, chance)
+    front: list[Piece] = []
+    occluder, inside = "none", 1.0
+    if kinds:
+        occluder, front, view, inside = _occlude(figure, view, chance, kinds)
+    backdrop = draw_backdrop(chance)
+    behind: list[Piece] = []
+    if chance.flag(0.08):
+        away = torch.tensor(
+            [aside + chance.sign() * chance.uniform(0.3, 0.9), 0.0, -chance.uniform(1.0, 3.0)]
+        )
+        behind = moved(stranger(chance), away)
+    return Scene(
+        figure=figure,
+        camera=camera,
+        view=view,
+        light=draw_light(camera, chance),
+        backdrop=backdrop,
+        front=tuple(front),
+        behind=tuple(behind),
+        occluder=occluder,
+        inside=inside,
+        seed=chance.integer(0, 1 << 40),
+    )
+
+
+def _kinds(occlusion: str | Sequence[str] | None) -> tuple[str, ...]:
+    if occlusion is None:
+        return ()
+    if occlusion == "any":
+        return OCCLUDERS
+    kinds = (occlusion,) if isinstance(occlusion, str) else tuple(occlusion)
+    unknown = [kind for kind in kinds if kind not in OCCLUDERS]
+    if unknown or not kinds:
+        raise ValueError(f"occlusion must be None, 'any' or out of {OCCLUDERS}; got {occlusion!r}")
+    return kinds
+
+
+def _heading(camera: Camera, chance: Chance) -> float:
+    """People mostly walk along one path in a camera's view, in both directions."""
+    if chance.flag(0.35):
+        return chance.uniform(-math.pi, math.pi)
+    return camera.heading + (math.pi if chance.flag(0.5) else 0.0) + chance.normal(0, 0.35)
+
+
+def _crop(figure: Figure, whole: View, chance: Chance) -> View:
+    """A detector's box around the person, stretched to the image."""
+    points = whole.project(torch.cat([piece.vertices for piece in figure.pieces]))
+    left, top = (float(v) for v in points[:, :2].amin(0))
+    right, bottom = (float(v) for v in points[:, :2].amax(0))
+    tall = (bottom - top) * (1 + chance.uniform(0.03, 0.17))
+    stretch = chance.uniform(0.9, 1.12)
+    wide = max(tall * 0.5 * stretch, (right - left) * (1 + chance.uniform(0.03, 0.1)))
+    tall = max(tall, wide / (0.5 * 1.25))
+    spare_x, spare_y = wide - (right - left), tall - (bottom - top)
+    x = left - spare_x * (0.5 + chance.uniform(-0.35, 0.35))
+    y = top - spare_y * (0.5 + chance.uniform(-0.3, 0.3))
+    return whole.cropped((x, y, x + wide, y + tall))
+
+
+def _silhouette(pieces: Sequence[Piece], view: View) -> Tensor:
+    """(H, W) bool, for small images.
+
+    The vertices of a body lie closer together than such pixels: marking them is enough.
+    """
+    covered = torch.zeros(view.height * view.width, dtype=torch.bool)
+    coarse = [piece for piece in pieces if len(piece.faces) <= _DENSE]
+    dense = [piece.vertices for piece in pieces if len(piece.faces) > _DENSE]
+    if dense:
+        x, y, depth = view.project(torch.cat(dense)).unbind(1)
+        inside = (x >= 0) & (x < view.width) & (y >= 0) & (y < view.height) & (depth > 0.01)
+        covered[y[inside].long() * view.width + x[inside].long()] = True
+    covered = covered.reshape(view.height, view.width)
+    if coarse:
+        vertices, faces, owners = merge(coarse)
+        projected = view.project(vertices)
+        faces = faces[front_faces(projected, faces, owners, coarse)]
+        raster = rasterize(projected[None], faces, view.height, view.width, perspective=True)
+        covered = covered | (raster.face[0] >= 0)
+    return covered
+
+
+def _occlude(
+    figure: Figure, view: View, chance: Chance, kinds: tuple[str, ...]
+) -> tuple[str, list[Piece], View, float]:
+    """Choose and place an occlusion; returns its kind, pieces, the view and the share inside."""
+    small = view.scaled(0.25)
+    person = _silhouette(figure.pieces, small)
+    area = float(person.sum())
+
+    def coverage(pieces: Sequence[Piece]) -> float:
+        return float((_silhouette(pieces, small) & person).sum()) / area
+
+    base = torch.tensor([float(figure.shift[0]), 0.0, float(figure.shift[2])])
+    toward = view.center - base
+    turn = turn_y(math.atan2(float(toward[0]), float(toward[2])))
+    # Mostly the head stays in sight, as it does in front of real cameras' detectors.
+    rows = person.any(1).nonzero()[:, 0]
+    upper = person.clone()
+    upper[int(rows[0]) + max(3, round(0.14 * float(rows[-1] - rows[0]))) :] = False
+    strict = chance.flag(0.85)
+    low, high = HIDDEN_RANGE
+    weights = [_WEIGHTS[OCCLUDERS.index(kind)] for kind in kinds]
+    best: tuple[str, list[Piece], float] | None = None
+    for _ in range(_TRIES):
+        kind, target = chance.pick(kinds, weights), chance.uniform(low + 0.03, high - 0.03)
+        if kind == "cut":
+            cropped, inside = _cut(person, view, chance, target, strict)
+            return kind, [], cropped, inside
+        pieces, share = place_occluder(kind, chance, base, turn, target, coverage)
+        if strict and float((_silhouette(pieces, small) & upper).sum()) > 0.5 * float(upper.sum()):
+            continue
+        if low <= share <= high:
+            return kind, pieces, view, 1.0
+        if best is None or abs(share - 0.5) < abs(best[2] - 0.5):
+            best = (kind, pieces, share)
+    if best is not None and low - 0.08 <= best[2] <= high + 0.08:
+        return best[0], best[1], view, 1.0
+    cropped, inside = _cut(person, view, chance, chance.uniform(low, high), strict)
+    return "cut", [], cropped, inside
+
+
+def _cut(
+    person: Tensor, view: View, chance: Chance, target: float, strict: bool
+) -> tuple[View, float]:
+    """A view whose border leaves out the target share of the silhouette; strict keeps the head."""
+    across = 0 if strict and target > 0.45 else 13
+    side = chance.pick(
+        ("bottom", "left", "right", "top"), (66, across, across, 0 if strict else 25)
+    )
+    axis = 1 if side in ("bottom", "top") else 0
+    profile = person.float().sum(axis)
+    if side in ("bottom", "right"):
+        profile = profile.flip(0)
+    share = profile.cumsum(0) / profile.sum()
+    place = int((share < target).sum()) + 1
+    hidden = float(share[min(place - 1, len(share) - 1)])
+    amount = place / len(profile)
+    left, top, right, bottom = 0.0, 0.0, float(view.width), float(view.height)
+    if side == "bottom":
+        bottom -= amount * view.height
+    elif side == "top":
+        top += amount * view.height
+    elif side == "left":
+        left += amount * view.width
+    else:
+        right -= amount * view.width
+    return view.cropped(_reshaped(left, top, right, bottom, view, side)), 1.0 - hidden
+
+
+def _reshaped(
+    left: float, top: float, right: float, bottom: float, view: View, side: str
+) -> tuple[float, float, float, float]:
+    """Limit the stretch of a cut box by taking in more background on the sides that stay."""
+    wide, tall = (right - left) / view.width, (bottom - top) / view.height
+    limit = 1.3
+    if tall > wide * limit:
+        more = (tall / limit - wide) * view.width
+        return (
+            (left - more, top, right, bottom)
+            if side == "right"
+            else (left, top, right + more, bottom)
+        )
+    return left, top, right, bottom

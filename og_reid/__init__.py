@@ -1,0 +1,69 @@
+"""3D point-cloud and pose-aware person re-identification that survives occlusion.
+
+``lift`` turns a photograph into a coloured point cloud, ``embed`` a cloud into a unit vector, and
+``evaluate`` scores a ranking. Names are imported on first use, so that importing stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshes import PointCloud
+    from pose import Keypoints
+
+    from .api import embed, lift, load_model
+    from .evaluation import Metrics, evaluate
+    from .models import OGNet
+
+__all__ = [
+    "Keypoints",
+    "Metrics",
+    "OGNet",
+    "PointCloud",
+    "embed",
+    "evaluate",
+    "lift",
+    "load_model",
+]
+
+_HOME = {
+    "Keypoints": "pose",
+    "Metrics": "og_reid.evaluation",
+    "OGNet": "og_reid.models",
+    "PointCloud": "meshes",
+    "embed": "og_reid.api",
+    "evaluate": "og_reid.evaluation",
+    "lift": "og_reid.api",
+    "load_model": "og_reid.api",
+}
+
+
+def _refuse_shadows() -> None:
+    """A user's own ``pose.py`` or ``meshes`` in front of ours would fail in puzzling ways."""
+    home = Path(__file__).resolve().parent.parent
+    for room in ("pose", "meshes"):
+        spec = find_spec(room)
+        origin = None if spec is None else spec.origin
+        if origin is None or Path(origin).resolve().parent.parent != home:
+            found = "was not found" if origin is None else f"comes from {origin}"
+            raise ImportError(
+                f"og_reid needs its own package {room!r}, but {room!r} {found}: rename that file "
+                "or folder, or start Python elsewhere"
+            )
+
+
+_refuse_shadows()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'og_reid' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,151 @@
+"""The front door: lift a photograph, embed clouds, load a model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from meshes import BodyModel, PointCloud, lift_image, load_body
+from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
+
+from .checkpoint import StoredModel, read_model
+from .clouds_in import as_pointclouds
+from .data.clouds import CloudSet
+from .embedding import embed_set
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["embed", "lift", "load_model"]
+
+DEFAULT_MODEL = "default"
+
+
+def lift(
+    image: str | Path | Image.Image | np.ndarray,
+    keypoints: Keypoints | Pose | None = None,
+    body: BodyModel | str | Path | None = None,
+) -> PointCloud:
+    """Lift the person in a photograph to a coloured point cloud.
+
+    Args:
+        image: path, PIL image, or (H, W, 3) uint8 RGB array. Best a crop of one standing person.
+        keypoints: where the person's joints are, in pixels of the image; None estimates them
+            (needs the extra ``demo``). A ``Pose`` brings a person mask along.
+        body: model or file of the user's; None for the embedded one.
+
+    Returns:
+        All body vertices (hidden ones grey and not ``visible``) and sampled background. Metres,
+        camera-aligned: x right, y up, z towards the camera.
+
+    Raises:
+        NoPersonError: nobody was found.
+        ValueError: the image is not readable, or an argument breaks a rule; the message says.
+        ImportError: keypoints are to be estimated and mediapipe is missing.
+    """
+    pixels = read_image(image)
+    if keypoints is None:
+        pose = _estimator()(pixels)
+    elif isinstance(keypoints, Keypoints):
+        pose = Pose(keypoints)
+    else:
+        pose = keypoints
+    if not pose.found:
+        raise NoPersonError(
+            "no person was found in the image: crop it to one person, standing and at least "
+            "60 pixels tall, or give keypoints"
+        )
+    model = body if isinstance(body, BodyModel) else load_body(body)
+    return lift_image(pixels, pose, model).cloud
+
+
+def embed(
+    pointcloud: Any,
+    model: str | Path | StoredModel = DEFAULT_MODEL,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+) -> Tensor:
+    """Embed point clouds of people; similar people get similar unit vectors.
+
+    Args:
+        pointcloud: one cloud or many: ``PointCloud``; (N, 6) array or tensor (xyz in metres with y
+            up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to ``.ply``,
+            ``.npz`` or the OG-Net authors' ``.obj``; a sequence of those; (B, N, 6); a
+            torch-geometric ``Batch``. Of a ``PointCloud`` only the seen points of the body count,
+            as long as there are enough of them.
+        model: ``"default"``, a file written by ``og-reid train``, or what ``load_model`` gave.
+        batch_size: clouds per forward pass; changes speed and memory only.
+        device: where to compute; None stays where the model is (the CPU after loading).
+
+    Returns:
+        (D,) for one cloud, (B, D) for many, float32 on the CPU; unit norm, so that the dot product
+        of two is their similarity. D = 512 for the default model.
+
+    Raises:
+        ValueError: a cloud is of an unknown type, empty, has too few points, NaN, or colours
+            outside [0, 1]; the message says which and what to do.
+    """
+    clouds, single = as_pointclouds(pointcloud)
+    if not clouds:
+        raise ValueError("pointcloud must hold at least one cloud; got an empty sequence")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    stored = model if isinstance(model, StoredModel) else load_model(model)
+    network = stored.model if device is None else stored.model.to(device)
+    preprocessing = stored.preprocessing
+    for position, cloud in enumerate(clouds):
+        if len(cloud) < preprocessing.min_points:
+            which = "pointcloud" if single else f"pointcloud[{position}]"
+            raise ValueError(
+                f"{which} must have at least {preprocessing.min_points} points for this model; "
+                f"got {len(cloud)}"
+            )
+    packed = CloudSet.from_clouds(
+        ((cloud, 0, 0, str(position)) for position, cloud in enumerate(clouds)),
+        max_points=preprocessing.num_points,
+        min_points=preprocessing.min_points,
+    )
+    features = embed_set(network, packed, preprocessing.num_points, batch_size)
+    return features[0] if single else features
+
+
+def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
+    """Load a model.
+
+    Args:
+        name_or_path: ``"default"`` for the weights that come with the package (OG-Net-Small,
+            trained on synthetic people only), or a ``.safetensors`` file written by training.
+
+    Returns:
+        The network in evaluation mode with what belongs to it. The default one is loaded once and
+        shared.
+
+    Raises:
+        ValueError: no such name or file, or the file is damaged, a pickle (which could run code),
+            or of another architecture.
+    """
+    if name_or_path == DEFAULT_MODEL:
+        return _default_model()
+    path = Path(name_or_path)
+    if not path.suffix and not path.exists():
+        raise ValueError(
+            f"name_or_path must be {DEFAULT_MODEL!r} or a .safetensors file; got {name_or_path!r}"
+        )
+    return read_model(path)
+
+
+@lru_cache(maxsize=1)
+def _default_model() -> StoredModel:
+    with as_file(files("og_reid").joinpath("weights/default.safetensors")) as path:
+        return read_model(path)
+
+
+@lru_cache(maxsize=1)
+def _estimator() -> MediapipePose:
+    return MediapipePose()

@@ -1,0 +1,208 @@
+"""Models and training states on disk.
+
+A finished model is one safetensors file: weights, and as metadata what builds the network and what
+it was trained to see. No file is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .atomic import replacing
+from .embedding import Preprocessing
+from .models import OGNet
+
+__all__ = [
+    "StoredModel",
+    "package_version",
+    "read_model",
+    "read_state",
+    "save_model",
+    "save_state",
+]
+
+_FORMAT = "og_reid.model"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredModel:
+    """A model read from a file.
+
+    Attributes:
+        model: In evaluation mode, on the CPU, without a classifier.
+        preprocessing: What it was trained to see.
+        training: The resolved settings of its training run; empty when there are none.
+        version: Version of the package that wrote the file.
+    """
+
+    model: OGNet
+    preprocessing: Preprocessing
+    training: Mapping[str, Any]
+    version: str
+
+
+def package_version() -> str:
+    """Version of the installed package; ``0+unknown`` when run from a bare source tree."""
+    try:
+        return version("og-reid")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def save_model(
+    path: str | Path,
+    model: OGNet,
+    preprocessing: Preprocessing,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a model as safetensors, whole or not at all; the classifier is left out.
+
+    Args:
+        path: File to write.
+        model: An OG-Net.
+        preprocessing: What it was trained to see.
+        training: Settings of the training run to keep with it, as plain JSON values.
+
+    Raises:
+        ValueError: When a weight is NaN or infinite.
+    """
+    from safetensors.torch import save_file
+
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("proj_output.")
+    }
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"model has NaN or infinite weights: {', '.join(broken[:5])}")
+    metadata = {
+        "format": _FORMAT,
+        "version": package_version(),
+        "architecture": json.dumps(_architecture(model)),
+        "preprocessing": json.dumps(asdict(preprocessing)),
+        "training": json.dumps(dict(training or {})),
+    }
+    with replacing(path) as partial:
+        save_file(weights, partial, metadata=metadata)
+
+
+def read_model(path: str | Path) -> StoredModel:
+    """Reads what `save_model` wrote.
+
+    Raises:
+        ValueError: When the file is missing, damaged, a pickle, no model of this package, or when
+            its weights are not those of the network it names (with the differing names).
+    """
+    weights, metadata = _read_safetensors(Path(path))
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} is a safetensors file but no og_reid model "
+            f"(format {metadata.get('format')!r}): give a file written by save_model"
+        )
+    try:
+        architecture = json.loads(metadata["architecture"])
+        for name in ("dims", "ball_counts"):
+            architecture[name] = tuple(architecture[name])
+        model = OGNet(**architecture)
+        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+        training = json.loads(metadata["training"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} was written by version {metadata.get('version')}, which this version "
+            f"({package_version()}) cannot read: {error}"
+        ) from error
+    _compare(model.state_dict(), weights, str(path))
+    model.load_state_dict(weights)
+    return StoredModel(model.eval(), preprocessing, training, metadata["version"])
+
+
+def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Writes a training state (tensors and plain values), whole or not at all."""
+    with replacing(path) as partial:
+        torch.save(dict(state), partial)
+
+
+def read_state(path: str | Path) -> dict[str, Any]:
+    """Reads what `save_state` wrote, without running any code that the file may hold.
+
+    Raises:
+        ValueError: When the file is missing, damaged or holds more than tensors and plain values.
+    """
+    import pickle
+
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file: there is no training state to go on from")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged or no training state of this package: delete it and start anew"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is no training state of this package")
+    return state
+
+
+def _architecture(model: OGNet) -> dict[str, Any]:
+    """The arguments that build ``model`` again, but for its classifier."""
+    return {
+        "dims": model.dims,
+        "k": model.k,
+        "num_conv": model.num_conv,
+        "residual": model.residual,
+        "num_points": model.num_points,
+        "embedding_dim": model.embs[0].out_features,
+        "mode": model.mode,
+        "ball_counts": model.ball_counts,
+    }
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file: give a model written by save_model")
+    with path.open("rb") as file:
+        start = file.read(2)
+    # A zip (torch.save) or a bare pickle: both may run code when read.
+    if start == b"PK" or start[:1] == b"\x80":
+        raise ValueError(
+            f"{path} is a pickle, which may run code when read, and is refused: convert the "
+            "weights with save_model and give the .safetensors file"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is no safetensors file or is damaged ({error}): get it again"
+        ) from error
+
+
+def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: str) -> None:
+    """Refuses weights that do not fit, naming the first few that differ."""
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in found and found[name].shape != wanted[name].shape
+        ],
+    }
+    texts = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in problems.items()
+        if names
+    ]
+    if texts:
+        raise ValueError(f"{path}: weights do not fit the network it names: {'; '.join(texts)}")

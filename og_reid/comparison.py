@@ -1,0 +1,160 @@
+"""Models and the colour histogram baseline on the same clouds, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checkpoint import StoredModel
+from .data.clouds import CloudSet
+from .data.market import Attributes
+from .embedding import embed_set
+from .evaluation import AveragePrecision, Metrics, evaluate_distances
+from .histogram import histogram_distance, part_histograms
+
+__all__ = ["Comparison", "compare", "format_table", "measure_distances", "score"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One row of a table.
+
+    Attributes:
+        method: ``histogram``, the name of a model, or that name and ``+ histogram``.
+        queries: ``all``, ``unoccluded`` or ``occluded``.
+        metrics: The figures.
+    """
+
+    method: str
+    queries: str
+    metrics: Metrics
+
+
+def compare(
+    query: CloudSet,
+    gallery: CloudSet,
+    models: Mapping[str, StoredModel],
+    *,
+    attributes: Mapping[str, Attributes] | None = None,
+    mirror: bool = False,
+    ap: AveragePrecision = "step",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Comparison, ...]:
+    """Ranks by the histogram baseline, by every model, and by both together.
+
+    Args:
+        query: Clouds to search with.
+        gallery: Clouds to search in.
+        models: By name, in the order of the table.
+        attributes: By cloud name; with them, occluded and unoccluded queries are also scored
+            apart.
+        mirror: Average the descriptors of each cloud and its mirror image.
+        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
+        progress: Called with the number of clouds embedded and of all, for each model.
+
+    Returns:
+        Rows by method, then by queries.
+    """
+    distances = measure_distances(query, gallery, models, mirror=mirror, progress=progress)
+    return score(distances, query, gallery, attributes=attributes, ap=ap)
+
+
+def measure_distances(
+    query: CloudSet,
+    gallery: CloudSet,
+    models: Mapping[str, StoredModel],
+    *,
+    mirror: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Tensor]:
+    """(Q, G) distances by method: ``histogram``, every model, and the last model ``+ histogram``.
+
+    The last adds both distances, each divided by its standard deviation over all pairs.
+    """
+    colors = histogram_distance(part_histograms(query), part_histograms(gallery))
+    distances = {"histogram": colors}
+    for name, stored in models.items():
+        distances[name] = _learned_distance(query, gallery, stored, mirror, progress)
+    if models:
+        learned = distances[name]
+        distances[f"{name} + histogram"] = learned / learned.std() + colors / colors.std()
+    return distances
+
+
+def score(
+    distances: Mapping[str, Tensor],
+    query: CloudSet,
+    gallery: CloudSet,
+    *,
+    attributes: Mapping[str, Attributes] | None = None,
+    ap: AveragePrecision = "step",
+) -> tuple[Comparison, ...]:
+    """Figures of (Q, G) distances by method, for the arguments see `compare`."""
+    subsets = _subsets(query, attributes or {})
+    return tuple(
+        Comparison(method, name, _score(distance[rows], query.select(rows), gallery, ap))
+        for method, distance in distances.items()
+        for name, rows in subsets.items()
+    )
+
+
+def format_table(comparisons: Sequence[Comparison]) -> str:
+    """The rows as plain text, figures in percent."""
+    width = max((len(row.method) for row in comparisons), default=0)
+    lines = [f"{'':{width}} {'queries':16} {'rank-1':>7} {'rank-5':>7} {'rank-10':>7} {'mAP':>7}"]
+    for row in comparisons:
+        metrics = row.metrics
+        values = (*(metrics.rank(k) for k in (1, 5, 10)), metrics.mAP)
+        figures = " ".join(f"{100 * value:7.1f}" for value in values)
+        queries = f"{row.queries} ({metrics.num_valid})"
+        lines.append(f"{row.method:{width}} {queries:16} {figures}")
+    if comparisons:
+        metrics = comparisons[0].metrics
+        lines.append(f"mAP by the {metrics.ap} convention")
+        skipped = metrics.num_queries - metrics.num_valid
+        if skipped:
+            lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
+    return "\n".join(lines)
+
+
+def _learned_distance(
+    query: CloudSet,
+    gallery: CloudSet,
+    stored: StoredModel,
+    mirror: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """(Q, G) cosine distances."""
+    features = embed_set(
+        stored.model,
+        CloudSet.concat([query, gallery]),
+        stored.preprocessing.num_points,
+        mirror=mirror,
+        progress=progress,
+    )
+    return 1 - features[: len(query)] @ features[len(query) :].T
+
+
+def _subsets(query: CloudSet, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
+    """Rows of the queries, all of them and by occlusion where it is known."""
+    subsets = {"all": torch.arange(len(query))}
+    known = [attributes.get(name) for name in query.names]
+    for title, wanted in (("unoccluded", False), ("occluded", True)):
+        rows = [row for row, each in enumerate(known) if each and each.occluded is wanted]
+        if rows:
+            subsets[title] = torch.tensor(rows)
+    return subsets
+
+
+def _score(distances: Tensor, query: CloudSet, gallery: CloudSet, ap: AveragePrecision) -> Metrics:
+    return evaluate_distances(
+        distances,
+        query_pids=query.pids,
+        gallery_pids=gallery.pids,
+        query_camids=query.camids,
+        gallery_camids=gallery.camids,
+        ap=ap,
+    )

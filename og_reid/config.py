@@ -1,0 +1,262 @@
+"""Settings of a training run: typed defaults, and a strict reader for YAML files.
+
+A YAML file only says what differs from the defaults. Unknown keys and wrong types are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from .data.transforms import Augmentation
+
+__all__ = [
+    "BudgetConfig",
+    "DataConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "TrainConfig",
+    "WorldConfig",
+    "config_folder",
+    "from_dict",
+    "load_config",
+    "to_dict",
+]
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """The synthetic world that a run makes for itself when it is given no data."""
+
+    train_identities: int = 0  # people to learn from; 0 = no world, data must be given
+    test_identities: int = 0  # other people, to validate on; 0 = none
+    views: int = 8  # photographs of each
+    cameras: int = 6  # cameras of the world
+    seed: int = 0  # of cameras, places, poses and occlusions
+    first_identity: int = 0  # number of the first person: distinct ranges are distinct people
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a batch is made of."""
+
+    num_points: int = 512  # points per cloud, in training and afterwards
+    identities: int = 32  # P: people per batch
+    views: int = 3  # K: clouds per person
+    recolor: float = 0.8  # share of a batch's people that get new clothes colours
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which OG-Net."""
+
+    preset: str = "ognet-small"  # ognet-small, ognet or ognet-deep
+    num_points: int = 256  # points left by the first down-sampling, at most data.num_points
+    k: int = 12  # neighbours per point
+    ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
+    embedding_dim: int = 512  # length of the descriptor
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up, cosine decay and averaging."""
+
+    lr: float = 1.5e-3  # highest learning rate
+    weight_decay: float = 5e-4  # AdamW's, on matrices only
+    warmup: float = 0.03  # share of the run over which the learning rate rises from 0
+    final_lr: float = 0.01  # last learning rate as a share of lr
+    clip: float = 5.0  # largest gradient norm
+    average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
+    norm_batches: int = 32  # batches that re-estimate BatchNorm statistics after averaging
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; 0 turns one off."""
+
+    contrastive: float = 1.0  # supervised contrastive
+    temperature: float = 0.08  # of the contrastive loss
+    circle: float = 0.0  # circle loss, margin .25, gamma 64
+    triplet: float = 0.0  # batch-hard triplet with soft margin
+    identity: float = 0.0  # cross-entropy over training people; needs data.recolor 0
+    label_smoothing: float = 0.1  # of the identity loss
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """When to stop: whichever comes first. The schedules follow the share that is used up."""
+
+    steps: int = 2000  # optimiser steps
+    cpu_minutes: float | None = None  # processor time, summed over threads
+    wall_minutes: float | None = None  # time on the clock
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run."""
+
+    world: WorldConfig = field(default_factory=WorldConfig)  # people to make, if any
+    data: DataConfig = field(default_factory=DataConfig)  # batches
+    model: ModelConfig = field(default_factory=ModelConfig)  # network
+    augment: Augmentation = field(default_factory=Augmentation)  # random changes of clouds
+    loss: LossConfig = field(default_factory=LossConfig)  # what is minimised
+    optim: OptimConfig = field(default_factory=OptimConfig)  # how
+    budget: BudgetConfig = field(default_factory=BudgetConfig)  # how long
+    seed: int = 0  # of weights, order and augmentation
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda when there is one
+    validate_every: int = 0  # steps between validations; 0 = at the end only
+    checkpoint_every: int = 200  # steps between checkpoints
+
+    def __post_init__(self) -> None:
+        """Checks what one field alone cannot tell."""
+        if self.loss.identity and self.data.recolor:
+            raise ValueError(
+                "loss.identity needs data.recolor=0: a recoloured person is nobody of the "
+                f"training set; got loss.identity={self.loss.identity}, "
+                f"data.recolor={self.data.recolor}"
+            )
+        if self.model.num_points > self.data.num_points:
+            raise ValueError(
+                "model.num_points must be at most data.num_points; "
+                f"got {self.model.num_points} and {self.data.num_points}"
+            )
+        loss = self.loss
+        if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
+            raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
+        if self.data.identities < 2 or self.data.views < 2:
+            raise ValueError(
+                "data.identities and data.views must be at least 2; "
+                f"got {self.data.identities} and {self.data.views}"
+            )
+        if self.budget.steps < 1:
+            raise ValueError(f"budget.steps must be at least 1; got {self.budget.steps}")
+        if not (0 <= self.optim.average < 1 and 0 <= self.optim.warmup < 1):
+            raise ValueError(
+                "optim.average and optim.warmup must be in [0, 1); "
+                f"got {self.optim.average} and {self.optim.warmup}"
+            )
+
+
+def config_folder() -> Path:
+    """The folder of the YAML files that come with the package."""
+    installed = Path(str(files("og_reid"))) / "configs"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).parent.parent / "configs"
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Reads a YAML file.
+
+    Args:
+        path: A file, or the name of one that comes with the package, such as
+            ``synthetic/default`` or ``synthetic/default.yaml``.
+        overrides: Settings such as ``optim.lr=0.001`` that replace those of the file.
+
+    Raises:
+        ValueError: When the file is missing or no YAML mapping, when a key is unknown (the nearest
+            known one is named), when a value has a wrong type or does not fit the others.
+    """
+    import yaml
+
+    found = _find(path)
+    try:
+        settings = yaml.safe_load(found.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{found} is no valid YAML: {error}") from error
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ValueError(f"a setting must look like optim.lr=0.001; got {override!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{override!r}: {text!r} is no valid YAML value") from error
+        _put(settings, key.split("."), value)
+    return from_dict(settings)
+
+
+def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with ``settings`` in place of the defaults; errors as `load_config`."""
+    config: TrainConfig = _build(TrainConfig, settings, "")
+    return config
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """All settings, defaults included, as plain dicts; `from_dict` reads them back."""
+    return asdict(config)
+
+
+def _find(path: str | Path) -> Path:
+    given = Path(path)
+    shipped = config_folder() / given
+    for candidate in (given, shipped, shipped.with_name(shipped.name + ".yaml")):
+        if candidate.is_file():
+            return candidate
+    names = sorted(
+        file.relative_to(config_folder()).with_suffix("").as_posix()
+        for file in config_folder().rglob("*.yaml")
+    )
+    raise ValueError(f"there is no file {path}; configurations in the package: {', '.join(names)}")
+
+
+def _put(settings: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = settings.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"{'.'.join(keys)}: {key} is a setting, not a group of settings")
+        settings = inner
+    settings[keys[-1]] = value
+
+
+def _build(kind: Any, settings: Any, prefix: str) -> Any:
+    """A dataclass from a mapping, its fields checked one by one."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{prefix[:-1]} must be a group of settings; got {settings!r}")
+    known = {each.name for each in fields(kind)}
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown setting {prefix}{key}: did you mean {prefix}{near}?")
+    hints = typing.get_type_hints(kind)
+    values = {
+        key: _build(hints[key], value, f"{prefix}{key}.")
+        if is_dataclass(hints[key])
+        else _convert(hints[key], value, prefix + key)
+        for key, value in settings.items()
+    }
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """``value`` if it has the type of the hint; an int may stand for a float."""
+    if typing.get_origin(hint) is types.UnionType:  # only `float | None` occurs
+        return None if value is None else _convert(typing.get_args(hint)[0], value, name)
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"{name} must be one of {typing.get_args(hint)}; got {value!r}")
+        return value
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
+            raise ValueError(f"{name} must be a list of {len(kinds)} values; got {value!r}")
+        return tuple(_convert(kind, one, name) for kind, one in zip(kinds, value, strict=True))
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        # YAML 1.1 reads 1e-3 (without a point) as text.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ValueError(f"{name} must be {hint.__name__}; got {value!r}")
+    return value

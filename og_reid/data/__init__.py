@@ -1,0 +1,21 @@
+"""Data sets of lifted people: folders, packed clouds, augmentation and batch order."""
+
+from __future__ import annotations
+
+from .clouds import CloudSet
+from .market import Attributes, MarketSplits, Sample, load_market, read_attributes
+from .samplers import PKSampler
+from .transforms import Augmentation, augment, recolor_identities
+
+__all__ = [
+    "Attributes",
+    "Augmentation",
+    "CloudSet",
+    "MarketSplits",
+    "PKSampler",
+    "Sample",
+    "augment",
+    "load_market",
+    "read_attributes",
+    "recolor_identities",
+]

@@ -1,0 +1,257 @@
+"""Many lifted people in one compact, packed set of clouds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from meshes.pointcloud import PointCloud
+
+from ..atomic import replacing
+from ..ops.sampling import farthest_point_sample
+
+__all__ = ["CloudSet"]
+
+_FORMAT = "og_reid.cloud_set"
+_VERSION = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class CloudSet:
+    """A packed set of n clouds with M points in all.
+
+    Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of ``points``, ``colors`` and ``part``. Within a
+    cloud the points lie in farthest-point order, so any prefix covers the whole cloud evenly.
+    The tensors hold half floats and bytes (10 bytes a point); `batch` gives float32.
+
+    Attributes:
+        points: (M, 3) float16, metres, camera-aligned with y up, relative to the cloud's mean.
+        colors: (M, 3) uint8 RGB.
+        part: (M,) int8, body joint with the largest skinning weight; -1 = background.
+        ptr: (n + 1,) int64, ascending, from 0 to M; no cloud is empty.
+        pids: (n,) int64 identities; -1 = junk, 0 = distractor.
+        camids: (n,) int64 cameras.
+        names: n names, such as file names.
+    """
+
+    points: Tensor
+    colors: Tensor
+    part: Tensor
+    ptr: Tensor
+    pids: Tensor
+    camids: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks shapes, types and offsets."""
+        size, total = len(self.names), len(self.points)
+        expected = {
+            "points": ((total, 3), torch.float16),
+            "colors": ((total, 3), torch.uint8),
+            "part": ((total,), torch.int8),
+            "ptr": ((size + 1,), torch.int64),
+            "pids": ((size,), torch.int64),
+            "camids": ((size,), torch.int64),
+        }
+        for name, (shape, dtype) in expected.items():
+            tensor = getattr(self, name)
+            if tensor.shape != shape or tensor.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be {shape} {dtype} for {size} clouds of {total} points in all; "
+                    f"got {tuple(tensor.shape)} {tensor.dtype}"
+                )
+        if self.ptr[0] != 0 or self.ptr[-1] != total or (size and self.counts.min() < 1):
+            raise ValueError(
+                f"ptr must rise from 0 to the number of points, {total}, with a point in every "
+                f"cloud; got {self.ptr.tolist()[:5]}..."
+            )
+        if not torch.isfinite(self.points).all():
+            raise ValueError("points must be finite; got NaN or infinity")
+
+    def __len__(self) -> int:
+        """Number of clouds."""
+        return len(self.names)
+
+    @property
+    def counts(self) -> Tensor:
+        """(n,) int64 number of points of each cloud."""
+        return self.ptr.diff()
+
+    @classmethod
+    def from_clouds(
+        cls,
+        items: Iterable[tuple[PointCloud, int, int, str]],
+        *,
+        max_points: int = 1024,
+        min_points: int = 32,
+    ) -> CloudSet:
+        """Packs lifted clouds.
+
+        Of every cloud the seen points of the body are kept. A cloud with fewer than ``min_points``
+        of them (nobody was found, or almost all is hidden) keeps all its points, background and
+        unseen ones included: a poor description beats none.
+
+        Args:
+            items: Tuples of cloud, identity, camera and name; may be a generator, so that the full
+                clouds need not be in memory together.
+            max_points: At most this many points are kept of a cloud, chosen by farthest-point
+                sampling; a smaller cloud keeps all it has.
+            min_points: See above.
+
+        Raises:
+            ValueError: When there is no cloud at all, or one without any point.
+        """
+        if max_points < 1:
+            raise ValueError(f"max_points must be at least 1; got {max_points}")
+        packed = [
+            (*_pack(cloud, name, max_points, min_points), pid, camid, name)
+            for cloud, pid, camid, name in items
+        ]
+        if not packed:
+            raise ValueError("items must hold at least one cloud; got none")
+        points, colors, part, pids, camids, names = zip(*packed, strict=True)
+        counts = torch.tensor([0, *(len(each) for each in points)])
+        return cls(
+            points=torch.cat(points),
+            colors=torch.cat(colors),
+            part=torch.cat(part),
+            ptr=counts.cumsum(0),
+            pids=torch.tensor(pids, dtype=torch.int64),
+            camids=torch.tensor(camids, dtype=torch.int64),
+            names=tuple(names),
+        )
+
+    def select(self, indices: Tensor | Sequence[int]) -> CloudSet:
+        """The clouds at ``indices`` (int64), in that order; repeats are allowed."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
+        counts = self.counts[chosen]
+        ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # Row r of the result is row r - ptr[cloud] of its cloud.
+        rows = torch.arange(int(ptr[-1])) + (self.ptr[chosen] - ptr[:-1]).repeat_interleave(counts)
+        return CloudSet(
+            points=self.points[rows],
+            colors=self.colors[rows],
+            part=self.part[rows],
+            ptr=ptr,
+            pids=self.pids[chosen],
+            camids=self.camids[chosen],
+            names=tuple(self.names[index] for index in chosen.tolist()),
+        )
+
+    @staticmethod
+    def concat(sets: Sequence[CloudSet]) -> CloudSet:
+        """All clouds of ``sets`` one after the other."""
+        if not sets:
+            raise ValueError("sets must hold at least one CloudSet; got none")
+        counts = torch.cat([each.counts for each in sets])
+        return CloudSet(
+            ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            names=tuple(name for each in sets for name in each.names),
+            **{
+                name: torch.cat([getattr(each, name) for each in sets])
+                for name in ("points", "colors", "part", "pids", "camids")
+            },
+        )
+
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        num_points: int,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Clouds of one size.
+
+        Args:
+            indices: B clouds.
+            num_points: Points per cloud, P. A cloud that has fewer repeats its own cyclically.
+            generator: Without it the first P points of each cloud (an even cover); with it a
+                random P of them, for training.
+
+        Returns:
+            ``points`` (B, P, 3) float32 metres, each cloud centred on the mean of its rows here;
+            ``colors`` (B, P, 3) float32 in [0, 1]; ``part`` (B, P) int64.
+        """
+        if num_points < 1:
+            raise ValueError(f"num_points must be at least 1; got {num_points}")
+        chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
+        counts = self.counts[chosen, None]
+        order = torch.arange(num_points) % counts
+        if generator is not None and len(chosen):
+            keys = torch.rand(len(chosen), int(counts.max()), generator=generator)
+            keys.masked_fill_(torch.arange(keys.shape[1]) >= counts, 2.0)
+            order = keys.argsort(dim=1).gather(1, order)
+        rows = self.ptr[chosen, None] + order
+        points = self.points[rows].float()
+        points = points - points.mean(dim=1, keepdim=True)
+        return points, self.colors[rows].float() / 255, self.part[rows].long()
+
+    def save(self, path: str | Path) -> None:
+        """Writes the set as safetensors, whole or not at all."""
+        from safetensors.torch import save_file
+
+        metadata = {"format": _FORMAT, "version": _VERSION, "names": json.dumps(self.names)}
+        tensors = {
+            field.name: getattr(self, field.name).contiguous()
+            for field in fields(self)
+            if field.name != "names"
+        }
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CloudSet:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: When the file is missing, truncated, or something else than a cloud set.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not Path(path).is_file():
+            raise ValueError(f"{path} is not a file: give a cloud set written by CloudSet.save")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{path} is no safetensors file or is damaged ({error}): write it again"
+            ) from error
+        if metadata.get("format") != _FORMAT:
+            raise ValueError(
+                f"{path} is a safetensors file but no cloud set (format {metadata.get('format')!r})"
+            )
+        if metadata.get("version") != _VERSION:
+            raise ValueError(
+                f"{path} is a cloud set of version {metadata.get('version')}, this package reads "
+                f"version {_VERSION}: write it again"
+            )
+        missing = [field.name for field in fields(cls) if field.name not in (*tensors, "names")]
+        if missing:
+            raise ValueError(f"{path} misses {', '.join(missing)}: write it again")
+        return cls(names=tuple(json.loads(metadata["names"])), **tensors)
+
+
+def _pack(
+    cloud: PointCloud, name: str, max_points: int, min_points: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The kept points of one cloud in farthest-point order: points, colors, part."""
+    kept = cloud.seen()
+    if len(kept) < min_points:
+        kept = cloud
+    if len(kept) == 0:
+        raise ValueError(f"cloud {name!r} has no points")
+    count = min(max_points, len(kept))
+    order = farthest_point_sample(kept.points[None], count, start="farthest", dead_zone=False)[0]
+    kept = kept.select(order)
+    points = kept.points - kept.points.mean(dim=0)
+    return (
+        points.to(torch.float16).cpu(),
+        (kept.colors * 255).round().to(torch.uint8).cpu(),
+        kept.part.to(torch.int8).cpu(),
+    )

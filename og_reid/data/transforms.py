@@ -1,0 +1,318 @@
+"""Random changes of batched clouds: what a pose, a camera or an occluder may do to a person.
+
+Every function takes float32 ``points`` (B, P, 3) in metres (x right, y up, z to the camera) and
+``colors`` (B, P, 3) in [0, 1], draws its own numbers for each cloud from ``generator`` (on the
+CPU, whatever the device of the clouds) and returns new tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Augmentation",
+    "augment",
+    "augment_colors",
+    "augment_points",
+    "hide_points",
+    "mirror_x",
+    "recolor_identities",
+    "rotate_y",
+    "shift_hue",
+]
+
+MIN_KEPT = 0.25  # of the points of a cloud, whatever is put in front of it
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strong each random change is; 0 turns it off. Probabilities are per cloud."""
+
+    rotate: float = 15.0  # degrees, largest turn about the vertical axis
+    rotate_full: float = 0.0  # probability of a turn by any angle instead
+    mirror: float = 0.5  # probability of swapping left and right
+    scale: float = 0.1  # largest |ln factor|, drawn for x, y and z apart
+    jitter: float = 0.01  # metres, standard deviation per coordinate
+    drop: float = 0.3  # largest share of points lost at random
+    occlude: float = 0.5  # probability of an occluder
+    occlude_max: float = 0.7  # largest share of points behind the occluder, at most 0.75
+    leak: float = 0.2  # probability that hidden points take the occluder's colour, not vanish
+    part_erase: float = 0.2  # probability of losing whole body parts
+    gain: float = 0.4  # largest |ln factor| of all channels together
+    gamma: float = 0.3  # largest |ln exponent|
+    white_balance: float = 0.15  # largest |ln factor| of a channel on its own
+    saturation: float = 0.3  # largest change of the factor on colourfulness
+    contrast: float = 0.2  # largest change of the factor on the distance to the cloud's mean
+    brightness: float = 0.08  # largest offset of all channels together
+    shading: float = 0.2  # largest |ln factor| between the ends of a light gradient
+    noise: float = 0.03  # standard deviation per channel and point
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{field.name} must be finite and at least 0; got {value}")
+        for name in ("rotate_full", "mirror", "occlude", "leak", "part_erase", "drop"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}")
+        if self.occlude_max > 1 - MIN_KEPT or self.drop > 1 - MIN_KEPT:
+            raise ValueError(
+                f"occlude_max and drop must be at most {1 - MIN_KEPT}, so that something is left; "
+                f"got {self.occlude_max} and {self.drop}"
+            )
+        if self.saturation > 1 or self.contrast > 1:
+            raise ValueError(
+                f"saturation and contrast must be at most 1; got {self.saturation}, {self.contrast}"
+            )
+
+    @classmethod
+    def none(cls) -> Augmentation:
+        """All strengths 0: `augment` then returns what it gets."""
+        return cls(**{field.name: 0.0 for field in fields(cls)})
+
+
+def augment(
+    points: Tensor,
+    colors: Tensor,
+    part: Tensor,
+    strength: Augmentation,
+    *,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hides, moves and recolours clouds at random.
+
+    Args:
+        points: (B, P, 3) metres.
+        colors: (B, P, 3) in [0, 1].
+        part: (B, P) int64; it travels with the points, mirrored clouds keep their labels.
+        strength: How much of everything.
+        generator: Source of all randomness.
+
+    Returns:
+        ``points``, ``colors`` (in [0, 1]) and ``part`` of the same shapes. Points that were hidden
+        are replaced by repeats of those that are left, at least a quarter of each cloud.
+    """
+    points, colors, part = hide_points(points, colors, part, strength, generator=generator)
+    points = augment_points(points, strength, generator=generator)
+    return points, augment_colors(colors, points, strength, generator=generator), part
+
+
+def augment_points(points: Tensor, strength: Augmentation, *, generator: torch.Generator) -> Tensor:
+    """Turns, mirrors, stretches and jitters (B, P, 3) points."""
+    batch = len(points)
+    if strength.rotate or strength.rotate_full:
+        angle = math.radians(strength.rotate) * _signed((batch,), points, generator)
+        full = _uniform((batch,), points, generator) < strength.rotate_full
+        anywhere = math.pi * _signed((batch,), points, generator)
+        points = rotate_y(points, torch.where(full, anywhere, angle))
+    if strength.mirror:
+        points = mirror_x(points, _uniform((batch,), points, generator) < strength.mirror)
+    if strength.scale:
+        points = points * (strength.scale * _signed((batch, 1, 3), points, generator)).exp()
+    if strength.jitter:
+        points = points + strength.jitter * _normal(tuple(points.shape), points, generator)
+    return points
+
+
+def rotate_y(points: Tensor, angle: Tensor) -> Tensor:
+    """Turns (B, P, 3) points by (B,) radians about the y axis, from z towards x."""
+    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+    x, y, z = points.unbind(-1)
+    return torch.stack([cos * x + sin * z, y, cos * z - sin * x], dim=-1)
+
+
+def mirror_x(points: Tensor, flip: Tensor) -> Tensor:
+    """Swaps left and right of the clouds where the (B,) bool ``flip`` is set."""
+    sign = torch.where(flip, -1.0, 1.0).to(points.dtype)
+    x, y, z = points.unbind(-1)
+    return torch.stack([x * sign[:, None], y, z], dim=-1)
+
+
+def hide_points(
+    points: Tensor,
+    colors: Tensor,
+    part: Tensor,
+    strength: Augmentation,
+    *,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loses points at random, behind an occluder, and by whole body parts.
+
+    Arguments and result as for `augment`. An occluder hides what lies beyond a random plane, below
+    a height, in an upright band or in a box of the image plane. With probability ``leak`` the
+    hidden points stay and take the occluder's colour, as when a lift mistakes it for clothing.
+    """
+    batch, count = part.shape
+    keep = torch.ones_like(part, dtype=torch.bool)
+    if strength.drop:
+        share = strength.drop * _uniform((batch, 1), points, generator)
+        keep &= _uniform((batch, count), points, generator) >= share
+    if strength.part_erase:
+        anchor = torch.randint(count, (batch, 2), generator=generator).to(part.device)
+        lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
+        keep &= ~(lost & (_uniform((batch, 1), points, generator) < strength.part_erase))
+    if strength.occlude:
+        hidden = _occluded(points, strength, generator)
+        leaking = _uniform((batch, 1), points, generator) < strength.leak
+        paint = _uniform((batch, 1, 3), points, generator)
+        paint = paint + 0.1 * _normal((batch, count, 3), points, generator)
+        colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
+        keep &= ~hidden | leaking
+    if keep.all():
+        return points, colors, part
+    rows = _refill(keep, points, generator)
+    expanded = rows[..., None].expand(-1, -1, 3)
+    return points.gather(1, expanded), colors.gather(1, expanded), part.gather(1, rows)
+
+
+def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """(B, P) bool: the points behind an occluder, a random share of the clouds it is put before.
+
+    Each kind of occluder is a score per point; those with the lowest scores are hidden, so that
+    the hidden share is what was drawn whatever the cloud looks like.
+    """
+    batch, count, _ = points.shape
+    direction = _normal((batch, 3, 1), points, generator)
+    centre = points.gather(
+        1,
+        torch.randint(count, (batch, 1, 1), generator=generator)
+        .to(points.device)
+        .expand(-1, -1, 3),
+    )
+    offset = (points - centre).abs()
+    aspect = _signed((batch, 1), points, generator).exp()
+    scores = torch.stack(
+        [
+            (points @ direction).squeeze(-1),
+            points[..., 1],
+            offset[..., 0],
+            torch.maximum(offset[..., 0] * aspect, offset[..., 1] / aspect),
+        ],
+        dim=1,
+    )
+    kind = torch.randint(scores.shape[1], (batch, 1, 1), generator=generator).to(points.device)
+    score = scores.gather(1, kind.expand(-1, -1, count)).squeeze(1)
+    rank = score.argsort(dim=1).argsort(dim=1)
+    share = strength.occlude_max * _uniform((batch, 1), points, generator)
+    present = _uniform((batch, 1), points, generator) < strength.occlude
+    return (rank < share * count) & present
+
+
+def _refill(keep: Tensor, points: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, P) rows to gather: the kept ones, then repeats of them.
+
+    A cloud that would keep fewer than a quarter of its points gets some back at random.
+    """
+    batch, count = keep.shape
+    # Kept points sort first; ties of the rest are broken at random.
+    key = _uniform((batch, count), points, generator) - keep.to(points.dtype)
+    order = key.argsort(dim=1)
+    least = math.ceil(MIN_KEPT * count)
+    left = keep.sum(dim=1, keepdim=True).clamp(min=least)
+    return order.gather(1, torch.arange(count, device=keep.device) % left)
+
+
+def augment_colors(
+    colors: Tensor, points: Tensor, strength: Augmentation, *, generator: torch.Generator
+) -> Tensor:
+    """Changes light, sensor and noise of (B, P, 3) colours; the result lies in [0, 1].
+
+    ``points`` (B, P, 3) only say where the light gradient runs.
+    """
+    batch = len(colors)
+    changed = colors
+    if strength.shading:
+        direction = torch.nn.functional.normalize(_normal((batch, 3, 1), colors, generator), dim=1)
+        along = (points @ direction).tanh()
+        amount = strength.shading * _signed((batch, 1, 1), colors, generator)
+        changed = changed * (amount * along).exp()
+    if strength.gain:
+        changed = changed * (strength.gain * _signed((batch, 1, 1), colors, generator)).exp()
+    if strength.white_balance:
+        cast = strength.white_balance * _signed((batch, 1, 3), colors, generator)
+        changed = changed * cast.exp()
+    if strength.gamma:
+        exponent = (strength.gamma * _signed((batch, 1, 1), colors, generator)).exp()
+        changed = changed.clamp(min=0) ** exponent
+    if strength.saturation:
+        factor = 1 + strength.saturation * _signed((batch, 1, 1), colors, generator)
+        grey = changed.mean(dim=-1, keepdim=True)
+        changed = grey + factor * (changed - grey)
+    if strength.contrast:
+        factor = 1 + strength.contrast * _signed((batch, 1, 1), colors, generator)
+        mean = changed.mean(dim=(1, 2), keepdim=True)
+        changed = mean + factor * (changed - mean)
+    if strength.brightness:
+        changed = changed + strength.brightness * _signed((batch, 1, 1), colors, generator)
+    if strength.noise:
+        amount = strength.noise * _uniform((batch, 1, 1), colors, generator)
+        changed = changed + amount * _normal(tuple(colors.shape), colors, generator)
+    return changed.clamp(0, 1)
+
+
+def recolor_identities(
+    colors: Tensor,
+    pids: Tensor,
+    generator: torch.Generator,
+    *,
+    probability: float = 1.0,
+) -> Tensor:
+    """Gives each identity of a batch new clothes colours: one channel order and one hue shift.
+
+    All clouds of an identity change alike, so they still match each other, while the network sees
+    far more colours than there are generated people.
+
+    Args:
+        colors: (B, P, 3) in [0, 1].
+        pids: (B,) identity of each cloud.
+        generator: Source of all randomness.
+        probability: Share of the identities that change.
+
+    Returns:
+        (B, P, 3) in [0, 1].
+    """
+    present, label = pids.unique(return_inverse=True)
+    count = len(present)
+    order = torch.rand(count, 3, generator=generator).argsort(dim=1).to(colors.device)
+    shift = torch.rand(count, generator=generator).to(colors)
+    changes = (torch.rand(count, generator=generator) < probability).to(colors.device)
+    permuted = colors.gather(2, order[label][:, None, :].expand_as(colors))
+    recolored = shift_hue(permuted, shift[label])
+    return torch.where(changes[label][:, None, None], recolored, colors)
+
+
+def shift_hue(colors: Tensor, shift: Tensor) -> Tensor:
+    """Turns the HSV hue of (B, P, 3) colours in [0, 1] by (B,) full turns; 1 changes nothing.
+
+    Value and saturation stay, so the result never leaves [0, 1].
+    """
+    value, lead = colors.max(dim=-1)
+    chroma = value - colors.amin(dim=-1)
+    red, green, blue = colors.unbind(-1)
+    # Hue in sixths of a turn, measured from the leading channel (Smith, 1978).
+    difference = torch.stack([green - blue, blue - red, red - green], dim=-1)
+    difference = difference.gather(-1, lead[..., None]).squeeze(-1)
+    hue = 2 * lead + difference / chroma.clamp(min=torch.finfo(colors.dtype).tiny)
+    hue = hue + 6 * shift[:, None]
+    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=colors.dtype, device=colors.device)
+    phase = (offsets + hue[..., None]) % 6
+    return value[..., None] - chroma[..., None] * torch.minimum(phase, 4 - phase).clamp(0, 1)
+
+
+def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform in [0, 1)."""
+    return torch.rand(shape, generator=generator).to(like)
+
+
+def _signed(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform in [-1, 1)."""
+    return _uniform(shape, like, generator) * 2 - 1
+
+
+def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator).to(like)

@@ -1,0 +1,319 @@
+"""The demonstration: a photograph lifted, a world of people made, learned and searched, a report.
+
+Nothing is downloaded and no data set is needed. Everything that a real experiment uses is used
+here in the same way: the world is written as a folder of photographs, and those are read, lifted,
+trained on and ranked by the code that serves real ones.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meshes import Lift, lift_image
+from meshes.world import write_world
+from pose import MediapipePose, NoPersonError, Pose, read_image
+
+from .api import load_model
+from .checkpoint import StoredModel
+from .comparison import Comparison, measure_distances, score
+from .config import TrainConfig, load_config
+from .data import CloudSet, MarketSplits, load_market, read_attributes
+from .data.market import Attributes, Sample
+from .embedding import Preprocessing
+from .lifting import lift_split
+from .report import Html, Picture, Section, results_table, write_report
+from .train import Record, TrainResult, build_model, train
+from .visualize import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DemoSize", "run_demo"]
+
+Progress = Callable[[str, float, float, str], None]
+
+# People 1000000 and on: the shipped weights were trained on others, see configs/synthetic.
+_FIRST_IDENTITY = 1_000_000
+_TRAINED = "OG-Net-Small, trained just now"
+_UNTRAINED = "OG-Net-Small, untrained"
+_SHIPPED = "OG-Net-Small, shipped weights"
+_SHOWN, _TOP = 5, 5  # rankings in the report, and their length
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much the demonstration does.
+
+    Attributes:
+        train_identities: people to learn from.
+        test_identities: other people, to find again.
+        views: photographs of each.
+        cameras: cameras of the world.
+        overrides: settings that replace those of configs/synthetic/og_net_small.yaml.
+    """
+
+    train_identities: int = 48
+    test_identities: int = 24
+    views: int = 12
+    cameras: int = 6
+    overrides: tuple[str, ...] = ()
+
+
+def run_demo(
+    out_dir: str | Path,
+    image: str | Path | None = None,
+    *,
+    size: DemoSize | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Path:
+    """Run the demonstration. Finished parts of an interrupted run are kept and used again.
+
+    Args:
+        out_dir: folder for the world, the run and the report.
+        image: photograph of one person to lift; None takes the astronaut portrait that comes with
+            scikit-image (NASA, public domain).
+        size: how much to do; None takes about six minutes on two cores.
+        workers: processes that render and lift.
+        progress: called with (stage, done, total, note).
+
+    Returns:
+        The report, ``out_dir/report.html``.
+
+    Raises:
+        NoPersonError: nobody was found in ``image``.
+        ImportError: a package of the extra ``demo`` is missing; the message says how to get it.
+    """
+    size = size or DemoSize()
+    out = Path(out_dir)
+    tell = progress or (lambda stage, done, total, note: None)
+    photo = _photo_section(image, tell)
+    splits, attributes = _world(out / "world", size, workers, tell)
+    sets = {
+        name: lift_split(
+            getattr(splits, name),
+            workers=workers,
+            progress=lambda done, total, name=name: tell(f"lifting {name}", done, total, ""),
+            cache=out / "clouds",
+        )
+        for name in ("train", "query", "gallery")
+    }
+    config = load_config("synthetic/og_net_small", size.overrides)
+    result = _train(config, sets, out / "run", tell)
+    models = _models(config, result)
+    query, gallery = sets["query"], sets["gallery"]
+    distances = measure_distances(query, gallery, models)
+    rows = score(distances, query, gallery, attributes=attributes)
+    sections = [
+        photo,
+        _world_section(splits, attributes),
+        _training_section(result),
+        _results_section(rows, splits),
+        _ranking_section(distances, splits, attributes),
+        _reading_section(),
+    ]
+    report = out / "report.html"
+    write_report(report, sections, title="og_reid: finding people who are half hidden")
+    tell("report", 1, 1, str(report))
+    return report
+
+
+def _photo_section(image: str | Path | None, tell: Progress) -> Section:
+    tell("lifting a photograph", 0, 1, "")
+    pixels = read_image(_astronaut() if image is None else image)
+    pose = MediapipePose()(pixels)
+    if not pose.found:
+        raise NoPersonError(
+            f"no person was found in {image}: give a photograph of one standing person, at least "
+            "60 pixels tall"
+        )
+    lifted = lift_image(pixels, pose)
+    tell("lifting a photograph", 1, 1, "")
+    seen = len(lifted.cloud.seen())
+    text = (
+        "The pose network finds keypoints and says which it can see; a body is fitted to them; "
+        f"each of its {len(lifted.fit.vertices[0]):,} surface points takes the colour of the pixel "
+        f"where it projects. {seen:,} of them are seen in this photograph. The others (turned "
+        "away, hidden, or outside the picture) are drawn light grey: their place is known from "
+        "the fit, their colour is not."
+    )
+    credit = "" if image is not None else " Portrait of Eileen Collins: NASA, public domain."
+    return Section(
+        "From a photograph to a coloured 3D point cloud",
+        [text, Picture(_lift_figure(pixels, pose, lifted), "Photograph, keypoints, fitted body, "
+                       "and the cloud from three sides." + credit)],
+    )  # fmt: skip
+
+
+def _astronaut() -> np.ndarray:
+    try:
+        from skimage.data import astronaut
+    except ImportError as error:
+        raise ImportError(
+            "scikit-image is needed for the demonstration's portrait; install it with: "
+            "pip install 'og-reid[demo]', or give --image"
+        ) from error
+    return astronaut()
+
+
+def _lift_figure(pixels: np.ndarray, pose: Pose, lifted: Lift) -> Figure:
+    height, width = pixels.shape[:2]
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    covered, _ = lifted.view.covers(column.flatten() + 0.5, row.flatten() + 0.5)
+    silhouette = covered.reshape(height, width).numpy()
+    return lift_figure(pixels, pose.keypoints, silhouette, lifted.upright())
+
+
+def _world(
+    root: Path, size: DemoSize, workers: int, tell: Progress
+) -> tuple[MarketSplits, dict[str, Attributes]]:
+    """Make the world and read it back like any other data set."""
+    write_world(
+        root,
+        train_identities=size.train_identities,
+        test_identities=size.test_identities,
+        views=size.views,
+        cameras=size.cameras,
+        seed=1,
+        first_identity=_FIRST_IDENTITY,
+        workers=workers,
+        progress=lambda done, total: tell("making a world", done, total, ""),
+    )
+    return load_market(root), read_attributes(root)
+
+
+def _train(
+    config: TrainConfig, sets: Mapping[str, CloudSet], folder: Path, tell: Progress
+) -> TrainResult:
+    def show(record: Record) -> None:
+        note = f"loss {record.loss:.2f}, accuracy {record.accuracy:.2f}"
+        tell("training", record.fraction, 1.0, note)
+
+    return train(
+        config,
+        sets["train"],
+        out_dir=folder,
+        validation=(sets["query"], sets["gallery"]),
+        progress=show,
+    )
+
+
+def _models(config: TrainConfig, result: TrainResult) -> dict[str, StoredModel]:
+    """The three networks of the comparison; the untrained one has the trained one's start."""
+    start = build_model(config.model, 0, torch.Generator().manual_seed(config.seed))
+    shown = Preprocessing(config.data.num_points)
+    return {
+        _UNTRAINED: StoredModel(start.eval(), shown, {}, ""),
+        _TRAINED: StoredModel(result.model, shown, {}, ""),
+        _SHIPPED: load_model(),
+    }
+
+
+def _world_section(splits: MarketSplits, attributes: Mapping[str, Attributes]) -> Section:
+    occluded = [each for each in splits.query if attributes[each.name].occluded]
+    chosen = splits.train[:: max(1, len(splits.train) // 11)][:11]
+    rows = [[read_image(each.path) for each in line] for line in (chosen, occluded[:11])]
+    people = [len({each.pid for each in split}) for split in (splits.train, splits.query)]
+    text = (
+        f"{people[0]} people to learn from and {people[1]} other people to find "
+        f"again; {len(splits.train)}, {len(splits.query)} and {len(splits.gallery)} photographs "
+        f"to train, to search with and to search in; {len(occluded)} of the queries are occluded. "
+        "All of them are lifted from the photographs alone, by the code that lifted the one above."
+    )
+    return Section(
+        "A world of people, written as a folder of photographs",
+        [text, Picture(sheet_figure(rows), "Above: some of them. Below: occluded queries.")],
+    )
+
+
+def _training_section(result: TrainResult) -> Section:
+    history = [
+        {name: value for name, value in asdict(record).items()
+         if value is not None and name in ("step", "loss", "accuracy", "mAP", "rank1")}
+        for record in result.history
+    ]  # fmt: skip
+    last = result.history[-1]
+    text = (
+        f"{last.step} steps in {last.wall_seconds / 60:.1f} minutes "
+        f"({last.cpu_seconds / 60:.1f} minutes of processor time). Accuracy: share of a batch "
+        "whose nearest other cloud shows the same person. mAP and rank-1: on the people to be "
+        "found again, none of whom is trained on."
+    )
+    return Section(
+        "Training OG-Net-Small", [text, Picture(curves_figure(history), "Loss and accuracy.")]
+    )
+
+
+def _results_section(rows: Sequence[Comparison], splits: MarketSplits) -> Section:
+    table: dict[str, dict[str, object]] = {}
+    for row in rows:
+        line = table.setdefault(row.method, {"method": row.method})
+        line[f"rank-1, {row.queries}"] = 100 * row.metrics.rank(1)
+        line[f"mAP, {row.queries}"] = 100 * row.metrics.mAP
+    columns = [name for name in next(iter(table.values())) if name != "method"]
+    text = (
+        "In percent; a query's own camera is left out of its gallery. The histogram compares "
+        "the colours of 13 body parts, nothing learned. The shipped weights are the same network "
+        "trained longer, on other people of such worlds. The last line adds the histogram's "
+        "distance to the network's."
+    )
+    caption = (
+        f"{len(splits.query)} queries, {len(splits.gallery)} gallery photographs; mAP by the "
+        f"{rows[0].metrics.ap} convention."
+    )
+    return Section(
+        "Who is found again",
+        [text, results_table(list(table.values()), caption=caption, best=columns)],
+    )
+
+
+def _ranking_section(
+    distances: Mapping[str, Tensor], splits: MarketSplits, attributes: Mapping[str, Attributes]
+) -> Section:
+    """The shipped weights' answers to evenly chosen queries, occluded and not."""
+    distance = distances[_SHIPPED]
+    occluded = [i for i, each in enumerate(splits.query) if attributes[each.name].occluded]
+    clear = [i for i in range(len(splits.query)) if i not in set(occluded)]
+    blocks: list[str | Picture] = [
+        "Chosen evenly, not by how well they went. Right answers are framed green, wrong ones red.",
+    ]
+    for title, chosen in (("occluded", occluded), ("unoccluded", clear)):
+        shown = [chosen[len(chosen) * i // _SHOWN] for i in range(min(_SHOWN, len(chosen)))]
+        if shown:
+            rows = [_ranking(distance[i], splits.query[i], splits.gallery, title) for i in shown]
+            blocks.append(Picture(ranking_figure(rows), f"{title.capitalize()} queries."))
+    return Section("What the ranking looks like", blocks)
+
+
+def _ranking(distance: Tensor, query: Sample, gallery: Sequence[Sample], title: str) -> Ranking:
+    best = []
+    for index in distance.argsort(stable=True).tolist():
+        same_view = gallery[index].pid == query.pid and gallery[index].camid == query.camid
+        if not same_view and len(best) < _TOP:
+            best.append(gallery[index])
+    return Ranking(
+        query=read_image(query.path),
+        results=[read_image(each.path) for each in best],
+        correct=[each.pid == query.pid for each in best],
+        occluded=title == "occluded",
+        label=f"person {query.pid}, camera {query.camid}",
+    )
+
+
+def _reading_section() -> Section:
+    code = (
+        "import og_reid\n\n"
+        'cloud = og_reid.lift("photo.jpg")      # a coloured point cloud\n'
+        "feature = og_reid.embed(cloud)         # (512,), unit norm\n"
+        'other = og_reid.embed(og_reid.lift("other.jpg"))\n'
+        "similarity = float(feature @ other)    # 1 = the same person, seen the same way"
+    )
+    return Section("Your own photographs", [Html(f"<pre><code>{html.escape(code)}</code></pre>")])

@@ -1,0 +1,104 @@
+"""Metric losses on a batch of features (B, D) with identity labels (B,) int64.
+
+All of them see the directions of the features only where the paper says so, return a scalar, and
+give 0 with a zero gradient when the batch holds nothing to learn from (no two images of one
+identity, or one identity alone where a negative is needed): never NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["batch_hard_triplet", "circle_loss", "supervised_contrastive"]
+
+
+def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.08) -> Tensor:
+    """Supervised contrastive loss, the "out" form (Khosla et al., NeurIPS 2020, equation 2).
+
+    For each anchor with at least one positive: the mean over its positives of
+    ``-log softmax(cosine / temperature)``, the softmax over all images but the anchor; then the
+    mean over those anchors. An identity with one image only serves as a negative.
+
+    Args:
+        features: (B, D), of any length; normalised here.
+        labels: (B,) identities.
+        temperature: Above 0; smaller = harder.
+    """
+    _check(features, labels)
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0; got {temperature}")
+    unit = functional.normalize(features, dim=1)
+    self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    logits = (unit @ unit.T / temperature).masked_fill(self_pair, -torch.inf)
+    positive = (labels[:, None] == labels) & ~self_pair
+    count = positive.sum(dim=1)
+    anchors = count > 0
+    if not anchors.any():
+        return features.sum() * 0
+    log_share = logits.log_softmax(dim=1).masked_fill(~positive, 0)
+    return -(log_share.sum(dim=1)[anchors] / count[anchors]).mean()
+
+
+def circle_loss(
+    features: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 64.0
+) -> Tensor:
+    """Circle loss over the pairs of a batch (Sun et al., CVPR 2020, equation 6).
+
+    ``softplus(logsumexp(gamma an (sn - margin)) + logsumexp(-gamma ap (sp - 1 + margin)))`` with
+    the cosines ``sp`` of all pairs of one identity and ``sn`` of all other pairs, each pair once,
+    and the weights ``ap = max(1 + margin - sp, 0)``, ``an = max(sn + margin, 0)`` taken as
+    constants.
+
+    Args:
+        features: (B, D), of any length; normalised here.
+        labels: (B,) identities.
+        margin: Relaxation, in cosine.
+        gamma: Scale.
+    """
+    _check(features, labels)
+    unit = functional.normalize(features, dim=1)
+    first, second = torch.triu_indices(len(labels), len(labels), 1, device=features.device)
+    cosine = (unit @ unit.T)[first, second]
+    same = labels[first] == labels[second]
+    if not same.any() or same.all():
+        return features.sum() * 0
+    positive, negative = cosine[same], cosine[~same]
+    positive_weight = (1 + margin - positive.detach()).clamp(min=0)
+    negative_weight = (negative.detach() + margin).clamp(min=0)
+    pull = -gamma * positive_weight * (positive - 1 + margin)
+    push = gamma * negative_weight * (negative - margin)
+    return functional.softplus(pull.logsumexp(0) + push.logsumexp(0))
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    """Batch-hard triplet loss with a soft margin (Hermans et al., 2017, section 2).
+
+    The mean of ``softplus(farthest positive - nearest negative)`` over the anchors that have both;
+    Euclidean distances of the features as they are, so their length matters.
+
+    Args:
+        features: (B, D).
+        labels: (B,) identities.
+    """
+    _check(features, labels)
+    same = labels[:, None] == labels
+    self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    anchors = (same & ~self_pair).any(dim=1) & (~same).any(dim=1)
+    if not anchors.any():
+        return features.sum() * 0
+    squared = (features[:, None] - features).square().sum(dim=2)
+    # The slope of the root at 0 is infinite; equal features get a tiny distance instead.
+    distance = squared.clamp(min=1e-12).sqrt()
+    farthest = distance.masked_fill(~same | self_pair, -torch.inf).amax(dim=1)
+    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
+    return functional.softplus((farthest - nearest)[anchors]).mean()
+
+
+def _check(features: Tensor, labels: Tensor) -> None:
+    if features.dim() != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            "features must be (B, D) and labels (B,); "
+            f"got {tuple(features.shape)} and {tuple(labels.shape)}"
+        )

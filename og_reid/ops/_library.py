@@ -1,0 +1,102 @@
+"""Finding and loading the native libraries.
+
+They are torch-free C libraries named like submodules (`og_reid._cpu`, `og_reid._cuda`), so the
+import system knows where they are: beside the package in a wheel or a source tree, in
+site-packages under an editable install, where the Python files lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import warnings
+
+import torch
+from torch import Tensor
+
+__all__ = ["check", "cpu_library", "cuda_library", "native_info", "pointer", "usable_on_cpu"]
+
+#: Must equal OG_REID_ABI of csrc/og_reid.h.
+ABI = 3
+PACKAGE = __name__.split(".", maxsplit=1)[0]
+
+
+def native_info() -> dict[str, str | bool | None]:
+    """What is there of the native code.
+
+    Returns:
+        `cpu_library` and `cuda_library`: path or None; `cpu_level`: instruction set picked on this
+        processor (`baseline`, `x86-64-v3`, `x86-64-v4`) or None; `cuda_device`: whether torch
+        sees a GPU to run the CUDA library on.
+    """
+    library = _load("_cpu")
+    return {
+        "cpu_library": None if library is None else _find("_cpu"),
+        "cpu_level": None if library is None else library.og_reid_cpu_level().decode(),
+        "cuda_library": None if _load("_cuda") is None else _find("_cuda"),
+        "cuda_device": torch.cuda.is_available(),
+    }
+
+
+@functools.cache
+def cpu_library() -> ctypes.CDLL | None:
+    """The CPU library, or None (with one warning per process) when it was not built."""
+    library = _load("_cpu")
+    if library is None:
+        warnings.warn(
+            "the native CPU library of og_reid is missing or stale, so slower torch code is used; "
+            "build it with: pip install . (needs CMake and a C++ compiler)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return library
+
+
+def cuda_library() -> ctypes.CDLL | None:
+    """The CUDA library, or None when it was not built."""
+    return _load("_cuda")
+
+
+def usable_on_cpu(*tensors: Tensor) -> bool:
+    """Whether the CPU library is there and takes these tensors: float32, on the CPU, not empty."""
+    plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
+    return plain and cpu_library() is not None
+
+
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Address of a contiguous tensor; the caller keeps the tensor alive during the call."""
+    if tensor is None:
+        return ctypes.c_void_p(None)
+    assert tensor.is_contiguous()
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def check(status: int, function: str) -> None:
+    """Raise when a native function refused its sizes or a launch failed."""
+    if status < 0:
+        raise RuntimeError(f"{function} refused its sizes (status {status}): please report this")
+    if status > 0:
+        raise RuntimeError(f"{function} failed with CUDA error {status}")
+
+
+def _find(name: str) -> str | None:
+    spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
+    return None if spec is None else spec.origin
+
+
+@functools.cache
+def _load(name: str) -> ctypes.CDLL | None:
+    path = _find(name)
+    if path is None:
+        return None
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        warnings.warn(f"{path} does not load: {error}", RuntimeWarning, stacklevel=3)
+        return None
+    if library.og_reid_abi() != ABI:
+        return None
+    if name == "_cpu":
+        library.og_reid_cpu_level.restype = ctypes.c_char_p
+    return library

@@ -1,0 +1,325 @@
+"""Gated neighbourhoods of a set abstraction: gate each edge, project, take the maximum.
+
+On a CPU in float32 this runs native and in chunks of clouds that stay in cache: neither the gated
+rows (B, M, n, H) nor the projected rows (B, M, n, C) of a whole batch ever exist, and the backward
+pass computes the gated rows again. Anywhere else, and as the specification, plain torch is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._library import check, cpu_library, pointer, usable_on_cpu
+from .gather import gather_rows
+
+__all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
+
+#: Gated entries of one chunk of clouds: 2 MiB, so that a chunk stays in cache.
+CHUNK_ENTRIES = 1 << 19
+#: What the native kernel asks of the sizes: rows of whole registers, whole panels of the
+#: projection, and a narrow layer of the gate that fits its stack.
+ROW_MULTIPLE = 8
+PANEL = 16
+MOST_REDUCED = 64
+
+
+class EdgeTerms(NamedTuple):
+    """Terms of which the rows of all edges are made.
+
+    The row of the edge from centre i to point j is z = x * sigmoid(bias + expand s) with
+    x = near_j + center_i and s = swish(gate_near_j + gate_center_i).
+    """
+
+    near: Tensor  # (B, N, H)
+    center: Tensor  # (B, M, H)
+    gate_near: Tensor  # (B, N, R)
+    gate_center: Tensor  # (B, M, R)
+    expand: Tensor  # (H, R)
+    bias: Tensor  # (H,)
+
+
+def gated_max(
+    terms: EdgeTerms, index: Tensor, weight: Tensor, *, moments: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project the gated rows of all edges and take the maximum per centre.
+
+    Args:
+        terms: what the rows are made of.
+        index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
+        weight: (C, H) projection, y = weight z.
+        moments: whether to compute mean and variance as well.
+
+    Returns:
+        The (B, M, C) maximum of y over neighbours, and the (C,) mean and biased variance of y over
+        all edges (zeros without `moments`).
+    """
+    half, reduced = terms.expand.shape
+    whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
+    fits = whole and reduced <= MOST_REDUCED and index.numel() > 0
+    if not fits or not usable_on_cpu(*terms, weight):
+        return gated_max_torch(terms, index, weight, moments=moments)
+    return torch.ops.og_reid.gated_max(*terms, index, weight, moments)[:3]
+
+
+def gated_max_torch(
+    terms: EdgeTerms, index: Tensor, weight: Tensor, *, moments: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain-torch twin of `gated_max`."""
+    x = gather_rows(terms.near, index) + terms.center[:, :, None]
+    hidden = F.silu(gather_rows(terms.gate_near, index) + terms.gate_center[:, :, None])
+    y = F.linear(x * torch.sigmoid(F.linear(hidden, terms.expand, terms.bias)), weight)
+    if not moments:
+        zeros = y.new_zeros(y.shape[-1])
+        return y.max(2).values, zeros, zeros
+    variance, mean = torch.var_mean(y.flatten(0, 2), 0, correction=0)
+    return y.max(2).values, mean, variance
+
+
+class _Groups(ctypes.Structure):
+    """`og_reid_groups` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "half", "reduced")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("near", "center", "gate_near", "gate_center", "expand", "bias", "index")
+        ),
+        ("threads", ctypes.c_int64),
+    ]
+
+
+class _Projection(ctypes.Structure):
+    """`og_reid_projection` of csrc/og_reid.h."""
+
+    _fields_ = [
+        ("channels", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("panels", "highest", "argument", "z", "gates", "scratch")
+        ),
+    ]
+
+
+class _GroupsGrad(ctypes.Structure):
+    """`og_reid_groups_grad` of csrc/og_reid.h."""
+
+    _fields_ = [
+        ("channels", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "weight",
+                "grad_highest",
+                "argument",
+                "z",
+                "gates",
+                "grad_z",
+                "grad_near",
+                "grad_center",
+                "grad_gate_near",
+                "grad_gate_center",
+                "grad_expand",
+                "grad_bias",
+                "grad_weight",
+                "scratch",
+            )
+        ),
+    ]
+
+
+class _Batch:
+    """Contiguous terms and index of a batch, cut into chunks of clouds for the C functions."""
+
+    def __init__(self, terms: EdgeTerms, index: Tensor) -> None:
+        self.clouds = tuple(t.contiguous() for t in (*terms[:4], index))
+        self.expand, self.bias = terms.expand.t().contiguous(), terms.bias.contiguous()
+        self.batch, self.centers, self.k = index.shape
+        self.half, self.reduced = terms.expand.shape
+        self.count = terms.near.shape[1]
+        self.rows = self.centers * self.k
+        self.threads = torch.get_num_threads()
+        clouds = CHUNK_ENTRIES // (self.rows * self.half)
+        self.step = min(self.batch, max(self.threads, clouds))
+
+    def starts(self) -> range:
+        return range(0, self.batch, self.step)
+
+    def groups(self, start: int) -> _Groups:
+        """Sizes and addresses of the chunk that starts at cloud `start`."""
+        near, center, gate_near, gate_center, index = (t[start:] for t in self.clouds)
+        return _Groups(
+            min(self.step, self.batch - start),
+            self.count,
+            self.centers,
+            self.k,
+            self.half,
+            self.reduced,
+            *(pointer(t) for t in (near, center, gate_near, gate_center)),
+            pointer(self.expand),
+            pointer(self.bias),
+            pointer(index),
+            self.threads,
+        )
+
+
+def _gated_max_cpu(
+    near: Tensor,
+    center: Tensor,
+    gate_near: Tensor,
+    gate_center: Tensor,
+    expand: Tensor,
+    bias: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    moments: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    library = cpu_library()
+    assert library is not None
+    low, high = index.aminmax()
+    if not 0 <= int(low) <= int(high) < near.shape[1]:
+        raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(low)}..{int(high)}")
+    channels, half = weight.shape
+    terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
+    work = _Batch(terms, index)
+    highest = near.new_empty(work.batch, work.centers, channels)
+    argument = torch.empty(highest.shape, dtype=torch.int32)
+    # Rows are kept for the moments only; without them each thread's scratch is enough.
+    z_rows = near.new_empty(work.step * work.rows, half) if moments else None
+    scratch = near.new_empty(work.threads, work.k, half)
+    total, gram = near.new_zeros(half), near.new_zeros(half, half)
+    panels = weight.view(channels // PANEL, PANEL, half).transpose(1, 2).contiguous()
+    for start in work.starts():
+        groups = work.groups(start)
+        z = None if z_rows is None else z_rows[: groups.batch * work.rows]
+        parts = (panels, highest[start:], argument[start:], z, None, scratch)
+        out = _Projection(channels, *(pointer(part) for part in parts))
+        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(out))
+        check(status, "og_reid_gate_cpu")
+        if z is not None:
+            total += z.sum(0)
+            gram.addmm_(z.t(), z)
+    if not moments:
+        return highest, near.new_zeros(channels), near.new_zeros(channels), argument, total, gram
+    count = float(index.numel())
+    mean_z = total / count
+    covariance = gram / count - torch.outer(mean_z, mean_z)
+    variance = ((weight @ covariance) * weight).sum(1)
+    return highest, weight @ mean_z, variance, argument, mean_z, covariance
+
+
+def _gated_max_fake(
+    near: Tensor,
+    center: Tensor,
+    gate_near: Tensor,
+    gate_center: Tensor,
+    expand: Tensor,
+    bias: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    moments: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    channels, half = weight.shape
+    highest = near.new_empty(*index.shape[:2], channels)
+    return (
+        highest,
+        near.new_empty(channels),
+        near.new_empty(channels),
+        torch.empty(highest.shape, dtype=torch.int32, device=near.device),
+        near.new_empty(half),
+        near.new_empty(half, half),
+    )
+
+
+def _gated_max_grad_cpu(
+    inputs: list[Tensor],
+    results: list[Tensor],
+    grad_highest: Tensor,
+    grad_mean: Tensor,
+    grad_variance: Tensor,
+) -> list[Tensor]:
+    """Gradients of the six terms and the weight.
+
+    With y = W z, E edges, and Cov the covariance of z, the moments alone give
+    dz = (2/E) (z - mean_z) W' diag(dvar) W + (1/E) dmean W and
+    dW = dmean mean_z' + 2 diag(dvar) W Cov: dense in z, but a product of H x H and no y at all.
+    The maximum adds one edge per centre and channel.
+    """
+    *term_list, index, weight = inputs
+    argument, mean_z, covariance = results
+    library = cpu_library()
+    assert library is not None
+    channels, half = weight.shape
+    work = _Batch(EdgeTerms(*term_list), index)
+    edges, weight = float(index.numel()), weight.contiguous()
+    mix = (weight.t() * (2.0 / edges * grad_variance)) @ weight
+    row = (grad_mean / edges) @ weight - mean_z @ mix
+    grads = [torch.zeros_like(t) for t in work.clouds[:4]]
+    shares = [
+        weight.new_zeros(work.threads, *shape)
+        for shape in ((work.reduced, half), (half,), (channels, half))
+    ]
+    buffers = [weight.new_empty(work.step * work.rows, half) for _ in range(3)]
+    order = torch.empty(work.threads, channels + work.k + 1, dtype=torch.int32)
+    grad_highest = grad_highest.contiguous()
+    for start in work.starts():
+        groups = work.groups(start)
+        z, gates, grad_z = (buffer[: groups.batch * work.rows] for buffer in buffers)
+        rows = _Projection(0, *(pointer(part) for part in (None, None, None, z, gates, None)))
+        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(rows))
+        check(status, "og_reid_gate_cpu")
+        torch.addmm(row, z, mix, out=grad_z)
+        parts = (weight, grad_highest[start:], argument[start:], z, gates, grad_z)
+        outputs = (*(grad[start:] for grad in grads), *shares, order)
+        task = _GroupsGrad(channels, *(pointer(part) for part in (*parts, *outputs)))
+        status = library.og_reid_gate_backward_cpu(ctypes.byref(groups), ctypes.byref(task))
+        check(status, "og_reid_gate_backward_cpu")
+    grad_expand, grad_bias, grad_weight = (share.sum(0) for share in shares)
+    grad_weight.addr_(grad_mean, mean_z).add_(
+        (weight @ covariance) * (2.0 * grad_variance[:, None])
+    )
+    return [*grads, grad_expand.t().contiguous(), grad_bias, grad_weight]
+
+
+def _gated_max_grad_fake(
+    inputs: list[Tensor],
+    results: list[Tensor],
+    grad_highest: Tensor,
+    grad_mean: Tensor,
+    grad_variance: Tensor,
+) -> list[Tensor]:
+    *terms, _, weight = inputs
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (*terms, weight)]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:8], *output[3:])
+
+
+def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors
+    given = torch.ops.og_reid.gated_max_grad(list(saved[:8]), list(saved[8:]), *grads[:3])
+    *terms, weight = given
+    return (*terms, None, weight, None)
+
+
+torch.library.define(
+    "og_reid::gated_max",
+    "(Tensor near, Tensor center, Tensor gate_near, Tensor gate_center, Tensor expand, "
+    "Tensor bias, Tensor index, Tensor weight, bool moments) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "og_reid::gated_max_grad",
+    "(Tensor[] inputs, Tensor[] results, Tensor grad_highest, Tensor grad_mean, "
+    "Tensor grad_variance) -> Tensor[]",
+)
+torch.library.impl("og_reid::gated_max", "CPU", _gated_max_cpu)
+torch.library.impl("og_reid::gated_max_grad", "CPU", _gated_max_grad_cpu)
+torch.library.register_fake("og_reid::gated_max", _gated_max_fake)
+torch.library.register_fake("og_reid::gated_max_grad", _gated_max_grad_fake)
+torch.library.register_autograd("og_reid::gated_max", _backward, setup_context=_save)

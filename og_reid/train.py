@@ -1,0 +1,358 @@
+"""The training loop.
+
+All randomness of a step comes from (seed, step), so a resumed run goes on exactly as the
+uninterrupted one would have, and the run may stop by steps, processor time or wall time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .atomic import replacing
+from .checkpoint import package_version, read_state, save_model, save_state
+from .config import LossConfig, ModelConfig, TrainConfig, to_dict
+from .data.clouds import CloudSet
+from .data.samplers import PKSampler, step_generator
+from .data.transforms import augment, recolor_identities
+from .embedding import Preprocessing, embed_set
+from .evaluation import Metrics, evaluate
+from .losses import batch_hard_triplet, circle_loss, supervised_contrastive
+from .models import OGNet
+from .schedule import Clock, WeightAverage, estimate_norms, learning_rate
+
+__all__ = ["Record", "TrainResult", "build_model", "train"]
+
+MODEL_FILE = "model.safetensors"
+STATE_FILE = "checkpoint.pt"
+HISTORY_FILE = "history.json"
+# Settings of a run that may be others when it is resumed.
+_MAY_CHANGE = {"budget", "device", "validate_every", "checkpoint_every"}
+# Keys that keep the random streams of a run apart.
+_BATCH, _WEIGHTS, _DROPOUT = 10, 11, 12
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step of a run.
+
+    Attributes:
+        step: Steps done, from 1.
+        fraction: Share of the budget used up, in (0, 1].
+        loss: Of this step.
+        accuracy: Share of the batch whose nearest other cloud is the same person.
+        lr: Learning rate.
+        cpu_seconds: Processor time since the start, over all threads.
+        wall_seconds: Time on the clock since the start.
+        mAP: On the validation clouds; None when they were not looked at after this step.
+        rank1: As mAP.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    accuracy: float
+    lr: float
+    cpu_seconds: float
+    wall_seconds: float
+    mAP: float | None = None
+    rank1: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """What a run leaves.
+
+    Attributes:
+        model: With averaged weights, in evaluation mode.
+        history: One record per step.
+        validation: Figures of the final model; None without validation clouds.
+    """
+
+    model: nn.Module
+    history: tuple[Record, ...]
+    validation: Metrics | None
+
+
+def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> OGNet:
+    """The OG-Net of a configuration with fresh weights."""
+    return OGNet.preset(
+        config.preset,
+        num_points=config.num_points,
+        k=config.k,
+        ball_counts=config.ball_counts,
+        embedding_dim=config.embedding_dim,
+        num_classes=num_classes,
+        generator=generator,
+    )
+
+
+def train(
+    config: TrainConfig,
+    train_set: CloudSet,
+    *,
+    out_dir: str | Path,
+    validation: tuple[CloudSet, CloudSet] | None = None,
+    progress: Callable[[Record], None] | None = None,
+    resume: bool = False,
+    model: nn.Module | None = None,
+) -> TrainResult:
+    """Trains a network on clouds.
+
+    Writes to ``out_dir``: ``checkpoint.pt`` from time to time, ``history.json``, and in the end
+    ``model.safetensors`` (when the network is an OG-Net).
+
+    Args:
+        config: All settings.
+        train_set: Clouds of people; identities may be any numbers.
+        out_dir: Folder, made when missing.
+        validation: Query and gallery clouds of other people, to be ranked now and then.
+        progress: Called after each step.
+        resume: Go on from ``out_dir/checkpoint.pt`` if it is there. The budget, the device and how
+            often to validate and save may have changed, no other setting.
+        model: Network to train instead of the configured one.
+
+    Raises:
+        ValueError: When the data does not fill a batch, or the checkpoint belongs to other
+            settings.
+        RuntimeError: When the loss is NaN or infinite.
+    """
+    run = _Run(config, train_set, Path(out_dir), validation, model)
+    if resume and (run.out_dir / STATE_FILE).exists():
+        run.load()
+    while run.fraction < 1:
+        record = run.advance()
+        if progress is not None:
+            progress(record)
+    return run.finish()
+
+
+class _Run:
+    """The state of a run between two steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: CloudSet,
+        out_dir: Path,
+        validation: tuple[CloudSet, CloudSet] | None,
+        model: nn.Module | None,
+    ) -> None:
+        self.config, self.clouds, self.out_dir = config, train_set, out_dir
+        self.validation = validation
+        self.device = _device(config.device)
+        if (train_set.pids == -1).any():
+            raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
+        present, self.labels = train_set.pids.unique(return_inverse=True)
+        self.sampler = PKSampler(
+            train_set.pids,
+            train_set.camids,
+            identities=config.data.identities,
+            views=config.data.views,
+            seed=config.seed,
+        )
+        if model is None:
+            classes = len(present) if config.loss.identity else 0
+            generator = step_generator(config.seed, _WEIGHTS)
+            model = build_model(config.model, classes, generator)
+        self.model = model.to(self.device)
+        self.optimizer = torch.optim.AdamW(_groups(model, config.optim.weight_decay))
+        self.average = WeightAverage()
+        self.clock = Clock(config.budget)
+        self.step = 0
+        self.history: list[Record] = []
+
+    @property
+    def fraction(self) -> float:
+        return self.clock.fraction(self.step)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (B, P, 3), colours in [-0.5, 0.5] and labels (B,) of a step, on the device."""
+        data, generator = self.config.data, step_generator(self.config.seed, _BATCH, step)
+        indices = self.sampler.indices(step)
+        points, colors, part = (
+            each.to(self.device) for each in self.clouds.batch(indices, data.num_points, generator)
+        )
+        labels = self.labels[indices].to(self.device)
+        if data.recolor:
+            colors = recolor_identities(colors, labels, generator, probability=data.recolor)
+        points, colors, _ = augment(points, colors, part, self.config.augment, generator=generator)
+        # What was hidden moved the mean, and a lifted cloud is centred on what is seen of it.
+        return points - points.mean(dim=1, keepdim=True), colors - 0.5, labels
+
+    def advance(self) -> Record:
+        """One step."""
+        optim = self.config.optim
+        # The share at the end of this step, so that the first learning rate is not 0.
+        fraction = self.clock.fraction(self.step + 1)
+        lr = learning_rate(fraction, optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        points, colors, labels = self.batch(self.step)
+        self.model.train()
+        with _seeded(self.config.seed, self.step, self.device):
+            features = self.model(points, colors)
+            loss = _loss(self.model, features, labels, self.config.loss)
+        value = float(loss.detach())
+        if value != value or abs(value) == float("inf"):
+            raise RuntimeError(
+                f"the loss became {value} at step {self.step + 1}: lower optim.lr and go on from "
+                "the last checkpoint"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
+        self.optimizer.step()
+        self.step += 1
+        if optim.average and fraction >= 1 - optim.average:
+            self.average.add(self.model)
+        accuracy = _accuracy(features.detach(), labels)
+        record = Record(self.step, fraction, value, accuracy, lr, self.clock.cpu, self.clock.wall)
+        return self._note(record)
+
+    def _note(self, record: Record) -> Record:
+        """Validates and writes a checkpoint when it is time to."""
+        every = self.config.validate_every
+        if self.validation is not None and every and self.step % every == 0:
+            metrics = self.validate()
+            record = Record(**{**asdict(record), "mAP": metrics.mAP, "rank1": metrics.rank(1)})
+        self.history.append(record)
+        if self.step % self.config.checkpoint_every == 0:
+            self.save()
+        return record
+
+    def validate(self) -> Metrics:
+        """Figures of the present weights."""
+        assert self.validation is not None
+        query, gallery = self.validation
+        features = [
+            embed_set(self.model, clouds, self.config.data.num_points)
+            for clouds in (query, gallery)
+        ]
+        return evaluate(
+            *features,
+            query_pids=query.pids,
+            gallery_pids=gallery.pids,
+            query_camids=query.camids,
+            gallery_camids=gallery.camids,
+        )
+
+    def finish(self) -> TrainResult:
+        """Averages, measures the norms, validates and writes the model."""
+        self.save()
+        if self.average.count:
+            self.average.apply(self.model)
+            # Batches after the last step: none of them was trained on twice.
+            steps = range(self.step, self.step + self.config.optim.norm_batches)
+            estimate_norms(self.model, (self.batch(step)[:2] for step in steps))
+        self.model.eval()
+        metrics = None if self.validation is None else self.validate()
+        if isinstance(self.model, OGNet):
+            preprocessing = Preprocessing(self.config.data.num_points)
+            save_model(self.out_dir / MODEL_FILE, self.model, preprocessing, to_dict(self.config))
+        return TrainResult(self.model, tuple(self.history), metrics)
+
+    def save(self) -> None:
+        state = {
+            "version": package_version(),
+            "config": to_dict(self.config),
+            "step": self.step,
+            "cpu_seconds": self.clock.cpu,
+            "wall_seconds": self.clock.wall,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
+            "history": [asdict(record) for record in self.history],
+        }
+        save_state(self.out_dir / STATE_FILE, state)
+        with replacing(self.out_dir / HISTORY_FILE) as partial:
+            partial.write_text(json.dumps(state["history"]))
+
+    def load(self) -> None:
+        path = self.out_dir / STATE_FILE
+        state = read_state(path)
+        different = _differences(state["config"], to_dict(self.config))
+        if different:
+            raise ValueError(
+                f"{path} was made with other settings ({', '.join(different)}): go on with the "
+                "same ones or give another folder"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"], self.device)
+        self.clock = Clock(self.config.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"])
+        self.step = state["step"]
+        self.history = [Record(**record) for record in state["history"]]
+
+
+def _loss(model: nn.Module, features: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
+    """The weighted sum of the losses that are on."""
+    total = features.new_zeros(())
+    if config.contrastive:
+        contrastive = supervised_contrastive(features, labels, config.temperature)
+        total = total + config.contrastive * contrastive
+    if config.circle:
+        total = total + config.circle * circle_loss(features, labels)
+    if config.triplet:
+        total = total + config.triplet * batch_hard_triplet(features, labels)
+    if config.identity:
+        logits = model.classify(features)  # type: ignore[operator]  # nn.Module hides methods
+        smoothing = config.label_smoothing
+        identity = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        total = total + config.identity * identity
+    return total
+
+
+@torch.no_grad()
+def _accuracy(features: Tensor, labels: Tensor) -> float:
+    """Share of rows whose nearest other row, by cosine, has their label."""
+    unit = functional.normalize(features, dim=1)
+    nearest = (unit @ unit.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    return float((labels[nearest] == labels).float().mean())
+
+
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's global generators: sets them here, and puts them back after."""
+    devices = [device] if device.type == "cuda" else []
+    generator = step_generator(seed, _DROPOUT, step)
+    with torch.random.fork_rng(devices):
+        torch.set_rng_state(generator.get_state())
+        if devices:
+            torch.cuda.manual_seed(generator.initial_seed())
+        yield
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with and without decay: matrices are pulled to 0, biases and norms are not."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [each for each in parameters if each.dim() > 1], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if each.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, but for those that a run may change on its way."""
+    names: list[str] = []
+    for key in sorted((old.keys() | new.keys()) - _MAY_CHANGE):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            names += _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            names.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return names
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

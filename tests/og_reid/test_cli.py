@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from meshes.pointcloud import PointCloud
+from og_reid import api, lifting
+from og_reid.checkpoint import read_model, save_model
+from og_reid.cli import main
+from og_reid.data import CloudSet, Sample
+from og_reid.embedding import Preprocessing
+from og_reid.models import OGNet
+
+SMALL = [
+    "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32",
+    "model.k=2", "model.ball_counts=[2, 2, 2]", "device=cpu", "optim.norm_batches=2",
+    "budget.steps=3", "validate_every=2",
+]  # fmt: skip
+
+
+def cloud(seed: int) -> PointCloud:
+    generator = torch.Generator().manual_seed(seed)
+    return PointCloud(
+        points=torch.randn(60, 3, generator=generator),
+        colors=torch.rand(60, 3, generator=generator),
+        part=torch.randint(24, (60,), generator=generator),
+    )
+
+
+def fake_lift_split(
+    samples: Sequence[Sample], *, workers: int, progress: object, cache: Path
+) -> CloudSet:
+    progress(len(samples), len(samples))
+    return CloudSet.from_clouds(
+        (cloud(index), sample.pid, sample.camid, sample.name)
+        for index, sample in enumerate(samples)
+    )
+
+
+@pytest.fixture
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of empty images, which are never read: lifting is replaced."""
+    monkeypatch.setattr(lifting, "lift_split", fake_lift_split)
+    root = tmp_path / "market"
+    people = {
+        "bounding_box_train": range(1, 5),
+        "query": range(5, 8),
+        "bounding_box_test": range(5, 8),
+    }
+    for folder, pids in people.items():
+        (root / folder).mkdir(parents=True)
+        for pid in pids:
+            for camera in (1,) if folder == "query" else (2, 3):
+                (root / folder / f"{pid:04}_c{camera}s1_000001_00.jpg").touch()
+    return root
+
+
+@pytest.fixture
+def model(tmp_path: Path, rng: torch.Generator) -> Path:
+    network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
+    save_model(tmp_path / "small.safetensors", network, Preprocessing(32))
+    return tmp_path / "small.safetensors"
+
+
+def test_training_on_a_folder(
+    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "synthetic/og_net_small", *SMALL, "--data", str(market), "--out", str(run)]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith(f"model: {run / 'model.safetensors'}\nvalidation: rank-1 ")
+    assert "training: 100 % step 3, loss" in output.err
+    stored = read_model(run / "model.safetensors")
+    assert stored.preprocessing.num_points == 32
+    assert main([*command, "budget.steps=4", "--resume"]) == 0
+    assert "step 4" in capsys.readouterr().err
+
+
+def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(8))
+    clouds.save(tmp_path / "clouds.safetensors")
+    data, run = str(tmp_path / "clouds.safetensors"), str(tmp_path / "run")
+    assert main(["train", "synthetic/default", *SMALL, "--data", data, "--out", run]) == 0
+    assert capsys.readouterr().out == f"model: {run}/model.safetensors\n"
+
+
+def test_evaluation_tells_occluded_queries_apart(
+    market: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["split,name,occluder,visible_fraction,yaw"]
+    for pid, kind in ((5, "none"), (6, "car"), (7, "car")):
+        rows.append(f"query,000{pid}_c1s1_000001_00.jpg,{kind},1,0")
+    (market / "attributes.csv").write_text("\n".join(rows))
+    assert main(["evaluate", "--data", str(market), "--model", str(model), "--mirror"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        ["histogram", "all", "(3)"],
+        ["histogram", "unoccluded", "(1)"],
+        ["histogram", "occluded", "(2)"],
+    ]
+    assert lines[4].startswith(str(model))
+    assert len(lines) == 11
+
+
+def test_lifting_writes_a_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(api, "lift", lambda path: cloud(0))
+    assert main(["lift", str(tmp_path / "a.jpg")]) == 0
+    assert (tmp_path / "a.ply").exists()
+    assert (
+        capsys.readouterr().out == f"{tmp_path / 'a.ply'}: 60 points, 60 of them seen on the body\n"
+    )
+
+
+def test_embedding_photographs_and_clouds(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(api, "lift", lambda path: cloud(0))
+    assert main(["lift", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "b.npz")]) == 0
+    out = tmp_path / "f.npz"
+    inputs = [str(tmp_path / "a.jpg"), str(tmp_path / "b.npz")]
+    capsys.readouterr()
+    assert main(["embed", *inputs, "--model", str(model), "--out", str(out)]) == 0
+    written = np.load(out)
+    assert written["names"].tolist() == inputs
+    assert written["features"].shape == (2, 8)
+    np.testing.assert_allclose(written["features"][0], written["features"][1], atol=1e-2)
+    assert "similarity: 1.000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate", "--data", "nowhere"], "nowhere is not a folder"),
+        (["embed", "a.ply", "--model", "gone.safetensors"], "gone.safetensors is not a file"),
+        (["train", "synthetic/nothing", "--data", "x", "--out", "y"], "there is no file"),
+        (
+            ["train", "synthetic/default", "optim.speed=1", "--data", "x", "--out", "y"],
+            "unknown setting optim.speed",
+        ),
+    ],
+)
+def test_mistakes_give_one_line(
+    command: list[str],
+    message: str,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(api, "DEFAULT_MODEL", "none")
+    if command[0] == "evaluate":
+        command = [*command, "--model", str(model)]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("og-reid: ")
+    assert message in error
+    assert error.count("\n") == 1
+    with pytest.raises(ValueError, match=re.escape(message)):
+        main([*command, "--debug"])
+
+
+def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        [],
+        ["fly"],
+        ["lift"],
+        ["lift", "a.jpg", "seed=1"],
+        ["evaluate", "--ap", "area", "--data", "x"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        assert stop.value.code == 2
+        assert "usage: og-reid" in capsys.readouterr().err
+
+
+def test_interruption_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path) -> PointCloud:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "lift", interrupted)
+    assert main(["lift", "a.jpg"]) == 130
+    assert capsys.readouterr().err == "og-reid: interrupted\n"
+
+
+@pytest.mark.parametrize("command", ["", "demo", "lift", "embed", "train", "evaluate"])
+def test_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*filter(None, [command]), "--help"])
+    assert stop.value.code == 0
+    assert "usage: og-reid" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("og-reid ")
+
+
+def test_help_needs_no_torch() -> None:
+    script = (
+        "import sys, og_reid.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stderr.strip() == "False"

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from og_reid.config import (
+    TrainConfig,
+    config_folder,
+    from_dict,
+    load_config,
+    to_dict,
+)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_says_what_differs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "seed: 3\noptim:\n  lr: 1e-4\nbudget: {wall_minutes: 2}\n")
+    config = load_config(path)
+    assert config.seed == 3
+    assert config.optim.lr == 1e-4
+    assert config.optim.clip == TrainConfig().optim.clip
+    assert config.budget.wall_minutes == 2.0
+    assert isinstance(config.budget.wall_minutes, float)
+    assert config.data == TrainConfig().data
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path / "a.yaml", "")) == TrainConfig()
+
+
+def test_overrides_replace_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "seed: 3\noptim:\n  lr: 0.1\n  clip: 2\n")
+    settings = [
+        "optim.lr=0.5", "seed=4", "budget.cpu_minutes=7", "augment.mirror=0",
+        "model.ball_counts=[4, 8, 12]", "device=cpu",
+    ]  # fmt: skip
+    config = load_config(path, settings)
+    assert (config.optim.lr, config.optim.clip, config.seed) == (0.5, 2.0, 4)
+    assert config.budget.cpu_minutes == 7
+    assert config.augment.mirror == 0
+    assert config.model.ball_counts == (4, 8, 12)
+    assert config.device == "cpu"
+    assert load_config(path, ["budget.cpu_minutes=null"]).budget.cpu_minutes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim: {learning_rate: 1}", r"unknown setting optim\.learning_rate: did you mean optim"),
+        ("optin: {lr: 1}", r"unknown setting optin: did you mean optim\?"),
+        ("data: {views: three}", "data.views must be int; got 'three'"),
+        ("data: {views: 2.5}", "data.views must be int; got 2.5"),
+        ("data: {views: true}", "data.views must be int; got True"),
+        ("optim: {lr: fast}", "optim.lr must be float; got 'fast'"),
+        ("optim: {lr: true}", "optim.lr must be float; got True"),
+        ("optim: 3", "optim must be a group of settings; got 3"),
+        ("device: tpu", "device must be one of .*'cpu'.*got 'tpu'"),
+        ("model: {ball_counts: [1, 2]}", "must be a list of 3 values"),
+        ("augment: {mirror: 2}", r"mirror must be in \[0, 1\]"),
+        ("loss: {identity: 1}", "needs data.recolor=0"),
+        ("loss: {contrastive: 0}", "must be above 0"),
+        ("model: {num_points: 9999}", "at most data.num_points"),
+        ("data: {views: 1}", "must be at least 2"),
+        ("budget: {steps: 0}", "budget.steps must be at least 1"),
+        ("optim: {average: 1.0}", r"must be in \[0, 1\)"),
+        ("[1, 2]", "must be a mapping of settings; got list"),
+        ("a: b: c", "is no valid YAML"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(write(tmp_path / "a.yaml", text))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lr", r"must look like optim\.lr=0\.001; got 'optim\.lr'"),
+        ("optim.speed=1", r"unknown setting optim\.speed"),
+        ("seed.x=1", "seed is a setting, not a group"),
+        ("seed=[", "is no valid YAML value"),
+    ],
+)
+def test_wrong_overrides_are_explained(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(write(tmp_path / "a.yaml", "seed: 1"), [override])
+
+
+def test_a_missing_file_lists_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no file .*nowhere.*synthetic/default"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_to_dict_is_json_and_comes_back() -> None:
+    config = from_dict({"data": {"views": 5}, "model": {"ball_counts": [1, 2, 3]}})
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_shipped_files_load_by_name() -> None:
+    names = [
+        path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml")
+    ]
+    assert {"synthetic/default.yaml", "synthetic/og_net_small.yaml"} <= set(names)
+    for name in names:
+        assert load_config(name) == load_config(name.removesuffix(".yaml"))
+        assert len((config_folder() / name).read_text().splitlines()) <= 40

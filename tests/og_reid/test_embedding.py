@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from og_reid.data.clouds import CloudSet
+from og_reid.embedding import Preprocessing, embed_points, embed_set
+
+
+class Moments(nn.Module):
+    """Nine numbers of a cloud, a norm that differs between modes, and no symmetry in x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(9)
+        self.inputs: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
+        self.inputs.append((points, colors))
+        skew = (points[..., :1] * colors).mean(1)
+        return self.norm(torch.cat([points.square().mean(1), colors.mean(1), skew], dim=1))
+
+
+def make_set(count: int, rng: torch.Generator) -> CloudSet:
+    return CloudSet(
+        points=torch.randn(count * 20, 3, generator=rng).half(),
+        colors=torch.randint(256, (count * 20, 3), generator=rng, dtype=torch.uint8),
+        part=torch.zeros(count * 20, dtype=torch.int8),
+        ptr=torch.arange(count + 1) * 20,
+        pids=torch.arange(count),
+        camids=torch.zeros(count, dtype=torch.int64),
+        names=tuple(map(str, range(count))),
+    )
+
+
+def test_descriptors_have_unit_length_and_keep_the_order(rng: torch.Generator) -> None:
+    clouds, model = make_set(7, rng), Moments()
+    features = embed_set(model, clouds, 16, batch_size=3)
+    assert features.shape == (7, 9)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(7))
+    torch.testing.assert_close(embed_set(model, clouds, 16, batch_size=7), features)
+    torch.testing.assert_close(embed_set(model, clouds.select([4]), 16), features[4:5])
+
+
+def test_the_model_sees_centred_colours_and_keeps_its_mode(rng: torch.Generator) -> None:
+    clouds, model = make_set(5, rng), Moments()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    embed_set(model, clouds, 16)
+    points, colors = model.inputs[0]
+    expected_points, expected_colors, _ = clouds.batch(torch.arange(5), 16)
+    assert torch.equal(points, expected_points)
+    assert torch.equal(colors, expected_colors - 0.5)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_mirrored_clouds_have_equal_descriptors_when_mirrored_too(rng: torch.Generator) -> None:
+    model = Moments().eval()
+    points, colors = torch.randn(4, 30, 3, generator=rng), torch.rand(4, 30, 3, generator=rng)
+    swapped = points * torch.tensor([-1.0, 1.0, 1.0])
+    plain = embed_points(model, points, colors, mirror=False)
+    assert not torch.allclose(plain, embed_points(model, swapped, colors, mirror=False))
+    both = embed_points(model, points, colors, mirror=True)
+    torch.testing.assert_close(both, embed_points(model, swapped, colors, mirror=True))
+    torch.testing.assert_close(both.norm(dim=1), torch.ones(4))
+
+
+def test_progress_is_told(rng: torch.Generator) -> None:
+    calls: list[tuple[int, int]] = []
+    embed_set(
+        Moments(), make_set(5, rng), 8, batch_size=2, progress=lambda *done: calls.append(done)
+    )
+    assert calls == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_an_empty_set_is_refused(rng: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="at least one cloud"):
+        embed_set(Moments(), make_set(0, rng), 8)
+
+
+def test_preprocessing_is_checked() -> None:
+    with pytest.raises(ValueError, match="num_points must be at least 1"):
+        Preprocessing(num_points=0)

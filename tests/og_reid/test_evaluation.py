@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from og_reid.evaluation import evaluate, evaluate_distances, rank, rank_distances
+
+module = import_module("og_reid.evaluation")
+GOLDEN = Path(__file__).parents[1] / "golden" / "eval" / "torchreid_eval.npz"
+
+
+def ids(*values: int) -> Tensor:
+    return torch.tensor(values)
+
+
+def slow_twin(
+    distances: np.ndarray, q_pids: list, g_pids: list, q_cams: list | None, g_cams: list | None
+) -> list[list[int]]:
+    """Ranks of the matches of each query by sorting; among equals, wrong answers come first."""
+    result = []
+    for query, row in enumerate(distances):
+        entries = []
+        for item, distance in enumerate(row):
+            same = q_pids[query] == g_pids[item]
+            camera = q_cams is not None and q_cams[query] == g_cams[item]
+            if g_pids[item] != -1 and not (same and camera):
+                entries.append((distance, same))
+        entries.sort()
+        result.append([place for place, (_, same) in enumerate(entries, 1) if same])
+    return result
+
+
+def test_golden_market_figures() -> None:
+    golden = np.load(GOLDEN)
+    labels = {
+        "query_pids": torch.tensor(golden["q_pids"]),
+        "gallery_pids": torch.tensor(golden["g_pids"]),
+        "query_camids": torch.tensor(golden["q_camids"]),
+        "gallery_camids": torch.tensor(golden["g_camids"]),
+    }
+    metrics = evaluate_distances(torch.tensor(golden["distmat"]), **labels)
+    assert metrics.mAP == pytest.approx(float(golden["market_mAP"]), abs=1e-12)
+    torch.testing.assert_close(
+        metrics.cmc[:50], torch.tensor(golden["market_cmc"]).double(), atol=1e-7, rtol=0
+    )
+    assert metrics.rank(1) == pytest.approx(0.42857, abs=1e-5)
+    assert metrics.num_queries == 100
+    assert metrics.num_valid == 98
+    assert metrics.num_ties == 0
+    assert metrics.mAP_all == pytest.approx(metrics.mAP * 0.98)
+
+
+# One query; the gallery by distance: right, wrong, right, wrong.
+FOUR = torch.tensor([[0.3, 0.1, 0.2, 0.4]])
+FOUR_PIDS = {"query_pids": ids(1), "gallery_pids": ids(1, 1, 2, 3)}
+
+
+def test_four_images_by_hand() -> None:
+    step = evaluate_distances(FOUR, **FOUR_PIDS)
+    assert step.mAP == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert step.mINP == pytest.approx(2 / 3)
+    assert step.cmc.tolist() == [1, 1, 1, 1]
+    assert step.first_match.tolist() == [1]
+    assert (step.num_queries, step.num_valid, step.num_ties) == (1, 1, 0)
+    trapezoid = evaluate_distances(FOUR, **FOUR_PIDS, ap="trapezoid")
+    # Rank 1: (1 + 1) / 2; rank 3: (2/3 + 1/2) / 2.
+    assert trapezoid.mAP == pytest.approx((1 + (2 / 3 + 1 / 2) / 2) / 2)
+    assert trapezoid.ap == "trapezoid"
+
+
+def test_four_images_with_cameras_by_hand() -> None:
+    # The nearest right answer is of the query's own camera: wrong, right remain before the last.
+    metrics = evaluate_distances(
+        FOUR, **FOUR_PIDS, query_camids=ids(7), gallery_camids=ids(1, 7, 7, 1)
+    )
+    assert metrics.mAP == pytest.approx(1 / 2)
+    assert metrics.mINP == pytest.approx(1 / 2)
+    assert metrics.cmc.tolist() == [0, 1, 1, 1]
+    assert metrics.rank(1) == 0
+    assert metrics.rank(2) == 1
+    assert metrics.rank(99) == 1
+
+
+def test_junk_is_not_ranked_and_distractors_are() -> None:
+    distances = torch.tensor([[0.1, 0.2, 0.3]])
+    junk = evaluate_distances(distances, query_pids=ids(5), gallery_pids=ids(-1, 5, 6))
+    assert junk.mAP == 1
+    distractor = evaluate_distances(distances, query_pids=ids(5), gallery_pids=ids(0, 5, 6))
+    assert distractor.mAP == 1 / 2
+
+
+def test_queries_without_a_match_are_counted() -> None:
+    distances = torch.tensor([[0.1, 0.2], [0.1, 0.2]])
+    metrics = evaluate_distances(distances, query_pids=ids(1, 9), gallery_pids=ids(2, 1))
+    assert (metrics.num_queries, metrics.num_valid) == (2, 1)
+    assert metrics.mAP == 1 / 2
+    assert metrics.mAP_all == 1 / 4
+    assert math.isnan(metrics.average_precision[1])
+    assert metrics.first_match.tolist() == [2, 0]
+
+
+def test_ties_count_against_us_in_any_order() -> None:
+    features = torch.ones(40, 512)
+    pids = torch.arange(40) % 20
+    for order in (torch.arange(40), torch.arange(40).flip(0)):
+        metrics = evaluate(features, features, query_pids=pids, gallery_pids=pids[order])
+        # 38 wrong answers tie with both right ones.
+        assert metrics.mAP == pytest.approx((1 / 39 + 2 / 40) / 2)
+        assert metrics.rank(1) == 0
+        assert metrics.num_ties == 80
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), cameras=st.booleans(), levels=st.integers(2, 40))
+def test_slow_twin(seed: int, cameras: bool, levels: int) -> None:
+    """Few distance levels make many ties."""
+    draw = np.random.default_rng(seed)
+    queries, items = draw.integers(1, 8), draw.integers(1, 30)
+    distances = draw.integers(0, levels, (queries, items)) / levels
+    q_pids, g_pids = draw.integers(0, 4, queries), draw.integers(-1, 4, items)
+    q_cams = draw.integers(1, 3, queries) if cameras else None
+    g_cams = draw.integers(1, 3, items) if cameras else None
+    expected = slow_twin(distances, q_pids, g_pids, q_cams, g_cams)
+    labels = {
+        "query_pids": torch.tensor(q_pids),
+        "gallery_pids": torch.tensor(g_pids),
+        "query_camids": torch.tensor(q_cams) if cameras else None,
+        "gallery_camids": torch.tensor(g_cams) if cameras else None,
+    }
+    matrix = torch.tensor(distances)
+    valid = [ranks for ranks in expected if ranks]
+    if not valid:
+        with pytest.raises(ValueError, match=r"removed every|no identity of"):
+            evaluate_distances(matrix, **labels)
+        return
+    for ap in ("step", "trapezoid"):
+        metrics = evaluate_distances(matrix, **labels, ap=ap)
+        precision = [average_precision(ranks, ap) for ranks in valid]
+        assert metrics.mAP == pytest.approx(np.mean(precision), abs=1e-12)
+    assert metrics.mINP == pytest.approx(np.mean([len(ranks) / ranks[-1] for ranks in valid]))
+    assert metrics.num_valid == len(valid)
+    assert metrics.first_match.tolist() == [ranks[0] if ranks else 0 for ranks in expected]
+    cmc = [np.mean([ranks[0] <= k for ranks in valid]) for k in range(1, items + 1)]
+    assert metrics.cmc.tolist() == pytest.approx(cmc)
+
+
+def average_precision(ranks: list[int], ap: str) -> float:
+    total = 0.0
+    for order, place in enumerate(ranks, 1):
+        before = 1.0 if place == 1 else (order - 1) / (place - 1)
+        total += order / place if ap == "step" else (order / place + before) / 2
+    return total / len(ranks)
+
+
+def test_features_are_ranked_by_cosine(
+    rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = torch.randn(9, 6, generator=rng)
+    gallery = torch.randn(50, 6, generator=rng)
+    labels = {
+        "query_pids": torch.randint(5, (9,), generator=rng),
+        "gallery_pids": torch.randint(5, (50,), generator=rng),
+        "query_camids": torch.randint(2, (9,), generator=rng),
+        "gallery_camids": torch.randint(2, (50,), generator=rng),
+    }
+    cosine = torch.nn.functional.cosine_similarity(query[:, None], gallery, dim=2)
+    expected = evaluate_distances(1 - cosine, **labels)
+    metrics = evaluate(3 * query, gallery, **labels)
+    assert metrics.mAP == pytest.approx(expected.mAP, abs=1e-12)
+    # Blocks of one query each change nothing.
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1)
+    blocked = evaluate(query, gallery, **labels)
+    assert torch.equal(blocked.average_precision, metrics.average_precision)
+    assert torch.equal(blocked.cmc, metrics.cmc)
+
+
+def test_rank_leaves_junk_out() -> None:
+    distances = torch.tensor([[0.5, 0.1, 0.5, 0.2, 0.3]])
+    result = rank_distances(
+        distances,
+        query_pids=ids(1),
+        gallery_pids=ids(1, -1, 2, 1, 3),
+        query_camids=ids(4),
+        gallery_camids=ids(3, 3, 3, 4, 3),
+        k=4,
+    )
+    # Equal distances: the lower index first. Only three may be ranked.
+    assert result.indices.tolist() == [[4, 0, 2, -1]]
+    torch.testing.assert_close(result.distances, torch.tensor([[0.3, 0.5, 0.5, math.inf]]))
+
+
+def test_rank_of_features() -> None:
+    query = torch.tensor([[1.0, 0.0]])
+    gallery = torch.tensor([[0.0, 2.0], [3.0, 0.1], [-1.0, 0.0]])
+    result = rank(query, gallery, query_pids=ids(1), gallery_pids=ids(1, 2, 3), k=9)
+    assert result.indices.tolist() == [[1, 0, 2]]
+    assert result.distances[0, 1] == 1
+
+
+def features(rows: int) -> Tensor:
+    return torch.ones(rows, 4)
+
+
+def test_bad_features_are_refused_with_their_rows() -> None:
+    labels = {"query_pids": ids(1, 2), "gallery_pids": ids(1, 2, 3)}
+    query, gallery = features(2), features(3)
+    gallery[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="gallery has NaN or infinite values in rows 1"):
+        evaluate(query, gallery, **labels)
+    query[0, 0] = torch.inf
+    with pytest.raises(ValueError, match="query has NaN or infinite values in rows 0"):
+        evaluate(query, features(3), **labels)
+    with pytest.raises(ValueError, match=r"rows of zeros.* 1$"):
+        evaluate(features(2) * torch.tensor([[1.0], [0.0]]), features(3), **labels)
+    with pytest.raises(ValueError, match="distances has NaN"):
+        evaluate_distances(torch.full((2, 3), torch.nan), **labels)
+
+
+def test_one_camera_for_all_is_explained() -> None:
+    labels = {"query_pids": ids(1, 2), "gallery_pids": ids(1, 2, 3)}
+    cameras = {"query_camids": ids(1, 1), "gallery_camids": ids(1, 1, 1)}
+    with pytest.raises(ValueError, match=r"camera filter removed every match.*query_camids=None"):
+        evaluate(features(2), features(3), **labels, **cameras)
+    with pytest.raises(ValueError, match="no identity of the queries is in the gallery"):
+        evaluate(features(2), features(3), query_pids=ids(8, 9), gallery_pids=ids(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": features(0), "query_pids": ids()}, "must not be empty; got 0 and 3"),
+        ({"query_pids": ids(1)}, r"query_pids must be \(2,\)"),
+        ({"query_pids": ids(1, -1)}, r"must not hold -1 \(junk\); got it in rows \[1\]"),
+        ({"query_camids": ids(1, 1)}, "together or not at all"),
+        ({"gallery": torch.ones(3, 5)}, "features of one length"),
+        ({"gallery": torch.ones(3)}, "two dimensions"),
+        ({"ap": "area"}, "ap must be 'step' or 'trapezoid'"),
+    ],
+)
+def test_bad_arguments_are_refused(changes: dict, message: str) -> None:
+    arguments = {
+        "query": features(2),
+        "gallery": features(3),
+        "query_pids": ids(1, 2),
+        "gallery_pids": ids(1, 2, 3),
+    }
+    with pytest.raises(ValueError, match=message):
+        evaluate(**{**arguments, **changes})

@@ -1,0 +1,104 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from og_reid.data import CloudSet
+from og_reid.data.market import Sample
+from og_reid.lifting import LiftSettings, lift_split
+from pose import COCO_17, Keypoints, Pose
+
+
+class StandingPerson:
+    """Finds everybody standing in the middle; nobody in black pictures."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+
+    def __call__(self, image: np.ndarray) -> Pose:
+        if not image.any():
+            return Pose(Keypoints.none(COCO_17))
+        height, width = image.shape[:2]
+        rows = [0.1, 0.09, 0.09, 0.1, 0.1, 0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7,
+                0.9, 0.9]  # fmt: skip
+        sides = [0, 1, -1, 2, -2, 6, -6, 8, -8, 9, -9, 4, -4, 4, -4, 4, -4]
+        xy = torch.tensor(
+            [[width / 2 + 0.02 * height * s, height * r] for s, r in zip(sides, rows, strict=True)]
+        )
+        return Pose(Keypoints(xy, torch.full((17,), 0.9)))
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Five photographs of one colour each; the last is black."""
+    from PIL import Image
+
+    made = []
+    for index, shade in enumerate((250, 200, 150, 100, 0)):
+        path = tmp_path / f"{index:04d}_c{index % 2 + 1}s1_000001_00.png"
+        Image.fromarray(np.full((128, 64, 3), shade, np.uint8)).save(path)
+        made.append(Sample(path, index, index % 2 + 1))
+    return made
+
+
+def test_photographs_become_clouds_in_order(samples):
+    steps = []
+    clouds = lift_split(
+        samples,
+        estimator=StandingPerson,
+        settings=LiftSettings(max_points=200),
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert clouds.names == tuple(sample.name for sample in samples)
+    assert clouds.pids.tolist() == [0, 1, 2, 3, 4]
+    assert clouds.camids.tolist() == [1, 2, 1, 2, 1]
+    assert steps == [(5, 5)]
+    for index, shade in enumerate((250, 200, 150, 100)):
+        colors = clouds.colors[clouds.ptr[index] : clouds.ptr[index + 1]]
+        assert (colors == shade).all()
+        assert len(colors) == 200
+    # Nobody was found in the last: its background stands in.
+    assert (clouds.part[clouds.ptr[4] :] == -1).any()
+
+
+def test_finished_parts_are_used_again(samples, tmp_path):
+    cache = tmp_path / "cache"
+    first = lift_split(samples, estimator=StandingPerson, cache=cache)
+    (part,) = cache.iterdir()
+    before = StandingPerson.made, part.stat().st_mtime_ns
+
+    def never() -> StandingPerson:
+        raise AssertionError("the cache was not used")
+
+    second = lift_split(samples, estimator=never, cache=cache)
+    assert torch.equal(first.points, second.points)
+    assert (StandingPerson.made, part.stat().st_mtime_ns) == before
+
+
+def test_a_damaged_or_outdated_part_is_made_again(samples, tmp_path):
+    cache = tmp_path / "cache"
+    first = lift_split(samples, estimator=StandingPerson, cache=cache)
+    (part,) = cache.iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    assert torch.equal(lift_split(samples, estimator=StandingPerson, cache=cache).points, first.points)
+    assert len(CloudSet.load(part)) == 5
+    os.utime(samples[0].path, ns=(1, 1))
+    lift_split(samples, estimator=StandingPerson, cache=cache)
+    assert len(list(cache.iterdir())) == 2
+    lift_split(samples, estimator=StandingPerson, cache=cache, settings=LiftSettings(100))
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_an_unreadable_photograph_is_named(samples):
+    samples[2].path.write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=samples[2].name):
+        lift_split(samples, estimator=StandingPerson)
+
+
+@pytest.mark.parametrize(("count", "workers", "message"), [(0, 1, "at least one"), (5, 0, "workers")])
+def test_bad_arguments_are_refused(samples, count, workers, message):
+    with pytest.raises(ValueError, match=message):
+        lift_split(samples[:count], estimator=StandingPerson, workers=workers)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from og_reid.losses import batch_hard_triplet, circle_loss, supervised_contrastive
+
+LOSSES = [supervised_contrastive, circle_loss, batch_hard_triplet]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def test_supervised_contrastive_by_hand() -> None:
+    # Unit vectors at 0, 90 and 180 degrees; the first two are one person, temperature 1.
+    features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
+    labels = torch.tensor([0, 0, 1])
+    first = -math.log(math.exp(0) / (math.exp(0) + math.exp(-1)))
+    second = -math.log(math.exp(0) / (math.exp(0) + math.exp(0)))
+    loss = supervised_contrastive(features, labels, temperature=1.0)
+    assert loss.item() == pytest.approx((first + second) / 2, rel=1e-6)
+
+
+def test_supervised_contrastive_averages_over_positives() -> None:
+    # Three of a kind, all alike, no negative: every share is 1/2.
+    loss = supervised_contrastive(torch.ones(3, 4), torch.zeros(3, dtype=torch.long))
+    assert loss.item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_circle_by_hand() -> None:
+    features = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 5.0]])
+    labels = torch.tensor([3, 3, 8])
+    # One positive pair with cosine .6; negative pairs with cosines 0 and .8.
+    pull = -64 * (1.25 - 0.6) * (0.6 - 0.75)
+    push = [64 * 0.25 * (0.0 - 0.25), 64 * (0.8 + 0.25) * (0.8 - 0.25)]
+    expected = math.log1p(math.exp(pull) * sum(map(math.exp, push)))
+    assert circle_loss(features, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_circle_of_perfect_features_by_hand() -> None:
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+    # Two positive pairs with cosine 1 and weight m; the weight of four negative pairs is 0.
+    expected = math.log1p(2 * math.exp(-64 * 0.25**2) * 4)
+    loss = circle_loss(features, torch.tensor([0, 0, 1, 1]))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_triplet_by_hand() -> None:
+    features = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
+    labels = torch.tensor([0, 0, 0, 1])
+    gaps = [3 - 10, 2 - 9, 3 - 7]
+    expected = sum(math.log1p(math.exp(gap)) for gap in gaps) / 3
+    assert batch_hard_triplet(features, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients(loss: Loss, rng: torch.Generator) -> None:
+    features = torch.randn(7, 5, dtype=torch.float64, generator=rng, requires_grad=True)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2])
+    if loss is circle_loss:
+        # Its weights are constants by definition, so finite differences do not see its slope:
+        # that it leads down is checked here, its value in the test below.
+        value = loss(features, labels)
+        (slope,) = torch.autograd.grad(value, features)
+        assert torch.isfinite(slope).all()
+        assert loss(features - 1e-4 * slope, labels) < value
+        return
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), features)
+
+
+def test_circle_slope_by_hand() -> None:
+    # d loss / d cosine = -sigmoid(z) * gamma * weight for the only positive pair, weight held.
+    features = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]], dtype=torch.float64)
+    features.requires_grad_(True)
+    labels = torch.tensor([0, 0, 1])
+    loss = circle_loss(features, labels, gamma=2.0)
+    (slope,) = torch.autograd.grad(loss, features)
+    pull = -2 * 0.65 * (0.6 - 0.75)
+    push = [2 * 0.25 * (0 - 0.25), 0.0]
+    total = sum(map(math.exp, push))
+    z = pull + math.log(total)
+    sigmoid = 1 / (1 + math.exp(-z))
+    by_positive = -sigmoid * 2 * 0.65
+    by_negative = sigmoid * math.exp(push[0]) / total * 2 * 0.25
+    # Only the y coordinate of the first row moves its cosines: with row 1 by .8, row 2 by -1.
+    assert slope[0, 1].item() == pytest.approx(by_positive * 0.8 - by_negative, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [4]])
+def test_nothing_to_learn_from_gives_zero(loss: Loss, labels: list[int]) -> None:
+    features = torch.ones(len(labels), 3, requires_grad=True)
+    value = loss(features, torch.tensor(labels))
+    value.backward()
+    assert value.item() == 0
+    assert torch.equal(features.grad, torch.zeros_like(features))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_single_image_only_serves_as_a_negative(loss: Loss, rng: torch.Generator) -> None:
+    features = torch.randn(5, 4, generator=rng)
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    near = features.clone()
+    near[4] = features[0] + 0.01
+    assert loss(near, labels) > loss(features, labels)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_order_and_names_of_the_labels_do_not_matter(loss: Loss, rng: torch.Generator) -> None:
+    features = torch.randn(6, 4, generator=rng)
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    order = torch.randperm(6, generator=rng)
+    torch.testing.assert_close(loss(features[order], labels[order] * 7 - 3), loss(features, labels))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_equal_features_have_finite_gradients(loss: Loss) -> None:
+    features = torch.ones(4, 3, requires_grad=True)
+    loss(features, torch.tensor([0, 0, 1, 1])).backward()
+    assert torch.isfinite(features.grad).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_shapes_are_checked(loss: Loss) -> None:
+    with pytest.raises(ValueError, match=r"labels \(B,\)"):
+        loss(torch.zeros(3, 4), torch.zeros(2, dtype=torch.long))
+
+
+def test_temperature_is_checked() -> None:
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        supervised_contrastive(torch.zeros(3, 4), torch.zeros(3), temperature=0)

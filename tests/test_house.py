@@ -1,0 +1,179 @@
+"""The rules of the house: import order, light imports, public names, contents of the wheel."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("pose", "meshes", "og_reid")
+# From the ground up: a module may import from its own level and from the ones before it.
+LEVELS = (
+    {"atomic"},
+    {"ops"},
+    {"models"},
+    {"losses", "data"},
+    {"evaluation", "histogram", "embedding", "checkpoint", "schedule"},
+    {"config", "train", "comparison", "lifting"},
+    {"clouds_in", "api", "render", "visualize", "report", "world", "progress"},
+    {"demo"},
+    {"cli", "__main__"},
+)
+HEAVY = {
+    "mediapipe", "open3d", "trimesh", "matplotlib", "skimage", "torch_geometric", "rich", "PIL",
+    "cv2", "smplx", "scipy",
+}  # fmt: skip
+
+
+def _modules() -> list[Path]:
+    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def _imports(path: Path) -> list[tuple[str, int, bool]]:
+    """(absolute module, line, inside a function or TYPE_CHECKING) of every import."""
+    package = path.relative_to(ROOT).with_suffix("").parts
+    found = []
+
+    def visit(node: ast.AST, deferred: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = deferred or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                inner = True
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, child.lineno, inner) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level] if child.level else ()
+                module = ".".join([*base, *([child.module] if child.module else [])])
+                if child.module is None:
+                    found.extend((f"{module}.{a.name}", child.lineno, inner) for a in child.names)
+                else:
+                    found.append((module, child.lineno, inner))
+            visit(child, inner)
+
+    visit(ast.parse(path.read_text()), False)
+    return found
+
+
+def _level(module: str) -> int:
+    part = module.split(".")[1]
+    return next(n for n, names in enumerate(LEVELS) if part in names)
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    room = path.relative_to(ROOT).parts[0]
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for module, line, deferred in _imports(path):
+        target = module.split(".")[0]
+        if target in ROOMS:
+            assert ROOMS.index(target) <= ROOMS.index(room), f"{path}:{line} imports {module}"
+        if target == room == "og_reid" and name != "og_reid.__init__" and module.count("."):
+            assert _level(module) <= _level(name), f"{path}:{line} imports {module}"
+        if target in HEAVY:
+            assert deferred, f"{path}:{line} imports {module} at module level"
+        assert target != "print"
+
+
+def test_every_level_names_a_module_that_exists():
+    parts = {path.relative_to(ROOT / "og_reid").parts[0].removesuffix(".py")
+             for path in (ROOT / "og_reid").rglob("*.py")}  # fmt: skip
+    named = set().union(*LEVELS)
+    assert parts - {"__init__"} == named & parts | (parts - {"__init__"})
+    assert parts - {"__init__"} <= named, sorted(parts - named)
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path):
+    text = path.read_text()
+    assert text.count("\n") <= 420, "split the file by ideas"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 85, f"{node.name} is too long"
+
+
+def test_front_door_is_complete_and_light():
+    code = (
+        "import sys, torch; before = set(sys.modules); import og_reid;"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before};"
+        f"heavy = new & {HEAVY!r}; assert not heavy, heavy;"
+        "missing = [n for n in og_reid.__all__ if getattr(og_reid, n, None) is None];"
+        "assert not missing, missing;"
+        "import types; assert not isinstance(og_reid.evaluate, types.ModuleType);"
+        f"heavy = {{m.split('.')[0] for m in sys.modules}} & {HEAVY!r}; assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_public_names_are_the_known_ones():
+    import og_reid
+
+    assert sorted(og_reid.__all__) == [
+        "Keypoints", "Metrics", "OGNet", "PointCloud", "embed", "evaluate", "lift", "load_model",
+    ]  # fmt: skip
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        _ = og_reid.missing
+
+
+@pytest.mark.parametrize("room", ["pose", "meshes"])
+def test_a_shadowing_file_of_the_users_is_named(tmp_path, room):
+    (tmp_path / f"{room}.py").write_text("x = 1\n")
+    (tmp_path / "script.py").write_text("import og_reid\n")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )
+    assert done.returncode == 1
+    assert f"{room}.py" in done.stderr.splitlines()[-1]
+    assert "rename" in done.stderr.splitlines()[-1]
+
+
+def test_no_paths_of_a_machine_and_no_loose_ends():
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.yaml", "*.cpp", "*.cu", "*.h", "Makefile"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    pattern = re.compile(r"/(home|root|work|Users)/\w|\bTODO\b|\bFIXME\b")
+    for name in tracked.stdout.split():
+        if name == "tests/test_house.py" or not (ROOT / name).exists():
+            continue
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+            assert not pattern.search(line), f"{name}:{number}: {line.strip()}"
+
+
+def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
+    """Built as users build it, but without fetching the build requirements again."""
+    import zipfile
+
+    pytest.importorskip("scikit_build_core")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--no-build-isolation",
+         "--quiet", "--wheel-dir", str(tmp_path)],
+        check=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "-py3-none-" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == set(ROOMS)
+    for needed in (
+        "meshes/data/og_body_compact.npz",
+        "og_reid/weights/default.safetensors",
+        "og_reid/configs/synthetic/default.yaml",
+        "og_reid/py.typed",
+        "pose/py.typed",
+        "meshes/py.typed",
+    ):
+        assert needed in names, needed
+    assert any(name.startswith("og_reid/") and name.endswith(".so") for name in names)
+    assert not [name for name in names if "csrc" in name or "tests" in name or "pycache" in name]
+    dist = next(name for name in names if name.endswith("METADATA")).split("/")[0]
+    assert f"{dist}/licenses/NOTICE" in names
+    assert wheel.stat().st_size < 12e6
