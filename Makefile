@@ -1,4 +1,5 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
+# make weights train the weights that ship, anew (about an hour on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -8,18 +9,23 @@ BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests benchmarks tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format install system clean
+.PHONY: help demo weights test check format install system clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 2
+	@sed -n 's/^# //p' Makefile | head -n 3
 
-# open3d needs libusb at import, whatever is done with it.
+# What open3d and opencv (of mediapipe) load when they are imported.
+LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
+  libgomp.so.1:libgomp1 libglib-2.0.so.0:libglib2.0-0 libX11.so.6:libx11-6
+
 system:
-	@ldconfig -p 2>/dev/null | grep -q libusb-1.0.so.0 || { \
-	  line="apt-get update && apt-get install -y libusb-1.0-0"; \
+	@missing=""; for pair in $(LIBRARIES); do \
+	  /sbin/ldconfig -p | grep -q "$${pair%%:*}" || missing="$$missing $${pair##*:}"; done; \
+	[ -z "$$missing" ] || { \
+	  line="apt-get update && apt-get install -y$$missing"; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then sh -c "$$line"; \
 	  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$line"; \
-	  else echo "open3d needs a system library; run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
+	  else echo "system libraries are missing; run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
 
 $(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*/*) | system
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +36,11 @@ install: $(VENV)/stamp-$(EXTRAS)
 
 demo: $(VENV)/stamp-demo
 	$(BIN)/og-reid demo $(ARGS)
+
+weights: $(VENV)/stamp-demo
+	$(BIN)/og-reid train synthetic/default --out runs/default --cache runs/default/clouds --resume
+	mkdir -p og_reid/weights
+	cp runs/default/model.safetensors og_reid/weights/default.safetensors
 
 check: install
 	$(BIN)/ruff format --check $(wildcard $(PYTHON_DIRS))

@@ -7,14 +7,14 @@ header of ours and are turned on reading; the files that we write carry one.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
+
+from pose.atomic import replacing
 
 from .pointcloud import HIDDEN_GREY, PointCloud
 
@@ -71,15 +71,8 @@ def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
     writer = writers.get(path.suffix.lower())
     if writer is None:
         raise ValueError(f"{path}: a point cloud file ends in .npz, .ply or .obj")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            writer(stream, cloud)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as partial, partial.open("wb") as stream:
+        writer(stream, cloud)
 
 
 def _read_npz(path: Path) -> PointCloud:

@@ -77,8 +77,9 @@ def embed(
         pointcloud: one cloud or many: ``PointCloud``; (N, 6) array or tensor (xyz in metres with y
             up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to ``.ply``,
             ``.npz`` or the OG-Net authors' ``.obj``; a sequence of those; (B, N, 6); a
-            torch-geometric ``Batch``. Of a ``PointCloud`` only the seen points of the body count,
-            as long as there are enough of them.
+            torch-geometric ``Batch``. Background is left out, as long as enough of the body is
+            seen. Points that are not ``visible`` lend their shape but no colour; where a type
+            cannot say, exactly middle grey means hidden.
         model: ``"default"``, a file written by ``og-reid train``, or what ``load_model`` gave.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
@@ -108,7 +109,6 @@ def embed(
             )
     packed = CloudSet.from_clouds(
         ((cloud, 0, 0, str(position)) for position, cloud in enumerate(clouds)),
-        max_points=preprocessing.num_points,
         min_points=preprocessing.min_points,
     )
     features = embed_set(network, packed, preprocessing.num_points, batch_size)

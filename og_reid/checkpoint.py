@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .atomic import replacing
+from pose.atomic import replacing
+
 from .embedding import Preprocessing
 from .models import OGNet
 

@@ -265,8 +265,9 @@ def _lift(options: argparse.Namespace) -> None:
 def _embed(options: argparse.Namespace) -> None:
     import numpy as np
 
+    from pose.atomic import replacing
+
     from .api import embed, lift, load_model
-    from .atomic import replacing
 
     # The model first: its mistakes are found before minutes of lifting.
     stored = load_model(options.model)

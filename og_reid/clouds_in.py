@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from meshes import PointCloud, read_pointcloud
+from meshes.pointcloud import HIDDEN_GREY
 
 __all__ = ["as_pointclouds"]
 
+_GREY_STEP = 0.51 / 255  # 8-bit colours cannot hold the exact middle
 _KINDS = (
     "a PointCloud, an (N, 6) array or tensor (xyz in metres, rgb in [0, 1]), an Open3D, trimesh or "
     "torch-geometric cloud, a path (.ply, .npz, .obj), or a sequence of those"
@@ -28,6 +30,9 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
             [0, 1]; Open3D legacy or tensor point cloud; trimesh ``PointCloud`` or ``Trimesh`` with
             vertex colours; torch-geometric ``Data`` with ``pos`` and colours in ``x``; path. Or
             many: a (B, N, 6) array or tensor, a torch-geometric ``Batch``, or a sequence.
+
+    Points of clouds that cannot carry flags count as hidden where they are exactly middle grey,
+    which is how a lift paints them.
 
     Returns:
         The clouds, and whether a single one was given.
@@ -55,13 +60,21 @@ def _one(value: Any) -> PointCloud:
     if isinstance(value, PointCloud):
         return value
     if isinstance(value, str | Path):
-        return read_pointcloud(value)
+        return _unflagged(read_pointcloud(value))
     if isinstance(value, np.ndarray | Tensor):
-        return PointCloud.from_array(value)
+        return _unflagged(PointCloud.from_array(value))
     convert = {"open3d": _open3d, "trimesh": _trimesh, "torch_geometric": _pyg}.get(_package(value))
     if convert is None:
         raise ValueError(f"pointcloud must be {_KINDS}; got {type(value).__name__}")
-    return convert(value)
+    return _unflagged(convert(value))
+
+
+def _unflagged(cloud: PointCloud) -> PointCloud:
+    """Clouds without flags: exactly middle grey is how a lift paints what it does not see."""
+    if not bool(cloud.visible.all()) or bool(cloud.is_background.any()):
+        return cloud
+    shown = (cloud.colors - HIDDEN_GREY).abs().amax(1) > _GREY_STEP
+    return PointCloud(cloud.points, cloud.colors, cloud.normals, visible=shown, part=cloud.part)
 
 
 def _package(value: Any) -> str:

@@ -36,7 +36,7 @@ class WorldConfig:
     """The synthetic world that a run makes for itself when it is given no data."""
 
     train_identities: int = 0  # people to learn from; 0 = no world, data must be given
-    test_identities: int = 0  # other people, to validate on; 0 = none
+    test_identities: int = 20  # other people, to validate on
     views: int = 8  # photographs of each
     cameras: int = 6  # cameras of the world
     seed: int = 0  # of cameras, places, poses and occlusions

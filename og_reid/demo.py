@@ -22,7 +22,7 @@ from meshes.world import write_world
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
 from .api import load_model
-from .checkpoint import StoredModel
+from .checkpoint import StoredModel, read_model
 from .comparison import Comparison, measure_distances, score
 from .config import TrainConfig, load_config
 from .data import CloudSet, MarketSplits, load_market, read_attributes
@@ -30,7 +30,7 @@ from .data.market import Attributes, Sample
 from .embedding import Preprocessing
 from .lifting import lift_split
 from .report import Html, Picture, Section, results_table, write_report
-from .train import Record, TrainResult, build_model, train
+from .train import MODEL_FILE, Record, TrainResult, build_model, train
 from .visualize import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DemoSize:
     """
 
     train_identities: int = 48
-    test_identities: int = 24
+    test_identities: int = 32
     views: int = 12
     cameras: int = 6
     overrides: tuple[str, ...] = ()
@@ -98,17 +98,12 @@ def run_demo(
     photo = _photo_section(image, tell)
     splits, attributes = _world(out / "world", size, workers, tell)
     sets = {
-        name: lift_split(
-            getattr(splits, name),
-            workers=workers,
-            progress=lambda done, total, name=name: tell(f"lifting {name}", done, total, ""),
-            cache=out / "clouds",
-        )
+        name: _lift(getattr(splits, name), f"lifting {name}", out / "clouds", workers, tell)
         for name in ("train", "query", "gallery")
     }
     config = load_config("synthetic/og_net_small", size.overrides)
     result = _train(config, sets, out / "run", tell)
-    models = _models(config, result)
+    models = _models(config, out / "run" / MODEL_FILE)
     query, gallery = sets["query"], sets["gallery"]
     distances = measure_distances(query, gallery, models)
     rows = score(distances, query, gallery, attributes=attributes)
@@ -190,6 +185,15 @@ def _world(
     return load_market(root), read_attributes(root)
 
 
+def _lift(
+    samples: Sequence[Sample], stage: str, cache: Path, workers: int, tell: Progress
+) -> CloudSet:
+    def show(done: int, total: int) -> None:
+        tell(stage, done, total, "")
+
+    return lift_split(samples, workers=workers, progress=show, cache=cache)
+
+
 def _train(
     config: TrainConfig, sets: Mapping[str, CloudSet], folder: Path, tell: Progress
 ) -> TrainResult:
@@ -206,13 +210,12 @@ def _train(
     )
 
 
-def _models(config: TrainConfig, result: TrainResult) -> dict[str, StoredModel]:
+def _models(config: TrainConfig, trained: Path) -> dict[str, StoredModel]:
     """The three networks of the comparison; the untrained one has the trained one's start."""
     start = build_model(config.model, 0, torch.Generator().manual_seed(config.seed))
-    shown = Preprocessing(config.data.num_points)
     return {
-        _UNTRAINED: StoredModel(start.eval(), shown, {}, ""),
-        _TRAINED: StoredModel(result.model, shown, {}, ""),
+        _UNTRAINED: StoredModel(start.eval(), Preprocessing(config.data.num_points), {}, ""),
+        _TRAINED: read_model(trained),
         _SHIPPED: load_model(),
     }
 
@@ -294,7 +297,7 @@ def _ranking_section(
 
 
 def _ranking(distance: Tensor, query: Sample, gallery: Sequence[Sample], title: str) -> Ranking:
-    best = []
+    best: list[Sample] = []
     for index in distance.argsort(stable=True).tolist():
         same_view = gallery[index].pid == query.pid and gallery[index].camid == query.camid
         if not same_view and len(best) < _TOP:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .data.batch import CloudBatch
 from .data.clouds import CloudSet
 from .data.transforms import mirror_x
 
-__all__ = ["Preprocessing", "embed_points", "embed_set"]
+__all__ = ["Preprocessing", "embed_batch", "embed_set"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Preprocessing:
 
     Attributes:
         num_points: Points per cloud, in farthest-point order.
-        min_points: A cloud with fewer seen body points is given whole, background included.
+        min_points: A cloud with fewer seen points on the body is given with its background.
     """
 
     num_points: int
@@ -37,20 +38,20 @@ class Preprocessing:
 
 
 @torch.inference_mode()
-def embed_points(model: nn.Module, points: Tensor, colors: Tensor, *, mirror: bool) -> Tensor:
+def embed_batch(model: nn.Module, batch: CloudBatch, *, mirror: bool) -> Tensor:
     """Unit descriptors (B, D) of clouds of one size.
 
     Args:
         model: Takes points in metres and colours in [-0.5, 0.5]; put in evaluation mode by the
             caller.
-        points: (B, P, 3) metres, y up.
-        colors: (B, P, 3) in [0, 1].
+        batch: B clouds, on the model's device.
         mirror: Also embed the clouds with left and right swapped, and average.
     """
-    features = functional.normalize(model(points, colors - 0.5), dim=1)
+    points, colors = batch.network_input()
+    features = functional.normalize(model(points, colors), dim=1)
     if mirror:
         everything = torch.ones(len(points), dtype=torch.bool, device=points.device)
-        swapped = model(mirror_x(points, everything), colors - 0.5)
+        swapped = model(mirror_x(points, everything), colors)
         features = functional.normalize(features + functional.normalize(swapped, dim=1), dim=1)
     return features
 
@@ -67,11 +68,11 @@ def embed_set(
     """Unit descriptors of all clouds of a set.
 
     Args:
-        model: As for `embed_points`; its mode is the same afterwards.
+        model: As for `embed_batch`; its mode is the same afterwards.
         clouds: n clouds.
         num_points: Points per cloud.
         batch_size: Clouds per forward pass; changes nothing but speed and memory.
-        mirror: As for `embed_points`; report it with the results.
+        mirror: As for `embed_batch`; report it with the results.
         progress: Called with the number of clouds done and n.
 
     Returns:
@@ -89,9 +90,8 @@ def embed_set(
     try:
         for start in range(0, len(clouds), batch_size):
             stop = min(start + batch_size, len(clouds))
-            points, colors, _ = clouds.batch(torch.arange(start, stop), num_points)
-            batch = embed_points(model, points.to(device), colors.to(device), mirror=mirror)
-            features.append(batch.float().cpu())
+            batch = clouds.batch(torch.arange(start, stop), num_points).to(device)
+            features.append(embed_batch(model, batch, mirror=mirror).float().cpu())
             if progress is not None:
                 progress(stop, len(clouds))
     finally:

@@ -68,7 +68,7 @@ def part_histograms(
     """Describes every cloud of a set.
 
     Args:
-        clouds: n clouds; background points are left out.
+        clouds: n clouds; background and hidden points are left out.
         brightness: 0 leaves colours as they are, 1 brings every cloud to the same mean brightness.
             The default goes half of the way (in the logarithm): part of the difference is light,
             part of it clothes.
@@ -141,11 +141,13 @@ def _describe(clouds: CloudSet, brightness: float) -> PartHistograms:
     size = len(clouds)
     owner = torch.arange(size).repeat_interleave(clouds.counts)
     colors = clouds.colors.float() / 255
-    mean = colors.new_zeros(size).index_add_(0, owner, colors.mean(dim=1)) / clouds.counts
+    seen = clouds.visible.float()
+    number = colors.new_zeros(size).index_add_(0, owner, seen).clamp(min=1)
+    mean = colors.new_zeros(size).index_add_(0, owner, colors.mean(dim=1) * seen) / number
     gain = (_MIDDLE_GREY / mean.clamp(min=0.02)) ** brightness
     colors = (colors * gain[owner, None]).clamp(max=1)
 
-    on_body = clouds.part >= 0
+    on_body = (clouds.part >= 0) & clouds.visible
     owner, colors = owner[on_body], colors[on_body]
     part = _part_of_joint()[clouds.part[on_body].long()]
     row = owner * len(PARTS) + part

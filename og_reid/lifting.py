@@ -22,7 +22,7 @@ __all__ = ["LiftSettings", "lift_split"]
 
 # Photographs per task: large enough to fit bodies together, small enough to resume closely.
 _CHUNK = 32
-_VERSION = "1"  # of the lift: cached clouds of another one are made again
+_VERSION = "2"  # of the lift: cached clouds of another one are made again
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class LiftSettings:
 
     Attributes:
         max_points: points kept per cloud, in farthest-point order.
-        background: background points per cloud; they are kept only where almost no body is seen.
+        background: background points per cloud; kept only where almost nothing of the body is seen.
     """
 
-    max_points: int = 1024
+    max_points: int = 2048
     background: int = 500
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .atomic import replacing
+from pose.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .atomic import replacing
+from pose.atomic import replacing
+
 from .checkpoint import package_version, read_state, save_model, save_state
 from .config import LossConfig, ModelConfig, TrainConfig, to_dict
 from .data.clouds import CloudSet
@@ -178,15 +179,13 @@ class _Run:
         """Points (B, P, 3), colours in [-0.5, 0.5] and labels (B,) of a step, on the device."""
         data, generator = self.config.data, step_generator(self.config.seed, _BATCH, step)
         indices = self.sampler.indices(step)
-        points, colors, part = (
-            each.to(self.device) for each in self.clouds.batch(indices, data.num_points, generator)
-        )
+        batch = self.clouds.batch(indices, data.num_points, generator).to(self.device)
         labels = self.labels[indices].to(self.device)
         if data.recolor:
-            colors = recolor_identities(colors, labels, generator, probability=data.recolor)
-        points, colors, _ = augment(points, colors, part, self.config.augment, generator=generator)
-        # What was hidden moved the mean, and a lifted cloud is centred on what is seen of it.
-        return points - points.mean(dim=1, keepdim=True), colors - 0.5, labels
+            colors = recolor_identities(batch.colors, labels, generator, probability=data.recolor)
+            batch = replace(batch, colors=colors)
+        batch = augment(batch, self.config.augment, generator=generator)
+        return *batch.network_input(), labels
 
     def advance(self) -> Record:
         """One step."""

@@ -202,10 +202,11 @@ def sheet_figure(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     if not columns:
         raise ValueError("rows must hold at least one picture; got none")
     figure = _new_figure((1.05 * columns, 2.15 * len(rows)))
-    for axes, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for number, (axes, row) in enumerate(zip(grid, rows, strict=True)):
         for index, axis in enumerate(axes):
             if index < len(row):
-                _check_image(f"rows[][{index}]", row[index])
+                _check_image(f"rows[{number}][{index}]", row[index])
                 axis.imshow(row[index])
             axis.set_axis_off()
     return figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from .atomic import replacing
 from .keypoints import COCO_17, SKELETON, Keypoints
 
 __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
@@ -260,9 +260,5 @@ def _number(
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

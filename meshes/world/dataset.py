@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+
+from pose.atomic import replacing
 
 from .camera import draw_camera
 from .chance import Chance
@@ -189,10 +190,8 @@ def _claim(folder: Path, plan: WorldPlan) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that a half-written one is never seen."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: int) -> Iterator[int]:

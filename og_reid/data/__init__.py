@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .batch import CloudBatch
 from .clouds import CloudSet
 from .market import Attributes, MarketSplits, Sample, load_market, read_attributes
 from .samplers import PKSampler
@@ -10,6 +11,7 @@ from .transforms import Augmentation, augment, recolor_identities
 __all__ = [
     "Attributes",
     "Augmentation",
+    "CloudBatch",
     "CloudSet",
     "MarketSplits",
     "PKSampler",

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from meshes.pointcloud import PointCloud
+from pose.atomic import replacing
 
-from ..atomic import replacing
 from ..ops.sampling import farthest_point_sample
+from .batch import CloudBatch
 
 __all__ = ["CloudSet"]
 
 _FORMAT = "og_reid.cloud_set"
-_VERSION = "1"
+_VERSION = "2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +28,13 @@ class CloudSet:
 
     Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of ``points``, ``colors`` and ``part``. Within a
     cloud the points lie in farthest-point order, so any prefix covers the whole cloud evenly.
-    The tensors hold half floats and bytes (10 bytes a point); `batch` gives float32.
+    The tensors hold half floats and bytes (11 bytes a point); `batch` gives float32.
 
     Attributes:
         points: (M, 3) float16, metres, camera-aligned with y up, relative to the cloud's mean.
         colors: (M, 3) uint8 RGB.
         part: (M,) int8, body joint with the largest skinning weight; -1 = background.
+        visible: (M,) bool, whether the colour was seen; grey where not.
         ptr: (n + 1,) int64, ascending, from 0 to M; no cloud is empty.
         pids: (n,) int64 identities; -1 = junk, 0 = distractor.
         camids: (n,) int64 cameras.
@@ -42,6 +44,7 @@ class CloudSet:
     points: Tensor
     colors: Tensor
     part: Tensor
+    visible: Tensor
     ptr: Tensor
     pids: Tensor
     camids: Tensor
@@ -54,6 +57,7 @@ class CloudSet:
             "points": ((total, 3), torch.float16),
             "colors": ((total, 3), torch.uint8),
             "part": ((total,), torch.int8),
+            "visible": ((total,), torch.bool),
             "ptr": ((size + 1,), torch.int64),
             "pids": ((size,), torch.int64),
             "camids": ((size,), torch.int64),
@@ -87,14 +91,15 @@ class CloudSet:
         cls,
         items: Iterable[tuple[PointCloud, int, int, str]],
         *,
-        max_points: int = 1024,
+        max_points: int = 2048,
         min_points: int = 32,
     ) -> CloudSet:
         """Packs lifted clouds.
 
-        Of every cloud the seen points of the body are kept. A cloud with fewer than ``min_points``
-        of them (nobody was found, or almost all is hidden) keeps all its points, background and
-        unseen ones included: a poor description beats none.
+        Of every cloud the points of the body are kept, seen or hidden: the shape of what is hidden
+        tells where on the body the rest belongs. A cloud with fewer than ``min_points`` seen points
+        on the body (nobody was found, or almost all is hidden) keeps its background too: a poor
+        description beats none.
 
         Args:
             items: Tuples of cloud, identity, camera and name; may be a generator, so that the full
@@ -114,12 +119,13 @@ class CloudSet:
         ]
         if not packed:
             raise ValueError("items must hold at least one cloud; got none")
-        points, colors, part, pids, camids, names = zip(*packed, strict=True)
+        points, colors, part, visible, pids, camids, names = zip(*packed, strict=True)
         counts = torch.tensor([0, *(len(each) for each in points)])
         return cls(
             points=torch.cat(points),
             colors=torch.cat(colors),
             part=torch.cat(part),
+            visible=torch.cat(visible),
             ptr=counts.cumsum(0),
             pids=torch.tensor(pids, dtype=torch.int64),
             camids=torch.tensor(camids, dtype=torch.int64),
@@ -137,6 +143,7 @@ class CloudSet:
             points=self.points[rows],
             colors=self.colors[rows],
             part=self.part[rows],
+            visible=self.visible[rows],
             ptr=ptr,
             pids=self.pids[chosen],
             camids=self.camids[chosen],
@@ -154,7 +161,7 @@ class CloudSet:
             names=tuple(name for each in sets for name in each.names),
             **{
                 name: torch.cat([getattr(each, name) for each in sets])
-                for name in ("points", "colors", "part", "pids", "camids")
+                for name in ("points", "colors", "part", "visible", "pids", "camids")
             },
         )
 
@@ -163,32 +170,38 @@ class CloudSet:
         indices: Tensor | Sequence[int],
         num_points: int,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> CloudBatch:
         """Clouds of one size.
+
+        A cloud has more points than a network takes. P of them are chosen as centres; each gets
+        the mean colour of the visible points that are nearest to it, and is visible if there are
+        any: a small noise-free picture instead of a few single pixels.
 
         Args:
             indices: B clouds.
             num_points: Points per cloud, P. A cloud that has fewer repeats its own cyclically.
-            generator: Without it the first P points of each cloud (an even cover); with it a
-                random P of them, for training.
-
-        Returns:
-            ``points`` (B, P, 3) float32 metres, each cloud centred on the mean of its rows here;
-            ``colors`` (B, P, 3) float32 in [0, 1]; ``part`` (B, P) int64.
+            generator: Without it the first P points of each cloud are the centres (an even cover);
+                with it a random P of them, for training.
         """
         if num_points < 1:
             raise ValueError(f"num_points must be at least 1; got {num_points}")
         chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
         counts = self.counts[chosen, None]
+        most = int(counts.max()) if len(chosen) else 1
+        place = torch.arange(most)
         order = torch.arange(num_points) % counts
         if generator is not None and len(chosen):
-            keys = torch.rand(len(chosen), int(counts.max()), generator=generator)
-            keys.masked_fill_(torch.arange(keys.shape[1]) >= counts, 2.0)
+            keys = torch.rand(len(chosen), most, generator=generator)
+            keys.masked_fill_(place >= counts, 2.0)
             order = keys.argsort(dim=1).gather(1, order)
         rows = self.ptr[chosen, None] + order
-        points = self.points[rows].float()
-        points = points - points.mean(dim=1, keepdim=True)
-        return points, self.colors[rows].float() / 255, self.part[rows].long()
+        centers = self.points[rows].float()
+        every = self.ptr[chosen, None] + torch.minimum(place, counts - 1)
+        visible = self.visible[every] & (place < counts)
+        colors, seen = _mean_colors(
+            self.points[every].float(), self.colors[every].float() / 255, visible, centers
+        )
+        return CloudBatch(centers, colors, self.part[rows].long(), seen)
 
     def save(self, path: str | Path) -> None:
         """Writes the set as safetensors, whole or not at all."""
@@ -237,13 +250,36 @@ class CloudSet:
         return cls(names=tuple(json.loads(metadata["names"])), **tensors)
 
 
+def _mean_colors(
+    points: Tensor, colors: Tensor, visible: Tensor, centers: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(B, P, 3) mean colour of the visible points nearest to each centre, and whether any is.
+
+    A point as near to several centres counts for the first; a repeated centre takes the colour of
+    its first copy.
+    """
+    size, count = centers.shape[:2]
+    # The expanded form is fast, and a wrong choice between equally near centres does no harm.
+    distance = torch.baddbmm((centers * centers).sum(-1)[:, None], points, centers.mT, alpha=-2)
+    nearest = distance.argmin(dim=2)  # (B, M)
+    owner = nearest + torch.arange(size)[:, None] * count
+    weight = visible.float()
+    total = torch.zeros(size * count, 4)
+    values = torch.cat([colors * weight[..., None], weight[..., None]], dim=-1)
+    total.index_add_(0, owner.reshape(-1), values.reshape(-1, 4))
+    number = total[:, 3:]
+    mean = (total[:, :3] / number.clamp(min=1)).reshape(size, count, 3)
+    seen = (number[:, 0] > 0).reshape(size, count)
+    itself = torch.baddbmm((centers * centers).sum(-1)[:, None], centers, centers.mT, alpha=-2)
+    first = itself.argmin(dim=2)
+    return mean.gather(1, first[..., None].expand(-1, -1, 3)), seen.gather(1, first)
+
+
 def _pack(
     cloud: PointCloud, name: str, max_points: int, min_points: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The kept points of one cloud in farthest-point order: points, colors, part."""
-    kept = cloud.seen()
-    if len(kept) < min_points:
-        kept = cloud
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The kept points of one cloud in farthest-point order: points, colors, part, visible."""
+    kept = cloud.body() if int(cloud.seen_mask.sum()) >= min_points else cloud
     if len(kept) == 0:
         raise ValueError(f"cloud {name!r} has no points")
     count = min(max_points, len(kept))
@@ -254,4 +290,5 @@ def _pack(
         points.to(torch.float16).cpu(),
         (kept.colors * 255).round().to(torch.uint8).cpu(),
         kept.part.to(torch.int8).cpu(),
+        kept.visible.cpu(),
     )

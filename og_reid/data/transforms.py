@@ -1,8 +1,8 @@
 """Random changes of batched clouds: what a pose, a camera or an occluder may do to a person.
 
-Every function takes float32 ``points`` (B, P, 3) in metres (x right, y up, z to the camera) and
-``colors`` (B, P, 3) in [0, 1], draws its own numbers for each cloud from ``generator`` (on the
-CPU, whatever the device of the clouds) and returns new tensors.
+Every function takes a ``CloudBatch``, or float32 ``points`` (B, P, 3) in metres (x right, y up, z
+to the camera) and ``colors`` (B, P, 3) in [0, 1], draws its own numbers for each cloud from
+``generator`` (on the CPU, whatever the device of the clouds) and returns new tensors.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from .batch import CloudBatch
 
 __all__ = [
     "Augmentation",
@@ -25,7 +27,7 @@ __all__ = [
     "shift_hue",
 ]
 
-MIN_KEPT = 0.25  # of the points of a cloud, whatever is put in front of it
+MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of it
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class Augmentation:
     mirror: float = 0.5  # probability of swapping left and right
     scale: float = 0.1  # largest |ln factor|, drawn for x, y and z apart
     jitter: float = 0.01  # metres, standard deviation per coordinate
-    drop: float = 0.3  # largest share of points lost at random
+    drop: float = 0.3  # largest share of points hidden at random
     occlude: float = 0.5  # probability of an occluder
     occlude_max: float = 0.7  # largest share of points behind the occluder, at most 0.75
-    leak: float = 0.2  # probability that hidden points take the occluder's colour, not vanish
+    leak: float = 0.2  # probability that hidden points show the occluder's colour
     part_erase: float = 0.2  # probability of losing whole body parts
     gain: float = 0.4  # largest |ln factor| of all channels together
     gamma: float = 0.3  # largest |ln exponent|
@@ -76,30 +78,24 @@ class Augmentation:
         return cls(**{field.name: 0.0 for field in fields(cls)})
 
 
-def augment(
-    points: Tensor,
-    colors: Tensor,
-    part: Tensor,
-    strength: Augmentation,
-    *,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
+def augment(batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator) -> CloudBatch:
     """Hides, moves and recolours clouds at random.
 
     Args:
-        points: (B, P, 3) metres.
-        colors: (B, P, 3) in [0, 1].
-        part: (B, P) int64; it travels with the points, mirrored clouds keep their labels.
+        batch: B clouds; mirrored clouds keep the labels of their parts.
         strength: How much of everything.
         generator: Source of all randomness.
 
     Returns:
-        ``points``, ``colors`` (in [0, 1]) and ``part`` of the same shapes. Points that were hidden
-        are replaced by repeats of those that are left, at least a quarter of each cloud.
+        A batch of the same shapes; of every cloud at least a quarter of the visible points stay
+        visible.
     """
-    points, colors, part = hide_points(points, colors, part, strength, generator=generator)
-    points = augment_points(points, strength, generator=generator)
-    return points, augment_colors(colors, points, strength, generator=generator), part
+    batch = hide_points(batch, strength, generator=generator)
+    points = augment_points(batch.points, strength, generator=generator)
+    colors = augment_colors(
+        batch.colors, points, strength, visible=batch.visible, generator=generator
+    )
+    return CloudBatch(points, colors, batch.part, batch.visible)
 
 
 def augment_points(points: Tensor, strength: Augmentation, *, generator: torch.Generator) -> Tensor:
@@ -134,40 +130,33 @@ def mirror_x(points: Tensor, flip: Tensor) -> Tensor:
 
 
 def hide_points(
-    points: Tensor,
-    colors: Tensor,
-    part: Tensor,
-    strength: Augmentation,
-    *,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loses points at random, behind an occluder, and by whole body parts.
+    batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator
+) -> CloudBatch:
+    """Hides points at random, behind an occluder, and by whole body parts.
 
-    Arguments and result as for `augment`. An occluder hides what lies beyond a random plane, below
-    a height, in an upright band or in a box of the image plane. With probability ``leak`` the
-    hidden points stay and take the occluder's colour, as when a lift mistakes it for clothing.
+    An occluder hides what lies beyond a random plane, below a height, in an upright band or in a
+    box of the image plane. With probability ``leak`` the points behind it stay visible and take
+    its colour, as when a lift mistakes it for clothing.
     """
-    batch, count = part.shape
+    points, colors, part = batch.points, batch.colors, batch.part
+    size, count = part.shape
     keep = torch.ones_like(part, dtype=torch.bool)
     if strength.drop:
-        share = strength.drop * _uniform((batch, 1), points, generator)
-        keep &= _uniform((batch, count), points, generator) >= share
+        share = strength.drop * _uniform((size, 1), points, generator)
+        keep &= _uniform((size, count), points, generator) >= share
     if strength.part_erase:
-        anchor = torch.randint(count, (batch, 2), generator=generator).to(part.device)
+        anchor = torch.randint(count, (size, 2), generator=generator).to(part.device)
         lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
-        keep &= ~(lost & (_uniform((batch, 1), points, generator) < strength.part_erase))
+        keep &= ~(lost & (_uniform((size, 1), points, generator) < strength.part_erase))
     if strength.occlude:
         hidden = _occluded(points, strength, generator)
-        leaking = _uniform((batch, 1), points, generator) < strength.leak
-        paint = _uniform((batch, 1, 3), points, generator)
-        paint = paint + 0.1 * _normal((batch, count, 3), points, generator)
+        leaking = _uniform((size, 1), points, generator) < strength.leak
+        paint = _uniform((size, 1, 3), points, generator)
+        paint = paint + 0.1 * _normal((size, count, 3), points, generator)
         colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
         keep &= ~hidden | leaking
-    if keep.all():
-        return points, colors, part
-    rows = _refill(keep, points, generator)
-    expanded = rows[..., None].expand(-1, -1, 3)
-    return points.gather(1, expanded), colors.gather(1, expanded), part.gather(1, rows)
+    visible = batch.visible & _enough(keep, batch.visible, points, generator)
+    return CloudBatch(points, colors, part, visible)
 
 
 def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
@@ -203,26 +192,27 @@ def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator
     return (rank < share * count) & present
 
 
-def _refill(keep: Tensor, points: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, P) rows to gather: the kept ones, then repeats of them.
-
-    A cloud that would keep fewer than a quarter of its points gets some back at random.
-    """
-    batch, count = keep.shape
-    # Kept points sort first; ties of the rest are broken at random.
-    key = _uniform((batch, count), points, generator) - keep.to(points.dtype)
-    order = key.argsort(dim=1)
-    least = math.ceil(MIN_KEPT * count)
-    left = keep.sum(dim=1, keepdim=True).clamp(min=least)
-    return order.gather(1, torch.arange(count, device=keep.device) % left)
+def _enough(keep: Tensor, visible: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, P) ``keep``, with some given back at random where under a quarter of the visible stay."""
+    key = _uniform(tuple(keep.shape), like, generator) + keep.to(like.dtype) + 2 * visible.to(like)
+    # Visible points sort first, kept ones before lost ones: the first quarter of them always stays.
+    rank = key.argsort(dim=1, descending=True).argsort(dim=1)
+    least = (MIN_KEPT * visible.sum(dim=1, keepdim=True)).ceil()
+    return keep | (visible & (rank < least))
 
 
 def augment_colors(
-    colors: Tensor, points: Tensor, strength: Augmentation, *, generator: torch.Generator
+    colors: Tensor,
+    points: Tensor,
+    strength: Augmentation,
+    *,
+    visible: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
     """Changes light, sensor and noise of (B, P, 3) colours; the result lies in [0, 1].
 
-    ``points`` (B, P, 3) only say where the light gradient runs.
+    ``points`` (B, P, 3) only say where the light gradient runs, ``visible`` (B, P) bool which
+    colours count for the contrast.
     """
     batch = len(colors)
     changed = colors
@@ -245,7 +235,8 @@ def augment_colors(
         changed = grey + factor * (changed - grey)
     if strength.contrast:
         factor = 1 + strength.contrast * _signed((batch, 1, 1), colors, generator)
-        mean = changed.mean(dim=(1, 2), keepdim=True)
+        share = visible[..., None] / visible.sum(dim=1).clamp(min=1)[:, None, None]
+        mean = (changed * share).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
         changed = mean + factor * (changed - mean)
     if strength.brightness:
         changed = changed + strength.brightness * _signed((batch, 1, 1), colors, generator)

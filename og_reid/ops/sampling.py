@@ -52,7 +52,7 @@ def farthest_point_sample(
     """
     if x.ndim != 3 or x.shape[-1] != 3:
         raise ValueError(f"x must be (B, N, 3); got {tuple(x.shape)}")
-    batch, count, _ = x.shape
+    count = x.shape[1]
     if m < 1 or count < 1 or (m > count and start == "farthest"):
         raise ValueError(f"m must be in 1..N to pick m of N points; got m={m}, N={count}")
     points = x.detach().float()

@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from meshes import BodyFit, CropCamera, fit_body, lift_image, lift_images
+from meshes import BodyFit, CropCamera, PointCloud, fit_body, lift_image, lift_images
 from meshes.color import color_vertices, keypoint_evidence, view_body
+from meshes.lift import Lift
 from meshes.rotation import axis_angle_to_matrix
 from meshes.skeleton import Skeleton
 from meshes.zbuffer import rasterize
@@ -210,3 +213,84 @@ def test_view_and_fit_of_several_bodies_are_told_apart(body):
     fit = fit_body(Keypoints.stack([_pose(_fit(body)).keypoints] * 2), (HEIGHT, WIDTH), body)
     with pytest.raises(ValueError, match="one body"):
         view_body(fit, HEIGHT, WIDTH)
+
+
+def _from_above(body, pitch: float, yaw: float = 0.4) -> BodyFit:
+    """A body in the T-pose that stands on the ground, before a camera that looks down."""
+    vectors = torch.tensor([[0.0, yaw, 0.0], [pitch, 0.0, 0.0]])
+    turned, tilt = axis_angle_to_matrix(vectors)
+    fit = _fit(body)
+    rotations = torch.eye(3).repeat(1, 24, 1, 1)
+    rotations[0, 0] = tilt @ turned
+    return dataclasses.replace(fit, rotations=rotations, pitch=torch.tensor([pitch]))
+
+
+@pytest.mark.parametrize("pitch", [0.0, 0.35, -0.2])
+def test_upright_turns_the_camera_back(body, pitch, rng):
+    """A camera that looks down by p sees the vertical as (0, cos p, sin p)."""
+    fit, level = _from_above(body, pitch), _from_above(body, 0.0)
+    view = view_body(fit, HEIGHT, WIDTH)
+    count = body.num_vertices
+    cloud = PointCloud(
+        fit.vertices[0],
+        torch.rand(count, 3, generator=rng),
+        normals=view.normals,
+        visible=torch.rand(count, generator=rng) < 0.5,
+        part=body.part,
+    )
+    lift = Lift(cloud, fit, view)
+    vertical = torch.tensor([0.0, np.cos(pitch), np.sin(pitch)], dtype=torch.float32)
+    upright = lift.upright()
+    torch.testing.assert_close(upright.points[:, 1], cloud.points @ vertical, atol=1e-5, rtol=0)
+
+    # But for where it stands it is the body before a level camera, and so are its normals.
+    expected = level.vertices[0]
+    torch.testing.assert_close(
+        upright.points - upright.points[0], expected - expected[0], atol=1e-5, rtol=0
+    )
+    level_normals = view_body(level, HEIGHT, WIDTH).normals
+    torch.testing.assert_close(upright.normals, level_normals, atol=1e-4, rtol=0)
+    for name in ("colors", "visible", "part"):
+        assert torch.equal(getattr(upright, name), getattr(cloud, name))
+
+
+def test_upright_keeps_distances(body, colors):
+    """Of body and background together: the cloud is turned as one."""
+    fit = _fit(body)
+    image = (_painted(fit, colors) * 255).round().byte().numpy()
+    lifted = lift_image(image, _pose(fit), body, background=100)
+    steep = Lift(
+        lifted.cloud, dataclasses.replace(lifted.fit, pitch=torch.tensor([0.5])), lifted.view
+    )
+    before, after = lifted.cloud, steep.upright()
+    rows = torch.arange(0, len(before), 40)
+    assert before.is_background[rows].any()
+    torch.testing.assert_close(
+        torch.cdist(after.points[rows], after.points[rows]),
+        torch.cdist(before.points[rows], before.points[rows]),
+        atol=1e-3,
+        rtol=0,
+    )
+    assert (after.points - before.points).norm(dim=1).max() > 0.3
+
+
+def test_upright_needs_no_normals(body):
+    fit = _from_above(body, 0.3)
+    cloud = PointCloud(fit.vertices[0], torch.zeros(body.num_vertices, 3))
+    assert Lift(cloud, fit, view_body(fit, HEIGHT, WIDTH)).upright().normals is None
+
+
+def test_a_fitted_body_seen_from_above_stands_upright(body, colors):
+    """From photograph to cloud: the tilt of the spine is mostly gone."""
+    fit = _from_above(body, 0.35)
+    image = (_painted(fit, colors) * 255).round().byte().numpy()
+    lifted = lift_image(image, _pose(fit), body)
+    head = body.part == body.joint("head")
+    feet = (body.part == body.joint("left_foot")) | (body.part == body.joint("right_foot"))
+    tilts = []
+    for cloud in (lifted.cloud, lifted.upright()):
+        points = cloud.points[: body.num_vertices]
+        spine = points[head].mean(0) - points[feet].mean(0)
+        tilts.append(float(torch.atan2(spine[2], spine[1])))
+    assert tilts[0] > 0.2
+    assert abs(tilts[1]) < 0.12, tilts

@@ -89,7 +89,9 @@ def test_bad_parameters_raise(change, message):
     ("identities", "views", "cameras"), [(2, 2, 2), (7, 3, 2), (20, 8, 6), (9, 9, 2)]
 )
 def test_every_query_has_a_match_in_another_camera(identities, views, cameras):
-    shots = plan_world(WorldPlan(identities // 2, identities - identities // 2, views, cameras, seed=0))
+    shots = plan_world(
+        WorldPlan(identities // 2, identities - identities // 2, views, cameras, seed=0)
+    )
     gallery = {}
     for shot in shots:
         if shot.split == "bounding_box_test":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +44,8 @@ def fake_lift_split(
     )
 
 
-@pytest.fixture
-def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def make_folder(root: Path) -> Path:
     """A folder of empty images, which are never read: lifting is replaced."""
-    monkeypatch.setattr(lifting, "lift_split", fake_lift_split)
-    root = tmp_path / "market"
     people = {
         "bounding_box_train": range(1, 5),
         "query": range(5, 8),
@@ -60,6 +57,12 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for camera in (1,) if folder == "query" else (2, 3):
                 (root / folder / f"{pid:04}_c{camera}s1_000001_00.jpg").touch()
     return root
+
+
+@pytest.fixture
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(lifting, "lift_split", fake_lift_split)
+    return make_folder(tmp_path / "market")
 
 
 @pytest.fixture
@@ -90,6 +93,63 @@ def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[s
     data, run = str(tmp_path / "clouds.safetensors"), str(tmp_path / "run")
     assert main(["train", "synthetic/default", *SMALL, "--data", data, "--out", run]) == 0
     assert capsys.readouterr().out == f"model: {run}/model.safetensors\n"
+
+
+def test_training_on_a_world_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --data the world of the configuration is written beside the run and used."""
+    calls: list[tuple[Path, dict]] = []
+
+    def fake_write_world(
+        root: Path, *, workers: int, progress: Callable[[int, int], None], **plan: int
+    ) -> Path:
+        assert workers == 2
+        progress(1, 1)
+        calls.append((root, plan))
+        return make_folder(root)
+
+    monkeypatch.setattr("meshes.world.write_world", fake_write_world)
+    monkeypatch.setattr(lifting, "lift_split", fake_lift_split)
+    run = tmp_path / "run"
+    world = [
+        "world.train_identities=4", "world.test_identities=3", "world.views=2",
+        "world.cameras=3", "world.seed=11", "world.first_identity=70",
+    ]  # fmt: skip
+    command = ["train", "synthetic/default", *SMALL, *world, "--out", str(run), "--workers", "2"]
+    assert main(command) == 0
+    plan = {
+        "train_identities": 4, "test_identities": 3, "views": 2, "cameras": 3,
+        "seed": 11, "first_identity": 70,
+    }  # fmt: skip
+    assert calls == [(run / "world", plan)]
+    output = capsys.readouterr()
+    assert "making a world: 100 %" in output.err
+    assert output.out.startswith(f"model: {run / 'model.safetensors'}\nvalidation: rank-1 ")
+    assert read_model(run / "model.safetensors").training["world"] == plan
+
+
+def test_given_data_no_world_is_made(
+    market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshes.world.write_world", lambda *_, **__: pytest.fail("a world"))
+    command = ["train", "synthetic/default", *SMALL, "--data", str(market)]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run" / "world").exists()
+
+
+def test_without_data_and_world_there_is_nothing_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("meshes.world.write_world", lambda *_, **__: pytest.fail("a world"))
+    (tmp_path / "plain.yaml").write_text("seed: 3\n")
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "plain.yaml"), "--out", str(run)]) == 1
+    assert capsys.readouterr().err == (
+        "og-reid: --data must be given: this configuration has no synthetic world of its own "
+        "(world.train_identities is 0)\n"
+    )
+    assert not run.exists()
 
 
 def test_evaluation_tells_occluded_queries_apart(

@@ -21,6 +21,7 @@ def people(count: int, images: int, first_camera: int, rng: torch.Generator) -> 
         points=torch.randn(total * 40, 3, generator=rng).half(),
         colors=(colors * 255).to(torch.uint8).reshape(-1, 3),
         part=torch.randint(24, (total * 40,), generator=rng).to(torch.int8),
+        visible=torch.rand(total * 40, generator=rng) < 0.8,
         ptr=torch.arange(total + 1) * 40,
         pids=torch.arange(count).repeat_interleave(images) + 1,
         camids=first_camera + torch.arange(images).repeat(count),

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import inspect
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from meshes.world import WorldPlan, write_world
 from og_reid.config import (
     TrainConfig,
+    WorldConfig,
     config_folder,
     from_dict,
     load_config,
@@ -28,6 +32,18 @@ def test_a_file_says_what_differs(tmp_path: Path) -> None:
     assert config.budget.wall_minutes == 2.0
     assert isinstance(config.budget.wall_minutes, float)
     assert config.data == TrainConfig().data
+
+
+def test_the_world_is_a_group_of_settings(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "world: {train_identities: 9, seed: 4}\n")
+    config = load_config(path, ["world.views=3"])
+    assert config.world == WorldConfig(train_identities=9, seed=4, views=3)
+    assert from_dict(to_dict(config)) == config
+    assert TrainConfig().world.train_identities == 0, "no world unless asked for"
+
+
+def test_a_world_can_be_written_as_configured() -> None:
+    inspect.signature(write_world).bind("folder", **asdict(WorldConfig()))
 
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
@@ -59,6 +75,8 @@ def test_overrides_replace_the_file(tmp_path: Path) -> None:
         ("data: {views: true}", "data.views must be int; got True"),
         ("optim: {lr: fast}", "optim.lr must be float; got 'fast'"),
         ("optim: {lr: true}", "optim.lr must be float; got True"),
+        ("world: {people: 3}", r"unknown setting world\.people"),
+        ("world: {train_identities: many}", "world.train_identities must be int; got 'many'"),
         ("optim: 3", "optim must be a group of settings; got 3"),
         ("device: tpu", "device must be one of .*'cpu'.*got 'tpu'"),
         ("model: {ball_counts: [1, 2]}", "must be a list of 3 values"),
@@ -109,4 +127,5 @@ def test_shipped_files_load_by_name() -> None:
     assert {"synthetic/default.yaml", "synthetic/og_net_small.yaml"} <= set(names)
     for name in names:
         assert load_config(name) == load_config(name.removesuffix(".yaml"))
+        assert WorldPlan(**asdict(load_config(name).world)).train_identities > 0
         assert len((config_folder() / name).read_text().splitlines()) <= 40

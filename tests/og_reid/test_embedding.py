@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from og_reid.data.batch import CloudBatch
 from og_reid.data.clouds import CloudSet
-from og_reid.embedding import Preprocessing, embed_points, embed_set
+from og_reid.embedding import Preprocessing, embed_batch, embed_set
 
 
 class Moments(nn.Module):
@@ -27,6 +30,7 @@ def make_set(count: int, rng: torch.Generator) -> CloudSet:
         points=torch.randn(count * 20, 3, generator=rng).half(),
         colors=torch.randint(256, (count * 20, 3), generator=rng, dtype=torch.uint8),
         part=torch.zeros(count * 20, dtype=torch.int8),
+        visible=torch.rand(count * 20, generator=rng) < 0.7,
         ptr=torch.arange(count + 1) * 20,
         pids=torch.arange(count),
         camids=torch.zeros(count, dtype=torch.int64),
@@ -48,21 +52,36 @@ def test_the_model_sees_centred_colours_and_keeps_its_mode(rng: torch.Generator)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     embed_set(model, clouds, 16)
     points, colors = model.inputs[0]
-    expected_points, expected_colors, _ = clouds.batch(torch.arange(5), 16)
+    batch = clouds.batch(torch.arange(5), 16)
+    expected_points, expected_colors = batch.network_input()
     assert torch.equal(points, expected_points)
-    assert torch.equal(colors, expected_colors - 0.5)
+    assert torch.equal(colors, expected_colors)
+    torch.testing.assert_close(points.mean(dim=1), torch.zeros(5, 3), atol=1e-6, rtol=0)
+    assert (~batch.visible).any()
+    assert (colors[~batch.visible] == 0).all()
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_hidden_colours_change_no_descriptor(rng: torch.Generator) -> None:
+    clouds, model = make_set(4, rng), Moments()
+    features = embed_set(model, clouds, 16)
+    noise = torch.randint(256, clouds.colors.shape, generator=rng, dtype=torch.uint8)
+    hidden = torch.where(clouds.visible[:, None], clouds.colors, noise)
+    assert torch.equal(embed_set(model, replace(clouds, colors=hidden), 16), features)
+    seen = torch.where(clouds.visible[:, None], noise, clouds.colors)
+    assert not torch.allclose(embed_set(model, replace(clouds, colors=seen), 16), features)
+
+
 def test_mirrored_clouds_have_equal_descriptors_when_mirrored_too(rng: torch.Generator) -> None:
     model = Moments().eval()
-    points, colors = torch.randn(4, 30, 3, generator=rng), torch.rand(4, 30, 3, generator=rng)
-    swapped = points * torch.tensor([-1.0, 1.0, 1.0])
-    plain = embed_points(model, points, colors, mirror=False)
-    assert not torch.allclose(plain, embed_points(model, swapped, colors, mirror=False))
-    both = embed_points(model, points, colors, mirror=True)
-    torch.testing.assert_close(both, embed_points(model, swapped, colors, mirror=True))
+    batch = make_set(4, rng).batch(torch.arange(4), 16)
+    points = batch.points * torch.tensor([-1.0, 1.0, 1.0])
+    swapped = CloudBatch(points, batch.colors, batch.part, batch.visible)
+    plain = embed_batch(model, batch, mirror=False)
+    assert not torch.allclose(plain, embed_batch(model, swapped, mirror=False))
+    both = embed_batch(model, batch, mirror=True)
+    torch.testing.assert_close(both, embed_batch(model, swapped, mirror=True))
     torch.testing.assert_close(both.norm(dim=1), torch.ones(4))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ def cloud_set(clouds: list[tuple[Tensor, Tensor, Tensor]]) -> CloudSet:
         points=torch.cat([points for points, _, _ in clouds]).half(),
         colors=torch.cat([colors for _, colors, _ in clouds]).to(torch.uint8),
         part=torch.cat([part for _, _, part in clouds]).to(torch.int8),
+        visible=torch.ones(int(counts.sum()), dtype=torch.bool),
         ptr=counts.cumsum(0),
         pids=torch.arange(len(clouds)),
         camids=torch.zeros(len(clouds), dtype=torch.int64),
@@ -77,6 +79,33 @@ def test_background_is_left_out(rng: torch.Generator) -> None:
     beside = part_histograms(cloud_set([wall]), brightness=0)
     assert torch.equal(alone.histogram, beside.histogram)
     assert torch.equal(alone.visibility, beside.visibility)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 0.5])
+def test_hidden_points_are_left_out(brightness: float, rng: torch.Generator) -> None:
+    """White hidden points change neither histograms, nor brightness, nor what counts as seen."""
+    shown = person((200, 30, 90), rng)
+    white = person((255, 255, 255), rng)
+    seen = torch.tensor([True, False]).repeat_interleave(len(shown[2]))
+    points, colors, part = map(torch.cat, zip(shown, white, strict=True))
+    clouds = cloud_set([(points, colors, part)])
+    both = part_histograms(replace(clouds, visible=seen), brightness=brightness)
+    alone = part_histograms(cloud_set([shown]), brightness=brightness)
+    torch.testing.assert_close(both.histogram, alone.histogram)
+    assert torch.equal(both.visibility, alone.visibility)
+    everything = part_histograms(clouds, brightness=brightness)
+    assert not torch.allclose(everything.histogram, alone.histogram, atol=0.01)
+
+
+def test_a_part_that_is_hidden_is_not_seen(rng: torch.Generator) -> None:
+    points, colors, part = person((200, 30, 90), rng)
+    clouds = cloud_set([(points, colors, part)])
+    described = part_histograms(replace(clouds, visible=(part == 9) | (part == 7)))
+    assert (described.visibility[0] > 0).nonzero().squeeze(1).tolist() == [CHEST, FEET]
+    assert (described.histogram[0].sum(-1) > 0.5).nonzero().squeeze(1).tolist() == [CHEST, FEET]
+    nothing = part_histograms(replace(clouds, visible=torch.zeros_like(clouds.visible)))
+    assert not nothing.histogram.any()
+    assert histogram_distance(nothing, described).tolist() == [[1.0]]
 
 
 def test_visibility_counts_volume_and_not_points(rng: torch.Generator) -> None:

@@ -83,7 +83,9 @@ def test_a_damaged_or_outdated_part_is_made_again(samples, tmp_path):
     first = lift_split(samples, estimator=StandingPerson, cache=cache)
     (part,) = cache.iterdir()
     part.write_bytes(part.read_bytes()[:100])
-    assert torch.equal(lift_split(samples, estimator=StandingPerson, cache=cache).points, first.points)
+    assert torch.equal(
+        lift_split(samples, estimator=StandingPerson, cache=cache).points, first.points
+    )
     assert len(CloudSet.load(part)) == 5
     os.utime(samples[0].path, ns=(1, 1))
     lift_split(samples, estimator=StandingPerson, cache=cache)
@@ -98,7 +100,9 @@ def test_an_unreadable_photograph_is_named(samples):
         lift_split(samples, estimator=StandingPerson)
 
 
-@pytest.mark.parametrize(("count", "workers", "message"), [(0, 1, "at least one"), (5, 0, "workers")])
+@pytest.mark.parametrize(
+    ("count", "workers", "message"), [(0, 1, "at least one"), (5, 0, "workers")]
+)
 def test_bad_arguments_are_refused(samples, count, workers, message):
     with pytest.raises(ValueError, match=message):
         lift_split(samples[:count], estimator=StandingPerson, workers=workers)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from og_reid import progress
-from og_reid.progress import progress_bar
+from og_reid.progress import progress_bar, progress_stages
 
 
 def test_plain_lines_elsewhere(
@@ -51,3 +53,52 @@ def test_lines_on_a_terminal_without_rich(monkeypatch: pytest.MonkeyPatch) -> No
     with progress_bar("lifting") as show:
         show(4, 4, "")
     assert terminal.getvalue() == "lifting: 100 %\n"
+
+
+def test_stages_have_lines_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
+    with progress_stages() as show:
+        show("lifting", 1, 4, "")
+        show("lifting", 2, 4, "left out: no time has passed")
+        show("lifting", 4, 4, "")
+        show("training", 1, 10, "loss 2")
+    assert capsys.readouterr().err.splitlines() == [
+        "lifting: 25 %",
+        "lifting: 100 %",
+        "training: 10 % loss 2",
+    ]
+
+
+def test_a_stage_ends_before_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two live bars at once break a terminal; a bar left open hides the cursor."""
+    events: list[str] = []
+
+    @contextmanager
+    def recorded(title: str) -> Iterator[Callable[[float, float, str], None]]:
+        events.append(f"open {title}")
+        try:
+            yield lambda done, total, note: events.append(f"{title} {done}/{total}{note}")
+        finally:
+            events.append(f"close {title}")
+
+    def fail() -> None:
+        with progress_stages() as show:
+            show("a", 1, 2, "")
+            show("a", 2, 2, "!")
+            show("b", 1, 3, "")
+            show("a", 1, 2, "")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "progress_bar", recorded)
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert events == [
+        "open a", "a 1/2", "a 2/2!", "close a", "open b", "b 1/3", "close b", "open a", "a 1/2",
+        "close a",
+    ]  # fmt: skip
+    events.clear()
+    with progress_stages():
+        pass
+    assert not events

@@ -48,6 +48,7 @@ def people(count: int, images: int = 4, points: int = 40, seed: int = 0) -> Clou
         points=xyz.reshape(-1, 3).half(),
         colors=(colors.clamp(0, 1) * 255).to(torch.uint8).reshape(-1, 3),
         part=(height > 0).to(torch.int8).repeat(total),
+        visible=torch.rand(total * points, generator=generator) < 0.8,
         ptr=torch.arange(total + 1) * points,
         pids=torch.arange(count).repeat_interleave(images) * 3 + 100 * seed + 1,
         camids=torch.arange(images).repeat(count),
@@ -152,6 +153,28 @@ def test_the_seed_decides(tmp_path: Path) -> None:
         for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     ]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_hidden_colours_teach_nothing(tmp_path: Path) -> None:
+    clouds = people(12)
+    noise = torch.randint(
+        256, clouds.colors.shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8
+    )
+    hidden = torch.where(clouds.visible[:, None], clouds.colors, noise)
+    seen = torch.where(clouds.visible[:, None], noise, clouds.colors)
+    losses = [
+        train(
+            config(budget={"steps": 3}),
+            replace(clouds, colors=colors),
+            out_dir=tmp_path / name,
+            model=Tiny(),
+        )
+        .history[-1]
+        .loss
+        for colors, name in ((clouds.colors, "a"), (hidden, "b"), (seen, "c"))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[2] != pytest.approx(losses[0], rel=1e-2)
 
 
 def test_og_net_is_trained_and_written(tmp_path: Path) -> None:

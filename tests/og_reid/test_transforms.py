@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from og_reid.data.batch import CloudBatch
 from og_reid.data.transforms import (
+    MIN_KEPT,
     Augmentation,
     augment,
     augment_colors,
@@ -32,32 +34,40 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def clouds(batch: int = 4, count: int = 60) -> tuple[Tensor, Tensor, Tensor]:
+def clouds(size: int = 4, count: int = 60, hidden: float = 0.0) -> CloudBatch:
+    """Random clouds; ``hidden`` is the chance of a point to be so."""
     generator = seeded(9)
-    points = torch.randn(batch, count, 3, generator=generator)
-    colors = torch.rand(batch, count, 3, generator=generator)
-    return points, colors, torch.randint(24, (batch, count), generator=generator)
+    return CloudBatch(
+        points=torch.randn(size, count, 3, generator=generator),
+        colors=torch.rand(size, count, 3, generator=generator),
+        part=torch.randint(24, (size, count), generator=generator),
+        visible=torch.rand(size, count, generator=generator) >= hidden,
+    )
+
+
+def tensors(batch: CloudBatch) -> dict[str, Tensor]:
+    return {field.name: getattr(batch, field.name) for field in fields(CloudBatch)}
 
 
 def test_no_strength_is_the_identity() -> None:
-    before = clouds()
-    after = augment(*before, Augmentation.none(), generator=seeded())
-    for left, right in zip(before, after, strict=True):
-        assert torch.equal(left, right)
+    before = clouds(hidden=0.3)
+    after = tensors(augment(before, Augmentation.none(), generator=seeded()))
+    for name, tensor in tensors(before).items():
+        assert torch.equal(tensor, after[name]), name
 
 
 @pytest.mark.parametrize("strength", [Augmentation(), STRONG])
 def test_the_generator_decides(strength: Augmentation) -> None:
-    before = clouds()
-    copies = [tensor.clone() for tensor in before]
-    first = augment(*before, strength, generator=seeded(1))
-    again = augment(*before, strength, generator=seeded(1))
-    other = augment(*before, strength, generator=seeded(2))
-    for left, right, different in zip(first, again, other, strict=True):
-        assert torch.equal(left, right)
-        assert not torch.equal(left, different)
-    for left, right in zip(before, copies, strict=True):
-        assert torch.equal(left, right), "inputs must not change"
+    before = clouds(hidden=0.3)
+    copies = {name: tensor.clone() for name, tensor in tensors(before).items()}
+    first = tensors(augment(before, strength, generator=seeded(1)))
+    again = tensors(augment(before, strength, generator=seeded(1)))
+    other = tensors(augment(before, strength, generator=seeded(2)))
+    for name, tensor in first.items():
+        assert torch.equal(tensor, again[name]), name
+        assert torch.equal(tensor, other[name]) == (name == "part"), name
+    for name, tensor in tensors(before).items():
+        assert torch.equal(tensor, copies[name]), "inputs must not change"
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Augmentation)])
@@ -67,15 +77,50 @@ def test_every_strength_does_something(name: str) -> None:
         "leak": {"occlude": 1.0, "occlude_max": 0.5},
         "occlude": {"occlude_max": 0.5},
     }
+    changes = {
+        **{key: {"points"} for key in ("rotate", "rotate_full", "mirror", "scale", "jitter")},
+        **{key: {"visible"} for key in ("drop", "occlude", "occlude_max", "part_erase")},
+        "leak": {"visible", "colors"},
+    }
     without = replace(Augmentation.none(), **helpers.get(name, {}))
     value = 0.5 if name != "rotate" else 40.0
-    changed = augment(*clouds(), replace(without, **{name: value}), generator=seeded(3))
-    plain = augment(*clouds(), without, generator=seeded(3))
-    assert any(not torch.equal(left, right) for left, right in zip(changed, plain, strict=True))
+    before, strength = clouds(20), replace(without, **{name: value})
+    changed = tensors(augment(before, strength, generator=seeded(3)))
+    plain = tensors(augment(before, without, generator=seeded(3)))
+    different = {key for key in plain if not torch.equal(plain[key], changed[key])}
+    assert different == changes.get(name, {"colors"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), hidden=st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+def test_hidden_points_stay_hidden_and_a_quarter_of_the_seen_stays(
+    seed: int, hidden: float
+) -> None:
+    before = clouds(8, 37, hidden)
+    for change in (augment, hide_points):
+        after = change(before, STRONG, generator=seeded(seed))
+        assert not (after.visible & ~before.visible).any()
+        least = (MIN_KEPT * before.visible.sum(dim=1)).ceil()
+        assert (after.visible.sum(dim=1) >= least).all()
+        assert torch.equal(after.part, before.part)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_what_stands_at_hidden_points_changes_nothing(seed: int) -> None:
+    before = clouds(hidden=0.4)
+    noise = torch.rand(before.colors.shape, generator=seeded(seed))
+    painted = torch.where(before.visible[..., None], before.colors, noise)
+    other = CloudBatch(before.points, painted, before.part, before.visible)
+    left = augment(before, STRONG, generator=seeded(seed))
+    right = augment(other, STRONG, generator=seeded(seed))
+    assert torch.equal(left.visible, right.visible)
+    for ours, theirs in zip(left.network_input(), right.network_input(), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_mirror_undoes_itself() -> None:
-    points, _, _ = clouds()
+    points = clouds().points
     flip = torch.tensor([True, False, True, False])
     once = mirror_x(points, flip)
     assert torch.equal(once[1], points[1])
@@ -92,7 +137,7 @@ def test_rotation_by_a_quarter_turns_z_into_x() -> None:
 
 
 def test_rotation_keeps_lengths_and_undoes_itself() -> None:
-    points, _, _ = clouds()
+    points = clouds().points
     angle = torch.tensor([0.3, -2.0, 3.1, 0.0])
     turned = rotate_y(points, angle)
     torch.testing.assert_close(turned.norm(dim=-1), points.norm(dim=-1))
@@ -114,75 +159,108 @@ def test_small_rotation_stays_small() -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 40))
 def test_occluders_never_empty_a_cloud(seed: int, count: int) -> None:
-    points, colors, part = clouds(8, count)
-    strength = replace(STRONG, leak=0.0, jitter=0.0)
-    hidden, _, _ = hide_points(points, colors, part, strength, generator=seeded(seed))
-    for before, after in zip(points, hidden, strict=True):
-        rows = {tuple(row) for row in after.tolist()}
-        assert rows <= {tuple(row) for row in before.tolist()}
-        assert len(rows) >= count / 4
+    before = clouds(8, count)
+    after = hide_points(before, replace(STRONG, leak=0.0), generator=seeded(seed))
+    assert (after.visible.sum(dim=1) >= count / 4).all()
 
 
-def test_points_keep_their_colour_and_part() -> None:
-    points, colors, part = clouds()
+def test_hiding_moves_and_recolours_nothing() -> None:
+    before = clouds(hidden=0.2)
     strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.7, drop=0.5)
-    after = hide_points(points, colors, part, strength, generator=seeded())
-    before = torch.cat([points, colors, part[..., None]], dim=-1)
-    joined = torch.cat([after[0], after[1], after[2][..., None]], dim=-1)
-    for row in range(len(points)):
-        assert (joined[row][:, None] == before[row]).all(-1).any(1).all()
+    after = hide_points(before, strength, generator=seeded())
+    for name in ("points", "colors", "part"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
+    assert after.visible.sum() < before.visible.sum()
+
+
+def test_the_points_given_back_are_random_seen_ones() -> None:
+    """All is erased, a quarter of the seen points must come back: any of them, no other."""
+    before = clouds(300, 40, hidden=0.5)
+    one = CloudBatch(before.points, before.colors, torch.zeros_like(before.part), before.visible)
+    strength = replace(Augmentation.none(), part_erase=1.0)
+    after = hide_points(one, strength, generator=seeded())
+    assert torch.equal(after.visible.sum(dim=1), (before.visible.sum(dim=1) / 4).ceil().long())
+    share = after.visible.sum(dim=0) / before.visible.sum(dim=0)
+    assert share.min() > 0.1
+    assert share.max() < 0.5
+
+
+def test_what_is_kept_anyway_is_not_added_to() -> None:
+    """Enough stays visible here, so that nothing is given back."""
+    before = clouds(200, 40, hidden=0.5)
+    strength = replace(Augmentation.none(), drop=0.2)
+    after = hide_points(before, strength, generator=seeded())
+    share = after.visible.sum(dim=1) / before.visible.sum(dim=1)
+    # The dropped share is uniform between 0 and 0.2.
+    assert 0.87 < share.mean() < 0.93
+    assert share.min() > MIN_KEPT
 
 
 def test_occluders_hide_the_drawn_share_of_some_clouds() -> None:
-    points, colors, part = clouds(400, 50)
     strength = replace(Augmentation.none(), occlude=0.5, occlude_max=0.6)
-    hidden, _, _ = hide_points(points, colors, part, strength, generator=seeded())
-    left = torch.tensor([len(cloud.unique(dim=0)) for cloud in hidden]) / 50
+    left = hide_points(clouds(400, 50), strength, generator=seeded()).visible.float().mean(dim=1)
     assert left.min() >= 0.4
     assert left.min() < 0.45
     assert 0.4 < (left < 1).float().mean() < 0.6
 
 
-def test_a_leaking_occluder_paints_and_removes_nothing() -> None:
-    points, colors, part = clouds(50)
+def test_a_leaking_occluder_paints_and_hides_nothing() -> None:
+    before = clouds(50, hidden=0.2)
     strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.5, leak=1.0)
-    after = hide_points(points, colors, part, strength, generator=seeded())
-    assert torch.equal(after[0], points)
-    assert torch.equal(after[2], part)
-    painted = (after[1] != colors).any(-1).float().mean()
+    after = hide_points(before, strength, generator=seeded())
+    for name in ("points", "part", "visible"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
+    painted = (after.colors != before.colors).any(-1).float().mean()
     assert 0.15 < painted < 0.35
-    assert after[1].min() >= 0
-    assert after[1].max() <= 1
+    assert after.colors.min() >= 0
+    assert after.colors.max() <= 1
 
 
-def test_part_erase_removes_whole_parts() -> None:
-    points, colors, part = clouds(6, 200)
+def test_part_erase_hides_whole_parts() -> None:
+    before = clouds(6, 200)
     strength = replace(Augmentation.none(), part_erase=1.0)
-    after = hide_points(points, colors, part, strength, generator=seeded())
-    for row in range(6):
-        lost = set(part[row].tolist()) - set(after[2][row].tolist())
+    after = hide_points(before, strength, generator=seeded())
+    for part, visible in zip(before.part, after.visible, strict=True):
+        lost = part[~visible].unique()
         assert len(lost) in (1, 2)
-        kept = int((~torch.isin(part[row], torch.tensor(sorted(lost)))).sum())
-        assert len(after[0][row].unique(dim=0)) == kept
+        assert torch.equal(visible, ~torch.isin(part, lost))
 
 
 def test_part_erase_spares_a_cloud_of_one_part() -> None:
-    points, colors, part = clouds()
+    before = clouds()
+    one = CloudBatch(before.points, before.colors, torch.zeros_like(before.part), before.visible)
     strength = replace(Augmentation.none(), part_erase=1.0)
-    after = hide_points(points, colors, torch.zeros_like(part), strength, generator=seeded())
-    assert all(len(cloud.unique(dim=0)) == 15 for cloud in after[0])
+    after = hide_points(one, strength, generator=seeded())
+    assert after.visible.sum(dim=1).tolist() == [15] * 4
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_colours_stay_in_range(seed: int) -> None:
-    points, colors, _ = clouds()
+@given(seed=st.integers(0, 1000), hidden=st.sampled_from([0.0, 0.5, 1.0]))
+def test_colours_stay_in_range(seed: int, hidden: float) -> None:
+    batch = clouds(hidden=hidden)
+    colors = batch.colors.clone()
     colors[0] = 0
     colors[1] = 1
-    changed = augment_colors(colors, points, STRONG, generator=seeded(seed))
+    changed = augment_colors(
+        colors, batch.points, STRONG, visible=batch.visible, generator=seeded(seed)
+    )
     assert torch.isfinite(changed).all()
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+def test_contrast_is_about_the_mean_of_the_seen_colours() -> None:
+    """Seen colours .4 and .6: they part or meet about .5, whatever is hidden."""
+    colors = torch.tensor([0.4, 0.6, 0.9, 0.9])[None, :, None].expand(50, 4, 3)
+    visible = torch.tensor([True, True, False, False]).expand(50, 4)
+    strength = replace(Augmentation.none(), contrast=0.5)
+    points = torch.zeros(50, 4, 3)
+    changed = augment_colors(colors, points, strength, visible=visible, generator=seeded())
+    torch.testing.assert_close(changed[:, :2].mean(dim=1), torch.full((50, 3), 0.5))
+    gap = changed[:, 1] - changed[:, 0]
+    assert gap.min() >= 0.1
+    assert gap.max() <= 0.3
+    assert gap.std() > 0.03
 
 
 def test_hue_shift_matches_colorsys() -> None:

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from meshes.pointcloud import PointCloud
-from og_reid.visualize import Ranking, curves_figure, lift_figure, ranking_figure, view
+from og_reid.visualize import (
+    Ranking,
+    curves_figure,
+    lift_figure,
+    ranking_figure,
+    sheet_figure,
+    view,
+)
 from pose import COCO_17, Keypoints
 
 colors = pytest.importorskip("matplotlib.colors")
@@ -190,6 +197,28 @@ def test_rankings_check_themselves(photo):
         ranking_figure([])
     with pytest.raises(ValueError, match="top must be"):
         ranking_figure([Ranking(photo, [], [])], top=0)
+
+
+def test_a_sheet_shows_pictures_in_their_places(photo):
+    dark, wide = photo // 2, photo.transpose(1, 0, 2)
+    figure = sheet_figure([[photo], [dark, photo, wide]])
+    assert len(figure.axes) == 6
+    shown = [axis.images[0].get_array() if axis.images else None for axis in figure.axes]
+    expected = [photo, None, None, dark, photo, wide]
+    for picture, wanted in zip(shown, expected, strict=True):
+        assert (picture is None) == (wanted is None)
+        if wanted is not None:
+            np.testing.assert_array_equal(picture, wanted)
+    assert not any(axis.axison or axis.get_title() for axis in figure.axes)
+    assert drawn(figure).startswith(b"\x89PNG")
+
+
+def test_sheets_need_pictures(photo):
+    for rows in ([], [[]], [[], []]):
+        with pytest.raises(ValueError, match="at least one picture"):
+            sheet_figure(rows)
+    with pytest.raises(ValueError, match=r"rows\[1\]\[2\] must be \(H, W, 3\) uint8 RGB"):
+        sheet_figure([[photo], [photo, photo, photo / 255]])
 
 
 def test_figures_leave_pyplot_alone(photo):

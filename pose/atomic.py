@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never meets half of it."""
+"""Writing a file so that a reader never meets half of it; for all rooms."""
 
 from __future__ import annotations
 

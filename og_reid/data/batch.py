@@ -1,0 +1,60 @@
+"""A batch of clouds of one size, as networks and augmentation take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from meshes.pointcloud import HIDDEN_GREY
+
+__all__ = ["CloudBatch"]
+
+
+@dataclass(frozen=True, eq=False)
+class CloudBatch:
+    """B clouds of P points each.
+
+    Attributes:
+        points: (B, P, 3) float32 metres; x right, y up, z to the camera.
+        colors: (B, P, 3) float32 in [0, 1]; what stands at points that are not visible is ignored.
+        part: (B, P) int64 body joint of each point; -1 = background.
+        visible: (B, P) bool, whether the colour of the point was seen.
+    """
+
+    points: Tensor
+    colors: Tensor
+    part: Tensor
+    visible: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that the shapes agree."""
+        shape = tuple(self.part.shape)
+        shapes = [tuple(each.shape) for each in (self.points, self.colors, self.visible)]
+        if len(shape) != 2 or shapes != [(*shape, 3), (*shape, 3), shape]:
+            raise ValueError(
+                "points and colors must be (B, P, 3), part and visible (B, P); "
+                f"got {shapes[0]}, {shapes[1]}, {shape}, {shapes[2]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def to(self, device: torch.device | str) -> CloudBatch:
+        """The same batch on another device."""
+        return CloudBatch(
+            self.points.to(device),
+            self.colors.to(device),
+            self.part.to(device),
+            self.visible.to(device),
+        )
+
+    def network_input(self) -> tuple[Tensor, Tensor]:
+        """What OG-Net takes: points (B, P, 3), each cloud centred; colours in [-0.5, 0.5].
+
+        Hidden points have colour 0, the middle, as blank points have in the OG-Net authors' data.
+        """
+        points = self.points - self.points.mean(dim=1, keepdim=True)
+        shown = torch.where(self.visible[..., None], self.colors, HIDDEN_GREY)
+        return points, shown - HIDDEN_GREY
