@@ -6,7 +6,7 @@ VENV ?= .venv
 EXTRAS ?= demo,test,dev
 ARGS ?=
 BIN := $(VENV)/bin
-PYTHON_DIRS := og_reid pose meshes tests benchmarks tools
+PYTHON_DIRS := og_reid pose meshes tests tools
 
 .DEFAULT_GOAL := help
 .PHONY: help demo weights test check format install system clean
@@ -27,8 +27,8 @@ system:
 	  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$line"; \
 	  else echo "system libraries are missing; run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
 
-$(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*/*) | system
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*) | system
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
@@ -57,4 +57,4 @@ format: install
 	$(BIN)/clang-format -i $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*.cpp og_reid/csrc/*/*.cu)
 
 clean:
-	rm -rf $(VENV) build runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build .hypothesis .pytest_cache .mypy_cache .ruff_cache

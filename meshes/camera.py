@@ -80,7 +80,3 @@ class CropCamera:
         y = 2 * target / (1 + root)
         x = (pixels[..., 0] - self.shift[:, :1]) / (self.scale[:, None] * (1 + kappa * y))
         return torch.stack([x, y, z.reshape(len(y), -1).expand_as(y)], -1)
-
-    def rescaled(self, factor: float) -> CropCamera:
-        """The camera of the same photograph enlarged by ``factor``."""
-        return CropCamera(self.scale * factor, self.shift * factor, self.log_aspect, self.kappa)

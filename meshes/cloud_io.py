@@ -49,7 +49,7 @@ def read_pointcloud(path: str | Path) -> PointCloud:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         return reader(path)
-    except (ValueError, OSError, KeyError, IndexError, EOFError) as error:
+    except Exception as error:  # damaged files make zipfile, zlib and trimesh raise their own types
         message = str(error)
         raise ValueError(
             message if message.startswith(str(path)) else f"{path}: {message}"
@@ -129,12 +129,12 @@ def _read_ply(path: Path) -> PointCloud:
     if vertices is None or not len(vertices):
         raise ValueError("must hold at least one vertex; got none")
     data = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-    colors = getattr(getattr(loaded, "visual", None), "vertex_colors", None)
-    if colors is None:
-        colors = getattr(loaded, "colors", None)
-    if data is None or "red" not in (data.dtype.names or data):
-        if colors is None or not len(colors):
-            raise ValueError("must hold vertex colours (red, green, blue); got positions only")
+    visual = getattr(loaded, "visual", None)
+    # A mesh without colours would answer with a default grey.
+    colored = visual is not None and visual.kind == "vertex"
+    colors = visual.vertex_colors if colored else getattr(loaded, "colors", None)
+    if colors is None or len(colors) != len(vertices):
+        raise ValueError("must hold vertex colours (red, green, blue); got positions only")
     extra = {}
     for name, kind in (("visible", np.bool_), ("part", np.int64)):
         if data is not None and name in (data.dtype.names or ()):

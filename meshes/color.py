@@ -66,8 +66,8 @@ def view_body(fit: BodyFit, height: int, width: int) -> BodyView:
     inner = projected.clone()
     inner[..., :2] = (inner[..., :2] - low) * factor
     faces = fit.body.faces
-    # Of a closed surface only faces that look at the camera can be seen.
-    raster = rasterize(inner, faces, rows, columns, cull_backfaces=True)
+    # Inner faces are drawn as well: through an open mouth one sees the head, not the wall behind.
+    raster = rasterize(inner, faces, rows, columns)
     normals = vertex_normals(fit.vertices, faces)
     facing = visible_in(raster, inner, faces, tolerance=_TOLERANCE) & (normals[..., 2] > _FACING)
     return BodyView(raster, factor, low, projected, normals[0], facing[0])
@@ -140,7 +140,7 @@ def keypoint_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> 
 
     Args:
         values: (K,) one per keypoint, for example scores.
-        keypoints: whose names say which is which.
+        keypoints: whose names say which is which; a missing one counts as 0.
         body: the model.
 
     Returns:
@@ -149,6 +149,8 @@ def keypoint_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> 
     value = {name: float(values[k]) for k, name in enumerate(keypoints.names)}
     for side in ("left", "right"):
         value.setdefault(f"{side}_toe", value.get(f"{side}_ankle", 0.0))
+        for limb in {point for ends in _LIMBS.values() for point in ends}:
+            value.setdefault(f"{side}_{limb}", 0.0)
     joints = body.joint_regressor @ body.v_template
     result = torch.empty(body.num_vertices)
     part = body.part

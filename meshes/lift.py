@@ -25,6 +25,8 @@ from .rotation import axis_angle_to_matrix
 
 __all__ = ["Lift", "lift_image", "lift_images"]
 
+# Estimators' visibility is too rough for a strict threshold: only the certainly hidden is dropped.
+_SURELY_HIDDEN = 1e-3
 _MARGIN = 0.3  # body heights: background farther from the body than this is left out
 
 
@@ -41,11 +43,6 @@ class Lift:
     cloud: PointCloud
     fit: BodyFit
     view: BodyView
-
-    @property
-    def silhouette(self) -> Tensor:
-        """(h, w) bool, the body in the raster's own box; see ``BodyView``."""
-        return self.view.raster.face[0] >= 0
 
     def upright(self) -> PointCloud:
         """The cloud turned by the camera's estimated pitch, so that y points away from gravity."""
@@ -76,7 +73,8 @@ def lift_image(
         pose: the person in it. Nobody found gives a cloud without any seen body point.
         body: the model; None for the embedded one.
         background: number of background points (fewer where the photo has fewer such pixels).
-        evidence_threshold: parts of the body whose keypoints score below are taken for hidden.
+        evidence_threshold: parts of the body whose keypoints score below are taken for hidden, and
+            so are parts whose keypoints certainly are not visible (visibility under 0.001).
 
     Returns:
         The cloud in metres, camera-aligned (x right, y up, z towards the camera), origin at the
@@ -107,6 +105,12 @@ def lift_images(
                 f"images[{number}] must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: "
                 "pose.read_image converts"
             )
+        mask = poses[number].mask
+        if mask is not None and tuple(mask.shape) != image.shape[:2]:
+            raise ValueError(
+                f"poses[{number}].mask must have the image's size {image.shape[:2]}; "
+                f"got {tuple(mask.shape)}: resize it"
+            )
     keypoints = Keypoints.stack([pose.keypoints for pose in poses])
     size = torch.tensor([image.shape[:2] for image in images])
     fits = fit_body(keypoints, size, body)
@@ -123,7 +127,9 @@ def _color(
     pixels = torch.from_numpy(image.astype(np.float32) / 255)
     view = view_body(fit, height, width)
     colors, seen = color_vertices(pixels, view, mask=pose.mask)
-    seen &= keypoint_evidence(pose.keypoints.score, pose.keypoints, fit.body) > evidence_threshold
+    found = pose.keypoints
+    seen &= keypoint_evidence(found.score, found, fit.body) > evidence_threshold
+    seen &= keypoint_evidence(found.visibility, found, fit.body) > _SURELY_HIDDEN
     if not pose.found:
         seen = torch.zeros_like(seen)
     colors = torch.where(seen[:, None], colors, HIDDEN_GREY)

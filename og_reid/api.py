@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -46,6 +47,7 @@ def lift(
 
     Raises:
         NoPersonError: nobody was found.
+        FileNotFoundError: the path leads nowhere.
         ValueError: the image is not readable, or an argument breaks a rule; the message says.
         ImportError: keypoints are to be estimated and mediapipe is missing.
     """
@@ -79,7 +81,8 @@ def embed(
             ``.npz`` or the OG-Net authors' ``.obj``; a sequence of those; (B, N, 6); a
             torch-geometric ``Batch``. Background is left out, as long as enough of the body is
             seen. Points that are not ``visible`` lend their shape but no colour; where a type
-            cannot say, exactly middle grey means hidden.
+            cannot say, exactly middle grey means hidden, and all points count as the body
+            (give ``cloud.body()`` of a lifted cloud).
         model: ``"default"``, a file written by ``og-reid train``, or what ``load_model`` gave.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
@@ -89,6 +92,7 @@ def embed(
         of two is their similarity. D = 512 for the default model.
 
     Raises:
+        FileNotFoundError: a path leads nowhere.
         ValueError: a cloud is of an unknown type, empty, has too few points, NaN, or colours
             outside [0, 1]; the message says which and what to do.
     """
@@ -98,7 +102,8 @@ def embed(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     stored = model if isinstance(model, StoredModel) else load_model(model)
-    network = stored.model if device is None else stored.model.to(device)
+    # A copy: the default model is shared and stays where it is.
+    network = stored.model if device is None else copy.deepcopy(stored.model).to(device)
     preprocessing = stored.preprocessing
     for position, cloud in enumerate(clouds):
         if len(cloud) < preprocessing.min_points:

@@ -116,6 +116,7 @@ def read_model(path: str | Path) -> StoredModel:
         model = OGNet(**architecture)
         preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
         training = json.loads(metadata["training"])
+        written_by = metadata["version"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} was written by version {metadata.get('version')}, which this version "
@@ -123,7 +124,7 @@ def read_model(path: str | Path) -> StoredModel:
         ) from error
     _compare(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
-    return StoredModel(model.eval(), preprocessing, training, metadata["version"])
+    return StoredModel(model.eval(), preprocessing, training, written_by)
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -282,21 +283,24 @@ def _embed(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .config import load_config
+    from .config import WorldConfig, load_config
     from .data import CloudSet
     from .progress import progress_bar
     from .train import MODEL_FILE, train
 
     config = load_config(options.config, options.settings)
     validation = None
-    data = _world(config.world, options) if options.data is None else options.data
+    if options.data is None:
+        data = _world(config.world, options)
+    else:
+        data = options.data
+        config = replace(config, world=WorldConfig())  # the model's file says what it was made of
     if data.is_file():
         train_set = CloudSet.load(data)
     else:
         splits = _splits(data)
         train_set = _lifted(splits.train, "lifting training images", options)
-        if splits.query:
-            validation = _lifted_test(splits, options)
+        validation = _lifted_test(splits, options)
     with progress_bar("training") as show:
 
         def tell(record: Record) -> None:
@@ -344,8 +348,6 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
     """Makes the world of a configuration beside the run, or finds it there."""
-    from dataclasses import asdict
-
     from meshes.world import write_world
 
     from .progress import progress_bar

@@ -80,8 +80,13 @@ def measure_distances(
         distances[name] = _learned_distance(query, gallery, stored, mirror, progress)
     if models:
         learned = distances[name]
-        distances[f"{name} + histogram"] = learned / learned.std() + colors / colors.std()
+        distances[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
     return distances
+
+
+def _spread(distance: Tensor) -> Tensor:
+    """Standard deviation over all pairs; never 0 or NaN."""
+    return distance.std(unbiased=False).clamp_min(1e-12)
 
 
 def score(

@@ -137,6 +137,16 @@ class TrainConfig:
             )
         if self.budget.steps < 1:
             raise ValueError(f"budget.steps must be at least 1; got {self.budget.steps}")
+        for name in ("cpu_minutes", "wall_minutes"):
+            minutes = getattr(self.budget, name)
+            if minutes is not None and not minutes > 0:
+                raise ValueError(f"budget.{name} must be above 0, or null for none; got {minutes}")
+        if self.checkpoint_every < 1 or self.validate_every < 0 or self.optim.norm_batches < 1:
+            raise ValueError(
+                "checkpoint_every and optim.norm_batches must be at least 1 and validate_every at "
+                f"least 0; got {self.checkpoint_every}, {self.optim.norm_batches}, "
+                f"{self.validate_every}"
+            )
         if not (0 <= self.optim.average < 1 and 0 <= self.optim.warmup < 1):
             raise ValueError(
                 "optim.average and optim.warmup must be in [0, 1); "

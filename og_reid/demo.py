@@ -207,6 +207,7 @@ def _train(
         out_dir=folder,
         validation=(sets["query"], sets["gallery"]),
         progress=show,
+        resume=True,
     )
 
 
@@ -289,7 +290,8 @@ def _ranking_section(
         "Chosen evenly, not by how well they went. Right answers are framed green, wrong ones red.",
     ]
     for title, chosen in (("occluded", occluded), ("unoccluded", clear)):
-        shown = [chosen[len(chosen) * i // _SHOWN] for i in range(min(_SHOWN, len(chosen)))]
+        count = min(_SHOWN, len(chosen))
+        shown = [chosen[len(chosen) * i // count] for i in range(count)]
         if shown:
             rows = [_ranking(distance[i], splits.query[i], splits.gallery, title) for i in shown]
             blocks.append(Picture(ranking_figure(rows), f"{title.capitalize()} queries."))

@@ -141,13 +141,13 @@ def _describe(clouds: CloudSet, brightness: float) -> PartHistograms:
     size = len(clouds)
     owner = torch.arange(size).repeat_interleave(clouds.counts)
     colors = clouds.colors.float() / 255
-    seen = clouds.visible.float()
+    on_body = (clouds.part >= 0) & clouds.visible
+    seen = on_body.float()
     number = colors.new_zeros(size).index_add_(0, owner, seen).clamp(min=1)
     mean = colors.new_zeros(size).index_add_(0, owner, colors.mean(dim=1) * seen) / number
     gain = (_MIDDLE_GREY / mean.clamp(min=0.02)) ** brightness
     colors = (colors * gain[owner, None]).clamp(max=1)
 
-    on_body = (clouds.part >= 0) & clouds.visible
     owner, colors = owner[on_body], colors[on_body]
     part = _part_of_joint()[clouds.part[on_body].long()]
     row = owner * len(PARTS) + part

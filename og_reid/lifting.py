@@ -22,7 +22,7 @@ __all__ = ["LiftSettings", "lift_split"]
 
 # Photographs per task: large enough to fit bodies together, small enough to resume closely.
 _CHUNK = 32
-_VERSION = "2"  # of the lift: cached clouds of another one are made again
+_VERSION = "3"  # of the lift: cached clouds of another one are made again
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ def lift_split(
     """Lift photographs to packed clouds, with the code that lifts a single one.
 
     Args:
-        samples: photographs with identity and camera. One in which nobody is found is kept, with
-            its background only.
+        samples: photographs with identity and camera. One in which nobody is found is kept: a
+            hidden body in the resting pose, and the background.
         estimator: makes the pose estimator; called once in every worker, so it must be picklable
             when ``workers`` > 1 (a class or a module-level function).
         settings: see ``LiftSettings``; None for its defaults.
-        workers: processes. The result does not depend on it.
+        workers: processes. The result does not depend on it. With more than one, a script needs
+            the ``if __name__ == "__main__":`` guard, because workers import it again.
         progress: called with (photographs done, photographs in all).
         cache: folder for finished parts. A run that was interrupted goes on from there; parts are
             made again when their photographs (names, sizes, times) or the settings changed.
@@ -117,11 +118,13 @@ def _lift_chunk(
     estimator: Callable[[], PoseEstimator],
     cache: Path | None,
 ) -> CloudSet:
-    part = None if cache is None else cache / f"{_fingerprint(samples, settings)}.safetensors"
+    maker = f"{estimator.__module__}.{getattr(estimator, '__qualname__', type(estimator))}"
+    key = _fingerprint(samples, settings, maker)
+    part = None if cache is None else cache / f"{key}.safetensors"
     if part is not None and part.is_file():
         try:
             return CloudSet.load(part)
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             part.unlink()  # damaged: make it again
     if estimator not in _estimators:
         _estimators[estimator] = estimator()
@@ -138,9 +141,9 @@ def _lift_chunk(
     return finished
 
 
-def _fingerprint(samples: tuple[Sample, ...], settings: LiftSettings) -> str:
+def _fingerprint(samples: tuple[Sample, ...], settings: LiftSettings, maker: str) -> str:
     """Names a part by everything that its content depends on."""
-    digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
+    digest = hashlib.sha256(f"{_VERSION} {settings} {maker}".encode())
     for sample in samples:
         state = Path(sample.path).stat()
         content = (sample.name, sample.pid, sample.camid, state.st_size, state.st_mtime_ns)

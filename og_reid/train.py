@@ -253,10 +253,11 @@ class _Run:
             steps = range(self.step, self.step + self.config.optim.norm_batches)
             estimate_norms(self.model, (self.batch(step)[:2] for step in steps))
         self.model.eval()
-        metrics = None if self.validation is None else self.validate()
         if isinstance(self.model, OGNet):
             preprocessing = Preprocessing(self.config.data.num_points)
             save_model(self.out_dir / MODEL_FILE, self.model, preprocessing, to_dict(self.config))
+        # Last: data without a single match must not cost the model.
+        metrics = None if self.validation is None else self.validate()
         return TrainResult(self.model, tuple(self.history), metrics)
 
     def save(self) -> None:
@@ -286,9 +287,11 @@ class _Run:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average.load_state_dict(state["average"], self.device)
         self.clock = Clock(self.config.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"])
         self.step = state["step"]
+        # Under another budget the average so far is of weights from the middle of the run.
+        if state["config"]["budget"] == to_dict(self.config)["budget"]:
+            self.average.load_state_dict(state["average"], self.device)
         self.history = [Record(**record) for record in state["history"]]
 
 
@@ -354,4 +357,6 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must be cpu or auto here: torch sees no CUDA device; got cuda")
     return torch.device(name)

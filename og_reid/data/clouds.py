@@ -26,7 +26,7 @@ _VERSION = "2"
 class CloudSet:
     """A packed set of n clouds with M points in all.
 
-    Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of ``points``, ``colors`` and ``part``. Within a
+    Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of the first four fields. Within a
     cloud the points lie in farthest-point order, so any prefix covers the whole cloud evenly.
     The tensors hold half floats and bytes (11 bytes a point); `batch` gives float32.
 

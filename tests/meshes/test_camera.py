@@ -33,14 +33,6 @@ def test_unproject_stays_finite_above_the_horizon():
     assert torch.isfinite(far).all()
 
 
-def test_rescaled_is_the_enlarged_photograph(rng):
-    points = torch.randn(1, 10, 3, generator=rng)
-    small, large = _camera(0.1, 0.1), _camera(0.1, 0.1).rescaled(3.0)
-    torch.testing.assert_close(
-        large.project(points)[..., :2], 3 * small.project(points)[..., :2], atol=1e-3, rtol=1e-5
-    )
-
-
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="shift"):
         CropCamera(torch.ones(2), torch.ones(2, 3), torch.zeros(2), torch.zeros(2))

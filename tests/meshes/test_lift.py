@@ -294,3 +294,35 @@ def test_a_fitted_body_seen_from_above_stands_upright(body, colors):
         tilts.append(float(torch.atan2(spine[2], spine[1])))
     assert tilts[0] > 0.2
     assert abs(tilts[1]) < 0.12, tilts
+
+
+def test_keypoints_of_the_torso_alone_are_enough(body, colors):
+    fit = _fit(body)
+    image = (_painted(fit, colors) * 255).byte().numpy()
+    torso = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    cloud = lift_image(image, Pose(_pose(fit).keypoints.select(torso)), body).cloud
+    seen = cloud.seen()
+    assert body.joint("spine3") in seen.part
+    assert body.joint("left_knee") not in seen.part
+
+
+def test_what_certainly_is_not_visible_is_not_coloured(body, colors):
+    """A keypoint may be placed with certainty and yet be hidden, as COCO's flag 1 says."""
+    fit = _fit(body)
+    image = (_painted(fit, colors) * 255).byte().numpy()
+    keypoints = _pose(fit).keypoints
+    visibility = torch.ones(21)
+    for name in ("right_knee", "right_ankle", "right_toe"):
+        visibility[COCO_17_FEET.index(name)] = 0
+    hidden = Keypoints(
+        keypoints.xy, keypoints.score, visibility, names=COCO_17_FEET, xyz=keypoints.xyz
+    )
+    cloud = lift_image(image, Pose(hidden), body).cloud
+    assert not cloud.visible[cloud.part == body.joint("right_knee")].any()
+    assert cloud.visible[cloud.part == body.joint("left_knee")].any()
+
+
+def test_a_mask_of_another_size_is_refused(body):
+    pose = Pose(_pose(_fit(body)).keypoints, torch.ones(10, 10))
+    with pytest.raises(ValueError, match=r"poses\[0\]\.mask must have the image's size"):
+        lift_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), pose, body)

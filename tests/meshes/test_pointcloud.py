@@ -187,3 +187,30 @@ def test_torch_geometric_data_carries_the_fields():
     assert torch.equal(data.pos, cloud.points)
     assert torch.equal(data.x, cloud.colors)
     assert torch.equal(data.part, cloud.part)
+
+
+@pytest.mark.parametrize("ending", ["npz", "ply", "obj"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_truncated_files_are_named(tmp_path, ending, share):
+    path = tmp_path / f"cloud.{ending}"
+    write_pointcloud(path, _cloud(200))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    if ending == "obj":  # a text file may end between two lines: drop the tail of one
+        path.write_bytes(path.read_bytes().rsplit(b" ", 1)[0] + b"\n")
+    with pytest.raises(ValueError, match=f"cloud.{ending}"):
+        read_pointcloud(path)
+
+
+def test_an_array_renamed_to_npz_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 6)))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"a\.npz"):
+        read_pointcloud(tmp_path / "a.npz")
+
+
+def test_a_mesh_without_colours_is_refused(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    trimesh.creation.box().export(tmp_path / "box.ply")
+    with pytest.raises(ValueError, match="vertex colours"):
+        read_pointcloud(tmp_path / "box.ply")

@@ -64,6 +64,8 @@ def test_trimesh_clouds(table):
     torch.testing.assert_close(_single(cloud), table, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="no colours"):
         as_pointclouds(trimesh.PointCloud(table[:, :3].numpy()))
+    with pytest.raises(ValueError, match="no colours"):
+        as_pointclouds(trimesh.creation.box())
 
 
 def test_torch_geometric_data_and_batch(table):

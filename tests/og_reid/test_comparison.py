@@ -95,3 +95,10 @@ def test_the_table_says_how(rng: torch.Generator) -> None:
     assert "mAP by the step convention" in text
     assert "1 of 4 queries have no match" in text
     assert format_table(()).split() == lines[0].split()
+
+
+def test_one_query_and_one_photograph(rng: torch.Generator) -> None:
+    """The spread of a single distance is 0: it must not become NaN."""
+    query, gallery = people(1, 1, 1, rng), people(1, 1, 2, rng)
+    rows = compare(query, gallery, {"net": small_model(rng)})
+    assert [row.metrics.rank(1) for row in rows] == [1.0] * 3

@@ -129,3 +129,18 @@ def test_shipped_files_load_by_name() -> None:
         assert load_config(name) == load_config(name.removesuffix(".yaml"))
         assert WorldPlan(**asdict(load_config(name).world)).train_identities > 0
         assert len((config_folder() / name).read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"validate_every": -1}, "validate_every"),
+        ({"optim": {"norm_batches": 0}}, "norm_batches"),
+        ({"budget": {"cpu_minutes": 0}}, "budget.cpu_minutes must be above 0"),
+        ({"budget": {"wall_minutes": -1}}, "budget.wall_minutes must be above 0"),
+    ],
+)
+def test_numbers_that_would_break_a_run_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_dict(settings)

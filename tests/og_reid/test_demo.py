@@ -30,7 +30,7 @@ def test_the_whole_chain_small(tmp_path):
         "lifting gallery", "training", "report",
     ]  # fmt: skip
     page = report.read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 5
     for text in ("untrained", "trained just now", "shipped weights", "histogram", "occluded"):
         assert text in page
     assert "http://" not in page

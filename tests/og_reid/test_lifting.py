@@ -64,16 +64,17 @@ def test_photographs_become_clouds_in_order(samples):
     assert (clouds.part[clouds.ptr[4] :] == -1).any()
 
 
-def test_finished_parts_are_used_again(samples, tmp_path):
+def test_finished_parts_are_used_again(samples, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = lift_split(samples, estimator=StandingPerson, cache=cache)
     (part,) = cache.iterdir()
     before = StandingPerson.made, part.stat().st_mtime_ns
 
-    def never() -> StandingPerson:
+    def never(self: StandingPerson, image: np.ndarray) -> Pose:
         raise AssertionError("the cache was not used")
 
-    second = lift_split(samples, estimator=never, cache=cache)
+    monkeypatch.setattr(StandingPerson, "__call__", never)
+    second = lift_split(samples, estimator=StandingPerson, cache=cache)
     assert torch.equal(first.points, second.points)
     assert (StandingPerson.made, part.stat().st_mtime_ns) == before
 
@@ -106,3 +107,13 @@ def test_an_unreadable_photograph_is_named(samples):
 def test_bad_arguments_are_refused(samples, count, workers, message):
     with pytest.raises(ValueError, match=message):
         lift_split(samples[:count], estimator=StandingPerson, workers=workers)
+
+
+class OtherPerson(StandingPerson):
+    pass
+
+
+def test_another_estimator_has_parts_of_its_own(samples, tmp_path):
+    lift_split(samples, estimator=StandingPerson, cache=tmp_path / "cache")
+    lift_split(samples, estimator=OtherPerson, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2

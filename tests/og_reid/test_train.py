@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from og_reid.checkpoint import read_model
+from og_reid.checkpoint import read_model, read_state
 from og_reid.config import TrainConfig, from_dict
 from og_reid.data.clouds import CloudSet
 from og_reid.embedding import embed_set
@@ -203,6 +203,8 @@ def test_a_longer_budget_is_resumed(tmp_path: Path) -> None:
         config(budget={"steps": 14}), people(12), out_dir=tmp_path, resume=True, model=Tiny()
     )
     assert [record.step for record in longer.history] == list(range(1, 15))
+    # Of the last quarter, steps 11 to 14, only those under the new budget; none of the first run's.
+    assert read_state(tmp_path / "checkpoint.pt")["average"]["count"] == 2
 
 
 def test_time_ends_a_run_with_its_schedule_done(tmp_path: Path) -> None:
