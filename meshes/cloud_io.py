@@ -131,8 +131,10 @@ def _read_ply(path: Path) -> PointCloud:
     data = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
     visual = getattr(loaded, "visual", None)
     # A mesh without colours would answer with a default grey.
-    colored = visual is not None and visual.kind == "vertex"
-    colors = visual.vertex_colors if colored else getattr(loaded, "colors", None)
+    if visual is not None:
+        colors = visual.vertex_colors if visual.kind == "vertex" else None
+    else:
+        colors = getattr(loaded, "colors", None)
     if colors is None or len(colors) != len(vertices):
         raise ValueError("must hold vertex colours (red, green, blue); got positions only")
     extra = {}

@@ -103,8 +103,10 @@ def _open3d(cloud: Any) -> PointCloud:
 def _trimesh(cloud: Any) -> PointCloud:
     visual = getattr(cloud, "visual", None)
     # A mesh without colours would answer with a default grey.
-    colored = visual is not None and visual.kind == "vertex"
-    colors = visual.vertex_colors if colored else getattr(cloud, "colors", None)
+    if visual is not None:
+        colors = visual.vertex_colors if visual.kind == "vertex" else None
+    else:
+        colors = getattr(cloud, "colors", None)
     if colors is None or len(colors) != len(cloud.vertices):
         raise ValueError("the trimesh cloud has no colours, one for each vertex")
     points = np.asarray(cloud.vertices, dtype=np.float32)
