@@ -46,9 +46,10 @@ OG_REID_API int og_reid_knn_cuda(const float* x, int64_t batch, int64_t count, i
 
 // Farthest point sampling -------------------------------------------------------------------------
 //
-// columns: (batch, 3, count) coordinates. start: (batch) first pick of each cloud. nearest: scratch,
-// (batch, count). out: (batch, picks); each pick is the point farthest from those before, the lowest
-// index on ties, never the same twice. Squared distances are float32, without fused multiply-add.
+// columns: (batch, 3, count) coordinates. start: (batch) first pick of each cloud. nearest:
+// scratch, (batch, count). out: (batch, picks); each pick is the point farthest from those before,
+// the lowest index on ties, never the same twice. Squared distances are float32, without fused
+// multiply-add.
 OG_REID_API int og_reid_sample_cpu(const float* columns, int64_t batch, int64_t count,
                                    int64_t picks, const int64_t* start, float* nearest,
                                    int64_t* out, int threads);
