@@ -135,7 +135,8 @@ def test_a_shadowing_file_of_the_users_is_named(tmp_path, room):
     (tmp_path / f"{room}.py").write_text("x = 1\n")
     (tmp_path / "script.py").write_text("import og_reid\n")
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py")],
+        # -S: without site-packages, whose editable installs find our rooms before any file.
+        [sys.executable, "-S", str(tmp_path / "script.py")],
         capture_output=True,
         text=True,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},

@@ -57,9 +57,12 @@ def test_photographs_become_clouds_in_order(samples):
     assert clouds.camids.tolist() == [1, 2, 1, 2, 1]
     assert steps == [(5, 5)]
     for index, shade in enumerate((250, 200, 150, 100)):
-        colors = clouds.colors[clouds.ptr[index] : clouds.ptr[index + 1]]
-        assert (colors == shade).all()
+        rows = slice(int(clouds.ptr[index]), int(clouds.ptr[index + 1]))
+        colors, visible = clouds.colors[rows], clouds.visible[rows]
+        assert (colors[visible] == shade).all()
+        assert (colors[~visible] == 128).all()
         assert len(colors) == 200
+        assert visible.sum() > 40
     # Nobody was found in the last: its background stands in.
     assert (clouds.part[clouds.ptr[4] :] == -1).any()
 
