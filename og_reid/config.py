@@ -51,6 +51,7 @@ class DataConfig:
     identities: int = 32  # P: people per batch
     views: int = 3  # K: clouds per person
     recolor: float = 0.8  # share of a batch's people that get new clothes colours
+    permute: float = 0.0  # share whose colour channels change places: one more person per order
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ class TrainConfig:
         loss = self.loss
         if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
             raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
+        for name in ("recolor", "permute"):
+            share = getattr(self.data, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"data.{name} must be in [0, 1]; got {share}")
         if self.data.identities < 2 or self.data.views < 2:
             raise ValueError(
                 "data.identities and data.views must be at least 2; "

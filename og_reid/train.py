@@ -23,7 +23,7 @@ from .checkpoint import package_version, read_state, save_model, save_state
 from .config import LossConfig, ModelConfig, TrainConfig, to_dict
 from .data.clouds import CloudSet
 from .data.samplers import PKSampler, step_generator
-from .data.transforms import augment, recolor_identities
+from .data.transforms import CHANNEL_ORDERS, augment, permute_identities, recolor_identities
 from .embedding import Preprocessing, embed_set
 from .evaluation import Metrics, evaluate
 from .losses import batch_hard_triplet, circle_loss, supervised_contrastive
@@ -161,7 +161,8 @@ class _Run:
             seed=config.seed,
         )
         if model is None:
-            classes = len(present) if config.loss.identity else 0
+            orders = len(CHANNEL_ORDERS) if config.data.permute else 1
+            classes = len(present) * orders if config.loss.identity else 0
             generator = step_generator(config.seed, _WEIGHTS)
             model = build_model(config.model, classes, generator)
         self.model = model.to(self.device)
@@ -183,6 +184,11 @@ class _Run:
         labels = self.labels[indices].to(self.device)
         if data.recolor:
             colors = recolor_identities(batch.colors, labels, generator, probability=data.recolor)
+            batch = replace(batch, colors=colors)
+        if data.permute:
+            colors, labels = permute_identities(
+                batch.colors, labels, generator, probability=data.permute
+            )
             batch = replace(batch, colors=colors)
         batch = augment(batch, self.config.augment, generator=generator)
         return *batch.network_input(), labels

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -16,17 +17,21 @@ from torch import Tensor
 from .batch import CloudBatch
 
 __all__ = [
+    "CHANNEL_ORDERS",
     "Augmentation",
     "augment",
     "augment_colors",
     "augment_points",
     "hide_points",
     "mirror_x",
+    "permute_identities",
     "recolor_identities",
     "rotate_y",
     "shift_hue",
 ]
 
+#: Orders of the channels of a colour; the first leaves it as it is.
+CHANNEL_ORDERS = tuple(permutations(range(3)))
 MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of it
 
 
@@ -275,6 +280,38 @@ def recolor_identities(
     permuted = colors.gather(2, order[label][:, None, :].expand_as(colors))
     recolored = shift_hue(permuted, shift[label])
     return torch.where(changes[label][:, None, None], recolored, colors)
+
+
+def permute_identities(
+    colors: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    *,
+    probability: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Makes other people of the identities of a batch by exchanging the channels of their colours.
+
+    Unlike those of `recolor_identities`, these people come again and again, so that a classifier
+    can learn them.
+
+    Args:
+        colors: (B, P, 3) in [0, 1].
+        labels: (B,) int64 identity of each cloud, from 0.
+        generator: Source of all randomness.
+        probability: Share of the identities that change.
+
+    Returns:
+        (B, P, 3) colours, all clouds of an identity changed alike, and (B,) labels:
+        ``6 * label + o`` for the channels in the order ``CHANNEL_ORDERS[o]``.
+    """
+    present, label = labels.unique(return_inverse=True)
+    count = len(present)
+    order = torch.randint(1, len(CHANNEL_ORDERS), (count,), generator=generator)
+    order *= torch.rand(count, generator=generator) < probability
+    drawn = order.to(labels.device)[label]
+    channels = torch.tensor(CHANNEL_ORDERS, device=colors.device)[drawn]
+    permuted = colors.gather(2, channels[:, None, :].expand_as(colors))
+    return permuted, labels * len(CHANNEL_ORDERS) + drawn
 
 
 def shift_hue(colors: Tensor, shift: Tensor) -> Tensor:

@@ -82,6 +82,8 @@ def test_overrides_replace_the_file(tmp_path: Path) -> None:
         ("model: {ball_counts: [1, 2]}", "must be a list of 3 values"),
         ("augment: {mirror: 2}", r"mirror must be in \[0, 1\]"),
         ("loss: {identity: 1}", "needs data.recolor=0"),
+        ("data: {permute: 1.5}", r"data.permute must be in \[0, 1\]; got 1.5"),
+        ("data: {recolor: -1}", r"data.recolor must be in \[0, 1\]; got -1.0"),
         ("loss: {contrastive: 0}", "must be above 0"),
         ("model: {num_points: 9999}", "at most data.num_points"),
         ("data: {views: 1}", "must be at least 2"),

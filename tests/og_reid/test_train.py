@@ -12,6 +12,7 @@ from og_reid.checkpoint import read_model, read_state
 from og_reid.config import TrainConfig, from_dict
 from og_reid.data.clouds import CloudSet
 from og_reid.embedding import embed_set
+from og_reid.models import OGNet
 from og_reid.train import Record, train
 
 
@@ -137,6 +138,16 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, identity: float) -> None:
     for name, value in weights(whole.model).items():
         assert torch.equal(value, weights(again.model)[name]), name
     assert [record.loss for record in whole.history] == [record.loss for record in again.history]
+
+
+def test_people_with_exchanged_channels_are_classes_of_their_own(tmp_path: Path) -> None:
+    data = {**SETTINGS["data"], "num_points": 64, "recolor": 0, "permute": 0.5}
+    result = train(
+        config(data=data, loss={"identity": 1.0}, budget={"steps": 2}), people(12), out_dir=tmp_path
+    )
+    assert isinstance(result.model, OGNet)
+    assert result.model.proj_output is not None
+    assert result.model.proj_output.out_features == 12 * 6
 
 
 def test_the_global_generator_is_left_alone(tmp_path: Path) -> None:

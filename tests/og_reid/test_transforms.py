@@ -12,6 +12,7 @@ from torch import Tensor
 
 from og_reid.data.batch import CloudBatch
 from og_reid.data.transforms import (
+    CHANNEL_ORDERS,
     MIN_KEPT,
     Augmentation,
     augment,
@@ -19,6 +20,7 @@ from og_reid.data.transforms import (
     augment_points,
     hide_points,
     mirror_x,
+    permute_identities,
     recolor_identities,
     rotate_y,
     shift_hue,
@@ -293,6 +295,22 @@ def test_an_identity_is_recoloured_as_one() -> None:
     assert changed.max() <= 1
     # Brightness in the sense of HSV survives, whatever the hue.
     torch.testing.assert_close(changed.amax(-1), one.expand(5, -1, -1).amax(-1))
+
+
+def test_exchanged_channels_make_other_people() -> None:
+    colors = torch.rand(1, 30, 3, generator=seeded(5)).expand(400, -1, -1)
+    labels = torch.arange(200).repeat(2)
+    changed, people = permute_identities(colors, labels, seeded(), probability=0.6)
+    assert torch.equal(people // 6, labels)
+    assert torch.equal(people[:200], people[200:])
+    for order, channels in enumerate(CHANNEL_ORDERS):
+        where = people % 6 == order
+        assert where.any()
+        assert torch.equal(changed[where], colors[where][..., list(channels)])
+    assert 0.3 < float((people % 6 == 0).float().mean()) < 0.5
+    same, people = permute_identities(colors, labels, seeded(), probability=0.0)
+    assert torch.equal(same, colors)
+    assert torch.equal(people, labels * 6)
 
 
 def test_recolouring_by_probability() -> None:
