@@ -28,6 +28,7 @@ from .config import TrainConfig, load_config
 from .data import CloudSet, MarketSplits, load_market, read_attributes
 from .data.market import Attributes, Sample
 from .embedding import Preprocessing
+from .evaluation import rank_distances
 from .lifting import lift_split
 from .report import Html, Picture, Section, results_table, write_report
 from .train import MODEL_FILE, Record, TrainResult, build_model, train
@@ -283,32 +284,37 @@ def _ranking_section(
     distances: Mapping[str, Tensor], splits: MarketSplits, attributes: Mapping[str, Attributes]
 ) -> Section:
     """The shipped weights' answers to evenly chosen queries, occluded and not."""
-    distance = distances[_SHIPPED]
-    occluded = [i for i, each in enumerate(splits.query) if attributes[each.name].occluded]
-    clear = [i for i in range(len(splits.query)) if i not in set(occluded)]
+    query, gallery = splits.query, splits.gallery
+    best = rank_distances(
+        distances[_SHIPPED],
+        query_pids=torch.tensor([each.pid for each in query]),
+        gallery_pids=torch.tensor([each.pid for each in gallery]),
+        query_camids=torch.tensor([each.camid for each in query]),
+        gallery_camids=torch.tensor([each.camid for each in gallery]),
+        k=_TOP,
+    ).indices.tolist()
+    occluded = [attributes[each.name].occluded for each in query]
     blocks: list[str | Picture] = [
         "Chosen evenly, not by how well they went. Right answers are framed green, wrong ones red.",
     ]
-    for title, chosen in (("occluded", occluded), ("unoccluded", clear)):
+    for title, kind in (("occluded", True), ("unoccluded", False)):
+        chosen = [index for index, hidden in enumerate(occluded) if hidden == kind]
         count = min(_SHOWN, len(chosen))
         shown = [chosen[len(chosen) * i // count] for i in range(count)]
         if shown:
-            rows = [_ranking(distance[i], splits.query[i], splits.gallery, title) for i in shown]
+            rows = [
+                _ranking(query[i], [gallery[j] for j in best[i] if j >= 0], kind) for i in shown
+            ]
             blocks.append(Picture(ranking_figure(rows), f"{title.capitalize()} queries."))
     return Section("What the ranking looks like", blocks)
 
 
-def _ranking(distance: Tensor, query: Sample, gallery: Sequence[Sample], title: str) -> Ranking:
-    best: list[Sample] = []
-    for index in distance.argsort(stable=True).tolist():
-        same_view = gallery[index].pid == query.pid and gallery[index].camid == query.camid
-        if not same_view and len(best) < _TOP:
-            best.append(gallery[index])
+def _ranking(query: Sample, best: Sequence[Sample], occluded: bool) -> Ranking:
     return Ranking(
         query=read_image(query.path),
         results=[read_image(each.path) for each in best],
         correct=[each.pid == query.pid for each in best],
-        occluded=title == "occluded",
+        occluded=occluded,
         label=f"person {query.pid}, camera {query.camid}",
     )
 
