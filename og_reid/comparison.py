@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from .checkpoint import StoredModel
 from .data.clouds import CloudSet
 from .data.market import Attributes
-from .embedding import embed_set
+from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, evaluate_distances
 from .histogram import histogram_distance, part_histograms
 
@@ -40,6 +40,7 @@ def compare(
     *,
     attributes: Mapping[str, Attributes] | None = None,
     mirror: bool = False,
+    test_view: TestView = "none",
     ap: AveragePrecision = "step",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Comparison, ...]:
@@ -52,14 +53,18 @@ def compare(
         attributes: By cloud name; with them, occluded and unoccluded queries are also scored
             apart.
         mirror: Average the descriptors of each cloud and its mirror image.
+        test_view: ``scale-1.1`` adds the descriptors of clouds 1.1 times as large.
         ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
         progress: Called with the number of clouds embedded and of all, for each model.
 
     Returns:
         Rows by method, then by queries.
     """
-    distances = measure_distances(query, gallery, models, mirror=mirror, progress=progress)
-    return score(distances, query, gallery, attributes=attributes, ap=ap)
+    distances = measure_distances(
+        query, gallery, models, mirror=mirror, test_view=test_view, progress=progress
+    )
+    views = name_views(mirror, test_view)
+    return score(distances, query, gallery, attributes=attributes, ap=ap, views=views)
 
 
 def measure_distances(
@@ -68,6 +73,7 @@ def measure_distances(
     models: Mapping[str, StoredModel],
     *,
     mirror: bool = False,
+    test_view: TestView = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Tensor]:
     """(Q, G) distances by method: ``histogram``, every model, and the last model ``+ histogram``.
@@ -77,7 +83,15 @@ def measure_distances(
     colors = histogram_distance(part_histograms(query), part_histograms(gallery))
     distances = {"histogram": colors}
     for name, stored in models.items():
-        distances[name] = _learned_distance(query, gallery, stored, mirror, progress)
+        features = embed_set(
+            stored.model,
+            CloudSet.concat([query, gallery]),
+            stored.preprocessing.num_points,
+            mirror=mirror,
+            test_view=test_view,
+            progress=progress,
+        )
+        distances[name] = 1 - features[: len(query)] @ features[len(query) :].T
     if models:
         learned = distances[name]
         distances[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
@@ -96,14 +110,21 @@ def score(
     *,
     attributes: Mapping[str, Attributes] | None = None,
     ap: AveragePrecision = "step",
+    views: str = "none",
 ) -> tuple[Comparison, ...]:
-    """Figures of (Q, G) distances by method, for the arguments see `compare`."""
-    subsets = _subsets(query, attributes or {})
-    return tuple(
-        Comparison(method, name, _score(distance[rows], query.select(rows), gallery, ap))
-        for method, distance in distances.items()
-        for name, rows in subsets.items()
-    )
+    """Figures of (Q, G) distances by method.
+
+    ``views`` names the test-time views that the distances of the models were made with, to be kept
+    with their figures; for the other arguments see `compare`.
+    """
+    rows = []
+    for method, distance in distances.items():
+        for name, chosen in _subsets(query, attributes or {}).items():
+            metrics = _score(distance[chosen], query.select(chosen), gallery, ap)
+            if method != "histogram":
+                metrics = replace(metrics, test_view=views)
+            rows.append(Comparison(method, name, metrics))
+    return tuple(rows)
 
 
 def format_table(comparisons: Sequence[Comparison]) -> str:
@@ -119,28 +140,12 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
     if comparisons:
         metrics = comparisons[0].metrics
         lines.append(f"mAP by the {metrics.ap} convention")
+        views = {row.metrics.test_view for row in comparisons} - {"none"}
+        lines += [f"models with test-time views: {view}" for view in sorted(views)]
         skipped = metrics.num_queries - metrics.num_valid
         if skipped:
             lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
     return "\n".join(lines)
-
-
-def _learned_distance(
-    query: CloudSet,
-    gallery: CloudSet,
-    stored: StoredModel,
-    mirror: bool,
-    progress: Callable[[int, int], None] | None,
-) -> Tensor:
-    """(Q, G) cosine distances."""
-    features = embed_set(
-        stored.model,
-        CloudSet.concat([query, gallery]),
-        stored.preprocessing.num_points,
-        mirror=mirror,
-        progress=progress,
-    )
-    return 1 - features[: len(query)] @ features[len(query) :].T
 
 
 def _subsets(query: CloudSet, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:

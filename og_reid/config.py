@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .data.transforms import Augmentation
+from .embedding import Layout, TestView
+from .evaluation import AveragePrecision
 
 __all__ = [
     "BudgetConfig",
@@ -52,6 +54,12 @@ class DataConfig:
     views: int = 3  # K: clouds per person
     recolor: float = 0.8  # share of a batch's people that get new clothes colours
     permute: float = 0.0  # share whose colour channels change places: one more person per order
+    layout: Layout = "even"  # choice, order and frame of points; reference = the OG-Net authors'
+    # pk = P people with K clouds each; shuffle = all clouds in random order; balance = clouds
+    # drawn so that people come equally often; class = people in random order, a cloud of each
+    sampling: Literal["pk", "shuffle", "balance", "class"] = "pk"
+    batch_size: int = 36  # clouds per batch where sampling is not pk
+    class_images: int = 1  # how often a person comes in a pass where sampling is class
 
 
 @dataclass(frozen=True)
@@ -63,19 +71,21 @@ class ModelConfig:
     k: int = 12  # neighbours per point
     ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
     embedding_dim: int = 512  # length of the descriptor
+    mode: Literal["robust", "reference"] = "robust"  # reference = depends on the order of points
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up, cosine decay and averaging."""
+    """Optimiser with warm-up, cosine decay and averaging."""
 
+    kind: Literal["adamw", "amsgrad"] = "adamw"  # amsgrad = Adam with AMSGrad and L2 decay
     lr: float = 1.5e-3  # highest learning rate
-    weight_decay: float = 5e-4  # AdamW's, on matrices only
+    weight_decay: float = 5e-4  # of adamw on matrices only, of amsgrad on all parameters
     warmup: float = 0.03  # share of the run over which the learning rate rises from 0
     final_lr: float = 0.01  # last learning rate as a share of lr
-    clip: float = 5.0  # largest gradient norm
+    clip: float = 5.0  # largest gradient norm; 0 = any
     average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
-    norm_batches: int = 32  # batches that re-estimate BatchNorm statistics after averaging
+    norm_batches: int | None = 32  # batches that re-estimate BatchNorm after that; null = an epoch
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,14 @@ class LossConfig:
 
     contrastive: float = 1.0  # supervised contrastive
     temperature: float = 0.08  # of the contrastive loss
-    circle: float = 0.0  # circle loss, margin .25, gamma 64
+    circle: float = 0.0  # circle loss, margin .25
+    # sum (the paper's) or mean over pairs; reference = the OG-Net authors', on dropped-out features
+    circle_form: Literal["sum", "mean", "reference"] = "sum"
+    circle_gamma: float = 64.0  # scale of the circle loss
     triplet: float = 0.0  # batch-hard triplet with soft margin
     identity: float = 0.0  # cross-entropy over training people; needs data.recolor 0
     label_smoothing: float = 0.1  # of the identity loss
+    warmup_epochs: int = 0  # over which all losses are scaled from .1 to 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ class BudgetConfig:
     """When to stop: whichever comes first. The schedules follow the share that is used up."""
 
     steps: int = 2000  # optimiser steps
+    epochs: int | None = None  # rounds through the data, in place of steps and minutes
     cpu_minutes: float | None = None  # processor time, summed over threads
     wall_minutes: float | None = None  # time on the clock
 
@@ -114,49 +129,82 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda when there is one
     validate_every: int = 0  # steps between validations; 0 = at the end only
     checkpoint_every: int = 200  # steps between checkpoints
+    test_view: TestView = "none"  # further view of each cloud when validating
+    ap: AveragePrecision = "step"  # convention of average precision when validating
 
     def __post_init__(self) -> None:
-        """Checks what one field alone cannot tell."""
-        if self.loss.identity and self.data.recolor:
-            raise ValueError(
-                "loss.identity needs data.recolor=0: a recoloured person is nobody of the "
-                f"training set; got loss.identity={self.loss.identity}, "
-                f"data.recolor={self.data.recolor}"
-            )
-        if self.model.num_points > self.data.num_points:
+        """Checks the numbers and what one field alone cannot tell."""
+        self._check_data()
+        self._check_losses()
+        self._check_course()
+
+    def _check_data(self) -> None:
+        data = self.data
+        if self.model.num_points > data.num_points:
             raise ValueError(
                 "model.num_points must be at most data.num_points; "
-                f"got {self.model.num_points} and {self.data.num_points}"
+                f"got {self.model.num_points} and {data.num_points}"
             )
-        loss = self.loss
-        if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
-            raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
         for name in ("recolor", "permute"):
-            share = getattr(self.data, name)
+            share = getattr(data, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"data.{name} must be in [0, 1]; got {share}")
-        if self.data.identities < 2 or self.data.views < 2:
+        if data.identities < 2 or data.views < 2:
             raise ValueError(
                 "data.identities and data.views must be at least 2; "
-                f"got {self.data.identities} and {self.data.views}"
+                f"got {data.identities} and {data.views}"
             )
-        if self.budget.steps < 1:
-            raise ValueError(f"budget.steps must be at least 1; got {self.budget.steps}")
+        if data.batch_size < 2 or data.class_images < 1:
+            raise ValueError(
+                "data.batch_size must be at least 2 and data.class_images at least 1; "
+                f"got {data.batch_size} and {data.class_images}"
+            )
+
+    def _check_losses(self) -> None:
+        loss = self.loss
+        if loss.identity and self.data.recolor:
+            raise ValueError(
+                "loss.identity needs data.recolor=0: a recoloured person is nobody of the "
+                f"training set; got loss.identity={loss.identity}, "
+                f"data.recolor={self.data.recolor}"
+            )
+        if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
+            raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
+        if not loss.circle_gamma > 0 or loss.warmup_epochs < 0:
+            raise ValueError(
+                "loss.circle_gamma must be above 0 and loss.warmup_epochs at least 0; "
+                f"got {loss.circle_gamma} and {loss.warmup_epochs}"
+            )
+
+    def _check_course(self) -> None:
+        budget = self.budget
+        for name in ("steps", "epochs"):
+            count = getattr(budget, name)
+            if count is not None and count < 1:
+                raise ValueError(f"budget.{name} must be at least 1; got {count}")
+        if budget.epochs and (budget.cpu_minutes or budget.wall_minutes):
+            raise ValueError(
+                "budget.epochs goes without minutes, as the learning rate follows the epochs; got "
+                f"cpu_minutes={budget.cpu_minutes}, wall_minutes={budget.wall_minutes}: set both "
+                "to null or give steps"
+            )
         for name in ("cpu_minutes", "wall_minutes"):
-            minutes = getattr(self.budget, name)
+            minutes = getattr(budget, name)
             if minutes is not None and not minutes > 0:
                 raise ValueError(f"budget.{name} must be above 0, or null for none; got {minutes}")
-        if self.checkpoint_every < 1 or self.validate_every < 0 or self.optim.norm_batches < 1:
+        batches = 1 if self.optim.norm_batches is None else self.optim.norm_batches
+        if self.checkpoint_every < 1 or self.validate_every < 0 or batches < 1:
             raise ValueError(
                 "checkpoint_every and optim.norm_batches must be at least 1 and validate_every at "
-                f"least 0; got {self.checkpoint_every}, {self.optim.norm_batches}, "
-                f"{self.validate_every}"
+                f"least 0; got {self.checkpoint_every}, {batches}, {self.validate_every}"
             )
         if not (0 <= self.optim.average < 1 and 0 <= self.optim.warmup < 1):
             raise ValueError(
                 "optim.average and optim.warmup must be in [0, 1); "
                 f"got {self.optim.average} and {self.optim.warmup}"
             )
+        if not self.optim.clip >= 0:
+            raise ValueError(f"optim.clip must be at least 0; got {self.optim.clip}")
 
 
 def config_folder() -> Path:
@@ -255,7 +303,7 @@ def _build(kind: Any, settings: Any, prefix: str) -> Any:
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` if it has the type of the hint; an int may stand for a float."""
-    if typing.get_origin(hint) is types.UnionType:  # only `float | None` occurs
+    if typing.get_origin(hint) is types.UnionType:  # only `float | None` and `int | None` occur
         return None if value is None else _convert(typing.get_args(hint)[0], value, name)
     if typing.get_origin(hint) is Literal:
         if value not in typing.get_args(hint):

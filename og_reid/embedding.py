@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .data.batch import CloudBatch
-from .data.clouds import CloudSet
+from .data.source import CloudSource
 from .data.transforms import mirror_x
 
-__all__ = ["Preprocessing", "embed_batch", "embed_set"]
+__all__ = ["Layout", "Preprocessing", "TestView", "embed_batch", "embed_set", "name_views"]
+
+#: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
+TestView = Literal["none", "scale-1.1"]
+#: How points are chosen and ordered, see `og_reid.data.source.CloudSource`.
+Layout = Literal["even", "reference"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,15 @@ class Preprocessing:
     """What a model was trained to see; belongs to its weights.
 
     Attributes:
-        num_points: Points per cloud, in farthest-point order.
+        num_points: Points per cloud.
         min_points: A cloud with fewer seen points on the body is given with its background.
+        layout: ``even`` = in farthest-point order; ``reference`` = as the OG-Net authors' loader
+            gives them.
     """
 
     num_points: int
     min_points: int = 32
+    layout: Layout = "even"
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -35,44 +44,68 @@ class Preprocessing:
                 "num_points must be at least 1 and min_points at least 0; "
                 f"got {self.num_points} and {self.min_points}"
             )
+        if self.layout not in ("even", "reference"):
+            raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
+
+
+def name_views(mirror: bool, test_view: TestView) -> str:
+    """What to report with results: ``none``, ``mirror``, ``scale-1.1`` or both."""
+    views = [test_view] if test_view != "none" else []
+    return " + ".join([*views, "mirror"] if mirror else views) or "none"
 
 
 @torch.inference_mode()
-def embed_batch(model: nn.Module, batch: CloudBatch, *, mirror: bool) -> Tensor:
+def embed_batch(
+    model: nn.Module, batch: CloudBatch, *, mirror: bool, test_view: TestView = "none"
+) -> Tensor:
     """Unit descriptors (B, D) of clouds of one size.
 
     Args:
         model: Takes points in metres and colours in [-0.5, 0.5]; put in evaluation mode by the
             caller.
         batch: B clouds, on the model's device.
-        mirror: Also embed the clouds with left and right swapped, and average.
+        mirror: Also embed the clouds with left and right swapped, and average the directions.
+        test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large, both as they
+            come, before their direction is taken: the OG-Net authors' test descriptor.
     """
+    if test_view not in ("none", "scale-1.1"):
+        raise ValueError(f"test_view must be 'none' or 'scale-1.1'; got {test_view!r}")
     points, colors = batch.network_input()
-    features = functional.normalize(model(points, colors), dim=1)
+    features = _direction(model, points, colors, test_view)
     if mirror:
         everything = torch.ones(len(points), dtype=torch.bool, device=points.device)
-        swapped = model(mirror_x(points, everything), colors)
-        features = functional.normalize(features + functional.normalize(swapped, dim=1), dim=1)
+        swapped = _direction(model, mirror_x(points, everything), colors, test_view)
+        features = functional.normalize(features + swapped, dim=1)
     return features
+
+
+def _direction(model: nn.Module, points: Tensor, colors: Tensor, test_view: TestView) -> Tensor:
+    """(B, D) of length 1."""
+    features = model(points, colors)
+    if test_view == "scale-1.1":
+        features = features + model(1.1 * points, colors)
+    return functional.normalize(features, dim=1)
 
 
 def embed_set(
     model: nn.Module,
-    clouds: CloudSet,
+    clouds: CloudSource,
     num_points: int,
     batch_size: int = 64,
     *,
     mirror: bool = False,
+    test_view: TestView = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Unit descriptors of all clouds of a set.
 
     Args:
         model: As for `embed_batch`; its mode is the same afterwards.
-        clouds: n clouds.
+        clouds: n clouds, of the layout that the model was trained on.
         num_points: Points per cloud.
         batch_size: Clouds per forward pass; changes nothing but speed and memory.
-        mirror: As for `embed_batch`; report it with the results.
+        mirror: As for `embed_batch`; report it with the results, see `name_views`.
+        test_view: As mirror.
         progress: Called with the number of clouds done and n.
 
     Returns:
@@ -91,7 +124,8 @@ def embed_set(
         for start in range(0, len(clouds), batch_size):
             stop = min(start + batch_size, len(clouds))
             batch = clouds.batch(torch.arange(start, stop), num_points).to(device)
-            features.append(embed_batch(model, batch, mirror=mirror).float().cpu())
+            unit = embed_batch(model, batch, mirror=mirror, test_view=test_view)
+            features.append(unit.float().cpu())
             if progress is not None:
                 progress(stop, len(clouds))
     finally:

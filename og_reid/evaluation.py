@@ -47,6 +47,7 @@ class Metrics:
         num_ties: Matches that have a wrong answer at exactly their distance.
         average_precision: (Q,) float64 per query; NaN where there is no match.
         first_match: (Q,) int64 rank of the first match, from 1; 0 where there is none.
+        test_view: Which further views of each cloud are in its descriptor, ``none`` unless told.
     """
 
     mAP: float
@@ -58,6 +59,7 @@ class Metrics:
     num_ties: int
     average_precision: Tensor
     first_match: Tensor
+    test_view: str = "none"
 
     def rank(self, k: int) -> float:
         """Share of valid queries with a match among the first k >= 1."""

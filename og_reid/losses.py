@@ -7,11 +7,19 @@ identity, or one identity alone where a negative is needed): never NaN.
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["batch_hard_triplet", "circle_loss", "supervised_contrastive"]
+__all__ = [
+    "batch_hard_triplet",
+    "circle_loss",
+    "reference_circle_loss",
+    "supervised_contrastive",
+]
 
 
 def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.08) -> Tensor:
@@ -42,7 +50,11 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
 
 
 def circle_loss(
-    features: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 64.0
+    features: Tensor,
+    labels: Tensor,
+    margin: float = 0.25,
+    gamma: float = 64.0,
+    reduction: Literal["sum", "mean"] = "sum",
 ) -> Tensor:
     """Circle loss over the pairs of a batch (Sun et al., CVPR 2020, equation 6).
 
@@ -52,24 +64,62 @@ def circle_loss(
     constants.
 
     Args:
-        features: (B, D), of any length; normalised here.
+        features: (B, D), of any length; normalised here. What the ranking will compare: before
+            dropout.
         labels: (B,) identities.
         margin: Relaxation, in cosine.
         gamma: Scale.
+        reduction: ``sum`` over the pairs inside the logarithms, as in the paper, so that the loss
+            grows with the batch; or their ``mean``, which does not.
     """
     _check(features, labels)
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
     unit = functional.normalize(features, dim=1)
-    first, second = torch.triu_indices(len(labels), len(labels), 1, device=features.device)
+    return _circle(unit, labels, margin, gamma, mean=reduction == "mean")
+
+
+def reference_circle_loss(
+    features: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 32.0
+) -> Tensor:
+    """Circle loss as the OG-Net authors' code computes it (Zheng et al., TNNLS 2022).
+
+    It differs from `circle_loss` in three ways. It sees the descriptor *after* dropout, the very
+    vector that the classifier sees: of the cosines of two clouds only the coordinates count that
+    neither lost, so they are noisy and small (with a dropout of .7, 9 % of the coordinates). It is
+    divided by the batch size once more, though the pairs are summed inside the logarithms. And the
+    length is raised by 1e-6 before the division. Their batches hold pairs of one identity only by
+    chance; without any the loss is 0.
+
+    Args:
+        features: (B, D) descriptors after dropout, of any length; normalised here.
+        labels: (B,) identities.
+        margin: Relaxation, in cosine.
+        gamma: Scale; 64 or 96 in most of the published runs.
+    """
+    _check(features, labels)
+    unit = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-6)
+    return _circle(unit, labels, margin, gamma) / len(labels)
+
+
+def _circle(
+    unit: Tensor, labels: Tensor, margin: float, gamma: float, *, mean: bool = False
+) -> Tensor:
+    """The circle loss of rows of length 1, or 0 when one kind of pair is missing."""
+    first, second = torch.triu_indices(len(labels), len(labels), 1, device=unit.device)
     cosine = (unit @ unit.T)[first, second]
     same = labels[first] == labels[second]
     if not same.any() or same.all():
-        return features.sum() * 0
+        return unit.sum() * 0
     positive, negative = cosine[same], cosine[~same]
     positive_weight = (1 + margin - positive.detach()).clamp(min=0)
     negative_weight = (negative.detach() + margin).clamp(min=0)
     pull = -gamma * positive_weight * (positive - 1 + margin)
     push = gamma * negative_weight * (negative - margin)
-    return functional.softplus(pull.logsumexp(0) + push.logsumexp(0))
+    total = pull.logsumexp(0) + push.logsumexp(0)
+    if mean:
+        total = total - math.log(len(pull) * len(push))
+    return functional.softplus(total)
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:

@@ -1,18 +1,27 @@
-"""How far a run is, how fast it learns there, and the average of its last weights."""
+"""How far a run is, how it learns there, and the average of its last weights."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .config import BudgetConfig, OptimConfig
+from .config import BudgetConfig, OptimConfig, TrainConfig
 
-__all__ = ["Clock", "WeightAverage", "estimate_norms", "learning_rate"]
+__all__ = [
+    "Clock",
+    "Timetable",
+    "WeightAverage",
+    "build_optimizer",
+    "estimate_norms",
+    "learning_rate",
+    "loss_scale",
+]
 
 
 class Clock:
@@ -44,13 +53,99 @@ class Clock:
         return min(1.0, max(shares))
 
 
-def learning_rate(fraction: float, optim: OptimConfig) -> float:
-    """Learning rate at a share in [0, 1] of the run: a linear rise, then half a cosine."""
+def learning_rate(fraction: float, optim: OptimConfig, stage: float | None = None) -> float:
+    """Learning rate at a share in [0, 1] of the run: a linear rise, then half a cosine.
+
+    ``stage`` sets how far the cosine is, where that is not ``fraction``.
+    """
     if fraction < optim.warmup:
         return optim.lr * fraction / optim.warmup
-    turned = (fraction - optim.warmup) / (1 - optim.warmup)
+    stage = fraction if stage is None else max(stage, optim.warmup)
+    turned = (stage - optim.warmup) / (1 - optim.warmup)
     cosine = (1 + math.cos(math.pi * turned)) / 2
     return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
+
+
+def loss_scale(step: int, warmup_steps: int) -> float:
+    """Factor on the loss of a step, counted from 0: it rises from .1 to 1 over the warm-up.
+
+    The OG-Net authors' warm-up. Adam divides the factor out again but for its weight decay, which
+    counts up to ten times as much in the meantime.
+    """
+    return min(1.0, 0.1 + 0.9 * (step + 1) / warmup_steps) if warmup_steps else 1.0
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """What is due at a step of a run.
+
+    Under a budget of steps or minutes everything moves with the share of it that is used up. Under
+    one of epochs the cosine of the learning rate goes down after each epoch, and the weights at
+    the ends of the last epochs are averaged.
+
+    Attributes:
+        config: Settings of the run.
+        steps_per_epoch: Of its sampler.
+    """
+
+    config: TrainConfig
+    steps_per_epoch: int
+
+    @property
+    def budget(self) -> BudgetConfig:
+        """The budget in steps, and in minutes if limited."""
+        budget = self.config.budget
+        if budget.epochs is None:
+            return budget
+        return replace(budget, steps=budget.epochs * self.steps_per_epoch)
+
+    @property
+    def norm_batches(self) -> int:
+        """Batches to estimate BatchNorm statistics from."""
+        return self.config.optim.norm_batches or self.steps_per_epoch
+
+    def learning_rate(self, step: int, fraction: float) -> float:
+        """Learning rate of a step, counted from 0, at whose end ``fraction`` is used up."""
+        epochs = self.config.budget.epochs
+        stage = None if epochs is None else step // self.steps_per_epoch / epochs
+        return learning_rate(fraction, self.config.optim, stage)
+
+    def loss_scale(self, step: int) -> float:
+        """Factor on the loss of a step, counted from 0."""
+        return loss_scale(step, self.config.loss.warmup_epochs * self.steps_per_epoch)
+
+    def averages(self, step: int, fraction: float) -> bool:
+        """Whether the weights after a step are averaged; arguments as for `learning_rate`."""
+        epochs, average = self.config.budget.epochs, self.config.optim.average
+        if not average:
+            return False
+        if epochs is None:
+            return fraction >= 1 - average
+        epoch, slot = divmod(step, self.steps_per_epoch)
+        # .9 of 1000 epochs must not become 900.0000001.
+        return slot == self.steps_per_epoch - 1 and epoch >= (1 - average) * epochs - 1e-6
+
+
+def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
+    """The configured optimiser; its learning rate is set anew at each step.
+
+    ``adamw`` pulls matrices to 0, but no biases and norms. ``amsgrad`` is Adam with a step size
+    that never grows again (Reddi et al., ICLR 2018) and the decay of all parameters as a part of
+    the gradient (L2), as the OG-Net authors train.
+    """
+    parameters = list(model.parameters())
+    if optim.kind == "amsgrad":
+        return torch.optim.Adam(
+            parameters, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=True
+        )
+    matrices = [each for each in parameters if each.dim() > 1]
+    others = [each for each in parameters if each.dim() <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": optim.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+    )
 
 
 class WeightAverage:

@@ -15,22 +15,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pose.atomic import replacing
 
 from .checkpoint import package_version, read_state, save_model, save_state
-from .config import LossConfig, ModelConfig, TrainConfig, to_dict
-from .data.clouds import CloudSet
-from .data.samplers import PKSampler, step_generator
+from .config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
+from .data.samplers import (
+    BalancedSampler,
+    ClassSampler,
+    PKSampler,
+    Sampler,
+    ShuffleSampler,
+    step_generator,
+)
+from .data.source import CloudSource
 from .data.transforms import CHANNEL_ORDERS, augment, permute_identities, recolor_identities
-from .embedding import Preprocessing, embed_set
+from .embedding import Preprocessing, embed_set, name_views
 from .evaluation import Metrics, evaluate
-from .losses import batch_hard_triplet, circle_loss, supervised_contrastive
 from .models import OGNet
-from .schedule import Clock, WeightAverage, estimate_norms, learning_rate
+from .objective import nearest_accuracy, objective
+from .schedule import Clock, Timetable, WeightAverage, build_optimizer, estimate_norms
 
-__all__ = ["Record", "TrainResult", "build_model", "train"]
+__all__ = ["Record", "TrainResult", "build_model", "build_sampler", "train"]
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "checkpoint.pt"
@@ -48,7 +54,7 @@ class Record:
     Attributes:
         step: Steps done, from 1.
         fraction: Share of the budget used up, in (0, 1].
-        loss: Of this step.
+        loss: Of this step, before its warm-up.
         accuracy: Share of the batch whose nearest other cloud is the same person.
         lr: Learning rate.
         cpu_seconds: Processor time since the start, over all threads.
@@ -92,16 +98,31 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
         ball_counts=config.ball_counts,
         embedding_dim=config.embedding_dim,
         num_classes=num_classes,
+        mode=config.mode,
         generator=generator,
+    )
+
+
+def build_sampler(data: DataConfig, clouds: CloudSource, seed: int) -> Sampler:
+    """The configured order of batches; raises ValueError when the data does not fill one."""
+    size = data.batch_size
+    if data.sampling == "shuffle":
+        return ShuffleSampler(len(clouds), batch_size=size, seed=seed)
+    if data.sampling == "balance":
+        return BalancedSampler(clouds.pids, batch_size=size, seed=seed)
+    if data.sampling == "class":
+        return ClassSampler(clouds.pids, images=data.class_images, batch_size=size, seed=seed)
+    return PKSampler(
+        clouds.pids, clouds.camids, identities=data.identities, views=data.views, seed=seed
     )
 
 
 def train(
     config: TrainConfig,
-    train_set: CloudSet,
+    train_set: CloudSource,
     *,
     out_dir: str | Path,
-    validation: tuple[CloudSet, CloudSet] | None = None,
+    validation: tuple[CloudSource, CloudSource] | None = None,
     progress: Callable[[Record], None] | None = None,
     resume: bool = False,
     model: nn.Module | None = None,
@@ -113,7 +134,7 @@ def train(
 
     Args:
         config: All settings.
-        train_set: Clouds of people; identities may be any numbers.
+        train_set: Clouds of people, of the configured layout; identities may be any numbers.
         out_dir: Folder, made when missing.
         validation: Query and gallery clouds of other people, to be ranked now and then.
         progress: Called after each step.
@@ -122,8 +143,8 @@ def train(
         model: Network to train instead of the configured one.
 
     Raises:
-        ValueError: When the data does not fill a batch, or the checkpoint belongs to other
-            settings.
+        ValueError: When the data does not fill a batch or has another layout, or the checkpoint
+            belongs to other settings.
         RuntimeError: When the loss is NaN or infinite.
     """
     run = _Run(config, train_set, Path(out_dir), validation, model)
@@ -142,33 +163,34 @@ class _Run:
     def __init__(
         self,
         config: TrainConfig,
-        train_set: CloudSet,
+        train_set: CloudSource,
         out_dir: Path,
-        validation: tuple[CloudSet, CloudSet] | None,
+        validation: tuple[CloudSource, CloudSource] | None,
         model: nn.Module | None,
     ) -> None:
         self.config, self.clouds, self.out_dir = config, train_set, out_dir
         self.validation = validation
         self.device = _device(config.device)
+        for clouds in (train_set, *(validation or ())):
+            if clouds.layout != config.data.layout:
+                raise ValueError(
+                    f"data.layout is {config.data.layout!r}; got clouds of layout "
+                    f"{clouds.layout!r}: give other clouds or change the setting"
+                )
         if (train_set.pids == -1).any():
             raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
         present, self.labels = train_set.pids.unique(return_inverse=True)
-        self.sampler = PKSampler(
-            train_set.pids,
-            train_set.camids,
-            identities=config.data.identities,
-            views=config.data.views,
-            seed=config.seed,
-        )
+        self.sampler = build_sampler(config.data, train_set, config.seed)
+        self.timetable = Timetable(config, self.sampler.steps_per_epoch)
         if model is None:
             orders = len(CHANNEL_ORDERS) if config.data.permute else 1
             classes = len(present) * orders if config.loss.identity else 0
             generator = step_generator(config.seed, _WEIGHTS)
             model = build_model(config.model, classes, generator)
         self.model = model.to(self.device)
-        self.optimizer = torch.optim.AdamW(_groups(model, config.optim.weight_decay))
+        self.optimizer = build_optimizer(model, config.optim)
         self.average = WeightAverage()
-        self.clock = Clock(config.budget)
+        self.clock = Clock(self.timetable.budget)
         self.step = 0
         self.history: list[Record] = []
 
@@ -195,17 +217,16 @@ class _Run:
 
     def advance(self) -> Record:
         """One step."""
-        optim = self.config.optim
         # The share at the end of this step, so that the first learning rate is not 0.
         fraction = self.clock.fraction(self.step + 1)
-        lr = learning_rate(fraction, optim)
+        lr = self.timetable.learning_rate(self.step, fraction)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         points, colors, labels = self.batch(self.step)
         self.model.train()
         with _seeded(self.config.seed, self.step, self.device):
             features = self.model(points, colors)
-            loss = _loss(self.model, features, labels, self.config.loss)
+            loss = objective(self.model, features, labels, self.config.loss)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
             raise RuntimeError(
@@ -213,13 +234,14 @@ class _Run:
                 "the last checkpoint"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
+        (loss * self.timetable.loss_scale(self.step)).backward()
+        if self.config.optim.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
         self.optimizer.step()
-        self.step += 1
-        if optim.average and fraction >= 1 - optim.average:
+        if self.timetable.averages(self.step, fraction):
             self.average.add(self.model)
-        accuracy = _accuracy(features.detach(), labels)
+        self.step += 1
+        accuracy = nearest_accuracy(features.detach(), labels)
         record = Record(self.step, fraction, value, accuracy, lr, self.clock.cpu, self.clock.wall)
         return self._note(record)
 
@@ -238,17 +260,20 @@ class _Run:
         """Figures of the present weights."""
         assert self.validation is not None
         query, gallery = self.validation
+        view = self.config.test_view
         features = [
-            embed_set(self.model, clouds, self.config.data.num_points)
+            embed_set(self.model, clouds, self.config.data.num_points, test_view=view)
             for clouds in (query, gallery)
         ]
-        return evaluate(
+        metrics = evaluate(
             *features,
             query_pids=query.pids,
             gallery_pids=gallery.pids,
             query_camids=query.camids,
             gallery_camids=gallery.camids,
+            ap=self.config.ap,
         )
+        return replace(metrics, test_view=name_views(False, view))
 
     def finish(self) -> TrainResult:
         """Averages, measures the norms, validates and writes the model."""
@@ -256,11 +281,12 @@ class _Run:
         if self.average.count:
             self.average.apply(self.model)
             # Batches after the last step: none of them was trained on twice.
-            steps = range(self.step, self.step + self.config.optim.norm_batches)
+            steps = range(self.step, self.step + self.timetable.norm_batches)
             estimate_norms(self.model, (self.batch(step)[:2] for step in steps))
         self.model.eval()
         if isinstance(self.model, OGNet):
-            preprocessing = Preprocessing(self.config.data.num_points)
+            data = self.config.data
+            preprocessing = Preprocessing(data.num_points, layout=data.layout)
             save_model(self.out_dir / MODEL_FILE, self.model, preprocessing, to_dict(self.config))
         # Last: data without a single match must not cost the model.
         metrics = None if self.validation is None else self.validate()
@@ -285,7 +311,9 @@ class _Run:
     def load(self) -> None:
         path = self.out_dir / STATE_FILE
         state = read_state(path)
-        different = _differences(state["config"], to_dict(self.config))
+        # Settings that are younger than the file had their defaults when it was written.
+        before, now = to_dict(from_dict(state["config"])), to_dict(self.config)
+        different = _differences(before, now)
         if different:
             raise ValueError(
                 f"{path} was made with other settings ({', '.join(different)}): go on with the "
@@ -293,38 +321,14 @@ class _Run:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.clock = Clock(self.config.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"])
+        self.clock = Clock(
+            self.timetable.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
+        )
         self.step = state["step"]
         # Under another budget the average so far is of weights from the middle of the run.
-        if state["config"]["budget"] == to_dict(self.config)["budget"]:
+        if before["budget"] == now["budget"]:
             self.average.load_state_dict(state["average"], self.device)
         self.history = [Record(**record) for record in state["history"]]
-
-
-def _loss(model: nn.Module, features: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
-    """The weighted sum of the losses that are on."""
-    total = features.new_zeros(())
-    if config.contrastive:
-        contrastive = supervised_contrastive(features, labels, config.temperature)
-        total = total + config.contrastive * contrastive
-    if config.circle:
-        total = total + config.circle * circle_loss(features, labels)
-    if config.triplet:
-        total = total + config.triplet * batch_hard_triplet(features, labels)
-    if config.identity:
-        logits = model.classify(features)  # type: ignore[operator]  # nn.Module hides methods
-        smoothing = config.label_smoothing
-        identity = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        total = total + config.identity * identity
-    return total
-
-
-@torch.no_grad()
-def _accuracy(features: Tensor, labels: Tensor) -> float:
-    """Share of rows whose nearest other row, by cosine, has their label."""
-    unit = functional.normalize(features, dim=1)
-    nearest = (unit @ unit.T).fill_diagonal_(-torch.inf).argmax(dim=1)
-    return float((labels[nearest] == labels).float().mean())
 
 
 @contextmanager
@@ -337,15 +341,6 @@ def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
         if devices:
             torch.cuda.manual_seed(generator.initial_seed())
         yield
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters with and without decay: matrices are pulled to 0, biases and norms are not."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [each for each in parameters if each.dim() > 1], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if each.dim() <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,12 +21,15 @@ class CloudBatch:
         colors: (B, P, 3) float32 in [0, 1]; what stands at points that are not visible is ignored.
         part: (B, P) int64 body joint of each point; -1 = background.
         visible: (B, P) bool, whether the colour of the point was seen.
+        centered: Whether the points are given relative to the origin that a network shall see. If
+            not, `network_input` moves the mean of each cloud there.
     """
 
     points: Tensor
     colors: Tensor
     part: Tensor
     visible: Tensor
+    centered: bool = False
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
@@ -43,18 +46,22 @@ class CloudBatch:
 
     def to(self, device: torch.device | str) -> CloudBatch:
         """The same batch on another device."""
-        return CloudBatch(
-            self.points.to(device),
-            self.colors.to(device),
-            self.part.to(device),
-            self.visible.to(device),
+        return replace(
+            self,
+            points=self.points.to(device),
+            colors=self.colors.to(device),
+            part=self.part.to(device),
+            visible=self.visible.to(device),
         )
 
     def network_input(self) -> tuple[Tensor, Tensor]:
         """What OG-Net takes: points (B, P, 3), each cloud centred; colours in [-0.5, 0.5].
 
-        Hidden points have colour 0, the middle, as blank points have in the OG-Net authors' data.
+        Clouds that are ``centered`` stay where they are. Hidden points have colour 0, the middle,
+        as blank points have in the OG-Net authors' data.
         """
-        points = self.points - self.points.mean(dim=1, keepdim=True)
+        points = self.points
+        if not self.centered:
+            points = points - points.mean(dim=1, keepdim=True)
         shown = torch.where(self.visible[..., None], self.colors, HIDDEN_GREY)
         return points, shown - HIDDEN_GREY

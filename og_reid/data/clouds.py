@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,7 @@ class CloudSet:
     pids: Tensor
     camids: Tensor
     names: tuple[str, ...]
+    layout: ClassVar[str] = "even"
 
     def __post_init__(self) -> None:
         """Checks shapes, types and offsets."""

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["PKSampler", "step_generator"]
+__all__ = [
+    "BalancedSampler",
+    "ClassSampler",
+    "PKSampler",
+    "Sampler",
+    "ShuffleSampler",
+    "step_generator",
+]
+
+
+class Sampler(Protocol):
+    """Batches that depend on a seed and the number of the step alone."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one round through the data."""
+        ...
+
+    def indices(self, step: int) -> Tensor:
+        """(B,) int64 images of a step."""
+        ...
 
 
 def step_generator(seed: int, *keys: int) -> torch.Generator:
@@ -69,13 +92,13 @@ class PKSampler:
         self._camids = camids
 
     @property
-    def steps_per_round(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Steps after which the identities start anew in another order."""
         return len(self._images) // self.identities
 
     def indices(self, step: int) -> Tensor:
         """(P * K,) int64 images of a step, the K of one identity next to each other."""
-        turn, slot = divmod(step, self.steps_per_round)
+        turn, slot = divmod(step, self.steps_per_epoch)
         order = torch.randperm(len(self._images), generator=step_generator(self.seed, 0, turn))
         chosen = order[slot * self.identities : (slot + 1) * self.identities]
         generator = step_generator(self.seed, 1, step)
@@ -93,3 +116,96 @@ class PKSampler:
         same = cameras[:, None] == cameras
         turn = same.tril(-1).sum(dim=1)
         return images[turn.argsort(stable=True)[: self.views]]
+
+
+class ShuffleSampler:
+    """Batches of a random order of all images, the last incomplete one dropped."""
+
+    def __init__(self, count: int, *, batch_size: int, seed: int = 0) -> None:
+        """Orders ``count`` images by ``seed``, which is not negative.
+
+        Raises:
+            ValueError: When the images do not fill a batch.
+        """
+        self.steps_per_epoch = _steps(count, batch_size)
+        self._count, self._size, self._seed = count, batch_size, seed
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) int64 images of a step; in an epoch no image comes twice."""
+        epoch, slot = divmod(step, self.steps_per_epoch)
+        order = torch.randperm(self._count, generator=step_generator(self._seed, 0, epoch))
+        return order[slot * self._size : (slot + 1) * self._size]
+
+
+class BalancedSampler:
+    """Batches of images drawn with replacement, every identity as often as any other.
+
+    An image is drawn with a weight of 1 / (number of images of its identity), as
+    ``WeightedRandomSampler`` does for the OG-Net authors' ``--balance``. As many images make an
+    epoch as there are.
+    """
+
+    def __init__(self, pids: Tensor, *, batch_size: int, seed: int = 0) -> None:
+        """Weighs the images of (n,) int64 identities; errors as for `ShuffleSampler`."""
+        self.steps_per_epoch = _steps(len(pids), batch_size)
+        _, label = pids.unique(return_inverse=True)
+        self._weights = 1 / label.bincount().double()[label]
+        self._size, self._seed = batch_size, seed
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) int64 images of a step, drawn independently."""
+        generator = step_generator(self._seed, 1, step)
+        return torch.multinomial(self._weights, self._size, replacement=True, generator=generator)
+
+
+class ClassSampler:
+    """Batches of identities, a random image of each: the OG-Net authors' ``--class_sampler``.
+
+    A pass shows every identity ``images`` times in random order, the last incomplete batch
+    dropped; an epoch has as many passes as it takes to show at least as many images as there are.
+    """
+
+    def __init__(self, pids: Tensor, *, images: int, batch_size: int, seed: int = 0) -> None:
+        """Sorts the images by identity.
+
+        Args:
+            pids: (n,) int64 identity of each image.
+            images: How often an identity comes in a pass.
+            batch_size: Images per batch.
+            seed: Non-negative; another seed gives another order.
+
+        Raises:
+            ValueError: When a pass does not fill a batch.
+        """
+        if images < 1:
+            raise ValueError(f"images must be at least 1; got {images}")
+        _, label = pids.unique(return_inverse=True)
+        counts = label.bincount()
+        self._images = label.argsort(stable=True).split(counts.tolist())
+        draws = images * len(counts)
+        self._steps_per_pass = _steps(draws, batch_size)
+        self._draws, self._size, self._seed = draws, batch_size, seed
+        self.steps_per_epoch = self._steps_per_pass * math.ceil(len(pids) / draws)
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) int64 images of a step."""
+        turn, slot = divmod(step, self._steps_per_pass)
+        order = torch.randperm(self._draws, generator=step_generator(self._seed, 0, turn))
+        chosen = order[slot * self._size : (slot + 1) * self._size] % len(self._images)
+        share = torch.rand(self._size, generator=step_generator(self._seed, 1, step)).double()
+        picks = [self._images[label] for label in chosen.tolist()]
+        return torch.stack(
+            [images[int(part * len(images))] for images, part in zip(picks, share, strict=True)]
+        )
+
+
+def _steps(images: int, batch_size: int) -> int:
+    """Whole batches in so many images, at least one."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if images < batch_size:
+        raise ValueError(
+            f"a batch needs {batch_size} images, an epoch has {images}: "
+            "set data.batch_size lower or add data"
+        )
+    return images // batch_size

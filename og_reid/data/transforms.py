@@ -8,7 +8,7 @@ to the camera) and ``colors`` (B, P, 3) in [0, 1], draws its own numbers for eac
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import permutations
 
 import torch
@@ -43,12 +43,15 @@ class Augmentation:
     rotate_full: float = 0.0  # probability of a turn by any angle instead
     mirror: float = 0.5  # probability of swapping left and right
     scale: float = 0.1  # largest |ln factor|, drawn for x, y and z apart
+    scale_range: tuple[float, float] = (1.0, 1.0)  # factors drawn evenly for x, y and z apart
     jitter: float = 0.01  # metres, standard deviation per coordinate
+    jitter_limit: float = 0.0  # metres, larger jitters are cut to it; 0 = no limit
     drop: float = 0.3  # largest share of points hidden at random
     occlude: float = 0.5  # probability of an occluder
     occlude_max: float = 0.7  # largest share of points behind the occluder, at most 0.75
     leak: float = 0.2  # probability that hidden points show the occluder's colour
     part_erase: float = 0.2  # probability of losing whole body parts
+    erase: float = 0.0  # largest share of points hidden in one run of their order
     gain: float = 0.4  # largest |ln factor| of all channels together
     gamma: float = 0.3  # largest |ln exponent|
     white_balance: float = 0.15  # largest |ln factor| of a channel on its own
@@ -62,15 +65,20 @@ class Augmentation:
         """Checks the ranges."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (value >= 0 and math.isfinite(value)):
+            if field.name != "scale_range" and not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{field.name} must be finite and at least 0; got {value}")
+        low, high = self.scale_range
+        if not 0 < low <= high < math.inf:
+            raise ValueError(
+                f"scale_range must hold two ascending factors above 0; got {self.scale_range}"
+            )
         for name in ("rotate_full", "mirror", "occlude", "leak", "part_erase", "drop"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}")
-        if self.occlude_max > 1 - MIN_KEPT or self.drop > 1 - MIN_KEPT:
+        if max(self.occlude_max, self.drop, self.erase) > 1 - MIN_KEPT:
             raise ValueError(
-                f"occlude_max and drop must be at most {1 - MIN_KEPT}, so that something is left; "
-                f"got {self.occlude_max} and {self.drop}"
+                f"occlude_max, drop and erase must be at most {1 - MIN_KEPT}, so that something is "
+                f"left; got {self.occlude_max}, {self.drop} and {self.erase}"
             )
         if self.saturation > 1 or self.contrast > 1:
             raise ValueError(
@@ -80,7 +88,8 @@ class Augmentation:
     @classmethod
     def none(cls) -> Augmentation:
         """All strengths 0: `augment` then returns what it gets."""
-        return cls(**{field.name: 0.0 for field in fields(cls)})
+        off = {field.name: 0.0 for field in fields(cls) if field.name != "scale_range"}
+        return cls(**off, scale_range=(1.0, 1.0))
 
 
 def augment(batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator) -> CloudBatch:
@@ -100,7 +109,7 @@ def augment(batch: CloudBatch, strength: Augmentation, *, generator: torch.Gener
     colors = augment_colors(
         batch.colors, points, strength, visible=batch.visible, generator=generator
     )
-    return CloudBatch(points, colors, batch.part, batch.visible)
+    return replace(batch, points=points, colors=colors)
 
 
 def augment_points(points: Tensor, strength: Augmentation, *, generator: torch.Generator) -> Tensor:
@@ -115,8 +124,13 @@ def augment_points(points: Tensor, strength: Augmentation, *, generator: torch.G
         points = mirror_x(points, _uniform((batch,), points, generator) < strength.mirror)
     if strength.scale:
         points = points * (strength.scale * _signed((batch, 1, 3), points, generator)).exp()
+    low, high = strength.scale_range
+    if low < high or low != 1:
+        points = points * (low + (high - low) * _uniform((batch, 1, 3), points, generator))
     if strength.jitter:
-        points = points + strength.jitter * _normal(tuple(points.shape), points, generator)
+        jitter = strength.jitter * _normal(tuple(points.shape), points, generator)
+        limit = strength.jitter_limit or math.inf
+        points = points + jitter.clamp(-limit, limit)
     return points
 
 
@@ -137,7 +151,7 @@ def mirror_x(points: Tensor, flip: Tensor) -> Tensor:
 def hide_points(
     batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator
 ) -> CloudBatch:
-    """Hides points at random, behind an occluder, and by whole body parts.
+    """Hides points at random, in runs of their order, behind an occluder, and by whole body parts.
 
     An occluder hides what lies beyond a random plane, below a height, in an upright band or in a
     box of the image plane. With probability ``leak`` the points behind it stay visible and take
@@ -153,6 +167,10 @@ def hide_points(
         anchor = torch.randint(count, (size, 2), generator=generator).to(part.device)
         lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
         keep &= ~(lost & (_uniform((size, 1), points, generator) < strength.part_erase))
+    if strength.erase:
+        keep &= ~_run(
+            size, count, strength.erase * _uniform((size, 1), points, generator), generator
+        )
     if strength.occlude:
         hidden = _occluded(points, strength, generator)
         leaking = _uniform((size, 1), points, generator) < strength.leak
@@ -161,7 +179,16 @@ def hide_points(
         colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
         keep &= ~hidden | leaking
     visible = batch.visible & _enough(keep, batch.visible, points, generator)
-    return CloudBatch(points, colors, part, visible)
+    return replace(batch, colors=colors, visible=visible)
+
+
+def _run(size: int, count: int, share: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, P) bool: the given (B, 1) share of each cloud's points, next to each other in order."""
+    length = (share * count).round()
+    start = torch.rand(size, 1, generator=generator).to(share)
+    start = (start * (count - length + 1)).floor()
+    place = torch.arange(count, device=share.device)
+    return (place >= start) & (place < start + length)
 
 
 def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:

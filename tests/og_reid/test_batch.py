@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,14 @@ def test_network_input_centres_every_cloud_and_blanks_the_hidden(rng: torch.Gene
     assert (~batch.visible).any()
     assert (colors[~batch.visible] == 0).all()
     assert torch.equal(colors[batch.visible], batch.colors[batch.visible] - 0.5)
+
+
+def test_centred_clouds_stay_where_they_are(rng: torch.Generator) -> None:
+    batch = replace(make_batch(2, 20, rng), centered=True)
+    points, colors = batch.network_input()
+    assert torch.equal(points, batch.points)
+    assert torch.equal(colors, make_batch(2, 20, rng.manual_seed(0)).network_input()[1])
+    assert batch.to("cpu").centered
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, torch.nan])

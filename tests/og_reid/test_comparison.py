@@ -97,6 +97,23 @@ def test_the_table_says_how(rng: torch.Generator) -> None:
     assert format_table(()).split() == lines[0].split()
 
 
+def test_test_time_views_are_reported(rng: torch.Generator) -> None:
+    query, gallery, models = people(4, 1, 1, rng), people(4, 1, 2, rng), {"net": small_model(rng)}
+    rows = compare(query, gallery, models, mirror=True, test_view="scale-1.1")
+    views = {row.method: row.metrics.test_view for row in rows}
+    both = "scale-1.1 + mirror"
+    assert views == {"histogram": "none", "net": both, "net + histogram": both}
+    assert f"models with test-time views: {both}" in format_table(rows)
+    larger = compare(query, gallery, models, test_view="scale-1.1")
+    features = [
+        embed_set(models["net"].model, clouds, 32, test_view="scale-1.1")
+        for clouds in (query, gallery)
+    ]
+    metrics = evaluate(*features, query_pids=query.pids, gallery_pids=gallery.pids)
+    assert larger[1].metrics.mAP == metrics.mAP
+    assert "views" not in format_table(compare(query, gallery, models))
+
+
 def test_one_query_and_one_photograph(rng: torch.Generator) -> None:
     """The spread of a single distance is 0: it must not become NaN."""
     query, gallery = people(1, 1, 1, rng), people(1, 1, 2, rng)

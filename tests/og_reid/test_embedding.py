@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from og_reid.data.batch import CloudBatch
 from og_reid.data.clouds import CloudSet
-from og_reid.embedding import Preprocessing, embed_batch, embed_set
+from og_reid.data.source import CloudSource
+from og_reid.embedding import Preprocessing, embed_batch, embed_set, name_views
+from og_reid.models import OGNet
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "ognet"
 
 
 class Moments(nn.Module):
@@ -85,6 +93,82 @@ def test_mirrored_clouds_have_equal_descriptors_when_mirrored_too(rng: torch.Gen
     torch.testing.assert_close(both.norm(dim=1), torch.ones(4))
 
 
+def test_the_larger_view_is_added_before_the_direction_is_taken(rng: torch.Generator) -> None:
+    clouds, model = make_set(5, rng), Moments()
+    model.norm.running_mean.normal_(generator=rng)
+    features = embed_set(model, clouds, 16, batch_size=2, test_view="scale-1.1")
+    points, colors = clouds.batch(torch.arange(5), 16).network_input()
+    model.eval()
+    with torch.no_grad():
+        once, larger = model(points, colors), model(points * 1.1, colors)
+    torch.testing.assert_close(features, functional.normalize(once + larger))
+    directions = functional.normalize(functional.normalize(once) + functional.normalize(larger))
+    assert not torch.allclose(features, directions, atol=1e-4)
+    assert not torch.allclose(features, functional.normalize(once), atol=1e-4)
+    assert torch.equal(embed_set(model, clouds, 16, test_view="none"), embed_set(model, clouds, 16))
+
+
+def test_both_views_together(rng: torch.Generator) -> None:
+    model, batch = Moments().eval(), make_set(4, rng).batch(torch.arange(4), 16)
+    swapped = replace(batch, points=batch.points * torch.tensor([-1.0, 1.0, 1.0]))
+    one, other = (
+        embed_batch(model, each, mirror=False, test_view="scale-1.1") for each in (batch, swapped)
+    )
+    both = embed_batch(model, batch, mirror=True, test_view="scale-1.1")
+    torch.testing.assert_close(both, functional.normalize(one + other))
+
+
+class Stored:
+    """Clouds as they are stored, in their own frame."""
+
+    layout = "reference"
+
+    def __init__(self, cloud: Tensor) -> None:
+        self.points, self.colors = cloud[..., :3], cloud[..., 3:] + 0.5
+        self.pids = self.camids = torch.arange(len(cloud))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        num_points: int,
+        generator: torch.Generator | None = None,
+    ) -> CloudBatch:
+        rows = torch.as_tensor(indices)
+        points, colors = self.points[rows, :num_points], self.colors[rows, :num_points]
+        shown = torch.ones(points.shape[:2], dtype=torch.bool)
+        return CloudBatch(points, colors, torch.full(shown.shape, -1), shown, centered=True)
+
+
+def test_the_published_test_descriptor() -> None:
+    """Against vectors made with the authors' own model definition."""
+    golden = load_file(GOLDEN / "small_io.safetensors")
+    state = load_file(GOLDEN / "small_state.safetensors")
+    model = OGNet.preset("ognet-small", mode="reference")
+    kept = {key: value for key, value in state.items() if key in model.state_dict()}
+    model.load_state_dict(kept)
+    clouds: CloudSource = Stored(golden["input"])
+    features = embed_set(model, clouds, 3445, test_view="scale-1.1")
+    wanted = golden["feature_test"]
+    assert (features - wanted).norm() < 1e-4 * wanted.norm()
+    plain = functional.normalize(golden["feature"])
+    assert (plain - wanted).norm() > 1e-2 * wanted.norm()
+
+
+def test_views_have_names() -> None:
+    assert name_views(False, "none") == "none"
+    assert name_views(True, "none") == "mirror"
+    assert name_views(False, "scale-1.1") == "scale-1.1"
+    assert name_views(True, "scale-1.1") == "scale-1.1 + mirror"
+
+
+def test_an_unknown_view_is_refused(rng: torch.Generator) -> None:
+    with pytest.raises(ValueError, match=r"test_view must be 'none' or 'scale-1.1'; got 'flip'"):
+        embed_set(Moments(), make_set(2, rng), 8, test_view="flip")
+
+
 def test_progress_is_told(rng: torch.Generator) -> None:
     calls: list[tuple[int, int]] = []
     embed_set(
@@ -101,3 +185,5 @@ def test_an_empty_set_is_refused(rng: torch.Generator) -> None:
 def test_preprocessing_is_checked() -> None:
     with pytest.raises(ValueError, match="num_points must be at least 1"):
         Preprocessing(num_points=0)
+    with pytest.raises(ValueError, match="layout must be 'even' or 'reference'; got 'other'"):
+        Preprocessing(num_points=8, layout="other")

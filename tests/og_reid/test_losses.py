@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.losses import batch_hard_triplet, circle_loss, supervised_contrastive
+from og_reid.losses import (
+    batch_hard_triplet,
+    circle_loss,
+    reference_circle_loss,
+    supervised_contrastive,
+)
 
-LOSSES = [supervised_contrastive, circle_loss, batch_hard_triplet]
+LOSSES = [supervised_contrastive, circle_loss, reference_circle_loss, batch_hard_triplet]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -47,6 +52,79 @@ def test_circle_of_perfect_features_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
+def circle_sums(features: Tensor, labels: Tensor, gamma: float) -> tuple[list[float], list[float]]:
+    """Terms of the positive and of the negative pairs, one pair after the other."""
+    pull, push = [], []
+    for i in range(len(features)):
+        for j in range(i):
+            cosine = float(features[i] @ features[j]) / (
+                (float(features[i].norm()) + 1e-6) * (float(features[j].norm()) + 1e-6)
+            )
+            if labels[i] == labels[j]:
+                pull.append(math.exp(-gamma * max(1.25 - cosine, 0) * (cosine - 0.75)))
+            else:
+                push.append(math.exp(gamma * max(cosine + 0.25, 0) * (cosine - 0.25)))
+    return pull, push
+
+
+@pytest.mark.parametrize("gamma", [32.0, 64.0, 96.0])
+def test_reference_circle_against_a_loop_over_pairs(gamma: float, rng: torch.Generator) -> None:
+    features = torch.randn(9, 16, dtype=torch.float64, generator=rng)
+    features = torch.nn.functional.dropout(features, 0.5) if gamma == 64 else features
+    labels = torch.tensor([0, 1, 0, 2, 3, 1, 4, 0, 5])
+    pull, push = circle_sums(features, labels, gamma)
+    assert len(pull) == 4
+    expected = math.log1p(sum(pull) * sum(push)) / 9
+    loss = reference_circle_loss(features, labels, gamma=gamma)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_reference_circle_defaults(rng: torch.Generator) -> None:
+    features, labels = torch.randn(6, 4, generator=rng), torch.tensor([0, 0, 1, 1, 2, 2])
+    default = reference_circle_loss(features, labels)
+    assert torch.equal(default, reference_circle_loss(features, labels, 0.25, 32.0))
+    ours = circle_loss(features, labels, gamma=32.0) / 6
+    torch.testing.assert_close(default, ours)
+
+
+def test_reference_circle_raises_the_length() -> None:
+    features = torch.tensor([[1e-6, 0.0], [1e-6, 0.0], [0.0, 2e-6]], dtype=torch.float64)
+    labels = torch.tensor([0, 0, 1])
+    # Lengths of 1/2, 1/2 and 2/3 are left: the positive cosine is 1/4, the others are 0.
+    expected = math.log1p(math.exp(32 * 1.0 * 0.5) * 2 * math.exp(-32 * 0.25 * 0.25)) / 3
+    assert reference_circle_loss(features, labels).item() == pytest.approx(expected, rel=1e-9)
+    zero = torch.zeros(3, 4, requires_grad=True)
+    reference_circle_loss(zero, labels).backward()
+    assert torch.isfinite(zero.grad).all()
+
+
+def test_mean_circle_against_a_loop_over_pairs(rng: torch.Generator) -> None:
+    features = torch.randn(8, 16, dtype=torch.float64, generator=rng)
+    labels = torch.tensor([0, 1, 0, 2, 3, 1, 0, 3])
+    pull, push = circle_sums(features, labels, 20.0)
+    expected = math.log1p(sum(pull) / len(pull) * sum(push) / len(push))
+    loss = circle_loss(features, labels, gamma=20.0, reduction="mean")
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mean_circle_does_not_grow_with_the_batch() -> None:
+    """Two people at a right angle: of more clouds of them only the sum grows."""
+    corners = torch.eye(2)
+    few, many = corners.repeat_interleave(2, 0), corners.repeat_interleave(8, 0)
+    labels = torch.arange(2)
+    losses = [
+        [
+            circle_loss(features, labels.repeat_interleave(len(features) // 2), reduction=kind)
+            for features in (few, many)
+        ]
+        for kind in ("mean", "sum")
+    ]
+    torch.testing.assert_close(losses[0][0], losses[0][1])
+    assert losses[1][1] > 2 * losses[1][0]
+    with pytest.raises(ValueError, match="reduction must be 'sum' or 'mean'; got 'max'"):
+        circle_loss(few, labels.repeat_interleave(2), reduction="max")
+
+
 def test_triplet_by_hand() -> None:
     features = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
     labels = torch.tensor([0, 0, 0, 1])
@@ -59,7 +137,7 @@ def test_triplet_by_hand() -> None:
 def test_gradients(loss: Loss, rng: torch.Generator) -> None:
     features = torch.randn(7, 5, dtype=torch.float64, generator=rng, requires_grad=True)
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 2])
-    if loss is circle_loss:
+    if loss in (circle_loss, reference_circle_loss):
         # Its weights are constants by definition, so finite differences do not see its slope:
         # that it leads down is checked here, its value in the test below.
         value = loss(features, labels)

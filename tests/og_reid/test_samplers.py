@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from og_reid.data.samplers import PKSampler, step_generator
+from og_reid.data.samplers import (
+    BalancedSampler,
+    ClassSampler,
+    PKSampler,
+    Sampler,
+    ShuffleSampler,
+    step_generator,
+)
 
 PIDS = torch.tensor([5, 5, 5, 5, 5, 5, 2, 2, 9, 9, 9, 7, 7, 7, 7, 7])
 CAMIDS = torch.tensor([1, 1, 1, 1, 2, 3, 1, 1, 1, 2, 3, 4, 4, 4, 4, 4])
@@ -31,7 +40,7 @@ def test_steps_are_addressed() -> None:
 
 def test_every_identity_comes_once_a_round() -> None:
     sampler = PKSampler(PIDS, identities=2, views=1)
-    assert sampler.steps_per_round == 2
+    assert sampler.steps_per_epoch == 2
     for turn in range(5):
         seen = torch.cat([PIDS[sampler.indices(2 * turn + slot)] for slot in range(2)])
         assert seen.sort().values.tolist() == [2, 5, 7, 9]
@@ -78,3 +87,85 @@ def test_step_generator_depends_on_its_keys_alone() -> None:
 
     assert draw(1, 2, 3) == draw(1, 2, 3)
     assert len({draw(1, 2, 3), draw(1, 3, 2), draw(2, 2, 3), draw(1, 2), draw(1, 2, 3, 0)}) == 5
+
+
+def samplers(seed: int) -> list[Sampler]:
+    return [
+        ShuffleSampler(len(PIDS), batch_size=5, seed=seed),
+        BalancedSampler(PIDS, batch_size=5, seed=seed),
+        ClassSampler(PIDS, images=2, batch_size=3, seed=seed),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_steps_of_all_samplers_are_addressed(kind: int) -> None:
+    forwards, backwards = samplers(4)[kind], samplers(4)[kind]
+    wanted = {step: forwards.indices(step) for step in range(10)}
+    for step in reversed(range(10)):
+        assert torch.equal(backwards.indices(step), wanted[step])
+    other = samplers(5)[kind]
+    assert any(not torch.equal(other.indices(step), wanted[step]) for step in range(10))
+    assert any(not torch.equal(wanted[0], wanted[step]) for step in range(1, 10))
+    assert min(int(indices.min()) for indices in wanted.values()) >= 0
+    assert max(int(indices.max()) for indices in wanted.values()) < len(PIDS)
+
+
+def test_shuffling_shows_an_image_at_most_once_an_epoch() -> None:
+    sampler = ShuffleSampler(16, batch_size=5)
+    assert sampler.steps_per_epoch == 3
+    epochs = [
+        torch.cat([sampler.indices(3 * epoch + slot) for slot in range(3)]) for epoch in range(40)
+    ]
+    assert all(len(epoch.unique()) == 15 for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+    assert len(torch.cat(epochs).unique()) == 16, "the dropped image is another one each time"
+
+
+def test_balancing_shows_people_equally_often() -> None:
+    sampler = BalancedSampler(PIDS, batch_size=8, seed=1)
+    assert sampler.steps_per_epoch == 2
+    drawn = torch.cat([sampler.indices(step) for step in range(2000)])
+    share = torch.stack([(PIDS[drawn] == pid).float().mean() for pid in (5, 2, 9, 7)])
+    # 16000 draws: a standard deviation of .0034.
+    torch.testing.assert_close(share, torch.full((4,), 0.25), atol=0.015, rtol=0)
+    of_two = (drawn == 6).float().sum() / (PIDS[drawn] == 2).sum()
+    assert of_two == pytest.approx(0.5, abs=0.03)
+    repeats = sum(len(sampler.indices(step).unique()) < 8 for step in range(100))
+    assert repeats > 50, "drawn with replacement"
+
+
+def test_a_pass_over_classes_shows_each_so_often() -> None:
+    sampler = ClassSampler(PIDS, images=3, batch_size=4, seed=2)
+    # 4 people x 3 = 12 draws a pass, and 16 images take two passes.
+    assert sampler.steps_per_epoch == 6
+    for turn in range(4):
+        drawn = torch.cat([sampler.indices(3 * turn + slot) for slot in range(3)])
+        assert PIDS[drawn].sort().values.tolist() == [2] * 3 + [5] * 3 + [7] * 3 + [9] * 3
+    drawn = torch.cat([sampler.indices(step) for step in range(1500)])
+    for pid, count in ((5, 6), (2, 2), (9, 3), (7, 5)):
+        often = torch.bincount(drawn[PIDS[drawn] == pid])
+        often = often[often > 0] / (PIDS[drawn] == pid).sum()
+        torch.testing.assert_close(often, torch.full((count,), 1 / count), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(("images", "size"), [(1, 30), (3, 36), (1, 7)])
+def test_epochs_of_classes_have_the_published_length(images: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pids = torch.cat([torch.arange(40), torch.randint(40, (460,), generator=generator)])
+    draws = 40 * images
+    expected = math.ceil(500 / 40 / images) * (draws // size)
+    sampler = ClassSampler(pids, images=images, batch_size=size)
+    assert sampler.steps_per_epoch == expected
+
+
+def test_too_little_data_for_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="a batch needs 17 images, an epoch has 16"):
+        ShuffleSampler(16, batch_size=17)
+    with pytest.raises(ValueError, match="a batch needs 17 images, an epoch has 16"):
+        BalancedSampler(PIDS, batch_size=17)
+    with pytest.raises(ValueError, match="a batch needs 9 images, an epoch has 8"):
+        ClassSampler(PIDS, images=2, batch_size=9)
+    with pytest.raises(ValueError, match="images must be at least 1"):
+        ClassSampler(PIDS, images=0, batch_size=2)
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        ShuffleSampler(16, batch_size=0)

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from og_reid import schedule
-from og_reid.config import BudgetConfig, OptimConfig
-from og_reid.schedule import Clock, WeightAverage, estimate_norms, learning_rate
+from og_reid.config import BudgetConfig, OptimConfig, TrainConfig, from_dict
+from og_reid.schedule import (
+    Clock,
+    Timetable,
+    WeightAverage,
+    build_optimizer,
+    estimate_norms,
+    learning_rate,
+    loss_scale,
+)
 
 
 def test_learning_rate_by_hand() -> None:
@@ -84,3 +95,126 @@ def test_a_model_without_norms_is_left_alone() -> None:
         yield
 
     estimate_norms(nn.Linear(2, 1), batches())
+
+
+def by_epochs(epochs: int = 20, **optim: object) -> TrainConfig:
+    settings = {"kind": "amsgrad", "lr": 2.0, "warmup": 0, "norm_batches": None, **optim}
+    return from_dict(
+        {"budget": {"epochs": epochs}, "optim": settings, "loss": {"warmup_epochs": 3}}
+    )
+
+
+def test_epochs_give_the_learning_rates_of_torch() -> None:
+    """As the authors anneal: one step of torch's cosine an epoch, down to 1 %."""
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=2.0)
+    twin = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, eta_min=0.02)
+    table = Timetable(by_epochs(), steps_per_epoch=7)
+    assert table.budget.steps == 140
+    clock = Clock(table.budget)
+    for epoch in range(20):
+        for step in range(7 * epoch, 7 * epoch + 7):
+            rate = table.learning_rate(step, clock.fraction(step + 1))
+            assert rate == pytest.approx(twin.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        twin.step()
+    assert clock.fraction(140) == 1.0
+
+
+def test_a_learning_rate_can_rise_in_a_run_of_epochs() -> None:
+    table = Timetable(by_epochs(warmup=0.1), steps_per_epoch=10)
+    rates = [table.learning_rate(step, (step + 1) / 200) for step in range(200)]
+    assert rates[:19] == pytest.approx([2.0 * (step + 1) / 20 for step in range(19)])
+    assert rates[19:30] == pytest.approx([2.0] * 11)
+    assert max(rates[30:]) < 2.0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "average", "first"),
+    [(1000, 0.1, 900), (600, 0.1, 540), (1500, 0.1, 1350), (7, 0.25, 6)],
+)
+def test_ends_of_the_last_epochs_are_averaged(epochs: int, average: float, first: int) -> None:
+    table = Timetable(by_epochs(epochs, average=average), steps_per_epoch=3)
+    due = [step for step in range(3 * epochs) if table.averages(step, (step + 1) / (3 * epochs))]
+    assert due == [3 * epoch + 2 for epoch in range(first, epochs)]
+    assert not Timetable(by_epochs(average=0), 3).averages(59, 1.0)
+
+
+def test_steps_give_the_share_of_the_run() -> None:
+    config = from_dict({"budget": {"steps": 10}, "optim": {"lr": 2.0, "average": 0.25}})
+    table = Timetable(config, steps_per_epoch=3)
+    assert table.budget is config.budget
+    assert table.norm_batches == 32
+    assert Timetable(by_epochs(), 7).norm_batches == 7
+    for step in range(10):
+        fraction = (step + 1) / 10
+        assert table.learning_rate(step, fraction) == learning_rate(fraction, config.optim)
+        assert table.averages(step, fraction) == (fraction >= 0.75)
+        assert table.loss_scale(step) == 1.0
+
+
+def test_the_loss_is_warmed_up_as_published() -> None:
+    """Against the authors' counter, which is raised before each step of the first epochs."""
+    counter, table = 0.1, Timetable(by_epochs(), steps_per_epoch=5)
+    for step in range(30):
+        if step < 15:
+            counter = min(1.0, counter + 0.9 / 15)
+        assert table.loss_scale(step) == pytest.approx(counter)
+    assert table.loss_scale(14) == 1.0
+    assert loss_scale(0, 0) == 1.0
+
+
+def problem(rng: torch.Generator) -> tuple[nn.Module, torch.Tensor]:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    for weight in model.parameters():
+        weight.data.normal_(generator=rng)
+    return model, torch.randn(40, 16, 4, generator=rng)
+
+
+def test_amsgrad_by_hand(rng: torch.Generator) -> None:
+    """Against torch's Adam, and against the update rule written out."""
+    ours, batches = problem(rng)
+    torchs, plain = copy.deepcopy(ours), copy.deepcopy(ours)
+    optimizer = build_optimizer(ours, OptimConfig(kind="amsgrad", lr=0.05, weight_decay=0.02))
+    twin = torch.optim.Adam(torchs.parameters(), lr=0.05, weight_decay=0.02, amsgrad=True)
+    weights = list(plain.parameters())
+    first = [torch.zeros_like(each) for each in weights]
+    second, largest = [each.clone() for each in first], [each.clone() for each in first]
+    for step, batch in enumerate(batches, 1):
+        for model, rule in ((ours, optimizer), (torchs, twin), (plain, None)):
+            model.zero_grad()
+            (model(batch).square().mean() * (5.0 if step < 5 else 1.0)).backward()
+            if rule is not None:
+                rule.step()
+                continue
+            with torch.no_grad():
+                for index, weight in enumerate(weights):
+                    slope = weight.grad + 0.02 * weight  # L2, biases and norms included
+                    first[index] = 0.9 * first[index] + 0.1 * slope
+                    second[index] = 0.999 * second[index] + 0.001 * slope**2
+                    largest[index] = torch.maximum(largest[index], second[index])
+                    size = (largest[index] / (1 - 0.999**step)).sqrt() + 1e-8
+                    weight -= 0.05 * first[index] / (1 - 0.9**step) / size
+    for mine, theirs, hand in zip(*(m.parameters() for m in (ours, torchs, plain)), strict=True):
+        assert torch.equal(mine, theirs)
+        torch.testing.assert_close(mine, hand, rtol=2e-4, atol=2e-5)
+
+
+def test_adamw_decays_matrices_only(rng: torch.Generator) -> None:
+    model, _ = problem(rng)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizer = build_optimizer(model, OptimConfig(weight_decay=0.5))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    for weight, start in zip(model.parameters(), before, strict=True):
+        factor = 0.95 if weight.dim() > 1 else 1.0
+        torch.testing.assert_close(weight.detach(), factor * start)
+
+
+def test_the_last_learning_rate_of_a_published_run() -> None:
+    table = Timetable(by_epochs(1000), steps_per_epoch=2)
+    expected = 0.02 + 1.98 * (1 + math.cos(math.pi * 0.999)) / 2
+    assert table.learning_rate(1999, 1.0) == pytest.approx(expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from og_reid.checkpoint import read_model, read_state
+from og_reid.checkpoint import read_model, read_state, save_state
 from og_reid.config import TrainConfig, from_dict
 from og_reid.data.clouds import CloudSet
 from og_reid.embedding import embed_set
@@ -243,3 +243,18 @@ def test_junk_is_refused(tmp_path: Path) -> None:
     junk = replace(clouds, pids=clouds.pids.masked_fill(clouds.pids == 1, -1))
     with pytest.raises(ValueError, match=r"identity -1 \(junk\)"):
         train(config(), junk, out_dir=tmp_path, model=Tiny())
+
+
+def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
+    """The setting had its default then; another value now is another run."""
+    train(config(), people(12), out_dir=tmp_path, model=Tiny())
+    state = read_state(tmp_path / "checkpoint.pt")
+    for group, name in (("data", "layout"), ("optim", "kind"), ("budget", "epochs")):
+        del state["config"][group][name]
+    save_state(tmp_path / "checkpoint.pt", state)
+    longer = config(budget={"steps": 13})
+    history = train(longer, people(12), out_dir=tmp_path, resume=True, model=Tiny()).history
+    assert len(history) == 13
+    other = config(optim={**SETTINGS["optim"], "kind": "amsgrad"})
+    with pytest.raises(ValueError, match=r"optim\.kind: 'adamw' -> 'amsgrad'"):
+        train(other, people(12), out_dir=tmp_path, resume=True, model=Tiny())

@@ -48,7 +48,8 @@ def clouds(size: int = 4, count: int = 60, hidden: float = 0.0) -> CloudBatch:
 
 
 def tensors(batch: CloudBatch) -> dict[str, Tensor]:
-    return {field.name: getattr(batch, field.name) for field in fields(CloudBatch)}
+    values = {field.name: getattr(batch, field.name) for field in fields(CloudBatch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def test_no_strength_is_the_identity() -> None:
@@ -78,14 +79,26 @@ def test_every_strength_does_something(name: str) -> None:
         "occlude_max": {"occlude": 1.0},
         "leak": {"occlude": 1.0, "occlude_max": 0.5},
         "occlude": {"occlude_max": 0.5},
+        "jitter_limit": {"jitter": 0.7},
     }
     changes = {
-        **{key: {"points"} for key in ("rotate", "rotate_full", "mirror", "scale", "jitter")},
-        **{key: {"visible"} for key in ("drop", "occlude", "occlude_max", "part_erase")},
+        **{
+            key: {"points"}
+            for key in (
+                "rotate",
+                "rotate_full",
+                "mirror",
+                "scale",
+                "scale_range",
+                "jitter",
+                "jitter_limit",
+            )
+        },
+        **{key: {"visible"} for key in ("drop", "occlude", "occlude_max", "part_erase", "erase")},
         "leak": {"visible", "colors"},
     }
     without = replace(Augmentation.none(), **helpers.get(name, {}))
-    value = 0.5 if name != "rotate" else 40.0
+    value = {"rotate": 40.0, "scale_range": (0.75, 1.33)}.get(name, 0.5)
     before, strength = clouds(20), replace(without, **{name: value})
     changed = tensors(augment(before, strength, generator=seeded(3)))
     plain = tensors(augment(before, without, generator=seeded(3)))
@@ -164,6 +177,59 @@ def test_occluders_never_empty_a_cloud(seed: int, count: int) -> None:
     before = clouds(8, count)
     after = hide_points(before, replace(STRONG, leak=0.0), generator=seeded(seed))
     assert (after.visible.sum(dim=1) >= count / 4).all()
+
+
+def test_factors_are_drawn_evenly_for_each_axis() -> None:
+    """The published U(.75, 1.33), not the even logarithm of `scale`."""
+    strength = replace(Augmentation.none(), scale_range=(0.75, 1.33))
+    factor = augment_points(torch.ones(4000, 2, 3), strength, generator=seeded())
+    assert torch.equal(factor[:, 0], factor[:, 1])
+    factor = factor[:, 0]
+    assert 0.75 <= factor.min() < 0.752
+    assert 1.328 < factor.max() <= 1.33
+    # Mean and spread of a uniform variable; .003 is its standard error.
+    torch.testing.assert_close(factor.mean(0), torch.full((3,), 1.04), atol=0.01, rtol=0)
+    spread = torch.full((3,), 0.58 / math.sqrt(12))
+    torch.testing.assert_close(factor.std(0), spread, atol=0.005, rtol=0)
+    correlation = torch.corrcoef(factor.T)
+    assert (correlation - torch.eye(3)).abs().max() < 0.06, "three independent factors"
+    fixed = replace(Augmentation.none(), scale_range=(2.0, 2.0))
+    assert torch.equal(
+        augment_points(torch.ones(2, 2, 3), fixed, generator=seeded()).unique(), torch.tensor([2.0])
+    )
+
+
+def test_jitter_is_cut() -> None:
+    strength = replace(Augmentation.none(), jitter=0.01, jitter_limit=0.01)
+    moved = augment_points(torch.zeros(50, 100, 3), strength, generator=seeded())
+    plain = augment_points(
+        torch.zeros(50, 100, 3), replace(strength, jitter_limit=0.0), generator=seeded()
+    )
+    assert torch.equal(moved, plain.clamp(-0.01, 0.01))
+    # A normal variable is beyond one standard deviation in 31.7 % of the draws.
+    assert (moved.abs() == torch.tensor(0.01)).float().mean() == pytest.approx(0.317, abs=0.01)
+
+
+def test_erasing_hides_one_run() -> None:
+    before = clouds(3000, 40)
+    after = hide_points(before, replace(Augmentation.none(), erase=0.6), generator=seeded())
+    lost = ~after.visible
+    edges = lost.int().diff(dim=1, prepend=torch.zeros(3000, 1), append=torch.zeros(3000, 1))
+    assert (edges == 1).sum(dim=1).max() == 1, "a run has one beginning"
+    length = lost.sum(dim=1)
+    assert length.max() == 24
+    assert length.min() == 0
+    assert length.float().mean() == pytest.approx(12, abs=0.5)
+    share = lost.float().mean(dim=0)
+    assert share.min() > 0.02, "runs begin anywhere"
+    assert share.argmax() in range(12, 28)
+
+
+def test_what_a_batch_is_centred_on_survives_augmentation() -> None:
+    before = clouds()
+    for centered in (False, True):
+        batch = replace(before, centered=centered)
+        assert augment(batch, STRONG, generator=seeded()).centered is centered
 
 
 def test_hiding_moves_and_recolours_nothing() -> None:
@@ -328,6 +394,10 @@ def test_recolouring_by_probability() -> None:
         ({"gain": math.nan}, "gain must be finite"),
         ({"mirror": 1.5}, r"mirror must be in \[0, 1\]"),
         ({"occlude_max": 0.9}, "at most 0.75"),
+        ({"erase": 0.8}, "at most 0.75"),
+        ({"scale_range": (1.2, 0.9)}, "two ascending factors above 0"),
+        ({"scale_range": (0.0, 0.9)}, "two ascending factors above 0"),
+        ({"scale_range": (1.0, math.inf)}, "two ascending factors above 0"),
         ({"saturation": 2.0}, "saturation and contrast must be at most 1"),
     ],
 )
