@@ -2,7 +2,7 @@
 
 from .body import BodyModel, BodyPose, load_body
 from .camera import CropCamera
-from .cloud_io import read_pointcloud, write_pointcloud
+from .cloud_io import read_pointcloud, write_pointcloud, write_reference_obj
 from .fit import BodyFit, fit_body
 from .lift import Lift, lift_image, lift_images
 from .pointcloud import PointCloud
@@ -20,4 +20,5 @@ __all__ = [
     "load_body",
     "read_pointcloud",
     "write_pointcloud",
+    "write_reference_obj",
 ]

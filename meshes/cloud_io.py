@@ -2,7 +2,8 @@
 
 The frame on disk is ours (y up, z towards the camera), with one exception: ``.obj`` files of the
 OG-Net authors (Zheng et al., TNNLS 2022) have y down and z away from the camera. Those carry no
-header of ours and are turned on reading; the files that we write carry one.
+header of ours and are turned on reading, and ``write_reference_obj`` writes such; all other files
+that we write carry one.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pose.atomic import replacing
 
 from .pointcloud import HIDDEN_GREY, PointCloud
 
-__all__ = ["read_pointcloud", "write_pointcloud"]
+__all__ = ["read_pointcloud", "write_pointcloud", "write_reference_obj"]
 
 _OBJ_HEADER = "# og_reid point cloud; x y z r g b; metres, y up, z towards the camera"
+_OBJ_LINE = "v %.6f %.6f %.6f %.6f %.6f %.6f"
 _FLIP = np.array([1.0, -1.0, -1.0], np.float32)
 
 
@@ -73,6 +75,33 @@ def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
         raise ValueError(f"{path}: a point cloud file ends in .npz, .ply or .obj")
     with replacing(path) as partial, partial.open("wb") as stream:
         writer(stream, cloud)
+
+
+def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
+    """Write a cloud as the OG-Net authors' files are: lines ``v x y z r g b``, then one face.
+
+    Six decimals, y down, z away from the camera. Points that are not ``visible`` are white, which
+    the authors take for "no colour". The face means nothing; their reader wants one. The file
+    appears whole or not at all.
+
+    Args:
+        path: ends in ``.obj``; by the authors' custom the photograph's name with ``.obj`` after it.
+        cloud: in our frame, such as lifted with ``layout="reference"``; at least 3 points.
+
+    Raises:
+        ValueError: the ending is another, or the cloud is too small for a face.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".obj":
+        raise ValueError(f"{path}: a file of the authors' ends in .obj")
+    if len(cloud) < 3:
+        raise ValueError(f"cloud must have at least 3 points, for the face; got {len(cloud)}")
+    table = cloud.to_array()
+    table[:, :3] *= _FLIP
+    table[~cloud.visible.cpu().numpy(), 3:] = 1
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savetxt(stream, table, fmt=_OBJ_LINE)
+        stream.write(b"f 1 2 3\n")
 
 
 def _read_npz(path: Path) -> PointCloud:
@@ -151,7 +180,7 @@ def _read_ply(path: Path) -> PointCloud:
 
 def _write_obj(stream: BinaryIO, cloud: PointCloud) -> None:
     stream.write((_OBJ_HEADER + "\n").encode("ascii"))
-    np.savetxt(stream, cloud.to_array(), fmt="v %.6f %.6f %.6f %.6f %.6f %.6f")
+    np.savetxt(stream, cloud.to_array(), fmt=_OBJ_LINE)
 
 
 def _read_obj(path: Path) -> PointCloud:

@@ -18,6 +18,7 @@ __all__ = ["BodyView", "color_vertices", "keypoint_evidence", "view_body"]
 _ROWS = 400  # the body's own visibility is decided at this many rows, whatever the photo's size
 _TOLERANCE = 0.01  # metres
 _EDGE = 0.01  # metres: a pixel this far off a vertex's depth shows another surface
+_PERSON = 0.5  # least value of the mask at pixels that show the person
 _FACING = 0.05  # least z of the normal: beyond, a surface is seen edge-on and blurs into others
 
 
@@ -74,11 +75,7 @@ def view_body(fit: BodyFit, height: int, width: int) -> BodyView:
 
 
 def color_vertices(
-    image: Tensor,
-    view: BodyView,
-    *,
-    mask: Tensor | None = None,
-    mask_threshold: float = 0.5,
+    image: Tensor, view: BodyView, *, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Read each vertex's colour where it projects.
 
@@ -88,8 +85,8 @@ def color_vertices(
     Args:
         image: (H, W, 3) float in [0, 1].
         view: of the body in this image.
-        mask: (H, W) in [0, 1], how likely each pixel shows the person, or None.
-        mask_threshold: pixels below are not the person.
+        mask: (H, W) in [0, 1], how likely each pixel shows the person, or None. Pixels under 0.5
+            lend no colour.
 
     Returns:
         colours (V, 3), zero where unseen; and seen (V,) bool.
@@ -108,7 +105,7 @@ def color_vertices(
             own = inside & covered & ((surface - depth).abs() < _EDGE)
             c, r = column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long()
             if mask is not None:
-                own &= mask[r, c] >= mask_threshold
+                own &= mask[r, c] >= _PERSON
             share = torch.where(own, share, torch.zeros_like(share))
             colors += share[:, None] * image[r, c]
             weights += share
@@ -132,46 +129,53 @@ _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 
 def keypoint_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tensor:
-    """Spread a value per keypoint over the body's surface.
+    """Spread values of the keypoints over the body's surface.
 
     On limbs the value runs linearly from one joint to the next; on the torso from the better hip
     to the better shoulder (seen from the side one of each is hidden by the body itself); the head
     takes its best keypoint.
 
     Args:
-        values: (K,) one per keypoint, for example scores.
+        values: (C, K), C kinds of values, one per keypoint each: for example scores.
         keypoints: whose names say which is which; a missing one counts as 0.
         body: the model.
 
     Returns:
-        (V,) the value at each vertex of the rest pose.
+        (C, V) the values at each vertex of the rest pose.
     """
+    named = [_by_name(row, keypoints) for row in values]
+    result = torch.empty(len(named), body.num_vertices)
+    joints = body.joint_regressor @ body.v_template
+    low, high = joints[body.joint("pelvis"), 1], joints[body.joint("neck"), 1]
+    for index, name in enumerate(body.joint_names):
+        chosen = body.part == index
+        side, _, limb = name.partition("_")
+        vertices = body.v_template[chosen]
+        if limb in _LIMBS:
+            start, end = (f"{side}_{point}" for point in _LIMBS[limb])
+            along = _fraction(vertices, joints, index, body)
+        elif name == "head":
+            start = end = "head"
+            along = torch.zeros(len(vertices))
+        else:
+            start, end = "hips", "shoulders"
+            along = ((vertices[:, 1] - low) / (high - low)).clamp(0, 1)
+        for row, value in zip(result, named, strict=True):
+            row[chosen] = value[start] + (value[end] - value[start]) * along
+    return result
+
+
+def _by_name(values: Tensor, keypoints: Keypoints) -> dict[str, float]:
+    """Values (K,) by name of the keypoint; with toes, hips, shoulders and head in every case."""
     value = {name: float(values[k]) for k, name in enumerate(keypoints.names)}
     for side in ("left", "right"):
         value.setdefault(f"{side}_toe", value.get(f"{side}_ankle", 0.0))
         for limb in {point for ends in _LIMBS.values() for point in ends}:
             value.setdefault(f"{side}_{limb}", 0.0)
-    joints = body.joint_regressor @ body.v_template
-    result = torch.empty(body.num_vertices)
-    part = body.part
-    hips = max(value["left_hip"], value["right_hip"])
-    shoulders = max(value["left_shoulder"], value["right_shoulder"])
-    head = max(value.get(name, 0.0) for name in _FACE)
-    low, high = joints[body.joint("pelvis"), 1], joints[body.joint("neck"), 1]
-    for index, name in enumerate(body.joint_names):
-        chosen = part == index
-        side, _, limb = name.partition("_")
-        vertices = body.v_template[chosen]
-        if limb in _LIMBS:
-            start, end = (value[f"{side}_{point}"] for point in _LIMBS[limb])
-            along = _fraction(vertices, joints, index, body)
-            result[chosen] = start + (end - start) * along
-        elif name == "head":
-            result[chosen] = head
-        else:
-            along = ((vertices[:, 1] - low) / (high - low)).clamp(0, 1)
-            result[chosen] = hips + (shoulders - hips) * along
-    return result
+    for both in ("hip", "shoulder"):
+        value[f"{both}s"] = max(value[f"left_{both}"], value[f"right_{both}"])
+    value["head"] = max(value.get(name, 0.0) for name in _FACE)
+    return value
 
 
 def _fraction(vertices: Tensor, joints: Tensor, index: int, body: BodyModel) -> Tensor:

@@ -9,7 +9,8 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,9 +22,13 @@ from .body import BodyModel, load_body
 from .color import BodyView, color_vertices, keypoint_evidence, view_body
 from .fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
+from .reference_layout import reference_cloud
 from .rotation import axis_angle_to_matrix
 
-__all__ = ["Lift", "lift_image", "lift_images"]
+__all__ = ["Layout", "Lift", "lift_image", "lift_images"]
+
+Layout = Literal["surface", "reference"]
+"""Which points a lifted cloud has: see ``lift_image``."""
 
 # Estimators' visibility is too rough for a strict threshold: only the certainly hidden is dropped.
 _SURELY_HIDDEN = 1e-3
@@ -35,7 +40,7 @@ class Lift:
     """A lifted photograph.
 
     Attributes:
-        cloud: the body's V vertices in the body's order, then the background points.
+        cloud: the points of the body by vertex index, then the background points.
         fit: the fitted body, B = 1.
         view: how the camera sees it.
     """
@@ -65,6 +70,7 @@ def lift_image(
     *,
     background: int = 1500,
     evidence_threshold: float = 0.3,
+    layout: Layout = "surface",
 ) -> Lift:
     """Lift one photograph.
 
@@ -75,13 +81,24 @@ def lift_image(
         background: number of background points (fewer where the photo has fewer such pixels).
         evidence_threshold: parts of the body whose keypoints score below are taken for hidden, and
             so are parts whose keypoints certainly are not visible (visibility under 0.001).
+        layout: ``"surface"``: all V vertices of the body, hidden ones too, and sampled background.
+            ``"reference"``: as in the OG-Net authors' files, one point for each pixel of the photo
+            resized to 128 x 64 (8192 points): the vertices that own a pixel, then every other
+            pixel. It looks at neither evidence nor mask; ``background`` is on (any number) or off
+            (0: all V vertices); see ``reference_layout``.
 
     Returns:
-        The cloud in metres, camera-aligned (x right, y up, z towards the camera), origin at the
-        rest pelvis; with the fit behind it. Deterministic.
+        The cloud in metres, camera-aligned (x right, y up, z towards the camera; so in the
+        reference layout, too: ``write_reference_obj`` turns it to the authors' frame), origin at
+        the rest pelvis; with the fit behind it. Deterministic.
     """
     return lift_images(
-        [image], [pose], body, background=background, evidence_threshold=evidence_threshold
+        [image],
+        [pose],
+        body,
+        background=background,
+        evidence_threshold=evidence_threshold,
+        layout=layout,
     )[0]
 
 
@@ -92,8 +109,11 @@ def lift_images(
     *,
     background: int = 1500,
     evidence_threshold: float = 0.3,
+    layout: Layout = "surface",
 ) -> list[Lift]:
     """``lift_image`` for many photographs, of any sizes, fitted together."""
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}; got {layout!r}")
     if len(images) != len(poses):
         raise ValueError(f"poses must be one for each of {len(images)} images; got {len(poses)}")
     if not images:
@@ -115,9 +135,21 @@ def lift_images(
     size = torch.tensor([image.shape[:2] for image in images])
     fits = fit_body(keypoints, size, body)
     return [
-        _color(image, pose, fits[number], background, evidence_threshold)
+        _by_pixels(image, pose, fits[number], background)
+        if layout == "reference"
+        else _color(image, pose, fits[number], background, evidence_threshold)
         for number, (image, pose) in enumerate(zip(images, poses, strict=True))
     ]
+
+
+def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> Lift:
+    """The lift in the reference layout."""
+    cloud = reference_cloud(torch.from_numpy(image), fit, background=background > 0)
+    if not pose.found:
+        behind = cloud.is_background
+        colors = torch.where(behind[:, None], cloud.colors, HIDDEN_GREY)
+        cloud = replace(cloud, colors=colors, visible=behind)
+    return Lift(cloud, fit, view_body(fit, *image.shape[:2]))
 
 
 def _color(
@@ -128,8 +160,10 @@ def _color(
     view = view_body(fit, height, width)
     colors, seen = color_vertices(pixels, view, mask=pose.mask)
     found = pose.keypoints
-    seen &= keypoint_evidence(found.score, found, fit.body) > evidence_threshold
-    seen &= keypoint_evidence(found.visibility, found, fit.body) > _SURELY_HIDDEN
+    score, visibility = keypoint_evidence(
+        torch.stack([found.score, found.visibility]), found, fit.body
+    )
+    seen &= (score > evidence_threshold) & (visibility > _SURELY_HIDDEN)
     if not pose.found:
         seen = torch.zeros_like(seen)
     colors = torch.where(seen[:, None], colors, HIDDEN_GREY)

@@ -118,29 +118,6 @@ class PointCloud:
         """Only the points on the body, hidden ones included."""
         return self.select(~self.is_background)
 
-    def center(self) -> PointCloud:
-        """The same cloud with the mean of its points at the origin. Needs at least one point."""
-        if not len(self):
-            raise ValueError("center needs at least one point; got an empty cloud")
-        return self._with_points(self.points - self.points.mean(0))
-
-    def sample(self, count: int, generator: torch.Generator | None = None) -> PointCloud:
-        """A random subset of ``count`` points, in their original order.
-
-        Args:
-            count: number of points, 1 <= count <= N.
-            generator: source of randomness on the CPU; None draws with seed 0.
-
-        Raises:
-            ValueError: ``count`` is not in [1, N].
-        """
-        if not 1 <= count <= len(self):
-            raise ValueError(f"count must be in [1, {len(self)}], the cloud's size; got {count}")
-        if generator is None:
-            generator = torch.Generator().manual_seed(0)
-        chosen = torch.randperm(len(self), generator=generator)[:count].sort().values
-        return self.select(chosen.to(self.points.device))
-
     def to(self, device: torch.device | str) -> PointCloud:
         """The same cloud on another device."""
         return PointCloud(
@@ -167,9 +144,6 @@ class PointCloud:
         if self.normals is not None:
             cloud.normals = open3d.utility.Vector3dVector(self.normals.cpu().double().numpy())
         return cloud
-
-    def _with_points(self, points: Tensor) -> PointCloud:
-        return PointCloud(points, self.colors, self.normals, self.visible, self.part)
 
 
 def _floats(value: Any, name: str) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from meshes import BodyModel, PointCloud, lift_image, load_body
+from meshes.lift import Layout
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
 
 from .checkpoint import StoredModel, read_model
@@ -32,6 +33,8 @@ def lift(
     image: str | Path | Image.Image | np.ndarray,
     keypoints: Keypoints | Pose | None = None,
     body: BodyModel | str | Path | None = None,
+    *,
+    layout: Layout = "surface",
 ) -> PointCloud:
     """Lift the person in a photograph to a coloured point cloud.
 
@@ -40,10 +43,13 @@ def lift(
         keypoints: where the person's joints are, in pixels of the image; None estimates them
             (needs the extra ``demo``). A ``Pose`` brings a person mask along.
         body: model or file of the user's; None for the embedded one.
+        layout: ``"surface"``, or ``"reference"`` for the points of the OG-Net authors' clouds:
+            one for each pixel of the photo resized to 128 x 64, the vertices that own one first.
 
     Returns:
-        All body vertices (hidden ones grey and not ``visible``) and sampled background. Metres,
-        camera-aligned: x right, y up, z towards the camera.
+        All body vertices (hidden ones grey and not ``visible``) and sampled background, or the
+        8192 points of the reference layout. Metres, camera-aligned: x right, y up, z towards the
+        camera (the authors' files have y down and z away: ``meshes.write_reference_obj``).
 
     Raises:
         NoPersonError: nobody was found.
@@ -64,7 +70,7 @@ def lift(
             "60 pixels tall, or give keypoints"
         )
     model = body if isinstance(body, BodyModel) else load_body(body)
-    return lift_image(pixels, pose, model).cloud
+    return lift_image(pixels, pose, model, layout=layout).cloud
 
 
 def embed(

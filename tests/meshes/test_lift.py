@@ -201,12 +201,25 @@ def test_evidence_runs_along_the_limbs(body):
     keypoints = _pose(_fit(body)).keypoints
     values = torch.ones(21)
     values[COCO_17_FEET.index("left_ankle")] = 0
-    evidence = keypoint_evidence(values, keypoints, body)
+    (evidence,) = keypoint_evidence(values[None], keypoints, body)
     shin = (body.part == body.joint("left_knee")).nonzero()[:, 0]
     height = body.v_template[shin, 1]
     assert evidence[shin[height.argmax()]] > 0.9
     assert evidence[shin[height.argmin()]] < 0.1
     assert (evidence[body.part == body.joint("right_knee")] == 1).all()
+
+
+def test_evidence_of_several_kinds_is_that_of_each(body, rng):
+    keypoints = _pose(_fit(body)).keypoints
+    values = torch.rand(3, 21, generator=rng)
+    together = keypoint_evidence(values, keypoints, body)
+    assert together.shape == (3, body.num_vertices)
+    for row, value in zip(together, values, strict=True):
+        assert torch.equal(row, keypoint_evidence(value[None], keypoints, body)[0])
+    head, torso = body.part == body.joint("head"), body.part == body.joint("spine1")
+    assert torch.equal(together[:, head], values[:, :5].amax(1)[:, None].expand(3, int(head.sum())))
+    best = torch.maximum(values[:, 5:7].amax(1), values[:, 11:13].amax(1))
+    assert (together[:, torso] <= best[:, None] + 1e-6).all()
 
 
 def test_view_and_fit_of_several_bodies_are_told_apart(body):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshes import PointCloud, read_pointcloud, write_pointcloud
+from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
 
 
 def _cloud(count: int = 50, seed: int = 0) -> PointCloud:
@@ -39,23 +39,6 @@ def test_seen_body_and_background_split_the_cloud():
     assert cloud.is_background.tolist() == [False, False, True, False]
 
 
-def test_center_and_sample(rng):
-    cloud = _cloud()
-    torch.testing.assert_close(cloud.center().points.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
-    chosen = cloud.sample(20, rng)
-    assert len(chosen) == 20
-    rows = {tuple(row) for row in cloud.to_array().tolist()}
-    assert {tuple(row) for row in chosen.to_array().tolist()} <= rows
-    assert torch.equal(cloud.sample(20).points, cloud.sample(20).points)
-    assert torch.equal(cloud.sample(len(cloud)).points, cloud.points)
-
-
-@pytest.mark.parametrize("count", [0, -1, 51])
-def test_sample_refuses_impossible_counts(count):
-    with pytest.raises(ValueError, match=r"count must be in \[1, 50\]"):
-        _cloud().sample(count)
-
-
 @pytest.mark.parametrize(
     ("points", "colors", "message"),
     [
@@ -88,11 +71,10 @@ def test_array_round_trip_and_width():
         PointCloud.from_array(np.zeros((4, 7)))
 
 
-def test_empty_cloud_is_a_value_without_a_center():
+def test_empty_cloud_is_a_value():
     empty = PointCloud(torch.zeros(0, 3), torch.zeros(0, 3))
-    assert len(empty) == 0
-    with pytest.raises(ValueError, match="at least one point"):
-        empty.center()
+    assert len(empty) == len(empty.seen()) == 0
+    assert empty.to_array().shape == (0, 6)
 
 
 @settings(max_examples=20, deadline=None)
@@ -118,6 +100,26 @@ def test_own_obj_keeps_the_frame_and_the_authors_is_turned(tmp_path):
     theirs = read_pointcloud(tmp_path / "theirs.obj")
     assert theirs.points.tolist() == [[1, -2, -3], [4, -5, -6]]
     torch.testing.assert_close(theirs.colors[0], torch.tensor([0.1, 0.2, 0.3]))
+
+
+def test_reference_files_are_as_the_authors_write_them(tmp_path):
+    cloud = PointCloud(
+        torch.tensor([[1.0, 2.0, -3.0], [0.25, -0.5, 1 / 3], [-1.0, 1.0, 1.0]]),
+        torch.tensor([[0.0, 0.2, 1.0], [0.5, 0.5, 0.5], [1 / 3, 0.0, 0.0]]),
+        visible=torch.tensor([True, False, True]),
+    )
+    write_reference_obj(tmp_path / "0002_c1s1_000451_03.jpg.obj", cloud)
+    assert (tmp_path / "0002_c1s1_000451_03.jpg.obj").read_text().splitlines() == [
+        "v 1.000000 -2.000000 3.000000 0.000000 0.200000 1.000000",
+        "v 0.250000 0.500000 -0.333333 1.000000 1.000000 1.000000",
+        "v -1.000000 -1.000000 -1.000000 0.333333 0.000000 0.000000",
+        "f 1 2 3",
+    ]
+    with pytest.raises(ValueError, match=r"ends in \.obj"):
+        write_reference_obj(tmp_path / "a.ply", cloud)
+    with pytest.raises(ValueError, match="at least 3 points"):
+        write_reference_obj(tmp_path / "a.obj", cloud.seen())
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_open3d_reads_our_ply_and_we_read_theirs(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from meshes.zbuffer import rasterize, vertex_normals, visible_vertices
+from meshes.zbuffer import rasterize, vertex_normals, visible_in
 
 
 def _square(z: float, size: float = 8.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,16 +81,6 @@ def test_equals_a_naive_loop_on_random_triangles(rng):
             assert raster.face[0, row, column] == winner
 
 
-def test_culling_keeps_what_faces_the_camera(body):
-    place = body.v_template * 50 + torch.tensor([50.0, 70.0, 0.0])
-    projected = torch.stack([place[:, 0], 150 - place[:, 1], -place[:, 2]], 1)[None]
-    full = rasterize(projected, body.faces, 150, 100)
-    culled = rasterize(projected, body.faces, 150, 100, cull_backfaces=True)
-    assert ((full.face >= 0) == (culled.face >= 0)).float().mean() > 0.999
-    both = (full.face >= 0) & (culled.face >= 0)
-    assert (full.depth[both] == culled.depth[both]).float().mean() > 0.995
-
-
 def test_batch_rows_do_not_depend_on_each_other(rng):
     vertices = torch.rand(3, 12, 3, generator=rng) * 10
     faces = torch.randint(12, (8, 3), generator=rng)
@@ -139,7 +129,8 @@ def test_visible_vertices_agree_with_rays(body):
     truth = free & front
     place = body.v_template * 450
     projected = torch.stack([place[:, 0] + 448, 540 - place[:, 1], -body.v_template[:, 2]], 1)
-    seen = visible_vertices(projected[None], body.faces, 1080, 896)[0].numpy() & front
+    raster = rasterize(projected[None], body.faces, 1080, 896)
+    seen = visible_in(raster, projected[None], body.faces)[0].numpy() & front
     assert (seen & truth).sum() / seen.sum() > 0.998
     assert (seen & truth).sum() / truth.sum() > 0.95
 
