@@ -7,6 +7,8 @@ gathered rows replace one product per *edge* (DGCNN, Wang et al. 2019; OG-Net, Z
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +32,11 @@ class NeighborMix(nn.Module):
 
 
 def edge_conv(
-    features: Tensor, graph: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, mix: NeighborMix
+    features: Tensor,
+    graph: Tensor,
+    conv: nn.Conv2d,
+    norm: nn.BatchNorm2d,
+    mix: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Convolve the edges of a neighbour graph, normalise over edges, pool over neighbours.
 
@@ -39,7 +45,8 @@ def edge_conv(
         graph: (B, N, k) int64 neighbours of each point, itself included.
         conv: 1x1 convolution 2 * C_in -> C_out on [h_j - h_i, h_i].
         norm: its normalisation; training mode uses the statistics of this batch's edges.
-        mix: how the maximum and the mean over neighbours are mixed.
+        mix: how the maximum and the mean over neighbours are mixed: a `NeighborMix`, or any
+            function of the two that is linear and whose weights sum to 1.
 
     Returns:
         (B, N, C_out), before the activation.

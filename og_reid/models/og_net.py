@@ -7,6 +7,7 @@ Parameter names and shapes are those of the authors' release, so their weights l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,8 @@ from ..ops.gather import gather_rows
 from ..ops.knn import knn
 from ..ops.sampling import ball_query, farthest_point_sample, nearest_in_radius
 from .edge_conv import NeighborMix, edge_conv
+from .embedder import SLOPE, Embedder, check_clouds
+from .reference_weights import load_reference, to_reference
 from .set_abstraction import RADII, SetAbstraction
 
 __all__ = ["PRESETS", "OGNet"]
@@ -34,12 +37,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 #: Slots per ball of the three scales in the paper.
 BALL_COUNTS = (8, 16, 32)
-#: How far outside [-0.5, 0.5] a colour may lie before it is refused (room for augmentation).
-COLOR_MARGIN = 0.1
-SLOPE = 0.2
 
 
-class OGNet(nn.Module):
+class OGNet(Embedder):
     """Embed coloured point clouds of persons.
 
     Each layer convolves the edges of a neighbour graph (in space, but in space and features in
@@ -123,6 +123,49 @@ class OGNet(nn.Module):
             raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}")
         return cls(**{**PRESETS[name], **overrides})
 
+    @classmethod
+    def from_reference(
+        cls,
+        weights: str | Path | Mapping[str, Tensor],
+        preset: str | None = None,
+        *,
+        classifier: bool = True,
+        **overrides: Any,
+    ) -> OGNet:
+        """Build the network of a snapshot of the authors' release, in reference mode.
+
+        The architecture is that of `preset`; without one that of the ``opts.yaml`` beside the
+        snapshot; without that it is told from the shapes of the weights. In evaluation mode
+        `forward` then gives the authors' feature, which is the output of the last BatchNorm.
+
+        Args:
+            weights: a snapshot (``model_last.pth``, ``model_average.pth`` or safetensors), or a
+                state dict. ``module.`` before the names and the unused ``logit_scale`` are dropped.
+            preset: name of a published architecture, or None to find out.
+            classifier: keep the classifier where the snapshot has one. `forward` never uses it.
+            **overrides: arguments of the class that shall differ from what was found.
+
+        Raises:
+            ValueError: when the file is missing, damaged or holds anything but tensors (nothing in
+                it is run), or when the weights are not those of the architecture; the message
+                names every weight that is missing, unexpected or of another shape.
+        """
+        return load_reference(cls, PRESETS, weights, preset, classifier, overrides)
+
+    def to_reference(self, *, prefix: bool = False, logit_scale: bool = False) -> dict[str, Tensor]:
+        """The weights as the authors' code takes them; `from_reference` reads them back.
+
+        The authors' code always has a classifier and always works in reference mode.
+
+        Args:
+            prefix: put ``module.`` before the names, as snapshots of several GPUs have it.
+            logit_scale: add the unused scalar of the models trained with a metric loss.
+
+        Returns:
+            A state dict of copies on the CPU.
+        """
+        return to_reference(self.state_dict(), prefix=prefix, logit_scale=logit_scale)
+
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
         """Embed a batch of clouds.
 
@@ -155,36 +198,21 @@ class OGNet(nn.Module):
         self._run(points, colors, record)
         return record
 
-    def classify(self, descriptor: Tensor) -> Tensor:
-        """Logits of the training identities.
-
-        Args:
-            descriptor: (B, embedding_dim) from `forward`; left as it is, dropout works on a copy.
-
-        Returns:
-            (B, num_classes).
-
-        Raises:
-            ValueError: when the model was built without a classifier.
-        """
-        if self.proj_output is None:
-            raise ValueError("the model has no classifier: build it with num_classes > 0")
-        return self.proj_output(F.dropout(descriptor, self.dropout, self.training))
-
-    def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Load a state dict of the authors' release.
-
-        The `module.` prefix and the unused `logit_scale` are dropped; so is the classifier when
-        this model has none. All else must match.
-        """
-        kept = {key.removeprefix("module."): value for key, value in state.items()}
-        kept.pop("logit_scale", None)
-        if self.proj_output is None:
-            kept = {key: v for key, v in kept.items() if not key.startswith("proj_output.")}
-        self.load_state_dict(kept, strict=True)
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that build this network again without its classifier, as plain values."""
+        return {
+            "dims": list(self.dims),
+            "k": self.k,
+            "num_conv": self.num_conv,
+            "residual": self.residual,
+            "num_points": self.num_points,
+            "embedding_dim": self.embs[0].out_features,
+            "mode": self.mode,
+            "ball_counts": list(self.ball_counts),
+        }
 
     def _run(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
-        _check_clouds(points, colors, self.num_points)
+        check_clouds(points, colors, self.num_points)
         if self.mode == "robust":
             points = points - points.mean(1, keepdim=True)
         features, keep, step = colors, self.num_points, 0
@@ -257,21 +285,6 @@ class OGNet(nn.Module):
         squared = offset.detach().square().sum(-1)
         return picks, nearest_in_radius(index, squared, RADII, self.ball_counts)
 
-    @torch.no_grad()
-    def _initialize(self, generator: torch.Generator | None) -> None:
-        """Initial weights of the paper's code: kaiming for maps, N(1, .02) for norms."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_in", generator=generator)
-            elif isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-                nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
-            if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-        if self.proj_output is not None:
-            nn.init.normal_(self.proj_output.weight, 0.0, 1e-6, generator=generator)
-
 
 def _note_step(
     record: dict[str, Tensor] | None,
@@ -302,29 +315,4 @@ def _check_sizes(dims: tuple[int, ...], wider: tuple[bool, ...], k: int, num_poi
         raise ValueError(
             f"num_points must leave k={k} points to the last layer; {num_points} leave "
             f"{num_points >> halvings}: use num_points >= {k << halvings} or a smaller k"
-        )
-
-
-def _check_clouds(points: Tensor, colors: Tensor, num_points: int) -> None:
-    """Refuse input the network cannot mean anything on."""
-    if points.ndim != 3 or points.shape[-1] != 3:
-        raise ValueError(f"points must be (B, N, 3); got {tuple(points.shape)}")
-    if colors.shape != points.shape:
-        raise ValueError(
-            f"colors must have the shape of points, {tuple(points.shape)}; "
-            f"got {tuple(colors.shape)}"
-        )
-    if points.shape[1] < num_points:
-        raise ValueError(
-            f"points must hold at least num_points={num_points} points per cloud; got "
-            f"{points.shape[1]}: repeat points or build the model with a smaller num_points"
-        )
-    if not bool(torch.isfinite(points).all() & torch.isfinite(colors).all()):
-        raise ValueError("points and colors must be finite; got NaN or Inf: remove those points")
-    limit = 0.5 + COLOR_MARGIN
-    low, high = (float(value) for value in colors.detach().aminmax()) if colors.numel() else (0, 0)
-    if low < -limit or high > limit:
-        raise ValueError(
-            f"colors must be in [-0.5, 0.5]; got values from {low:.3g} to {high:.3g}: divide "
-            "8-bit colours by 255, then subtract 0.5"
         )

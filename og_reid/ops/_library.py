@@ -3,6 +3,10 @@
 They are torch-free C libraries named like submodules (`og_reid._cpu`, `og_reid._cuda`), so the
 import system knows where they are: beside the package in a wheel or a source tree, in
 site-packages under an editable install, where the Python files lie elsewhere.
+
+With ``OG_REID_NATIVE=0`` in the environment they are left alone and plain torch is used, on CPU and
+GPU: to compare the two, or to rule the native code out when looking for a fault. The variable is
+read once per process, when an operator is first used.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import os
 import warnings
 
 import torch
@@ -19,6 +24,8 @@ __all__ = ["check", "cpu_library", "cuda_library", "native_info", "pointer", "us
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
 ABI = 3
+#: Environment variable that switches the native libraries off (0) or on (1, as without it).
+SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
@@ -26,9 +33,9 @@ def native_info() -> dict[str, str | bool | None]:
     """What is there of the native code.
 
     Returns:
-        `cpu_library` and `cuda_library`: path or None; `cpu_level`: instruction set picked on this
-        processor (`baseline`, `x86-64-v3`, `x86-64-v4`) or None; `cuda_device`: whether torch
-        sees a GPU to run the CUDA library on.
+        `cpu_library` and `cuda_library`: path, or None (not built, or switched off);
+        `cpu_level`: instruction set picked on this processor (`baseline`, `x86-64-v3`,
+        `x86-64-v4`) or None; `cuda_device`: whether torch sees a GPU to run the CUDA library on.
     """
     library = _load("_cpu")
     return {
@@ -41,9 +48,9 @@ def native_info() -> dict[str, str | bool | None]:
 
 @functools.cache
 def cpu_library() -> ctypes.CDLL | None:
-    """The CPU library, or None (with one warning per process) when it was not built."""
+    """The CPU library, or None: switched off, or (with one warning per process) not built."""
     library = _load("_cpu")
-    if library is None:
+    if library is None and _switched_on():
         warnings.warn(
             "the native CPU library of og_reid is missing or stale, so slower torch code is used; "
             "build it with: pip install . (needs CMake and a C++ compiler)",
@@ -54,7 +61,7 @@ def cpu_library() -> ctypes.CDLL | None:
 
 
 def cuda_library() -> ctypes.CDLL | None:
-    """The CUDA library, or None when it was not built."""
+    """The CUDA library, or None when it was not built or is switched off."""
     return _load("_cuda")
 
 
@@ -85,9 +92,16 @@ def _find(name: str) -> str | None:
     return None if spec is None else spec.origin
 
 
+def _switched_on() -> bool:
+    value = os.environ.get(SWITCH, "1")
+    if value not in ("0", "1"):
+        raise ValueError(f"{SWITCH} must be 0 (plain torch) or 1 (native code); got {value!r}")
+    return value == "1"
+
+
 @functools.cache
 def _load(name: str) -> ctypes.CDLL | None:
-    path = _find(name)
+    path = _find(name) if _switched_on() else None
     if path is None:
         return None
     try:
