@@ -6,7 +6,7 @@ VENV ?= .venv
 EXTRAS ?= demo,test,dev
 ARGS ?=
 BIN := $(VENV)/bin
-PYTHON_DIRS := og_reid pose meshes tests tools
+PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo weights test check format install system clean

@@ -19,7 +19,7 @@ from torch import Tensor
 from pose.atomic import replacing
 
 from .embedding import Preprocessing
-from .models import OGNet
+from .models import Embedder, rebuild, store
 
 __all__ = [
     "StoredModel",
@@ -44,7 +44,7 @@ class StoredModel:
         version: Version of the package that wrote the file.
     """
 
-    model: OGNet
+    model: Embedder
     preprocessing: Preprocessing
     training: Mapping[str, Any]
     version: str
@@ -60,7 +60,7 @@ def package_version() -> str:
 
 def save_model(
     path: str | Path,
-    model: OGNet,
+    model: Embedder,
     preprocessing: Preprocessing,
     training: Mapping[str, Any] | None = None,
 ) -> None:
@@ -68,7 +68,7 @@ def save_model(
 
     Args:
         path: File to write.
-        model: An OG-Net.
+        model: One of `og_reid.models`.
         preprocessing: What it was trained to see.
         training: Settings of the training run to keep with it, as plain JSON values.
 
@@ -88,7 +88,7 @@ def save_model(
     metadata = {
         "format": _FORMAT,
         "version": package_version(),
-        "architecture": json.dumps(_architecture(model)),
+        "architecture": json.dumps(store(model)),
         "preprocessing": json.dumps(asdict(preprocessing)),
         "training": json.dumps(dict(training or {})),
     }
@@ -110,10 +110,7 @@ def read_model(path: str | Path) -> StoredModel:
             f"(format {metadata.get('format')!r}): give a file written by save_model"
         )
     try:
-        architecture = json.loads(metadata["architecture"])
-        for name in ("dims", "ball_counts"):
-            architecture[name] = tuple(architecture[name])
-        model = OGNet(**architecture)
+        model = rebuild(json.loads(metadata["architecture"]))
         preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
         training = json.loads(metadata["training"])
         written_by = metadata["version"]
@@ -152,20 +149,6 @@ def read_state(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} is no training state of this package")
     return state
-
-
-def _architecture(model: OGNet) -> dict[str, Any]:
-    """The arguments that build ``model`` again, but for its classifier."""
-    return {
-        "dims": model.dims,
-        "k": model.k,
-        "num_conv": model.num_conv,
-        "residual": model.residual,
-        "num_points": model.num_points,
-        "embedding_dim": model.embs[0].out_features,
-        "mode": model.mode,
-        "ball_counts": model.ball_counts,
-    }
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

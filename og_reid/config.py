@@ -64,9 +64,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which OG-Net."""
+    """Which network; what a network does not have is left out."""
 
-    preset: str = "ognet-small"  # ognet-small, ognet or ognet-deep
+    preset: str = "ognet-small"  # or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg
     num_points: int = 256  # points left by the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
     ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls

@@ -32,7 +32,7 @@ from .data.source import CloudSource
 from .data.transforms import CHANNEL_ORDERS, augment, permute_identities, recolor_identities
 from .embedding import Preprocessing, embed_set, name_views
 from .evaluation import Metrics, evaluate
-from .models import OGNet
+from .models import Embedder, build, settings_of
 from .objective import nearest_accuracy, objective
 from .schedule import Clock, Timetable, WeightAverage, build_optimizer, estimate_norms
 
@@ -89,18 +89,13 @@ class TrainResult:
     validation: Metrics | None
 
 
-def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> OGNet:
-    """The OG-Net of a configuration with fresh weights."""
-    return OGNet.preset(
-        config.preset,
-        num_points=config.num_points,
-        k=config.k,
-        ball_counts=config.ball_counts,
-        embedding_dim=config.embedding_dim,
-        num_classes=num_classes,
-        mode=config.mode,
-        generator=generator,
-    )
+def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> Embedder:
+    """The network of a configuration with fresh weights; settings it does not have are left out."""
+    known = settings_of(config.preset)
+    if "mode" not in known and config.mode != "robust":
+        raise ValueError(f"{config.preset} has no model.mode; got {config.mode!r}: leave it out")
+    settings = {name: value for name, value in asdict(config).items() if name in known}
+    return build(config.preset, **settings, num_classes=num_classes, generator=generator)
 
 
 def build_sampler(data: DataConfig, clouds: CloudSource, seed: int) -> Sampler:
@@ -130,7 +125,7 @@ def train(
     """Trains a network on clouds.
 
     Writes to ``out_dir``: ``checkpoint.pt`` from time to time, ``history.json``, and in the end
-    ``model.safetensors`` (when the network is an OG-Net).
+    ``model.safetensors`` (when the network is one of ours).
 
     Args:
         config: All settings.
@@ -284,7 +279,7 @@ class _Run:
             steps = range(self.step, self.step + self.timetable.norm_batches)
             estimate_norms(self.model, (self.batch(step)[:2] for step in steps))
         self.model.eval()
-        if isinstance(self.model, OGNet):
+        if isinstance(self.model, Embedder):
             data = self.config.data
             preprocessing = Preprocessing(data.num_points, layout=data.layout)
             save_model(self.out_dir / MODEL_FILE, self.model, preprocessing, to_dict(self.config))

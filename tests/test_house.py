@@ -16,7 +16,7 @@ LEVELS = (
     {"models"},
     {"losses", "data"},
     {"config", "evaluation", "histogram", "embedding"},
-    {"checkpoint", "comparison", "lifting", "schedule"},
+    {"checkpoint", "comparison", "lifting", "objective", "schedule"},
     {"train"},
     {"clouds_in", "api", "progress", "render", "report"},
     {"visualize"},

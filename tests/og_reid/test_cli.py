@@ -15,6 +15,7 @@ from og_reid import api, lifting
 from og_reid.checkpoint import read_model, save_model
 from og_reid.cli import main
 from og_reid.data import CloudSet, Sample
+from og_reid.data.store import CloudStore
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
 
@@ -167,7 +168,7 @@ def test_evaluation_tells_occluded_queries_apart(
         ["histogram", "occluded", "(2)"],
     ]
     assert lines[4].startswith(str(model))
-    assert len(lines) == 11
+    assert lines[10] == "mAP by the step convention"
 
 
 def test_lifting_writes_a_cloud(
@@ -197,10 +198,42 @@ def test_embedding_photographs_and_clouds(
     assert "similarity: 1.000" in capsys.readouterr().out
 
 
+def write_clouds(root: Path) -> Path:
+    """Three queries of 4 points."""
+    for pid in (1, 2, 3):
+        path = root / "query" / f"{pid:04}" / f"{pid:04}_c1s1_000001_00.jpg.obj"
+        path.parent.mkdir(parents=True)
+        path.write_text(
+            f"v 0.{pid}00000 0.000000 1.000000 0.000000 0.200000 1.000000\n" * 4 + "f 1 2 3"
+        )
+    return root
+
+
+def test_converting_published_clouds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = write_clouds(tmp_path / "3DMarket+bg"), tmp_path / "store"
+    command = ["convert", str(source), str(out), "--splits", "query", "--workers", "1"]
+    assert main(command) == 1
+    assert "must hold 8192 points; got 4" in capsys.readouterr().err
+    for kept in (0, 1):
+        assert main([*command, "--points", "4"]) == 0
+        output = capsys.readouterr()
+        assert output.err == "converting: 100 % 3 of 3 clouds\n"
+        first, second = output.out.splitlines()
+        assert first == f"{out}: 3 clouds (query 3)"
+        assert second.startswith(f"1 shards, {kept} of them found finished; 0.0 MB, ")
+    store = CloudStore(out)
+    assert store.pids.tolist() == [1, 2, 3]
+    assert float(store[1].points[0, 0]) == pytest.approx(0.2)
+    assert main([*command, "--points", "0"]) == 0
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["evaluate", "--data", "nowhere"], "nowhere is not a folder"),
+        (["convert", "nowhere", "out"], "nowhere is not a folder"),
+        (["convert", "nowhere", "out", "--points", "-1"], "--points must be at least 0; got -1"),
         (["embed", "a.ply", "--model", "gone.safetensors"], "gone.safetensors is not a file"),
         (["train", "synthetic/nothing", "--data", "x", "--out", "y"], "there is no file"),
         (
@@ -253,7 +286,7 @@ def test_interruption_ends_with_130(
     assert capsys.readouterr().err == "og-reid: interrupted\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "lift", "embed", "train", "evaluate"])
+@pytest.mark.parametrize("command", ["", "demo", "lift", "embed", "train", "evaluate", "convert"])
 def test_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*filter(None, [command]), "--help"])

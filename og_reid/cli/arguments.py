@@ -1,0 +1,243 @@
+"""What ``og-reid`` may be asked, and which function of `commands` answers it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import commands
+
+__all__ = ["parse"]
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command, with the function to call in ``run``.
+
+    Args:
+        arguments: What follows ``og-reid``; None takes it from the process.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
+    settings = [each for each in rest if "=" in each and not each.startswith("-")]
+    if rest and (settings != rest or not hasattr(options, "settings")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if settings:
+        options.settings += settings
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="og-reid",
+        description="Find people again: lift photographs to coloured 3D point clouds, "
+        "embed them, and rank them.",
+        epilog="Start with: og-reid demo",
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and stop")
+    parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_lift, _add_embed, _add_train, _add_evaluate, _add_convert):
+        command = add(parsers)
+        command.add_argument("--debug", action="store_true", help="show where an error came from")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for: it needs the package's metadata."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ..checkpoint import package_version
+
+        print(f"og-reid {package_version()}")
+        parser.exit()
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _command(
+    parsers: _Commands[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    summary: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = parsers.add_parser(
+        name, help=summary, description=description
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_demo(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "demo",
+        commands.do_demo,
+        "see everything work, in a few minutes and without data",
+        "Lifts a photograph, makes a world of people, trains on it, finds them again, and writes "
+        "a report to look at in a browser.",
+    )
+    command.add_argument(
+        "--image", type=Path, metavar="PHOTO", help="your own photograph of one person"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="FOLDER",
+        help="where the report goes (default: %(default)s)",
+    )  # fmt: skip
+    _add_workers(command)
+    return command
+
+
+def _add_lift(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "lift",
+        commands.do_lift,
+        "turn a photograph of a person into a point cloud",
+        "Estimates the pose of the person in a photograph, fits a body to it and colours its "
+        "points.",
+    )
+    command.add_argument("photo", type=Path, metavar="PHOTO", help="image of one person")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="cloud to write, .ply or .npz (default: the photo's name with .ply)",
+    )  # fmt: skip
+    return command
+
+
+def _add_embed(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "embed",
+        commands.do_embed,
+        "turn clouds or photographs into descriptors",
+        "Writes one unit vector per input; the dot product of two says how alike they are. "
+        "Photographs are lifted first.",
+    )
+    command.add_argument(
+        "inputs", type=Path, nargs="+", metavar="INPUT", help="clouds (.ply, .npz) or photographs"
+    )
+    _add_model(command)
+    command.add_argument(
+        "--out", type=Path, default=Path("features.npz"), metavar="FILE",
+        help="file with the arrays `features` (n, D) and `names` (n) (default: %(default)s)",
+    )  # fmt: skip
+    return command
+
+
+def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "train",
+        commands.do_train,
+        "train a model",
+        "Trains OG-Net on the training people of a data set and writes model.safetensors.",
+    )
+    command.add_argument(
+        "config", metavar="CONFIG",
+        help="YAML file, or the name of one in the package: synthetic/og_net_small, "
+        "synthetic/default",
+    )  # fmt: skip
+    command.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE",
+        help="settings that replace those of the file, such as optim.lr=0.001",
+    )  # fmt: skip
+    command.add_argument(
+        "--data", type=Path, metavar="DATA",
+        help="folder laid out like Market-1501 (its test images then validate), or a cloud set "
+        "(.safetensors); without it the run makes the synthetic world that CONFIG asks for",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --out"
+    )
+    _add_lifting(command)
+    return command
+
+
+def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "evaluate",
+        commands.do_evaluate,
+        "score a model on a data set",
+        "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
+        "both together. Occluded queries are scored apart where attributes.csv tells them.",
+    )
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER",
+        help="folder laid out like Market-1501",
+    )  # fmt: skip
+    _add_model(command)
+    command.add_argument(
+        "--mirror", action="store_true", help="average each descriptor with the mirror image's"
+    )
+    command.add_argument(
+        "--ap", choices=("step", "trapezoid"), default="step",
+        help="how average precision is computed (default: %(default)s)",
+    )  # fmt: skip
+    _add_lifting(command)
+    return command
+
+
+def _add_convert(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "convert",
+        commands.do_convert,
+        "make a compact store of published .obj clouds",
+        "Converts a tree <split>/<identity>/<image name>.obj of the OG-Net authors, such as "
+        "3DMarket+bg, into a store that is small and read at random. A run that was stopped goes "
+        "on where it was when it is started again.",
+    )
+    command.add_argument(
+        "source", type=Path, metavar="SOURCE_TREE",
+        help="folder with the folders train, train_all, val, gallery, query, or some of them",
+    )  # fmt: skip
+    command.add_argument("out", type=Path, metavar="OUT", help="folder of the store")
+    command.add_argument(
+        "--splits", nargs="+", metavar="SPLIT", help="convert only these (default: all there are)"
+    )
+    command.add_argument(
+        "--points", type=int, default=8192, metavar="N",
+        help="points that every cloud must have; 0 takes any number (default: %(default)s)",
+    )  # fmt: skip
+    _add_workers(command, "processes that read and write")
+    return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", default="default", metavar="MODEL",
+        help="'default' for the weights in the package, or a .safetensors file written by "
+        "og-reid train (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _add_workers(
+    command: argparse.ArgumentParser, what: str = "processes that make and lift photographs"
+) -> None:
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N",
+        help=f"{what} (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _add_lifting(command: argparse.ArgumentParser) -> None:
+    _add_workers(command)
+    command.add_argument(
+        "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
+        help="where lifted clouds are kept for the next time (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "og-reid"

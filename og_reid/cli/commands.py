@@ -1,0 +1,197 @@
+"""What each command of ``og-reid`` does: heavy packages are imported by the one that runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config import WorldConfig
+    from ..data import CloudSet, MarketSplits, Sample
+    from ..train import Record
+
+__all__ = ["do_convert", "do_demo", "do_embed", "do_evaluate", "do_lift", "do_train"]
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def do_demo(options: argparse.Namespace) -> None:
+    """Makes the report of the demonstration."""
+    from ..demo import run_demo
+    from ..progress import progress_stages
+
+    with progress_stages() as show:
+        report = run_demo(options.out, options.image, workers=options.workers, progress=show)
+    print(f"report: {report}")
+
+
+def do_lift(options: argparse.Namespace) -> None:
+    """Lifts one photograph to a cloud."""
+    from meshes import write_pointcloud
+
+    from ..api import lift
+
+    out = options.out or options.photo.with_suffix(".ply")
+    cloud = lift(options.photo)
+    write_pointcloud(out, cloud)
+    print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
+
+
+def do_embed(options: argparse.Namespace) -> None:
+    """Writes the descriptors of clouds and photographs."""
+    import numpy as np
+
+    from pose.atomic import replacing
+
+    from ..api import embed, lift, load_model
+
+    # The model first: its mistakes are found before minutes of lifting.
+    stored = load_model(options.model)
+    clouds = [lift(path) if path.suffix.lower() in _IMAGES else path for path in options.inputs]
+    features = embed(clouds, stored).numpy()
+    names = [str(path) for path in options.inputs]
+    with replacing(options.out) as partial, partial.open("wb") as file:
+        np.savez(file, features=features, names=np.array(names))
+    print(f"{options.out}: {len(features)} descriptors of {features.shape[1]} numbers")
+    if len(features) == 2:
+        print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
+
+
+def do_train(options: argparse.Namespace) -> None:
+    """Trains on a folder, a cloud set, or a world of its own."""
+    from ..config import WorldConfig, load_config
+    from ..data import CloudSet
+    from ..progress import progress_bar
+    from ..train import MODEL_FILE, train
+
+    config = load_config(options.config, options.settings)
+    validation = None
+    if options.data is None:
+        data = _world(config.world, options)
+    else:
+        data = options.data
+        config = replace(config, world=WorldConfig())  # the model's file says what it was made of
+    if data.is_file():
+        train_set = CloudSet.load(data)
+    else:
+        splits = _splits(data)
+        train_set = _lifted(splits.train, "lifting training images", options)
+        validation = _lifted_test(splits, options)
+    with progress_bar("training") as show:
+
+        def tell(record: Record) -> None:
+            note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
+            if record.mAP is not None:
+                note += f", validation mAP {record.mAP:.3f}"
+            show(record.fraction, 1.0, note)
+
+        result = train(
+            config,
+            train_set,
+            out_dir=options.out,
+            validation=validation,
+            progress=tell,
+            resume=options.resume,
+        )
+    print(f"model: {options.out / MODEL_FILE}")
+    if result.validation is not None:
+        metrics = result.validation
+        print(f"validation: rank-1 {100 * metrics.rank(1):.1f} %, mAP {100 * metrics.mAP:.1f} %")
+
+
+def do_evaluate(options: argparse.Namespace) -> None:
+    """Prints how well a model ranks a data set."""
+    from ..api import load_model
+    from ..comparison import compare, format_table
+    from ..data import read_attributes
+    from ..progress import progress_bar
+
+    stored = load_model(options.model)
+    splits = _splits(options.data)
+    attributes = read_attributes(options.data)
+    query, gallery = _lifted_test(splits, options)
+    with progress_bar("embedding") as show:
+        rows = compare(
+            query,
+            gallery,
+            {str(options.model): stored},
+            attributes={name: each for name, each in attributes.items() if each.split == "query"},
+            mirror=options.mirror,
+            ap=options.ap,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    print(format_table(rows))
+
+
+def do_convert(options: argparse.Namespace) -> None:
+    """Makes a store of a tree of the authors' clouds."""
+    from ..data.convert import convert_market3d
+    from ..progress import progress_bar
+
+    if options.points < 0:
+        raise ValueError(f"--points must be at least 0; got {options.points}")
+    with progress_bar("converting") as show:
+        done = convert_market3d(
+            options.source,
+            options.out,
+            splits=options.splits,
+            expected=options.points or None,
+            workers=options.workers,
+            progress=lambda done, total: show(done, total, f"{done} of {total} clouds"),
+        )
+    count = sum(done.clouds.values())
+    splits = ", ".join(f"{split} {number}" for split, number in done.clouds.items())
+    print(f"{options.out}: {count} clouds ({splits})")
+    print(
+        f"{done.shards} shards, {done.kept} of them found finished; {done.bytes / 1e6:.1f} MB, "
+        f"{done.bytes / count / 1e3:.1f} kB a cloud"
+    )
+
+
+def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
+    """Makes the world of a configuration beside the run, or finds it there."""
+    from meshes.world import write_world
+
+    from ..progress import progress_bar
+
+    if not plan.train_identities:
+        raise ValueError(
+            "--data must be given: this configuration has no synthetic world of its own "
+            "(world.train_identities is 0)"
+        )
+    with progress_bar("making a world") as show:
+        return write_world(
+            options.out / "world",
+            **asdict(plan),
+            workers=options.workers,
+            progress=lambda done, total: show(done, total, ""),
+        )
+
+
+def _splits(folder: Path) -> MarketSplits:
+    from ..data import load_market
+
+    return load_market(folder)
+
+
+def _lifted_test(splits: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:
+    return (
+        _lifted(splits.query, "lifting queries", options),
+        _lifted(splits.gallery, "lifting gallery", options),
+    )
+
+
+def _lifted(samples: Sequence[Sample], title: str, options: argparse.Namespace) -> CloudSet:
+    from ..lifting import lift_split
+    from ..progress import progress_bar
+
+    with progress_bar(title) as show:
+        return lift_split(
+            samples,
+            workers=options.workers,
+            progress=lambda done, total: show(done, total, ""),
+            cache=options.cache,
+        )

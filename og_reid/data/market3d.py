@@ -1,0 +1,355 @@
+"""The clouds that the OG-Net authors published (3DMarket+bg and alike), as their files hold them.
+
+The frame of those files is kept: metres, x right, **y DOWN, z AWAY from the camera** (Zheng et al.,
+TNNLS 2022). Weights trained by the authors expect that frame and the order of the points in the
+file: visible body vertices by index, then one background point for each remaining pixel, row by
+row. `RawCloud.to_pointcloud` turns a cloud to the frame of the rest of this package.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meshes.pointcloud import HIDDEN_GREY, PointCloud
+
+from .market import Sample
+
+__all__ = ["PIXELS", "SPLITS", "RawCloud", "load_market3d", "read_obj", "slim", "slim_to"]
+
+SPLITS = ("train", "train_all", "val", "gallery", "query")
+"""Folders of the authors' trees."""
+
+PIXELS = 8192
+"""Points of every published cloud: one for each pixel of a 128 x 64 photograph."""
+
+_FLIP = torch.tensor([1.0, -1.0, -1.0])
+_BLANK = 1e-5  # a point whose mean colour is this close to 1 carries no colour
+_FACE = re.compile(rb"f(\s+\d+[/\d]*){3,}\s*")
+# <pid>_c<camera>... (Market, Duke, CUHK) and <pid>_<number>_<camera>_... (MSMT17).
+_NAMES = (re.compile(r"^(-1|\d+)_c(\d+)"), re.compile(r"^(\d+)_\d+_(\d+)_"))
+
+
+@dataclass(frozen=True, eq=False)
+class RawCloud:
+    """A coloured cloud in the frame and the order of the file it came from.
+
+    Attributes:
+        points: (N, 3) float32 metres; x right, y down, z away from the camera.
+        colors: (N, 3) float32 in [0, 1].
+    """
+
+    points: Tensor
+    colors: Tensor
+
+    def __post_init__(self) -> None:
+        """Checks the shapes; `read_obj` has checked the values."""
+        shape = (len(self.points), 3)
+        if self.points.shape != shape or self.colors.shape != shape:
+            raise ValueError(
+                "points and colors must be (N, 3) both; "
+                f"got {tuple(self.points.shape)} and {tuple(self.colors.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def centered(self) -> RawCloud:
+        """The cloud with the mean of all its points at the origin; the authors do so before `slim`.
+
+        Background points count: the mean must be taken before any of them are dropped.
+        """
+        return RawCloud(self.points - self.points.mean(dim=0), self.colors)
+
+    def to_pointcloud(self) -> PointCloud:
+        """The cloud with y up and z towards the camera, as the rest of this package has it.
+
+        The file does not tell which points are background: all of them count as seen body.
+        """
+        return PointCloud(self.points * _FLIP.to(self.points), self.colors)
+
+
+def slim(cloud: RawCloud, share: float, *, generator: torch.Generator | None = None) -> RawCloud:
+    """Keeps a share of the points, in their order, as the authors' loader does.
+
+    Pure white points are blank: they turn grey 0.5 and are kept only where the coloured ones do not
+    suffice. One difference: when exactly as many coloured points are there as are wanted, their
+    random choice comes out one short; here it is all of them.
+
+    Args:
+        cloud: N points; `RawCloud.centered` comes first.
+        share: in (0, 1]. R = round(N * share) points are kept, rounded half to even; 1 changes
+            nothing, not even blank points.
+        generator: None takes evenly spread points, as for testing. With it, for training, a coin
+            decides between those and R random ones, of which the last coloured point is never one.
+
+    Returns:
+        R points.
+
+    Raises:
+        ValueError: ``share`` is not in (0, 1], or so small that no point is left.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be in (0, 1]; got {share}")
+    if share == 1:
+        return cloud
+    return slim_to(cloud, round(len(cloud) * share), generator=generator)
+
+
+def slim_to(cloud: RawCloud, wanted: int, *, generator: torch.Generator | None = None) -> RawCloud:
+    """`slim` to a number of points, in [1, N]; N of N only turns blank points grey.
+
+    Raises:
+        ValueError: ``wanted`` is not in [1, N].
+    """
+    if not 1 <= wanted <= len(cloud):
+        raise ValueError(
+            f"the points to keep must be in [1, {len(cloud)}], the cloud's size; got {wanted}"
+        )
+    is_blank = (cloud.colors.mean(dim=1) - 1).abs() <= _BLANK
+    blank, colored = is_blank.nonzero()[:, 0], (~is_blank).nonzero()[:, 0]
+    count = len(colored)
+    if wanted > count:
+        kept = torch.cat([colored, blank[_spread(len(blank), wanted - count)]])
+    elif generator is not None and float(torch.rand((), generator=generator)) < 0.5:
+        last = count - (wanted < count)
+        kept = colored[torch.randperm(last, generator=generator)[:wanted].to(colored.device)]
+    else:
+        kept = colored[_spread(count, wanted)]
+    kept = kept.sort().values
+    colors = torch.where(is_blank[:, None], HIDDEN_GREY, cloud.colors)
+    return RawCloud(cloud.points[kept], colors[kept])
+
+
+def _spread(count: int, wanted: int) -> Tensor:
+    """(wanted,) int64 positions spread evenly over 0..count-1."""
+    return torch.from_numpy(np.linspace(0, count - 1, num=wanted, dtype=np.int64))
+
+
+def load_market3d(
+    root: str | Path, splits: Sequence[str] | None = None
+) -> dict[str, tuple[Sample, ...]]:
+    """Lists the clouds of a tree ``<root>/<split>/<identity>/<image name>.obj``.
+
+    Identity and camera are read from the image's name: ``<pid>_c<camera>...`` as in Market-1501,
+    DukeMTMC-reID and CUHK03-NP, or ``<pid>_<number>_<camera>_...`` as in MSMT17. Files that do not
+    end in ``.obj`` are skipped.
+
+    Args:
+        root: folder with the split folders, or one that holds exactly one such folder.
+        splits: names from `SPLITS`; None takes those that are there.
+
+    Returns:
+        The samples of each split, sorted by folder and by name as strings.
+
+    Raises:
+        ValueError: a split is missing or holds no cloud, a name does not parse, name and folder
+            disagree on the identity, or the identity -1 (junk) occurs outside the gallery.
+    """
+    unknown = sorted(set(splits or ()) - set(SPLITS))
+    if unknown or (splits is not None and not splits):
+        raise ValueError(f"splits must be some of {', '.join(SPLITS)}; got {unknown or 'none'}")
+    folder = _find_root(Path(root))
+    there = [name for name in SPLITS if (folder / name).is_dir()]
+    missing = [name for name in splits or () if name not in there]
+    if missing:
+        raise ValueError(f"{folder} holds no {', '.join(missing)}; it holds {', '.join(there)}")
+    return {name: _list_split(folder / name) for name in there if splits is None or name in splits}
+
+
+def _find_root(root: Path) -> Path:
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder: give the one that holds {', '.join(SPLITS)}")
+    candidates = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
+    found = [folder for folder in candidates if any((folder / name).is_dir() for name in SPLITS)]
+    if not found:
+        raise ValueError(f"{root} must hold at least one of the folders {', '.join(SPLITS)}")
+    if found[0] != root and len(found) > 1:
+        raise ValueError(
+            f"{root} holds {len(found)} data sets ({', '.join(each.name for each in found)}): "
+            "give one of them"
+        )
+    return found[0]
+
+
+def _list_split(folder: Path) -> tuple[Sample, ...]:
+    samples = []
+    for person in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(person.glob("*.obj")):
+            match = next(filter(None, (name.match(path.name) for name in _NAMES)), None)
+            if match is None:
+                raise ValueError(
+                    f"{path} must be called <pid>_c<camera>....obj, such as "
+                    "0002_c1s1_000451_03.jpg.obj, or <pid>_<number>_<camera>_....obj"
+                )
+            pid, camid = int(match[1]), int(match[2])
+            if person.name.lstrip("-").isdigit() and int(person.name) != pid:
+                raise ValueError(
+                    f"{path}: the folder says identity {int(person.name)}, the name {pid}: move "
+                    "the file or rename it"
+                )
+            if pid < 0 and folder.name != "gallery":
+                raise ValueError(f"{path}: identity -1 (junk) belongs in the gallery only")
+            samples.append(Sample(path, pid, camid))
+    if not samples:
+        raise ValueError(f"{folder} must hold clouds as <identity>/<image name>.obj; got none")
+    return tuple(samples)
+
+
+def read_obj(path: str | Path, *, expected: int | None = PIXELS) -> RawCloud:
+    """Reads a cloud of the authors.
+
+    The file is ASCII: lines ``v x y z r g b``, then one face line ``f ...``, which means nothing
+    but shows that the file is whole. Values are the float32 nearest to the decimals. (Recent
+    releases of Open3D drop points without a face, here all but three.)
+
+    Args:
+        path: the ``.obj`` file.
+        expected: number of points that it must have; None takes any.
+
+    Returns:
+        The cloud in the frame and the order of the file.
+
+    Raises:
+        ValueError: the file is cut short, is a mesh, has no colours, other lines or another number
+            of points, or values that are not finite or colours outside [0, 1]. The message names
+            the file.
+        OSError: the file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        table = _table(data)
+        if expected is not None and len(table) != expected:
+            raise ValueError(
+                f"must hold {expected} points; got {len(table)}: give expected=None to take any"
+            )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    values = torch.from_numpy(table)
+    return RawCloud(values[:, :3].contiguous(), values[:, 3:].contiguous())
+
+
+def _table(data: bytes) -> np.ndarray:
+    """(N, 6) float32 checked values of a file's text."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+    text = _vertex_lines(data)
+    numbers = _parse_fixed(text)
+    if numbers is None:
+        numbers = _parse_any(text)
+    with np.errstate(over="ignore"):  # what is too large for float32 is reported as infinite
+        table = numbers.astype(np.float32)
+    if not np.isfinite(table).all():
+        line = int((~np.isfinite(table).all(axis=1)).argmax()) + 1
+        raise ValueError(f"values must be finite; got NaN or infinity in line {line}")
+    low, high = table[:, 3:].min(), table[:, 3:].max()
+    if low < 0 or high > 1:
+        hint = ": divide 8-bit colours by 255" if low >= 0 and 1 < high <= 255 else ""
+        raise ValueError(f"colours must be in [0, 1]; got {low:g}..{high:g}{hint}")
+    return table
+
+
+def _vertex_lines(data: bytes) -> bytes:
+    """The text before the face line, newline included."""
+    if data.startswith(b"# og_reid"):
+        raise ValueError(
+            "was written by this package, in another frame: read it with meshes.read_pointcloud"
+        )
+    if not data.startswith(b"v"):
+        raise ValueError("must start with lines 'v x y z r g b'; got none")
+    end = data.find(b"\nf") + 1
+    if not end:
+        raise ValueError("must end in a face line 'f ...'; got none: the file is cut short")
+    faces = data[end:].split(b"\n")
+    while faces and not faces[-1].strip():
+        faces.pop()
+    if len(faces) > 1:
+        raise ValueError(
+            f"must hold one face line, the last; got {len(faces)} lines from there: "
+            "a mesh is no cloud"
+        )
+    if not _FACE.fullmatch(faces[0]):
+        raise ValueError(f"must end in a whole face line; got {_quote(faces[0])}: cut short")
+    return data[:end]
+
+
+def _parse_fixed(text: bytes) -> np.ndarray | None:
+    """(N, 6) float64 numbers of text that is exactly as the authors print it; None otherwise.
+
+    Each number is one digit, a dot and six digits, with a minus or without: an integer number of
+    micrometres, so that a division by 1e6 is the only rounding.
+    """
+    chars = np.frombuffer(text, np.uint8)
+    dots = np.flatnonzero(chars == ord("."))
+    if not len(dots) or len(dots) % 6 or dots[0] < 3 or dots[-1] + 8 != len(chars):
+        return None
+    negative = chars[dots - 2] == ord("-")
+    start = (dots - 1 - negative).reshape(-1, 6)
+    end = (dots + 7).reshape(-1, 6)
+    head = start[:, 0]
+    # The numbers and the characters between them account for every character of the text.
+    regular = (
+        head[0] == 2
+        and np.array_equal(head[1:], end[:-1, 5] + 3)
+        and np.array_equal(start[:, 1:], end[:, :-1] + 1)
+        and bool((chars[head - 2] == ord("v")).all())
+        and bool((chars[head - 1] == ord(" ")).all())
+        and bool((chars[end[:, :5]] == ord(" ")).all())
+        and bool((chars[end[:, 5]] == ord("\n")).all())
+    )
+    if not regular:
+        return None
+    total = np.zeros(len(dots), np.int32)
+    largest = 0
+    for offset in (-1, 1, 2, 3, 4, 5, 6):
+        digit = chars[dots + offset] - ord("0")  # wraps around below "0"
+        largest = max(largest, int(digit.max()))
+        total = total * 10 + digit
+    if largest > 9:
+        return None
+    numbers = total / 1e6
+    np.negative(numbers, where=negative, out=numbers)
+    return numbers.reshape(-1, 6)
+
+
+def _parse_any(text: bytes) -> np.ndarray:
+    """(N, 6) float64 numbers in any notation, an order of magnitude slower."""
+    words = text.split()
+    count = text.count(b"\n")
+    regular = (
+        len(words) == 7 * count and set(words[::7]) == {b"v"} and text.count(b"\nv") == count - 1
+    )
+    if not regular:
+        _explain(text)
+    del words[::7]
+    try:
+        return np.fromiter(map(float, words), np.float64, len(words)).reshape(-1, 6)
+    except ValueError:
+        _explain(text)
+
+
+def _explain(text: bytes) -> NoReturn:
+    """Names the first line that is not as it should be."""
+    for number, line in enumerate(text.split(b"\n"), 1):
+        words = line.split()
+        what = f"line {number} must be 'v x y z r g b'; got {_quote(line)}"
+        if len(words) == 4 and words[0] == b"v":
+            raise ValueError(f"{what}: the file has no colours")
+        if len(words) != 7 or words[0] != b"v":
+            raise ValueError(what)
+        try:
+            list(map(float, words[1:]))
+        except ValueError as error:
+            raise ValueError(what) from error
+    raise ValueError("every line must be 'v x y z r g b'")
+
+
+def _quote(line: bytes) -> str:
+    return repr(line[:60].decode("ascii", "replace"))
