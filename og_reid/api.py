@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,9 +17,10 @@ from meshes.lift import Layout
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
 
 from .checkpoint import StoredModel, read_model
-from .clouds_in import as_pointclouds
+from .clouds_in import ReferenceClouds, as_pointclouds
 from .data.clouds import CloudSet
-from .embedding import embed_set
+from .data.source import CloudSource
+from .embedding import Preprocessing, embed_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +90,8 @@ def embed(
             torch-geometric ``Batch``. Background is left out, as long as enough of the body is
             seen. Points that are not ``visible`` lend their shape but no colour; where a type
             cannot say, exactly middle grey means hidden, and all points count as the body
-            (give ``cloud.body()`` of a lifted cloud).
+            (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
+            points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
         model: ``"default"``, a file written by ``og-reid train``, or what ``load_model`` gave.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
@@ -111,19 +114,24 @@ def embed(
     # A copy: the default model is shared and stays where it is.
     network = stored.model if device is None else copy.deepcopy(stored.model).to(device)
     preprocessing = stored.preprocessing
+    reference = preprocessing.layout == "reference"
+    least = preprocessing.num_points if reference else preprocessing.min_points
     for position, cloud in enumerate(clouds):
-        if len(cloud) < preprocessing.min_points:
+        if len(cloud) < least:
             which = "pointcloud" if single else f"pointcloud[{position}]"
             raise ValueError(
-                f"{which} must have at least {preprocessing.min_points} points for this model; "
-                f"got {len(cloud)}"
+                f"{which} must have at least {least} points for this model; got {len(cloud)}"
             )
-    packed = CloudSet.from_clouds(
+    source: CloudSource = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
+    features = embed_set(network, source, preprocessing.num_points, batch_size)
+    return features[0] if single else features
+
+
+def _packed(clouds: Sequence[PointCloud], preprocessing: Preprocessing) -> CloudSet:
+    return CloudSet.from_clouds(
         ((cloud, 0, 0, str(position)) for position, cloud in enumerate(clouds)),
         min_points=preprocessing.min_points,
     )
-    features = embed_set(network, packed, preprocessing.num_points, batch_size)
-    return features[0] if single else features
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:

@@ -13,13 +13,42 @@ from torch import Tensor
 from meshes import PointCloud, read_pointcloud
 from meshes.pointcloud import HIDDEN_GREY
 
-__all__ = ["as_pointclouds"]
+from .data.batch import CloudBatch
+from .data.market3d import RawCloud, slim_batch
+
+__all__ = ["ReferenceClouds", "as_pointclouds"]
 
 _GREY_STEP = 0.51 / 255  # 8-bit colours cannot hold the exact middle
 _KINDS = (
     "a PointCloud, an (N, 6) array or tensor (xyz in metres, rgb in [0, 1]), an Open3D, trimesh or "
     "torch-geometric cloud, a path (.ply, .npz, .obj), or a sequence of those"
 )
+
+
+class ReferenceClouds:
+    """Clouds in memory, of nobody known, as models of the OG-Net authors want them.
+
+    They are turned to the authors' frame; all points count, in their order.
+    """
+
+    layout = "reference"
+
+    def __init__(self, clouds: Sequence[PointCloud]) -> None:
+        self._clouds = [RawCloud.from_pointcloud(cloud) for cloud in clouds]
+        self.pids = self.camids = torch.zeros(len(clouds), dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self._clouds)
+
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        num_points: int,
+        generator: torch.Generator | None = None,
+    ) -> CloudBatch:
+        """See `og_reid.data.source.CloudSource`."""
+        chosen = torch.as_tensor(indices).tolist()
+        return slim_batch([self._clouds[i] for i in chosen], num_points, generator=generator)
 
 
 def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:

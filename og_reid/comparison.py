@@ -11,11 +11,16 @@ from torch import Tensor
 from .checkpoint import StoredModel
 from .data.clouds import CloudSet
 from .data.market import Attributes
+from .data.store import CloudStore
 from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, evaluate_distances
 from .histogram import histogram_distance, part_histograms
 
-__all__ = ["Comparison", "compare", "format_table", "measure_distances", "score"]
+__all__ = ["Clouds", "Comparison", "compare", "format_table", "measure_distances", "score"]
+
+
+#: Clouds to rank: lifted ones, or a store of published ones.
+Clouds = CloudSet | CloudStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +39,8 @@ class Comparison:
 
 
 def compare(
-    query: CloudSet,
-    gallery: CloudSet,
+    query: Clouds,
+    gallery: Clouds,
     models: Mapping[str, StoredModel],
     *,
     attributes: Mapping[str, Attributes] | None = None,
@@ -68,8 +73,8 @@ def compare(
 
 
 def measure_distances(
-    query: CloudSet,
-    gallery: CloudSet,
+    query: Clouds,
+    gallery: Clouds,
     models: Mapping[str, StoredModel],
     *,
     mirror: bool = False,
@@ -78,24 +83,47 @@ def measure_distances(
 ) -> dict[str, Tensor]:
     """(Q, G) distances by method: ``histogram``, every model, and the last model ``+ histogram``.
 
+    The histogram needs to know the parts of the body: stores of published clouds go without it.
+
     The last adds both distances, each divided by its standard deviation over all pairs.
     """
-    colors = histogram_distance(part_histograms(query), part_histograms(gallery))
-    distances = {"histogram": colors}
-    for name, stored in models.items():
-        features = embed_set(
-            stored.model,
-            CloudSet.concat([query, gallery]),
-            stored.preprocessing.num_points,
-            mirror=mirror,
-            test_view=test_view,
-            progress=progress,
+    distances = {}
+    if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
+        distances["histogram"] = histogram_distance(
+            part_histograms(query), part_histograms(gallery)
         )
-        distances[name] = 1 - features[: len(query)] @ features[len(query) :].T
-    if models:
-        learned = distances[name]
+    total = len(query) + len(gallery)
+    for name, stored in models.items():
+        parts = []
+        for clouds, before in ((query, 0), (gallery, len(query))):
+            if clouds.layout != stored.preprocessing.layout:
+                raise ValueError(
+                    f"model {name} takes clouds of layout {stored.preprocessing.layout!r}; got "
+                    f"{clouds.layout!r}: give other clouds or another model"
+                )
+            features = embed_set(
+                stored.model,
+                clouds,
+                stored.preprocessing.num_points,
+                mirror=mirror,
+                test_view=test_view,
+                progress=_shifted(progress, before, total),
+            )
+            parts.append(features)
+        distances[name] = 1 - parts[0] @ parts[1].T
+    if models and "histogram" in distances:
+        learned, colors = distances[name], distances["histogram"]
         distances[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
     return distances
+
+
+def _shifted(
+    progress: Callable[[int, int], None] | None, before: int, total: int
+) -> Callable[[int, int], None] | None:
+    """``progress`` for a part of the clouds that comes after ``before`` others."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)
 
 
 def _spread(distance: Tensor) -> Tensor:
@@ -105,8 +133,8 @@ def _spread(distance: Tensor) -> Tensor:
 
 def score(
     distances: Mapping[str, Tensor],
-    query: CloudSet,
-    gallery: CloudSet,
+    query: Clouds,
+    gallery: Clouds,
     *,
     attributes: Mapping[str, Attributes] | None = None,
     ap: AveragePrecision = "step",
@@ -148,7 +176,7 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def _subsets(query: CloudSet, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
+def _subsets(query: Clouds, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
     """Rows of the queries, all of them and by occlusion where it is known."""
     subsets = {"all": torch.arange(len(query))}
     known = [attributes.get(name) for name in query.names]
@@ -159,7 +187,7 @@ def _subsets(query: CloudSet, attributes: Mapping[str, Attributes]) -> dict[str,
     return subsets
 
 
-def _score(distances: Tensor, query: CloudSet, gallery: CloudSet, ap: AveragePrecision) -> Metrics:
+def _score(distances: Tensor, query: Clouds, gallery: Clouds, ap: AveragePrecision) -> Metrics:
     return evaluate_distances(
         distances,
         query_pids=query.pids,

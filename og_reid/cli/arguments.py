@@ -142,7 +142,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     command.add_argument(
         "config", metavar="CONFIG",
         help="YAML file, or the name of one in the package: synthetic/og_net_small, "
-        "synthetic/default",
+        "og_net/market_small",
     )  # fmt: skip
     command.add_argument(
         "settings", nargs="*", metavar="KEY=VALUE",
@@ -150,8 +150,9 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     )  # fmt: skip
     command.add_argument(
         "--data", type=Path, metavar="DATA",
-        help="folder laid out like Market-1501 (its test images then validate), or a cloud set "
-        "(.safetensors); without it the run makes the synthetic world that CONFIG asks for",
+        help="folder laid out like Market-1501 or a store of og-reid convert (their test images "
+        "then validate), or a cloud set (.safetensors); without it the run makes the synthetic "
+        "world that CONFIG asks for",
     )  # fmt: skip
     command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
@@ -174,12 +175,17 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
     )
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER",
-        help="folder laid out like Market-1501",
+        help="folder laid out like Market-1501, or a store of og-reid convert",
     )  # fmt: skip
     _add_model(command)
     command.add_argument(
         "--mirror", action="store_true", help="average each descriptor with the mirror image's"
     )
+    command.add_argument(
+        "--test-view", choices=("none", "scale-1.1"), default="none",
+        help="add the descriptor of the cloud 1.1 times as large, as the OG-Net authors do "
+        "(default: %(default)s)",
+    )  # fmt: skip
     command.add_argument(
         "--ap", choices=("step", "trapezoid"), default="step",
         help="how average precision is computed (default: %(default)s)",

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..comparison import Clouds
     from ..config import WorldConfig
     from ..data import CloudSet, MarketSplits, Sample
+    from ..data.store import CloudStore
     from ..train import Record
 
 __all__ = ["do_convert", "do_demo", "do_embed", "do_evaluate", "do_lift", "do_train"]
@@ -64,18 +66,24 @@ def do_train(options: argparse.Namespace) -> None:
     """Trains on a folder, a cloud set, or a world of its own."""
     from ..config import WorldConfig, load_config
     from ..data import CloudSet
+    from ..data.store import CloudStore, is_store
     from ..progress import progress_bar
     from ..train import MODEL_FILE, train
 
     config = load_config(options.config, options.settings)
-    validation = None
+    validation: tuple[Clouds, Clouds] | None = None
     if options.data is None:
         data = _world(config.world, options)
     else:
         data = options.data
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
+    train_set: CloudSet | CloudStore
     if data.is_file():
         train_set = CloudSet.load(data)
+    elif is_store(data):
+        store = CloudStore(data)
+        everyone = "train_all" if "train_all" in store.splits else "train"
+        train_set, validation = store.split(everyone), _stored_test(store)
     else:
         splits = _splits(data)
         train_set = _lifted(splits.train, "lifting training images", options)
@@ -100,6 +108,8 @@ def do_train(options: argparse.Namespace) -> None:
     if result.validation is not None:
         metrics = result.validation
         print(f"validation: rank-1 {100 * metrics.rank(1):.1f} %, mAP {100 * metrics.mAP:.1f} %")
+        if metrics.test_view != "none":
+            print(f"with test-time views: {metrics.test_view}")
 
 
 def do_evaluate(options: argparse.Namespace) -> None:
@@ -107,12 +117,19 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..api import load_model
     from ..comparison import compare, format_table
     from ..data import read_attributes
+    from ..data.store import CloudStore, is_store
     from ..progress import progress_bar
 
     stored = load_model(options.model)
-    splits = _splits(options.data)
-    attributes = read_attributes(options.data)
-    query, gallery = _lifted_test(splits, options)
+    query: Clouds
+    gallery: Clouds
+    if is_store(options.data):
+        attributes = {}
+        query, gallery = _stored_test(CloudStore(options.data))
+    else:
+        splits = _splits(options.data)
+        attributes = read_attributes(options.data)
+        query, gallery = _lifted_test(splits, options)
     with progress_bar("embedding") as show:
         rows = compare(
             query,
@@ -120,6 +137,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
             {str(options.model): stored},
             attributes={name: each for name, each in attributes.items() if each.split == "query"},
             mirror=options.mirror,
+            test_view=options.test_view,
             ap=options.ap,
             progress=lambda done, total: show(done, total, ""),
         )
@@ -175,6 +193,10 @@ def _splits(folder: Path) -> MarketSplits:
     from ..data import load_market
 
     return load_market(folder)
+
+
+def _stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
+    return store.split("query"), store.split("gallery")
 
 
 def _lifted_test(splits: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:

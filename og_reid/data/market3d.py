@@ -20,9 +20,19 @@ from torch import Tensor
 
 from meshes.pointcloud import HIDDEN_GREY, PointCloud
 
+from .batch import CloudBatch
 from .market import Sample
 
-__all__ = ["PIXELS", "SPLITS", "RawCloud", "load_market3d", "read_obj", "slim", "slim_to"]
+__all__ = [
+    "PIXELS",
+    "SPLITS",
+    "RawCloud",
+    "load_market3d",
+    "read_obj",
+    "slim",
+    "slim_batch",
+    "slim_to",
+]
 
 SPLITS = ("train", "train_all", "val", "gallery", "query")
 """Folders of the authors' trees."""
@@ -67,6 +77,12 @@ class RawCloud:
         Background points count: the mean must be taken before any of them are dropped.
         """
         return RawCloud(self.points - self.points.mean(dim=0), self.colors)
+
+    @classmethod
+    def from_pointcloud(cls, cloud: PointCloud) -> RawCloud:
+        """A cloud of this package in the authors' frame; points that are not visible turn white."""
+        colors = torch.where(cloud.visible[:, None], cloud.colors, 1.0)
+        return cls(cloud.points * _FLIP.to(cloud.points), colors)
 
     def to_pointcloud(self) -> PointCloud:
         """The cloud with y up and z towards the camera, as the rest of this package has it.
@@ -126,6 +142,26 @@ def slim_to(cloud: RawCloud, wanted: int, *, generator: torch.Generator | None =
     kept = kept.sort().values
     colors = torch.where(is_blank[:, None], HIDDEN_GREY, cloud.colors)
     return RawCloud(cloud.points[kept], colors[kept])
+
+
+def slim_batch(
+    clouds: Sequence[RawCloud], wanted: int, *, generator: torch.Generator | None = None
+) -> CloudBatch:
+    """Clouds as the authors' loader gives them: centred with their background, then `slim_to`.
+
+    Returns:
+        A batch with y down; blank (pure white) points are not visible, and every point counts as
+        body, since the files do not tell which are.
+    """
+    kept = [slim_to(cloud.centered(), wanted, generator=generator) for cloud in clouds]
+    colors = torch.stack([cloud.colors for cloud in kept])
+    return CloudBatch(
+        points=torch.stack([cloud.points for cloud in kept]),
+        colors=colors,
+        part=torch.zeros(colors.shape[:2], dtype=torch.int64),
+        visible=(colors != HIDDEN_GREY).any(dim=2),  # no 8-bit colour is 0.5
+        centered=True,
+    )
 
 
 def _spread(count: int, wanted: int) -> Tensor:

@@ -21,14 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshes.pointcloud import HIDDEN_GREY
 from pose.atomic import replacing
 
 from .batch import CloudBatch
-from .market3d import RawCloud, slim_to
+from .market3d import RawCloud, slim_batch
 from .shard import FORMAT, FRAME, VERSION, CloudLabel, Shard
 
-__all__ = ["MANIFEST", "CloudStore", "ShardInfo", "write_manifest"]
+__all__ = ["MANIFEST", "CloudStore", "ShardInfo", "is_store", "write_manifest"]
 
 MANIFEST = "store.json"
 
@@ -48,6 +47,12 @@ class ShardInfo:
     clouds: int
     bytes: int
     fingerprint: str
+
+
+def is_store(folder: str | Path) -> bool:
+    """Whether a folder holds a store, finished or not."""
+    path = Path(folder)
+    return (path / MANIFEST).is_file() or any(path.glob("clouds-*.arrow"))
 
 
 def write_manifest(folder: str | Path, shards: Sequence[ShardInfo]) -> None:
@@ -191,29 +196,15 @@ class CloudStore:
         num_points: int,
         generator: torch.Generator | None = None,
     ) -> CloudBatch:
-        """Clouds as the authors' loader gives them: centred with the background, then `slim`.
+        """Clouds as the authors' loader gives them, see `og_reid.data.market3d.slim_batch`.
 
         Args:
             indices: B clouds.
             num_points: points per cloud; the authors take half of the 8192.
             generator: None for testing; with it, for training, some clouds get random points.
-
-        Returns:
-            A batch with y down; blank (pure white) points are not visible, and every point counts
-            as body, since the files do not tell which are.
         """
-        clouds = [
-            slim_to(self[index].centered(), num_points, generator=generator)
-            for index in _whole(indices)
-        ]
-        colors = torch.stack([cloud.colors for cloud in clouds])
-        return CloudBatch(
-            points=torch.stack([cloud.points for cloud in clouds]),
-            colors=colors,
-            part=torch.zeros(colors.shape[:2], dtype=torch.int64),
-            visible=(colors != HIDDEN_GREY).any(dim=2),  # no 8-bit colour is 0.5
-            centered=True,
-        )
+        clouds = [self[index] for index in _whole(indices)]
+        return slim_batch(clouds, num_points, generator=generator)
 
     def verify(self) -> None:
         """Reads every shard once.
