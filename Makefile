@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
-# make weights train the weights that ship, anew (about an hour on two cores)
+# make weights train the weights that ship, anew (about an hour and a half on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -38,7 +38,7 @@ demo: $(VENV)/stamp-demo
 	$(BIN)/og-reid demo $(ARGS)
 
 weights: $(VENV)/stamp-demo
-	$(BIN)/og-reid train synthetic/default --out runs/default --cache runs/default/clouds --resume
+	OMP_NUM_THREADS=1 $(BIN)/og-reid train synthetic/default --out runs/default --cache runs/default/clouds --resume
 	mkdir -p og_reid/weights
 	cp runs/default/model.safetensors og_reid/weights/default.safetensors
 
