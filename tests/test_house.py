@@ -18,7 +18,7 @@ LEVELS = (
     {"config", "evaluation", "histogram", "embedding"},
     {"checkpoint", "comparison", "lifting", "objective", "schedule"},
     {"train"},
-    {"clouds_in", "api", "progress", "render", "report"},
+    {"clouds_in", "api", "doctor", "progress", "render", "report"},
     {"visualize"},
     {"demo"},
     {"cli"},

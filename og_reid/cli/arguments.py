@@ -38,7 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="show the version and stop")
     parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_lift, _add_embed, _add_train, _add_evaluate, _add_convert):
+    for add in (
+        _add_demo,
+        _add_lift,
+        _add_embed,
+        _add_train,
+        _add_evaluate,
+        _add_convert,
+        _add_doctor,
+    ):
         command = add(parsers)
         command.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser
@@ -218,6 +226,17 @@ def _add_convert(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argume
     )  # fmt: skip
     _add_workers(command, "processes that read and write")
     return command
+
+
+def _add_doctor(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    return _command(
+        parsers,
+        "doctor",
+        commands.do_doctor,
+        "show what is installed, and what is wrong with it",
+        "Prints versions, native kernels with their instruction level, devices, and how to mend "
+        "what does not work.",
+    )
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..data.store import CloudStore
     from ..train import Record
 
-__all__ = ["do_convert", "do_demo", "do_embed", "do_evaluate", "do_lift", "do_train"]
+__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_evaluate", "do_lift", "do_train"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -167,6 +167,22 @@ def do_convert(options: argparse.Namespace) -> None:
         f"{done.shards} shards, {done.kept} of them found finished; {done.bytes / 1e6:.1f} MB, "
         f"{done.bytes / count / 1e3:.1f} kB a cloud"
     )
+
+
+def do_doctor(_: argparse.Namespace) -> None:
+    """Prints what this installation consists of; fails when something is wrong with it."""
+    from ..doctor import examine
+
+    findings = examine()
+    topic = ""
+    for finding in findings:
+        if finding.topic != topic:
+            topic = finding.topic
+            print(topic)
+        print(f"  {'ok ' if finding.good else 'BAD'} {finding}")
+    bad = [finding.name for finding in findings if not finding.good]
+    if bad:
+        raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
 
 
 def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:

@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of this file, so that a stale library is refused and not called.
-#define OG_REID_ABI 3
+#define OG_REID_ABI 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,31 +28,81 @@ OG_REID_API int og_reid_abi(void);
 // Name of the instruction set level that run-time dispatch picks on this processor.
 OG_REID_API const char* og_reid_cpu_level(void);
 
-// knn ---------------------------------------------------------------------------------------------
-//
-// columns: (batch, dims, padded) coordinates, one contiguous row per dimension, padded with zeros
-//   to a multiple of 64 points.
-// out: (batch, count, k); out[b][i][j] is the j-th nearest point to point i, itself included, in
-//   the order (squared distance, index). The distance is the float32 sum over dimensions, in
-//   order, of (a - b) * (a - b), each operation rounded on its own (no fused multiply-add).
-// distances: per thread, (threads, padded).   keys: per thread, (threads, padded).
-OG_REID_API int og_reid_knn_cpu(const float* columns, int64_t batch, int64_t count, int64_t padded,
-                                int64_t dims, int64_t k, int64_t* out, float* distances,
-                                uint64_t* keys, int threads);
+// Neighbours in space -----------------------------------------------------------------------------
 
-// The same on a GPU; x: (batch, count, dims). `stream` is a cudaStream_t.
+// Clouds behind each other: cloud c holds the rows ptr[c] .. ptr[c + 1] - 1.
+struct og_reid_clouds {
+  int64_t clouds, dims;
+  const float* rows;   // (ptr[clouds], dims)
+  const int64_t* ptr;  // (clouds + 1), not decreasing
+};
+
+// The k nearest points of the same cloud for each query, in the order (squared distance, index).
+// The distance is the float32 sum over dimensions, in order, of (a - b) * (a - b), each operation
+// rounded on its own (no fused multiply-add). Pairs whose distance is not finite are no
+// neighbours; missing ones have index -1 and an infinite distance.
+struct og_reid_knn {
+  struct og_reid_clouds points, queries;  // may be the same
+  int64_t k, threads;
+  int64_t local;    // whether indices count from the start of the cloud, not of all rows
+  int64_t* index;   // (queries, k)
+  float* squared;   // (queries, k), or null
+  void* workspace;  // og_reid_knn_workspace bytes
+};
+
+// Of at most 3 dimensions, by a spatial index.
+OG_REID_API int64_t og_reid_knn_workspace(const struct og_reid_knn* task);
+OG_REID_API int og_reid_knn_cpu(const struct og_reid_knn* task);
+
+// The same of any dimension, without an index.
+OG_REID_API int64_t og_reid_features_workspace(const struct og_reid_knn* task);
+OG_REID_API int og_reid_features_cpu(const struct og_reid_knn* task);
+
+// On a GPU, each point among its own cloud. x: (batch, count, dims); out: (batch, count, k) indices
+// from the start of the cloud. `stream` is a cudaStream_t.
 OG_REID_API int og_reid_knn_cuda(const float* x, int64_t batch, int64_t count, int64_t dims,
                                  int64_t k, int64_t* out, int device, void* stream);
 
 // Farthest point sampling -------------------------------------------------------------------------
 //
-// columns: (batch, 3, count) coordinates. start: (batch) first pick of each cloud. nearest:
-// scratch, (batch, count). out: (batch, picks); each pick is the point farthest from those before,
-// the lowest index on ties, never the same twice. Squared distances are float32, without fused
-// multiply-add.
-OG_REID_API int og_reid_sample_cpu(const float* columns, int64_t batch, int64_t count,
-                                   int64_t picks, const int64_t* start, float* nearest,
-                                   int64_t* out, int threads);
+// Each pick is the point farthest from those before, the lowest index on ties. Squared distances
+// are float32, without fused multiply-add, and at most 1e10. All coordinates must be finite.
+struct og_reid_sample {
+  int64_t batch, count, picks, threads;
+  const float* rows;        // (batch, count, 3)
+  const double* centroids;  // (batch, 3): start at the point farthest from it, never pick a point
+                            // twice; null: start at point 0, points may repeat
+  int64_t dead_zone;        // whether points within sqrt(1e-3) of the origin are never picked
+  int64_t* out;             // (batch, picks)
+  void* workspace;          // og_reid_sample_workspace bytes
+};
+
+OG_REID_API int64_t og_reid_sample_workspace(const struct og_reid_sample* task);
+OG_REID_API int og_reid_sample_cpu(const struct og_reid_sample* task);
+
+// Balls around centres ----------------------------------------------------------------------------
+
+enum og_reid_ball_mode {
+  OG_REID_NEAREST = 0,  // nearest first, ties to the lowest index; filled up with the nearest
+                        // point, inside or not, or -1 where no distance is finite
+  OG_REID_FIRST = 1,    // lowest index first; filled up with the first, or with 0
+  OG_REID_COUNT = 2     // how many there are
+};
+
+#define OG_REID_MOST_SCALES 16
+
+struct og_reid_ball {
+  struct og_reid_clouds points, centers;  // of 3 dimensions
+  int64_t mode, scales, threads;
+  const float* squared_radii;  // (scales); inside means strictly nearer
+  const int64_t* counts;       // (scales) slots
+  int64_t* const* out;  // (scales) arrays (centers, counts[s]); for OG_REID_COUNT only the first,
+                        // (centers, scales)
+  void* workspace;      // og_reid_ball_workspace bytes
+};
+
+OG_REID_API int64_t og_reid_ball_workspace(const struct og_reid_ball* task);
+OG_REID_API int og_reid_ball_cpu(const struct og_reid_ball* task);
 
 // Pooling over neighbours -------------------------------------------------------------------------
 //

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from ._library import native_info
+from .ball import ball_query, ball_query_torch, nearest_in_radius, radius_count, radius_count_torch
 from .gate import EdgeTerms, gated_max
 from .gather import gather_rows, in_degree, mean_neighbors, pool_neighbors
 from .knn import knn, knn_torch
-from .sampling import ball_query, farthest_point_sample, nearest_in_radius
+from .sampling import farthest_point_sample, farthest_point_sample_torch
 
 __all__ = [
     "EdgeTerms",
     "ball_query",
+    "ball_query_torch",
     "farthest_point_sample",
+    "farthest_point_sample_torch",
     "gated_max",
     "gather_rows",
     "in_degree",
@@ -21,4 +24,6 @@ __all__ = [
     "native_info",
     "nearest_in_radius",
     "pool_neighbors",
+    "radius_count",
+    "radius_count_torch",
 ]

@@ -23,7 +23,7 @@ from torch import Tensor
 __all__ = ["check", "cpu_library", "cuda_library", "native_info", "pointer", "usable_on_cpu"]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
-ABI = 3
+ABI = 5
 #: Environment variable that switches the native libraries off (0) or on (1, as without it).
 SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]
@@ -113,4 +113,6 @@ def _load(name: str) -> ctypes.CDLL | None:
         return None
     if name == "_cpu":
         library.og_reid_cpu_level.restype = ctypes.c_char_p
+        for task in ("knn", "features", "sample", "ball"):
+            getattr(library, f"og_reid_{task}_workspace").restype = ctypes.c_int64
     return library

@@ -2,7 +2,8 @@
 
 On a CPU in float32 this runs native and in chunks of clouds that stay in cache: neither the gated
 rows (B, M, n, H) nor the projected rows (B, M, n, C) of a whole batch ever exist, and the backward
-pass computes the gated rows again. Anywhere else, and as the specification, plain torch is used.
+pass computes the gated rows again. Without the native code a CPU takes chunks of centres in plain
+torch, with the same properties. Anywhere else, and as the specification, the simple twin is used.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
-from .gather import gather_rows
+from .gate_chunks import gated_max_chunks
+from .gather import gather_rows, takes_chunks
 
 __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
 
@@ -61,9 +63,11 @@ def gated_max(
     half, reduced = terms.expand.shape
     whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
     fits = whole and reduced <= MOST_REDUCED and index.numel() > 0
-    if not fits or not usable_on_cpu(*terms, weight):
-        return gated_max_torch(terms, index, weight, moments=moments)
-    return torch.ops.og_reid.gated_max(*terms, index, weight, moments)[:3]
+    if fits and usable_on_cpu(*terms, weight):
+        return torch.ops.og_reid.gated_max(*terms, index, weight, moments)[:3]
+    if takes_chunks(index, *terms, weight):
+        return gated_max_chunks(terms, index, weight, moments)
+    return gated_max_torch(terms, index, weight, moments=moments)
 
 
 def gated_max_torch(

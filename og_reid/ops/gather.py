@@ -1,27 +1,38 @@
 """Gathering and pooling the features of neighbours, rows last.
 
-On a CPU in float32 the pooling runs native: forward and backward then never hold the gathered
-(B, M, k, C) tensor. Anywhere else, and as the specification, plain torch is used.
+On a CPU in float32 the pooling runs native. Without the native code a CPU takes chunks of centres
+in plain torch. Neither ever holds the gathered (B, M, k, C) tensor of a batch, forward or backward.
+Anywhere else, and as the specification, the simple twins are used.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
 
 __all__ = [
+    "centers_by_chunk",
+    "first_slot",
     "flat_index",
     "gather_rows",
     "in_degree",
     "mean_neighbors",
     "pool_neighbors",
     "pool_neighbors_torch",
+    "takes_chunks",
 ]
+
+#: Entries of the rows of one chunk of centres: 1 MiB in float32, so that a chunk stays in cache.
+CHUNK_ENTRIES = 1 << 18
+#: Slots are kept as bytes.
+MOST_SLOTS = 255
 
 
 def gather_rows(features: Tensor, index: Tensor) -> Tensor:
@@ -55,10 +66,12 @@ def pool_neighbors(features: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: on shapes that do not fit.
     """
     _check_index(features, index)
-    if not usable_on_cpu(features) or not index.numel():
-        return pool_neighbors_torch(features, index)
-    highest, mean, _ = torch.ops.og_reid.pool_neighbors(features, index)
-    return highest, mean
+    if usable_on_cpu(features) and index.numel():
+        highest, mean, _ = torch.ops.og_reid.pool_neighbors(features, index)
+        return highest, mean
+    if takes_chunks(index, features):
+        return _Pool.apply(features, index, torch.is_grad_enabled())
+    return pool_neighbors_torch(features, index)
 
 
 def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,9 +83,11 @@ def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tenso
 def mean_neighbors(features: Tensor, index: Tensor) -> Tensor:
     """(B, M, C) mean over the neighbours of each centre; arguments as for `pool_neighbors`."""
     _check_index(features, index)
-    if not usable_on_cpu(features) or not index.numel():
-        return gather_rows(features, index).mean(2)
-    return torch.ops.og_reid.mean_neighbors(features, index)
+    if usable_on_cpu(features) and index.numel():
+        return torch.ops.og_reid.mean_neighbors(features, index)
+    if takes_chunks(index, features):
+        return _Mean.apply(features, index)
+    return gather_rows(features, index).mean(2)
 
 
 def in_degree(index: Tensor, count: int) -> Tensor:
@@ -86,6 +101,102 @@ def flat_index(index: Tensor, count: int) -> Tensor:
     batch = index.shape[0]
     offset = torch.arange(0, batch * count, count, device=index.device)
     return (index.reshape(batch, -1) + offset[:, None]).reshape(-1)
+
+
+def takes_chunks(index: Tensor, *tensors: Tensor) -> bool:
+    """Whether to go by chunks in plain torch: on a CPU, where few bytes matter more than few calls.
+
+    Mixed types and autocast are left to the simple twins.
+    """
+    same = {t.dtype for t in tensors} in ({torch.float32}, {torch.float64})
+    plain = all(t.device.type == "cpu" and t.numel() for t in (index, *tensors))
+    fits = same and plain and index.shape[-1] <= MOST_SLOTS
+    return fits and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+
+
+def centers_by_chunk(centers: int, entries: int) -> Iterator[slice]:
+    """Cut 0..centers-1 into chunks; the rows of one centre have `entries` entries."""
+    step = max(1, CHUNK_ENTRIES // entries)
+    return (slice(start, start + step) for start in range(0, centers, step))
+
+
+def first_slot(rows: Tensor, highest: Tensor) -> Tensor:
+    """(M, C) uint8: the first slot of rows (k, M, C) that holds their maximum (M, C).
+
+    Maxima of comparisons are many times faster than torch's maximum with indices.
+    """
+    # Slot j gets the mark k - j, so the largest mark is that of the first slot; NaN has no mark.
+    slots = len(rows)
+    marks = torch.arange(slots, 0, -1, dtype=torch.uint8, device=rows.device)
+    hits = (rows == highest).view(torch.uint8).mul_(marks[:, None, None])
+    return slots - hits.amax(0).clamp_(min=1)
+
+
+class _Pool(torch.autograd.Function):
+    """`pool_neighbors` by chunks of centres."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, index: Tensor, differentiable: bool
+    ) -> tuple[Tensor, Tensor]:
+        count, channels = features.shape[1:]
+        rows, flat = features.flatten(0, 1), _rows_of_centers(index, count)
+        highest = rows.new_empty(len(flat), channels)
+        first = torch.empty(highest.shape if differentiable else 0, dtype=torch.uint8)
+        for part in centers_by_chunk(len(flat), flat.shape[1] * channels):
+            slots = flat[part].t()
+            near = rows.index_select(0, slots.reshape(-1)).view(*slots.shape, channels)
+            torch.amax(near, 0, out=highest[part])
+            if differentiable:
+                first[part] = first_slot(near, highest[part])
+        ctx.save_for_backward(index, first)
+        ctx.count = count
+        shape = (*index.shape[:2], channels)
+        return highest.view(shape), F.embedding_bag(flat, rows, mode="mean").view(shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad_highest: Tensor, grad_mean: Tensor) -> tuple[Tensor, None, None]:
+        index, first = ctx.saved_tensors
+        flat, channels = _rows_of_centers(index, ctx.count), first.shape[1]
+        grad = _mean_grad(grad_mean, flat, ctx.count)
+        grad_highest = grad_highest.reshape(first.shape)
+        for part in centers_by_chunk(len(flat), channels):
+            target = flat[part].gather(1, first[part].long())
+            grad.scatter_add_(0, target, grad_highest[part])
+        return grad.view(-1, ctx.count, channels), None, None
+
+
+class _Mean(torch.autograd.Function):
+    """`mean_neighbors` without the gathered rows."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.count = features.shape[1]
+        flat = _rows_of_centers(index, ctx.count)
+        mean = F.embedding_bag(flat, features.flatten(0, 1), mode="mean")
+        return mean.view(*index.shape[:2], features.shape[2])
+
+    @staticmethod
+    def backward(ctx: Any, grad_mean: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        flat = _rows_of_centers(index, ctx.count)
+        return _mean_grad(grad_mean, flat, ctx.count).view(-1, ctx.count, grad_mean.shape[2]), None
+
+
+def _rows_of_centers(index: Tensor, count: int) -> Tensor:
+    """(B * M, k) rows, in the flattened batch, of the neighbours of each centre."""
+    return flat_index(index, count).view(-1, index.shape[2])
+
+
+def _mean_grad(grad_mean: Tensor, flat: Tensor, count: int) -> Tensor:
+    """(B * count, C) gradient of the rows whose means over `flat` got (B, M, C) `grad_mean`."""
+    batch, _, channels = grad_mean.shape
+    share = grad_mean.reshape(-1, channels) / flat.shape[1]
+    grad = share.new_zeros(batch * count, channels)
+    for slot in flat.unbind(1):
+        grad.index_add_(0, slot, share)
+    return grad
 
 
 def _check_index(features: Tensor, index: Tensor) -> None:

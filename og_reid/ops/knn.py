@@ -1,118 +1,291 @@
-"""Exact k nearest neighbours inside each cloud of a batch."""
+"""Exact k nearest neighbours inside each cloud of a batch.
+
+What holds on every device and in the plain-torch twin, for any number of dimensions:
+
+===================  ==============================================================================
+distance             float32 sum over dimensions, in order, of (a - b)^2, every operation rounded
+                     on its own: no fused multiply-add, no |a|^2 - 2ab + |b|^2, so clouds far from
+                     the origin lose nothing and all devices agree bit by bit
+order                (squared distance, lowest index): a total order, so there is one right answer
+self                 a point is among its own neighbours; of duplicates the lowest index comes first
+k > N                missing neighbours have index -1 and an infinite distance
+NaN, Inf             a pair whose squared distance is not finite are no neighbours. So a point with
+                     NaN or Inf is never a neighbour, and as a query has none; finite points so far
+                     apart that the square overflows (about 1e19) do not find each other
+empty clouds         give no rows, anywhere in a batch; queries to an empty cloud have no neighbours
+float16, bfloat16    compared as float32, and so is float64
+strides              any
+===================  ==============================================================================
+"""
 
 from __future__ import annotations
 
-import ctypes
+from typing import Literal, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ._library import check, cpu_library, cuda_library, pointer, usable_on_cpu
-from .sampling import smallest
+from ._clouds import CloudRows, flatten, sizes
+from ._library import cpu_library, cuda_library, usable_on_cpu
+from ._search import knn_cpu, knn_cuda
 
-__all__ = ["knn", "knn_torch"]
+__all__ = ["knn", "knn_torch", "smallest"]
 
 #: Most entries of one (block of queries x points) distance matrix of the plain-torch twin.
 BLOCK_ENTRIES = 1 << 22
-#: The native kernel reads points in groups of this many.
-GROUP = 64
 
 
-def knn(x: Tensor, k: int) -> Tensor:
-    """Find the k nearest points to each point of each cloud, the point itself included.
+@overload
+def knn(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = ...,
+    ptr: Tensor | None = ...,
+    query_ptr: Tensor | None = ...,
+    return_distances: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def knn(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = ...,
+    ptr: Tensor | None = ...,
+    query_ptr: Tensor | None = ...,
+    return_distances: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def knn(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = None,
+    ptr: Tensor | None = None,
+    query_ptr: Tensor | None = None,
+    return_distances: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Find the k nearest points of a cloud to each of its points, or to each query.
 
-    Neighbours are in the total order (squared distance, lowest index). The squared distance is
-    the float32 sum over dimensions, in order, of (a - b)^2, every operation rounded on its own (no
-    fused multiply-add, no |a|^2 - 2ab + |b|^2), so all devices and the torch twin agree exactly and
-    far-away clouds lose nothing. Among duplicates a point need not be its own first neighbour.
-    Not differentiable: recompute distances from gathered points for a gradient.
+    The rules are in the table of this module.
 
     Args:
-        x: (B, N, D) points, any floating dtype (compared as float32).
-        k: neighbours per point, 1..N.
+        x: (B, N, D) points; with `ptr` (M, D), the clouds behind each other.
+        k: neighbours per query, at least 1.
+        query: (B, Q, D) or (Q, D) other points whose neighbours are wanted; None asks for those of
+            `x` itself.
+        ptr: (B + 1,) integers, as in PyTorch Geometric: cloud b holds rows ptr[b] .. ptr[b+1]-1.
+        query_ptr: (B + 1,) the same for ragged queries.
+        return_distances: whether to return the squared distances as well.
 
     Returns:
-        (B, N, k) int64: `out[b, i, j] = n` means `x[b, n]` is the j-th nearest to `x[b, i]`.
+        (B, N, k) int64, or (M, k) of ragged clouds; B, Q or Q rows with `query`. An entry n means
+        the point `x[b, n]`, or the row `x[n]` of ragged clouds. With `return_distances` also
+        their squared distances, float32 and of the same shape, infinite where the index is -1.
+        They pass gradients on to `x` and `query`; indices do not.
 
     Raises:
-        ValueError: if `x` is not (B, N, D) floating point, k is not in 1..N, or a value is NaN,
-            Inf, or so large that squared distances overflow.
+        ValueError: on shapes, dtypes or `ptr` that do not fit, and on k < 1.
     """
-    if x.ndim != 3 or not x.is_floating_point():
-        raise ValueError(f"x must be (B, N, D) floating point; got {tuple(x.shape)}, {x.dtype}")
-    if not 1 <= k <= x.shape[1]:
-        raise ValueError(
-            f"k must be in 1..N: each cloud has N={x.shape[1]} points; got k={k}. Use a smaller k "
-            "or more points"
-        )
-    points = x.detach().float().contiguous()
-    if points.numel():
-        # Below this bound no sum of D squared differences overflows float32.
-        limit = (torch.finfo(torch.float32).max / (8.0 * points.shape[-1])) ** 0.5
-        low, high = points.aminmax()
-        if not bool((low >= -limit) & (high <= limit)):  # a NaN fails both comparisons
-            raise ValueError(f"x must be finite and below {limit:.1e}; got NaN, Inf or more")
-    return torch.ops.og_reid.knn(points, k)
+    points, queries = _check(x, k, query, ptr, query_ptr)
+    if not return_distances:
+        points, queries = (CloudRows(rows.detach(), starts) for rows, starts in (points, queries))
+    squared, index = torch.ops.og_reid.knn(*points, *queries, k, ptr is None, return_distances)
+    return _unflatten(x if query is None else query, k, index, squared, return_distances)
 
 
-def knn_torch(x: Tensor, k: int) -> Tensor:
+@overload
+def knn_torch(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = ...,
+    ptr: Tensor | None = ...,
+    query_ptr: Tensor | None = ...,
+    return_distances: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def knn_torch(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = ...,
+    ptr: Tensor | None = ...,
+    query_ptr: Tensor | None = ...,
+    return_distances: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def knn_torch(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = None,
+    ptr: Tensor | None = None,
+    query_ptr: Tensor | None = None,
+    return_distances: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Plain-torch twin of `knn`: its specification, and its fallback on any device.
 
-    Takes and returns what `knn` does; does not check. Builds the distances of one block of queries
-    at a time.
+    Takes and returns what `knn` does, without gradients. Builds the distances of one block of
+    queries at a time.
     """
-    points = x.detach().float()
+    points, queries = _check(x, k, query, ptr, query_ptr)
+    squared, index = _knn_twin(*points, *queries, k, ptr is None, return_distances)
+    return _unflatten(x if query is None else query, k, index, squared, return_distances)
+
+
+def smallest(squared: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest entries per row of (..., N) and their indices, in total order.
+
+    Ties go to the lowest index: the bits of a non-negative float32 sort like the float, so value
+    and index fit one int64 key without ties. Missing and non-finite entries have index -1 and
+    value inf.
+    """
+    squared = squared.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    position = torch.arange(squared.shape[-1], device=squared.device)
+    keys = (squared.view(torch.int32).long() << 32) | position
+    kept = min(k, squared.shape[-1])
+    index = keys.topk(kept, dim=-1, largest=False, sorted=True).values & 0xFFFFFFFF
+    near = squared.gather(-1, index)
+    index = index.masked_fill(near == torch.inf, -1)
+    if kept == k:
+        return near, index
+    shape = (*squared.shape[:-1], k - kept)
+    return (
+        torch.cat([near, near.new_full(shape, torch.inf)], dim=-1),
+        torch.cat([index, index.new_full(shape, -1)], dim=-1),
+    )
+
+
+def _check(
+    x: Tensor, k: int, query: Tensor | None, ptr: Tensor | None, query_ptr: Tensor | None
+) -> tuple[CloudRows, CloudRows]:
+    """Points and queries as float32 rows behind each other."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}")
+    if query is None and query_ptr is not None:
+        raise ValueError("query_ptr must come with query; got query_ptr alone")
+    if query is not None and (ptr is None) != (query_ptr is None):
+        raise ValueError("ptr and query_ptr must come together when query is given; got one")
+    points = flatten(x, ptr, "x", "ptr")
+    points = CloudRows(points.rows.float().contiguous(), points.ptr)
+    if query is None:
+        return points, points
+    queries = flatten(query, query_ptr, "query", "query_ptr")
+    if query.shape[-1] != x.shape[-1] or len(queries.ptr) != len(points.ptr):
+        raise ValueError(
+            f"query must have the clouds and dimensions of x; got {tuple(query.shape)} for "
+            f"{tuple(x.shape)}, {len(queries.ptr) - 1} clouds for {len(points.ptr) - 1}"
+        )
+    return points, CloudRows(queries.rows.float().contiguous(), queries.ptr)
+
+
+def _unflatten(
+    like: Tensor, k: int, index: Tensor, squared: Tensor, distances: bool
+) -> Tensor | tuple[Tensor, Tensor]:
+    index = index.view(*like.shape[:-1], k)
+    return (index, squared.view(*like.shape[:-1], k)) if distances else index
+
+
+def _knn_twin(
+    x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
+) -> tuple[Tensor, Tensor]:
+    clouds, counts, rows = len(ptr) - 1, sizes(ptr), sizes(query_ptr)
+    x, query = x.detach(), query.detach()
+    if clouds and len(set(counts)) == len(set(rows)) == 1:
+        dims = x.shape[1]
+        points, queries = x.view(clouds, counts[0], dims), query.view(clouds, rows[0], dims)
+        parts = [_nearest(points, queries, k)]
+    else:
+        parts = [
+            _nearest(points[None], queries[None], k)
+            for points, queries in zip(x.split(counts), query.split(rows), strict=True)
+        ]
+    parts.append((x.new_zeros(0, 0, k), x.new_zeros(0, 0, k, dtype=torch.int64)))
+    near, index = (
+        torch.cat([part.reshape(-1, k) for part in each]) for each in zip(*parts, strict=True)
+    )
+    if not local:
+        offset = ptr[:-1].repeat_interleave(query_ptr.diff()).to(index.device)
+        index = torch.where(index < 0, index, index + offset[:, None])
+    return near if distances else near[:0], index
+
+
+def _nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Squared distances and indices of the k nearest of (B, N, D) to each of (B, Q, D)."""
     batch, count, dims = points.shape
     block = max(1, BLOCK_ENTRIES // max(1, batch * count))
-    parts = [x.new_zeros(batch, 0, k, dtype=torch.int64)]
-    for begin in range(0, count, block):
-        queries = points[:, begin : begin + block]
-        total = points.new_zeros(batch, queries.shape[1], count)
+    parts = []
+    for some in queries.split(block, dim=1):
+        total = points.new_zeros(batch, some.shape[1], count)
         for axis in range(dims):
-            difference = queries[:, :, axis, None] - points[:, None, :, axis]
-            total += difference.square_()
-        parts.append(smallest(total, k)[1])
-    return torch.cat(parts, dim=1)
+            total += (some[:, :, axis, None] - points[:, None, :, axis]).square_()
+        parts.append(smallest(total, k))
+    if not parts:
+        return points.new_zeros(batch, 0, k), points.new_zeros(batch, 0, k, dtype=torch.int64)
+    near, index = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+    return near, index
 
 
-def _knn_cpu(x: Tensor, k: int) -> Tensor:
-    library = cpu_library() if usable_on_cpu(x) else None
-    if library is None:
-        return knn_torch(x, k)
-    batch, count, dims = x.shape
-    padded = -(-count // GROUP) * GROUP
-    columns = F.pad(x.transpose(1, 2), (0, padded - count)).contiguous()
-    threads = torch.get_num_threads()
-    distances = x.new_empty(threads, padded)
-    keys = torch.empty(threads, padded, dtype=torch.int64)
-    out = torch.empty(batch, count, k, dtype=torch.int64)
-    sizes = [ctypes.c_int64(value) for value in (batch, count, padded, dims, k)]
-    status = library.og_reid_knn_cpu(
-        pointer(columns), *sizes, pointer(out), pointer(distances), pointer(keys), threads
-    )
-    check(status, "og_reid_knn_cpu")
-    return out
+def _knn_on_cpu(
+    x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
+) -> tuple[Tensor, Tensor]:
+    if usable_on_cpu(x, query) and cpu_library() is not None:
+        return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
+    return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
 
 
-def _knn_cuda(x: Tensor, k: int) -> Tensor:
-    library = cuda_library()
-    if library is None or not x.numel():
-        return knn_torch(x, k)
-    x = x.contiguous()
-    out = torch.empty(*x.shape[:2], k, dtype=torch.int64, device=x.device)
-    sizes = [ctypes.c_int64(value) for value in (*x.shape, k)]
-    stream = ctypes.c_void_p(torch.cuda.current_stream(x.device).cuda_stream)
-    status = library.og_reid_knn_cuda(pointer(x), *sizes, pointer(out), x.device.index or 0, stream)
-    check(status, "og_reid_knn_cuda")
-    return out
+def _knn_on_gpu(
+    x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
+) -> tuple[Tensor, Tensor]:
+    # The kernel takes dense clouds and gives the indices of their own points.
+    dense = len(set(sizes(ptr))) == 1 and local and query.data_ptr() == x.data_ptr()
+    if cuda_library() is None or not x.numel() or not dense or distances:
+        return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
+    return x.new_empty(0, k), knn_cuda(x.view(len(ptr) - 1, -1, x.shape[1]), k)
 
 
-def _knn_fake(x: Tensor, k: int) -> Tensor:
-    return x.new_empty(*x.shape[:2], k, dtype=torch.int64)
+def _knn_fake(
+    x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
+) -> tuple[Tensor, Tensor]:
+    rows = query.shape[0]
+    return x.new_empty(rows if distances else 0, k), x.new_empty(rows, k, dtype=torch.int64)
 
 
-torch.library.define("og_reid::knn", "(Tensor x, int k) -> Tensor")
-torch.library.impl("og_reid::knn", "CPU", _knn_cpu)
-torch.library.impl("og_reid::knn", "CUDA", _knn_cuda)
+def _keep_for_backward(
+    ctx: torch.autograd.function.FunctionCtx,
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor, int, bool, bool],
+    output: tuple[Tensor, Tensor],
+) -> None:
+    x, ptr, query, query_ptr, _, local, _ = inputs
+    index = output[1]
+    ctx.mark_non_differentiable(index)
+    ctx.save_for_backward(x, ptr, query, query_ptr, index)
+    ctx.local = local  # type: ignore[attr-defined]  # a context takes any attribute
+
+
+def _backward(
+    ctx: torch.autograd.function.FunctionCtx, grad_squared: Tensor, grad_index: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Gradient of |q - x|^2 towards both ends of each pair; missing neighbours pass none on."""
+    x, ptr, query, query_ptr, index = ctx.saved_tensors  # type: ignore[attr-defined]
+    if not len(grad_squared) or not len(x):
+        return torch.zeros_like(x), None, torch.zeros_like(query), None, None, None, None
+    missing = index < 0
+    if ctx.local:  # type: ignore[attr-defined]
+        offset = ptr[:-1].repeat_interleave(query_ptr.diff()).to(index.device)
+        index = index + offset[:, None]
+    index = index.masked_fill(missing, 0).flatten()
+    pull = query[:, None] - x.index_select(0, index).view(*missing.shape, -1)
+    pull = (2.0 * grad_squared[..., None] * pull).masked_fill(missing[..., None], 0.0)
+    grad_x = torch.zeros_like(x).index_add_(0, index, -pull.flatten(0, 1))
+    return grad_x, None, pull.sum(1), None, None, None, None
+
+
+torch.library.define(
+    "og_reid::knn",
+    "(Tensor x, Tensor ptr, Tensor query, Tensor query_ptr, int k, bool local, bool distances) "
+    "-> (Tensor, Tensor)",
+)
+torch.library.impl("og_reid::knn", "CPU", _knn_on_cpu)
+torch.library.impl("og_reid::knn", "CUDA", _knn_on_gpu)
 torch.library.register_fake("og_reid::knn", _knn_fake)
+torch.library.register_autograd("og_reid::knn", _backward, setup_context=_keep_for_backward)

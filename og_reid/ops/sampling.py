@@ -1,8 +1,8 @@
-"""Farthest point sampling and ball query, batched.
+"""Farthest point sampling, batched.
 
-Both follow one of two rules. The *reference* rule repeats the CUDA kernels the published OG-Net
-was trained with (PointNet++, Qi et al. 2017; Zheng et al. 2022), whose result depends on the order
-of the points. The *robust* rule depends on the set of points only, ties apart.
+It follows one of two rules. The *reference* rule repeats the CUDA kernel the published OG-Net was
+trained with (PointNet++, Qi et al. 2017; Zheng et al. 2022), whose result depends on the order of
+the points. The *robust* rule depends on the set of points only, ties apart.
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ import torch
 from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._search import workspace
+from .ball import ball_query, nearest_in_radius
 
-__all__ = ["ball_query", "farthest_point_sample", "nearest_in_radius"]
+__all__ = [
+    "ball_query",
+    "farthest_point_sample",
+    "farthest_point_sample_torch",
+    "nearest_in_radius",
+]
 
 #: Points with a squared norm (m^2) up to this are never candidates of the reference sampler.
 DEAD_ZONE = 1e-3
 #: Threads per block of the reference kernel, which decide its ties.
 REFERENCE_THREADS = 512
-#: Most entries of one (block of centres x points) distance matrix.
-BLOCK_ENTRIES = 1 << 22
 
 
 def farthest_point_sample(
@@ -35,7 +40,7 @@ def farthest_point_sample(
     """Pick `m` points per cloud, each the farthest from those picked before.
 
     Args:
-        x: (B, N, 3) points, metres.
+        x: (B, N, 3) points, metres, finite.
         m: points to pick, 1..N.
         start: `first` starts at point 0, breaks ties like the reference kernel (bit-reversed
             thread number) and may repeat a point once all distances are 0. `farthest` starts at
@@ -47,46 +52,75 @@ def farthest_point_sample(
         (B, m) int64: `out[b, t] = i` means `x[b, i]` was the t-th point picked.
 
     Raises:
-        ValueError: if `x` is not (B, N, 3) or `m` is not in 1..N (with `start="first"` any m >= 1
-            is accepted as long as N >= 1, because points may repeat).
+        ValueError: if `x` is not (B, N, 3) or not finite, or `m` is not in 1..N (with
+            `start="first"` any m >= 1 is accepted as long as N >= 1, because points may repeat).
     """
+    _check(x, m, start)
+    return torch.ops.og_reid.farthest_point_sample(x.detach().float(), m, start, dead_zone)
+
+
+def farthest_point_sample_torch(
+    x: Tensor,
+    m: int,
+    *,
+    start: Literal["first", "farthest"] = "farthest",
+    dead_zone: bool = False,
+) -> Tensor:
+    """Plain-torch twin of `farthest_point_sample`: its specification, and its fallback."""
+    _check(x, m, start)
+    return _sample_torch(x.detach().float(), m, start, dead_zone)
+
+
+def _check(x: Tensor, m: int, start: str) -> None:
     if x.ndim != 3 or x.shape[-1] != 3:
         raise ValueError(f"x must be (B, N, 3); got {tuple(x.shape)}")
+    if start not in ("first", "farthest"):
+        raise ValueError(f"start must be 'first' or 'farthest'; got {start!r}")
     count = x.shape[1]
     if m < 1 or count < 1 or (m > count and start == "farthest"):
         raise ValueError(f"m must be in 1..N to pick m of N points; got m={m}, N={count}")
-    points = x.detach().float()
-    if start == "farthest" and not dead_zone and usable_on_cpu(points):
-        return _sample_native(points, m)
-    return _sample_torch(points, m, start, dead_zone)
+    if x.numel():
+        low, high = x.detach().aminmax()
+        limit = torch.finfo(torch.float32).max
+        if not bool((low >= -limit) & (high <= limit)):  # a NaN fails both comparisons
+            raise ValueError("x must be finite; got NaN or Inf: drop such points first")
 
 
-def _sample_native(points: Tensor, m: int) -> Tensor:
-    """The `farthest` rule by the CPU library, bit-equal to the torch twin."""
+class _Sample(ctypes.Structure):
+    """`og_reid_sample` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "picks", "threads")),
+        *((name, ctypes.c_void_p) for name in ("rows", "centroids")),
+        ("dead_zone", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("out", "workspace")),
+    ]
+
+
+def _sample_native(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    """By the CPU library, equal to the twin."""
     batch, count, _ = points.shape
-    columns = points.transpose(1, 2).contiguous()
-    first = _first_pick(points)
-    nearest = torch.empty(batch, count)
+    scan, centroids = None, None
+    if start == "first":
+        # The reference prefers the first point of its own order among equals.
+        scan = _scan_order(count, points.device)
+        points = points.index_select(1, scan)
+    else:
+        centroids = _centroids(points)
+    points = points.contiguous()
     out = torch.empty(batch, m, dtype=torch.int64)
+    threads = min(torch.get_num_threads(), batch)
+    task = _Sample(batch, count, m, threads, pointer(points), pointer(centroids), dead_zone)
+    task.out = pointer(out)
+    scratch = workspace(task, "og_reid_sample")
+    task.workspace = pointer(scratch)
     library = cpu_library()
     assert library is not None
-    sizes = [ctypes.c_int64(value) for value in (batch, count, m)]
-    status = library.og_reid_sample_cpu(
-        pointer(columns),
-        *sizes,
-        pointer(first),
-        pointer(nearest),
-        pointer(out),
-        torch.get_num_threads(),
-    )
-    check(status, "og_reid_sample_cpu")
-    return out
+    check(library.og_reid_sample_cpu(ctypes.byref(task)), "og_reid_sample_cpu")
+    return out if scan is None else scan[out]
 
 
-def _sample_torch(
-    points: Tensor, m: int, start: Literal["first", "farthest"], dead_zone: bool
-) -> Tensor:
-    """Plain-torch twin of the sampler: its specification, and its fallback on any device."""
+def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
     batch, count, _ = points.shape
     scan = _scan_order(count, points.device) if start == "first" else None
     if scan is not None:
@@ -113,10 +147,15 @@ def _sample_torch(
     return picked if scan is None else scan[picked]
 
 
+def _centroids(points: Tensor) -> Tensor:
+    """(B, 3) float64 mean of each cloud."""
+    return points.mean(1, dtype=torch.float64)
+
+
 def _first_pick(points: Tensor) -> Tensor:
     """(B,) index of the point farthest from the centroid of each cloud, lowest index on ties."""
-    exact = points.double()
-    return (exact - exact.mean(1, keepdim=True)).square().sum(-1).float().argmax(1)
+    dx, dy, dz = (points.double() - _centroids(points)[:, None]).unbind(-1)
+    return (dx * dx + dy * dy + dz * dz).float().argmax(1)
 
 
 def _scan_order(count: int, device: torch.device) -> Tensor:
@@ -134,126 +173,18 @@ def _scan_order(count: int, device: torch.device) -> Tensor:
     return (reverse * count + turn).argsort()
 
 
-def ball_query(
-    x: Tensor,
-    centers: Tensor,
-    radii: tuple[float, ...],
-    counts: tuple[int, ...],
-    *,
-    order: Literal["first", "nearest"] = "nearest",
-) -> tuple[Tensor, ...]:
-    """Find up to `counts[s]` points strictly inside radius `radii[s]` of each centre.
-
-    All radii share one distance matrix, which is built for a block of centres at a time.
-
-    Args:
-        x: (B, N, 3) points, metres.
-        centers: (B, M, 3) centres, metres.
-        radii: one radius per scale, metres.
-        counts: slots per scale.
-        order: `first` keeps the first hits in index order and pads with the first hit (all 0
-            without a hit): the reference rule. `nearest` keeps the nearest hits, ties to the lowest
-            index, and pads with the nearest point, be it inside the radius or not.
-
-    Returns:
-        One (B, M, counts[s]) int64 tensor per scale: `out[s][b, i, j]` is the index in `x[b]` of
-        the j-th neighbour of centre i.
-
-    Raises:
-        ValueError: on wrong shapes, an empty cloud, or radii and counts that do not pair up.
-    """
-    _check_ball(x, centers, radii, counts)
-    points, centers = x.detach().float(), centers.detach().float()
-    batch, number = centers.shape[:2]
-    block = max(1, BLOCK_ENTRIES // max(1, batch * points.shape[1]))
-    parts: list[tuple[Tensor, ...]] = []
-    for begin in range(0, number, block):
-        squared = _squared_distances(points, centers[:, begin : begin + block])
-        if order == "first":
-            hits = tuple(_first_hits(squared, r, n) for r, n in zip(radii, counts, strict=True))
-        else:
-            near, index = smallest(squared, min(max(counts), points.shape[1]))
-            hits = nearest_in_radius(index, near, radii, counts)
-        parts.append(hits)
-    if not parts:
-        return tuple(x.new_zeros(batch, 0, n, dtype=torch.int64) for n in counts)
-    return tuple(torch.cat(scale, dim=1) for scale in zip(*parts, strict=True))
+def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    sample = _sample_native if usable_on_cpu(x) else _sample_torch
+    return sample(x, m, start, dead_zone)
 
 
-def nearest_in_radius(
-    index: Tensor, squared: Tensor, radii: tuple[float, ...], counts: tuple[int, ...]
-) -> tuple[Tensor, ...]:
-    """Turn sorted nearest neighbours into the `nearest` ball queries of several radii.
-
-    Args:
-        index: (B, M, K) int64 neighbours of each centre, nearest first.
-        squared: (B, M, K) their squared distances, m^2.
-        radii: one radius per scale, metres.
-        counts: slots per scale; slots beyond K are padding.
-
-    Returns:
-        One (B, M, counts[s]) int64 tensor per scale; a slot whose neighbour is not strictly inside
-        the radius holds the nearest neighbour.
-    """
-    result = []
-    for radius, count in zip(radii, counts, strict=True):
-        kept = min(count, index.shape[-1])
-        inside = squared[..., :kept] < _squared_radius(radius, squared)
-        slots = torch.where(inside, index[..., :kept], index[..., :1])
-        if kept < count:
-            padding = index[..., :1].expand(*index.shape[:-1], count - kept)
-            slots = torch.cat([slots, padding], dim=-1)
-        result.append(slots)
-    return tuple(result)
+def _sample_fake(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    return x.new_empty(x.shape[0], m, dtype=torch.int64)
 
 
-def smallest(squared: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k smallest entries per row of (..., N) and their indices, in total order.
-
-    Ties go to the lowest index: the bits of a non-negative float32 sort like the float, so value
-    and index fit one int64 key without ties.
-    """
-    position = torch.arange(squared.shape[-1], device=squared.device)
-    keys = (squared.view(torch.int32).long() << 32) | position
-    index = keys.topk(k, dim=-1, largest=False, sorted=True).values & 0xFFFFFFFF
-    return squared.gather(-1, index), index
-
-
-def _squared_distances(points: Tensor, centers: Tensor) -> Tensor:
-    """(B, M, N) squared distances in difference form: no cancellation far from the origin."""
-    total = (centers[..., 0, None] - points[:, None, :, 0]).square_()
-    for axis in (1, 2):
-        total += (centers[..., axis, None] - points[:, None, :, axis]).square_()
-    return total
-
-
-def _squared_radius(radius: float, like: Tensor) -> Tensor:
-    """Radius squared in float32, as the reference kernel rounds it."""
-    value = torch.tensor(radius, dtype=torch.float32, device=like.device)
-    return value * value
-
-
-def _first_hits(squared: Tensor, radius: float, count: int) -> Tensor:
-    """(B, M, count) first indices with a squared distance below radius^2, padded with the first."""
-    size = squared.shape[-1]
-    position = torch.arange(size, dtype=torch.int32, device=squared.device)
-    outside = torch.full_like(position, size)
-    keys = torch.where(squared < _squared_radius(radius, squared), position, outside)
-    kept = keys.topk(min(count, size), dim=-1, largest=False, sorted=True).values
-    first = kept[..., :1].clone()
-    first[first == size] = 0
-    kept = torch.where(kept == size, first, kept)
-    if count > size:
-        kept = torch.cat([kept, first.expand(*kept.shape[:-1], count - size)], dim=-1)
-    return kept.long()
-
-
-def _check_ball(
-    x: Tensor, centers: Tensor, radii: tuple[float, ...], counts: tuple[int, ...]
-) -> None:
-    if x.ndim != 3 or x.shape[-1] != 3 or x.shape[1] == 0:
-        raise ValueError(f"x must be (B, N, 3) with N >= 1; got {tuple(x.shape)}")
-    if centers.ndim != 3 or centers.shape[-1] != 3 or centers.shape[0] != x.shape[0]:
-        raise ValueError(f"centers must be ({x.shape[0]}, M, 3); got {tuple(centers.shape)}")
-    if len(radii) != len(counts) or not radii or min(counts) < 1:
-        raise ValueError(f"radii and counts must pair up, counts >= 1; got {radii}, {counts}")
+torch.library.define(
+    "og_reid::farthest_point_sample", "(Tensor x, int m, str start, bool dead_zone) -> Tensor"
+)
+torch.library.impl("og_reid::farthest_point_sample", "CPU", _sample_on_cpu)
+torch.library.impl("og_reid::farthest_point_sample", "CUDA", _sample_torch)
+torch.library.register_fake("og_reid::farthest_point_sample", _sample_fake)

@@ -16,6 +16,7 @@ from og_reid.checkpoint import read_model, save_model
 from og_reid.cli import main
 from og_reid.data import CloudSet, Sample
 from og_reid.data.store import CloudStore
+from og_reid.doctor import Finding
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
 
@@ -198,6 +199,24 @@ def test_embedding_photographs_and_clouds(
     assert "similarity: 1.000" in capsys.readouterr().out
 
 
+def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = [Finding("system", "python", "3.11"), Finding("native", "cpu library", "here")]
+    monkeypatch.setattr("og_reid.doctor.examine", lambda: tuple(findings))
+    assert main(["doctor"]) == 0
+    output = capsys.readouterr().out
+    assert output.splitlines() == [
+        "system",
+        "  ok  python: 3.11",
+        "native",
+        "  ok  cpu library: here",
+    ]
+    findings.append(Finding("native", "operators", "differ", good=False, hint="report it"))
+    assert main(["doctor"]) == 1
+    output = capsys.readouterr()
+    assert "  BAD operators: differ (report it)" in output.out
+    assert "something is wrong with: operators" in output.err
+
+
 def write_clouds(root: Path) -> Path:
     """Three queries of 4 points."""
     for pid in (1, 2, 3):
@@ -286,7 +305,9 @@ def test_interruption_ends_with_130(
     assert capsys.readouterr().err == "og-reid: interrupted\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "lift", "embed", "train", "evaluate", "convert"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "lift", "embed", "train", "evaluate", "convert", "doctor"]
+)
 def test_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*filter(None, [command]), "--help"])

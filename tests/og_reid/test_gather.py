@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops import gather_rows, in_degree, mean_neighbors, native_info, pool_neighbors
+from og_reid.ops import gather, gather_rows, in_degree, mean_neighbors, native_info, pool_neighbors
 from og_reid.ops.gate import EdgeTerms, gated_max, gated_max_torch
-from og_reid.ops.gather import pool_neighbors_torch
+from og_reid.ops.gate_chunks import gated_max_chunks
+from og_reid.ops.gather import pool_neighbors_torch, takes_chunks
 
 needs_native = pytest.mark.skipif(
     native_info()["cpu_library"] is None, reason="the native CPU library is not built"
@@ -73,6 +74,72 @@ def test_pooling_of_a_slice_of_channels() -> None:
         for got, want in zip(pool_neighbors(x, rows), pool_neighbors_torch(x, rows), strict=True):
             torch.testing.assert_close(got, want)
         torch.testing.assert_close(mean_neighbors(x, rows), gather_rows(x, rows).mean(2))
+
+
+def pooled(function: Callable[..., tuple[Tensor, ...]], x: Tensor, index: Tensor) -> list[Tensor]:
+    leaf = x.clone().requires_grad_()
+    outputs = function(leaf, index)
+    loss = sum((y * seeded(*y.shape, seed=5)).sum() for y in outputs)
+    return [*outputs, *torch.autograd.grad(loss, leaf)]
+
+
+# The native code takes no float64, so these go by chunks wherever they run.
+@pytest.mark.parametrize("entries", [1, 500, 1 << 18])
+@pytest.mark.parametrize(("channels", "k"), [(1, 1), (3, 9), (48, 20), (5, 255)])
+def test_pooling_by_chunks_equals_twin(
+    entries: int, channels: int, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "CHUNK_ENTRIES", entries)
+    index, x = indices(3, 20, 7, k), seeded(3, 20, channels).double()
+    assert takes_chunks(index, x)
+    # Rounded, so that maxima tie and the first of them must be found.
+    for values in (x, x.round(), torch.cat([x, x], dim=-1)[..., channels:]):
+        results = (pooled(function, values, index) for function in CHUNKED)
+        for got, want in zip(*results, strict=True):
+            torch.testing.assert_close(got, want)
+    mean = mean_neighbors(x, index)
+    torch.testing.assert_close(mean, gather_rows(x, index).mean(2))
+
+
+CHUNKED = (pool_neighbors, pool_neighbors_torch)
+
+
+def test_pooling_by_chunks_of_nan_and_inf() -> None:
+    x = seeded(1, 6, 2).double()
+    x[0, 1, 0], x[0, 2, 1], x[0, 3, 1] = torch.nan, torch.inf, -torch.inf
+    index = torch.tensor([[[0, 1, 4], [2, 0, 5], [3, 3, 3]]])
+    got, want = (pooled(function, x, index) for function in CHUNKED)
+    assert torch.equal(got[0].isnan(), want[0].isnan())
+    torch.testing.assert_close(got[:2], want[:2], equal_nan=True)
+
+
+def test_what_goes_by_chunks() -> None:
+    index, x = indices(1, 5, 2, 2), seeded(1, 5, 4)
+    assert takes_chunks(index, x, x)
+    assert not takes_chunks(index, x, x.double())
+    assert not takes_chunks(index, x.half())
+    assert not takes_chunks(index, x.to("meta"))
+    assert not takes_chunks(index[:, :0], x)
+    assert not takes_chunks(indices(1, 5, 2, 256), x)
+    with torch.autocast("cpu"):
+        assert not takes_chunks(index, x)
+
+
+def test_more_slots_than_a_byte_counts() -> None:
+    x, index = seeded(1, 5, 4).double(), indices(1, 5, 2, 300)
+    got, want = (pooled(function, x, index) for function in CHUNKED)
+    torch.testing.assert_close(got, want)
+
+
+def test_pooling_keeps_no_gathered_rows() -> None:
+    x, index = seeded(2, 50, 8).double().requires_grad_(), indices(2, 50, 50, 40)
+    saved: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (saved.append(t.nbytes), t)[1], lambda t: t
+    ):
+        pool_neighbors(x, index)
+        mean_neighbors(x, index)
+    assert sum(saved) <= 2 * index.nbytes + 2 * 50 * 8
 
 
 def test_pooling_gradient_in_double() -> None:
@@ -145,6 +212,45 @@ def test_native_gate_equals_twin(
         assert close(got, expected)
 
 
+@pytest.mark.parametrize("entries", [1, 700, 1 << 18])
+@pytest.mark.parametrize("moments", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gate_by_chunks_equals_twin(
+    entries: int, moments: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "CHUNK_ENTRIES", entries)
+    terms = EdgeTerms(*(t.to(dtype) for t in gate_terms(3, 11, 7, 24, 2)))
+    index, weight = indices(3, 11, 7, 5), seeded(18, 24, seed=8).to(dtype)
+    index[..., 3:] = index[..., :1]  # as where a ball has few points: the maximum ties
+
+    def chunks(terms: EdgeTerms, index: Tensor, weight: Tensor, **_: bool) -> tuple[Tensor, ...]:
+        return gated_max_chunks(terms, index, weight, moments)
+
+    def twin(terms: EdgeTerms, index: Tensor, weight: Tensor, **_: bool) -> tuple[Tensor, ...]:
+        return gated_max_torch(terms, index, weight, moments=moments)
+
+    want = gate_results(twin, terms, index, weight)
+    got = gate_results(chunks, terms, index, weight)
+    with torch.no_grad():
+        without = gated_max_chunks(terms, index, weight, moments)
+    for one, other in zip(got, want, strict=True):
+        assert close(one, other) if dtype == torch.float32 else torch.allclose(one, other)
+    assert all(torch.equal(one, other) for one, other in zip(without, got, strict=False))
+
+
+def test_gate_by_chunks_keeps_no_rows_of_edges() -> None:
+    terms, index = gate_terms(2, 11, 30, 24, 1), indices(2, 11, 30, 32)
+    leaves = [t.double().requires_grad_() for t in terms]
+    weight = seeded(16, 24, seed=8).double()
+    saved: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (saved.append(t.nbytes), t)[1], lambda t: t
+    ):
+        gated_max(EdgeTerms(*leaves), index, weight, moments=True)
+    given = sum(t.nbytes for t in (*leaves, index, weight))
+    assert sum(saved) <= given + 2 * 30 * 16 + 8 * (24 + 24 * 24)
+
+
 @needs_native
 def test_native_gate_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     from og_reid.ops import gate
@@ -170,6 +276,11 @@ def test_gate_saturates_without_overflow() -> None:
     got, _, _ = gated_max(terms, index, weight, moments=False)
     want, _, _ = gated_max_torch(terms, index, weight, moments=False)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_gate_gradient_in_double_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "CHUNK_ENTRIES", 40)
+    test_gate_gradient_in_double()
 
 
 def test_gate_gradient_in_double() -> None:

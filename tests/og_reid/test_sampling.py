@@ -1,4 +1,4 @@
-"""Farthest point sampling and ball query: golden vectors, hand-worked cases, properties."""
+"""Farthest point sampling: golden vectors, hand-worked cases, properties."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from og_reid.ops import ball_query, farthest_point_sample, nearest_in_radius
-from og_reid.ops.sampling import _sample_torch
+from og_reid.ops import farthest_point_sample, farthest_point_sample_torch
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ognet"
 
@@ -96,102 +95,6 @@ def test_sampling_wrong_shape_is_refused() -> None:
         farthest_point_sample(torch.zeros(5, 3), 2)
 
 
-def test_reference_balls_are_golden(golden: dict[str, Tensor]) -> None:
-    balls = ball_query(
-        golden["a.xyz"], golden["d.new_xyz"], (0.1, 0.2, 0.4), (8, 16, 32), order="first"
-    )
-    for ball, name in zip(balls, ("0.1_8", "0.2_16", "0.4_32"), strict=True):
-        assert torch.equal(ball, golden[f"d.ball_{name}"].long())
-
-
-def test_reference_ball_is_strict_and_pads_small_clouds(golden: dict[str, Tensor]) -> None:
-    x = golden["d.strict_xyz"]
-    (ball,) = ball_query(x, x, (0.5,), (4,), order="first")
-    assert torch.equal(ball, golden["d.strict_r0.5_n4"].long())
-
-
-def test_ball_orders_differ_where_they_should() -> None:
-    x = torch.zeros(1, 5, 3)
-    x[0, :, 0] = torch.tensor([0.3, 0.0, 0.1, 0.2, 0.9])
-    center = torch.zeros(1, 1, 3)
-    (first,) = ball_query(x, center, (0.5,), (3,), order="first")
-    (nearest,) = ball_query(x, center, (0.5,), (3,), order="nearest")
-    assert first.tolist() == [[[0, 1, 2]]]
-    assert nearest.tolist() == [[[1, 2, 3]]]
-
-
-def test_nearest_ball_pads_with_the_nearest() -> None:
-    x = torch.zeros(1, 3, 3)
-    x[0, :, 0] = torch.tensor([0.3, 0.05, 2.0])
-    balls = ball_query(x, torch.zeros(1, 1, 3), (0.1, 0.5), (2, 5), order="nearest")
-    assert balls[0].tolist() == [[[1, 1]]]
-    assert balls[1].tolist() == [[[1, 0, 1, 1, 1]]]
-    # Without any hit: reference zeros, robust the nearest point all the same.
-    far = torch.full((1, 1, 3), 9.0)
-    assert ball_query(x, far, (0.1,), (2,), order="first")[0].tolist() == [[[0, 0]]]
-    assert ball_query(x, far, (0.1,), (2,), order="nearest")[0].tolist() == [[[2, 2]]]
-
-
-def test_balls_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    from og_reid.ops import sampling
-
-    x, centers = seeded(2, 60, 3) * 0.2, seeded(2, 17, 3, seed=1) * 0.2
-    radii, counts = (0.1, 0.3), (4, 9)
-    whole = {
-        order: ball_query(x, centers, radii, counts, order=order) for order in ("first", "nearest")
-    }
-    monkeypatch.setattr(sampling, "BLOCK_ENTRIES", 700)  # several blocks of centres
-    for order, expected in whole.items():
-        for got, want in zip(
-            ball_query(x, centers, radii, counts, order=order), expected, strict=True
-        ):
-            assert torch.equal(got, want)
-    squared = (centers[:, :, None] - x[:, None]).square().sum(-1)
-    for scale, (radius, count) in enumerate(zip(radii, counts, strict=True)):
-        for b in range(2):
-            for i in range(17):
-                hits = (squared[b, i] < radius * radius).nonzero().flatten().tolist()
-                row = ([*hits, *([hits[0]] * count)] if hits else [0] * count)[:count]
-                assert whole["first"][scale][b, i].tolist() == row
-                near = sorted(hits, key=lambda j: float(squared[b, i, j]))
-                pad = int(squared[b, i].argmin())
-                row = [*near, *([pad] * count)][:count]
-                assert whole["nearest"][scale][b, i].tolist() == row
-
-
-def test_nested_radii_from_one_neighbour_list() -> None:
-    index = torch.tensor([[[4, 7, 1]]])
-    squared = torch.tensor([[[0.0, 0.02, 0.5]]])
-    small, large = nearest_in_radius(index, squared, (0.1, 0.2), (2, 4))
-    assert small.tolist() == [[[4, 4]]]
-    assert large.tolist() == [[[4, 7, 4, 4]]]
-
-
-def test_no_centres() -> None:
-    (ball,) = ball_query(torch.zeros(2, 5, 3), torch.zeros(2, 0, 3), (0.1,), (3,))
-    assert ball.shape == (2, 0, 3)
-
-
-@pytest.mark.parametrize(
-    ("x", "centers", "radii", "counts", "match"),
-    [
-        ((1, 0, 3), (1, 2, 3), (0.1,), (3,), "N >= 1"),
-        ((1, 5, 3), (2, 2, 3), (0.1,), (3,), "centers must be"),
-        ((1, 5, 3), (1, 2, 3), (0.1,), (3, 4), "pair up"),
-        ((1, 5, 3), (1, 2, 3), (0.1,), (0,), "pair up"),
-    ],
-)
-def test_wrong_balls_are_refused(
-    x: tuple[int, ...],
-    centers: tuple[int, ...],
-    radii: tuple[float, ...],
-    counts: tuple[int, ...],
-    match: str,
-) -> None:
-    with pytest.raises(ValueError, match=match):
-        ball_query(torch.zeros(x), torch.zeros(centers), radii, counts)
-
-
 @pytest.mark.parametrize("kind", ["random", "grid", "duplicates", "same", "far"])
 @pytest.mark.parametrize("count", [1, 2, 7, 100, 1000])
 def test_native_sampler_equals_its_twin(kind: str, count: int, rng: torch.Generator) -> None:
@@ -206,5 +109,35 @@ def test_native_sampler_equals_its_twin(kind: str, count: int, rng: torch.Genera
         points = points + 1000
     for m in {1, (count + 1) // 2, count}:
         native = farthest_point_sample(points, m, start="farthest")
-        assert torch.equal(native, _sample_torch(points, m, "farthest", False))
+        assert torch.equal(native, farthest_point_sample_torch(points, m))
         assert all(len(row.unique()) == m for row in native)
+    for scale in (1.0, 0.05):  # the smaller one lies in the dead zone for the most part
+        for dead_zone in (False, True):
+            given = points * scale, count + 3
+            native = farthest_point_sample(*given, start="first", dead_zone=dead_zone)
+            twin = farthest_point_sample_torch(*given, start="first", dead_zone=dead_zone)
+            assert torch.equal(native, twin)
+
+
+def test_threads_do_not_change_the_samples() -> None:
+    x = seeded(5, 90, 3)
+    alone = farthest_point_sample(x, 40)
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(farthest_point_sample(x, 40), alone)
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_non_finite_points_are_refused(value: float) -> None:
+    x = torch.zeros(1, 5, 3)
+    x[0, 2, 1] = value
+    with pytest.raises(ValueError, match="x must be finite"):
+        farthest_point_sample(x, 2)
+
+
+def test_registration() -> None:
+    operator = torch.ops.og_reid.farthest_point_sample.default
+    torch.library.opcheck(operator, (seeded(2, 9, 3), 4, "farthest", False))
+    torch.library.opcheck(operator, (seeded(2, 9, 3), 4, "first", True))

@@ -1,4 +1,7 @@
 // The exported functions: each forwards to the best level this processor runs.
+#include <cstdlib>
+#include <cstring>
+
 #include "../og_reid.h"
 
 namespace {
@@ -14,24 +17,33 @@ Level detect() {
   return Level::kBaseline;
 }
 
-const Level kLevel = detect();
+// A lower level than this processor has can be asked for, to test and to compare the levels.
+Level choose() {
+  const char* wanted = std::getenv("OG_REID_CPU_LEVEL");
+  const Level found = detect();
+  if (wanted == nullptr || found == Level::kBaseline) return found;
+  if (std::strcmp(wanted, "baseline") == 0) return Level::kBaseline;
+  return std::strcmp(wanted, "x86-64-v3") == 0 ? Level::kV3 : found;
+}
+
+const Level kLevel = choose();
 
 }  // namespace
 
 #ifdef OG_REID_LEVELS
-#define OG_REID_FORWARD(name, parameters, arguments)      \
-  extern "C" int name##_baseline parameters;              \
-  extern "C" int name##_v3 parameters;                    \
-  extern "C" int name##_v4 parameters;                    \
-  extern "C" int name parameters {                        \
-    if (kLevel == Level::kV4) return name##_v4 arguments; \
-    if (kLevel == Level::kV3) return name##_v3 arguments; \
-    return name##_baseline arguments;                     \
+#define OG_REID_FORWARD(result, name, parameters, arguments) \
+  extern "C" result name##_baseline parameters;              \
+  extern "C" result name##_v3 parameters;                    \
+  extern "C" result name##_v4 parameters;                    \
+  extern "C" result name parameters {                        \
+    if (kLevel == Level::kV4) return name##_v4 arguments;    \
+    if (kLevel == Level::kV3) return name##_v3 arguments;    \
+    return name##_baseline arguments;                        \
   }
 #else
-#define OG_REID_FORWARD(name, parameters, arguments) \
-  extern "C" int name##_baseline parameters;         \
-  extern "C" int name parameters { return name##_baseline arguments; }
+#define OG_REID_FORWARD(result, name, parameters, arguments) \
+  extern "C" result name##_baseline parameters;              \
+  extern "C" result name parameters { return name##_baseline arguments; }
 #endif
 
 extern "C" int og_reid_abi(void) { return OG_REID_ABI; }
@@ -41,34 +53,36 @@ extern "C" const char* og_reid_cpu_level(void) {
   return kLevel == Level::kV3 ? "x86-64-v3" : "baseline";
 }
 
-OG_REID_FORWARD(og_reid_knn_cpu,
-                (const float* columns, int64_t batch, int64_t count, int64_t padded, int64_t dims,
-                 int64_t k, int64_t* out, float* distances, uint64_t* keys, int threads),
-                (columns, batch, count, padded, dims, k, out, distances, keys, threads))
+OG_REID_FORWARD(int64_t, og_reid_knn_workspace, (const struct og_reid_knn* task), (task))
+OG_REID_FORWARD(int, og_reid_knn_cpu, (const struct og_reid_knn* task), (task))
 
-OG_REID_FORWARD(og_reid_sample_cpu,
-                (const float* columns, int64_t batch, int64_t count, int64_t picks,
-                 const int64_t* start, float* nearest, int64_t* out, int threads),
-                (columns, batch, count, picks, start, nearest, out, threads))
+OG_REID_FORWARD(int64_t, og_reid_features_workspace, (const struct og_reid_knn* task), (task))
+OG_REID_FORWARD(int, og_reid_features_cpu, (const struct og_reid_knn* task), (task))
 
-OG_REID_FORWARD(og_reid_pool_cpu,
+OG_REID_FORWARD(int64_t, og_reid_sample_workspace, (const struct og_reid_sample* task), (task))
+OG_REID_FORWARD(int, og_reid_sample_cpu, (const struct og_reid_sample* task), (task))
+
+OG_REID_FORWARD(int64_t, og_reid_ball_workspace, (const struct og_reid_ball* task), (task))
+OG_REID_FORWARD(int, og_reid_ball_cpu, (const struct og_reid_ball* task), (task))
+
+OG_REID_FORWARD(int, og_reid_pool_cpu,
                 (const float* x, const int64_t* index, int64_t batch, int64_t count,
                  int64_t centers, int64_t k, int64_t stride, int64_t channels, float* highest,
                  int32_t* argument, float* mean, int threads),
                 (x, index, batch, count, centers, k, stride, channels, highest, argument, mean,
                  threads))
 
-OG_REID_FORWARD(og_reid_pool_backward_cpu,
+OG_REID_FORWARD(int, og_reid_pool_backward_cpu,
                 (const float* grad_highest, const int32_t* argument, const float* grad_mean,
                  const int64_t* index, int64_t batch, int64_t count, int64_t centers, int64_t k,
                  int64_t channels, float* grad_x, int threads),
                 (grad_highest, argument, grad_mean, index, batch, count, centers, k, channels,
                  grad_x, threads))
 
-OG_REID_FORWARD(og_reid_gate_cpu,
+OG_REID_FORWARD(int, og_reid_gate_cpu,
                 (const struct og_reid_groups* groups, const struct og_reid_projection* out),
                 (groups, out))
 
-OG_REID_FORWARD(og_reid_gate_backward_cpu,
+OG_REID_FORWARD(int, og_reid_gate_backward_cpu,
                 (const struct og_reid_groups* groups, const struct og_reid_groups_grad* grad),
                 (groups, grad))

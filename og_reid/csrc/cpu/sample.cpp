@@ -1,49 +1,192 @@
 // Farthest point sampling: each next point is the one farthest from those picked before.
-#include <cstddef>
-
-#include "level.h"
+//
+// A pick only concerns the leaves of the index whose box is nearer to it than their farthest point
+// is to the picks so far; the farthest point of all is found through the maxima of the leaves.
+//
+// Compiled with -ffp-contract=off: distances must not depend on fused multiply-add.
+#include "index.h"
 
 namespace {
 
-// One cloud as columns x, y, z of `count` floats. `nearest` holds the squared distance to the
-// nearest picked point, -1 for picked ones. The order of operations is that of the torch twin.
-void sample(const float* columns, int64_t count, int64_t picks, int64_t start, float* nearest,
-            int64_t* out) {
-  const float* x = columns;
-  const float* y = columns + count;
-  const float* z = columns + 2 * count;
-  for (int64_t i = 0; i < count; ++i) nearest[i] = 1e10f;
-  int64_t current = start;
-  for (int64_t pick = 0; pick < picks; ++pick) {
-    out[pick] = current;
-    const float cx = x[current], cy = y[current], cz = z[current];
-    float best = -1.0f;
-    nearest[current] = -1.0f;
-#pragma omp simd reduction(max : best)
-    for (int64_t i = 0; i < count; ++i) {
-      const float dx = x[i] - cx, dy = y[i] - cy, dz = z[i] - cz;
-      const float distance = dx * dx + dy * dy + dz * dz;
-      const float least = distance < nearest[i] ? distance : nearest[i];
-      nearest[i] = least;
-      best = least > best ? least : best;
+constexpr float kFar = 1e10f;       // distance to no pick at all
+constexpr float kNever = -1.0f;     // of a point that must not be picked
+constexpr float kNone = -2.0f;      // of no point
+constexpr float kDeadZone = 1e-3f;  // squared norm up to which the reference rule skips points
+
+struct Samples {
+  Index index;
+  float* nearest;   // (leaves * kLanes) squared distance to the nearest pick
+  float* leaf;      // (groups * kLanes) the largest of each leaf
+  float* group;     // (groups, rounded up) the largest of each group
+  int32_t* groups;  // scratch: groups and leaves to look at
+  int32_t* leaves;
+  BuildScratch build;
+};
+
+Samples take_samples(Arena& arena, int64_t count) {
+  const int64_t leaves = up_to(up_to(count, kLanes) / kLanes, kLanes);
+  Samples samples = {};
+  samples.index = take_index(arena, count);
+  samples.nearest = arena.take<float>(leaves * kLanes);
+  samples.leaf = arena.take<float>(leaves);
+  samples.group = arena.take<float>(up_to(leaves / kLanes, kLanes));
+  samples.groups = arena.take<int32_t>(leaves / kLanes + kLanes);
+  samples.leaves = arena.take<int32_t>(leaves + kLanes);
+  samples.build = take_build_scratch(arena, count);
+  return samples;
+}
+
+// The point farthest from the centroid, in float64 rounded to float32; the first on ties.
+int64_t farthest_from(const float* rows, int64_t count, const double* centroid) {
+  float most = -1.0f;
+  int64_t best = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const double dx = double(rows[3 * i]) - centroid[0], dy = double(rows[3 * i + 1]) - centroid[1],
+                 dz = double(rows[3 * i + 2]) - centroid[2];
+    const float distance = float(dx * dx + dy * dy + dz * dz);
+    if (distance > most) {
+      most = distance;
+      best = i;
     }
-    // The first maximum: the lowest index among equals.
-    current = 0;
-    while (current + 1 < count && nearest[current] != best) ++current;
+  }
+  return best;
+}
+
+void start(Samples& samples, bool dead_zone) {
+  const Index& index = samples.index;
+  for (int64_t leaf = 0; leaf < index.leaves; ++leaf) {
+    const int64_t begin = leaf * kLanes;
+    const Vec x = load(index.at[0] + begin), y = load(index.at[1] + begin),
+              z = load(index.at[2] + begin);
+    const Vec norm = squared(x, y, z);
+    Vec nearest = spread(kFar);
+    if (dead_zone) nearest = norm <= kDeadZone ? spread(kNever) : nearest;
+    const VecInt padding = load(index.id + begin) == kAnyId;
+    nearest = padding ? spread(kNone) : nearest;
+    store(samples.nearest + begin, nearest);
+    samples.leaf[leaf] = largest(nearest);
+  }
+  std::fill(samples.leaf + index.leaves, samples.leaf + index.groups * kLanes, kNone);
+  for (int64_t group = 0; group < index.groups; ++group) {
+    samples.group[group] = largest(load(samples.leaf + group * kLanes));
+  }
+  std::fill(samples.group + index.groups, samples.group + up_to(index.groups, kLanes), kNone);
+}
+
+// Appends the lanes of a mask, as numbers from `begin` on, to a list.
+OG_REID_INLINE int64_t append(int32_t* list, int64_t size, uint32_t mask, int64_t begin) {
+  put(list + size, lanes() + int32_t(begin), pack(mask));
+  return size + ones(mask);
+}
+
+// Takes a pick into account. Lists instead of nested loops: few branches to mispredict.
+OG_REID_INLINE void update(const Samples& samples, const Place& pick) {
+  const Index& index = samples.index;
+  int64_t groups = 0, leaves = 0;
+  for (int64_t first = 0; first < index.groups; first += kLanes) {
+    const VecInt near = gaps(index.group, first, pick) < load(samples.group + first);
+    groups = append(samples.groups, groups, bits(near), first);
+  }
+  for (int64_t i = 0; i < groups; ++i) {
+    const int64_t begin = samples.groups[i] * kLanes;
+    const VecInt near = gaps(index.leaf, begin, pick) < load(samples.leaf + begin);
+    leaves = append(samples.leaves, leaves, bits(near), begin);
+  }
+  const float *x = index.at[0], *y = index.at[1], *z = index.at[2];
+  const int32_t* const changed = samples.leaves;
+  float *const nearest = samples.nearest, *const most = samples.leaf;
+  for (int64_t i = 0; i < leaves; ++i) {
+    const int64_t leaf = changed[i], begin = leaf * kLanes;
+    const Vec distance = squared(pick.low[0] - load(x + begin), pick.low[1] - load(y + begin),
+                                 pick.low[2] - load(z + begin));
+    const Vec after = smaller(distance, load(nearest + begin));
+    store(nearest + begin, after);
+    most[leaf] = largest(after);
+  }
+  for (int64_t i = 0; i < groups; ++i) {
+    const int64_t group = samples.groups[i];
+    samples.group[group] = largest(load(most + group * kLanes));
+  }
+}
+
+// Where the farthest point is, the one of lowest index on ties.
+OG_REID_INLINE int64_t farthest(const Samples& samples) {
+  const Index& index = samples.index;
+  Vec most = spread(kNone);
+  for (int64_t group = 0; group < index.groups; group += kLanes) {
+    most = larger(most, load(samples.group + group));
+  }
+  const Vec wanted = spread(largest(most));
+  int64_t groups = 0, leaves = 0;
+  for (int64_t first = 0; first < index.groups; first += kLanes) {
+    groups = append(samples.groups, groups, bits(load(samples.group + first) == wanted), first);
+  }
+  for (int64_t i = 0; i < groups; ++i) {
+    const int64_t begin = samples.groups[i] * kLanes;
+    leaves = append(samples.leaves, leaves, bits(load(samples.leaf + begin) == wanted), begin);
+  }
+  int64_t best = 0;
+  int32_t best_id = kAnyId;
+  for (int64_t i = 0; i < leaves; ++i) {
+    const int64_t place = samples.leaves[i] * kLanes;
+    for (uint32_t equal = bits(load(samples.nearest + place) == wanted); equal;
+         equal &= equal - 1) {
+      const int64_t at = place + lowest(equal);
+      if (index.id[at] < best_id) {
+        best_id = index.id[at];
+        best = at;
+      }
+    }
+  }
+  return best;
+}
+
+void sample(const og_reid_sample& task, int64_t cloud, Samples& samples) {
+  const float* rows = task.rows + 3 * task.count * cloud;
+  Index& index = samples.index;
+  build(rows, task.count, 3, samples.build, index);
+  start(samples, task.dead_zone != 0);
+  int64_t pick =
+      task.centroids == nullptr ? 0 : farthest_from(rows, task.count, task.centroids + 3 * cloud);
+  int64_t at = std::find(index.id, index.id + task.count, int32_t(pick)) - index.id;
+  for (int64_t step = 0; step < task.picks; ++step) {
+    task.out[cloud * task.picks + step] = index.id[at];
+    update(samples, place_of(index, at));
+    if (task.centroids != nullptr) {
+      // Never again, even when all other points have a pick at distance 0.
+      const int64_t leaf = at / kLanes, group = leaf / kLanes;
+      samples.nearest[at] = kNever;
+      samples.leaf[leaf] = largest(load(samples.nearest + leaf * kLanes));
+      samples.group[group] = largest(load(samples.leaf + group * kLanes));
+    }
+    at = farthest(samples);
   }
 }
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_sample_cpu)(const float* columns, int64_t batch,
-                                                    int64_t count, int64_t picks,
-                                                    const int64_t* start, float* nearest,
-                                                    int64_t* out, int threads) {
-  if (batch < 0 || count < 1 || picks < 1 || picks > count) return -1;
-#pragma omp parallel for schedule(static) num_threads(threads > 0 ? threads : 1)
-  for (int64_t cloud = 0; cloud < batch; ++cloud) {
-    sample(columns + 3 * count * cloud, count, picks, start[cloud], nearest + count * cloud,
-           out + picks * cloud);
+extern "C" int64_t OG_REID_AT_LEVEL(og_reid_sample_workspace)(const struct og_reid_sample* task) {
+  if (task->count < 1 || task->count >= kAnyId) return OG_REID_BAD_SIZE;
+  Arena arena(nullptr);
+  for (int64_t thread = 0; thread < task->threads; ++thread) take_samples(arena, task->count);
+  return arena.used();
+}
+
+extern "C" int OG_REID_AT_LEVEL(og_reid_sample_cpu)(const struct og_reid_sample* task) {
+  if (task->batch < 0 || task->count < 1 || task->count >= kAnyId || task->picks < 0 ||
+      task->threads < 1) {
+    return OG_REID_BAD_SIZE;
   }
-  return 0;
+  const int threads = int(task->threads);
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int thread = 0; thread < threads; ++thread) {
+    Arena arena(task->workspace);
+    Samples samples = {};
+    for (int before = 0; before <= thread; ++before) samples = take_samples(arena, task->count);
+    const int64_t end = task->batch * (thread + 1) / threads;
+    for (int64_t cloud = task->batch * thread / threads; cloud < end; ++cloud) {
+      sample(*task, cloud, samples);
+    }
+  }
+  return OG_REID_OK;
 }

@@ -5,6 +5,8 @@
 // are kept in shared memory between the passes where they fit and computed again where not.
 #include <cuda_runtime.h>
 
+#include <cfloat>
+
 #include "../og_reid.h"
 
 namespace {
@@ -47,14 +49,15 @@ __global__ void knn_kernel(const float* x, int64_t batch, int64_t count, int64_t
             kCached ? distances[j] : squared_distance(query, cloud + j * dims, dims);
         const unsigned long long key =
             (static_cast<unsigned long long>(__float_as_uint(distance)) << 32) | unsigned(j);
-        if ((rank == 0 || key > last) && key < best) best = key;
+        // Infinite and NaN distances are no neighbours.
+        if (distance <= FLT_MAX && (rank == 0 || key > last) && key < best) best = key;
       }
       for (int offset = kWarp / 2; offset > 0; offset /= 2) {
         const unsigned long long other = __shfl_xor_sync(kAll, best, offset);
         best = other < best ? other : best;
       }
       last = best;
-      if (lane == 0) out[row * k + rank] = int64_t(best & kAll);
+      if (lane == 0) out[row * k + rank] = best == kNone ? int64_t{-1} : int64_t(best & kAll);
     }
   }
 }
@@ -66,8 +69,7 @@ extern "C" OG_REID_API int og_reid_abi(void) { return OG_REID_ABI; }
 extern "C" OG_REID_API int og_reid_knn_cuda(const float* x, int64_t batch, int64_t count,
                                             int64_t dims, int64_t k, int64_t* out, int device,
                                             void* stream) {
-  if (batch < 0 || count < 1 || dims < 0 || k < 1 || k > count || count > INT32_MAX)
-    return OG_REID_BAD_SIZE;
+  if (batch < 0 || count < 1 || dims < 0 || k < 1 || count > INT32_MAX) return OG_REID_BAD_SIZE;
   if (batch == 0) return OG_REID_OK;
   int before = 0;
   cudaError_t error = cudaGetDevice(&before);

@@ -1,0 +1,244 @@
+"""The geometry operators against other libraries: CPU seconds of this process, all threads.
+
+Programs take turns, and the median over repeats counts. Peers that are not installed are left out
+with a note (fpsample, faiss). All neighbours are exact; scipy runs with workers=1, so ratios are
+those on equal cores.
+
+    python benchmarks/ops.py                 # about two minutes
+    python benchmarks/ops.py --repeats 3 --only knn hard
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from og_reid.models.edge_conv import NeighborMix, edge_conv
+from og_reid.ops import (
+    ball_query,
+    farthest_point_sample,
+    gather_rows,
+    knn,
+    native_info,
+    radius_count,
+)
+
+Programs = Mapping[str, Callable[[], Any]]
+
+
+def people(batch: int, count: int, seed: int = 0) -> Tensor:
+    """(B, N, 3) points on upright ellipsoids and cylinders of a person's size, in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    height, angle, wobble = torch.rand(3, batch, count, generator=generator)
+    limb = torch.randint(4, (batch, count), generator=generator)
+    radius = torch.tensor([0.16, 0.06, 0.06, 0.11])[limb] * (1 + 0.05 * wobble)
+    center = torch.tensor([0.0, -0.28, 0.28, 0.0])[limb]
+    low, high = torch.tensor([0.8, 0.7, 0.7, 0.0])[limb], torch.tensor([1.7, 1.4, 1.4, 0.8])[limb]
+    x = center + radius * (angle * 2 * torch.pi).cos()
+    z = radius * (angle * 2 * torch.pi).sin()
+    return torch.stack([x, low + (high - low) * height, z], dim=-1)
+
+
+def hard_clouds(count: int) -> dict[str, Tensor]:
+    """One cloud for each property that is known to slow a spatial index down."""
+    plain = people(1, count)
+    far = plain.clone()
+    far[0, 0] = 1000.0
+    scales = plain.clone()
+    scales[0, :20] *= torch.logspace(0, 10, 20)[:, None]
+    return {
+        "one point 1000 m off": far,
+        "20 points up to 1e10 m off": scales,
+        "every point ten times": plain[:, torch.arange(count) // 10],
+        "on a grid of 0.1 m": (plain * 10).round() / 10,
+        "1000 m from the origin": plain + 1000,
+        "all points equal": torch.ones_like(plain),
+        "normal": torch.randn(1, count, 3, generator=torch.Generator().manual_seed(0)),
+    }
+
+
+def optional(name: str) -> ModuleType | None:
+    """A peer, or None with a note when it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not installed: left out")
+        return None
+
+
+def measure(programs: Programs, repeats: int) -> dict[str, float]:
+    """Median CPU milliseconds of each program."""
+    spent: dict[str, list[float]] = {name: [] for name in programs}
+    for turn in range(repeats + 1):
+        for name, program in programs.items():
+            before = time.process_time()
+            program()
+            if turn:  # the first turn warms up
+                spent[name].append(time.process_time() - before)
+    return {name: 1e3 * statistics.median(times) for name, times in spent.items()}
+
+
+def show(title: str, programs: Programs, repeats: int) -> None:
+    """Print one line: the milliseconds of the first program, and of the others as multiples."""
+    times = measure(programs, repeats)
+    first, *others = times
+    ratios = "".join(f"  {name} {times[name] / times[first]:.1f}x" for name in others)
+    print(f"{title:<34} {first} {times[first]:8.2f} ms {ratios}", flush=True)
+
+
+def trees(x: Tensor, k: int) -> None:
+    """Neighbours by scipy."""
+    for cloud in x.numpy():
+        cKDTree(cloud).query(cloud, k)
+
+
+def bench_knn(repeats: int) -> None:
+    """Neighbours in space."""
+    for batch, count, k in [
+        (4, 3445, 9), (4, 3445, 20), (4, 3445, 32), (2, 6890, 20), (1, 50000, 20), (4, 768, 20),
+        (8, 96, 9),
+    ]:  # fmt: skip
+        x = people(batch, count)
+        programs: dict[str, Callable[[], Any]] = {
+            "knn": lambda x=x, k=k: knn(x, k),
+            "scipy": lambda x=x, k=k: trees(x, k),
+        }
+        if count < 10000:
+            programs["cdist+topk"] = lambda x=x, k=k: torch.cdist(x, x).topk(k, largest=False)
+        show(f"knn {batch} x {count} x 3, k={k}", programs, repeats)
+
+
+def bench_hard(repeats: int) -> None:
+    """Neighbours in clouds that are hard for an index."""
+    for name, x in hard_clouds(3445).items():
+        programs = {"knn": lambda x=x: knn(x, 20), "scipy": lambda x=x: trees(x, 20)}
+        show(name, programs, repeats)
+
+
+def bench_features(repeats: int) -> None:
+    """Neighbours in many dimensions."""
+    faiss = optional("faiss")
+    for batch, count, dims, k in [(16, 192, 387, 20), (16, 96, 515, 9), (4, 768, 67, 20)]:
+        generator = torch.Generator().manual_seed(0)
+        mix = torch.randn(dims - 3, dims - 3, generator=generator) / dims**0.5
+        features = torch.randn(batch, count, dims - 3, generator=generator) @ mix
+        x = torch.cat([people(batch, count), features.relu()], dim=-1).contiguous()
+        programs: dict[str, Callable[[], Any]] = {
+            "knn": lambda x=x, k=k: knn(x, k),
+            "with distances": lambda x=x, k=k: knn(x, k, return_distances=True),
+            "cdist+topk": lambda x=x, k=k: torch.cdist(x, x).topk(k, largest=False),
+        }
+        if faiss is not None:
+            faiss.omp_set_num_threads(1)
+            programs["faiss"] = lambda x=x, k=k: [faiss.knn(c, c, k) for c in x.numpy()]
+        show(f"knn {batch} x {count} x {dims}, k={k}", programs, repeats)
+
+
+def bench_sampling(repeats: int) -> None:
+    """Farthest point sampling."""
+    x = people(4, 3445)
+    programs: dict[str, Callable[[], Any]] = {
+        "farthest": lambda: farthest_point_sample(x, 768),
+        "reference rule": lambda: farthest_point_sample(x, 768, start="first", dead_zone=True),
+    }
+    fpsample = optional("fpsample")
+    if fpsample is not None:
+        for height in (3, 5, 7):
+            programs[f"fpsample h={height}"] = lambda height=height: [
+                fpsample.bucket_fps_kdline_sampling(c, 768, h=height, start_idx=0)
+                for c in x.numpy()
+            ]
+    show("samples 4 x 3445 -> 768", programs, repeats)
+
+
+def bench_balls(repeats: int) -> None:
+    """Points in balls around 768 centres."""
+    x = people(4, 3445)
+    centers = gather_rows(x, farthest_point_sample(x, 768))
+
+    def scipy_balls(radius: float) -> None:
+        for cloud, some in zip(x.numpy(), centers.numpy(), strict=True):
+            cKDTree(cloud).query_ball_point(some, radius)
+
+    for radius, count in [(0.1, 8), (0.2, 16), (0.2, 64), (0.4, 32)]:
+        scale = ((radius,), (count,))
+        programs = {
+            "nearest": lambda scale=scale: ball_query(x, centers, *scale),
+            "first": lambda scale=scale: ball_query(x, centers, *scale, order="first"),
+            "count": lambda scale=scale: radius_count(x, centers, scale[0]),
+            "scipy": lambda radius=radius: scipy_balls(radius),
+        }
+        show(f"balls of {radius} m, {count} slots", programs, repeats)
+    scales = ((0.1, 0.2, 0.4), (8, 16, 32))
+    programs = {
+        "nearest": lambda: ball_query(x, centers, *scales),
+        "first": lambda: ball_query(x, centers, *scales, order="first"),
+        "scipy": lambda: [scipy_balls(radius) for radius in scales[0]],
+    }
+    show("balls of 0.1, 0.2 and 0.4 m", programs, repeats)
+
+
+def bench_edges(repeats: int) -> None:
+    """Edge convolution, forward and backward, against the dense form."""
+    for batch, count, narrow, wide in [(2, 3445, 64, 64), (4, 768, 64, 128), (8, 192, 384, 512)]:
+        graph = knn(people(batch, count), 20)
+        features = torch.randn(batch, count, narrow, requires_grad=True)
+        conv, norm = nn.Conv2d(2 * narrow, wide, 1), nn.BatchNorm2d(wide)
+        mix = NeighborMix()
+
+        def split(f=features, g=graph, c=conv, n=norm, m=mix) -> None:  # type: ignore[no-untyped-def]
+            edge_conv(f, g, c, n, m).sum().backward()
+
+        def dense(f=features, g=graph, c=conv, n=norm, m=mix) -> None:  # type: ignore[no-untyped-def]
+            near = gather_rows(f, g)
+            own = f[:, :, None].expand_as(near)
+            edges = torch.cat([near - own, own], dim=-1).permute(0, 3, 1, 2)
+            pooled = n(c(edges))
+            m(pooled.amax(-1), pooled.mean(-1)).sum().backward()
+
+        show(
+            f"edges {batch} x {count}, {narrow} -> {wide}",
+            {"split": split, "dense": dense},
+            repeats,
+        )
+
+
+BENCHES = {
+    "knn": bench_knn,
+    "hard": bench_hard,
+    "features": bench_features,
+    "sampling": bench_sampling,
+    "balls": bench_balls,
+    "edges": bench_edges,
+}
+
+
+def main() -> None:
+    """Run the chosen comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each program")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of our code")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHES), default=list(BENCHES))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    info = native_info()
+    print(f"native code: {info['cpu_library']} ({info['cpu_level']}), {options.threads} threads")
+    for name in options.only:
+        BENCHES[name](options.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Batches of clouds as rows behind each other, for the operators and for the native library."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._library import pointer
+
+__all__ = ["CloudRows", "Clouds", "flatten", "native", "sizes"]
+
+
+class CloudRows(NamedTuple):
+    """Clouds behind each other: cloud c holds the rows ptr[c] .. ptr[c + 1] - 1."""
+
+    rows: Tensor  # (M, D)
+    ptr: Tensor  # (clouds + 1,) int64
+
+
+class Clouds(ctypes.Structure):
+    """`og_reid_clouds` of csrc/og_reid.h."""
+
+    _fields_ = [
+        ("clouds", ctypes.c_int64),
+        ("dims", ctypes.c_int64),
+        ("rows", ctypes.c_void_p),
+        ("ptr", ctypes.c_void_p),
+    ]
+
+
+def native(clouds: CloudRows) -> Clouds:
+    """Sizes and addresses of contiguous rows; the caller keeps the tensors alive."""
+    rows, ptr = clouds
+    return Clouds(len(ptr) - 1, rows.shape[1], pointer(rows), pointer(ptr))
+
+
+def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRows:
+    """Check points and bring dense (B, N, D) or ragged (M, D) clouds into one form.
+
+    Args:
+        x: (B, N, D), or with `ptr` (M, D).
+        ptr: (clouds + 1,) integers, where each cloud starts and the last one ends, or None.
+        name: what the caller calls `x`.
+        ptr_name: what the caller calls `ptr`.
+
+    Raises:
+        ValueError: when they do not fit together.
+    """
+    wanted = "(B, N, D)" if ptr is None else "(M, D)"
+    if x.ndim != (3 if ptr is None else 2) or not x.is_floating_point():
+        hint = f"; ragged (M, D) points need {ptr_name}" if ptr is None and x.ndim == 2 else ""
+        raise ValueError(
+            f"{name} must be {wanted} floating point; got {tuple(x.shape)}, {x.dtype}{hint}"
+        )
+    if ptr is None:
+        batch, count, dims = x.shape
+        return CloudRows(x.reshape(batch * count, dims), count * torch.arange(batch + 1))
+    if ptr.ndim != 1 or len(ptr) < 1 or ptr.is_floating_point():
+        raise ValueError(f"{ptr_name} must be (clouds + 1,) integers; got {tuple(ptr.shape)}")
+    starts = ptr.detach().to("cpu", torch.int64).contiguous()
+    if starts[0] != 0 or starts[-1] != len(x) or bool((starts.diff() < 0).any()):
+        raise ValueError(
+            f"{ptr_name} must start at 0, end at the number of rows ({len(x)}) and never "
+            f"decrease; got {starts.tolist() if len(starts) < 9 else starts}"
+        )
+    return CloudRows(x, starts)
+
+
+def sizes(ptr: Tensor) -> list[int]:
+    """Number of rows of each cloud."""
+    counts: list[int] = ptr.diff().tolist()
+    return counts
