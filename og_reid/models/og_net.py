@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.ball import ball_query, nearest_in_radius
 from ..ops.gather import gather_rows
 from ..ops.knn import knn
-from ..ops.sampling import ball_query, farthest_point_sample, nearest_in_radius
+from ..ops.sampling import farthest_point_sample
 from .edge_conv import NeighborMix, edge_conv
 from .embedder import SLOPE, Embedder, check_clouds
 from .reference_weights import load_reference, to_reference

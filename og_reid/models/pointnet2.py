@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.ball import ball_query
 from ..ops.gather import gather_rows
-from ..ops.sampling import ball_query, farthest_point_sample
+from ..ops.sampling import farthest_point_sample
 from .embedder import SLOPE, Embedder, check_clouds
 
 __all__ = ["PointNet2"]

@@ -28,6 +28,7 @@ from torch import Tensor
 from ._clouds import CloudRows, flatten, sizes
 from ._library import cpu_library, cuda_library, usable_on_cpu
 from ._search import knn_cpu, knn_cuda
+from .patches import nearest_in_patches, takes_patches
 
 __all__ = ["knn", "knn_torch", "smallest"]
 
@@ -122,7 +123,7 @@ def knn_torch(
     query_ptr: Tensor | None = None,
     return_distances: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Plain-torch twin of `knn`: its specification, and its fallback on any device.
+    """Plain-torch twin of `knn`: its specification, and its fallback where patches do not serve.
 
     Takes and returns what `knn` does, without gradients. Builds the distances of one block of
     queries at a time.
@@ -230,6 +231,11 @@ def _knn_on_cpu(
 ) -> tuple[Tensor, Tensor]:
     if usable_on_cpu(x, query) and cpu_library() is not None:
         return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
+    if local and query.data_ptr() == x.data_ptr() and len(ptr) > 1 and len(set(sizes(ptr))) == 1:
+        points = x.view(len(ptr) - 1, -1, x.shape[1])
+        if takes_patches(points, k):
+            near, index = nearest_in_patches(points, k, _nearest)
+            return near.view(-1, k) if distances else x.new_empty(0, k), index.view(-1, k)
     return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
 
 

@@ -15,13 +15,10 @@ from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
 from ._search import workspace
-from .ball import ball_query, nearest_in_radius
 
 __all__ = [
-    "ball_query",
     "farthest_point_sample",
     "farthest_point_sample_torch",
-    "nearest_in_radius",
 ]
 
 #: Points with a squared norm (m^2) up to this are never candidates of the reference sampler.

@@ -321,6 +321,7 @@ def test_native_info_names_what_is_there() -> None:
 def test_missing_library_falls_back_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     from og_reid.ops import _library
 
+    monkeypatch.delenv("OG_REID_NATIVE", raising=False)
     monkeypatch.setattr(_library, "_load", lambda name: None)
     _library.cpu_library.cache_clear()
     x = seeded(1, 30, 3)

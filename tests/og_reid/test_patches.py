@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops import patches
+from og_reid.ops import knn, knn_torch, patches
 from og_reid.ops.patches import nearest_in_patches, takes_patches
 
 
@@ -114,3 +116,27 @@ def test_which_clouds_are_taken() -> None:
         bad = x.clone()
         bad[1, 3, 1] = value
         assert not takes_patches(bad, 20)
+
+
+@pytest.mark.parametrize("distances", [False, True])
+def test_knn_takes_patches_where_the_native_library_is_missing(
+    monkeypatch: pytest.MonkeyPatch, distances: bool
+) -> None:
+    taken: list[int] = []
+
+    def watched(points: Tensor, k: int, exhaustive: patches.Search) -> tuple[Tensor, Tensor]:
+        taken.append(k)
+        return nearest_in_patches(points, k, exhaustive)
+
+    module = sys.modules["og_reid.ops.knn"]  # the package has a function of that name
+    monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
+    monkeypatch.setattr(module, "nearest_in_patches", watched)
+    x = cloud_of("surface", 600)
+    found = knn(x, 9, return_distances=distances)
+    expected = knn_torch(x, 9, return_distances=distances)
+    for one, other in zip(
+        *((found, expected) if distances else ([found], [expected])), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert torch.equal(knn(x, 9, query=x[:, :5].clone()), knn_torch(x, 9, query=x[:, :5]))
+    assert taken == [9]

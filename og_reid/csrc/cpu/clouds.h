@@ -26,7 +26,7 @@ bool valid(const og_reid_clouds& clouds) {
   return clouds.clouds >= 0 && clouds.dims >= 0 && clouds.dims <= 3 && clouds.ptr[0] >= 0;
 }
 
-Index* take_indexes(Arena& arena, const og_reid_clouds& clouds, bool sizing) {
+inline Index* take_indexes(Arena& arena, const og_reid_clouds& clouds, bool sizing) {
   Index* indexes = arena.take<Index>(clouds.clouds);
   for (int64_t cloud = 0; cloud < clouds.clouds; ++cloud) {
     const Index index = take_index(arena, size_of(clouds.ptr, cloud));
@@ -35,8 +35,8 @@ Index* take_indexes(Arena& arena, const og_reid_clouds& clouds, bool sizing) {
   return indexes;
 }
 
-void build(const og_reid_clouds& clouds, int64_t cloud, const BuildScratch& scratch,
-           Index* indexes) {
+inline void build(const og_reid_clouds& clouds, int64_t cloud, const BuildScratch& scratch,
+                  Index* indexes) {
   const int64_t first = clouds.ptr[cloud];
   build(clouds.rows + first * clouds.dims, size_of(clouds.ptr, cloud), clouds.dims, scratch,
         indexes[cloud]);

@@ -6,25 +6,16 @@
 // og_reid.h).
 //
 // Compiled with -ffp-contract=off: measured distances must not depend on fused multiply-add.
-#include "clouds.h"
-#include "gram.h"
+#include "centred.h"
 
 namespace {
 
-constexpr int64_t kPanel = OG_REID_PANEL;
-constexpr int64_t kGroups = 64;
 // With more neighbours than this, the bound from 64 groups is loose or void: sort all points.
 constexpr int64_t kMostBounded = 48;
 // Clouds up to this size keep all their products, and compute half of them: they are symmetric.
 constexpr int64_t kMostKept = 512;
 // Queries at a time in other clouds.
 constexpr int64_t kBlock = 4 * OG_REID_GRAM_ROWS;
-
-// Centred rows, padded with zeros, and their squared norms: infinite where a row is not finite.
-struct Centred {
-  float* rows;
-  float* norms;
-};
 
 struct Scratch {
   Centred points, queries;
@@ -34,11 +25,6 @@ struct Scratch {
   Candidates found;
   float* distance;  // (count + kLanes) of measured candidates
 };
-
-Centred take_centred(Arena& arena, int64_t count, int64_t dims) {
-  const int64_t padded = up_to(count, OG_REID_GRAM_ROWS);
-  return {arena.take<float>(padded * dims), arena.take<float>(up_to(count, kGroups))};
-}
 
 Scratch take_scratch(Arena& arena, const og_reid_knn& task) {
   const int64_t count = largest_size(task.points.ptr, task.points.clouds);
@@ -55,121 +41,6 @@ Scratch take_scratch(Arena& arena, const og_reid_knn& task) {
   scratch.found = take_candidates(arena, count);
   scratch.distance = arena.take<float>(count + kLanes);
   return scratch;
-}
-
-OG_REID_INLINE bool finite(const float* row, int64_t dims) {
-  Vec sums = {};
-  int64_t d = 0;
-  for (; d + kLanes <= dims; d += kLanes) sums += load(row + d) * 0.0f;
-  float total = 0.0f;
-  for (; d < dims; ++d) total += row[d] * 0.0f;
-  return total == 0.0f && ones(bits(sums == 0.0f)) == kLanes;
-}
-
-void find_center(const float* rows, int64_t count, int64_t dims, float* center) {
-  std::fill(center, center + dims, 0.0f);
-  const float share = 1.0f / float(count);
-  for (int64_t i = 0; i < count; ++i) {
-    const float* row = rows + i * dims;
-    if (!finite(row, dims)) continue;
-    for (int64_t d = 0; d < dims; ++d) center[d] += row[d] * share;
-  }
-}
-
-// Returns the largest norm of a finite row.
-float centre(const float* rows, int64_t count, int64_t dims, const float* center, Centred out) {
-  float most = 0.0f;
-  for (int64_t i = 0; i < up_to(count, OG_REID_GRAM_ROWS); ++i) {
-    float* to = out.rows + i * dims;
-    if (i >= count || !finite(rows + i * dims, dims)) {
-      std::fill(to, to + dims, 0.0f);
-      if (i < count) out.norms[i] = kInfinity;
-      continue;
-    }
-    const float* row = rows + i * dims;
-    Vec sums = {};
-    int64_t d = 0;
-    for (; d + kLanes <= dims; d += kLanes) {
-      const Vec value = load(row + d) - load(center + d);
-      store(to + d, value);
-      sums += value * value;
-    }
-    float norm = 0.0f;
-    for (int64_t lane = 0; lane < kLanes; ++lane) norm += sums[lane];
-    for (; d < dims; ++d) {
-      to[d] = row[d] - center[d];
-      norm += to[d] * to[d];
-    }
-    // A norm that overflows is marked by the largest number: infinite means no point at all.
-    out.norms[i] = norm <= kLargest ? norm : kLargest;
-    most = std::max(most, out.norms[i]);
-  }
-  std::fill(out.norms + count, out.norms + up_to(count, kGroups), kInfinity);
-  return most;
-}
-
-template <int kStep>
-OG_REID_INLINE void exchange(Vec* rows) {
-  const VecInt high = (lanes() & kStep) != 0;
-  const VecInt from_low = high ? lanes() - kStep + int32_t(kLanes) : lanes();
-  const VecInt from_high = high ? lanes() + int32_t(kLanes) : lanes() + kStep;
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if (i & kStep) continue;
-    const Vec low = rows[i], other = rows[i + kStep];
-    rows[i] = __builtin_shuffle(low, other, from_low);
-    rows[i + kStep] = __builtin_shuffle(low, other, from_high);
-  }
-}
-
-OG_REID_INLINE void transpose(Vec* rows) {
-  exchange<1>(rows);
-  exchange<2>(rows);
-#if OG_REID_LANES >= 8
-  exchange<4>(rows);
-#endif
-#if OG_REID_LANES >= 16
-  exchange<8>(rows);
-#endif
-}
-
-// Writes the transpose of kLanes x kLanes values.
-OG_REID_INLINE void transpose(const float* from, int64_t stride, float* to, int64_t to_stride) {
-  Vec rows[kLanes];
-  for (int64_t i = 0; i < kLanes; ++i) rows[i] = load(from + i * stride);
-  transpose(rows);
-  for (int64_t i = 0; i < kLanes; ++i) store(to + i * to_stride, rows[i]);
-}
-
-void pack_panels(const float* rows, int64_t count, int64_t dims, float* panels) {
-  for (int64_t begin = 0; begin < up_to(count, kPanel); begin += kLanes) {
-    float* panel = panels + begin / kPanel * kPanel * dims + begin % kPanel;
-    int64_t d = 0;
-    if (begin + kLanes <= count) {
-      for (; d + kLanes <= dims; d += kLanes) {
-        transpose(rows + begin * dims + d, dims, panel + d * kPanel, kPanel);
-      }
-    }
-    for (; d < dims; ++d) {
-      for (int64_t c = 0; c < kLanes; ++c) {
-        panel[d * kPanel + c] = begin + c < count ? rows[(begin + c) * dims + d] : 0.0f;
-      }
-    }
-  }
-}
-
-// Products of points with themselves: only the panels from each row's own on are there.
-void mirror(float* products, int64_t count, int64_t stride) {
-  int64_t r = kPanel;
-  for (; r + kLanes <= count; r += kLanes) {
-    for (int64_t c = 0; c < r / kPanel * kPanel; c += kLanes) {
-      transpose(products + c * stride + r, stride, products + r * stride + c, stride);
-    }
-  }
-  for (; r < count; ++r) {
-    float* row = products + r * stride;
-    for (int64_t c = 0; c < r / kPanel * kPanel; ++c) row[c] = products[c * stride + r];
-  }
 }
 
 // Measures the distances from a query to kLanes points.
@@ -389,7 +260,7 @@ void search_cloud(const og_reid_knn& task, int64_t cloud, int64_t first, int64_t
       float* products = scratch.products + i * stride;
       std::fill(products + panels * kPanel, products + stride, 0.0f);  // nothing is there yet
       if (norm == kInfinity || count == 0) {
-        write_row(row, at, base, 0, nullptr, nullptr);
+        write_row(row, at, base, 0, scratch.found.distance, scratch.found.id);
       } else if (error == kInfinity) {
         measure_all(row, scratch.points.norms, count, at, base);
       } else {

@@ -70,7 +70,7 @@ struct BuildScratch {
   Key* spare;     // (count)
 };
 
-BuildScratch take_build_scratch(Arena& arena, int64_t count) {
+inline BuildScratch take_build_scratch(Arena& arena, int64_t count) {
   BuildScratch scratch = {};
   const int64_t padded = up_to(count, kLanes);
   for (float*& axis : scratch.at) axis = arena.take<float>(padded);

@@ -32,7 +32,7 @@ struct SearchScratch {
   Candidates found;
 };
 
-SearchScratch take_search_scratch(Arena& arena, int64_t count, int64_t k) {
+inline SearchScratch take_search_scratch(Arena& arena, int64_t count, int64_t k) {
   SearchScratch scratch = {};
   const int64_t room = up_to(up_to(count, kLanes) / kLanes, kLanes) + 2 * kLanes;
   scratch.nearby.leaf = arena.take<int32_t>(room);
