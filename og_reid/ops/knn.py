@@ -226,12 +226,17 @@ def _nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return near, index
 
 
+def _same(x: Tensor, query: Tensor) -> bool:
+    """Whether the queries are the points; the first rows of them have the same address."""
+    return query.data_ptr() == x.data_ptr() and query.shape == x.shape
+
+
 def _knn_on_cpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
     if usable_on_cpu(x, query) and cpu_library() is not None:
         return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
-    if local and query.data_ptr() == x.data_ptr() and len(ptr) > 1 and len(set(sizes(ptr))) == 1:
+    if local and _same(x, query) and len(ptr) > 1 and len(set(sizes(ptr))) == 1:
         points = x.view(len(ptr) - 1, -1, x.shape[1])
         if takes_patches(points, k):
             near, index = nearest_in_patches(points, k, _nearest)
@@ -243,7 +248,7 @@ def _knn_on_gpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
     # The kernel takes dense clouds and gives the indices of their own points.
-    dense = len(set(sizes(ptr))) == 1 and local and query.data_ptr() == x.data_ptr()
+    dense = len(set(sizes(ptr))) == 1 and local and _same(x, query)
     if cuda_library() is None or not x.numel() or not dense or distances:
         return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
     return x.new_empty(0, k), knn_cuda(x.view(len(ptr) - 1, -1, x.shape[1]), k)

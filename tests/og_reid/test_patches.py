@@ -138,5 +138,6 @@ def test_knn_takes_patches_where_the_native_library_is_missing(
         *((found, expected) if distances else ([found], [expected])), strict=True
     ):
         assert torch.equal(one, other)
-    assert torch.equal(knn(x, 9, query=x[:, :5].clone()), knn_torch(x, 9, query=x[:, :5]))
+    first = x[:1]  # its first rows have the address of the cloud
+    assert torch.equal(knn(first, 9, query=first[:, :5]), knn_torch(first, 9, query=first[:, :5]))
     assert taken == [9]
