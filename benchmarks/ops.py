@@ -191,29 +191,31 @@ def bench_balls(repeats: int) -> None:
     show("balls of 0.1, 0.2 and 0.4 m", programs, repeats)
 
 
+def edge_programs(batch: int, count: int, narrow: int, wide: int) -> Programs:
+    """An edge convolution, forward and backward, split and in the dense form."""
+    graph = knn(people(batch, count), 20)
+    features = torch.randn(batch, count, narrow, requires_grad=True)
+    conv, norm = nn.Conv2d(2 * narrow, wide, 1), nn.BatchNorm2d(wide)
+    mix = NeighborMix()
+
+    def split() -> None:
+        edge_conv(features, graph, conv, norm, mix).sum().backward()
+
+    def dense() -> None:
+        near = gather_rows(features, graph)
+        own = features[:, :, None].expand_as(near)
+        edges = torch.cat([near - own, own], dim=-1).permute(0, 3, 1, 2)
+        pooled = norm(conv(edges))
+        mix(pooled.amax(-1), pooled.mean(-1)).sum().backward()
+
+    return {"split": split, "dense": dense}
+
+
 def bench_edges(repeats: int) -> None:
     """Edge convolution, forward and backward, against the dense form."""
     for batch, count, narrow, wide in [(2, 3445, 64, 64), (4, 768, 64, 128), (8, 192, 384, 512)]:
-        graph = knn(people(batch, count), 20)
-        features = torch.randn(batch, count, narrow, requires_grad=True)
-        conv, norm = nn.Conv2d(2 * narrow, wide, 1), nn.BatchNorm2d(wide)
-        mix = NeighborMix()
-
-        def split(f=features, g=graph, c=conv, n=norm, m=mix) -> None:  # type: ignore[no-untyped-def]
-            edge_conv(f, g, c, n, m).sum().backward()
-
-        def dense(f=features, g=graph, c=conv, n=norm, m=mix) -> None:  # type: ignore[no-untyped-def]
-            near = gather_rows(f, g)
-            own = f[:, :, None].expand_as(near)
-            edges = torch.cat([near - own, own], dim=-1).permute(0, 3, 1, 2)
-            pooled = n(c(edges))
-            m(pooled.amax(-1), pooled.mean(-1)).sum().backward()
-
-        show(
-            f"edges {batch} x {count}, {narrow} -> {wide}",
-            {"split": split, "dense": dense},
-            repeats,
-        )
+        programs = edge_programs(batch, count, narrow, wide)
+        show(f"edges {batch} x {count}, {narrow} -> {wide}", programs, repeats)
 
 
 BENCHES = {

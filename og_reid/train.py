@@ -20,6 +20,7 @@ from pose.atomic import replacing
 
 from .checkpoint import package_version, read_state, save_model, save_state
 from .config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
+from .data.recolor import CHANNEL_ORDERS, permute_identities, recolor_identities
 from .data.samplers import (
     BalancedSampler,
     ClassSampler,
@@ -29,7 +30,7 @@ from .data.samplers import (
     step_generator,
 )
 from .data.source import CloudSource
-from .data.transforms import CHANNEL_ORDERS, augment, permute_identities, recolor_identities
+from .data.transforms import augment
 from .embedding import Preprocessing, embed_set, name_views
 from .evaluation import Metrics, evaluate
 from .models import Embedder, build, settings_of

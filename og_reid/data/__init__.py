@@ -5,8 +5,9 @@ from __future__ import annotations
 from .batch import CloudBatch
 from .clouds import CloudSet
 from .market import Attributes, MarketSplits, Sample, load_market, read_attributes
+from .recolor import recolor_identities
 from .samplers import PKSampler
-from .transforms import Augmentation, augment, recolor_identities
+from .transforms import Augmentation, augment
 
 __all__ = [
     "Attributes",

@@ -20,13 +20,13 @@ strides              any
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, flatten, sizes
-from ._library import cpu_library, cuda_library, usable_on_cpu
+from ._library import cuda_library, usable_on_cpu
 from ._search import knn_cpu, knn_cuda
 from .patches import nearest_in_patches, takes_patches
 
@@ -226,21 +226,25 @@ def _nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return near, index
 
 
-def _same(x: Tensor, query: Tensor) -> bool:
-    """Whether the queries are the points; the first rows of them have the same address."""
-    return query.data_ptr() == x.data_ptr() and query.shape == x.shape
+def _own_clouds(x: Tensor, ptr: Tensor, query: Tensor, local: bool) -> Tensor | None:
+    """The points as (B, N, D) where dense clouds are searched for their own points, else None."""
+    counts = sizes(ptr)
+    # The first rows of the points have their address, too.
+    own = query.data_ptr() == x.data_ptr() and query.shape == x.shape
+    if not (local and own and len(set(counts)) == 1):
+        return None
+    return x.view(len(counts), counts[0], x.shape[1])
 
 
 def _knn_on_cpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
-    if usable_on_cpu(x, query) and cpu_library() is not None:
+    if usable_on_cpu(x, query):
         return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
-    if local and _same(x, query) and len(ptr) > 1 and len(set(sizes(ptr))) == 1:
-        points = x.view(len(ptr) - 1, -1, x.shape[1])
-        if takes_patches(points, k):
-            near, index = nearest_in_patches(points, k, _nearest)
-            return near.view(-1, k) if distances else x.new_empty(0, k), index.view(-1, k)
+    points = _own_clouds(x, ptr, query, local)
+    if points is not None and takes_patches(points, k):
+        near, index = nearest_in_patches(points, k, _nearest)
+        return near.view(-1, k) if distances else x.new_empty(0, k), index.view(-1, k)
     return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
 
 
@@ -248,10 +252,10 @@ def _knn_on_gpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
     # The kernel takes dense clouds and gives the indices of their own points.
-    dense = len(set(sizes(ptr))) == 1 and local and _same(x, query)
-    if cuda_library() is None or not x.numel() or not dense or distances:
+    points = _own_clouds(x, ptr, query, local)
+    if cuda_library() is None or not x.numel() or points is None or distances:
         return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
-    return x.new_empty(0, k), knn_cuda(x.view(len(ptr) - 1, -1, x.shape[1]), k)
+    return x.new_empty(0, k), knn_cuda(points, k)
 
 
 def _knn_fake(
@@ -262,7 +266,7 @@ def _knn_fake(
 
 
 def _keep_for_backward(
-    ctx: torch.autograd.function.FunctionCtx,
+    ctx: Any,
     inputs: tuple[Tensor, Tensor, Tensor, Tensor, int, bool, bool],
     output: tuple[Tensor, Tensor],
 ) -> None:
@@ -270,18 +274,18 @@ def _keep_for_backward(
     index = output[1]
     ctx.mark_non_differentiable(index)
     ctx.save_for_backward(x, ptr, query, query_ptr, index)
-    ctx.local = local  # type: ignore[attr-defined]  # a context takes any attribute
+    ctx.local = local
 
 
 def _backward(
-    ctx: torch.autograd.function.FunctionCtx, grad_squared: Tensor, grad_index: Tensor | None
+    ctx: Any, grad_squared: Tensor, grad_index: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Gradient of |q - x|^2 towards both ends of each pair; missing neighbours pass none on."""
-    x, ptr, query, query_ptr, index = ctx.saved_tensors  # type: ignore[attr-defined]
+    x, ptr, query, query_ptr, index = ctx.saved_tensors
     if not len(grad_squared) or not len(x):
         return torch.zeros_like(x), None, torch.zeros_like(query), None, None, None, None
     missing = index < 0
-    if ctx.local:  # type: ignore[attr-defined]
+    if ctx.local:
         offset = ptr[:-1].repeat_interleave(query_ptr.diff()).to(index.device)
         index = index + offset[:, None]
     index = index.masked_fill(missing, 0).flatten()
