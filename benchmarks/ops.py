@@ -1,17 +1,19 @@
 """The geometry operators against other libraries: CPU seconds of this process, all threads.
 
 Programs take turns, and the median over repeats counts. Peers that are not installed are left out
-with a note (fpsample, faiss). All neighbours are exact; scipy runs with workers=1, so ratios are
-those on equal cores.
+with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are exact; scipy runs with
+workers=1, so ratios are those on equal cores.
 
-    python benchmarks/ops.py                 # about two minutes
+    python benchmarks/ops.py                 # about three minutes
     python benchmarks/ops.py --repeats 3 --only knn hard
+    python benchmarks/ops.py --only growth   # 1k to 64k points, and one call with a million
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import resource
 import statistics
 import sys
 import time
@@ -91,6 +93,11 @@ def measure(programs: Programs, repeats: int) -> dict[str, float]:
     return {name: 1e3 * statistics.median(times) for name, times in spent.items()}
 
 
+def resident() -> float:
+    """Most memory this process has had so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def show(title: str, programs: Programs, repeats: int) -> None:
     """Print one line: the milliseconds of the first program, and of the others as multiples."""
     times = measure(programs, repeats)
@@ -105,8 +112,14 @@ def trees(x: Tensor, k: int) -> None:
         cKDTree(cloud).query(cloud, k)
 
 
+def offsets(x: Tensor) -> Tensor:
+    """(B * N,) int64 cloud of each row, as torch_cluster wants it."""
+    return torch.arange(len(x)).repeat_interleave(x.shape[1])
+
+
 def bench_knn(repeats: int) -> None:
     """Neighbours in space."""
+    cluster, pytorch3d = optional("torch_cluster"), optional("pytorch3d.ops")
     for batch, count, k in [
         (4, 3445, 9), (4, 3445, 20), (4, 3445, 32), (2, 6890, 20), (1, 50000, 20), (4, 768, 20),
         (8, 96, 9),
@@ -114,7 +127,13 @@ def bench_knn(repeats: int) -> None:
         x = people(batch, count)
         ours = {"knn": lambda x=x, k=k: knn(x, k)}
         title = f"knn {batch} x {count} x 3, k={k}"
-        show(title, {**ours, "scipy": lambda x=x, k=k: trees(x, k)}, repeats)
+        peers: dict[str, Callable[[], Any]] = {"scipy": lambda x=x, k=k: trees(x, k)}
+        if cluster is not None:
+            flat, own = x.flatten(0, 1), offsets(x)
+            peers["torch_cluster"] = lambda x=flat, own=own, k=k: cluster.knn(x, x, k, own, own)
+        if pytorch3d is not None and count < 10000:
+            peers["pytorch3d"] = lambda x=x, k=k: pytorch3d.knn_points(x, x, K=k)
+        show(title, {**ours, **peers}, repeats)
         if count < 10000:
             # Apart: after a matrix of this size is freed, whoever comes next pays for its pages.
             dense = {"cdist+topk": lambda x=x, k=k: torch.cdist(x, x).topk(k, largest=False)}
@@ -161,6 +180,10 @@ def bench_sampling(repeats: int) -> None:
                 fpsample.bucket_fps_kdline_sampling(c, 768, h=height, start_idx=0)
                 for c in x.numpy()
             ]
+    cluster = optional("torch_cluster")
+    if cluster is not None:
+        flat, own = x.flatten(0, 1), offsets(x)
+        programs["torch_cluster"] = lambda: cluster.fps(flat, own, 768 / 3445, False)
     show("samples 4 x 3445 -> 768", programs, repeats)
 
 
@@ -169,23 +192,30 @@ def bench_balls(repeats: int) -> None:
     x = people(4, 3445)
     centers = gather_rows(x, farthest_point_sample(x, 768))
 
+    pytorch3d = optional("pytorch3d.ops")
+
     def scipy_balls(radius: float) -> None:
         for cloud, some in zip(x.numpy(), centers.numpy(), strict=True):
             cKDTree(cloud).query_ball_point(some, radius)
 
-    for radius, count in [(0.1, 8), (0.2, 16), (0.2, 64), (0.4, 32)]:
+    # The first points, as the peers with a limited number of slots have it; scipy finds all.
+    for radius, count in [(0.1, 4), (0.1, 8), (0.2, 8), (0.2, 16), (0.2, 64), (0.4, 12), (0.4, 32)]:
         scale = ((radius,), (count,))
-        programs = {
-            "nearest": lambda scale=scale: ball_query(x, centers, *scale),
+        programs: dict[str, Callable[[], Any]] = {
             "first": lambda scale=scale: ball_query(x, centers, *scale, order="first"),
+            "nearest": lambda scale=scale: ball_query(x, centers, *scale),
             "count": lambda scale=scale: radius_count(x, centers, scale[0]),
             "scipy": lambda radius=radius: scipy_balls(radius),
         }
+        if pytorch3d is not None:
+            programs["pytorch3d"] = lambda radius=radius, count=count: pytorch3d.ball_query(
+                centers, x, K=count, radius=radius
+            )
         show(f"balls of {radius} m, {count} slots", programs, repeats)
     scales = ((0.1, 0.2, 0.4), (8, 16, 32))
     programs = {
-        "nearest": lambda: ball_query(x, centers, *scales),
         "first": lambda: ball_query(x, centers, *scales, order="first"),
+        "nearest": lambda: ball_query(x, centers, *scales),
         "scipy": lambda: [scipy_balls(radius) for radius in scales[0]],
     }
     show("balls of 0.1, 0.2 and 0.4 m", programs, repeats)
@@ -218,7 +248,23 @@ def bench_edges(repeats: int) -> None:
         show(f"edges {batch} x {count}, {narrow} -> {wide}", programs, repeats)
 
 
+def bench_growth(repeats: int) -> None:
+    """How cost and memory of neighbours in space grow with the cloud."""
+    for count in (1 << 10, 1 << 12, 1 << 14, 1 << 16):
+        x = people(1, count)
+        spent = measure({"knn": lambda x=x: knn(x, 16)}, repeats)["knn"]
+        print(
+            f"knn 1 x {count} x 3, k=16{'':>12} {1e3 * spent / count:8.3f} us a point", flush=True
+        )
+    x = people(1, 1_000_000)
+    before, started = resident(), time.process_time()
+    knn(x, 16)
+    spent, grown = time.process_time() - started, resident() - before
+    print(f"knn 1 x 1000000 x 3, k=16 {spent:18.3f} us a point, {grown:.0f} MB more at most")
+
+
 BENCHES = {
+    "growth": bench_growth,  # first: its memory is what the process did not have before
     "knn": bench_knn,
     "hard": bench_hard,
     "features": bench_features,

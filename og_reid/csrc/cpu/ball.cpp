@@ -8,6 +8,10 @@
 
 namespace {
 
+// Points that are read at once in their order: one bit each, so that only one branch in so many
+// points depends on where the ball is.
+constexpr int64_t kChunk = 64;
+
 struct Work {
   Index* points;
   Index* queries;
@@ -38,7 +42,7 @@ Work take_work(Arena& arena, const og_reid_ball& task, bool sizing) {
     work.build[thread] = build;
     work.search[thread] = search;
   }
-  work.columns = arena.take<float>(task.threads * 3 * up_to(count, kLanes));
+  work.columns = arena.take<float>(task.threads * 3 * up_to(count, kChunk));
   return work;
 }
 
@@ -132,30 +136,48 @@ void count_in_cloud(const og_reid_ball& task, const Work& work, int64_t cloud, i
   }
 }
 
+// Bit i is set where point i of a chunk is nearer than the bound.
+OG_REID_INLINE uint64_t hits_of(const float* distance, float squared_radius) {
+  uint64_t hits = 0;
+  for (int64_t i = 0; i < kChunk; i += kLanes) {
+    hits |= uint64_t(bits(load(distance + i) < squared_radius)) << i;
+  }
+  return hits;
+}
+
 // The first points in the order of the cloud; what is missing is the first of them, or point 0.
 void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int64_t end,
                     float* columns) {
-  const int64_t count = size_of(task.points.ptr, cloud), padded = up_to(count, kLanes);
+  const int64_t count = size_of(task.points.ptr, cloud), padded = up_to(count, kChunk);
   const float* rows = task.points.rows + 3 * task.points.ptr[cloud];
   for (int a = 0; a < 3; ++a) {
     for (int64_t i = 0; i < count; ++i) columns[a * padded + i] = rows[3 * i + a];
     std::fill(columns + a * padded + count, columns + (a + 1) * padded, kInfinity);
   }
-  const Vec bound = spread(widest(task));
+  const float bound = widest(task);
   for (int64_t center = begin; center < end; ++center) {
     const float* at = task.centers.rows + 3 * center;
     const Vec x = spread(at[0]), y = spread(at[1]), z = spread(at[2]);
     int64_t kept[OG_REID_MOST_SCALES] = {}, open = task.scales;
-    for (int64_t first = 0; first < padded && open > 0; first += kLanes) {
-      const Vec distance = squared(x - load(columns + first), y - load(columns + padded + first),
-                                   z - load(columns + 2 * padded + first));
-      if (!at_most(distance, bound)) continue;
+    for (int64_t first = 0; first < padded && open > 0; first += kChunk) {
+      alignas(64) float distance[kChunk];
+      Vec least = spread(kInfinity);
+      for (int64_t i = 0; i < kChunk; i += kLanes) {
+        const float* from = columns + first + i;
+        const Vec apart =
+            squared(x - load(from), y - load(from + padded), z - load(from + 2 * padded));
+        store(distance + i, apart);
+        least = smaller(apart, least);
+      }
+      if (!at_most(least, spread(bound))) continue;
       for (int64_t s = 0; s < task.scales; ++s) {
         const int64_t count_s = task.counts[s];
         if (kept[s] == count_s) continue;
-        uint32_t hits = bits(distance < task.squared_radii[s]);
         int64_t* out = task.out[s] + center * count_s;
-        for (; hits && kept[s] < count_s; hits &= hits - 1) out[kept[s]++] = first + lowest(hits);
+        uint64_t hits = hits_of(distance, task.squared_radii[s]);
+        for (; hits && kept[s] < count_s; hits &= hits - 1) {
+          out[kept[s]++] = first + __builtin_ctzll(hits);
+        }
         open -= kept[s] == count_s;
       }
     }
@@ -180,7 +202,7 @@ void write_missing(const og_reid_ball& task, int64_t cloud) {
 }
 
 void run_in_order(const og_reid_ball& task, const Work& work, int64_t thread) {
-  const int64_t padded = up_to(largest_size(task.points.ptr, task.points.clouds), kLanes);
+  const int64_t padded = up_to(largest_size(task.points.ptr, task.points.clouds), kChunk);
   const int64_t total = task.centers.ptr[task.centers.clouds];
   const int64_t first = total * thread / task.threads, last = total * (thread + 1) / task.threads;
   for (int64_t cloud = 0; cloud < task.centers.clouds; ++cloud) {

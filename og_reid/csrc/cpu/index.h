@@ -1,5 +1,6 @@
 // A spatial index of one cloud of at most three dimensions: the points along a Hilbert curve, cut
-// into leaves of one register each, a box around each leaf and around each run of kLanes leaves.
+// into leaves of one register each, a box around each leaf, around each group of kLanes leaves, and
+// around each run of kLanes groups.
 //
 // The curve is drawn on a grid of 128 cells per axis over the extent of the points. Where many
 // points share a cell (a far outlier makes the cells large), a finer curve is drawn inside it.
@@ -32,22 +33,23 @@ struct Boxes {
 };
 
 struct Index {
-  int64_t points, leaves, groups;
+  int64_t points, leaves, groups, tops;
   float* at[3];  // (leaves * kLanes) coordinates along the curve; infinite after the last point
   int32_t* id;   // (leaves * kLanes) which point of the cloud that is
   Boxes leaf;    // (groups * kLanes); infinite after the last leaf
-  Boxes group;   // (groups, rounded up to kLanes); infinite after the last group
+  Boxes group;   // (tops * kLanes); infinite after the last group
+  Boxes top;     // (tops, rounded up to kLanes); infinite after the last
 };
 
 // Room for the index of a cloud of up to `count` points.
 Index take_index(Arena& arena, int64_t count) {
   Index index = {};
   const int64_t leaves = up_to(up_to(count, kLanes) / kLanes, kLanes);
-  const int64_t groups = up_to(leaves / kLanes, kLanes);
+  const int64_t groups = up_to(leaves / kLanes, kLanes), tops = up_to(groups / kLanes, kLanes);
   for (float*& axis : index.at) axis = arena.take<float>(leaves * kLanes);
   index.id = arena.take<int32_t>(leaves * kLanes);
-  for (Boxes* boxes : {&index.leaf, &index.group}) {
-    const int64_t size = boxes == &index.leaf ? leaves : groups;
+  for (Boxes* boxes : {&index.leaf, &index.group, &index.top}) {
+    const int64_t size = boxes == &index.leaf ? leaves : boxes == &index.group ? groups : tops;
     for (float*& axis : boxes->low) axis = arena.take<float>(size);
     for (float*& axis : boxes->high) axis = arena.take<float>(size);
   }
@@ -262,6 +264,7 @@ void build(const float* x, int64_t count, int64_t dims, const BuildScratch& scra
   index.points = kept;
   index.leaves = up_to(kept, kLanes) / kLanes;
   index.groups = up_to(index.leaves, kLanes) / kLanes;
+  index.tops = up_to(index.groups, kLanes) / kLanes;
   for (int64_t place = 0; place < kept; ++place) {
     const int64_t id = scratch.keys[place].id();
     index.id[place] = int32_t(id);
@@ -287,7 +290,12 @@ void build(const float* x, int64_t count, int64_t dims, const BuildScratch& scra
     const int64_t begin = group * kLanes, size = std::min(kLanes, index.leaves - begin);
     enclose(index.leaf.low, index.leaf.high, begin, size, index.group, group);
   }
-  pad(index.group, index.groups, up_to(index.groups, kLanes));
+  pad(index.group, index.groups, index.tops * kLanes);
+  for (int64_t top = 0; top < index.tops; ++top) {
+    const int64_t begin = top * kLanes, size = std::min(kLanes, index.groups - begin);
+    enclose(index.group.low, index.group.high, begin, size, index.top, top);
+  }
+  pad(index.top, index.tops, up_to(index.tops, kLanes));
 }
 
 // A point, or a box, from which distances are measured.
@@ -320,6 +328,20 @@ OG_REID_INLINE Vec gaps(const Boxes& boxes, int64_t begin, const Place& from) {
     gap[a] = larger(larger(above, below), Vec{});
   }
   return squared(gap[0], gap[1], gap[2]);
+}
+
+// Calls visit(first leaf) for each group that a bound reaches; visit may lower the bound.
+template <typename Visit>
+OG_REID_INLINE void visit_groups(const Index& index, const Place& from, const float& bound,
+                                 const Visit& visit) {
+  for (int64_t first = 0; first < index.tops; first += kLanes) {
+    uint32_t tops = at_most(gaps(index.top, first, from), spread(bound));
+    for (; tops; tops &= tops - 1) {
+      const int64_t begin = (first + lowest(tops)) * kLanes;
+      uint32_t groups = at_most(gaps(index.group, begin, from), spread(bound));
+      for (; groups; groups &= groups - 1) visit((begin + lowest(groups)) * kLanes);
+    }
+  }
 }
 
 // Squared distances from a point to the kLanes points of a leaf; infinite or NaN where none is.

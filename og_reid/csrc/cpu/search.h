@@ -1,7 +1,8 @@
 // Exact search of the nearest points of an index, one leaf of queries after the other.
 //
-// A query looks only as far as the query before it suggests: 1.5 times the squared distance of that
-// one's k-th neighbour. Finding k points proves that this was far enough; otherwise it looks again.
+// A query looks only as far as the query before it suggests: 1.35 times the squared distance of
+// that one's k-th neighbour. Finding k points proves that this was far enough; otherwise it looks
+// again.
 #ifndef OG_REID_CPU_SEARCH_H_
 #define OG_REID_CPU_SEARCH_H_
 
@@ -11,8 +12,8 @@ namespace {
 
 // Squared distances relative to that of the last query's k-th neighbour: where to look first, and
 // which leaves to list for all queries of a leaf.
-constexpr float kGuess = 1.5f;
-constexpr float kListed = 2.5f;
+constexpr float kGuess = 1.35f;
+constexpr float kListed = 2.0f;
 
 // How much further after that, and how often, before a search without a guess.
 constexpr float kFurther = 3.0f;
@@ -46,21 +47,17 @@ inline SearchScratch take_search_scratch(Arena& arena, int64_t count, int64_t k)
 void list_nearby(const Index& index, const Place& from, float reach, Nearby& nearby) {
   const Vec limit = spread(reach);
   int64_t size = 0;
-  for (int64_t first = 0; first < index.groups; first += kLanes) {
-    uint32_t groups = at_most(gaps(index.group, first, from), limit);
-    for (; groups; groups &= groups - 1) {
-      const int64_t begin = (first + lowest(groups)) * kLanes;
-      const uint32_t leaves = at_most(gaps(index.leaf, begin, from), limit);
-      if (!leaves) continue;
-      const Pack chosen = pack(leaves);
-      put(nearby.leaf + size, lanes() + int32_t(begin), chosen);
-      for (int a = 0; a < 3; ++a) {
-        put(nearby.box.low[a] + size, load(index.leaf.low[a] + begin), chosen);
-        put(nearby.box.high[a] + size, load(index.leaf.high[a] + begin), chosen);
-      }
-      size += ones(leaves);
+  visit_groups(index, from, reach, [&](int64_t begin) {
+    const uint32_t leaves = at_most(gaps(index.leaf, begin, from), limit);
+    if (!leaves) return;
+    const Pack chosen = pack(leaves);
+    put(nearby.leaf + size, lanes() + int32_t(begin), chosen);
+    for (int a = 0; a < 3; ++a) {
+      put(nearby.box.low[a] + size, load(index.leaf.low[a] + begin), chosen);
+      put(nearby.box.high[a] + size, load(index.leaf.high[a] + begin), chosen);
     }
-  }
+    size += ones(leaves);
+  });
   for (int a = 0; a < 3; ++a) {
     store(nearby.box.low[a] + size, spread(kInfinity));
     store(nearby.box.high[a] + size, spread(kInfinity));
@@ -155,16 +152,12 @@ __attribute__((noinline)) void search_all(const Index& index, const Place& from,
   } else {
     restart(found, limit);
   }
-  for (int64_t first = 0; first < index.groups; first += kLanes) {
-    uint32_t groups = at_most(gaps(index.group, first, from), spread(found.bound));
-    for (; groups; groups &= groups - 1) {
-      const int64_t begin = (first + lowest(groups)) * kLanes;
-      uint32_t leaves = at_most(gaps(index.leaf, begin, from), spread(found.bound));
-      for (; leaves; leaves &= leaves - 1) {
-        scan(index, begin + lowest(leaves), from, k, found);
-      }
+  visit_groups(index, from, found.bound, [&](int64_t begin) {
+    uint32_t leaves = at_most(gaps(index.leaf, begin, from), spread(found.bound));
+    for (; leaves; leaves &= leaves - 1) {
+      scan(index, begin + lowest(leaves), from, k, found);
     }
-  }
+  });
 }
 
 // Searches the k nearest points at most `limit` (squared) away of each query in some leaves of an
