@@ -5,6 +5,7 @@ from .camera import CropCamera
 from .cloud_io import read_pointcloud, write_pointcloud, write_reference_obj
 from .fit import BodyFit, fit_body
 from .lift import Lift, lift_image, lift_images
+from .part_visibility import body_visibility, part_visibility
 from .pointcloud import PointCloud
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "CropCamera",
     "Lift",
     "PointCloud",
+    "body_visibility",
     "fit_body",
     "lift_image",
     "lift_images",
     "load_body",
+    "part_visibility",
     "read_pointcloud",
     "write_pointcloud",
     "write_reference_obj",

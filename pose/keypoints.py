@@ -198,8 +198,7 @@ class Keypoints:
         Args:
             width: of the image, pixels.
         """
-        partner = {a: b for pair in FLIP_PAIRS for a, b in (pair, pair[::-1])}
-        swapped = self.select([partner.get(name, name) for name in self.names])
+        swapped = self.select([_mirrored(name) for name in self.names])
         xy = swapped.xy * swapped.xy.new_tensor([-1, 1]) + swapped.xy.new_tensor([width, 0])
         xyz = None if swapped.xyz is None else swapped.xyz * swapped.xyz.new_tensor([-1, 1, 1])
         return Keypoints(xy, swapped.score, swapped.visibility, self.names, xyz)
@@ -217,6 +216,12 @@ class Keypoints:
             self.names if names is None else names,
             None if self.xyz is None else change(self.xyz, 2),
         )
+
+
+def _mirrored(name: str) -> str:
+    side, _, point = name.partition("_")
+    other = {"left": "right", "right": "left"}.get(side)
+    return f"{other}_{point}" if other and point else name
 
 
 def _check(field: str, value: Tensor, shape: tuple[int, ...]) -> None:

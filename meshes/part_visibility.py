@@ -1,0 +1,67 @@
+"""Visible parts from the fitted body, beside those from keypoints in `pose.part_visibility`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .lift import Lift
+
+__all__ = ["body_visibility", "part_visibility"]
+
+
+def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Tensor:
+    """How much of the body in each horizontal stripe of the photograph is seen.
+
+    Where `pose.part_visibility` asks whether a stripe has a visible joint, this counts vertices:
+    those that the photograph shows over those that nothing but the body itself could hide.
+
+    Args:
+        lift: of a photograph, in layout ``"surface"``.
+        size: height and width of the photograph in pixels.
+        parts: number of stripes, all of one height.
+
+    Returns:
+        (parts,) float32 in [0, 1], from top to bottom; 0 where the body is not. All ones when no
+        vertex is seen, as that is no evidence; so `pose.part_visibility` does.
+
+    Raises:
+        ValueError: an argument is not as said.
+    """
+    if parts < 1 or size[0] < 1:
+        raise ValueError(f"parts and size must be above 0; got {parts} and {size}")
+    y = lift.view.projected[0, :, 1]
+    stripe = (y * parts / size[0]).floor().long()
+    return _shares(lift, stripe, parts)
+
+
+def body_visibility(lift: Lift) -> Tensor:
+    """How much of each part of the body is seen.
+
+    Args:
+        lift: of a photograph, in layout ``"surface"``.
+
+    Returns:
+        (J,) float32 in [0, 1], by the joint that moves the part most (`BodyModel.joint_names`); 0
+        for parts that are turned away. All ones when no vertex is seen.
+    """
+    body = lift.fit.body
+    return _shares(lift, body.part, len(body.joint_names))
+
+
+def _shares(lift: Lift, group: Tensor, count: int) -> Tensor:
+    """(count,) seen over facing vertices of each group; `group` (V,), others are left out."""
+    facing = lift.view.faces_camera
+    on_body = ~lift.cloud.is_background
+    if int(on_body.sum()) != len(facing):
+        raise ValueError(
+            f"lift must hold all {len(facing)} vertices of the body; its cloud has "
+            f'{int(on_body.sum())} body points: use layout="surface"'
+        )
+    seen = lift.cloud.visible[on_body] & facing
+    if not bool(seen.any()):
+        return torch.ones(count)
+    known = facing & (group >= 0) & (group < count)
+    total = torch.bincount(group[known], minlength=count)
+    visible = torch.bincount(group[known & seen], minlength=count)
+    return visible / total.clamp_min(1)
