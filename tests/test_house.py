@@ -13,7 +13,7 @@ ROOMS = ("pose", "meshes", "og_reid")
 # From the ground up: a module may import from its own level and from the ones before it.
 LEVELS = (
     {"ops"},
-    {"models"},
+    {"models", "matching"},
     {"losses", "data"},
     {"config", "evaluation", "histogram", "embedding"},
     {"checkpoint", "comparison", "lifting", "objective", "schedule"},

@@ -1,0 +1,97 @@
+"""Visible-part similarity against its own matrix products: CPU time and memory.
+
+The products are those of the same concatenated vectors, in the same blocks, with nothing around
+them. Times are CPU seconds of this process (all threads). Memory is the peak resident size above
+what the process had with the features in it; the result is part of it.
+
+    python benchmarks/matching.py                              # Occluded-Duke with 6 raw stripes
+    python benchmarks/matching.py --queries 300 --items 2000   # seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from og_reid.matching import PartFeatures, visible_part_similarity
+
+
+def random_features(
+    count: int, args: argparse.Namespace, generator: torch.Generator
+) -> PartFeatures:
+    """Features of random images, on average two stripes in three visible."""
+    return PartFeatures(
+        torch.randn(count, args.parts, args.channels, generator=generator),
+        (torch.rand(count, args.parts, generator=generator) < 2 / 3).float(),
+        torch.randn(count, args.embedding, generator=generator),
+    )
+
+
+def products(args: argparse.Namespace) -> Callable[[], None]:
+    """The two matrix products alone, in blocks of about 64 MiB of gallery vectors."""
+    width = args.parts * args.channels + args.embedding
+    step = max(1, (64 << 20) // (4 * width))
+    query, seen = torch.randn(args.queries, width), torch.rand(args.queries, args.parts)
+    piece, piece_seen = torch.randn(step, width), torch.rand(step, args.parts)
+
+    def work() -> None:
+        for start in range(0, args.items, step):
+            count = min(step, args.items - start)
+            _ = query @ piece[:count].T
+            _ = seen @ piece_seen[:count].T
+
+    return work
+
+
+def resident(name: str) -> float:
+    """Resident size of this process, MiB: ``VmRSS`` now, ``VmHWM`` the highest so far."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    line = next(row for row in status if row.startswith(name))
+    return int(line.split()[1]) / 1024
+
+
+def timed(work: Callable[[], Tensor | None]) -> float:
+    """CPU seconds."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--queries", type=int, default=3368)
+    parser.add_argument("--items", type=int, default=15913, help="of the gallery")
+    parser.add_argument("--parts", type=int, default=6)
+    parser.add_argument("--channels", type=int, default=2048, help="length of a part's vector")
+    parser.add_argument("--embedding", type=int, default=256, help="length of the global vector")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    generator = torch.Generator().manual_seed(0)
+    query, gallery = (
+        random_features(count, args, generator) for count in (args.queries, args.items)
+    )
+    visible_part_similarity(query[:8], gallery[:8])  # torch and its library wake up
+    before = resident("VmRSS")
+    ours = timed(lambda: visible_part_similarity(query, gallery))
+    memory = resident("VmHWM") - before
+    alone = timed(products(args))
+    sys.stdout.write(
+        f"{args.queries} x {args.items}, {args.parts} parts x {args.channels} + {args.embedding}, "
+        f"{args.threads} threads\n"
+        f"similarity {ours:.2f} CPU s, its matrix products {alone:.2f} CPU s: "
+        f"{ours / alone:.2f}x; {memory:.0f} MiB beside the features\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
