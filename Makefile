@@ -30,6 +30,8 @@ system:
 $(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*) | system
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@# Without its dependencies: it would ask for the very torch that it was built with.
+	$(if $(findstring test,$*),$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchvision)
 	@touch $@
 
 install: $(VENV)/stamp-$(EXTRAS)

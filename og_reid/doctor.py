@@ -35,6 +35,7 @@ OPTIONAL = {
     "mediapipe": "pip install '.[demo]'",
     "matplotlib": "pip install '.[demo]'",
     "scikit-image": "pip install '.[demo]'",
+    "torchvision": "pip install '.[pgfa]'",
     "smplx": "pip install '.[smpl]'",
 }
 BUILD = "build it with: pip install . (needs CMake and a C++ compiler)"

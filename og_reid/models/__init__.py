@@ -1,4 +1,4 @@
-"""Networks that embed point clouds: OG-Net, and the baselines it was compared with."""
+"""Networks: OG-Net and its baselines for point clouds, PGFA and its baselines for images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from .build import ARCHITECTURES, build, rebuild, settings_of, store
 from .dgcnn import DGCNN
 from .embedder import Embedder
 from .og_net import PRESETS, OGNet
+from .pgfa import PGFA
 from .pointnet2 import PointNet2
 
 __all__ = [
     "ARCHITECTURES",
     "DGCNN",
+    "PGFA",
     "PRESETS",
     "Embedder",
     "OGNet",

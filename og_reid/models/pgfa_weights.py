@@ -1,0 +1,129 @@
+"""Weights of PGFA: its backbone, ImageNet's weights for it, and the authors' snapshots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from pose.torchvision_import import import_torchvision
+
+from .reference_weights import read_snapshot
+
+__all__ = ["imagenet_state", "make_resnet50", "reference_state"]
+
+_INSTALL = "pip install 'og-reid[pgfa]'"
+_FILE = re.compile(r"net_(.+)\.(pth|safetensors)")
+
+
+def make_resnet50() -> nn.Module:
+    """The ResNet-50 of torchvision with stride 1 in its last stage, without its classifier.
+
+    Raises:
+        ImportError: torchvision is missing.
+    """
+    models = import_torchvision("PGFA's backbone", _INSTALL).models
+    network: Any = models.resnet50(weights=None)
+    network.layer4[0].conv2.stride = (1, 1)
+    network.layer4[0].downsample[0].stride = (1, 1)
+    del network.fc, network.avgpool
+    module: nn.Module = network
+    return module
+
+
+def imagenet_state(weights: str | Path) -> dict[str, Tensor]:
+    """State dict of a ResNet-50 without its classifier.
+
+    Args:
+        weights: ``"imagenet"`` for torchvision's (IMAGENET1K_V1, downloaded to torch's cache), or
+            a file with a state dict of its ``resnet50``.
+
+    Raises:
+        ImportError: torchvision is missing.
+        ValueError: they cannot be had, or are of another network.
+    """
+    models = import_torchvision("PGFA's backbone", _INSTALL).models
+    if str(weights) == "imagenet":
+        known = models.ResNet50_Weights.IMAGENET1K_V1
+        try:
+            state: Mapping[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"weights 'imagenet' could not be downloaded ({error}): get {known.url} in "
+                "another way and give the file as weights=PATH, or weights=None for random ones"
+            ) from error
+    else:
+        state = read_snapshot(weights, options=False).weights
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    wanted = make_resnet50().state_dict()
+    problems = [key for key in {**wanted, **state} if _shape(wanted, key) != _shape(state, key)]
+    if problems:
+        raise ValueError(
+            f"weights must be of torchvision's resnet50; {weights} lacks or has other tensors "
+            f"than: {', '.join(problems[:5])}{', ...' if len(problems) > 5 else ''}"
+        )
+    return state
+
+
+def reference_state(
+    folder: str | Path, epoch: int | str | None
+) -> tuple[dict[str, Tensor], int, int]:
+    """State dict of a `PGFA` from the authors' files.
+
+    Args:
+        folder: see `PGFA.from_reference`.
+        epoch: label in the files' names; None for the highest number.
+
+    Returns:
+        The state, the number of stripes and the number of identities.
+
+    Raises:
+        ValueError: files are missing or damaged.
+    """
+    folder = Path(folder)
+    found = {
+        match[1]: match[2]
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := _FILE.fullmatch(path.name))
+    }
+    if not found:
+        raise ValueError(
+            f"{folder} must be a folder with net_60.pth, global_60.pth and partial0_60.pth, ... "
+            "(any epoch); there is no net_*.pth"
+        )
+    label = max(found, key=_number) if epoch is None else str(epoch)
+    if label not in found:
+        raise ValueError(f"epoch must be one of {', '.join(sorted(found))}; got {epoch!r}")
+    ending = f"_{label}.{found[label]}"
+    partial = re.compile(rf"partial(\d+){re.escape(ending)}")
+    matches = [match for path in folder.iterdir() if (match := partial.fullmatch(path.name))]
+    numbers = sorted(int(match[1]) for match in matches)
+    first = numbers[0] if numbers else 0
+    wanted = range(first, max([first, *numbers]) + 1)
+    needed = ["global", *(f"partial{number}" for number in wanted)]
+    missing = [name + ending for name in needed if not (folder / (name + ending)).is_file()]
+    if missing:
+        raise ValueError(f"{folder} lacks {', '.join(missing)}, which belong to net{ending}")
+    prefixes = {"net": "", "global": "global_head."}
+    prefixes |= {f"partial{n}": f"part_heads.{i}." for i, n in enumerate(wanted)}
+    state: dict[str, Tensor] = {}
+    for name, prefix in prefixes.items():
+        weights = read_snapshot(folder / (name + ending), options=False).weights
+        state.update((prefix + key, value) for key, value in weights.items())
+    state = {key: value for key, value in state.items() if not key.startswith("model.fc.")}
+    classifier = state.get("global_head.classifier.0.weight")
+    if classifier is None or classifier.ndim != 2:
+        raise ValueError(f"{folder / ('global' + ending)} has no classifier.0.weight (C, 256)")
+    return state, len(wanted), len(classifier)
+
+
+def _number(label: str) -> tuple[int, str]:
+    """Numbers before other labels would be wrong: ``last`` is the last."""
+    return (int(label), label) if label.isdigit() else (1 << 62, label)
+
+
+def _shape(state: Mapping[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(state[key].shape) if key in state else None
