@@ -1,6 +1,18 @@
 """Image -> keypoints: what a person's pose is and which of the joints the camera sees."""
 
 from .estimator import NoPersonError, Pose, PoseEstimator
+from .estimator_files import (
+    read_alphapose,
+    read_kpr,
+    read_mmpose,
+    read_openpose,
+    read_sep_json,
+    write_alphapose,
+    write_kpr,
+    write_mmpose,
+    write_openpose,
+    write_sep_json,
+)
 from .image import read_image
 from .io import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
 from .keypoints import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
@@ -24,12 +36,22 @@ __all__ = [
     "PoseEstimator",
     "heatmaps",
     "part_visibility",
+    "read_alphapose",
     "read_coco",
     "read_image",
+    "read_kpr",
+    "read_mmpose",
     "read_npz",
+    "read_openpose",
+    "read_sep_json",
     "select_person",
     "stripe_masks",
     "to_openpose18",
+    "write_alphapose",
     "write_coco",
+    "write_kpr",
+    "write_mmpose",
     "write_npz",
+    "write_openpose",
+    "write_sep_json",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,15 @@ import numpy as np
 import torch
 
 from .atomic import replacing
+from .json_fields import check_file, number, read_json
 from .keypoints import COCO_17, SKELETON, Keypoints
 
 __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
 
-_LARGEST = 1e9  # pixels; also keeps whole numbers of any length within a float
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CocoKeypoints:
-    """The people of a COCO file, in the file's order.
+    """The people of a file of many images, in the file's order.
 
     Attributes:
         keypoints: (N, K); row i is annotation i.
@@ -68,7 +66,7 @@ def read_coco(
     if values not in ("flags", "scores"):
         raise ValueError(f'values must be "flags" or "scores"; got {values!r}')
     path = Path(path)
-    content = _read_json(path)
+    content = read_json(path)
     file_names = {}
     if isinstance(content, dict):
         if not isinstance(content.get("annotations"), list):
@@ -87,7 +85,7 @@ def read_coco(
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: must be a dict; got {type(entry).__name__}")
         triples[i] = _triples(where, entry.get("keypoints"), len(names), values)
-        person_score[i] = _number(where, "score", entry.get("score", 1.0), 0, 1)
+        person_score[i] = number(where, "score", entry.get("score", 1.0), 0, 1)
         image_id = entry.get("image_id", "")
         if not isinstance(image_id, (int, str)):
             raise ValueError(f'{where}: "image_id" must be a number or a text; got {image_id!r}')
@@ -152,7 +150,7 @@ def read_npz(path: str | Path) -> Keypoints:
             `Keypoints`.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     arrays: dict[str, np.ndarray] = {}
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -198,23 +196,6 @@ def write_npz(path: str | Path, keypoints: Keypoints) -> None:
     _write_bytes(Path(path), buffer.getvalue())
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no keypoint file {path}")
-    if path.is_dir():
-        raise ValueError(f"{path}: must be a file; it is a folder")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: must hold keypoints; it is empty (0 bytes)")
-
-
-def _read_json(path: Path) -> Any:
-    _check_file(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: must be a whole JSON file: {error}") from error
-
-
 def _file_names(path: Path, images: Any) -> dict[int | str, str]:
     if not isinstance(images, list):
         raise ValueError(f'{path}: "images" must be a list; got {type(images).__name__}')
@@ -233,7 +214,7 @@ def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:
             f'{where}: "keypoints" must be a flat list of {3 * count} numbers, x, y, v for each of '
             f"{count} keypoints; got {came}"
         )
-    numbers = [_number(where, f"keypoints[{j}]", value) for j, value in enumerate(flat)]
+    numbers = [number(where, f"keypoints[{j}]", value) for j, value in enumerate(flat)]
     triples = np.array(numbers).reshape(count, 3)
     third = triples[:, 2]
     if values == "flags" and not np.isin(third, (0, 1, 2)).all():
@@ -245,18 +226,6 @@ def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:
     if values == "scores" and not ((third >= 0) & (third <= 1)).all():
         raise ValueError(f"{where}: scores must be in [0, 1]; got {third.min()} to {third.max()}")
     return triples
-
-
-def _number(
-    where: str, key: str, value: Any, low: float = -_LARGEST, high: float = _LARGEST
-) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f'{where}: "{key}" must be a number; got {value!r}')
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f'{where}: "{key}" must be finite; got {value}')
-    if not low <= value <= high:
-        raise ValueError(f'{where}: "{key}" must be in [{low}, {high}]; got {value}')
-    return float(value)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
