@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -25,27 +25,18 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from meshes.world import WorldPlan, WorldShot, draw_camera, plan_world, render, sample_scene
-from og_reid.data.images import mirror_images, network_image
+from og_reid.data import PeopleBatch
+from og_reid.data.images import network_image
 from og_reid.evaluation import evaluate_distances
 from og_reid.matching import PartFeatures, visible_part_similarity
 from og_reid.models import PGFA
+from og_reid.models.pgfa import Descriptor
 from pose import heatmaps, part_visibility
 
 RESAMPLES = 2000
 
 
-@dataclass(frozen=True, eq=False)
-class People:
-    """N images: (N, 3, H, W), (N, 21, H / 16, W / 16), (N, P), and who they are, (N,) each."""
-
-    images: Tensor
-    heatmaps: Tensor
-    visibility: Tensor
-    pids: Tensor
-    camids: Tensor
-
-
-def shoot(shots: list[WorldShot], args: argparse.Namespace) -> People:
+def shoot(shots: list[WorldShot], args: argparse.Namespace) -> PeopleBatch:
     """Render people and look at their true keypoints."""
     images, maps, visible = [], [], []
     for shot in shots:
@@ -59,7 +50,7 @@ def shoot(shots: list[WorldShot], args: argparse.Namespace) -> People:
         maps.append(heatmaps(shown.keypoints, size, cells=cells))
         visible.append(part_visibility(shown.keypoints, size, parts=args.parts))
     pids, camids = (torch.tensor([getattr(s, key) for s in shots]) for key in ("pid", "camera"))
-    return People(torch.stack(images), torch.stack(maps), torch.stack(visible), pids, camids)
+    return PeopleBatch(torch.stack(images), torch.stack(maps), torch.stack(visible), pids, camids)
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -68,7 +59,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
     yield from order[: count - count % size].split(size)
 
 
-def train(people: People, args: argparse.Namespace) -> PGFA:
+def train(people: PeopleBatch, args: argparse.Namespace) -> PGFA:
     """A network that tells the training people apart."""
     generator = torch.Generator().manual_seed(args.seed)
     identities, labels = people.pids.unique(return_inverse=True)
@@ -82,8 +73,8 @@ def train(people: People, args: argparse.Namespace) -> PGFA:
         total = 0.0
         for rows in batches(len(labels), args.batch, generator):
             chosen = torch.rand(len(rows), generator=generator) < 0.5
-            images, maps = mirror_images(people.images[rows], people.heatmaps[rows], chosen)
-            loss = network.loss(network(images, maps), labels[rows]).total
+            batch = rows_of(people, rows).mirrored(chosen)
+            loss = network.loss(network(batch.images, batch.heatmaps), labels[rows]).total
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -93,22 +84,23 @@ def train(people: People, args: argparse.Namespace) -> PGFA:
     return network.eval()
 
 
-def embed(network: PGFA, people: People, descriptor: str) -> PartFeatures:
+def rows_of(people: PeopleBatch, rows: Tensor) -> PeopleBatch:
+    """Some of the people."""
+    return PeopleBatch(**{name: values[rows] for name, values in vars(people).items()})
+
+
+def embed(network: PGFA, people: PeopleBatch, descriptor: Descriptor) -> PartFeatures:
     """Features of all images, 32 at a time."""
-    found = [
-        network.embed(images, maps, visible, descriptor="raw" if descriptor == "raw" else "code")
-        for images, maps, visible in zip(
-            people.images.split(32),
-            people.heatmaps.split(32),
-            people.visibility.split(32),
-            strict=True,
-        )
-    ]
-    global_ = torch.cat([each.global_ for each in found if each.global_ is not None])
-    return PartFeatures(torch.cat([each.parts for each in found]), people.visibility, global_)
+    batches = (rows_of(people, rows) for rows in torch.arange(len(people)).split(32))
+    return PartFeatures.cat(
+        network.embed(each.images, each.heatmaps, each.visibility, descriptor=descriptor)
+        for each in batches
+    )
 
 
-def precisions(query: PartFeatures, gallery: PartFeatures, labels: tuple[People, People]) -> Tensor:
+def precisions(
+    query: PartFeatures, gallery: PartFeatures, labels: tuple[PeopleBatch, PeopleBatch]
+) -> Tensor:
     """(Q,) average precision of each query, NaN where it has no match."""
     asked, searched = labels
     return evaluate_distances(
@@ -129,9 +121,9 @@ def interval(values: Tensor) -> str:
     return f"{100 * float(values.mean()):6.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def report(network: PGFA, query: People, gallery: People) -> None:
+def report(network: PGFA, query: PeopleBatch, gallery: PeopleBatch) -> None:
     """The three similarities, with both descriptors of the stripes."""
-    for descriptor in ("raw", "code"):
+    for descriptor in get_args(Descriptor):
         asked, searched = (embed(network, each, descriptor) for each in (query, gallery))
         alone = [
             PartFeatures(x.parts[:, :0], x.visibility[:, :0], x.global_) for x in (asked, searched)
@@ -139,7 +131,7 @@ def report(network: PGFA, query: People, gallery: People) -> None:
         found = {
             "masked": precisions(asked, searched, (query, gallery)),
             "unmasked": precisions(asked.unmasked(), searched.unmasked(), (query, gallery)),
-            "global": precisions(*alone, (query, gallery)),
+            "global": precisions(alone[0], alone[1], (query, gallery)),
         }
         for name, values in found.items():
             write(f"{descriptor:5}{name:20} mAP {interval(values)}")

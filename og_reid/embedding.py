@@ -1,8 +1,8 @@
-"""From packed clouds to unit descriptors."""
+"""From packed clouds to unit descriptors, and from photographs to features of parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .data.batch import CloudBatch
+from .data.people import PeopleSet
 from .data.source import CloudSource
 from .data.transforms import mirror_x
+from .matching import PartFeatures
+from .models.pgfa import PGFA, Descriptor
 
-__all__ = ["Layout", "Preprocessing", "TestView", "embed_batch", "embed_set", "name_views"]
+__all__ = [
+    "Layout",
+    "Preprocessing",
+    "TestView",
+    "embed_batch",
+    "embed_people",
+    "embed_set",
+    "name_views",
+]
 
 #: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
 TestView = Literal["none", "scale-1.1"]
@@ -131,3 +142,31 @@ def embed_set(
     finally:
         model.train(training)
     return torch.cat(features).clone()
+
+
+def embed_people(
+    network: PGFA, people: PeopleSet, batch_size: int = 32, *, descriptor: Descriptor = "raw"
+) -> Iterator[PartFeatures]:
+    """Features of photographs, batch by batch, so that a gallery need not lie in memory.
+
+    Args:
+        network: its mode is the same afterwards.
+        people: n photographs, with as many stripes as the network has parts.
+        batch_size: photographs per forward pass; changes nothing but speed and memory.
+        descriptor: of the parts, see `PGFA.embed`.
+
+    Yields:
+        Features of at most `batch_size` photographs, on the CPU; `PartFeatures.cat` joins them,
+        `og_reid.matching.similarity_blocks` takes them as they come.
+    """
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    try:
+        for rows in torch.arange(len(people)).split(batch_size):
+            batch = people.batch(rows)
+            images, heatmaps = batch.images.to(device), batch.heatmaps.to(device)
+            found = network.embed(images, heatmaps, batch.visibility, descriptor=descriptor)
+            yield found.to("cpu")
+    finally:
+        network.train(training)

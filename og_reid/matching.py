@@ -68,6 +68,27 @@ class PartFeatures:
         chosen = None if self.global_ is None else self.global_[index]
         return PartFeatures(self.parts[index], self.visibility[index], chosen)
 
+    @classmethod
+    def cat(cls, pieces: Iterable[PartFeatures]) -> PartFeatures:
+        """One after the other; all with a global vector or none."""
+        pieces = list(pieces)
+        vectors = [piece.global_ for piece in pieces if piece.global_ is not None]
+        if not pieces or len(vectors) not in (0, len(pieces)):
+            raise ValueError(
+                "pieces must be at least one, all with a global vector or none; got "
+                f"{len(pieces)}, {len(vectors)} of them with one"
+            )
+        return cls(
+            torch.cat([piece.parts for piece in pieces]),
+            torch.cat([piece.visibility for piece in pieces]),
+            torch.cat(vectors) if vectors else None,
+        )
+
+    def to(self, device: torch.device | str) -> PartFeatures:
+        """The same features on another device."""
+        moved = None if self.global_ is None else self.global_.to(device)
+        return PartFeatures(self.parts.to(device), self.visibility.to(device), moved)
+
     def unmasked(self) -> PartFeatures:
         """The same features with every part taken for visible."""
         return replace(self, visibility=torch.ones_like(self.visibility))

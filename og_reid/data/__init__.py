@@ -1,10 +1,11 @@
-"""Data sets of lifted people: folders, packed clouds, augmentation and batch order."""
+"""Data sets of people: folders, photographs, packed clouds, augmentation and batch order."""
 
 from __future__ import annotations
 
 from .batch import CloudBatch
 from .clouds import CloudSet
 from .market import Attributes, MarketSplits, Sample, load_market, read_attributes
+from .people import PeopleBatch, PeopleSet
 from .recolor import recolor_identities
 from .samplers import PKSampler
 from .transforms import Augmentation, augment
@@ -16,6 +17,8 @@ __all__ = [
     "CloudSet",
     "MarketSplits",
     "PKSampler",
+    "PeopleBatch",
+    "PeopleSet",
     "Sample",
     "augment",
     "load_market",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..matching import PartFeatures
 from .pgfa_weights import imagenet_state, make_resnet50, reference_state
 
-__all__ = ["PGFA", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
+__all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
 GlobalBranch = Literal["pose", "average", "none"]
 Descriptor = Literal["raw", "code"]

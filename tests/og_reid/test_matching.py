@@ -131,6 +131,18 @@ def test_blocks_of_any_size_give_the_same(rng, monkeypatch):
     torch.testing.assert_close(torch.cat(blocks, 1), expected)
 
 
+def test_pieces_join(rng):
+    whole = features(7, rng)
+    joined = PartFeatures.cat([whole[:3], whole[torch.tensor([3])], whole[4:]]).to("cpu")
+    for field in ("parts", "visibility", "global_"):
+        assert torch.equal(getattr(joined, field), getattr(whole, field))
+    alone = PartFeatures(whole.parts, whole.visibility)
+    assert PartFeatures.cat([alone, alone]).global_ is None
+    for pieces in ([], [whole, alone]):
+        with pytest.raises(ValueError, match="pieces must be at least one"):
+            PartFeatures.cat(pieces)
+
+
 def test_no_shared_part_and_no_global_vector_is_undecided(rng):
     query = features(1, rng, visibility=torch.tensor([[1.0, 0.0, 0.0]]), global_=None)
     gallery = features(2, rng, visibility=torch.tensor([[0.0, 1, 1], [1, 0, 0]]), global_=None)

@@ -1,0 +1,124 @@
+"""Photographs of people with what their keypoints say, in batches for part-based networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pose import Keypoints, read_image
+from pose.occlusion import Mode, heatmaps, part_visibility
+from pose.target import Target
+
+from .images import IMAGE_SIZE, mirror_images, network_image
+from .market import Sample
+
+__all__ = ["PeopleBatch", "PeopleSet"]
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleBatch:
+    """B people.
+
+    Attributes:
+        images: (B, 3, H, W) as of `network_image`.
+        heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per joint.
+        visibility: (B, P) in [0, 1], which stripes show the person.
+        pids: (B,) int64 identities.
+        camids: (B,) int64 cameras.
+    """
+
+    images: Tensor
+    heatmaps: Tensor
+    visibility: Tensor
+    pids: Tensor
+    camids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def mirrored(self, chosen: Tensor) -> PeopleBatch:
+        """The batch with left and right swapped where `chosen` (B,) is true."""
+        images, maps = mirror_images(self.images, self.heatmaps, chosen)
+        return replace(self, images=images, heatmaps=maps)
+
+
+class PeopleSet:
+    """Photographs of known people, read and prepared when a batch asks for them.
+
+    Args:
+        samples: the photographs, as `load_market` lists them.
+        keypoints: people found in a photograph, in its pixels and all of one layout; None or
+            nobody means that everything counts as visible. For PGFA's own files ``lambda s:
+            pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.
+        parts: stripes.
+        size: height and width of the network's images, multiples of 16.
+        mode: of heat maps and visible stripes, see `pose.occlusion`.
+        target: which of several people, see `pose.select_person`; None: as `mode` has it.
+
+    Raises:
+        ValueError: no samples, or sizes out of range.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        keypoints: Callable[[Sample], Keypoints | None],
+        *,
+        parts: int = 3,
+        size: tuple[int, int] = IMAGE_SIZE,
+        mode: Mode = "corrected",
+        target: Target | None = None,
+    ) -> None:
+        if not samples:
+            raise ValueError("samples must hold at least one photograph; got none")
+        if size[0] % 16 or size[1] % 16 or min(size) < 16:
+            raise ValueError(f"size must be multiples of 16, at least 16; got {size}")
+        self.samples, self.keypoints = tuple(samples), keypoints
+        self.parts, self.size, self.mode, self.target = parts, size, mode, target
+        self.pids = torch.tensor([sample.pid for sample in samples])
+        self.camids = torch.tensor([sample.camid for sample in samples])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> PeopleBatch:
+        """Some of the people.
+
+        Args:
+            rows: (B,) their numbers.
+            generator: with it (in training) each image is mirrored with probability one half.
+
+        Raises:
+            ValueError: a photograph cannot be read, or layouts of keypoints differ.
+        """
+        images, maps, visible = zip(*(self._prepared(int(row)) for row in rows), strict=True)
+        if len({len(each) for each in maps}) > 1:
+            raise ValueError(
+                "keypoints must be of one layout for all photographs; got "
+                f"{sorted({len(each) for each in maps})} joints: use pose.to_openpose18"
+            )
+        found = PeopleBatch(
+            torch.stack(images),
+            torch.stack(maps),
+            torch.stack(visible),
+            self.pids[rows],
+            self.camids[rows],
+        )
+        if generator is None:
+            return found
+        return found.mirrored(torch.rand(len(found), generator=generator) < 0.5)
+
+    def _prepared(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
+        sample = self.samples[row]
+        image = read_image(sample.path)
+        people = self.keypoints(sample)
+        size = (image.shape[0], image.shape[1])
+        cells = (self.size[0] // 16, self.size[1] // 16)
+        maps = heatmaps(people, size, mode=self.mode, cells=cells, target=self.target)
+        visible = part_visibility(
+            people, size, parts=self.parts, mode=self.mode, target=self.target
+        )
+        return network_image(image, self.size), maps.float(), visible
