@@ -44,7 +44,7 @@ def shoot(shots: list[WorldShot], args: argparse.Namespace) -> PeopleBatch:
         camera = draw_camera(args.seed, shot.camera)
         occlusion = "any" if shot.occluded else None
         shown = render(sample_scene(shot.pid - 1, camera, generator, occlusion))
-        size = shown.image.shape[:2]
+        size = (shown.image.shape[0], shown.image.shape[1])
         images.append(network_image(shown.image.numpy(), args.size))
         cells = (args.size[0] // 16, args.size[1] // 16)
         maps.append(heatmaps(shown.keypoints, size, cells=cells))

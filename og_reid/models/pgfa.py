@@ -249,7 +249,7 @@ class PGFA(nn.Module):
         total = part_weight * parts + (1 - part_weight) * global_
         return PGFALoss(total, parts, global_)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(
         self,
         images: Tensor,

@@ -49,7 +49,9 @@ def imagenet_state(weights: str | Path) -> dict[str, Tensor]:
     if str(weights) == "imagenet":
         known = models.ResNet50_Weights.IMAGENET1K_V1
         try:
-            state: Mapping[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+            state: Mapping[str, Tensor] = known.get_state_dict(
+                progress=False, check_hash=True, weights_only=True
+            )
         except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"weights 'imagenet' could not be downloaded ({error}): get {known.url} in "
