@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from .api import embed, lift, load_model
     from .evaluation import Metrics, evaluate
-    from .models import OGNet
+    from .models import Embedding, OGNet
 
 __all__ = [
+    "Embedding",
     "Keypoints",
     "Metrics",
     "OGNet",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Embedding": "og_reid.models",
     "Keypoints": "pose",
     "Metrics": "og_reid.evaluation",
     "OGNet": "og_reid.models",

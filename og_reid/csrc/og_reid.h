@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of this file, so that a stale library is refused and not called.
-#define OG_REID_ABI 5
+#define OG_REID_ABI 6
 
 #ifdef __cplusplus
 extern "C" {
@@ -173,6 +173,23 @@ struct og_reid_groups_grad {
 
 OG_REID_API int og_reid_gate_backward_cpu(const struct og_reid_groups* groups,
                                           const struct og_reid_groups_grad* grad);
+
+// Ranks by counting -------------------------------------------------------------------------------
+//
+// Adds the wrong answers of each query to the first of its thresholds that is not below them. Those
+// above all thresholds are not counted, nor are items of the query's own identity.
+struct og_reid_rank {
+  int64_t queries, items, stride, threads;
+  const float* distances;    // (queries, items), rows `stride` apart, no NaN
+  const int32_t* query_ids;  // (queries)
+  const int32_t* item_ids;   // (items)
+  const int64_t* ptr;        // (queries + 1): thresholds of query q from ptr[q] to ptr[q + 1] - 1
+  const float* thresholds;   // ascending for each query
+  int64_t* landed;           // one for each threshold
+  int64_t* equal;            // of these, how many at exactly the threshold
+};
+
+OG_REID_API int og_reid_rank_cpu(const struct og_reid_rank* task);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .build import ARCHITECTURES, build, rebuild, settings_of, store
 from .dgcnn import DGCNN
 from .embedder import Embedder
+from .embedding import Embedding
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .pointnet2 import PointNet2
@@ -15,6 +16,7 @@ __all__ = [
     "PGFA",
     "PRESETS",
     "Embedder",
+    "Embedding",
     "OGNet",
     "PointNet2",
     "build",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._library import native_info
 from .ball import ball_query, ball_query_torch, nearest_in_radius, radius_count, radius_count_torch
+from .counting import Thresholds, count_wrong, count_wrong_torch
 from .gate import EdgeTerms, gated_max
 from .gather import gather_rows, in_degree, mean_neighbors, pool_neighbors
 from .knn import knn, knn_torch
@@ -11,8 +12,11 @@ from .sampling import farthest_point_sample, farthest_point_sample_torch
 
 __all__ = [
     "EdgeTerms",
+    "Thresholds",
     "ball_query",
     "ball_query_torch",
+    "count_wrong",
+    "count_wrong_torch",
     "farthest_point_sample",
     "farthest_point_sample_torch",
     "gated_max",

@@ -23,7 +23,7 @@ from torch import Tensor
 __all__ = ["check", "cpu_library", "cuda_library", "native_info", "pointer", "usable_on_cpu"]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
-ABI = 5
+ABI = 6
 #: Environment variable that switches the native libraries off (0) or on (1, as without it).
 SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]

@@ -86,3 +86,5 @@ OG_REID_FORWARD(int, og_reid_gate_cpu,
 OG_REID_FORWARD(int, og_reid_gate_backward_cpu,
                 (const struct og_reid_groups* groups, const struct og_reid_groups_grad* grad),
                 (groups, grad))
+
+OG_REID_FORWARD(int, og_reid_rank_cpu, (const struct og_reid_rank* task), (task))

@@ -1,0 +1,33 @@
+"""Ranking figures: CMC, mAP and mINP, exact, in blocks, by counting instead of sorting.
+
+A gallery item with identity -1 is junk and never ranked; one of the query's own identity *and*
+camera is left out for that query. Distractors (identity 0 in Market-1501) need no rule: nobody
+asks for them, so they are wrong answers. Queries without a match in what is left are counted and
+kept out of the means.
+
+Ties are counted against us: a right answer at the same distance as a wrong one ranks after it, so
+the figures do not depend on the order of the gallery and constant features score next to nothing.
+"""
+
+from __future__ import annotations
+
+from .engine import evaluate, evaluate_distances
+from .metrics import AveragePrecision, Metrics, load_metrics
+from .protocols import Protocol
+from .ranking import RetrievalResult, rank, rank_distances
+from .significance import Difference, bootstrap_interval, compare_paired
+
+__all__ = [
+    "AveragePrecision",
+    "Difference",
+    "Metrics",
+    "Protocol",
+    "RetrievalResult",
+    "bootstrap_interval",
+    "compare_paired",
+    "evaluate",
+    "evaluate_distances",
+    "load_metrics",
+    "rank",
+    "rank_distances",
+]

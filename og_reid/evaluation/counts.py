@@ -1,0 +1,207 @@
+"""Ranks of the right answers of all queries: their distances first, then one count of the others.
+
+Nothing is sorted but the few right answers, and no matrix of all queries and all items exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ops.counting import Thresholds, count_wrong
+from .labels import Labels, Matches, row_numbers
+from .products import Product, plan
+from .sides import Side
+
+__all__ = ["Progress", "count_features", "count_rows", "distance_rows", "match_distances", "tiles"]
+
+#: Called with how much is done, and all there is.
+Progress = Callable[[int, int], None]
+_ROW_ENTRIES = 1 << 20
+
+
+def tiles(
+    query: Side, gallery: Side, wanted: Tensor, progress: Progress | None = None
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Blocks of negated similarities of all queries to the gallery rows ``wanted``.
+
+    The gallery is read once: all queries meet a piece of it before the next piece comes.
+
+    Yields:
+        First query, place in ``wanted`` of the first gallery row, and a (b, t) float32 block that
+        is valid until the next one.
+
+    Raises:
+        ValueError: When the features of the two sides do not fit, or are NaN, infinite or zero.
+    """
+    unit, product = query.unit(), Product()
+    rows, items = plan(unit.rows.shape[1])
+    for place, piece in gallery.pieces(wanted, items):
+        if piece.layout != unit.layout:
+            raise ValueError(
+                "query and gallery must have features of one length; got "
+                f"{_told(unit.layout)} and {_told(piece.layout)}"
+            )
+        for start in range(0, len(unit), rows):
+            yield start, place, product(unit[start : start + rows], piece)
+        if progress is not None:
+            progress(min(place + len(piece), len(wanted)), len(wanted))
+
+
+def match_distances(query: Side, gallery: Side, labels: Labels, matches: Matches) -> Tensor:
+    """(M,) float32 negated similarities of the right answers.
+
+    The same products are made as for the others, with fewer rows, so that equal features have equal
+    distances to the last bit.
+    """
+    owner, values = matches.query, torch.empty(len(matches.item))
+    wanted, place = matches.item.unique(return_inverse=True)
+    if not gallery.in_blocks:  # people together: few queries then need a piece
+        order = labels.item_ids[wanted].argsort(stable=True)
+        wanted, place = wanted[order], order.argsort()[place]
+    chosen = place.argsort(stable=True)
+    sorted_place = place[chosen]
+    unit, product = query.unit(), Product()
+    rows, items = plan(unit.rows.shape[1])
+    size = items if gallery.in_blocks else min(items, 256)
+    for start, piece in gallery.pieces(labels.kept[wanted], size):
+        if piece.layout != unit.layout:
+            raise ValueError(
+                "query and gallery must have features of one length; got "
+                f"{_told(unit.layout)} and {_told(piece.layout)}"
+            )
+        first, last = torch.searchsorted(
+            sorted_place, torch.tensor([start, start + len(piece)])
+        ).tolist()
+        pairs = chosen[first:last]
+        needed, row = owner[pairs].unique(return_inverse=True)
+        for low in range(0, len(needed), rows):
+            block = product(unit[needed[low : low + rows].to(unit.rows.device)], piece)
+            here = (row >= low) & (row < low + rows)
+            some = pairs[here]
+            index = (row[here] - low).to(block.device), (place[some] - start).to(block.device)
+            values[some] = block[index].cpu()
+    return values
+
+
+def count_features(
+    query: Side,
+    gallery: Side,
+    labels: Labels,
+    matches: Matches,
+    progress: Progress | None = None,
+) -> Thresholds:
+    """Right answers of features, and the wrong ones among them."""
+    thresholds = sort_matches(matches, match_distances(query, gallery, labels, matches))
+    return count_among(query, gallery, labels, labels.kept, labels.item_ids, thresholds, progress)
+
+
+def count_among(
+    query: Side,
+    gallery: Side,
+    labels: Labels,
+    wanted: Tensor,
+    wanted_ids: Tensor,
+    thresholds: Thresholds,
+    progress: Progress | None = None,
+) -> Thresholds:
+    """Counts the wrong answers among the gallery rows ``wanted``, of identities ``wanted_ids``."""
+    device = query.device
+    moved = Thresholds(*(each.to(device) for each in vars(thresholds).values()))
+    query_ids, item_ids = labels.query_ids.to(device), wanted_ids.to(device)
+    for start, place, block in tiles(query, gallery, wanted, progress):
+        rows, items = block.shape
+        count_wrong(
+            block, query_ids[start : start + rows], item_ids[place : place + items], moved, start
+        )
+    return Thresholds(*(each.cpu() for each in vars(moved).values()))
+
+
+def count_rows(
+    rows: Iterable[tuple[int, Tensor]],
+    labels: Labels,
+    matches: Matches,
+    progress: Progress | None = None,
+) -> Thresholds:
+    """Right answers of distances, and the wrong ones among them.
+
+    Args:
+        rows: First query and (b, G) distances, block after block.
+        labels: Of Q queries and G gallery rows.
+        matches: The right answers.
+        progress: Called with the queries done and Q.
+    """
+    thresholds = Thresholds.empty_at(matches.ptr, torch.empty(len(matches.item)))
+    whole = len(labels.kept) == len(labels.gallery_pids)
+    for start, given in rows:
+        block = given.cpu() if whole else given.cpu()[:, labels.kept]
+        stop = start + len(block)
+        first, last = int(matches.ptr[start]), int(matches.ptr[stop])
+        some = Matches(
+            matches.ptr[start : stop + 1] - first,
+            matches.item[first:last],
+            matches.same_camera[start:stop],
+        )
+        values = sort_matches(some, block[some.query, some.item]).values
+        thresholds.values[first:last] = values
+        count_wrong(block, labels.query_ids[start:stop], labels.item_ids, thresholds, start)
+        if progress is not None:
+            progress(stop, len(labels.query_pids))
+    return thresholds
+
+
+def sort_matches(matches: Matches, values: Tensor) -> Thresholds:
+    """The distances of each query ascending, nothing counted yet."""
+    order = values.argsort(stable=True)
+    order = order[matches.query[order].argsort(stable=True)]
+    return Thresholds.empty_at(matches.ptr, values[order])
+
+
+def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of checked float32 rows of a (Q, G) matrix.
+
+    Args:
+        distance: A tensor, an array (it may be on the disk), or an iterable of blocks of rows.
+        shape: (Q, G).
+
+    Raises:
+        ValueError: On other shapes, NaN and infinite values.
+    """
+    start = 0
+    for block in _row_blocks(distance):
+        if block.dim() != 2 or block.shape[1] != shape[1]:
+            raise ValueError(f"distance must have rows of {shape[1]}; got {tuple(block.shape)}")
+        if start + len(block) > shape[0]:
+            raise ValueError(f"distance must have {shape[0]} rows, as the queries; got more")
+        block = block.detach().float()
+        bad = ~block.isfinite().all(dim=1)
+        if bad.any():
+            raise ValueError(
+                f"distance has NaN or infinite values in rows {row_numbers(bad, start)}"
+            )
+        yield start, block
+        start += len(block)
+    if start < shape[0]:
+        raise ValueError(f"distance must have {shape[0]} rows, as the queries; got {start}")
+
+
+def _row_blocks(distance: Any) -> Iterator[Tensor]:
+    if not isinstance(distance, Tensor | np.ndarray):
+        for block in distance:
+            yield torch.as_tensor(block)
+        return
+    if len(distance.shape) != 2:
+        raise ValueError(f"distance must have two dimensions; got {tuple(distance.shape)}")
+    step = max(1, _ROW_ENTRIES // max(1, distance.shape[1]))
+    for start in range(0, len(distance), step):
+        some = distance[start : start + step]
+        yield some if isinstance(some, Tensor) else torch.from_numpy(np.array(some))
+
+
+def _told(layout: tuple[int, int, int]) -> str:
+    dims, parts, length = layout
+    return f"{dims}" + (f" and {parts} parts of {length}" if parts else "")

@@ -1,0 +1,227 @@
+"""Scoring a search: from features or distances to CMC, mAP and mINP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ops.counting import Thresholds
+from .counts import Progress, count_features, count_rows, distance_rows
+from .labels import Labels, Matches, check_labels, find_matches
+from .metrics import AveragePrecision, Metrics
+from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
+from .sides import Features, Side, open_side
+
+__all__ = ["evaluate", "evaluate_distances"]
+
+
+def evaluate(
+    query: Features | None = None,
+    gallery: Features | None = None,
+    *,
+    distance: Any = None,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    protocol: ProtocolName | Protocol = "market",
+    ap: AveragePrecision = "step",
+    progress: Progress | None = None,
+) -> Metrics:
+    """Scores features by cosine or by visible parts, or distances that are given.
+
+    A few MiB of distances exist at a time, and nothing is sorted but the matches: beside the
+    features that are given, memory is one copy of the query features and some buffers.
+
+    Args:
+        query: `Embedding`, or (Q, D) tensor or array; features need not be normalised.
+        gallery: The same of G images, a memory-mapped array, or an iterable of blocks of rows that
+            starts over in every pass.
+        distance: Instead of both: (Q, G) tensor or array, smaller = closer, or an iterable of
+            blocks of its rows, as `og_reid.rerank` gives.
+        query_pids: (Q,) identities.
+        gallery_pids: (G,) identities; -1 = junk, which is never ranked. Distractors (0 in
+            Market-1501) are wrong answers.
+        query_camids: (Q,) cameras; None (with ``gallery_camids``) masks no camera.
+        gallery_camids: (G,) cameras.
+        protocol: Which answers count, see `Protocol`.
+        ap: Convention of ``Metrics.mAP``; both are computed.
+        progress: Called with the gallery rows done and all of them (queries, for distances).
+
+    Raises:
+        ValueError: On wrong shapes, on NaN, infinite or zero feature rows (with their numbers),
+            on an empty side, and when no query has a match.
+    """
+    if ap not in ("step", "trapezoid"):
+        raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")
+    protocol = protocol if isinstance(protocol, Protocol) else Protocol(protocol)
+    given = (query_pids, gallery_pids, query_camids, gallery_camids)
+    if distance is not None:
+        if query is not None or gallery is not None:
+            raise ValueError("distance must be given instead of query and gallery; got both")
+        return _score_distances(distance, given, protocol, ap, progress)
+    if query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
+    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
+    labels = check_labels(*given, queries=sides[0].length, items=sides[1].length)
+    (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
+    matches = find_matches(labels, cameras=protocol.cameras)
+    counted = count_features(query_side, gallery_side, labels, matches, progress)
+    shots = None
+    if protocol.name == "single-gallery-shot":
+        shots = shot_ranks((query_side, gallery_side), labels, matches, counted, protocol)
+    return _metrics(counted, labels, matches, protocol, ap, shots)
+
+
+def evaluate_distances(
+    distances: Any,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    ap: AveragePrecision = "step",
+) -> Metrics:
+    """Scores a (Q, G) matrix of distances, smaller = closer; otherwise like `evaluate`."""
+    return evaluate(
+        distance=distances,
+        query_pids=query_pids,
+        gallery_pids=gallery_pids,
+        query_camids=query_camids,
+        gallery_camids=gallery_camids,
+        ap=ap,
+    )
+
+
+def _score_distances(
+    distance: Any,
+    given: tuple[Any, Any, Any, Any],
+    protocol: Protocol,
+    ap: AveragePrecision,
+    progress: Progress | None,
+) -> Metrics:
+    labels = check_labels(*given)
+    shape = len(labels.query_pids), len(labels.gallery_pids)
+    if protocol.name in ("multi-query", "mars"):
+        raise ValueError(f"protocol {protocol.name} averages features; give them, not distances")
+    matches = find_matches(labels, cameras=protocol.cameras)
+    counted = count_rows(distance_rows(distance, shape), labels, matches, progress)
+    shots = None
+    if protocol.name == "single-gallery-shot":
+        rows = distance_rows(distance, shape)
+        shots = shot_ranks(rows, labels, matches, counted, protocol)
+    return _metrics(counted, labels, matches, protocol, ap, shots)
+
+
+def row_count(labels: Any) -> int:
+    """How many labels there are."""
+    shape = np.shape(labels)
+    return shape[0] if shape else 0
+
+
+def _grouped(
+    sides: tuple[Side, Side], labels: Labels, protocol: Protocol
+) -> tuple[tuple[Side, Side], Labels]:
+    """What the protocol makes of queries and gallery."""
+    query, gallery = sides
+    if protocol.name == "multi-query":
+        group, first = group_rows(labels.query_pids, labels.query_camids)
+        query = _averaged(query, group, torch.arange(query.length))
+        labels = _selected(labels, first, torch.arange(gallery.length))
+    elif protocol.name == "mars":
+        tracks = protocol.query_tracks, protocol.gallery_tracks
+        group, first = _tracks(tracks[0], labels.query_pids, labels.query_camids)
+        query = _averaged(query, group, torch.arange(query.length))
+        group, second = _tracks(tracks[1], labels.gallery_pids, labels.gallery_camids)
+        gallery = _averaged(gallery, group, labels.kept)
+        labels = _selected(labels, first, second)
+    return (query, gallery), labels
+
+
+def _selected(labels: Labels, queries: Tensor, items: Tensor) -> Labels:
+    """The labels of some rows."""
+    cameras = labels.query_camids, labels.gallery_camids
+    return check_labels(
+        labels.query_pids[queries],
+        labels.gallery_pids[items],
+        None if cameras[0] is None else cameras[0][queries],
+        None if cameras[1] is None else cameras[1][items],
+    )
+
+
+def _tracks(tracks: Any, pids: Tensor, camids: Tensor | None) -> tuple[Tensor, Tensor]:
+    tracks = torch.as_tensor(np.asarray(tracks))
+    if tracks.shape != pids.shape:
+        raise ValueError(
+            f"tracks must be ({len(pids)},), one for each row; got {tuple(tracks.shape)}"
+        )
+    group, first = group_rows(tracks)
+    for name, labels in (("identity", pids), ("camera", camids)):
+        if labels is not None and (labels[first][group] != labels).any():
+            row = int((labels[first][group] != labels).nonzero()[0])
+            raise ValueError(
+                f"tracks must be of one {name} each; track {int(tracks[row])} is not (row {row})"
+            )
+    return group, first
+
+
+def _averaged(side: Side, group: Tensor, rows: Tensor) -> Side:
+    count = int(group.max()) + 1
+    return Side(side.name, average_groups(side, group, count, rows), count)
+
+
+def _metrics(
+    counted: Thresholds,
+    labels: Labels,
+    matches: Matches,
+    protocol: Protocol,
+    ap: AveragePrecision,
+    shots: Tensor | None,
+) -> Metrics:
+    ptr, owner = matches.ptr, matches.query
+    queries, count = len(ptr) - 1, ptr.diff()
+    sums = torch.cat([ptr.new_zeros(1), counted.landed.cumsum(0)])
+    wrong = sums[1:] - sums[ptr[owner]]
+    order = torch.arange(len(owner)) - ptr[owner] + 1
+    rank = order + wrong
+    tied = _equal_to_wrong(counted, owner)
+    step = order.double() / rank
+    before = torch.where(rank == 1, 1.0, (order - 1).double() / (rank - 1).clamp(min=1))
+    valid = count > 0
+    first = torch.zeros(queries, dtype=torch.int64)
+    first[valid] = rank[ptr[:-1][valid]]
+    penalty = torch.full((queries,), torch.nan, dtype=torch.float64)
+    penalty[valid] = count[valid].double() / rank[ptr[1:][valid] - 1]
+
+    def mean(values: Tensor) -> Tensor:
+        # Added one after the other in float64: no block size and no thread changes a digit.
+        total = np.bincount(owner.numpy(), weights=values.numpy(), minlength=queries)
+        return torch.from_numpy(total) / count
+
+    return Metrics(
+        ap=ap,
+        protocol=protocol.name,
+        query_pids=labels.query_pids,
+        first_match=first,
+        step=mean(step),
+        trapezoid=mean((step + before) / 2),
+        inverse_penalty=penalty,
+        ties=torch.bincount(owner[tied], minlength=queries),
+        same_camera=matches.same_camera,
+        num_items=len(labels.gallery_pids),
+        num_junk=len(labels.gallery_pids) - len(labels.kept),
+        shot_ranks=shots,
+    )
+
+
+def _equal_to_wrong(counted: Thresholds, owner: Tensor) -> Tensor:
+    """(M,) bool; wrong answers are with the first of equal thresholds, and tie with all of them."""
+    if not len(owner):
+        return torch.zeros(0, dtype=torch.bool)
+    new = torch.ones(len(owner), dtype=torch.bool)
+    new[1:] = (counted.values[1:] != counted.values[:-1]) | (owner[1:] != owner[:-1])
+    group = new.cumsum(0) - 1
+    return (counted.equal[new] > 0)[group]

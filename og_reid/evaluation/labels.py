@@ -1,0 +1,183 @@
+"""Who is who, seen by which camera, and which gallery items answer which query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Labels", "Matches", "check_labels", "find_matches", "row_numbers"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Identities and cameras as given; cameras are None when unknown.
+
+    Attributes:
+        query_pids: (Q,) int64.
+        gallery_pids: (G,) int64; -1 = junk.
+        query_camids: (Q,) int64, or None.
+        gallery_camids: (G,) int64, or None.
+        kept: (n,) int64 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
+        query_ids: (Q,) int32, identities numbered from 0.
+        item_ids: (n,) int32, the same numbers for the items.
+    """
+
+    query_pids: Tensor
+    gallery_pids: Tensor
+    query_camids: Tensor | None
+    gallery_camids: Tensor | None
+    kept: Tensor
+    query_ids: Tensor
+    item_ids: Tensor
+
+    def to(self, device: torch.device) -> Labels:
+        """The same on another device."""
+        moved = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
+        return Labels(**moved)  # type: ignore[arg-type]  # the values keep their types
+
+    def same_camera(self, query: Tensor, item: Tensor) -> Tensor:
+        """Whether queries and items, numbered pairwise, are of one camera; False if unknown."""
+        if self.query_camids is None or self.gallery_camids is None:
+            return torch.zeros_like(query, dtype=torch.bool)
+        return self.query_camids[query] == self.gallery_camids[self.kept[item]]
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The right answers of all queries.
+
+    Attributes:
+        ptr: (Q + 1,) int64; those of query i are ``item[ptr[i] : ptr[i + 1]]``.
+        item: (M,) int64 item numbers, ascending for each query.
+        same_camera: (Q,) int64, how many more were left out: seen by the query's own camera.
+    """
+
+    ptr: Tensor
+    item: Tensor
+    same_camera: Tensor
+
+    @property
+    def query(self) -> Tensor:
+        """(M,) int64, the query that each belongs to."""
+        count = self.ptr.diff()
+        return torch.arange(len(count), device=count.device).repeat_interleave(count)
+
+
+def check_labels(
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    *,
+    queries: int | None = None,
+    items: int | None = None,
+) -> Labels:
+    """Labels from tensors, arrays or sequences of whole numbers.
+
+    Args:
+        query_pids: (Q,).
+        gallery_pids: (G,); -1 = junk.
+        query_camids: (Q,), or None.
+        gallery_camids: (G,), or None.
+        queries: Q, when it is known from elsewhere.
+        items: G, when it is known from elsewhere.
+
+    Raises:
+        ValueError: On other lengths or types, on an empty side, on junk among the queries, and when
+            only one side has cameras.
+    """
+    if (query_camids is None) != (gallery_camids is None):
+        raise ValueError("query_camids and gallery_camids must be given together or not at all")
+    query_pids, gallery_pids = (
+        _whole(query_pids, "query_pids"),
+        _whole(gallery_pids, "gallery_pids"),
+    )
+    queries = len(query_pids) if queries is None else queries
+    items = len(gallery_pids) if items is None else items
+    if queries == 0 or items == 0:
+        raise ValueError(f"query and gallery must not be empty; got {queries} and {items} rows")
+    if query_camids is not None:
+        query_camids = _whole(query_camids, "query_camids")
+        gallery_camids = _whole(gallery_camids, "gallery_camids")
+    for name, labels, size in (
+        ("query_pids", query_pids, queries),
+        ("gallery_pids", gallery_pids, items),
+        ("query_camids", query_camids, queries),
+        ("gallery_camids", gallery_camids, items),
+    ):
+        if labels is not None and labels.shape != (size,):
+            raise ValueError(
+                f"{name} must be ({size},), one for each row of the features; "
+                f"got {tuple(labels.shape)}"
+            )
+    junk = query_pids == -1
+    if junk.any():
+        raise ValueError(
+            f"query_pids must not hold -1 (junk); got it in rows [{row_numbers(junk)}]"
+        )
+    kept = (gallery_pids != -1).nonzero().squeeze(1)
+    if not len(kept):
+        raise ValueError("gallery_pids must hold an identity; got only -1 (junk)")
+    _, dense = torch.cat([query_pids, gallery_pids[kept]]).unique(return_inverse=True)
+    dense = dense.to(torch.int32)
+    return Labels(
+        query_pids, gallery_pids, query_camids, gallery_camids, kept,
+        dense[: len(query_pids)].clone(), dense[len(query_pids) :].clone(),
+    )  # fmt: skip
+
+
+def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
+    """The items of each query's identity; with ``cameras``, not those of its own camera.
+
+    Raises:
+        ValueError: When no query has a match.
+    """
+    order = labels.item_ids.argsort(stable=True)
+    sorted_ids = labels.item_ids[order]
+    first = torch.searchsorted(sorted_ids, labels.query_ids)
+    count = torch.searchsorted(sorted_ids, labels.query_ids, right=True) - first
+    query = torch.arange(len(count), device=count.device).repeat_interleave(count)
+    offset = torch.arange(len(query), device=count.device) - (count.cumsum(0) - count)[query]
+    item = order[first[query] + offset]
+    left_out = labels.same_camera(query, item) & cameras
+    removed = torch.bincount(query[left_out], minlength=len(count))
+    count = count - removed
+    if not count.any():
+        raise ValueError(_no_match_message(labels, bool(removed.any())))
+    ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    return Matches(ptr, item[~left_out], removed)
+
+
+def row_numbers(mask: Tensor, start: int = 0) -> str:
+    """Up to ten numbers of the True rows, for messages."""
+    numbers = (mask.nonzero().squeeze(1) + start).tolist()
+    return ", ".join(map(str, numbers[:10])) + (
+        f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
+    )
+
+
+def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
+    if not isinstance(labels, Tensor):
+        labels = torch.as_tensor(np.asarray(labels))
+    if labels.is_floating_point() or labels.is_complex():
+        if labels.numel():
+            raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")
+    return labels.detach().cpu().long()
+
+
+def _no_match_message(labels: Labels, removed: bool) -> str:
+    if removed:
+        return (
+            "camera filter removed every match: each query's identity is only seen by the query's "
+            "own camera; pass query_camids=None and gallery_camids=None if cameras are unknown"
+        )
+    return (
+        "no identity of the queries is in the gallery; first query identities: "
+        f"{labels.query_pids[:5].tolist()}, first gallery identities: "
+        f"{labels.gallery_pids[:5].tolist()}"
+    )

@@ -1,0 +1,291 @@
+"""The figures of one evaluation, per query, with what follows from them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose.atomic import replacing
+
+__all__ = ["AveragePrecision", "Metrics", "load_metrics"]
+
+AveragePrecision = Literal["step", "trapezoid"]
+_FORMAT = "og_reid metrics 1"
+_RANKS = (1, 5, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """The figures of one evaluation, per query; means are over the valid queries.
+
+    A query is valid when the gallery holds at least one match for it. Ties count against us: a
+    match at the distance of a wrong answer ranks after it.
+
+    Attributes:
+        ap: Convention of ``mAP`` and ``average_precision``: ``step`` = mean over matches of the
+            precision at their ranks; ``trapezoid`` = the mean of the precisions at and just before
+            them (the Oxford buildings convention).
+        protocol: Name of the protocol.
+        query_pids: (Q,) int64 identities.
+        first_match: (Q,) int64 rank of the first match, from 1; 0 where there is none.
+        step: (Q,) float64 average precision by the step convention; NaN where there is no match.
+        trapezoid: (Q,) float64, by the other convention.
+        inverse_penalty: (Q,) float64 (number of matches) / (rank of the last); NaN as above.
+        ties: (Q,) int64 matches that have a wrong answer at exactly their distance.
+        same_camera: (Q,) int64 gallery items left out: the query's identity, seen by its camera.
+        num_items: Gallery rows, junk included.
+        num_junk: Gallery rows of identity -1.
+        shot_ranks: (Q, R) int64 ranks of the match in R random galleries of one image per
+            identity, or None; ``cmc`` is then over those.
+        test_view: Which further views of each cloud are in its descriptor, ``none`` unless told.
+    """
+
+    ap: AveragePrecision
+    protocol: str
+    query_pids: Tensor
+    first_match: Tensor
+    step: Tensor
+    trapezoid: Tensor
+    inverse_penalty: Tensor
+    ties: Tensor
+    same_camera: Tensor
+    num_items: int
+    num_junk: int = 0
+    shot_ranks: Tensor | None = None
+    test_view: str = "none"
+
+    def __post_init__(self) -> None:
+        """Checks the convention and that everything is of the same queries."""
+        if self.ap not in ("step", "trapezoid"):
+            raise ValueError(f"ap must be 'step' or 'trapezoid'; got {self.ap!r}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and len(value) != len(self.query_pids):
+                raise ValueError(
+                    f"{field.name} must be of {len(self.query_pids)} queries; got {len(value)}"
+                )
+
+    @property
+    def valid(self) -> Tensor:
+        """(Q,) bool, queries with a match."""
+        return self.first_match > 0
+
+    @property
+    def num_queries(self) -> int:
+        """All queries."""
+        return len(self.first_match)
+
+    @property
+    def num_valid(self) -> int:
+        """Queries with at least one match in the gallery."""
+        return int(self.valid.sum())
+
+    @property
+    def num_ties(self) -> int:
+        """Matches that have a wrong answer at exactly their distance."""
+        return int(self.ties.sum())
+
+    @property
+    def average_precision(self) -> Tensor:
+        """(Q,) float64 by the convention in ``ap``; NaN where there is no match."""
+        return self.step if self.ap == "step" else self.trapezoid
+
+    @property
+    def mAP(self) -> float:
+        """Mean average precision in [0, 1] by the convention in ``ap``."""
+        return self._mean(self.average_precision)
+
+    @property
+    def mAP_step(self) -> float:
+        """Mean average precision by the step convention."""
+        return self._mean(self.step)
+
+    @property
+    def mAP_trapezoid(self) -> float:
+        """Mean average precision by the trapezoid convention."""
+        return self._mean(self.trapezoid)
+
+    @property
+    def mAP_all(self) -> float:
+        """Mean average precision when a query without a match counts as 0."""
+        return self.mAP * self.num_valid / self.num_queries if self.num_valid else 0.0
+
+    @property
+    def mINP(self) -> float:
+        """Mean of (number of matches) / (rank of the last match)."""
+        return self._mean(self.inverse_penalty)
+
+    @property
+    def cmc(self) -> Tensor:
+        """(R,) float64; ``cmc[k - 1]`` is the share of valid queries with a match in the first k.
+
+        R is the number of gallery rows.
+        """
+        return self._shot_cmc().mean(dim=0)
+
+    @property
+    def cmc_deviation(self) -> Tensor | None:
+        """(R,) float64 standard deviation of ``cmc`` over random galleries, or None without any."""
+        return None if self.shot_ranks is None else self._shot_cmc().std(dim=0)
+
+    def rank(self, k: int) -> float:
+        """Share of valid queries with a match among the first k >= 1."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1; got {k}")
+        ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
+        return self._mean(((ranks > 0) & (ranks <= k)).double().mean(dim=1))
+
+    def figures(self, ranks: Sequence[int] = _RANKS) -> dict[str, float]:
+        """The means by name, in [0, 1]."""
+        return {
+            **{f"rank-{k}": self.rank(k) for k in ranks},
+            "mAP step": self.mAP_step,
+            "mAP trapezoid": self.mAP_trapezoid,
+            "mINP": self.mINP,
+        }
+
+    def select(self, queries: Tensor) -> Metrics:
+        """The figures of some queries, given by number or mask; their means may be NaN."""
+        chosen = {
+            field.name: getattr(self, field.name)[queries]
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return replace(self, **chosen)
+
+    def slices(self, labels: Any) -> dict[Hashable, Metrics]:
+        """The figures by a label of each query: occlusion level, visible parts, camera, yaw.
+
+        Args:
+            labels: (Q,) tensor, array or sequence. Numbers that vary freely are to be put into
+                ranges first, for example by `numpy.digitize`.
+
+        Raises:
+            ValueError: On another length.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (self.num_queries,):
+            raise ValueError(
+                f"labels must be ({self.num_queries},), one for each query; got {labels.shape}"
+            )
+        return {
+            value.item(): self.select(torch.from_numpy(labels == value))
+            for value in np.unique(labels)
+        }
+
+    def interval(
+        self,
+        figure: Callable[[Metrics], Tensor] | None = None,
+        *,
+        level: float = 0.95,
+        repeats: int = 1000,
+        seed: int = 0,
+    ) -> tuple[float, float]:
+        """Bootstrap interval of a mean over valid queries, identities drawn as a whole.
+
+        Args:
+            figure: Gives (Q,) values of which the mean is meant; average precision unless told.
+            level: Share of the draws inside.
+            repeats: Draws.
+            seed: Of the draws.
+        """
+        from .significance import bootstrap_interval
+
+        values = self.average_precision if figure is None else figure(self)
+        return bootstrap_interval(
+            values[self.valid], self.query_pids[self.valid], level=level, repeats=repeats, seed=seed
+        )
+
+    def table(self) -> str:
+        """The figures in percent and what they were made of, as plain text."""
+        low, high = self.interval()
+        lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.figures().items()]
+        deviation = self.cmc_deviation
+        if deviation is not None and self.shot_ranks is not None:
+            spread = ", ".join(f"{100 * deviation[min(k, len(deviation)) - 1]:.2f}" for k in _RANKS)
+            lines.append(
+                f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
+                f"identity, standard deviation {spread}"
+            )
+        lines += [
+            f"95 % interval of mAP ({self.ap}) over identities: "
+            f"{100 * low:.2f} to {100 * high:.2f} %",
+            f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
+            f"match; mAP ({self.ap}) over all queries {100 * self.mAP_all:.2f} %",
+            f"gallery of {self.num_items} images, {self.num_junk} of them junk; "
+            f"{int(self.same_camera.sum())} answers of the query's own camera left out; "
+            f"{self.num_ties} matches tied with a wrong answer, counted as missed",
+        ]
+        if self.test_view != "none":
+            lines.append(f"test-time views: {self.test_view}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def to_json(self, path: str | Path) -> None:
+        """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
+        record = {"format": _FORMAT, "figures": self.figures()}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            record[field.name] = value.tolist() if isinstance(value, Tensor) else value
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(_without_nan(record)) + "\n", encoding="utf-8")
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes one line for each query."""
+        names = ("query_pids", "first_match", "step", "trapezoid", "inverse_penalty", "ties")
+        columns = [getattr(self, name).tolist() for name in names]
+        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("query", *names))
+            writer.writerows((row, *rest) for row, rest in enumerate(zip(*columns, strict=True)))
+
+    def _mean(self, values: Tensor) -> float:
+        return float(values[self.valid].mean()) if self.num_valid else float("nan")
+
+    def _shot_cmc(self) -> Tensor:
+        """(repeats, R), one row without random galleries."""
+        ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
+        hits = [torch.bincount(each[self.valid] - 1, minlength=self.num_items) for each in ranks.T]
+        return torch.stack(hits).cumsum(1).double() / self.num_valid
+
+
+def load_metrics(path: str | Path) -> Metrics:
+    """What `Metrics.to_json` wrote.
+
+    Raises:
+        ValueError: When it is another file.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of og-reid evaluate: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not a file of og-reid evaluate ({_FORMAT!r} is missing)")
+    values = {}
+    for field in fields(Metrics):
+        value = record[field.name]
+        if isinstance(value, list):
+            real = field.name in ("step", "trapezoid", "inverse_penalty")
+            value = [float("nan") if each is None else each for each in value] if real else value
+            value = torch.tensor(value, dtype=torch.float64 if real else torch.int64)
+        values[field.name] = value
+    return Metrics(**values)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if value != value else value

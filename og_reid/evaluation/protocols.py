@@ -1,0 +1,176 @@
+"""Protocols of the field: which answers count, and what one query or one gallery item is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.embedding import Embedding
+from ..ops.counting import Thresholds, count_wrong
+from .counts import count_among
+from .labels import Labels, Matches
+from .sides import Side
+
+__all__ = ["Protocol", "ProtocolName", "average_groups", "group_rows", "shot_ranks"]
+
+ProtocolName = Literal["market", "single-gallery-shot", "unfiltered", "multi-query", "mars"]
+_PIECE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """How a gallery is searched.
+
+    In all of them gallery images of identity -1 are junk and never ranked.
+
+    Attributes:
+        name: ``market``: items of the query's identity *and* camera are left out (Market-1501,
+            DukeMTMC-reID, MSMT17, CUHK03-NP, and models tested on a set they were not trained on).
+            ``single-gallery-shot``: as market, with CMC over random galleries of one image per
+            identity (CUHK03, Partial-REID); average precision is over the whole gallery.
+            ``unfiltered``: nothing is left out (Occluded-PoseTrack-ReID).
+            ``multi-query``: as market, with the mean feature of all queries of one identity and
+            camera as one query.
+            ``mars``: as market, with the mean feature of each tracklet on both sides.
+        repeats: Random galleries of single-gallery-shot.
+        seed: Of the random galleries.
+        query_tracks: (Q,) tracklet numbers for mars.
+        gallery_tracks: (G,) tracklet numbers for mars.
+    """
+
+    name: ProtocolName = "market"
+    repeats: int = 10
+    seed: int = 0
+    query_tracks: Any = None
+    gallery_tracks: Any = None
+
+    def __post_init__(self) -> None:
+        """Checks the name and what it needs."""
+        if self.name not in get_args(ProtocolName):
+            raise ValueError(
+                f"protocol must be one of {', '.join(get_args(ProtocolName))}; got {self.name!r}"
+            )
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1; got {self.repeats}")
+        given = self.query_tracks is not None, self.gallery_tracks is not None
+        if given != (self.name == "mars",) * 2:
+            raise ValueError(
+                "query_tracks and gallery_tracks must be given for protocol mars, and for it only: "
+                "Protocol('mars', query_tracks=..., gallery_tracks=...)"
+            )
+
+    @property
+    def cameras(self) -> bool:
+        """Whether answers of the query's own camera are left out."""
+        return self.name != "unfiltered"
+
+
+def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows with equal labels as one group.
+
+    Args:
+        labels: (n,) each; None is left out.
+
+    Returns:
+        Group of each row (n,), and the first row of each group, groups in the order of those.
+    """
+    known = torch.stack([each for each in labels if each is not None], dim=1)
+    _, group = known.unique(dim=0, return_inverse=True)
+    count = int(group.max()) + 1
+    rows = torch.arange(len(group))
+    first = torch.full((count,), len(group)).scatter_reduce_(0, group, rows, "amin")
+    order = first.argsort()
+    return order.argsort()[group], first[order]
+
+
+def average_groups(side: Side, group: Tensor, count: int, kept: Tensor) -> Embedding:
+    """Mean unit features of groups of rows.
+
+    Args:
+        side: n rows with global features only.
+        group: (n,) int64 group of each row.
+        count: Groups.
+        kept: Rows to use, ascending; each group has one of them.
+
+    Raises:
+        ValueError: When there are features of parts.
+    """
+    total: Tensor | None = None
+    for place, piece in side.pieces(kept, _PIECE):
+        if piece.visibility is not None:
+            raise ValueError(
+                f"{side.name} must have global features only for this protocol: there is no agreed "
+                "mean of parts of different visibility"
+            )
+        if total is None:
+            total = piece.rows.new_zeros(count, piece.rows.shape[1])
+        total.index_add_(0, group[kept[place : place + len(piece)]].to(total.device), piece.rows)
+    assert total is not None
+    return Embedding(total)
+
+
+def shot_ranks(
+    source: tuple[Side, Side] | Iterator[tuple[int, Tensor]],
+    labels: Labels,
+    matches: Matches,
+    thresholds: Thresholds,
+    protocol: Protocol,
+) -> Tensor:
+    """Ranks of one match per query in random galleries of one image per identity.
+
+    Of each other identity all queries meet the same image, of their own one that may be a match.
+
+    Args:
+        source: Query and gallery, or blocks of rows of distances as for `count_rows`.
+        labels: Of both sides.
+        matches: The right answers.
+        thresholds: Their distances.
+        protocol: Number of galleries, and their seed.
+
+    Returns:
+        (Q, repeats) int64, 0 without a match.
+    """
+    generator = torch.Generator().manual_seed(protocol.seed)
+    galleries = [_draw_gallery(labels, generator) for _ in range(protocol.repeats)]
+    drawn = [_draw_match(matches, thresholds, generator) for _ in range(protocol.repeats)]
+    if isinstance(source, tuple):
+        for items, single in zip(galleries, drawn, strict=True):
+            counted = count_among(
+                *source, labels, labels.kept[items], labels.item_ids[items], single
+            )
+            single.landed.copy_(counted.landed)
+    else:
+        for start, block in source:
+            stop = start + len(block)
+            for items, single in zip(galleries, drawn, strict=True):
+                count_wrong(
+                    block.cpu()[:, labels.kept[items]], labels.query_ids[start:stop],
+                    labels.item_ids[items], single, start,
+                )  # fmt: skip
+    ranks = torch.zeros(len(labels.query_pids), protocol.repeats, dtype=torch.int64)
+    valid = matches.ptr.diff() > 0
+    for repeat, single in enumerate(drawn):
+        ranks[valid, repeat] = 1 + single.landed
+    return ranks
+
+
+def _draw_gallery(labels: Labels, generator: torch.Generator) -> Tensor:
+    """One item of each identity, ascending."""
+    order = torch.randperm(len(labels.item_ids), generator=generator)
+    _, first = np.unique(labels.item_ids[order].numpy(), return_index=True)
+    return order[torch.from_numpy(first)].sort().values
+
+
+def _draw_match(matches: Matches, thresholds: Thresholds, generator: torch.Generator) -> Thresholds:
+    """The distance of one match of each valid query."""
+    count = matches.ptr.diff()
+    valid = count > 0
+    share = torch.rand(len(count), generator=generator, dtype=torch.float64)
+    chosen = (matches.ptr[:-1] + (share * count).long())[valid]
+    ptr = torch.cat([count.new_zeros(1), valid.cumsum(0)])
+    return Thresholds.empty_at(ptr, thresholds.values[chosen])

@@ -1,0 +1,112 @@
+"""The nearest gallery items of each query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .counts import distance_rows, tiles
+from .engine import row_count
+from .labels import Labels, check_labels
+from .sides import Features, open_side
+
+__all__ = ["RetrievalResult", "rank", "rank_distances"]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalResult:
+    """The nearest gallery items of each query.
+
+    Attributes:
+        indices: (Q, k) int64; ``indices[i, j] = g`` means gallery item g is the j-th nearest to
+            query i, lower indices first among equals; -1 where fewer than k may be ranked.
+        distances: (Q, k) float32, ascending; infinity where the index is -1.
+    """
+
+    indices: Tensor
+    distances: Tensor
+
+    def __post_init__(self) -> None:
+        """Checks shape and order."""
+        if self.indices.shape != self.distances.shape:
+            raise ValueError(
+                "indices and distances must have one shape; "
+                f"got {tuple(self.indices.shape)} and {tuple(self.distances.shape)}"
+            )
+        if (self.distances[:, 1:] < self.distances[:, :-1]).any():
+            raise ValueError("distances must ascend in each row")
+
+
+def rank(
+    query: Features,
+    gallery: Features,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    k: int = 10,
+) -> RetrievalResult:
+    """The k nearest gallery items of each query, junk left out; arguments as for `evaluate`.
+
+    Distances are 1 - similarity: in [0, 2] by global features, in [0, 1] with parts.
+    """
+    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
+    labels = check_labels(
+        query_pids, gallery_pids, query_camids, gallery_camids,
+        queries=sides[0].length, items=sides[1].length,
+    )  # fmt: skip
+    blocks = (
+        (start, labels.kept[place : place + block.shape[1]], block.add_(1))
+        for start, place, block in tiles(*sides, labels.kept)
+    )
+    return _nearest(blocks, labels.to(sides[0].device), k)
+
+
+def rank_distances(
+    distances: Any,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    k: int = 10,
+) -> RetrievalResult:
+    """Like `rank` for a (Q, G) matrix of distances."""
+    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
+    shape = len(labels.query_pids), len(labels.gallery_pids)
+    blocks = (
+        (start, labels.kept, block.cpu()[:, labels.kept])
+        for start, block in distance_rows(distances, shape)
+    )
+    return _nearest(blocks, labels, k)
+
+
+def _nearest(
+    blocks: Iterator[tuple[int, Tensor, Tensor]], labels: Labels, k: int
+) -> RetrievalResult:
+    """Merges blocks of first query, gallery rows and distances, rows ascending per query."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}")
+    k, queries = min(k, len(labels.gallery_pids)), len(labels.query_pids)
+    device = labels.query_pids.device
+    indices = torch.full((queries, k), -1, device=device)
+    nearest = torch.full((queries, k), torch.inf, device=device)
+    for start, rows, distances in blocks:
+        stop, rows = start + len(distances), rows.to(device)
+        allowed = labels.query_pids[start:stop, None] != labels.gallery_pids[rows]
+        if labels.query_camids is None or labels.gallery_camids is None:
+            allowed |= True
+        else:
+            allowed |= labels.query_camids[start:stop, None] != labels.gallery_camids[rows]
+        # Earlier rows stand first, so that a stable sort puts lower numbers first among equals.
+        values = torch.cat([nearest[start:stop], distances.masked_fill(~allowed, torch.inf)], dim=1)
+        numbers = torch.cat([indices[start:stop], rows.expand(len(distances), -1)], dim=1)
+        values, order = values.sort(dim=1, stable=True)
+        nearest[start:stop] = values[:, :k]
+        indices[start:stop] = numbers.gather(1, order[:, :k])
+    return RetrievalResult(indices.masked_fill(nearest.isinf(), -1), nearest)

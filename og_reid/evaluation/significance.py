@@ -1,0 +1,97 @@
+"""How sure a mean over queries is, and whether two models differ: identities are drawn as a whole.
+
+Queries of one identity are alike, so single queries are no independent draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .metrics import Metrics
+
+__all__ = ["Difference", "bootstrap_interval", "compare_paired"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much the second of two models is better on the same queries.
+
+    Attributes:
+        mean: Mean of the differences of average precision, second minus first.
+        low: Lower end of the bootstrap interval.
+        high: Upper end.
+        p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
+        better: Share of the queries on which the second is better.
+        worse: Share of the queries on which it is worse.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    better: float
+    worse: float
+
+
+def bootstrap_interval(
+    values: Tensor, clusters: Tensor, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the mean of values, drawn by cluster with replacement.
+
+    Args:
+        values: (n,) at least one.
+        clusters: (n,) whole numbers; values of one cluster are drawn together.
+        level: Share of the draws inside, between 0 and 1.
+        repeats: Draws.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: On numbers out of range.
+    """
+    if not 0 < level < 1 or repeats < 1:
+        raise ValueError(
+            f"level must be between 0 and 1 and repeats at least 1; got {level} and {repeats}"
+        )
+    means = _draws(values, clusters, repeats, seed)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def compare_paired(
+    first: Metrics, second: Metrics, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
+) -> Difference:
+    """Compares the average precision of two models on the same queries.
+
+    Raises:
+        ValueError: When the queries or the conventions differ.
+    """
+    if not torch.equal(first.query_pids, second.query_pids) or first.ap != second.ap:
+        raise ValueError("first and second must be of the same queries and convention of AP")
+    if not torch.equal(first.valid, second.valid):
+        raise ValueError("first and second must have matches for the same queries")
+    difference = (second.average_precision - first.average_precision)[first.valid]
+    clusters = first.query_pids[first.valid]
+    low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
+    mean = float(difference.mean())
+    away = np.abs(_draws(difference, clusters, repeats, seed) - mean) >= abs(mean)
+    return Difference(
+        mean, low, high,
+        p_value=float((1 + away.sum()) / (1 + repeats)),
+        better=float((difference > 0).double().mean()),
+        worse=float((difference < 0).double().mean()),
+    )  # fmt: skip
+
+
+def _draws(values: Tensor, clusters: Tensor, repeats: int, seed: int) -> np.ndarray:
+    """(repeats,) means of draws of clusters."""
+    numbers = clusters.unique(return_inverse=True)[1].numpy()
+    size = np.bincount(numbers)
+    total = np.bincount(numbers, weights=values.numpy())
+    drawn = np.random.default_rng(seed).multinomial(
+        len(size), np.full(len(size), 1 / len(size)), size=repeats
+    )
+    return (drawn @ total) / (drawn @ size)

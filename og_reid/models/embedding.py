@@ -1,0 +1,84 @@
+"""What a model says about images: a global feature each, features of parts, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Embedding"]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Features of N images; they need not be normalised.
+
+    Attributes:
+        features: (N, D) global features, or None.
+        parts: (N, P, C) features of P parts of the body, or None.
+        visibility: (N, P) in [0, 1], how well each part is seen; there with ``parts`` only.
+    """
+
+    features: Tensor | None = None
+    parts: Tensor | None = None
+    visibility: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Checks shapes, types and the range of visibility."""
+        if self.features is None and self.parts is None:
+            raise ValueError("features or parts must be given; got neither")
+        if (self.parts is None) != (self.visibility is None):
+            raise ValueError("parts and visibility must be given together or not at all")
+        for name, each, dims in (
+            ("features", self.features, "(N, D)"),
+            ("parts", self.parts, "(N, P, C)"),
+            ("visibility", self.visibility, "(N, P)"),
+        ):
+            if each is not None and (each.dim() != dims.count(",") + 1 or not each.shape[-1]):
+                raise ValueError(f"{name} must be {dims}; got {tuple(each.shape)}")
+            if each is not None and not each.is_floating_point():
+                raise ValueError(f"{name} must be floating point; got {each.dtype}")
+        if self.parts is not None and self.visibility is not None:
+            if self.visibility.shape != self.parts.shape[:2]:
+                raise ValueError(
+                    f"visibility must be {tuple(self.parts.shape[:2])}, as parts has it; "
+                    f"got {tuple(self.visibility.shape)}"
+                )
+            if not ((self.visibility >= 0) & (self.visibility <= 1)).all():
+                raise ValueError("visibility must be in [0, 1]; got other values or NaN")
+            if self.features is not None and len(self.features) != len(self.parts):
+                raise ValueError(
+                    "features and parts must be of the same images; "
+                    f"got {len(self.features)} and {len(self.parts)} rows"
+                )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._some)
+
+    def __getitem__(self, rows: slice | Tensor) -> Embedding:
+        """The images of a slice, of indices or of a mask."""
+        return Embedding(*(None if each is None else each[rows] for each in self._tensors))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are."""
+        return self._some.device
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """(D, P, C), 0 for what is not there; equal for embeddings that can be compared."""
+        dims = 0 if self.features is None else self.features.shape[1]
+        parts = (0, 0) if self.parts is None else tuple(self.parts.shape[1:])
+        return (dims, parts[0], parts[1])
+
+    @property
+    def _tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return self.features, self.parts, self.visibility
+
+    @property
+    def _some(self) -> Tensor:
+        some = self.parts if self.features is None else self.features
+        assert some is not None
+        return some
