@@ -165,7 +165,8 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
     """Blocks of checked float32 rows of a (Q, G) matrix.
 
     Args:
-        distance: A tensor, an array (it may be on the disk), or an iterable of blocks of rows.
+        distance: A tensor, an array (it may be on the disk), or an iterable of rows or
+            blocks of rows.
         shape: (Q, G).
 
     Raises:
@@ -192,7 +193,8 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
 def _row_blocks(distance: Any) -> Iterator[Tensor]:
     if not isinstance(distance, Tensor | np.ndarray):
         for block in distance:
-            yield torch.as_tensor(block)
+            block = torch.as_tensor(block)
+            yield block[None] if block.dim() == 1 else block
         return
     if len(distance.shape) != 2:
         raise ValueError(f"distance must have two dimensions; got {tuple(distance.shape)}")

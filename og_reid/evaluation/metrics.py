@@ -206,7 +206,6 @@ class Metrics:
 
     def table(self) -> str:
         """The figures in percent and what they were made of, as plain text."""
-        low, high = self.interval()
         lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.figures().items()]
         deviation = self.cmc_deviation
         if deviation is not None and self.shot_ranks is not None:
@@ -215,9 +214,13 @@ class Metrics:
                 f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
                 f"identity, standard deviation {spread}"
             )
+        if self.num_valid:
+            low, high = self.interval()
+            lines.append(
+                f"95 % interval of mAP ({self.ap}) over identities: "
+                f"{100 * low:.2f} to {100 * high:.2f} %"
+            )
         lines += [
-            f"95 % interval of mAP ({self.ap}) over identities: "
-            f"{100 * low:.2f} to {100 * high:.2f} %",
             f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
             f"match; mAP ({self.ap}) over all queries {100 * self.mAP_all:.2f} %",
             f"gallery of {self.num_items} images, {self.num_junk} of them junk; "

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from og_reid.evaluation import evaluate, evaluate_distances, rank, rank_distances
+from og_reid import Embedding
+from og_reid.evaluation import evaluate, evaluate_distances, products, rank, rank_distances
 
-module = import_module("og_reid.evaluation")
-GOLDEN = Path(__file__).parents[1] / "golden" / "eval" / "torchreid_eval.npz"
+FOLDER = Path(__file__).parents[1] / "golden" / "eval"
+GOLDEN = FOLDER / "torchreid_eval.npz"
 
 
 def ids(*values: int) -> Tensor:
@@ -175,11 +176,140 @@ def test_features_are_ranked_by_cosine(
     expected = evaluate_distances(1 - cosine, **labels)
     metrics = evaluate(3 * query, gallery, **labels)
     assert metrics.mAP == pytest.approx(expected.mAP, abs=1e-12)
-    # Blocks of one query each change nothing.
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 1)
+    # Small blocks change nothing.
+    monkeypatch.setattr(products, "BLOCK_ENTRIES", 1)
     blocked = evaluate(query, gallery, **labels)
     assert torch.equal(blocked.average_precision, metrics.average_precision)
     assert torch.equal(blocked.cmc, metrics.cmc)
+
+
+class Blocks:
+    """A gallery that is read piece by piece, as often as needed."""
+
+    def __init__(self, rows: Tensor | Embedding, size: int) -> None:
+        self.rows, self.size = rows, size
+
+    def __iter__(self) -> Iterator[Tensor | Embedding]:
+        for start in range(0, len(self.rows), self.size):
+            yield self.rows[start : start + self.size]
+
+
+def crowd(rng: torch.Generator, queries: int, items: int) -> tuple[Tensor, Tensor, dict]:
+    """Coarse features, so that many distances are equal, with junk and cameras."""
+    coarse = [torch.randint(-2, 3, (n, 4), generator=rng).float() for n in (queries, items)]
+    for each in coarse:
+        each[(each == 0).all(dim=1)] = 1
+    labels = {
+        "query_pids": torch.randint(0, 9, (queries,), generator=rng),
+        "gallery_pids": torch.randint(-1, 9, (items,), generator=rng),
+        "query_camids": torch.randint(3, (queries,), generator=rng),
+        "gallery_camids": torch.randint(3, (items,), generator=rng),
+    }
+    return *coarse, labels
+
+
+@pytest.mark.parametrize("size", [1, 7, 300, 1000])
+def test_a_gallery_in_blocks_is_the_same_gallery(size: int, rng: torch.Generator) -> None:
+    query, gallery, labels = crowd(rng, 40, 600)
+    whole = evaluate(query, gallery, **labels)
+    assert whole.num_ties > 100
+    blocked = evaluate(query, Blocks(gallery, size), **labels)
+    assert torch.equal(whole.step, blocked.step)
+    assert torch.equal(whole.ties, blocked.ties)
+
+
+def test_a_gallery_on_the_disk(tmp_path: Path, rng: torch.Generator) -> None:
+    query, gallery, labels = crowd(rng, 20, 5000)
+    file = np.memmap(tmp_path / "gallery", np.float16, "w+", shape=tuple(gallery.shape))
+    file[:] = gallery.numpy()
+    metrics = evaluate(query.numpy(), file, **{name: x.numpy() for name, x in labels.items()})
+    assert torch.equal(metrics.step, evaluate(query, gallery, **labels).step)
+
+
+def test_blocks_that_cannot_be_used_are_refused(rng: torch.Generator) -> None:
+    query, gallery, labels = crowd(rng, 5, 60)
+    with pytest.raises(ValueError, match="gallery must give its blocks anew for every pass"):
+        evaluate(query, iter(Blocks(gallery, 9)), **labels)
+    with pytest.raises(ValueError, match="blocks of gallery must have 60 rows together"):
+        evaluate(query, Blocks(gallery[:50], 9), **labels)
+    gallery[41] = torch.nan
+    labels["gallery_pids"][41] = 1
+    with pytest.raises(ValueError, match="gallery has NaN or infinite values in rows 41"):
+        evaluate(query, Blocks(gallery, 9), **labels)
+
+
+def test_order_of_the_gallery_changes_nothing(rng: torch.Generator) -> None:
+    query, gallery, labels = crowd(rng, 30, 400)
+    order = torch.randperm(400, generator=rng)
+    turned = {n: x[order] if n.startswith("gallery") else x for n, x in labels.items()}
+    first, second = evaluate(query, gallery, **labels), evaluate(query, gallery[order], **turned)
+    assert torch.equal(first.step, second.step)
+    assert torch.equal(first.inverse_penalty, second.inverse_penalty)
+
+
+def parts_loop(query: Embedding, gallery: Embedding) -> np.ndarray:
+    """Similarities one by one in float64, as the PGFA paper writes them."""
+
+    def cosine(a: Tensor, b: Tensor) -> float:
+        a, b = a.double(), b.double()
+        return float(a @ b / (a.norm() * b.norm()))
+
+    result = np.zeros((len(query), len(gallery)))
+    for i in range(len(query)):
+        for j in range(len(gallery)):
+            above = below = 0.0
+            for part in range(query.parts.shape[1]):
+                shared = float(query.visibility[i, part] * gallery.visibility[j, part])
+                above += shared * (1 + cosine(query.parts[i, part], gallery.parts[j, part])) / 2
+                below += shared
+            if query.features is not None:
+                above += (1 + cosine(query.features[i], gallery.features[j])) / 2
+                below += 1
+            result[i, j] = above / below if below else 0
+    return result
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("soft", [True, False])
+def test_visible_parts_are_compared(whole: bool, soft: bool, rng: torch.Generator) -> None:
+    def some(count: int) -> Embedding:
+        seen = torch.rand(count, 3, generator=rng)
+        return Embedding(
+            torch.randn(count, 5, generator=rng) if whole else None,
+            torch.randn(count, 3, 4, generator=rng),
+            seen if soft else seen.round(),
+        )
+
+    query, gallery = some(7), some(30)
+    pids = {"query_pids": torch.arange(7) % 3, "gallery_pids": torch.arange(30) % 3}
+    similarity = parts_loop(query, gallery)
+    result = rank(query, gallery, **pids, k=30)
+    expected = torch.from_numpy(similarity).gather(1, result.indices)
+    torch.testing.assert_close(1 - result.distances.double(), expected, atol=1e-6, rtol=0)
+    metrics = evaluate(query, gallery, **pids)
+    twin = evaluate(distance=1 - similarity, **pids)
+    torch.testing.assert_close(metrics.step, twin.step, atol=1e-12, rtol=0)
+    assert torch.equal(evaluate(query, Blocks(gallery, 4), **pids).step, metrics.step)
+
+
+def test_golden_pgfa_figures() -> None:
+    """The authors' code: trapezoid, junk, queries without an answer, CMC as long as the gallery."""
+    golden = np.load(FOLDER / "pgfa_matching.npz")
+    metrics = evaluate(
+        distance=-golden["similarity"],
+        query_pids=golden["q_pids"],
+        gallery_pids=golden["g_pids"],
+        query_camids=golden["q_cams"],
+        gallery_camids=golden["g_cams"],
+        ap="trapezoid",
+    )
+    assert metrics.mAP == pytest.approx(float(golden["mAP"]), abs=1e-12)
+    assert metrics.valid.tolist() == golden["valid"].tolist()
+    ap = torch.from_numpy(golden["ap"])[metrics.valid]
+    torch.testing.assert_close(metrics.average_precision[metrics.valid], ap, atol=1e-12, rtol=0)
+    cmc = torch.from_numpy(golden["cmc"]).double()
+    torch.testing.assert_close(metrics.cmc, cmc, atol=1e-6, rtol=0)
+    assert metrics.num_junk == 10
 
 
 def test_rank_leaves_junk_out() -> None:
@@ -220,8 +350,41 @@ def test_bad_features_are_refused_with_their_rows() -> None:
         evaluate(query, features(3), **labels)
     with pytest.raises(ValueError, match=r"rows of zeros.* 1$"):
         evaluate(features(2) * torch.tensor([[1.0], [0.0]]), features(3), **labels)
-    with pytest.raises(ValueError, match="distances has NaN"):
+    with pytest.raises(ValueError, match="distance has NaN"):
         evaluate_distances(torch.full((2, 3), torch.nan), **labels)
+
+
+def test_half_of_the_features_broken_is_no_score(rng: torch.Generator) -> None:
+    """Comparing with NaN is False, so a naive count puts broken queries first or last."""
+    query, gallery, labels = crowd(rng, 40, 60)
+    query[::2] = torch.nan
+    with pytest.raises(ValueError, match=r"rows 0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 10 more"):
+        evaluate(query, gallery, **labels)
+
+
+def test_similarities_below_zero_are_ordinary_numbers(rng: torch.Generator) -> None:
+    distances = torch.rand(6, 30, generator=rng)
+    pids = {"query_pids": torch.arange(6) % 3, "gallery_pids": torch.arange(30) % 3}
+    expected = evaluate(distance=distances, **pids).step
+    assert torch.equal(evaluate(distance=distances - 5, **pids).step, expected)
+
+
+def test_matches_behind_the_first_hundred_count() -> None:
+    """Precision over the matches among the first 100 only would be 1."""
+    distances = torch.arange(200.0)[None]
+    pids = torch.full((200,), 2)
+    pids[[0, 199]] = 1
+    metrics = evaluate(distance=distances, query_pids=[1], gallery_pids=pids)
+    assert metrics.mAP == pytest.approx((1 + 2 / 200) / 2)
+
+
+def test_labels_may_be_lists_and_must_be_whole_numbers() -> None:
+    metrics = evaluate(distance=[[0.1, 0.2]], query_pids=[1], gallery_pids=np.array([1, 2]))
+    assert metrics.mAP == 1
+    with pytest.raises(ValueError, match="query_pids must be whole numbers"):
+        evaluate(distance=[[0.1]], query_pids=[1.5], gallery_pids=[1])
+    with pytest.raises(ValueError, match=r"only -1 \(junk\)"):
+        evaluate(distance=[[0.1]], query_pids=[1], gallery_pids=[-1])
 
 
 def test_one_camera_for_all_is_explained() -> None:
@@ -242,6 +405,15 @@ def test_one_camera_for_all_is_explained() -> None:
         ({"query_camids": ids(1, 1)}, "together or not at all"),
         ({"gallery": torch.ones(3, 5)}, "features of one length"),
         ({"gallery": torch.ones(3)}, "two dimensions"),
+        ({"gallery": "files"}, "must have 3 rows|must be an Embedding"),
+        ({"query": None}, "query and gallery, or distance, must be given"),
+        ({"distance": torch.ones(2, 3)}, "instead of query and gallery; got both"),
+        ({"protocol": "duke"}, "protocol must be one of market, single-gallery-shot"),
+        ({"protocol": "mars"}, "query_tracks and gallery_tracks must be given"),
+        (
+            {"gallery": Embedding(parts=torch.ones(3, 2, 2), visibility=torch.ones(3, 2))},
+            "got 4 and 0 and 2 parts of 2",
+        ),
         ({"ap": "area"}, "ap must be 'step' or 'trapezoid'"),
     ],
 )

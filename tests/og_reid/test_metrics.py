@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from og_reid.evaluation import (
+    Metrics,
+    Protocol,
+    bootstrap_interval,
+    compare_paired,
+    evaluate,
+    load_metrics,
+)
+
+
+def scored(
+    rng: torch.Generator, noise: float = 1.0, protocol: str | Protocol = "market"
+) -> Metrics:
+    """30 queries of 10 people, two of the queries without an answer."""
+    centers = torch.randn(10, 8, generator=rng)
+    pids, items = torch.arange(30) % 10, torch.arange(60) % 10
+    query = centers[pids] + noise * torch.randn(30, 8, generator=rng)
+    gallery = centers[items] + noise * torch.randn(60, 8, generator=rng)
+    pids[:2] = 77
+    return evaluate(
+        query, gallery, query_pids=pids, gallery_pids=items, protocol=protocol  # type: ignore[arg-type]  # a name
+    )  # fmt: skip
+
+
+def test_both_conventions_and_both_means(rng: torch.Generator) -> None:
+    metrics = scored(rng)
+    assert metrics.mAP == metrics.mAP_step
+    assert metrics.mAP_trapezoid != metrics.mAP_step
+    assert metrics.mAP_all == pytest.approx(metrics.mAP * 28 / 30)
+    text = str(metrics)
+    for part in ("mAP step", "mAP trapezoid", "28 of 30 queries have a match", "0 of them junk"):
+        assert part in text
+    assert f"{100 * metrics.mAP_all:.2f} %" in text
+
+
+@pytest.mark.parametrize("protocol", ["market", "single-gallery-shot"])
+def test_json_keeps_everything(protocol: str, rng: torch.Generator, tmp_path: Path) -> None:
+    metrics = scored(rng, protocol=protocol)
+    metrics.to_json(tmp_path / "run.json")
+    again = load_metrics(tmp_path / "run.json")
+    assert str(again) == str(metrics)
+    assert torch.equal(again.step.nan_to_num(-1), metrics.step.nan_to_num(-1))
+    assert compare_paired(metrics, again).mean == 0
+    json.loads((tmp_path / "run.json").read_text(), parse_constant=lambda name: 1 / 0)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text("nothing")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(ValueError, match="is not a file of og-reid evaluate"):
+            load_metrics(tmp_path / name)
+
+
+def test_csv_has_a_line_for_each_query(rng: torch.Generator, tmp_path: Path) -> None:
+    metrics = scored(rng)
+    metrics.to_csv(tmp_path / "run.csv")
+    with (tmp_path / "run.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    assert float(rows[5]["step"]) == float(metrics.step[5])
+    assert rows[0]["step"] == "nan"
+
+
+def test_slices_are_the_queries_scored_alone(rng: torch.Generator) -> None:
+    metrics = scored(rng)
+    levels = np.array(["none", "half", "most"])[np.arange(30) % 3]
+    slices = metrics.slices(levels)
+    assert list(slices) == ["half", "most", "none"]
+    assert sum(each.num_queries for each in slices.values()) == 30
+    some = slices["half"]
+    assert some.mAP == pytest.approx(float(metrics.step[1::3].nanmean()))
+    assert some.num_valid == 9
+    nobody = metrics.slices([0, 0] + [1] * 28)[0]
+    assert math.isnan(nobody.mAP)
+    assert nobody.mAP_all == 0
+    assert "0 of 2 queries" in str(nobody)
+    with pytest.raises(ValueError, match=r"labels must be \(30,\)"):
+        metrics.slices([1, 2])
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """60 people of 5 equal values: drawing single values gives intervals less than half as wide."""
+    draw = np.random.default_rng(0)
+    inside, naive = 0, 0
+    for trial in range(120):
+        values = torch.tensor(np.repeat(draw.normal(size=60), 5))
+        people = torch.arange(60).repeat_interleave(5)
+        low, high = bootstrap_interval(values, people, repeats=300, seed=trial)
+        inside += low <= 0 <= high
+        low, high = bootstrap_interval(values, torch.arange(300), repeats=300, seed=trial)
+        naive += low <= 0 <= high
+    assert 0.87 <= inside / 120 <= 0.99
+    assert naive / 120 < 0.75
+
+
+def test_interval_of_any_figure(rng: torch.Generator) -> None:
+    metrics = scored(rng)
+    low, high = metrics.interval()
+    assert low < metrics.mAP < high
+    low, high = metrics.interval(lambda m: (m.first_match == 1).double(), level=0.5)
+    assert low <= metrics.rank(1) <= high
+    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+        metrics.interval(level=95)
+
+
+def test_paired_comparison(rng: torch.Generator) -> None:
+    seed = torch.Generator().manual_seed(5)
+    good, bad = scored(rng, 0.5), scored(seed, 2.0)
+    difference = compare_paired(bad, good)
+    assert difference.mean == pytest.approx(good.mAP - bad.mAP)
+    assert 0 < difference.low < difference.mean < difference.high
+    assert difference.p_value < 0.01
+    assert difference.better > difference.worse
+    same = compare_paired(good, good)
+    assert (same.mean, same.better, same.worse, same.p_value) == (0, 0, 0, 1)
+    with pytest.raises(ValueError, match="same queries"):
+        compare_paired(good, good.select(torch.arange(5)))
+
+
+def test_fields_of_other_lengths_are_refused(rng: torch.Generator) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match="ties must be of 30 queries; got 2"):
+        replace(scored(rng), ties=torch.zeros(2))
