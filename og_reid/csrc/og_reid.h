@@ -191,6 +191,20 @@ struct og_reid_rank {
 
 OG_REID_API int og_reid_rank_cpu(const struct og_reid_rank* task);
 
+// Adds items to the k nearest of each query so far: (distance, item) ascending, infinity and -1
+// where there are fewer. For each query items come in ascending order.
+struct og_reid_nearest {
+  int64_t queries, items, stride, k;
+  int64_t first;  // number of the first item
+  int64_t threads;
+  const float* distances;  // (queries, items), rows `stride` apart, no NaN
+  float* values;           // (queries, k)
+  int64_t* indices;        // (queries, k)
+  float* farthest;         // (queries): raised to the largest distance
+};
+
+OG_REID_API int og_reid_nearest_cpu(const struct og_reid_nearest* task);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops.nearest import Nearest, select_nearest
 from .counts import distance_rows, tiles
 from .engine import row_count
 from .labels import Labels, check_labels
@@ -60,10 +61,7 @@ def rank(
         query_pids, gallery_pids, query_camids, gallery_camids,
         queries=sides[0].length, items=sides[1].length,
     )  # fmt: skip
-    blocks = (
-        (start, labels.kept[place : place + block.shape[1]], block.add_(1))
-        for start, place, block in tiles(*sides, labels.kept)
-    )
+    blocks = ((start, place, block.add_(1)) for start, place, block in tiles(*sides, labels.kept))
     return _nearest(blocks, labels.to(sides[0].device), k)
 
 
@@ -80,33 +78,25 @@ def rank_distances(
     labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
     shape = len(labels.query_pids), len(labels.gallery_pids)
     blocks = (
-        (start, labels.kept, block.cpu()[:, labels.kept])
-        for start, block in distance_rows(distances, shape)
+        (start, 0, block.cpu()[:, labels.kept]) for start, block in distance_rows(distances, shape)
     )
     return _nearest(blocks, labels, k)
 
 
-def _nearest(
-    blocks: Iterator[tuple[int, Tensor, Tensor]], labels: Labels, k: int
-) -> RetrievalResult:
-    """Merges blocks of first query, gallery rows and distances, rows ascending per query."""
+def _nearest(blocks: Iterator[tuple[int, int, Tensor]], labels: Labels, k: int) -> RetrievalResult:
+    """Merges blocks of first query, first item and distances, items ascending for each query."""
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}")
-    k, queries = min(k, len(labels.gallery_pids)), len(labels.query_pids)
-    device = labels.query_pids.device
-    indices = torch.full((queries, k), -1, device=device)
-    nearest = torch.full((queries, k), torch.inf, device=device)
-    for start, rows, distances in blocks:
-        stop, rows = start + len(distances), rows.to(device)
-        allowed = labels.query_pids[start:stop, None] != labels.gallery_pids[rows]
-        if labels.query_camids is None or labels.gallery_camids is None:
-            allowed |= True
-        else:
-            allowed |= labels.query_camids[start:stop, None] != labels.gallery_camids[rows]
-        # Earlier rows stand first, so that a stable sort puts lower numbers first among equals.
-        values = torch.cat([nearest[start:stop], distances.masked_fill(~allowed, torch.inf)], dim=1)
-        numbers = torch.cat([indices[start:stop], rows.expand(len(distances), -1)], dim=1)
-        values, order = values.sort(dim=1, stable=True)
-        nearest[start:stop] = values[:, :k]
-        indices[start:stop] = numbers.gather(1, order[:, :k])
-    return RetrievalResult(indices.masked_fill(nearest.isinf(), -1), nearest)
+    k, device = min(k, len(labels.gallery_pids)), labels.query_pids.device
+    nearest = Nearest.none(len(labels.query_pids), k, device)
+    for start, place, distances in blocks:
+        stop, rows = start + len(distances), labels.kept[place : place + distances.shape[1]]
+        if labels.query_camids is not None and labels.gallery_camids is not None:
+            hidden = labels.query_pids[start:stop, None] == labels.gallery_pids[rows]
+            hidden &= labels.query_camids[start:stop, None] == labels.gallery_camids[rows]
+            distances = distances.masked_fill(hidden, torch.inf)
+        select_nearest(distances.to(device), nearest, start, place)
+    found = nearest.indices >= 0
+    return RetrievalResult(
+        torch.where(found, labels.kept[nearest.indices.clamp(min=0)], -1), nearest.values
+    )

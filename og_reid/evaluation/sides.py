@@ -111,11 +111,11 @@ class Side:
                         f"and {waiting[-1].layout} (global, parts, length of a part)"
                     )
                 layout = waiting[-1].layout
+                if sum(map(len, waiting)) >= size:
+                    joined = _join(waiting)
+                    yield joined[:size]
+                    waiting = [joined[size:]] if len(joined) > size else []
             first, place = stop, end
-            while sum(map(len, waiting)) >= size:
-                joined = _join(waiting)
-                yield joined[:size]
-                waiting = [joined[size:]] if len(joined) > size else []
         if first != self.length:
             raise ValueError(
                 f"blocks of {self.name} must have {self.length} rows together, as its labels; got "

@@ -8,10 +8,12 @@ from .counting import Thresholds, count_wrong, count_wrong_torch
 from .gate import EdgeTerms, gated_max
 from .gather import gather_rows, in_degree, mean_neighbors, pool_neighbors
 from .knn import knn, knn_torch
+from .nearest import Nearest, select_nearest, select_nearest_torch
 from .sampling import farthest_point_sample, farthest_point_sample_torch
 
 __all__ = [
     "EdgeTerms",
+    "Nearest",
     "Thresholds",
     "ball_query",
     "ball_query_torch",
@@ -30,4 +32,6 @@ __all__ = [
     "pool_neighbors",
     "radius_count",
     "radius_count_torch",
+    "select_nearest",
+    "select_nearest_torch",
 ]

@@ -88,3 +88,4 @@ OG_REID_FORWARD(int, og_reid_gate_backward_cpu,
                 (groups, grad))
 
 OG_REID_FORWARD(int, og_reid_rank_cpu, (const struct og_reid_rank* task), (task))
+OG_REID_FORWARD(int, og_reid_nearest_cpu, (const struct og_reid_nearest* task), (task))
