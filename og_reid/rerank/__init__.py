@@ -1,0 +1,36 @@
+"""Better rankings from who is near whom: k-reciprocal neighbours, graphs, query expansion.
+
+The re-rankings of the field are not the same function; each has its name here, and `Reranked` tells
+name and parameters, to be reported with every figure.
+"""
+
+from __future__ import annotations
+
+from .expansion import augment_database, expand_queries
+from .gnn import gnn
+from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
+from .metadata import (
+    add_track_means,
+    body_yaw,
+    cluster,
+    cluster_means,
+    penalise_direction,
+    penalise_equal,
+)
+from .result import Reranked
+
+__all__ = [
+    "Reranked",
+    "Variant",
+    "add_track_means",
+    "augment_database",
+    "body_yaw",
+    "cluster",
+    "cluster_means",
+    "expand_queries",
+    "gnn",
+    "k_reciprocal",
+    "k_reciprocal_distances",
+    "penalise_direction",
+    "penalise_equal",
+]

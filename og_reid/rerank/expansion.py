@@ -1,0 +1,106 @@
+"""New features from those of the nearest images: query expansion, database augmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..evaluation.counts import Progress, tiles
+from ..evaluation.sides import Features, Side, open_side
+from ..ops.nearest import Nearest, select_nearest
+
+__all__ = ["augment_database", "expand_queries"]
+
+_CHUNK = 1024
+
+
+def expand_queries(
+    query: Features,
+    gallery: Features,
+    *,
+    k: int = 5,
+    alpha: float = 0.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Average query expansion (Chum et al., 2007): each query plus its k nearest gallery images.
+
+    Args:
+        query: (Q, D), without parts; as for `og_reid.evaluate`.
+        gallery: (G, D), not in blocks.
+        k: Gallery images added to each query.
+        alpha: Weights are similarities (at least 0) to this power (Radenović et al., 2019); 0 = all
+            equal.
+        progress: Called with the gallery rows searched and all.
+
+    Returns:
+        (Q, D) unit features, to search again with.
+
+    Raises:
+        ValueError: As `evaluate`, and on parameters out of range.
+    """
+    sides = open_side(query, "query"), open_side(gallery, "gallery")
+    _check(sides, k, alpha)
+    found = _search(*sides, k, progress)
+    return functional.normalize(sides[0].unit().rows + _weighted(sides[1], found, alpha), dim=1)
+
+
+def augment_database(
+    gallery: Features, *, k: int = 5, alpha: float = 0.0, progress: Progress | None = None
+) -> Tensor:
+    """Database augmentation (Arandjelović and Zisserman, 2012): `expand_queries` of the gallery.
+
+    Args:
+        gallery: (G, D), without parts, not in blocks.
+        k: Nearest other images added to each; the image itself is not one of them.
+        alpha: As for `expand_queries`.
+        progress: Called with the gallery rows searched and all.
+
+    Returns:
+        (G, D) unit features in the place of the gallery's.
+
+    Raises:
+        ValueError: As `expand_queries`.
+    """
+    side = open_side(gallery, "gallery")
+    _check((side, side), k, alpha)
+    found = _search(side, side, k + 1, progress)
+    own = found.indices == torch.arange(side.length)[:, None]
+    # Where copies are nearer than the image itself, the farthest goes instead.
+    own[~own.any(dim=1), -1] = True
+    rest = Nearest(
+        found.values[~own].view(side.length, -1),
+        found.indices[~own].view(side.length, -1),
+        found.farthest,
+    )
+    return functional.normalize(side.unit().rows + _weighted(side, rest, alpha), dim=1)
+
+
+def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
+    if k < 1 or alpha < 0:
+        raise ValueError(f"k must be at least 1 and alpha at least 0; got {k} and {alpha}")
+    for side in sides:
+        if not side.length:
+            raise ValueError(f"{side.name} must not be empty; got 0 rows")
+
+
+def _search(query: Side, gallery: Side, k: int, progress: Progress | None) -> Nearest:
+    """Negated similarities and numbers of the nearest."""
+    found = Nearest.none(query.length, min(k, gallery.length))
+    for start, place, block in tiles(query, gallery, torch.arange(gallery.length), progress):
+        select_nearest(block.cpu(), found, start, place)
+    return found
+
+
+def _weighted(side: Side, found: Nearest, alpha: float) -> Tensor:
+    """(n, D) sums of the unit rows found, by similarity to the power alpha."""
+    unit = side.unit()
+    if unit.visibility is not None:
+        raise ValueError(f"{side.name} must have global features only; got parts")
+    sums = []
+    for values, indices in zip(
+        found.values.split(_CHUNK), found.indices.split(_CHUNK), strict=True
+    ):
+        weights = (-values).clamp_min(0).pow(alpha)
+        sums.append(torch.einsum("nk,nkd->nd", weights.to(unit.rows), unit.rows[indices]))
+    return torch.cat(sums)

@@ -1,0 +1,237 @@
+"""Re-ranking by k-reciprocal neighbours (Zhong et al., 2017), and what others made of it.
+
+Images that are among each other's nearest are described by vectors over all images, a few dozen of
+whose entries are not 0; two images are alike when these vectors overlap (Jaccard distance). Vectors
+are kept sparse, so memory grows with N and not with N x N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..evaluation.counts import Progress
+from ..evaluation.sides import Features
+from .result import Reranked
+from .space import DistanceSpace, Space, open_space
+
+__all__ = ["Variant", "k_reciprocal", "k_reciprocal_distances"]
+
+Variant = Literal["original", "layumi", "fast-reid", "transreid"]
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a variant does to squared distances."""
+
+    k1: int
+    k2: int
+    again: bool  # squared distances are squared again
+    beyond: int  # neighbours of the wide neighbourhood beyond k1, itself counted
+    softmax: bool  # weights of raw, not of normalised distances; cosine distances are mixed in
+
+
+_RECIPES: dict[Variant, _Recipe] = {
+    "original": _Recipe(20, 6, again=False, beyond=1, softmax=False),
+    "layumi": _Recipe(20, 6, again=True, beyond=1, softmax=False),
+    "fast-reid": _Recipe(20, 6, again=False, beyond=0, softmax=True),
+    "transreid": _Recipe(50, 15, again=False, beyond=1, softmax=False),
+}
+
+
+def k_reciprocal(
+    query: Features,
+    gallery: Features,
+    *,
+    k1: int | None = None,
+    k2: int | None = None,
+    lambda_value: float = 0.3,
+    variant: Variant = "original",
+    progress: Progress | None = None,
+) -> Reranked:
+    """Re-ranks by features; they need not be normalised.
+
+    Args:
+        query: As for `og_reid.evaluate`.
+        gallery: The same, not in blocks.
+        k1: Size of the neighbourhood; 20 (50 for ``transreid``, which knows no other).
+        k2: Neighbours whose vectors are averaged, itself counted; 6 (15 for ``transreid``).
+        lambda_value: Weight of the original distance, in [0, 1].
+        variant: ``original``: squared Euclidean distance over its row's maximum, as the authors and
+            torchreid. ``layumi``: the square of that squared distance. ``fast-reid``: one neighbour
+            less, weights by a softmax of distances that are not normalised, and the cosine
+            distance mixed in. ``transreid``: original with k1 = 50, k2 = 15.
+        progress: Called with the images searched and all.
+
+    Returns:
+        New distances, smaller = closer: pass them to `evaluate` as ``distance``.
+
+    Raises:
+        ValueError: As `evaluate`, and on parameters out of range.
+    """
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}; got {variant!r}")
+    recipe = _RECIPES[variant]
+    if variant == "transreid" and (k1 not in (None, 50) or k2 not in (None, 15)):
+        raise ValueError(f"variant transreid has k1 = 50 and k2 = 15; got {k1} and {k2}")
+    k1, k2 = recipe.k1 if k1 is None else k1, recipe.k2 if k2 is None else k2
+    space = open_space(query, gallery)
+    return _rerank(space, variant, k1, k2, lambda_value, progress)
+
+
+def k_reciprocal_distances(
+    query_gallery: Tensor | np.ndarray,
+    query_query: Tensor | np.ndarray,
+    gallery_gallery: Tensor | np.ndarray,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+) -> Reranked:
+    """The original by given distances, which are squared, as in the authors' code.
+
+    Args:
+        query_gallery: (Q, G).
+        query_query: (Q, Q).
+        gallery_gallery: (G, G).
+        k1: As for `k_reciprocal`.
+        k2: As for `k_reciprocal`.
+        lambda_value: As for `k_reciprocal`.
+    """
+    given = (query_gallery, query_query, gallery_gallery)
+    space = DistanceSpace(*(torch.as_tensor(each) for each in given))
+    return _rerank(space, "original", k1, k2, lambda_value, None)
+
+
+def _rerank(
+    space: Space, variant: Variant, k1: int, k2: int, lambda_value: float, progress: Progress | None
+) -> Reranked:
+    if k1 < 1 or not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
+    if not 0 <= lambda_value <= 1:
+        raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
+    recipe = _RECIPES[variant]
+    wide = min(max(k1 + recipe.beyond, k2), space.total)
+    found = space.nearest(wide, progress)
+    index = found.indices.numpy().astype(np.int32)
+    farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
+    left, right = _expanded(index[:, : k1 + recipe.beyond], round(k1 / 2) + 1)
+    weights = _weights(space, recipe, left, right, farthest)
+    vectors = _averaged(weights, index[:, :k2])
+    overlap = _Overlap(vectors, space.queries)
+
+    def rows(start: int, stop: int) -> Tensor:
+        original = space.rows(start, stop)
+        if recipe.softmax:
+            original /= 2
+        else:
+            original /= torch.from_numpy(farthest[start:stop, None])
+            original = original.square() if recipe.again else original
+        return overlap.jaccard(start, stop) * (1 - lambda_value) + original * lambda_value
+
+    parameters = {"k1": k1, "k2": k2, "lambda": lambda_value}
+    shape = space.queries, space.total - space.queries
+    return Reranked(f"k-reciprocal, {variant}", parameters, shape, rows)
+
+
+def _mutual(index: np.ndarray) -> np.ndarray:
+    """(N, k) bool: whether i is among the neighbours of its own j-th neighbour."""
+    result = np.empty(index.shape, bool)
+    for start in range(0, len(index), _ROWS):
+        some = index[start : start + _ROWS]
+        own = np.arange(start, start + len(some), dtype=np.int32)
+        result[start : start + _ROWS] = (index[some] == own[:, None, None]).any(axis=2)
+    return result
+
+
+def _expanded(index: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (image, member) of the neighbourhoods, sorted.
+
+    A neighbourhood is the mutual neighbours, and for each of them its closer mutual neighbours when
+    more than two thirds of those are in the neighbourhood already.
+
+    Args:
+        index: (N, k) neighbours, nearest first.
+        half: Size of the closer neighbourhood, itself counted.
+    """
+    narrow = index[:, :half]
+    mutual, close = _mutual(index), _mutual(narrow)
+    rows, members = [], []
+    for start in range(0, len(index), _ROWS):
+        some = slice(start, start + _ROWS)
+        row, column = mutual[some].nonzero()
+        member = index[some][row, column]
+        own = np.where(mutual[some], index[some], -1)[row]
+        theirs, is_close = narrow[member], close[member]
+        shared = np.zeros(len(row), np.int64)
+        for place in range(theirs.shape[1]):
+            inside = (own == theirs[:, place, None]).any(axis=1)
+            shared += inside & is_close[:, place]
+        joins = shared * 3 > 2 * is_close.sum(axis=1)
+        joined, place = (is_close & joins[:, None]).nonzero()
+        all_rows = np.concatenate([row, row[joined]]).astype(np.int64)
+        all_members = np.concatenate([member, theirs[joined, place]])
+        pairs = np.unique(all_rows * len(index) + all_members)
+        rows.append(start + pairs // len(index))
+        members.append(pairs % len(index))
+    return np.concatenate(rows), np.concatenate(members)
+
+
+def _weights(
+    space: Space, recipe: _Recipe, left: np.ndarray, right: np.ndarray, farthest: np.ndarray
+) -> Any:
+    """(N, N) sparse rows of sum 1: the nearer a member, the larger."""
+    from scipy import sparse
+
+    distance = space.pairs(left, right)
+    if not recipe.softmax:
+        distance /= farthest[left]
+        if recipe.again:
+            distance = distance * distance
+    weight = np.exp(-distance)
+    total = np.bincount(left, weights=weight, minlength=space.total)
+    ptr = np.searchsorted(left, np.arange(space.total + 1))
+    values = (weight / total[left]).astype(np.float32)
+    return sparse.csr_matrix(
+        (values, right.astype(np.int32), ptr), shape=(space.total, space.total)
+    )
+
+
+def _averaged(vectors: Any, index: np.ndarray) -> Any:
+    """Each row replaced by the mean over the neighbours in index (N, k)."""
+    from scipy import sparse
+
+    count, k = index.shape
+    if k == 1:
+        return vectors
+    share = np.full(count * k, 1 / k, np.float32)
+    mean = sparse.csr_matrix((share, index.ravel(), np.arange(0, count * k + 1, k)), (count, count))
+    return (mean @ vectors).tocsr()
+
+
+class _Overlap:
+    """Jaccard distances of sparse vectors, some queries at a time."""
+
+    def __init__(self, vectors: Any, queries: int) -> None:
+        self.query = vectors[:queries]
+        self.gallery = vectors[queries:].tocsc()
+
+    def jaccard(self, start: int, stop: int) -> Tensor:
+        """(b, G) float32: only gallery images that share an entry with a query are looked at."""
+        some, items = self.query[start:stop], self.gallery.shape[0]
+        first = self.gallery.indptr[some.indices]
+        count = self.gallery.indptr[some.indices + 1] - first
+        ends = np.cumsum(count)
+        total = int(ends[-1]) if len(ends) else 0
+        place = np.arange(total) + np.repeat(first - (ends - count), count)
+        smaller = np.minimum(np.repeat(some.data, count), self.gallery.data[place])
+        row = np.repeat(np.arange(stop - start), np.diff(some.indptr))
+        cell = np.repeat(row * items, count) + self.gallery.indices[place]
+        shared = np.bincount(cell, weights=smaller, minlength=(stop - start) * items)
+        jaccard = 1 - shared / (2 - shared)
+        return torch.from_numpy(jaccard.astype(np.float32)).view(stop - start, items)

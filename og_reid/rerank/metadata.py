@@ -1,0 +1,194 @@
+"""What else is known about images: camera, tracklet, direction, clusters (Zheng et al., 2020).
+
+The winners of AI City 2020 used these with k-reciprocal re-ranking (k1 = 70, k2 = 10, lambda = 0.2)
+to find vehicles. The direction of a person is that of the fitted body, see `body_yaw`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..evaluation.products import Product, plan
+from ..evaluation.protocols import group_rows
+from ..evaluation.sides import Features, open_side
+
+__all__ = [
+    "add_track_means",
+    "body_yaw",
+    "cluster",
+    "cluster_means",
+    "penalise_direction",
+    "penalise_equal",
+]
+
+
+def penalise_equal(
+    distance: Tensor, query_labels: Any, gallery_labels: Any, amount: float = 0.3
+) -> Tensor:
+    """Moves pairs with equal labels apart: the same place is no evidence of the same person.
+
+    The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features.
+
+    Args:
+        distance: (Q, G), smaller = closer.
+        query_labels: (Q,) whole numbers; negative ones are unknown and equal to nothing.
+        gallery_labels: (G,).
+        amount: Added to the distance.
+
+    Returns:
+        (Q, G) new distances.
+    """
+    first, second = _labels(query_labels, gallery_labels, distance)
+    equal = (first[:, None] == second) & (first[:, None] >= 0)
+    return distance + amount * equal
+
+
+def penalise_direction(
+    distance: Tensor,
+    query_yaw: Tensor,
+    gallery_yaw: Tensor,
+    amount: float = 0.1,
+    threshold: float = 0.25,
+) -> Tensor:
+    """Moves pairs seen from like directions apart: they look alike whoever they are.
+
+    Args:
+        distance: (Q, G), smaller = closer.
+        query_yaw: (Q,) radians.
+        gallery_yaw: (G,) radians; NaN (either side) is unknown.
+        amount: Added to the distance.
+        threshold: Least cosine of the angle between two directions that are alike.
+
+    Returns:
+        (Q, G) new distances.
+    """
+    first, second = _labels(query_yaw, gallery_yaw, distance)
+    return distance + amount * ((first[:, None] - second).cos() >= threshold)
+
+
+def body_yaw(rotations: Tensor) -> Tensor:
+    """Direction that a fitted body faces.
+
+    Args:
+        rotations: (..., J, 3, 3) of `meshes.fit.BodyFit`, the root first; its z axis is the body's
+            front, in a frame with z towards the camera.
+
+    Returns:
+        (...,) radians: 0 towards the camera, positive to the right of the image.
+    """
+    front = rotations[..., 0, :, 2]
+    return torch.atan2(front[..., 0], front[..., 2])
+
+
+def add_track_means(features: Tensor, tracks: Any, weight: float = 0.5) -> Tensor:
+    """Adds to each image the mean of its tracklet.
+
+    Args:
+        features: (n, D).
+        tracks: (n,) tracklet numbers.
+        weight: Of the mean.
+
+    Returns:
+        (n, D) unit features.
+    """
+    group, first = group_rows(_whole(tracks, len(features)))
+    unit = functional.normalize(features, dim=1)
+    return functional.normalize(unit + weight * _means(unit, group, len(first))[group], dim=1)
+
+
+def cluster_means(features: Tensor, clusters: Any) -> Tensor:
+    """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
+
+    The winners did this to queries, with clusters of ``eps = 0.5``.
+
+    Args:
+        features: (n, D).
+        clusters: (n,) as `cluster` gives them.
+
+    Returns:
+        (n, D) unit features.
+    """
+    clusters = _whole(clusters, len(features))
+    unit = functional.normalize(features, dim=1)
+    inside = clusters >= 0
+    if not inside.any():
+        return unit
+    means = _means(unit[inside], clusters[inside], int(clusters.max()) + 1)
+    result = unit.clone()
+    result[inside] = functional.normalize(means, dim=1)[clusters[inside]]
+    return result
+
+
+def cluster(features: Features, *, eps: float = 0.3, min_samples: int = 50) -> Tensor:
+    """Density clusters (DBSCAN; Ester et al., 1996) by Euclidean distance of unit features.
+
+    Args:
+        features: (n, D).
+        eps: Images at most this far apart are neighbours.
+        min_samples: An image with so many neighbours, itself counted, is in the core of a cluster.
+
+    Returns:
+        (n,) int64 cluster of each image in the order of their first core image, -1 = none. An
+        image at the border of several clusters goes to the first.
+    """
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
+    if eps <= 0 or min_samples < 1:
+        raise ValueError(
+            f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
+        )
+    unit = open_side(features, "features").unit()
+    count, product = len(unit), Product()
+    rows, items = plan(unit.rows.shape[1])
+    pairs = [np.zeros((0, 2), np.int64)]
+    for first in range(0, count, items):
+        for start in range(0, count, rows):
+            block = product(unit[start : start + rows], unit[first : first + items])
+            near = (2 + 2 * block <= eps * eps).nonzero().cpu().numpy()
+            pairs.append(near + np.array([start, first]))
+    left, right = np.concatenate(pairs).T
+    core = np.bincount(left, minlength=count) >= min_samples
+    linked = core[left] & core[right]
+    graph = sparse.coo_matrix(
+        (np.ones(linked.sum(), bool), (left[linked], right[linked])), (count, count)
+    )
+    label = connected_components(graph, directed=False)[1]
+    _, where, label = np.unique(label[core], return_index=True, return_inverse=True)
+    result = np.full(count, -1)
+    result[core] = where.argsort().argsort()[label]
+    border = core[right] & ~core[left]
+    reached = np.full(count, count)
+    np.minimum.at(reached, left[border], result[right[border]])
+    result[reached < count] = reached[reached < count]
+    return torch.from_numpy(result)
+
+
+def _means(unit: Tensor, group: Tensor, count: int) -> Tensor:
+    sums = unit.new_zeros(count, unit.shape[1]).index_add_(0, group, unit)
+    return sums / torch.bincount(group, minlength=count)[:, None].clamp(min=1)
+
+
+def _whole(labels: Any, count: int) -> Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.shape != (count,) or labels.is_floating_point():
+        raise ValueError(
+            f"labels must be ({count},) whole numbers, one for each image; "
+            f"got {tuple(labels.shape)} {labels.dtype}"
+        )
+    return labels.long()
+
+
+def _labels(first: Any, second: Any, distance: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = torch.as_tensor(first), torch.as_tensor(second)
+    if (len(first), len(second)) != tuple(distance.shape):
+        raise ValueError(
+            f"labels must be of the {tuple(distance.shape)} queries and gallery images; "
+            f"got {len(first)} and {len(second)}"
+        )
+    return first, second

@@ -1,0 +1,204 @@
+"""Queries and gallery as one set of N = Q + G images: squared distances, and nearest neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..evaluation.counts import Progress
+from ..evaluation.products import Product, plan
+from ..evaluation.sides import Features, Unit, open_side
+from ..ops.nearest import Nearest, select_nearest
+
+__all__ = ["DistanceSpace", "FeatureSpace", "Space", "open_space"]
+
+_PAIRS = 8192
+_ROW_ENTRIES = 1 << 21
+
+
+class Space(Protocol):
+    """N images, the first Q of them queries."""
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """N."""
+        ...
+
+    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
+        """The k nearest of all N to each of them, by squared distance; itself is one of them."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """(b, G) float32 squared distances of queries to the gallery."""
+        ...
+
+    def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """(n,) float32 squared distances of images."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """Images by their features: squared distance 2 - 2 similarity, of unit features Euclidean.
+
+    Attributes:
+        unit: Features of all images, queries first.
+        queries: Q.
+    """
+
+    unit: Unit
+    queries: int
+
+    @property
+    def total(self) -> int:
+        """N."""
+        return len(self.unit)
+
+    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
+        """See `Space`."""
+        product, found = Product(), Nearest.none(self.total, k)
+        rows, items = plan(self.unit.rows.shape[1])
+        for first in range(0, self.total, items):
+            piece = self.unit[first : first + items]
+            for start in range(0, self.total, rows):
+                block = product(self.unit[start : start + rows], piece)
+                select_nearest(_squared(block), found, start, first)
+            if progress is not None:
+                progress(min(first + items, self.total), self.total)
+        return found
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """See `Space`."""
+        return _squared(Product()(self.unit[start:stop], self.unit[self.queries :]))
+
+    def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """See `Space`."""
+        result = np.empty(len(left), np.float32)
+        for start in range(0, len(left), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            one, two = (self.unit[torch.from_numpy(each[some])] for each in (left, right))
+            cosine = torch.einsum("nd,nd->n", one.rows, two.rows)
+            if one.visibility is not None and two.visibility is not None:
+                total = torch.einsum("np,np->n", one.visibility, two.visibility)
+                total += bool(self.unit.layout[0])
+                cosine = torch.where(total > 0, (cosine + total) / (2 * total), 0.0)
+            result[some] = _squared(-cosine).numpy()
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceSpace:
+    """Images by distances that are given, not yet squared.
+
+    Attributes:
+        query_gallery: (Q, G).
+        query_query: (Q, Q).
+        gallery_gallery: (G, G).
+    """
+
+    query_gallery: Tensor
+    query_query: Tensor
+    gallery_gallery: Tensor
+
+    def __post_init__(self) -> None:
+        """Checks shapes and values."""
+        queries, items = self.query_gallery.shape
+        for name, each, shape in (
+            ("query_gallery", self.query_gallery, (queries, items)),
+            ("query_query", self.query_query, (queries, queries)),
+            ("gallery_gallery", self.gallery_gallery, (items, items)),
+        ):
+            if tuple(each.shape) != shape:
+                raise ValueError(f"{name} must be {shape}; got {tuple(each.shape)}")
+            if not each.isfinite().all():
+                raise ValueError(f"{name} must be finite; got NaN or infinite values")
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.query_query)
+
+    @property
+    def total(self) -> int:
+        """N."""
+        return len(self.query_query) + len(self.gallery_gallery)
+
+    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
+        """See `Space`."""
+        found = Nearest.none(self.total, k)
+        step = max(1, _ROW_ENTRIES // self.total)
+        for start in range(0, self.total, step):
+            select_nearest(self._all(start, min(start + step, self.total)), found, start)
+            if progress is not None:
+                progress(min(start + step, self.total), self.total)
+        return found
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """See `Space`."""
+        return self.query_gallery[start:stop].float().square()
+
+    def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """See `Space`."""
+        left, right = np.minimum(left, right), np.maximum(left, right)
+        result = np.empty(len(left), np.float32)
+        q = self.queries
+        for matrix, here, rows, columns in (
+            (self.query_query, right < q, 0, 0),
+            (self.query_gallery, (left < q) & (right >= q), 0, q),
+            (self.gallery_gallery, left >= q, q, q),
+        ):
+            index = torch.from_numpy(left[here] - rows), torch.from_numpy(right[here] - columns)
+            result[here] = matrix[index].float().square().numpy()
+        return result
+
+    def _all(self, start: int, stop: int) -> Tensor:
+        q = self.queries
+        parts = []
+        if start < q:
+            some = slice(start, min(stop, q))
+            parts.append(torch.cat([self.query_query[some], self.query_gallery[some]], dim=1))
+        if stop > q:
+            some = slice(max(start, q) - q, stop - q)
+            parts.append(torch.cat([self.query_gallery[:, some].T, self.gallery_gallery[some]], 1))
+        return torch.cat(parts).float().square()
+
+
+def open_space(query: Features, gallery: Features) -> FeatureSpace:
+    """Queries and gallery, normalised, in one copy.
+
+    Raises:
+        ValueError: As `og_reid.evaluate`; a gallery in blocks is refused, all images are compared
+            with all.
+    """
+    units = [
+        open_side(each, name).unit() for each, name in ((query, "query"), (gallery, "gallery"))
+    ]
+    first, second = units
+    if first.layout != second.layout:
+        raise ValueError(
+            "query and gallery must have features of one length; got "
+            f"{first.layout} and {second.layout} (global, parts, length of a part)"
+        )
+    if not len(first) or not len(second):
+        raise ValueError(
+            f"query and gallery must not be empty; got {len(first)} and {len(second)} rows"
+        )
+    visibility = None
+    if first.visibility is not None and second.visibility is not None:
+        visibility = torch.cat([first.visibility, second.visibility]).cpu()
+    rows = torch.cat([first.rows, second.rows]).cpu()
+    return FeatureSpace(Unit(rows, visibility, first.layout), len(first))
+
+
+def _squared(negated: Tensor) -> Tensor:
+    """Squared distances from negated similarities, in place; never below 0 by rounding."""
+    return negated.mul_(2).add_(2).clamp_(min=0)
