@@ -9,6 +9,11 @@ both modes the points in random order, as files of other programs have them.
 
     python benchmarks/stability.py                         # a few people of the synthetic world
     python benchmarks/stability.py --clouds set.safetensors
+
+With weights that were trained in reference mode, each mode runs its own:
+
+    og-reid train synthetic/default model.mode=reference --out runs/reference_mode
+    python benchmarks/stability.py --reference runs/reference_mode/model.safetensors
 """
 
 from __future__ import annotations
@@ -85,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clouds", type=Path, help="a CloudSet file instead of the world")
     parser.add_argument("--model", default="default", help="weights, as of og_reid.load_model")
+    parser.add_argument("--reference", help="weights for reference mode; default: those of --model")
     parser.add_argument("--count", type=int, default=8, help="clouds")
     parser.add_argument("--draws", type=int, default=4, help="draws of the noise per cloud")
     parser.add_argument("--points", type=int, help="points per cloud; default: as the model's")
@@ -100,9 +106,12 @@ def main() -> None:
         order = torch.randperm(size, generator=torch.Generator().manual_seed(2))
         points, colors = points[:, order], colors[:, order]
     models = {mode: in_mode(stored.model, mode) for mode in MODES}
+    if args.reference:
+        models["reference"] = in_mode(load_model(args.reference).model, "reference")
     write(
-        f"{len(points)} clouds of {size} points, {args.draws} draws each; weights trained in "
-        f"{stored.model.mode} mode\nnoise (m)  mode        cosine mean / least   change mean / most"
+        f"{len(points)} clouds of {size} points, {args.draws} draws each; "
+        f"{'each mode has its own weights' if args.reference else 'both modes share weights'}\n"
+        f"noise (m)  mode        cosine mean / least   change mean / most"
     )
     for noise in NOISE:
         means = {}
