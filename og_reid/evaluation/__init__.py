@@ -16,18 +16,23 @@ from .metrics import AveragePrecision, Metrics, load_metrics
 from .protocols import Protocol
 from .ranking import RetrievalResult, rank, rank_distances
 from .significance import Difference, bootstrap_interval, compare_paired
+from .verification import OpenSet, Verification, identify, verify
 
 __all__ = [
     "AveragePrecision",
     "Difference",
     "Metrics",
+    "OpenSet",
     "Protocol",
     "RetrievalResult",
+    "Verification",
     "bootstrap_interval",
     "compare_paired",
     "evaluate",
     "evaluate_distances",
+    "identify",
     "load_metrics",
     "rank",
     "rank_distances",
+    "verify",
 ]

@@ -1,0 +1,236 @@
+"""Same person or not, and known or unknown: figures that depend on a threshold of distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .counts import count_features, count_rows, distance_rows, match_distances, tiles
+from .engine import row_count
+from .labels import Labels, check_labels, find_matches
+from .ranking import rank, rank_distances
+from .sides import Features, open_side
+
+__all__ = ["OpenSet", "Verification", "identify", "verify"]
+
+_EDGES = 1 << 14
+#: First query, and distances to the items.
+_Blocks = Callable[[], Iterator[tuple[int, int, Tensor]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """The receiver operating characteristic of "same person if the distance is at most t".
+
+    Genuine pairs are of one identity, impostor pairs of two; junk, and pairs of one identity and
+    camera, are no pairs. Counts are exact at the thresholds, which are a fine grid.
+
+    Attributes:
+        thresholds: (T,) float32 ascending distances; the first accepts nobody, the last everybody.
+        true_accepts: (T,) float64 share of the genuine pairs that are accepted.
+        false_accepts: (T,) float64 share of the impostor pairs that are accepted.
+        num_genuine: Genuine pairs.
+        num_impostor: Impostor pairs.
+    """
+
+    thresholds: Tensor
+    true_accepts: Tensor
+    false_accepts: Tensor
+    num_genuine: int
+    num_impostor: int
+
+    def threshold_at(self, false_accepts: float) -> float:
+        """The largest threshold that accepts at most this share of the impostors."""
+        return float(self.thresholds[self._place(false_accepts)])
+
+    def true_accepts_at(self, false_accepts: float) -> float:
+        """TAR@FAR: share of the genuine pairs accepted at `threshold_at`."""
+        return float(self.true_accepts[self._place(false_accepts)])
+
+    @property
+    def equal_error_rate(self) -> float:
+        """Where as many impostors are accepted as genuine pairs are refused, interpolated."""
+        gap = self.false_accepts - (1 - self.true_accepts)
+        after = int((gap >= 0).nonzero()[0])
+        before = max(after - 1, 0)
+        width = float(gap[after] - gap[before])
+        share = float(gap[after]) / width if width else 0.0
+        low, high = self.false_accepts[before], self.false_accepts[after]
+        return float(share * low + (1 - share) * high)
+
+    @property
+    def equal_error_threshold(self) -> float:
+        """The least threshold that accepts at least as many impostors as it refuses genuine."""
+        gap = self.false_accepts - (1 - self.true_accepts)
+        return float(self.thresholds[int((gap >= 0).nonzero()[0])])
+
+    def _place(self, false_accepts: float) -> int:
+        if not 0 <= false_accepts <= 1:
+            raise ValueError(f"false_accepts must be in [0, 1]; got {false_accepts}")
+        return int((self.false_accepts <= false_accepts).sum()) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSet:
+    """Searching for people who may not be in the gallery.
+
+    Attributes:
+        match_distance: (V,) float32 of the first match of each query that has one.
+        match_rank: (V,) int64 its rank.
+        alarm_distance: (U,) float32 ascending, of the nearest item to each query that has none.
+    """
+
+    match_distance: Tensor
+    match_rank: Tensor
+    alarm_distance: Tensor
+
+    def threshold_at(self, false_alarms: float) -> float:
+        """Distance below which an answer is given: at most this share of the unknown get one.
+
+        Infinite when all may.
+        """
+        if not 0 <= false_alarms <= 1:
+            raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
+        allowed = int(false_alarms * len(self.alarm_distance) + 1e-9)
+        if allowed == len(self.alarm_distance):
+            return float("inf")
+        return float(self.alarm_distance[allowed])
+
+    def identified_at(self, false_alarms: float, k: int = 1) -> float:
+        """DIR@FAR: share of the known whose match is among the first k and below the threshold."""
+        below = self.match_distance < self.threshold_at(false_alarms)
+        return float((below & (self.match_rank <= k)).double().mean())
+
+
+def verify(
+    query: Features | None = None,
+    gallery: Features | None = None,
+    *,
+    distance: Any = None,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+) -> Verification:
+    """Accepts and refuses all pairs of a query and a gallery image.
+
+    Args:
+        query: As for `og_reid.evaluate`; distances are 1 - similarity.
+        gallery: As for `evaluate`.
+        distance: As for `evaluate`; read three times.
+        query_pids: As for `evaluate`, and so are the others.
+        gallery_pids: (G,).
+        query_camids: (Q,).
+        gallery_camids: (G,).
+
+    Raises:
+        ValueError: As `evaluate`, and when there are no impostors.
+    """
+    given = (query_pids, gallery_pids, query_camids, gallery_camids)
+    if distance is not None:
+        labels = check_labels(*given)
+        matches = find_matches(labels)
+        shape = len(labels.query_pids), len(labels.gallery_pids)
+
+        def blocks() -> Iterator[tuple[int, int, Tensor]]:
+            for start, block in distance_rows(distance, shape):
+                yield start, 0, block.cpu()[:, labels.kept]
+
+        genuine = count_rows(distance_rows(distance, shape), labels, matches).values
+        return _operating_points(genuine, blocks, labels, None)
+    if query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
+    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
+    labels = check_labels(*given, queries=sides[0].length, items=sides[1].length)
+    genuine = match_distances(*sides, labels, find_matches(labels)) + 1
+    edges = torch.linspace(0, 2, _EDGES - 1)
+
+    def products() -> Iterator[tuple[int, int, Tensor]]:
+        for start, place, block in tiles(*sides, labels.kept):
+            yield start, place, block.add_(1).cpu()
+
+    return _operating_points(genuine, products, labels, edges)
+
+
+def identify(
+    query: Features | None = None,
+    gallery: Features | None = None,
+    *,
+    distance: Any = None,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+) -> OpenSet:
+    """Open-set identification: queries without a match in the gallery are the unknown people.
+
+    Arguments are those of `verify`.
+
+    Raises:
+        ValueError: As `evaluate`, and when every query has a match.
+    """
+    given = {
+        "query_pids": query_pids, "gallery_pids": gallery_pids,
+        "query_camids": query_camids, "gallery_camids": gallery_camids,
+    }  # fmt: skip
+    labels = check_labels(*given.values())
+    matches = find_matches(labels)
+    known = matches.ptr.diff() > 0
+    if known.all():
+        raise ValueError(
+            "query_pids must hold identities that are not in the gallery; got none: open-set "
+            "figures need unknown people"
+        )
+    if distance is not None:
+        shape = len(labels.query_pids), len(labels.gallery_pids)
+        counted = count_rows(distance_rows(distance, shape), labels, matches)
+        nearest = rank_distances(distance, **given, k=1).distances
+        found = counted.values
+    elif query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
+    else:
+        sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
+        check_labels(*given.values(), queries=sides[0].length, items=sides[1].length)
+        counted = count_features(*sides, labels, matches)
+        nearest = rank(query, gallery, **given, k=1).distances.cpu()
+        found = counted.values + 1
+    first = matches.ptr[:-1][known]
+    return OpenSet(found[first], 1 + counted.landed[first], nearest[~known, 0].sort().values)
+
+
+def _operating_points(
+    genuine: Tensor, blocks: _Blocks, labels: Labels, edges: Tensor | None
+) -> Verification:
+    if edges is None:
+        low, high = torch.inf, -torch.inf
+        for _, _, block in blocks():
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+        edges = torch.linspace(low, high, _EDGES - 1)
+        edges[-1] = high
+    ends = torch.tensor([torch.inf])
+    edges = torch.cat([-ends, edges, ends])
+    impostors = torch.zeros(len(edges), dtype=torch.int64)
+    for start, place, block in blocks():
+        rows, items = block.shape
+        ids = labels.item_ids[place : place + items]
+        same = labels.query_ids[start : start + rows, None] == ids
+        impostors += _landed(block[~same], edges)
+    total = int(impostors.sum())
+    if not total:
+        raise ValueError("gallery_pids must hold more than one identity; got no impostors")
+    return Verification(
+        edges,
+        _landed(genuine.contiguous(), edges).cumsum(0).double() / len(genuine),
+        impostors.cumsum(0).double() / total,
+        len(genuine),
+        total,
+    )
+
+
+def _landed(values: Tensor, edges: Tensor) -> Tensor:
+    """(T,) how many values are at most each edge, but above the one before."""
+    return torch.bincount(torch.bucketize(values, edges), minlength=len(edges))
