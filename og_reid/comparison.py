@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from pose.atomic import replacing
 
 from .checkpoint import StoredModel
 from .data.clouds import CloudSet
@@ -16,9 +20,19 @@ from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, evaluate_distances
 from .histogram import histogram_distance, part_histograms
 
-__all__ = ["Clouds", "Comparison", "compare", "format_table", "measure_distances", "score"]
+__all__ = [
+    "Clouds",
+    "Comparison",
+    "compare",
+    "format_table",
+    "load_comparisons",
+    "measure_distances",
+    "save_comparisons",
+    "score",
+]
 
 
+_FORMAT = "og_reid comparison 1"
 #: Clouds to rank: lifted ones, or a store of published ones.
 Clouds = CloudSet | CloudStore
 
@@ -174,6 +188,34 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         if skipped:
             lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
     return "\n".join(lines)
+
+
+def save_comparisons(comparisons: Sequence[Comparison], path: str | Path) -> None:
+    """Writes the rows with the figures of every query, to print and compare them later."""
+    rows = [
+        {"method": row.method, "queries": row.queries, "metrics": row.metrics.record()}
+        for row in comparisons
+    ]
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({"format": _FORMAT, "rows": rows}) + "\n", encoding="utf-8")
+
+
+def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
+    """What `save_comparisons` wrote.
+
+    Raises:
+        ValueError: When it is another file.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of og-reid evaluate: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not a file of og-reid evaluate ({_FORMAT!r} is missing)")
+    return tuple(
+        Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))
+        for row in record["rows"]
+    )
 
 
 def _subsets(query: Clouds, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:

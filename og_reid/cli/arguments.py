@@ -198,6 +198,10 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         "--ap", choices=("step", "trapezoid"), default="step",
         help="how average precision is computed (default: %(default)s)",
     )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="JSON with the figures of every query, to compare runs (see the README)",
+    )  # fmt: skip
     _add_lifting(command)
     return command
 

@@ -115,7 +115,7 @@ def do_train(options: argparse.Namespace) -> None:
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
     from ..api import load_model
-    from ..comparison import compare, format_table
+    from ..comparison import compare, format_table, save_comparisons
     from ..data import read_attributes
     from ..data.store import CloudStore, is_store
     from ..progress import progress_bar
@@ -142,6 +142,9 @@ def do_evaluate(options: argparse.Namespace) -> None:
             progress=lambda done, total: show(done, total, ""),
         )
     print(format_table(rows))
+    if options.out is not None:
+        save_comparisons(rows, options.out)
+        print(f"figures of every query: {options.out}")
 
 
 def do_convert(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from .metrics import AveragePrecision, Metrics, load_metrics
 from .protocols import Protocol
 from .ranking import RetrievalResult, rank, rank_distances
 from .significance import Difference, bootstrap_interval, compare_paired
+from .slices import camera_pairs, yaw_difference
 from .verification import OpenSet, Verification, identify, verify
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "RetrievalResult",
     "Verification",
     "bootstrap_interval",
+    "camera_pairs",
     "compare_paired",
     "evaluate",
     "evaluate_distances",
@@ -35,4 +37,5 @@ __all__ = [
     "rank",
     "rank_distances",
     "verify",
+    "yaw_difference",
 ]

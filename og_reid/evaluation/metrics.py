@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -234,14 +234,40 @@ class Metrics:
     def __str__(self) -> str:
         return self.table()
 
-    def to_json(self, path: str | Path) -> None:
-        """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
-        record = {"format": _FORMAT, "figures": self.figures()}
+    def record(self) -> dict[str, Any]:
+        """Everything as numbers, texts, lists and None, for JSON; NaN becomes None."""
+        record: dict[str, Any] = {"figures": self.figures()}
         for field in fields(self):
             value = getattr(self, field.name)
             record[field.name] = value.tolist() if isinstance(value, Tensor) else value
+        return _without_nan(record)
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> Metrics:
+        """What `record` gave.
+
+        Raises:
+            ValueError: When something is missing.
+        """
+        missing = [field.name for field in fields(Metrics) if field.name not in record]
+        if missing:
+            raise ValueError(f"record must hold all fields of Metrics; {missing} are missing")
+        values = {}
+        for field in fields(Metrics):
+            value = record[field.name]
+            if isinstance(value, list):
+                real = field.name in ("step", "trapezoid", "inverse_penalty")
+                value = [float("nan") if each is None else each for each in value]
+                value = torch.tensor(value, dtype=torch.float64 if real else torch.int64)
+            values[field.name] = value
+        return Metrics(**values)
+
+    def to_json(self, path: str | Path) -> None:
+        """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
         with replacing(path) as partial:
-            partial.write_text(json.dumps(_without_nan(record)) + "\n", encoding="utf-8")
+            partial.write_text(
+                json.dumps({"format": _FORMAT, **self.record()}) + "\n", encoding="utf-8"
+            )
 
     def to_csv(self, path: str | Path) -> None:
         """Writes one line for each query."""
@@ -271,18 +297,10 @@ def load_metrics(path: str | Path) -> Metrics:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not a file of og-reid evaluate: {error}") from error
+        raise ValueError(f"{path} is not a file of Metrics.to_json: {error}") from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a file of og-reid evaluate ({_FORMAT!r} is missing)")
-    values = {}
-    for field in fields(Metrics):
-        value = record[field.name]
-        if isinstance(value, list):
-            real = field.name in ("step", "trapezoid", "inverse_penalty")
-            value = [float("nan") if each is None else each for each in value] if real else value
-            value = torch.tensor(value, dtype=torch.float64 if real else torch.int64)
-        values[field.name] = value
-    return Metrics(**values)
+        raise ValueError(f"{path} is not a file of Metrics.to_json ({_FORMAT!r} is missing)")
+    return Metrics.from_record(record)
 
 
 def _without_nan(value: Any) -> Any:

@@ -14,6 +14,7 @@ from meshes.pointcloud import PointCloud
 from og_reid import api, lifting
 from og_reid.checkpoint import read_model, save_model
 from og_reid.cli import main
+from og_reid.comparison import load_comparisons
 from og_reid.data import CloudSet, Sample
 from og_reid.data.store import CloudStore
 from og_reid.doctor import Finding
@@ -161,7 +162,10 @@ def test_evaluation_tells_occluded_queries_apart(
     for pid, kind in ((5, "none"), (6, "car"), (7, "car")):
         rows.append(f"query,000{pid}_c1s1_000001_00.jpg,{kind},1,0")
     (market / "attributes.csv").write_text("\n".join(rows))
-    assert main(["evaluate", "--data", str(market), "--model", str(model), "--mirror"]) == 0
+    out = market / "run.json"
+    command = ["evaluate", "--data", str(market), "--model", str(model), "--mirror"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert [row.metrics.num_queries for row in load_comparisons(out)] == [3, 1, 2] * 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[1:4]] == [
         ["histogram", "all", "(3)"],

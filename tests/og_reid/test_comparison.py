@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from og_reid.checkpoint import StoredModel
-from og_reid.comparison import compare, format_table
+from og_reid.comparison import compare, format_table, load_comparisons, save_comparisons
 from og_reid.data.clouds import CloudSet
 from og_reid.data.market import Attributes
 from og_reid.embedding import Preprocessing, embed_set
-from og_reid.evaluation import evaluate, evaluate_distances
+from og_reid.evaluation import compare_paired, evaluate, evaluate_distances
 from og_reid.histogram import histogram_distance, part_histograms
 from og_reid.models import OGNet
 
@@ -119,3 +122,15 @@ def test_one_query_and_one_photograph(rng: torch.Generator) -> None:
     query, gallery = people(1, 1, 1, rng), people(1, 1, 2, rng)
     rows = compare(query, gallery, {"net": small_model(rng)})
     assert [row.metrics.rank(1) for row in rows] == [1.0] * 3
+
+
+def test_rows_come_back_from_their_file(rng: torch.Generator, tmp_path: Path) -> None:
+    query, gallery = people(4, 1, 1, rng), people(3, 1, 2, rng)
+    rows = compare(query, gallery, {"net": small_model(rng)}, ap="trapezoid")
+    save_comparisons(rows, tmp_path / "run.json")
+    again = load_comparisons(tmp_path / "run.json")
+    assert format_table(again) == format_table(rows)
+    assert compare_paired(again[0].metrics, rows[0].metrics).mean == 0
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match="is not a file of og-reid evaluate"):
+        load_comparisons(tmp_path / "other.json")

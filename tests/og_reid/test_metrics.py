@@ -59,7 +59,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "b.json").write_text("nothing")
     for name in ("a.json", "b.json"):
-        with pytest.raises(ValueError, match="is not a file of og-reid evaluate"):
+        with pytest.raises(ValueError, match="is not a file of Metrics"):
             load_metrics(tmp_path / name)
 
 

@@ -1,0 +1,104 @@
+"""Figures of parts of a search: by camera pair, by difference of viewpoint.
+
+For what is known of a query alone (occlusion, number of visible parts) see `Metrics.slices`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .engine import evaluate
+from .labels import check_labels, find_matches
+from .metrics import Metrics
+
+__all__ = ["camera_pairs", "yaw_difference"]
+
+
+def camera_pairs(
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any,
+    gallery_camids: Any,
+    **search: Any,
+) -> dict[tuple[int, int], Metrics]:
+    """Scores the queries of each camera in the images of each other camera alone.
+
+    Args:
+        query_pids: As for `evaluate`.
+        gallery_pids: As for `evaluate`.
+        query_camids: As for `evaluate`, but needed.
+        gallery_camids: As for `evaluate`, but needed.
+        search: What else `evaluate` takes: query and gallery, or distance, protocol, ap, progress.
+
+    Returns:
+        By (camera of the queries, camera of the gallery); pairs without a match are left out.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    if query_camids is None or gallery_camids is None:
+        raise ValueError("query_camids and gallery_camids must be given for pairs of cameras")
+    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
+    known, seen = labels.query_camids, labels.gallery_camids
+    assert known is not None
+    assert seen is not None
+    result: dict[tuple[int, int], Metrics] = {}
+    for camera in seen.unique().tolist():
+        # As junk the images of the other cameras are never looked at.
+        pids = torch.where(seen == camera, labels.gallery_pids, -1)
+        wanted = (known != camera) & torch.isin(labels.query_pids, pids)
+        if not wanted.any():
+            continue
+        metrics = evaluate(
+            **search,
+            query_pids=labels.query_pids,
+            gallery_pids=pids,
+            query_camids=known,
+            gallery_camids=seen,
+        )
+        for other in known[known != camera].unique().tolist():
+            some = metrics.select(known == other)
+            if some.num_valid:
+                result[other, camera] = some
+    return dict(sorted(result.items()))
+
+
+def yaw_difference(
+    query_yaw: Tensor,
+    gallery_yaw: Tensor,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+) -> Tensor:
+    """How far each person has turned between the query and the most alike view of its matches.
+
+    Put into ranges it makes labels for `Metrics.slices`; for the yaw of a fitted body see
+    `og_reid.rerank.body_yaw`.
+
+    Args:
+        query_yaw: (Q,) radians.
+        gallery_yaw: (G,) radians.
+        query_pids: As for `evaluate`.
+        gallery_pids: As for `evaluate`.
+        query_camids: As for `evaluate`.
+        gallery_camids: As for `evaluate`.
+
+    Returns:
+        (Q,) radians in [0, pi]; NaN without a match.
+    """
+    labels = check_labels(
+        query_pids, gallery_pids, query_camids, gallery_camids,
+        queries=len(query_yaw), items=len(gallery_yaw),
+    )  # fmt: skip
+    matches = find_matches(labels)
+    owner = matches.query
+    turn = query_yaw[owner] - gallery_yaw[labels.kept[matches.item]]
+    turn = torch.atan2(turn.sin(), turn.cos()).abs()
+    least = torch.full_like(query_yaw, torch.inf).scatter_reduce_(0, owner, turn, "amin")
+    return least.masked_fill(matches.ptr.diff() == 0, torch.nan)
