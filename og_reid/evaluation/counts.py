@@ -41,11 +41,7 @@ def tiles(
     unit, product = query.unit(), Product()
     rows, items = plan(unit.rows.shape[1])
     for place, piece in gallery.pieces(wanted, items):
-        if piece.layout != unit.layout:
-            raise ValueError(
-                "query and gallery must have features of one length; got "
-                f"{_told(unit.layout)} and {_told(piece.layout)}"
-            )
+        piece = piece.beside(unit)
         for start in range(0, len(unit), rows):
             yield start, place, product(unit[start : start + rows], piece)
         if progress is not None:
@@ -69,11 +65,7 @@ def match_distances(query: Side, gallery: Side, labels: Labels, matches: Matches
     rows, items = plan(unit.rows.shape[1])
     size = items if gallery.in_blocks else min(items, 256)
     for start, piece in gallery.pieces(labels.kept[wanted], size):
-        if piece.layout != unit.layout:
-            raise ValueError(
-                "query and gallery must have features of one length; got "
-                f"{_told(unit.layout)} and {_told(piece.layout)}"
-            )
+        piece = piece.beside(unit)
         first, last = torch.searchsorted(
             sorted_place, torch.tensor([start, start + len(piece)])
         ).tolist()
@@ -202,8 +194,3 @@ def _row_blocks(distance: Any) -> Iterator[Tensor]:
     for start in range(0, len(distance), step):
         some = distance[start : start + step]
         yield some if isinstance(some, Tensor) else torch.from_numpy(np.array(some))
-
-
-def _told(layout: tuple[int, int, int]) -> str:
-    dims, parts, length = layout
-    return f"{dims}" + (f" and {parts} parts of {length}" if parts else "")

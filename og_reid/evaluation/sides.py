@@ -43,6 +43,21 @@ class Unit:
         visibility = None if self.visibility is None else self.visibility[rows]
         return Unit(self.rows[rows], visibility, self.layout)
 
+    def beside(self, other: Unit) -> Unit:
+        """The same on the device of others that they are to be compared with.
+
+        Raises:
+            ValueError: When they cannot be compared.
+        """
+        if self.layout != other.layout:
+            raise ValueError(
+                "query and gallery must have features of one length; got "
+                f"{_told(other.layout)} and {_told(self.layout)}"
+            )
+        device = other.rows.device
+        visibility = None if self.visibility is None else self.visibility.to(device)
+        return Unit(self.rows.to(device), visibility, self.layout)
+
 
 @dataclass(frozen=True, eq=False)
 class Side:
@@ -105,10 +120,10 @@ class Side:
             end = int(torch.searchsorted(wanted, stop))
             for index in (wanted[place:end] - first).split(size):
                 waiting.append(_take(some, index))
-                if layout not in (None, waiting[-1].layout):
+                if layout is not None and layout != waiting[-1].layout:
                     raise ValueError(
-                        f"blocks of {self.name} must have features of one length; got {layout} "
-                        f"and {waiting[-1].layout} (global, parts, length of a part)"
+                        f"blocks of {self.name} must have features of one length; got "
+                        f"{_told(layout)} and {_told(waiting[-1].layout)}"
                     )
                 layout = waiting[-1].layout
                 if sum(map(len, waiting)) >= size:
@@ -222,3 +237,8 @@ def _named(rows: Tensor, numbers: Tensor) -> str:
     mask = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool)
     mask[numbers[rows.cpu()]] = True
     return row_numbers(mask)
+
+
+def _told(layout: tuple[int, int, int]) -> str:
+    dims, parts, length = layout
+    return f"{dims}" + (f" and {parts} parts of {length}" if parts else "")

@@ -183,11 +183,7 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
         open_side(each, name).unit() for each, name in ((query, "query"), (gallery, "gallery"))
     ]
     first, second = units
-    if first.layout != second.layout:
-        raise ValueError(
-            "query and gallery must have features of one length; got "
-            f"{first.layout} and {second.layout} (global, parts, length of a part)"
-        )
+    second = second.beside(first)
     if not len(first) or not len(second):
         raise ValueError(
             f"query and gallery must not be empty; got {len(first)} and {len(second)} rows"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from og_reid import Embedding
 from og_reid.evaluation import evaluate, evaluate_distances, products, rank, rank_distances
+from og_reid.ops import counting
 
 FOLDER = Path(__file__).parents[1] / "golden" / "eval"
 GOLDEN = FOLDER / "torchreid_eval.npz"
@@ -226,6 +227,27 @@ def test_a_gallery_on_the_disk(tmp_path: Path, rng: torch.Generator) -> None:
     assert torch.equal(metrics.step, evaluate(query, gallery, **labels).step)
 
 
+def test_threads_change_nothing(rng: torch.Generator) -> None:
+    query, gallery, labels = crowd(rng, 40, 3000)
+    one = evaluate(query, gallery, **labels)
+    torch.set_num_threads(2)
+    try:
+        two = evaluate(query, gallery, **labels)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one.step, two.step)
+    assert torch.equal(one.inverse_penalty, two.inverse_penalty)
+
+
+def test_without_the_native_kernel(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = crowd(rng, 30, 900)
+    native = evaluate(query, gallery, **labels)
+    monkeypatch.setattr(counting, "usable_on_cpu", lambda *tensors: False)
+    twin = evaluate(query, gallery, **labels)
+    assert torch.equal(native.step, twin.step)
+    assert torch.equal(native.ties, twin.ties)
+
+
 def test_blocks_that_cannot_be_used_are_refused(rng: torch.Generator) -> None:
     query, gallery, labels = crowd(rng, 5, 60)
     with pytest.raises(ValueError, match="gallery must give its blocks anew for every pass"):
@@ -290,6 +312,17 @@ def test_visible_parts_are_compared(whole: bool, soft: bool, rng: torch.Generato
     twin = evaluate(distance=1 - similarity, **pids)
     torch.testing.assert_close(metrics.step, twin.step, atol=1e-12, rtol=0)
     assert torch.equal(evaluate(query, Blocks(gallery, 4), **pids).step, metrics.step)
+
+
+def test_hidden_parts_may_be_zero_and_visible_ones_may_not() -> None:
+    parts, seen = torch.ones(2, 2, 3), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    parts[0, 1] = 0
+    pids = {"query_pids": [1, 2], "gallery_pids": [1, 2]}
+    embedding = Embedding(parts=parts, visibility=seen)
+    assert evaluate(embedding, embedding, **pids).num_ties == 2
+    everywhere = Embedding(parts=parts, visibility=torch.ones(2, 2))
+    with pytest.raises(ValueError, match=r"zeros, which have no direction: 0; give such parts"):
+        evaluate(everywhere, embedding, **pids)
 
 
 def test_golden_pgfa_figures() -> None:
