@@ -1,7 +1,10 @@
 """What else is known about images: camera, tracklet, direction, clusters (Zheng et al., 2020).
 
 The winners of AI City 2020 used these with k-reciprocal re-ranking (k1 = 70, k2 = 10, lambda = 0.2)
-to find vehicles. The direction of a person is that of the fitted body, see `body_yaw`.
+to find vehicles: gallery features plus half their tracklet's mean (`add_track_means`), queries by
+the means of their clusters (`cluster`, `cluster_means`), penalties on the distances of queries to
+the gallery (`penalise_equal`, `penalise_direction`), and these into `k_reciprocal_distances`. The
+direction of a person is that of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from og_reid import evaluate
 from og_reid.rerank import (
     add_track_means,
     augment_database,
@@ -18,6 +19,7 @@ from og_reid.rerank import (
     cluster,
     cluster_means,
     expand_queries,
+    k_reciprocal_distances,
     penalise_direction,
     penalise_equal,
 )
@@ -92,6 +94,24 @@ def test_cluster_means_by_hand() -> None:
     half = math.sqrt(0.5)
     torch.testing.assert_close(result, torch.tensor([[half, half], [half, half], [0.6, 0.8]]))
     torch.testing.assert_close(cluster_means(rows, [-1, -1, -1]), normalize(rows, dim=1))
+
+
+def test_penalties_lead_into_k_reciprocal(rng: torch.Generator) -> None:
+    """People look more like others in their camera than like themselves in another one."""
+    pids, cameras = torch.arange(120) % 12, torch.arange(120) // 12 % 2
+    centers, places = torch.randn(12, 8, generator=rng), 1.2 * torch.randn(2, 8, generator=rng)
+    rows = centers[pids] + places[cameras] + 0.4 * torch.randn(120, 8, generator=rng)
+    unit = normalize(add_track_means(rows, pids + 12 * cameras), dim=1)
+    distance = (2 - 2 * unit @ unit.T).clamp_min(0).sqrt()
+    moved = penalise_equal(distance[:24, 24:], cameras[:24], cameras[24:])
+    labels = {"query_pids": pids[:24], "gallery_pids": pids[24:],
+              "query_camids": cameras[:24], "gallery_camids": cameras[24:]}  # fmt: skip
+    parameters = {"k1": 10, "k2": 4, "lambda_value": 0.2}
+    results = []
+    for first in (distance[:24, 24:], moved):
+        found = k_reciprocal_distances(first, distance[:24, :24], distance[24:, 24:], **parameters)
+        results.append(evaluate(distance=found, **labels).mAP)
+    assert results[1] > results[0]
 
 
 def slow_clusters(rows: Tensor, eps: float, least: int) -> list[int]:
