@@ -32,7 +32,7 @@ from og_reid.models.edge_conv import NeighborMix, edge_conv
 from og_reid.ops import (
     ball_query,
     farthest_point_sample,
-    gather_rows,
+    gather_neighbors,
     knn,
     native_info,
     radius_count,
@@ -190,7 +190,7 @@ def bench_sampling(repeats: int) -> None:
 def bench_balls(repeats: int) -> None:
     """Points in balls around 768 centres."""
     x = people(4, 3445)
-    centers = gather_rows(x, farthest_point_sample(x, 768))
+    centers = gather_neighbors(x, farthest_point_sample(x, 768))
 
     pytorch3d = optional("pytorch3d.ops")
 
@@ -232,7 +232,7 @@ def edge_programs(batch: int, count: int, narrow: int, wide: int) -> Programs:
         edge_conv(features, graph, conv, norm, mix).sum().backward()
 
     def dense() -> None:
-        near = gather_rows(features, graph)
+        near = gather_neighbors(features, graph)
         own = features[:, :, None].expand_as(near)
         edges = torch.cat([near - own, own], dim=-1).permute(0, 3, 1, 2)
         pooled = norm(conv(edges))

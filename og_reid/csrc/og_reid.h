@@ -105,21 +105,35 @@ OG_REID_API int64_t og_reid_ball_workspace(const struct og_reid_ball* task);
 OG_REID_API int og_reid_ball_cpu(const struct og_reid_ball* task);
 
 // Pooling over neighbours -------------------------------------------------------------------------
-//
-// x: (batch, count, channels) with rows `stride` apart; index: (batch, centers, k). highest,
-// argument (position among the k
-//   neighbours, the first on ties) and mean: (batch, centers, channels). highest and argument may
-//   both be null, so may mean.
-OG_REID_API int og_reid_pool_cpu(const float* x, const int64_t* index, int64_t batch, int64_t count,
-                                 int64_t centers, int64_t k, int64_t stride, int64_t channels,
-                                 float* highest, int32_t* argument, float* mean, int threads);
 
-// Adds to grad_x, which the caller has set to 0. grad_highest and argument may both be null, so may
-// grad_mean.
-OG_REID_API int og_reid_pool_backward_cpu(const float* grad_highest, const int32_t* argument,
-                                          const float* grad_mean, const int64_t* index,
-                                          int64_t batch, int64_t count, int64_t centers, int64_t k,
-                                          int64_t channels, float* grad_x, int threads);
+// A neighbour below 0 is none. The maximum and the mean over no neighbours are 0. A NaN is a
+// maximum. On a GPU indices from `count` on are none, too; on a CPU there must not be any.
+struct og_reid_pool {
+  int64_t batch, count, centers, k, channels;
+  int64_t stride;        // from one row of x to the next
+  int64_t threads;       // of a CPU
+  int64_t missing;       // whether there may be indices below 0
+  const float* x;        // (batch, count, channels)
+  const int64_t* index;  // (batch, centers, k)
+  float* highest;        // (batch, centers, channels), or null together with argument
+  void* argument;  // same shape: which of the k neighbours it is, the first on ties; uint8_t, or
+                   // int32_t where k > 256
+  float* mean;     // same shape, or null
+};
+
+OG_REID_API int og_reid_pool_cpu(const struct og_reid_pool* task);
+
+// Its gradient. grad_highest and argument may both be null, so may grad_mean.
+struct og_reid_pool_grad {
+  int64_t batch, count, centers, k, channels, threads;
+  const int64_t* index;
+  const void* argument;
+  const float* grad_highest;
+  const float* grad_mean;
+  float* grad_x;  // (batch, count, channels); on a CPU added to
+};
+
+OG_REID_API int og_reid_pool_grad_cpu(const struct og_reid_pool_grad* task);
 
 // Gated neighbourhoods ----------------------------------------------------------------------------
 //

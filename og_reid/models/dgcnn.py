@@ -87,14 +87,9 @@ class DGCNN(Embedder):
         for conv, norm in zip(self.conv, self.bn, strict=True):
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
-            features = F.leaky_relu(edge_conv(features, graph, conv, norm, _maximum), SLOPE)
+            features = F.leaky_relu(edge_conv(features, graph, conv, norm, None), SLOPE)
             layers.append(features)
         every = self.proj(torch.cat(layers, dim=-1))
         pooled = torch.cat([every.amax(1), every.mean(1)], dim=-1)
         descriptor: Tensor = self.bn_emb(self.emb(pooled))
         return descriptor
-
-
-def _maximum(highest: Tensor, mean: Tensor) -> Tensor:
-    """The mix of `edge_conv` that takes no mean."""
-    return highest

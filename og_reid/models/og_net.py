@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.ball import ball_query, nearest_in_radius
-from ..ops.gather import gather_rows
+from ..ops.gather import gather_neighbors
 from ..ops.knn import knn
 from ..ops.sampling import farthest_point_sample
 from .edge_conv import NeighborMix, edge_conv
@@ -225,10 +225,10 @@ class OGNet(Embedder):
             features = self._convolve(layer, points, features, near, record)
             if wider:
                 picks, balls = self._neighborhoods(points, near, keep, step)
-                centers = gather_rows(points, picks)
+                centers = gather_neighbors(points, picks)
                 features = self.sa[step](points, features, centers, balls)
                 if self.residual:
-                    skip = self.conv_s2[step](gather_rows(skip, picks))
+                    skip = self.conv_s2[step](gather_neighbors(skip, picks))
                 points, near = centers, None
                 _note_step(record, step, picks, balls, points, features)
                 keep, step = keep // 2, step + 1
@@ -273,7 +273,7 @@ class OGNet(Embedder):
         """Sampled points (B, keep) and their balls, one (B, keep, count) per scale."""
         if self.mode == "reference":
             picks = farthest_point_sample(points, keep, start="first", dead_zone=True)
-            centers = gather_rows(points, picks)
+            centers = gather_neighbors(points, picks)
             return picks, ball_query(points, centers, RADII, self.ball_counts, order="first")
         if step == 0:
             picks = farthest_point_sample(points, keep, start="farthest")
@@ -282,7 +282,7 @@ class OGNet(Embedder):
             picks = torch.arange(keep, device=points.device).expand(points.shape[0], keep)
         index = near.gather(1, picks[..., None].expand(-1, -1, near.shape[-1]))
         index = index[..., : max(self.ball_counts)]
-        offset = gather_rows(points, index) - gather_rows(points, picks)[:, :, None]
+        offset = gather_neighbors(points, index) - gather_neighbors(points, picks)[:, :, None]
         squared = offset.detach().square().sum(-1)
         return picks, nearest_in_radius(index, squared, RADII, self.ball_counts)
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.ball import ball_query
-from ..ops.gather import gather_rows
+from ..ops.gather import gather_neighbors
 from ..ops.sampling import farthest_point_sample
 from .embedder import SLOPE, Embedder, check_clouds
 
@@ -74,7 +74,7 @@ class PointMaps(nn.Module):
             conv.weight.flatten(1) for conv in self.conv if isinstance(conv, nn.Conv2d)
         )
         near = F.linear(torch.cat([points, features], dim=-1), first)
-        rows = gather_rows(near, ball) - F.linear(centers, first[:, :3])[:, :, None]
+        rows = gather_neighbors(near, ball) - F.linear(centers, first[:, :3])[:, :, None]
         norm, *norms = self.bn.children()
         rows = norm(rows.flatten(0, 2)).relu()
         for weight, norm in zip(others, norms, strict=True):
@@ -156,7 +156,7 @@ class PointNet2(Embedder):
         check_clouds(points, colors, self.num_points)
         points = points - points.mean(1, keepdim=True)
         picks = farthest_point_sample(points, self.num_points, start="farthest")
-        features, centers = colors, gather_rows(points, picks)
+        features, centers = colors, gather_neighbors(points, picks)
         for scales, maps in zip(self.levels, self.sa, strict=True):
             assert isinstance(maps, nn.ModuleList)
             radii = tuple(scale.radius for scale in scales)

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.gate import EdgeTerms, gated_max
-from ..ops.gather import in_degree, mean_neighbors
-from .norm import affine, edge_moments, running, update_running
+from ..ops.gather import in_degree
+from ..ops.moments import edge_moments
+from ..ops.pool import mean_neighbors
+from .norm import affine, running, update_running
 
 __all__ = ["RADII", "AbstractionScale", "PointGate", "SetAbstraction"]
 
@@ -102,7 +104,7 @@ class AbstractionScale(nn.ModuleList):
         norm = self[1]
         assert isinstance(norm, nn.BatchNorm2d)
         if norm.training:
-            degree = in_degree(ball, near.shape[1])
+            degree = in_degree(ball, near.shape[1], complete=True)
             moments = edge_moments(near, degree, center, mean_neighbors(near, ball))
             update_running(norm, moments, ball.numel())
         else:

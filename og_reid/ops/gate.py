@@ -2,13 +2,15 @@
 
 On a CPU in float32 this runs native and in chunks of clouds that stay in cache: neither the gated
 rows (B, M, n, H) nor the projected rows (B, M, n, C) of a whole batch ever exist, and the backward
-pass computes the gated rows again. Without the native code a CPU takes chunks of centres in plain
-torch, with the same properties. Anywhere else, and as the specification, the simple twin is used.
+pass computes the gated rows again. Anything else takes chunks of centres in plain torch, with the
+same properties. Autocast leaves it in float32.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
-from .gate_chunks import gated_max_chunks
-from .gather import gather_rows, takes_chunks
+from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
+from .gather import all_present, gather_neighbors_torch
 
 __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
 
@@ -59,29 +61,47 @@ def gated_max(
     Returns:
         The (B, M, C) maximum of y over neighbours, and the (C,) mean and biased variance of y over
         all edges (zeros without `moments`).
+
+    Raises:
+        ValueError: on shapes that do not fit.
+        IndexError: on a CPU, when an index is not in 0..N-1.
     """
-    half, reduced = terms.expand.shape
-    whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
-    fits = whole and reduced <= MOST_REDUCED and index.numel() > 0
-    if fits and usable_on_cpu(*terms, weight):
-        return torch.ops.og_reid.gated_max(*terms, index, weight, moments)[:3]
-    if takes_chunks(index, *terms, weight):
-        return gated_max_chunks(terms, index, weight, moments)
-    return gated_max_torch(terms, index, weight, moments=moments)
+    _check(terms, index, weight)
+    kind = functools.reduce(torch.promote_types, (t.dtype for t in (*terms, weight)))
+    wide = (t.to(kind) for t in terms)
+    highest, *found = torch.ops.og_reid.gated_max(*wide, index, weight.to(kind), moments)[:3]
+    mean, variance = found if moments else (each.detach() for each in found)
+    return highest, mean, variance
 
 
 def gated_max_torch(
     terms: EdgeTerms, index: Tensor, weight: Tensor, *, moments: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plain-torch twin of `gated_max`."""
-    x = gather_rows(terms.near, index) + terms.center[:, :, None]
-    hidden = F.silu(gather_rows(terms.gate_near, index) + terms.gate_center[:, :, None])
+    x = gather_neighbors_torch(terms.near, index) + terms.center[:, :, None]
+    hidden = F.silu(gather_neighbors_torch(terms.gate_near, index) + terms.gate_center[:, :, None])
     y = F.linear(x * torch.sigmoid(F.linear(hidden, terms.expand, terms.bias)), weight)
     if not moments:
         zeros = y.new_zeros(y.shape[-1])
         return y.max(2).values, zeros, zeros
     variance, mean = torch.var_mean(y.flatten(0, 2), 0, correction=0)
     return y.max(2).values, mean, variance
+
+
+def _check(terms: EdgeTerms, index: Tensor, weight: Tensor) -> None:
+    batch, count, half = terms.near.shape
+    reduced = terms.expand.shape[1]
+    if index.ndim != 3 or index.shape[0] != batch or index.shape[2] < 1:
+        raise ValueError(f"index must be ({batch}, M, n >= 1); got {tuple(index.shape)}")
+    centers = index.shape[1]
+    shapes = [tuple(t.shape) for t in (*terms, weight)]
+    wanted = [
+        *((batch, count, half), (batch, centers, half)),
+        *((batch, count, reduced), (batch, centers, reduced)),
+        *((half, reduced), (half,), (len(weight), half)),
+    ]
+    if shapes != wanted:
+        raise ValueError(f"terms and weight must have the shapes {wanted}; got {shapes}")
 
 
 class _Groups(ctypes.Structure):
@@ -171,25 +191,13 @@ class _Batch:
         )
 
 
-def _gated_max_cpu(
-    near: Tensor,
-    center: Tensor,
-    gate_near: Tensor,
-    gate_center: Tensor,
-    expand: Tensor,
-    bias: Tensor,
-    index: Tensor,
-    weight: Tensor,
-    moments: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _gated_max_native(
+    terms: EdgeTerms, index: Tensor, weight: Tensor, moments: bool
+) -> tuple[Tensor, ...]:
     library = cpu_library()
     assert library is not None
-    low, high = index.aminmax()
-    if not 0 <= int(low) <= int(high) < near.shape[1]:
-        raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(low)}..{int(high)}")
     channels, half = weight.shape
-    terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
-    work = _Batch(terms, index)
+    near, work = terms.near, _Batch(terms, index)
     highest = near.new_empty(work.batch, work.centers, channels)
     argument = torch.empty(highest.shape, dtype=torch.int32)
     # Rows are kept for the moments only; without them each thread's scratch is enough.
@@ -216,6 +224,43 @@ def _gated_max_cpu(
     return highest, weight @ mean_z, variance, argument, mean_z, covariance
 
 
+def _fits(inputs: Sequence[Tensor]) -> bool:
+    """Whether the native code takes six terms, index and weight."""
+    *terms, index, weight = inputs
+    half, reduced = terms[4].shape
+    whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
+    return whole and reduced <= MOST_REDUCED and index.numel() > 0 and usable_on_cpu(*terms, weight)
+
+
+def _gated_max(
+    near: Tensor,
+    center: Tensor,
+    gate_near: Tensor,
+    gate_center: Tensor,
+    expand: Tensor,
+    bias: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    moments: bool,
+) -> tuple[Tensor, ...]:
+    terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
+    if index.device.type == "cpu" and not all_present(index, near.shape[1]):
+        raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(index.amin())}")
+    run = _gated_max_native if _fits((*terms, index, weight)) else gated_max_chunks
+    return run(terms, index, weight, moments)
+
+
+def _gated_max_grad(
+    inputs: list[Tensor],
+    results: list[Tensor],
+    grad_highest: Tensor,
+    grad_mean: Tensor,
+    grad_variance: Tensor,
+) -> list[Tensor]:
+    run = _gated_max_grad_native if _fits(inputs) else gated_max_grad_chunks
+    return run(inputs, results, grad_highest, grad_mean, grad_variance)
+
+
 def _gated_max_fake(
     near: Tensor,
     center: Tensor,
@@ -239,7 +284,7 @@ def _gated_max_fake(
     )
 
 
-def _gated_max_grad_cpu(
+def _gated_max_grad_native(
     inputs: list[Tensor],
     results: list[Tensor],
     grad_highest: Tensor,
@@ -322,8 +367,11 @@ torch.library.define(
     "(Tensor[] inputs, Tensor[] results, Tensor grad_highest, Tensor grad_mean, "
     "Tensor grad_variance) -> Tensor[]",
 )
-torch.library.impl("og_reid::gated_max", "CPU", _gated_max_cpu)
-torch.library.impl("og_reid::gated_max_grad", "CPU", _gated_max_grad_cpu)
+for device in ("CPU", "CUDA"):
+    torch.library.impl("og_reid::gated_max", device, _gated_max)
+    torch.library.impl("og_reid::gated_max_grad", device, _gated_max_grad)
+for device in ("cpu", "cuda"):
+    torch.library.register_autocast("og_reid::gated_max", device, torch.float32)
 torch.library.register_fake("og_reid::gated_max", _gated_max_fake)
 torch.library.register_fake("og_reid::gated_max_grad", _gated_max_grad_fake)
 torch.library.register_autograd("og_reid::gated_max", _backward, setup_context=_save)

@@ -7,25 +7,16 @@ first, then the centre, so that a maximum over slots runs along whole rows.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .gather import centers_by_chunk, first_slot, flat_index
+from .chunks import centers_by_chunk, first_slot, set_slots
+from .gather import add_rows, flat_index
 
-__all__ = ["gated_max_chunks"]
-
-
-def gated_max_chunks(
-    terms: tuple[Tensor, ...], index: Tensor, weight: Tensor, moments: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`gated_max` for tensors that `takes_chunks` accepts; takes and returns what that does.
-
-    With y = W z, mean and variance of y come from those of z, which is half as wide.
-    """
-    return _GatedMax.apply(*terms, index, weight, moments, torch.is_grad_enabled())
+__all__ = ["gated_max_chunks", "gated_max_grad_chunks"]
 
 
 class _Rows(NamedTuple):
@@ -62,55 +53,66 @@ class _Edges:
         return rows.view(self.slots, -1, rows.shape[1])
 
 
-class _GatedMax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *terms, index, weight, moments, differentiable = inputs
-        edges, (channels, half) = _Edges(tuple(terms), index), weight.shape
-        highest = weight.new_empty(len(edges.index), channels)
-        first = torch.empty(highest.shape if differentiable else 0, dtype=torch.uint8)
-        mean_z, covariance = weight.new_zeros(half), weight.new_zeros(half, half)
-        for part in centers_by_chunk(len(highest), edges.slots * channels):
-            _, x, gates, _ = edges.rows(part)
-            z = x.mul_(gates)
-            y = edges.by_slot(z @ weight.t())
-            torch.amax(y, 0, out=highest[part])
-            if differentiable:
-                first[part] = first_slot(y, highest[part])
-            if moments:
-                mean_z += z.sum(0)
-                covariance.addmm_(z.t(), z)
-        mean_z /= index.numel()
-        covariance.div_(index.numel()).addr_(mean_z, mean_z, alpha=-1.0)
-        ctx.save_for_backward(*terms, index, weight, first, mean_z, covariance)
-        ctx.moments = moments
-        variance = ((weight @ covariance) * weight).sum(1)
-        return highest.view(*index.shape[:2], channels), weight @ mean_z, variance
+def gated_max_chunks(
+    terms: tuple[Tensor, ...], index: Tensor, weight: Tensor, moments: bool
+) -> tuple[Tensor, ...]:
+    """What the operator `gated_max` returns.
 
-    @staticmethod
-    def backward(
-        ctx: Any, grad_highest: Tensor, grad_mean: Tensor, grad_variance: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        """With E edges, the moments give dz = 2/E (z - mean_z) W' diag(dvar) W + 1/E dmean W."""
-        *terms, index, weight, first, mean_z, covariance = ctx.saved_tensors
-        edges, grad_highest = _Edges(tuple(terms), index), grad_highest.reshape(first.shape)
-        mix = (weight.t() * (2.0 / index.numel() * grad_variance)) @ weight
-        row = (grad_mean / index.numel()) @ weight - mean_z @ mix
-        grads = [torch.zeros(t.shape, dtype=t.dtype) for t in terms]
-        grad_weight = torch.outer(grad_mean, mean_z)
-        grad_weight += (weight @ covariance) * (2.0 * grad_variance[:, None])
-        for part in centers_by_chunk(len(first), edges.slots * len(weight)):
-            rows, given = edges.rows(part), grad_highest[part]
-            z = rows.x * rows.gates
-            grad_y = given.new_zeros(edges.slots, *given.shape)
-            grad_y.scatter_(0, first[part].long()[None], given[None])
-            grad_y = grad_y.flatten(0, 1)
-            grad_weight.addmm_(grad_y.t(), z)
-            grad_z = grad_y @ weight
-            if ctx.moments:
-                grad_z.addmm_(z, mix).add_(row)
-            _add_term_grads(grads, edges, part, rows, grad_z)
-        return (*grads, None, grad_weight, None, None)
+    With y = W z, mean and variance of y come from those of z, which is half as wide.
+    """
+    edges, (channels, half) = _Edges(terms, index), weight.shape
+    highest = weight.new_empty(len(edges.index), channels)
+    argument = torch.empty_like(highest, dtype=torch.int32)
+    mean_z, covariance = weight.new_zeros(half), weight.new_zeros(half, half)
+    for part in centers_by_chunk(len(highest), edges.slots * channels, weight.device):
+        _, x, gates, _ = edges.rows(part)
+        z = x.mul_(gates)
+        y = edges.by_slot(z @ weight.t())
+        torch.amax(y, 0, out=highest[part])
+        argument[part] = first_slot(y, highest[part])
+        if moments:
+            mean_z += z.sum(0)
+            covariance.addmm_(z.t(), z)
+    mean_z /= max(1, index.numel())
+    covariance.div_(max(1, index.numel())).addr_(mean_z, mean_z, alpha=-1.0)
+    variance = ((weight @ covariance) * weight).sum(1)
+    shape = (*index.shape[:2], channels)
+    return (
+        *(highest.view(shape), weight @ mean_z, variance),
+        *(argument.view(shape), mean_z, covariance),
+    )
+
+
+def gated_max_grad_chunks(
+    inputs: list[Tensor],
+    results: list[Tensor],
+    grad_highest: Tensor,
+    grad_mean: Tensor,
+    grad_variance: Tensor,
+) -> list[Tensor]:
+    """Gradients of the six terms and the weight.
+
+    With E edges, the moments give dz = 2/E (z - mean_z) W' diag(dvar) W + 1/E dmean W.
+    """
+    *terms, index, weight = inputs
+    argument, mean_z, covariance = results
+    argument, count = argument.flatten(0, 1), max(1, index.numel())
+    edges, grad_highest = _Edges(tuple(terms), index), grad_highest.reshape(argument.shape)
+    mix = (weight.t() * (2.0 / count * grad_variance)) @ weight
+    row = (grad_mean / count) @ weight - mean_z @ mix
+    grads = [t.new_zeros(t.shape) for t in terms]
+    grad_weight = torch.outer(grad_mean, mean_z)
+    grad_weight += (weight @ covariance) * (2.0 * grad_variance[:, None])
+    for part in centers_by_chunk(len(argument), edges.slots * len(weight), weight.device):
+        rows, given = edges.rows(part), grad_highest[part]
+        z = rows.x * rows.gates
+        grad_y = given.new_zeros(edges.slots, *given.shape)
+        set_slots(grad_y, argument[part], given)
+        grad_y = grad_y.flatten(0, 1)
+        grad_weight.addmm_(grad_y.t(), z)
+        grad_z = torch.addmm(row, z, mix).addmm_(grad_y, weight)
+        _add_term_grads(grads, edges, part, rows, grad_z)
+    return [*grads, grad_weight]
 
 
 def _add_term_grads(
@@ -127,7 +129,7 @@ def _add_term_grads(
     expand.addmm_(grad_gate.t(), swish)
     bias += grad_gate.sum(0)
     grad_hidden = (grad_gate @ edges.expand) * torch.addcmul(sigmoid, swish, 1.0 - sigmoid)
-    near.index_add_(0, source, grad_x)
-    gate_near.index_add_(0, source, grad_hidden)
+    add_rows(near, source, grad_x)
+    add_rows(gate_near, source, grad_hidden)
     torch.sum(edges.by_slot(grad_x), 0, out=center[part])
     torch.sum(edges.by_slot(grad_hidden), 0, out=gate_center[part])

@@ -21,7 +21,7 @@ from og_reid.models import (
     store,
 )
 from og_reid.models.pointnet2 import PointMaps
-from og_reid.ops import gather_rows, knn
+from og_reid.ops import gather_neighbors, knn
 
 # Published in millions, without classifier.
 PARAMETERS = {
@@ -109,7 +109,7 @@ def test_dgcnn_equals_dense_twin(training: bool) -> None:
     points, colors = (each.double() for each in person(2, 30))
     graph, features, layers = knn(points, 6), colors, []
     for conv, norm in zip(twin.conv, twin.bn, strict=True):
-        near = gather_rows(features, graph)
+        near = gather_neighbors(features, graph)
         center = features[:, :, None].expand_as(near)
         edges = torch.cat([near - center, center], dim=-1).permute(0, 3, 1, 2)
         features = F.leaky_relu(norm(conv(edges)), 0.2).amax(-1).transpose(1, 2)
@@ -136,8 +136,8 @@ def maps_and_inputs() -> tuple[PointMaps, tuple[Tensor, ...], Tensor]:
 
 def test_point_maps_equal_dense_twin() -> None:
     maps, (points, features, centers), ball = maps_and_inputs()
-    offset = gather_rows(points, ball) - centers[:, :, None]
-    x = torch.cat([offset, gather_rows(features, ball)], dim=-1).permute(0, 3, 1, 2)
+    offset = gather_neighbors(points, ball) - centers[:, :, None]
+    x = torch.cat([offset, gather_neighbors(features, ball)], dim=-1).permute(0, 3, 1, 2)
     for conv, norm in zip(maps.conv, maps.bn, strict=True):
         assert isinstance(norm, nn.BatchNorm1d)
         x = conv(x)

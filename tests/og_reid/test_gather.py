@@ -1,17 +1,24 @@
-"""Pooling over neighbours and gated neighbourhoods: native against the plain-torch twin."""
+"""Gathering and pooling over neighbours: every way against the plain-torch twin."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops import gather, gather_rows, in_degree, mean_neighbors, native_info, pool_neighbors
-from og_reid.ops.gate import EdgeTerms, gated_max, gated_max_torch
-from og_reid.ops.gate_chunks import gated_max_chunks
-from og_reid.ops.gather import pool_neighbors_torch, takes_chunks
+from og_reid.ops import (
+    chunks,
+    gather_neighbors,
+    in_degree,
+    mean_neighbors,
+    native_info,
+    pool_neighbors,
+)
+from og_reid.ops.gather import gather_neighbors_torch
+from og_reid.ops.pool import pool_neighbors_torch
 
 needs_native = pytest.mark.skipif(
     native_info()["cpu_library"] is None, reason="the native CPU library is not built"
@@ -39,7 +46,7 @@ def test_pooling_by_hand() -> None:
     assert highest.tolist() == [[[2.0, 5.0], [9.0, 0.0]]]
     assert mean.tolist() == [[[1.5, 0.5], [9.0, 0.0]]]
     assert mean_neighbors(x, index).tolist() == mean.tolist()
-    assert gather_rows(x, index).shape == (1, 2, 2, 2)
+    assert gather_neighbors(x, index).shape == (1, 2, 2, 2)
     assert in_degree(index, 3).tolist() == [[1, 1, 2]]
 
 
@@ -73,7 +80,7 @@ def test_pooling_of_a_slice_of_channels() -> None:
         rows = index.clamp(max=x.shape[1] - 1)
         for got, want in zip(pool_neighbors(x, rows), pool_neighbors_torch(x, rows), strict=True):
             torch.testing.assert_close(got, want)
-        torch.testing.assert_close(mean_neighbors(x, rows), gather_rows(x, rows).mean(2))
+        torch.testing.assert_close(mean_neighbors(x, rows), gather_neighbors(x, rows).mean(2))
 
 
 def pooled(function: Callable[..., tuple[Tensor, ...]], x: Tensor, index: Tensor) -> list[Tensor]:
@@ -89,16 +96,15 @@ def pooled(function: Callable[..., tuple[Tensor, ...]], x: Tensor, index: Tensor
 def test_pooling_by_chunks_equals_twin(
     entries: int, channels: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gather, "CHUNK_ENTRIES", entries)
+    monkeypatch.setattr(chunks, "CHUNK_ENTRIES", entries)
     index, x = indices(3, 20, 7, k), seeded(3, 20, channels).double()
-    assert takes_chunks(index, x)
     # Rounded, so that maxima tie and the first of them must be found.
     for values in (x, x.round(), torch.cat([x, x], dim=-1)[..., channels:]):
         results = (pooled(function, values, index) for function in CHUNKED)
         for got, want in zip(*results, strict=True):
             torch.testing.assert_close(got, want)
     mean = mean_neighbors(x, index)
-    torch.testing.assert_close(mean, gather_rows(x, index).mean(2))
+    torch.testing.assert_close(mean, gather_neighbors(x, index).mean(2))
 
 
 CHUNKED = (pool_neighbors, pool_neighbors_torch)
@@ -111,18 +117,6 @@ def test_pooling_by_chunks_of_nan_and_inf() -> None:
     got, want = (pooled(function, x, index) for function in CHUNKED)
     assert torch.equal(got[0].isnan(), want[0].isnan())
     torch.testing.assert_close(got[:2], want[:2], equal_nan=True)
-
-
-def test_what_goes_by_chunks() -> None:
-    index, x = indices(1, 5, 2, 2), seeded(1, 5, 4)
-    assert takes_chunks(index, x, x)
-    assert not takes_chunks(index, x, x.double())
-    assert not takes_chunks(index, x.half())
-    assert not takes_chunks(index, x.to("meta"))
-    assert not takes_chunks(index[:, :0], x)
-    assert not takes_chunks(indices(1, 5, 2, 256), x)
-    with torch.autocast("cpu"):
-        assert not takes_chunks(index, x)
 
 
 def test_more_slots_than_a_byte_counts() -> None:
@@ -139,7 +133,7 @@ def test_pooling_keeps_no_gathered_rows() -> None:
     ):
         pool_neighbors(x, index)
         mean_neighbors(x, index)
-    assert sum(saved) <= 2 * index.nbytes + 2 * 50 * 8
+    assert sum(saved) <= 2 * index.nbytes + 2 * 50 * 8  # one byte per maximum
 
 
 def test_pooling_gradient_in_double() -> None:
@@ -149,15 +143,12 @@ def test_pooling_gradient_in_double() -> None:
     assert torch.autograd.gradcheck(lambda y: mean_neighbors(y, index), (x,))
 
 
-@needs_native
 def test_index_outside_the_cloud_is_refused() -> None:
     index = torch.tensor([[[0, 5]]])
-    with pytest.raises(IndexError, match=r"0\.\.4"):
-        pool_neighbors(torch.zeros(1, 5, 8), index)
-    with pytest.raises(IndexError, match=r"0\.\.4"):
-        mean_neighbors(torch.zeros(1, 5, 8), -index)
-    with pytest.raises(IndexError, match=r"0\.\.4"):
-        gated_max(gate_terms(1, 5, 1, 8, 1), index, seeded(16, 8), moments=False)
+    for function in (gather_neighbors, pool_neighbors, mean_neighbors):
+        for dtype in (torch.float32, torch.float64):
+            with pytest.raises(IndexError, match="below the number of rows, 5; got 5"):
+                function(torch.zeros(1, 5, 8, dtype=dtype), index)
 
 
 def test_wrong_shapes_are_refused() -> None:
@@ -167,137 +158,115 @@ def test_wrong_shapes_are_refused() -> None:
         pool_neighbors(torch.zeros(2, 5, 8), indices(1, 5, 2, 2))
 
 
-def gate_terms(batch: int, count: int, centers: int, half: int, reduced: int) -> EdgeTerms:
-    return EdgeTerms(
-        seeded(batch, count, half, seed=1),
-        seeded(batch, centers, half, seed=2),
-        seeded(batch, count, reduced, seed=3),
-        seeded(batch, centers, reduced, seed=4),
-        seeded(half, reduced, seed=5),
-        seeded(half, seed=6),
-    )
+def missing(batch: int, count: int, centers: int, k: int) -> Tensor:
+    """An index with missing neighbours: some, all of the first centre, all but the last of one."""
+    index = indices(batch, count, centers, k)
+    index[seeded(batch, centers, k, seed=4) > 0.5] = -1
+    index[:, 0], index[:, 1, :-1] = -1, -1
+    return index
 
 
-def gate_results(
-    function: Callable[..., tuple[Tensor, ...]], terms: EdgeTerms, index: Tensor, weight: Tensor
-) -> list[Tensor]:
-    leaves = [t.clone().requires_grad_() for t in (*terms, weight)]
-    outputs = function(EdgeTerms(*leaves[:6]), index, leaves[6], moments=True)
-    loss = sum((y * seeded(*y.shape, seed=7)).sum() for y in outputs)
-    return [*outputs, *torch.autograd.grad(loss, leaves)]
-
-
-# half 24, 48, 96, 192 with reduced 1, 2, 4, 8 are the published sizes; the others take the
-# general path; k = 40 is more than one tile of edges, k = 3 and 5 leave edges over.
-@needs_native
-@pytest.mark.parametrize(
-    ("batch", "centers", "k", "half", "reduced", "channels"),
-    [
-        (3, 7, 5, 24, 1, 48),
-        (2, 9, 8, 48, 2, 96),
-        (2, 6, 32, 96, 4, 192),
-        (3, 4, 40, 32, 3, 16),
-        (2, 3, 1, 8, 8, 32),
-        (5, 9, 3, 192, 8, 384),
-        (2, 5, 16, 128, 5, 256),
-    ],
-)
-def test_native_gate_equals_twin(
-    batch: int, centers: int, k: int, half: int, reduced: int, channels: int
-) -> None:
-    terms = gate_terms(batch, 11, centers, half, reduced)
-    index, weight = indices(batch, 11, centers, k), seeded(channels, half, seed=8)
-    want = gate_results(gated_max_torch, terms, index, weight)
-    for got, expected in zip(gate_results(gated_max, terms, index, weight), want, strict=True):
-        assert close(got, expected)
-
-
-@pytest.mark.parametrize("entries", [1, 700, 1 << 18])
-@pytest.mark.parametrize("moments", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gate_by_chunks_equals_twin(
-    entries: int, moments: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gather, "CHUNK_ENTRIES", entries)
-    terms = EdgeTerms(*(t.to(dtype) for t in gate_terms(3, 11, 7, 24, 2)))
-    index, weight = indices(3, 11, 7, 5), seeded(18, 24, seed=8).to(dtype)
-    index[..., 3:] = index[..., :1]  # as where a ball has few points: the maximum ties
-
-    def chunks(terms: EdgeTerms, index: Tensor, weight: Tensor, **_: bool) -> tuple[Tensor, ...]:
-        return gated_max_chunks(terms, index, weight, moments)
-
-    def twin(terms: EdgeTerms, index: Tensor, weight: Tensor, **_: bool) -> tuple[Tensor, ...]:
-        return gated_max_torch(terms, index, weight, moments=moments)
-
-    want = gate_results(twin, terms, index, weight)
-    got = gate_results(chunks, terms, index, weight)
-    with torch.no_grad():
-        without = gated_max_chunks(terms, index, weight, moments)
-    for one, other in zip(got, want, strict=True):
-        assert close(one, other) if dtype == torch.float32 else torch.allclose(one, other)
-    assert all(torch.equal(one, other) for one, other in zip(without, got, strict=False))
+@pytest.mark.parametrize(("channels", "k"), [(1, 2), (5, 9), (50, 20), (3, 300)])
+def test_missing_neighbors_are_left_out(dtype: torch.dtype, channels: int, k: int) -> None:
+    x, index = seeded(3, 20, channels).to(dtype) - 2.0, missing(3, 20, 7, k)
+    got, want = (pooled(function, x, index) for function in CHUNKED)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(mean_neighbors(x, index), want[1])
+    assert not got[0][:, 0].any()
+    assert not got[1][:, 0].any()
 
 
-def test_gate_by_chunks_keeps_no_rows_of_edges() -> None:
-    terms, index = gate_terms(2, 11, 30, 24, 1), indices(2, 11, 30, 32)
-    leaves = [t.double().requires_grad_() for t in terms]
-    weight = seeded(16, 24, seed=8).double()
-    saved: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: (saved.append(t.nbytes), t)[1], lambda t: t
-    ):
-        gated_max(EdgeTerms(*leaves), index, weight, moments=True)
-    given = sum(t.nbytes for t in (*leaves, index, weight))
-    assert sum(saved) <= given + 2 * 30 * 16 + 8 * (24 + 24 * 24)
+def test_missing_neighbors_by_hand() -> None:
+    x = torch.tensor([[[-1.0], [-2.0], [-9.0]]], requires_grad=True)
+    index = torch.tensor([[[-1, 1, 0], [-1, -1, -1]]])
+    highest, mean = pool_neighbors(x, index)
+    assert highest.flatten().tolist() == [-1.0, 0.0]
+    assert mean.flatten().tolist() == [-1.5, 0.0]
+    (highest.sum() + 4.0 * mean.sum()).backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == [3.0, 2.0, 0.0]
+    assert gather_neighbors(x, index).flatten().tolist() == [0.0, -2.0, -1.0, 0.0, 0.0, 0.0]
+    assert in_degree(index, 3).tolist() == [[1, 1, 0]]
 
 
 @needs_native
-def test_native_gate_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from og_reid.ops import gate
+def test_native_pooling_of_nan() -> None:
+    x, index = seeded(1, 6, 20), torch.tensor([[[0, 1, 4, 1], [2, 0, 5, 3]]])
+    x[0, 1, ::3] = torch.nan
+    got, want = pool_neighbors(x, index), pool_neighbors_torch(x, index)
+    torch.testing.assert_close(got, want, equal_nan=True)
 
-    terms, weight = gate_terms(5, 11, 4, 24, 1), seeded(48, 24, seed=8)
-    index = indices(5, 11, 4, 6)
-    want = gate_results(gated_max, terms, index, weight)
-    monkeypatch.setattr(gate, "CHUNK_ENTRIES", 2 * 4 * 6 * 24)  # chunks of two clouds, one over
-    torch.set_num_threads(2)
-    try:
-        got = gate_results(gated_max, terms, index, weight)
-    finally:
-        torch.set_num_threads(1)
-    for one, other in zip(got, want, strict=True):
-        assert close(one, other)
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (0, 3)])
+def test_gathering_equals_twin(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x = seeded(2, 9, 5).to(dtype)
+    index = indices(2, 9, *shape)
+    for each in (index, index - 2):
+        results = []
+        for function in (gather_neighbors, gather_neighbors_torch):
+            leaf = x.clone().requires_grad_()
+            rows = function(leaf, each)
+            results.append([rows, *torch.autograd.grad((rows * rows).sum(), leaf)])
+        torch.testing.assert_close(*results)
+
+
+def test_gathering_twice_differentiable() -> None:
+    x, index = seeded(2, 6, 3).double().requires_grad_(), indices(2, 6, 4, 3) - 1
+    assert torch.autograd.gradcheck(lambda y: gather_neighbors(y, index), (x,))
+    assert torch.autograd.gradgradcheck(lambda y: gather_neighbors(y, index) ** 2, (x,))
+
+
+def test_ragged_and_empty() -> None:
+    x, index = seeded(7, 4), torch.tensor([[0, 2], [1, -1], [6, 4]])
+    assert torch.equal(gather_neighbors(x, index), gather_neighbors(x[None], index[None])[0])
+    assert torch.equal(pool_neighbors(x, index)[0], pool_neighbors(x[None], index[None])[0][0])
+    assert torch.equal(mean_neighbors(x, index), mean_neighbors(x[None], index[None])[0])
+    nothing = torch.full((2, 3, 4), -1)
+    empty = torch.zeros(2, 0, 5, requires_grad=True)
+    results = (gather_neighbors(empty, nothing), *pool_neighbors(empty, nothing))
+    assert all(not each.any() for each in results)
+    torch.autograd.grad(sum(each.sum() for each in results), empty)
+    assert pool_neighbors(seeded(2, 6, 5), nothing[:, :0])[0].shape == (2, 0, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_is_pooled_as_float32(dtype: torch.dtype) -> None:
+    x, index = seeded(2, 9, 8).to(dtype), indices(2, 9, 4, 3)
+    got, want = (pooled(f, y, index) for f, y in ((pool_neighbors, x), (pool_neighbors, x.float())))
+    assert got[0].dtype == got[2].dtype == dtype
+    for one, other in zip(got[:2], want, strict=False):
+        assert torch.equal(one, other.to(dtype))
 
 
 @needs_native
-def test_gate_saturates_without_overflow() -> None:
-    terms = gate_terms(1, 5, 2, 8, 1)
-    terms = terms._replace(bias=torch.tensor([200.0, -200, 90, -90, 1, -1, 0, 50]))
-    index, weight = indices(1, 5, 2, 3), torch.eye(16, 8)
-    got, _, _ = gated_max(terms, index, weight, moments=False)
-    want, _, _ = gated_max_torch(terms, index, weight, moments=False)
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
-
-
-def test_gate_gradient_in_double_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "CHUNK_ENTRIES", 40)
-    test_gate_gradient_in_double()
-
-
-def test_gate_gradient_in_double() -> None:
-    terms = EdgeTerms(*(t.double().requires_grad_() for t in gate_terms(2, 5, 3, 4, 2)))
-    weight = seeded(6, 4, seed=8).double().requires_grad_()
-    index = indices(2, 5, 3, 3)
-    assert torch.autograd.gradcheck(
-        lambda *t: gated_max(EdgeTerms(*t[:6]), index, t[6], moments=True), (*terms, weight)
-    )
+@pytest.mark.parametrize("batch", [1, 3])
+def test_threads_do_not_change_pooling(batch: int) -> None:
+    x, index = seeded(batch, 40, 23), missing(batch, 40, 30, 9)
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        try:
+            results.append(pooled(pool_neighbors, x, index))
+        finally:
+            torch.set_num_threads(1)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 @needs_native
-def test_registration() -> None:
-    x, index = seeded(2, 9, 8).requires_grad_(), indices(2, 9, 4, 3)
-    torch.library.opcheck(torch.ops.og_reid.pool_neighbors.default, (x, index))
-    torch.library.opcheck(torch.ops.og_reid.mean_neighbors.default, (x, index))
-    terms = gate_terms(2, 9, 4, 8, 1)
-    leaves = [t.requires_grad_() for t in terms]
-    arguments = (*leaves, index, seeded(16, 8).requires_grad_(), True)
-    torch.library.opcheck(torch.ops.og_reid.gated_max.default, arguments, atol=1e-4, rtol=1e-4)
+def test_offsets_beyond_32_bits() -> None:
+    """Rows 2^31 entries and more apart: a view of a file without content, which takes no memory."""
+    stride = (1 << 31) + 64
+    with tempfile.TemporaryFile() as file:
+        file.truncate(4 * 2 * stride)
+        sparse = torch.from_file(f"/proc/self/fd/{file.fileno()}", shared=True, size=2 * stride)
+        far = sparse.as_strided((1, 2, 8), (2 * stride, stride, 1))
+        far.copy_(seeded(1, 2, 8))
+        index = torch.tensor([[[1, 0], [1, 1]]])
+        near = far.contiguous()
+        for got, want in zip(pool_neighbors(far, index), pool_neighbors(near, index), strict=True):
+            assert torch.equal(got, want)
+        assert torch.equal(mean_neighbors(far, index), mean_neighbors(near, index))
+        del sparse, far

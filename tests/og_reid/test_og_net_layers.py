@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from og_reid.models import OGNet
 from og_reid.models.edge_conv import NeighborMix, edge_conv
-from og_reid.models.norm import edge_moments, update_running
+from og_reid.models.norm import update_running
 from og_reid.models.set_abstraction import SetAbstraction
-from og_reid.ops import gather_rows, in_degree
+from og_reid.ops import gather_neighbors, in_degree
+from og_reid.ops.moments import edge_moments
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
@@ -49,7 +50,7 @@ def dense_edge_conv(
     h: Tensor, graph: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, mix: NeighborMix
 ) -> Tensor:
     """The convolution as published: edges first, then everything on (B, C, n, k)."""
-    near = gather_rows(h, graph)
+    near = gather_neighbors(h, graph)
     edges = torch.cat([near - h[:, :, None], h[:, :, None].expand_as(near)], dim=-1)
     y = norm(conv(edges.permute(0, 3, 1, 2)))
     return mix(y.amax(-1), y.mean(-1)).transpose(1, 2)
@@ -65,8 +66,8 @@ def dense_abstraction(
     """A set abstraction as published, on (B, C, m, n)."""
     total = torch.zeros(())
     for (conv1, norm1, gate, conv2, norm2), ball in zip(block.mlps, balls, strict=True):
-        offset = gather_rows(points, ball) - centers[:, :, None]
-        grouped = torch.cat([offset, gather_rows(features, ball)], dim=-1).permute(0, 3, 1, 2)
+        offset = gather_neighbors(points, ball) - centers[:, :, None]
+        grouped = torch.cat([offset, gather_neighbors(features, ball)], dim=-1).permute(0, 3, 1, 2)
         x = norm1(conv1(grouped))
         x = x * torch.sigmoid(gate.se_expand(F.silu(gate.se_reduce(x))))
         total = total + norm2(conv2(x)).relu().amax(-1)
@@ -171,10 +172,10 @@ def test_gradcheck_of_edge_moments() -> None:
     near, center = seeded(2, 6, 5).double(), seeded(2, 4, 5, seed=1).double()
 
     def moments(near: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
-        mean_near = gather_rows(near, index).mean(2)
+        mean_near = gather_neighbors(near, index).mean(2)
         return edge_moments(near, in_degree(index, 6), center, mean_near)
 
-    edges = gather_rows(near, index) + center[:, :, None]
+    edges = gather_neighbors(near, index) + center[:, :, None]
     variance, mean = torch.var_mean(edges, (0, 1, 2), correction=0)
     got_mean, got_variance = moments(near, center)
     torch.testing.assert_close(got_mean, mean)

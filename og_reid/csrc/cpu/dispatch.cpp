@@ -65,19 +65,8 @@ OG_REID_FORWARD(int, og_reid_sample_cpu, (const struct og_reid_sample* task), (t
 OG_REID_FORWARD(int64_t, og_reid_ball_workspace, (const struct og_reid_ball* task), (task))
 OG_REID_FORWARD(int, og_reid_ball_cpu, (const struct og_reid_ball* task), (task))
 
-OG_REID_FORWARD(int, og_reid_pool_cpu,
-                (const float* x, const int64_t* index, int64_t batch, int64_t count,
-                 int64_t centers, int64_t k, int64_t stride, int64_t channels, float* highest,
-                 int32_t* argument, float* mean, int threads),
-                (x, index, batch, count, centers, k, stride, channels, highest, argument, mean,
-                 threads))
-
-OG_REID_FORWARD(int, og_reid_pool_backward_cpu,
-                (const float* grad_highest, const int32_t* argument, const float* grad_mean,
-                 const int64_t* index, int64_t batch, int64_t count, int64_t centers, int64_t k,
-                 int64_t channels, float* grad_x, int threads),
-                (grad_highest, argument, grad_mean, index, batch, count, centers, k, channels,
-                 grad_x, threads))
+OG_REID_FORWARD(int, og_reid_pool_cpu, (const struct og_reid_pool* task), (task))
+OG_REID_FORWARD(int, og_reid_pool_grad_cpu, (const struct og_reid_pool_grad* task), (task))
 
 OG_REID_FORWARD(int, og_reid_gate_cpu,
                 (const struct og_reid_groups* groups, const struct og_reid_projection* out),

@@ -1,131 +1,160 @@
 // Pooling of gathered rows over neighbours, forward and backward.
 //
 // Channels are cut into register-wide blocks; a block's accumulators stay in registers while the
-// neighbours are walked. Backward passes give one cloud to one thread, so nothing is atomic and a
-// result depends on no schedule.
+// neighbours are walked. In the backward pass each entry of the gradient belongs to one thread and
+// is summed in the order of the centres, so nothing is atomic and a result depends on no schedule.
+#include <algorithm>
 #include <cstring>
 
 #include "level.h"
 
 namespace {
 
-template <int kWidth>
+template <int kWidth, typename Argument>
 struct Lanes {
   typedef float Float __attribute__((vector_size(kWidth * 4)));
   typedef int32_t Int __attribute__((vector_size(kWidth * 4)));
+  typedef Argument Place __attribute__((vector_size(kWidth * sizeof(Argument))));
 };
 
-// Pools channels [c, c + kWidth) of the k rows `row(t)` of x.
-template <int kWidth, bool kMax, bool kMean>
-OG_REID_INLINE void pool_block(const float* x, const int64_t* index, int64_t k, int64_t stride,
-                               int64_t c, float* highest, int32_t* argument, float* mean) {
-  using Float = typename Lanes<kWidth>::Float;
-  using Int = typename Lanes<kWidth>::Int;
-  Float best, total;
+// What to pool for one centre.
+template <typename Argument>
+struct Center {
+  const float* x;  // rows of its cloud
+  const int64_t* index;
+  int64_t k, stride, channels;
+  float* highest;
+  Argument* argument;
+  float* mean;
+};
+
+// Pools channels [c, c + kWidth).
+template <int kWidth, bool kMax, bool kMean, bool kMissing, typename Argument>
+OG_REID_INLINE void pool_block(const Center<Argument>& center, int64_t c) {
+  using Float = typename Lanes<kWidth, Argument>::Float;
+  using Int = typename Lanes<kWidth, Argument>::Int;
+  Float best = {}, total = {};
   Int where = {};
-  std::memcpy(&best, x + index[0] * stride + c, sizeof best);
-  total = best;
-  for (int64_t t = 1; t < k; ++t) {
+  int64_t found = 0;
+  for (int64_t t = 0; t < center.k; ++t) {
+    if (kMissing && center.index[t] < 0) continue;
     Float row;
-    std::memcpy(&row, x + index[t] * stride + c, sizeof row);
+    std::memcpy(&row, center.x + center.index[t] * center.stride + c, sizeof row);
+    if (found++ == 0) {
+      best = total = row;
+      where = Int{} + int32_t(t);
+      continue;
+    }
     if (kMax) {
-      const Int better = row > best;
+      // A NaN is not at most anything, and stays.
+      const Int better = ~(row <= best) & (best == best);
       where = better ? Int{} + int32_t(t) : where;
       best = better ? row : best;
     }
     if (kMean) total += row;
   }
   if (kMax) {
-    std::memcpy(highest + c, &best, sizeof best);
-    std::memcpy(argument + c, &where, sizeof where);
+    const auto place = __builtin_convertvector(where, typename Lanes<kWidth, Argument>::Place);
+    std::memcpy(center.highest + c, &best, sizeof best);
+    std::memcpy(center.argument + c, &place, sizeof place);
   }
   if (kMean) {
-    total *= 1.0f / float(k);
-    std::memcpy(mean + c, &total, sizeof total);
+    total *= 1.0f / float(std::max(found, int64_t{1}));
+    std::memcpy(center.mean + c, &total, sizeof total);
   }
 }
 
-template <bool kMax, bool kMean>
-OG_REID_INLINE void pool_center(const float* x, const int64_t* index, int64_t k, int64_t stride,
-                                int64_t channels, float* highest, int32_t* argument, float* mean) {
+template <bool kMax, bool kMean, bool kMissing, typename Argument>
+OG_REID_INLINE void pool_center(const Center<Argument>& center) {
   int64_t c = 0;
-  for (; c + OG_REID_LANES <= channels; c += OG_REID_LANES)
-    pool_block<OG_REID_LANES, kMax, kMean>(x, index, k, stride, c, highest, argument, mean);
-  for (; c + 4 <= channels; c += 4)
-    pool_block<4, kMax, kMean>(x, index, k, stride, c, highest, argument, mean);
-  for (; c < channels; ++c)
-    pool_block<1, kMax, kMean>(x, index, k, stride, c, highest, argument, mean);
+  for (; c + OG_REID_LANES <= center.channels; c += OG_REID_LANES)
+    pool_block<OG_REID_LANES, kMax, kMean, kMissing>(center, c);
+  for (; c + 4 <= center.channels; c += 4) pool_block<4, kMax, kMean, kMissing>(center, c);
+  for (; c < center.channels; ++c) pool_block<1, kMax, kMean, kMissing>(center, c);
 }
 
-void pool_centers(const float* x, const int64_t* index, int64_t centers, int64_t k, int64_t stride,
-                  int64_t channels, float* highest, int32_t* argument, float* mean) {
-  for (int64_t i = 0; i < centers; ++i) {
-    const int64_t row = i * channels;
-    if (highest && mean)
-      pool_center<true, true>(x, index + i * k, k, stride, channels, highest + row, argument + row,
-                              mean + row);
-    else if (highest)
-      pool_center<true, false>(x, index + i * k, k, stride, channels, highest + row, argument + row,
-                               nullptr);
-    else
-      pool_center<false, true>(x, index + i * k, k, stride, channels, nullptr, nullptr, mean + row);
+template <bool kMissing, typename Argument>
+void pool_centers(const og_reid_pool& task, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) {
+    const float* x = task.x + row / task.centers * task.count * task.stride;
+    const int64_t at = row * task.channels;
+    const Center<Argument> center = {
+        x,
+        task.index + row * task.k,
+        task.k,
+        task.stride,
+        task.channels,
+        task.highest ? task.highest + at : nullptr,
+        task.highest ? static_cast<Argument*>(task.argument) + at : nullptr,
+        task.mean ? task.mean + at : nullptr};
+    if (task.highest && task.mean)
+      pool_center<true, true, kMissing>(center);
+    else if (task.highest)
+      pool_center<true, false, kMissing>(center);
+    else if (task.mean)
+      pool_center<false, true, kMissing>(center);
   }
 }
 
-void pool_cloud_backward(const float* grad_highest, const int32_t* argument, const float* grad_mean,
-                         const int64_t* index, int64_t centers, int64_t k, int64_t channels,
-                         float* grad_x) {
-  const float share = 1.0f / float(k);
-  for (int64_t i = 0; i < centers; ++i) {
-    const int64_t* neighbors = index + i * k;
-    if (grad_mean) {
-      const float* from = grad_mean + i * channels;
-      for (int64_t t = 0; t < k; ++t) {
-        float* to = grad_x + neighbors[t] * channels;
-        for (int64_t c = 0; c < channels; ++c) to[c] += share * from[c];
+// Channels [begin, end) of the gradient of one cloud.
+template <typename Argument>
+void spread(const og_reid_pool_grad& task, int64_t cloud, int64_t begin, int64_t end) {
+  float* grad_x = task.grad_x + cloud * task.count * task.channels;
+  for (int64_t i = 0; i < task.centers; ++i) {
+    const int64_t row = cloud * task.centers + i, at = row * task.channels;
+    const int64_t* neighbors = task.index + row * task.k;
+    if (task.grad_mean) {
+      int64_t found = 0;
+      for (int64_t t = 0; t < task.k; ++t) found += neighbors[t] >= 0;
+      const float share = 1.0f / float(std::max(found, int64_t{1}));
+      const float* from = task.grad_mean + at;
+      for (int64_t t = 0; t < task.k; ++t) {
+        if (neighbors[t] < 0) continue;
+        float* to = grad_x + neighbors[t] * task.channels;
+        for (int64_t c = begin; c < end; ++c) to[c] += share * from[c];
       }
     }
-    if (grad_highest) {
-      const float* from = grad_highest + i * channels;
-      const int32_t* where = argument + i * channels;
-      for (int64_t c = 0; c < channels; ++c) grad_x[neighbors[where[c]] * channels + c] += from[c];
+    if (task.grad_highest) {
+      const float* from = task.grad_highest + at;
+      const Argument* where = static_cast<const Argument*>(task.argument) + at;
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t neighbor = neighbors[where[c]];
+        if (neighbor >= 0) grad_x[neighbor * task.channels + c] += from[c];
+      }
     }
   }
 }
+
+constexpr int64_t kByteSlots = 256;
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_pool_cpu)(const float* x, const int64_t* index,
-                                                  int64_t batch, int64_t count, int64_t centers,
-                                                  int64_t k, int64_t stride, int64_t channels,
-                                                  float* highest, int32_t* argument, float* mean,
-                                                  int threads) {
-  if (batch < 0 || count < 1 || centers < 0 || k < 1 || channels < 0 || stride < channels ||
-      threads < 1)
+extern "C" int OG_REID_AT_LEVEL(og_reid_pool_cpu)(const struct og_reid_pool* task) {
+  if (task->batch < 0 || task->count < 0 || task->centers < 0 || task->k < 1 ||
+      task->channels < 0 || task->stride < task->channels || task->threads < 1)
     return OG_REID_BAD_SIZE;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-  for (int64_t b = 0; b < batch; ++b) {
-    const int64_t row = b * centers * channels;
-    pool_centers(x + b * count * stride, index + b * centers * k, centers, k, stride, channels,
-                 highest ? highest + row : nullptr, argument ? argument + row : nullptr,
-                 mean ? mean + row : nullptr);
-  }
+  const int64_t rows = task->batch * task->centers, threads = task->threads;
+  const auto byte = task->missing ? pool_centers<true, uint8_t> : pool_centers<false, uint8_t>;
+  const auto wide = task->missing ? pool_centers<true, int32_t> : pool_centers<false, int32_t>;
+  const auto run = task->k <= kByteSlots ? byte : wide;
+#pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)
+  for (int64_t thread = 0; thread < threads; ++thread)
+    run(*task, rows * thread / threads, rows * (thread + 1) / threads);
   return OG_REID_OK;
 }
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_pool_backward_cpu)(
-    const float* grad_highest, const int32_t* argument, const float* grad_mean,
-    const int64_t* index, int64_t batch, int64_t count, int64_t centers, int64_t k,
-    int64_t channels, float* grad_x, int threads) {
-  if (batch < 0 || count < 1 || centers < 0 || k < 1 || channels < 0 || threads < 1)
+extern "C" int OG_REID_AT_LEVEL(og_reid_pool_grad_cpu)(const struct og_reid_pool_grad* task) {
+  if (task->batch < 0 || task->count < 0 || task->centers < 0 || task->k < 1 ||
+      task->channels < 0 || task->threads < 1)
     return OG_REID_BAD_SIZE;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-  for (int64_t b = 0; b < batch; ++b) {
-    const int64_t row = b * centers * channels;
-    pool_cloud_backward(grad_highest ? grad_highest + row : nullptr,
-                        argument ? argument + row : nullptr, grad_mean ? grad_mean + row : nullptr,
-                        index + b * centers * k, centers, k, channels,
-                        grad_x + b * count * channels);
+  const auto run = task->k <= kByteSlots ? spread<uint8_t> : spread<int32_t>;
+  // Few clouds are cut by channels.
+  const int64_t threads = task->threads, batch = std::max(task->batch, int64_t{1});
+  const int64_t cuts = (threads + batch - 1) / batch, channels = task->channels;
+#pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)
+  for (int64_t part = 0; part < task->batch * cuts; ++part) {
+    const int64_t cut = part % cuts;
+    run(*task, part / cuts, channels * cut / cuts, channels * (cut + 1) / cuts);
   }
   return OG_REID_OK;
 }

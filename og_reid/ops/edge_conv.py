@@ -1,0 +1,182 @@
+"""Edge convolution, split into two maps per point.
+
+The convolution over [h_j - h_i, h_i] is linear up to its normalisation, so it equals
+P_j + Q_i with P = W1 h and Q = (W2 - W1) h + b: two matrix products per *point* and a pooling of
+gathered rows replace one product per *edge* (DGCNN, Wang et al. 2019; OG-Net, Zheng et al. 2022).
+The edges never exist, forward or backward; of a maximum its slot is kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .gather import gather_neighbors_torch, in_degree
+from .moments import edge_moments
+from .pool import pool_neighbors
+
+__all__ = ["EdgeNorm", "edge_conv", "edge_conv_torch"]
+
+
+class EdgeNorm(NamedTuple):
+    """A normalisation of each edge: (y - mean) / sqrt(variance + eps) * scale + shift."""
+
+    scale: Tensor  # (C,)
+    shift: Tensor  # (C,)
+    #: (C,) known moments, which are folded into the result; None: those of the given edges.
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    eps: float = 1e-5
+
+
+def edge_conv(
+    features: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    norm: EdgeNorm | None = None,
+    share: Tensor | None = None,
+    complete: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Convolve the edges of a neighbour graph, normalise them, pool them per point.
+
+    Args:
+        features: (B, N, C_in) one row per point; (M, C_in) of ragged clouds behind each other.
+        index: (B, N, k) int64 neighbours of each point; (M, k) rows of ragged clouds, as `knn`
+            gives them with `ptr`. Below 0: no neighbour. A point without any is given one whose
+            features are zeros; it counts for no moments.
+        weight: (C_out, 2 * C_in) of the convolution on [h_j - h_i, h_i].
+        bias: (C_out,) or None.
+        norm: how edges are normalised before they are pooled, or None.
+        share: weight of the maximum against the mean over neighbours, one entry; None takes the
+            maximum alone.
+        complete: a promise that no neighbour is missing, which saves counting them.
+
+    Returns:
+        The (B, N, C_out) or (M, C_out) result, and the (C_out,) mean and biased variance of the
+        edges when `norm` has none (else empty).
+
+    Raises:
+        ValueError: on shapes that do not fit.
+        IndexError: on a CPU, when an index is not below N.
+    """
+    _check(features, index, weight, bias, norm)
+    if features.ndim == 2:
+        features, index = features[None], index[None]
+        pooled, *moments = edge_conv(
+            *(features, index, weight, bias), norm=norm, share=share, complete=complete
+        )
+        return pooled[0], moments[0], moments[1]
+    numbers = (None, None, None, None, 0.0) if norm is None else norm
+    return torch.ops.og_reid.edge_conv(features, index, weight, bias, *numbers, share, complete)
+
+
+def edge_conv_torch(
+    features: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    norm: EdgeNorm | None = None,
+    share: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain-torch twin of `edge_conv`, edge by edge: its specification."""
+    _check(features, index, weight, bias, norm)
+    near, there = gather_neighbors_torch(features, index), index >= 0
+    own = features[..., None, :].expand_as(near)
+    edges = F.linear(torch.cat([near - own, own], dim=-1), weight, bias)
+    mean = variance = features.new_empty(0)
+    if norm is not None:
+        scale, shift, known_mean, known_variance, eps = norm
+        if known_mean is None or known_variance is None:
+            variance, mean = torch.var_mean(edges[there], 0, correction=0)
+            known_mean, known_variance = mean, variance
+        edges = (edges - known_mean) * torch.rsqrt(known_variance + eps) * scale + shift
+    # A point without neighbours keeps the one of zeros.
+    kept = there | ~there.any(-1, keepdim=True) & (torch.arange(index.shape[-1]) == 0)
+    highest = edges.masked_fill(~kept[..., None], -torch.inf).amax(-2)
+    if share is None:
+        return highest, mean, variance
+    average = (edges * kept[..., None]).sum(-2) / kept.sum(-1, keepdim=True)
+    return average + share * (highest - average), mean, variance
+
+
+def _check(
+    features: Tensor, index: Tensor, weight: Tensor, bias: Tensor | None, norm: EdgeNorm | None
+) -> None:
+    if features.ndim not in (2, 3):
+        raise ValueError(f"features must be (B, N, C) or (M, C); got {tuple(features.shape)}")
+    if index.shape[:-1] != features.shape[:-1] or not index.shape[-1]:
+        raise ValueError(
+            f"index must be {(*features.shape[:-1], 'k >= 1')}; got {tuple(index.shape)}"
+        )
+    channels = features.shape[-1]
+    if weight.ndim != 2 or weight.shape[1] != 2 * channels:
+        raise ValueError(
+            f"weight must be (C_out, {2 * channels}) for features of {channels} channels; got "
+            f"{tuple(weight.shape)}"
+        )
+    for name, each in (("bias", bias), *(norm._asdict().items() if norm else ())):
+        if isinstance(each, Tensor) and each.shape != weight.shape[:1]:
+            raise ValueError(f"{name} must be ({len(weight)},); got {tuple(each.shape)}")
+    if norm is not None and (norm.mean is None) != (norm.variance is None):
+        raise ValueError("norm must have both mean and variance or neither; got one of them")
+
+
+def _edge_conv(
+    features: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    eps: float,
+    share: Tensor | None,
+    complete: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    of_batch = scale is not None and mean is None
+    if scale is not None:
+        # A negative scale turns the maximum into a minimum: fold its sign into the rows first.
+        sign = torch.where(scale.detach() < 0, -1.0, 1.0).to(weight.dtype)
+        weight = weight * sign[:, None]
+        bias = None if bias is None else bias * sign
+    difference, own = weight.split(features.shape[-1], dim=1)
+    if bias is not None:
+        bias = torch.cat([torch.zeros_like(bias), bias])
+    both = F.linear(features, torch.cat([difference, own - difference]), bias)
+    near, center = both.split(len(weight), dim=-1)
+    pooled, average = pool_neighbors(near, index, mean=of_batch or share is not None)
+    none = features.new_empty(0)
+    folded_mean = new_variance = none
+    if of_batch:
+        degree = in_degree(index, features.shape[1], complete=complete)
+        number = None if complete else (index >= 0).sum(-1)
+        folded_mean, new_variance = edge_moments(near, degree, center, average, number)
+    if share is not None:
+        pooled = average + share * (pooled - average)
+    if scale is None or shift is None:
+        return pooled + center, none, none
+    new_mean = folded_mean * sign if of_batch else none
+    if of_batch:
+        mean, variance = new_mean, new_variance
+    assert mean is not None
+    assert variance is not None
+    factor = scale * torch.rsqrt(variance.clamp_min(0.0) + eps)
+    result = torch.addcmul(shift - mean * factor, pooled + center, factor * sign)
+    return result, new_mean, new_variance
+
+
+torch.library.define(
+    "og_reid::edge_conv",
+    "(Tensor features, Tensor index, Tensor weight, Tensor? bias, Tensor? scale, Tensor? shift, "
+    "Tensor? mean, Tensor? variance, float eps, Tensor? share, bool complete) "
+    "-> (Tensor, Tensor, Tensor)",
+)
+# Made of other operators, which have their own gradients and shapes.
+torch.library.impl("og_reid::edge_conv", "CompositeImplicitAutograd", _edge_conv)

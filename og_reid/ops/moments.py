@@ -1,0 +1,94 @@
+"""Mean and variance over the edges of neighbour graphs that never need the edges themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Moments", "edge_moments"]
+
+#: Mean and biased variance, (C,) each.
+Moments = tuple[Tensor, Tensor]
+
+
+def edge_moments(
+    near: Tensor,
+    degree: Tensor,
+    center: Tensor,
+    mean_near: Tensor,
+    number: Tensor | None = None,
+) -> Moments:
+    """Mean and variance of y_ij = near_j + center_i over all edges (i, j) of a batch.
+
+    With n' and c' for the terms less their means over the E edges, and number_i for how many of
+    them start in centre i,
+    Var = sum_j deg_j n'_j^2 / E + sum_i number_i (c'_i^2 + 2 c'_i . mean_near'_i) / E,
+    so no edge is ever made, and nothing cancels as in E[y^2] - E[y]^2.
+
+    Args:
+        near: (B, N, C) neighbour term of each point.
+        degree: (B, N) how many edges end in each point.
+        center: (B, M, C) centre term.
+        mean_near: (B, M, C) mean of `near` over the neighbours of each centre.
+        number: (B, M) how many neighbours each centre has; None: all equally many.
+
+    Returns:
+        (mean, variance), each (C,); the variance is the biased one.
+    """
+    rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
+    own = None if number is None else _share(number, near.dtype)
+    mean, variance = _EdgeMoments.apply(*rows, _share(degree, near.dtype), own)
+    return mean, variance
+
+
+def _share(number: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers of edges as shares of all of them."""
+    total = number.sum().clamp_min(1)
+    return number.flatten().to(dtype) / total
+
+
+class _EdgeMoments(torch.autograd.Function):
+    """The formula of `edge_moments` on flattened batches, with few passes over the points.
+
+    Its gradients are those of the terms as independent inputs: the centred sums make the
+    derivatives through the means vanish.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        near: Tensor,
+        center: Tensor,
+        mean_near: Tensor,
+        weight: Tensor,
+        own: Tensor | None,
+    ) -> Moments:
+        near_mean = weight @ near
+        center_mean = center.mean(0) if own is None else own @ center
+        centered = center - center_mean
+        variance = weight @ (near - near_mean).square_()
+        cross = torch.add(centered, mean_near - near_mean, alpha=2.0)
+        cross = cross.mul_(centered)
+        variance = variance + (cross.mean(0) if own is None else own @ cross)
+        ctx.save_for_backward(near, center, mean_near, weight, own, near_mean, center_mean)
+        return near_mean + center_mean, variance
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_mean: Tensor, grad_variance: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        near, center, mean_near, weight, own, near_mean, center_mean = ctx.saved_tensors
+        slope = 2.0 * grad_variance
+        grad_near = torch.addcmul(grad_mean - slope * near_mean, near, slope)
+        grad_near *= weight[:, None]
+        if own is None:
+            slope, grad_mean = slope / len(center), grad_mean / len(center)
+        grad_mean_near = torch.addcmul(-slope * center_mean, center, slope)
+        constant = grad_mean - slope * near_mean
+        grad_center = torch.addcmul(grad_mean_near, mean_near, slope).add_(constant)
+        if own is not None:
+            grad_mean_near *= own[:, None]
+            grad_center *= own[:, None]
+        return grad_near, grad_center, grad_mean_near, None, None

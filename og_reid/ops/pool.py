@@ -1,0 +1,357 @@
+"""Maximum and mean over the neighbours of each centre, without the gathered rows of a batch.
+
+On a CPU in float32 the pooling runs native. Other types and devices take chunks of centres in plain
+torch. Neither ever holds the gathered (B, M, k, C) tensor of a batch, forward or backward, and of a
+maximum only the slot is kept, one byte for up to 256 neighbours. Half precision is pooled as
+float32.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._library import check, cpu_library, pointer, usable_on_cpu
+from .chunks import argument_type, centers_by_chunk, first_slot
+from .gather import add_rows, all_present, flat_index, gather_neighbors_torch, present
+
+__all__ = ["Pooled", "mean_neighbors", "pool_neighbors", "pool_neighbors_torch"]
+
+#: Highest, mean, argument.
+Pooled = tuple[Tensor, Tensor, Tensor]
+
+
+def pool_neighbors(features: Tensor, index: Tensor, *, mean: bool = True) -> tuple[Tensor, Tensor]:
+    """Maximum and mean over the neighbours of each centre; 0 for a centre that has none.
+
+    The gradient of a maximum goes to the first neighbour that attains it. Gradients are summed in
+    one order, so they repeat bit by bit.
+
+    Args:
+        features: (B, N, C) one row per point; (M, C) of ragged clouds behind each other.
+        index: (B, M, k) int64 neighbours of each of M centres, k >= 1; (M, k) rows of ragged
+            clouds. Below 0: no neighbour (see `gather_neighbors`).
+        mean: whether the mean is wanted.
+
+    Returns:
+        Two (B, M, C) or (M, C) tensors: the maximum and the mean of `features[b, index[b, i]]`.
+        The mean is empty when it is not wanted.
+
+    Raises:
+        ValueError: on shapes that do not fit.
+        IndexError: on a CPU, when an index is not below N.
+    """
+    if features.ndim == 2 == index.ndim:
+        highest, average = pool_neighbors(features[None], index[None], mean=mean)
+        return highest[0], average[0] if mean else average
+    _check(features, index)
+    highest, average, _ = torch.ops.og_reid.pool_neighbors(features, index, mean)
+    return highest, average
+
+
+def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Plain-torch twin of `pool_neighbors`: its specification."""
+    grouped, there = gather_neighbors_torch(features, index), (index >= 0)[..., None]
+    lowest = grouped.masked_fill(~there, -torch.inf).max(-2).values
+    number = there.sum(-2)
+    return lowest.masked_fill(number == 0, 0.0), grouped.sum(-2) / number.clamp_min(1)
+
+
+def mean_neighbors(features: Tensor, index: Tensor) -> Tensor:
+    """(B, M, C) mean over the neighbours of each centre; all else as for `pool_neighbors`."""
+    if features.ndim == 2 == index.ndim:
+        return mean_neighbors(features[None], index[None])[0]
+    _check(features, index)
+    return torch.ops.og_reid.mean_neighbors(features, index)
+
+
+def _check(features: Tensor, index: Tensor) -> None:
+    if features.ndim != 3:
+        raise ValueError(f"features must be (B, N, C); got {tuple(features.shape)}")
+    if index.ndim != 3 or index.shape[0] != features.shape[0] or index.shape[2] < 1:
+        raise ValueError(
+            f"index must be ({features.shape[0]}, M, k >= 1); got {tuple(index.shape)}"
+        )
+    if index.dtype != torch.int64:
+        raise ValueError(f"index must be int64; got {index.dtype}")
+
+
+# In plain torch ----------------------------------------------------------------------------------
+
+
+def _flat(index: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+    """(B * M, k) rows of the flattened batch, and which of them are there (None: all)."""
+    slots = index.shape[2]
+    if index.device.type == "cpu" and all_present(index, count):
+        return flat_index(index, count).view(-1, slots), None
+    there = present(index, count)
+    flat = flat_index(torch.where(there, index, 0), count)
+    return flat.view(-1, slots), there.view(-1, slots)
+
+
+def _shares(there: Tensor, dtype: torch.dtype) -> Tensor:
+    """(M, k) weight of each slot in the mean."""
+    return there.to(dtype) / there.sum(1, keepdim=True).clamp_min(1)
+
+
+def _mean_chunks(features: Tensor, index: Tensor) -> Tensor:
+    flat, there = _flat(index, features.shape[1])
+    rows = features.flatten(0, 1)
+    if not len(rows):
+        return _mean_fake(features, index).zero_()
+    if there is None:
+        mean = F.embedding_bag(flat, rows, mode="mean")
+    else:
+        weights = _shares(there, rows.dtype)
+        mean = F.embedding_bag(flat, rows, mode="sum", per_sample_weights=weights)
+    return mean.view(*index.shape[:2], features.shape[2])
+
+
+def _pool_chunks(features: Tensor, index: Tensor, mean: bool) -> Pooled:
+    highest, average, argument = _pool_fake(features, index, mean)
+    channels = features.shape[2]
+    rows, (flat, there) = features.flatten(0, 1), _flat(index, features.shape[1])
+    if not len(rows):
+        return highest.zero_(), average.zero_(), argument.zero_()
+    out, places = highest.view(-1, channels), argument.view(-1, channels)
+    for part in centers_by_chunk(len(flat), flat.shape[1] * channels, features.device):
+        slots = flat[part].t()
+        near = rows.index_select(0, slots.reshape(-1)).view(*slots.shape, channels)
+        if there is not None:
+            near.masked_fill_(~there[part].t()[..., None], -torch.inf)
+        torch.amax(near, 0, out=out[part])
+        places[part] = first_slot(near, out[part])
+    if there is not None:
+        out.masked_fill_(~there.any(1, keepdim=True), 0.0)
+    return highest, _mean_chunks(features, index) if mean else average, argument
+
+
+def _grad_chunks(
+    grad_highest: Tensor | None,
+    grad_mean: Tensor | None,
+    argument: Tensor | None,
+    index: Tensor,
+    count: int,
+) -> Tensor:
+    result = _grad_fake(grad_highest, grad_mean, argument, index, count).zero_()
+    channels = result.shape[2]
+    total, (flat, there) = result.view(-1, channels), _flat(index, count)
+    if not len(total):
+        return result
+    if grad_mean is not None:
+        weights = None if there is None else _shares(there, total.dtype)
+        for number, slot in enumerate(flat.unbind(1)):
+            share = 1.0 / flat.shape[1] if weights is None else weights[:, number, None]
+            add_rows(total, slot, grad_mean.reshape(-1, channels) * share)
+    if grad_highest is not None:
+        assert argument is not None
+        given, places = grad_highest.reshape(-1, channels), argument.view(-1, channels)
+        for part in centers_by_chunk(len(flat), channels, total.device):
+            slot, value = places[part].long(), given[part]
+            if there is not None:
+                value = value.masked_fill(~there[part].gather(1, slot), 0.0)
+            target = flat[part].gather(1, slot)
+            if total.device.type == "cpu":
+                total.scatter_add_(0, target, value)
+            else:  # where scatter_add_ would use atomics
+                columns = torch.arange(channels, device=total.device).expand_as(target)
+                total.index_put_((target, columns), value, accumulate=True)
+    return result
+
+
+# By the CPU library ------------------------------------------------------------------------------
+
+
+class _Pool(ctypes.Structure):
+    """`og_reid_pool` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int64)
+            for name in ("batch", "count", "centers", "k", "channels", "stride", "threads")
+        ),
+        ("missing", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("x", "index", "highest", "argument", "mean")),
+    ]
+
+
+class _PoolGrad(ctypes.Structure):
+    """`og_reid_pool_grad` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int64)
+            for name in ("batch", "count", "centers", "k", "channels", "threads")
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("index", "argument", "grad_highest", "grad_mean", "grad_x")
+        ),
+    ]
+
+
+def _spaced(features: Tensor) -> Tensor:
+    """Features whose rows are evenly spaced; a slice of channels stays a view."""
+    batch, row, channel = features.stride()
+    if channel != 1 or batch != row * features.shape[1] or row < features.shape[2]:
+        return features.contiguous()
+    return features
+
+
+def _pool_native(
+    features: Tensor,
+    index: Tensor,
+    highest: Tensor | None,
+    argument: Tensor | None,
+    mean: Tensor | None,
+) -> None:
+    library = cpu_library()
+    assert library is not None
+    features, index = _spaced(features), index.contiguous()
+    batch, count, channels = features.shape
+    task = _Pool(
+        *(batch, count, index.shape[1], index.shape[2], channels, features.stride(1)),
+        torch.get_num_threads(),
+        not all_present(index, count),
+        ctypes.c_void_p(features.data_ptr()),
+        *(pointer(each) for each in (index, highest, argument, mean)),
+    )
+    check(library.og_reid_pool_cpu(ctypes.byref(task)), "og_reid_pool_cpu")
+
+
+def _grad_native(
+    grad_highest: Tensor | None,
+    grad_mean: Tensor | None,
+    argument: Tensor | None,
+    index: Tensor,
+    count: int,
+) -> Tensor:
+    library = cpu_library()
+    assert library is not None
+    grad = _grad_fake(grad_highest, grad_mean, argument, index, count).zero_()
+    kept = [None if t is None else t.contiguous() for t in (argument, grad_highest, grad_mean)]
+    index = index.contiguous()
+    task = _PoolGrad(
+        *(len(index), count, index.shape[1], index.shape[2], grad.shape[2]),
+        torch.get_num_threads(),
+        *(pointer(each) for each in (index, *kept, grad)),
+    )
+    check(library.og_reid_pool_grad_cpu(ctypes.byref(task)), "og_reid_pool_grad_cpu")
+    return grad
+
+
+# Registration ------------------------------------------------------------------------------------
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def _pool(features: Tensor, index: Tensor, mean: bool) -> Pooled:
+    if _is_half(features):
+        highest, average, argument = _pool(features.float(), index, mean)
+        return highest.to(features.dtype), average.to(features.dtype), argument
+    if not (index.numel() and usable_on_cpu(features)):
+        return _pool_chunks(features, index, mean)
+    highest, average, argument = _pool_fake(features, index, mean)
+    _pool_native(features, index, highest, argument, average if mean else None)
+    return highest, average, argument
+
+
+def _mean(features: Tensor, index: Tensor) -> Tensor:
+    if _is_half(features):
+        return _mean(features.float(), index).to(features.dtype)
+    if not (index.numel() and usable_on_cpu(features)):
+        return _mean_chunks(features, index)
+    mean = _mean_fake(features, index)
+    _pool_native(features, index, None, None, mean)
+    return mean
+
+
+def _grad(
+    grad_highest: Tensor | None,
+    grad_mean: Tensor | None,
+    argument: Tensor | None,
+    index: Tensor,
+    count: int,
+) -> Tensor:
+    given = [t for t in (grad_highest, grad_mean) if t is not None]
+    if _is_half(given[0]):
+        highest, mean = (None if t is None else t.float() for t in (grad_highest, grad_mean))
+        return _grad(highest, mean, argument, index, count).to(given[0].dtype)
+    run = _grad_native if index.numel() and usable_on_cpu(*given) else _grad_chunks
+    return run(grad_highest, grad_mean, argument, index, count)
+
+
+def _pool_fake(features: Tensor, index: Tensor, mean: bool) -> Pooled:
+    shape = (*index.shape[:2], features.shape[2])
+    argument = features.new_empty(shape, dtype=argument_type(index.shape[2]))
+    return features.new_empty(shape), features.new_empty(shape if mean else 0), argument
+
+
+def _mean_fake(features: Tensor, index: Tensor) -> Tensor:
+    return features.new_empty(*index.shape[:2], features.shape[2])
+
+
+def _grad_fake(
+    grad_highest: Tensor | None,
+    grad_mean: Tensor | None,
+    argument: Tensor | None,
+    index: Tensor,
+    count: int,
+) -> Tensor:
+    given = grad_highest if grad_highest is not None else grad_mean
+    assert given is not None
+    return given.new_empty(given.shape[0], count, given.shape[2])
+
+
+def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: Pooled) -> None:
+    features, index, ctx.mean = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(index, output[2])
+    ctx.count = features.shape[1]
+
+
+def _pool_backward(
+    ctx: Any, grad_highest: Tensor, grad_mean: Tensor, _: Tensor | None
+) -> tuple[Tensor, None, None]:
+    index, argument = ctx.saved_tensors
+    grad = torch.ops.og_reid.pool_neighbors_grad(
+        grad_highest, grad_mean if ctx.mean else None, argument, index, ctx.count
+    )
+    return grad, None, None
+
+
+def _save_mean(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.count = inputs[0].shape[1]
+
+
+def _mean_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    (index,) = ctx.saved_tensors
+    return torch.ops.og_reid.pool_neighbors_grad(None, grad, None, index, ctx.count), None
+
+
+torch.library.define(
+    "og_reid::pool_neighbors",
+    "(Tensor features, Tensor index, bool mean) -> (Tensor, Tensor, Tensor)",
+)
+torch.library.define("og_reid::mean_neighbors", "(Tensor features, Tensor index) -> Tensor")
+torch.library.define(
+    "og_reid::pool_neighbors_grad",
+    "(Tensor? grad_highest, Tensor? grad_mean, Tensor? argument, Tensor index, SymInt count) "
+    "-> Tensor",
+)
+for device in ("CPU", "CUDA"):
+    torch.library.impl("og_reid::pool_neighbors", device, _pool)
+    torch.library.impl("og_reid::mean_neighbors", device, _mean)
+    torch.library.impl("og_reid::pool_neighbors_grad", device, _grad)
+torch.library.register_fake("og_reid::pool_neighbors", _pool_fake)
+torch.library.register_fake("og_reid::mean_neighbors", _mean_fake)
+torch.library.register_fake("og_reid::pool_neighbors_grad", _grad_fake)
+torch.library.register_autograd("og_reid::pool_neighbors", _pool_backward, setup_context=_save_pool)
+torch.library.register_autograd("og_reid::mean_neighbors", _mean_backward, setup_context=_save_mean)
