@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops._library import can_look
+
 __all__ = ["SLOPE", "Embedder", "check_clouds"]
 
 #: How far outside [-0.5, 0.5] a colour may lie before it is refused (room for augmentation).
@@ -86,7 +88,8 @@ def check_clouds(points: Tensor, colors: Tensor, least: int, name: str = "num_po
         name: the setting of the network that asks for them.
 
     Raises:
-        ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range.
+        ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range. Values are
+            checked on a CPU only.
     """
     if points.ndim != 3 or points.shape[-1] != 3:
         raise ValueError(f"points must be (B, N, 3); got {tuple(points.shape)}")
@@ -100,6 +103,8 @@ def check_clouds(points: Tensor, colors: Tensor, least: int, name: str = "num_po
             f"points must hold at least {name}={least} points per cloud; got "
             f"{points.shape[1]}: repeat points or build the model with a smaller {name}"
         )
+    if not can_look(points, colors):
+        return
     if not bool(torch.isfinite(points).all() & torch.isfinite(colors).all()):
         raise ValueError("points and colors must be finite; got NaN or Inf: remove those points")
     limit = 0.5 + COLOR_MARGIN

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._library import pointer
+from ._library import can_look, pointer
 
 __all__ = ["CloudRows", "Clouds", "flatten", "native", "sizes"]
 
@@ -42,7 +42,8 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
 
     Args:
         x: (B, N, D), or with `ptr` (M, D).
-        ptr: (clouds + 1,) integers, where each cloud starts and the last one ends, or None.
+        ptr: (clouds + 1,) integers, where each cloud starts and the last one ends, or None. Its
+            values are not checked on a GPU.
         name: what the caller calls `x`.
         ptr_name: what the caller calls `ptr`.
 
@@ -57,16 +58,19 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
         )
     if ptr is None:
         batch, count, dims = x.shape
-        return CloudRows(x.reshape(batch * count, dims), count * torch.arange(batch + 1))
+        starts = count * torch.arange(batch + 1, device=x.device)
+        return CloudRows(x.reshape(batch * count, dims), starts)
     if ptr.ndim != 1 or len(ptr) < 1 or ptr.is_floating_point():
         raise ValueError(f"{ptr_name} must be (clouds + 1,) integers; got {tuple(ptr.shape)}")
-    starts = ptr.detach().to("cpu", torch.int64).contiguous()
+    starts = ptr.detach().to(torch.int64).contiguous()
+    if not can_look(starts):
+        return CloudRows(x, starts.to(x.device))
     if starts[0] != 0 or starts[-1] != len(x) or bool((starts.diff() < 0).any()):
         raise ValueError(
             f"{ptr_name} must start at 0, end at the number of rows ({len(x)}) and never "
             f"decrease; got {starts.tolist() if len(starts) < 9 else starts}"
         )
-    return CloudRows(x, starts)
+    return CloudRows(x, starts.to(x.device))
 
 
 def sizes(ptr: Tensor) -> list[int]:

@@ -20,7 +20,15 @@ import warnings
 import torch
 from torch import Tensor
 
-__all__ = ["check", "cpu_library", "cuda_library", "native_info", "pointer", "usable_on_cpu"]
+__all__ = [
+    "can_look",
+    "check",
+    "cpu_library",
+    "cuda_library",
+    "native_info",
+    "pointer",
+    "usable_on_cpu",
+]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
 ABI = 6
@@ -69,6 +77,11 @@ def usable_on_cpu(*tensors: Tensor) -> bool:
     """Whether the CPU library is there and takes these tensors: float32, on the CPU, not empty."""
     plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
     return plain and cpu_library() is not None
+
+
+def can_look(*tensors: Tensor) -> bool:
+    """Whether values may be checked: on a GPU it would mean waiting for them, compiled it cannot."""
+    return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:

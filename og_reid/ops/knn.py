@@ -28,6 +28,7 @@ from torch import Tensor
 from ._clouds import CloudRows, flatten, sizes
 from ._library import cuda_library, usable_on_cpu
 from ._search import knn_cpu, knn_cuda
+from .gather import add_rows
 from .patches import nearest_in_patches, takes_patches
 
 __all__ = ["knn", "knn_torch", "smallest"]
@@ -205,8 +206,8 @@ def _knn_twin(
         torch.cat([part.reshape(-1, k) for part in each]) for each in zip(*parts, strict=True)
     )
     if not local:
-        offset = ptr[:-1].repeat_interleave(query_ptr.diff()).to(index.device)
-        index = torch.where(index < 0, index, index + offset[:, None])
+        offset = _offsets(ptr, query_ptr, len(query))
+        index = torch.where(index < 0, index, index + offset)
     return near if distances else near[:0], index
 
 
@@ -265,6 +266,11 @@ def _knn_fake(
     return x.new_empty(rows if distances else 0, k), x.new_empty(rows, k, dtype=torch.int64)
 
 
+def _offsets(ptr: Tensor, query_ptr: Tensor, queries: int) -> Tensor:
+    """(queries, 1) first row of the cloud that each query searches."""
+    return ptr[:-1].repeat_interleave(query_ptr.diff(), output_size=queries)[:, None]
+
+
 def _keep_for_backward(
     ctx: Any,
     inputs: tuple[Tensor, Tensor, Tensor, Tensor, int, bool, bool],
@@ -286,18 +292,17 @@ def _backward(
         return torch.zeros_like(x), None, torch.zeros_like(query), None, None, None, None
     missing = index < 0
     if ctx.local:
-        offset = ptr[:-1].repeat_interleave(query_ptr.diff()).to(index.device)
-        index = index + offset[:, None]
+        index = index + _offsets(ptr, query_ptr, len(query))
     index = index.masked_fill(missing, 0).flatten()
     pull = query[:, None] - x.index_select(0, index).view(*missing.shape, -1)
     pull = (2.0 * grad_squared[..., None] * pull).masked_fill(missing[..., None], 0.0)
-    grad_x = torch.zeros_like(x).index_add_(0, index, -pull.flatten(0, 1))
+    grad_x = add_rows(torch.zeros_like(x), index, -pull.flatten(0, 1))
     return grad_x, None, pull.sum(1), None, None, None, None
 
 
 torch.library.define(
     "og_reid::knn",
-    "(Tensor x, Tensor ptr, Tensor query, Tensor query_ptr, int k, bool local, bool distances) "
+    "(Tensor x, Tensor ptr, Tensor query, Tensor query_ptr, SymInt k, bool local, bool distances) "
     "-> (Tensor, Tensor)",
 )
 torch.library.impl("og_reid::knn", "CPU", _knn_on_cpu)

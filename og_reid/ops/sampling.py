@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._library import can_look, check, cpu_library, pointer, usable_on_cpu
 from ._search import workspace
 
 __all__ = [
@@ -49,7 +49,7 @@ def farthest_point_sample(
         (B, m) int64: `out[b, t] = i` means `x[b, i]` was the t-th point picked.
 
     Raises:
-        ValueError: if `x` is not (B, N, 3) or not finite, or `m` is not in 1..N (with
+        ValueError: if `x` is not (B, N, 3) or not finite (not checked on a GPU), or `m` is not in 1..N (with
             `start="first"` any m >= 1 is accepted as long as N >= 1, because points may repeat).
     """
     _check(x, m, start)
@@ -76,7 +76,7 @@ def _check(x: Tensor, m: int, start: str) -> None:
     count = x.shape[1]
     if m < 1 or count < 1 or (m > count and start == "farthest"):
         raise ValueError(f"m must be in 1..N to pick m of N points; got m={m}, N={count}")
-    if x.numel():
+    if x.numel() and can_look(x):
         low, high = x.detach().aminmax()
         limit = torch.finfo(torch.float32).max
         if not bool((low >= -limit) & (high <= limit)):  # a NaN fails both comparisons
@@ -180,7 +180,7 @@ def _sample_fake(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
 
 
 torch.library.define(
-    "og_reid::farthest_point_sample", "(Tensor x, int m, str start, bool dead_zone) -> Tensor"
+    "og_reid::farthest_point_sample", "(Tensor x, SymInt m, str start, bool dead_zone) -> Tensor"
 )
 torch.library.impl("og_reid::farthest_point_sample", "CPU", _sample_on_cpu)
 torch.library.impl("og_reid::farthest_point_sample", "CUDA", _sample_torch)
