@@ -58,10 +58,17 @@ OG_REID_API int og_reid_knn_cpu(const struct og_reid_knn* task);
 OG_REID_API int64_t og_reid_features_workspace(const struct og_reid_knn* task);
 OG_REID_API int og_reid_features_cpu(const struct og_reid_knn* task);
 
-// On a GPU, each point among its own cloud. x: (batch, count, dims); out: (batch, count, k) indices
-// from the start of the cloud. `stream` is a cudaStream_t.
-OG_REID_API int og_reid_knn_cuda(const float* x, int64_t batch, int64_t count, int64_t dims,
-                                 int64_t k, int64_t* out, int device, void* stream);
+// The functions that end in _cuda take addresses on a GPU and a cudaStream_t, and only start their
+// work. Where ptr is on a GPU the number of all rows comes beside it; ptr is not trusted. `threads`
+// does not matter to them, nor does a workspace unless it is named.
+struct og_reid_queue {
+  int64_t device;
+  void* stream;
+};
+
+// Of any dimension. A cloud has less than 2^32 points.
+OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points, int64_t queries,
+                                 const struct og_reid_queue* queue);
 
 // Farthest point sampling -------------------------------------------------------------------------
 //
@@ -79,6 +86,10 @@ struct og_reid_sample {
 
 OG_REID_API int64_t og_reid_sample_workspace(const struct og_reid_sample* task);
 OG_REID_API int og_reid_sample_cpu(const struct og_reid_sample* task);
+
+// Points that are not finite are never picked. The workspace has batch * count floats.
+OG_REID_API int og_reid_sample_cuda(const struct og_reid_sample* task,
+                                    const struct og_reid_queue* queue);
 
 // Balls around centres ----------------------------------------------------------------------------
 
@@ -104,6 +115,11 @@ struct og_reid_ball {
 OG_REID_API int64_t og_reid_ball_workspace(const struct og_reid_ball* task);
 OG_REID_API int og_reid_ball_cpu(const struct og_reid_ball* task);
 
+// Not for OG_REID_NEAREST, which follows from neighbours. squared_radii, counts and the array `out`
+// of addresses are not on the GPU.
+OG_REID_API int og_reid_ball_cuda(const struct og_reid_ball* task, int64_t points, int64_t centers,
+                                  const struct og_reid_queue* queue);
+
 // Pooling over neighbours -------------------------------------------------------------------------
 
 // A neighbour below 0 is none. The maximum and the mean over no neighbours are 0. A NaN is a
@@ -122,6 +138,8 @@ struct og_reid_pool {
 };
 
 OG_REID_API int og_reid_pool_cpu(const struct og_reid_pool* task);
+OG_REID_API int og_reid_pool_cuda(const struct og_reid_pool* task,
+                                  const struct og_reid_queue* queue);
 
 // Its gradient. grad_highest and argument may both be null, so may grad_mean.
 struct og_reid_pool_grad {
@@ -134,6 +152,17 @@ struct og_reid_pool_grad {
 };
 
 OG_REID_API int og_reid_pool_grad_cpu(const struct og_reid_pool_grad* task);
+
+// Edges by the row of x they end in, so that each entry of grad_x is one sum in a fixed order.
+struct og_reid_in_edges {
+  const int64_t* order;  // numbers of edges, those of one row in ascending order
+  const int64_t* ends;   // (batch * count) where in `order` those of each row end
+  const float* shares;   // (batch * centers) 1 / number of neighbours
+};
+
+OG_REID_API int og_reid_pool_grad_cuda(const struct og_reid_pool_grad* task,
+                                       const struct og_reid_in_edges* edges,
+                                       const struct og_reid_queue* queue);
 
 // Gated neighbourhoods ----------------------------------------------------------------------------
 //

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.gate import EdgeTerms, gated_max
-from ..ops.gather import in_degree
+from ..ops.indices import in_degree
 from ..ops.moments import edge_moments
 from ..ops.pool import mean_neighbors
 from .norm import affine, running, update_running

@@ -7,7 +7,8 @@ from .ball import ball_query, ball_query_torch, nearest_in_radius, radius_count,
 from .counting import Thresholds, count_wrong, count_wrong_torch
 from .edge_conv import EdgeNorm, edge_conv
 from .gate import EdgeTerms, gated_max
-from .gather import gather_neighbors, in_degree
+from .gather import gather_neighbors
+from .indices import in_degree
 from .knn import knn, knn_torch
 from .nearest import Nearest, select_nearest, select_nearest_torch
 from .pool import mean_neighbors, pool_neighbors

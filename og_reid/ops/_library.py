@@ -27,7 +27,9 @@ __all__ = [
     "cuda_library",
     "native_info",
     "pointer",
+    "start_on_gpu",
     "usable_on_cpu",
+    "usable_on_gpu",
 ]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
@@ -68,9 +70,18 @@ def cpu_library() -> ctypes.CDLL | None:
     return library
 
 
+@functools.cache
 def cuda_library() -> ctypes.CDLL | None:
-    """The CUDA library, or None when it was not built or is switched off."""
-    return _load("_cuda")
+    """The CUDA library, or None: switched off, or (with one warning per process) not built."""
+    library = _load("_cuda")
+    if library is None and _switched_on():
+        warnings.warn(
+            "the native CUDA library of og_reid is missing or stale, so plain torch code, many "
+            "times slower, runs on the GPU; build it with: pip install . (needs CMake and nvcc)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return library
 
 
 def usable_on_cpu(*tensors: Tensor) -> bool:
@@ -79,8 +90,33 @@ def usable_on_cpu(*tensors: Tensor) -> bool:
     return plain and cpu_library() is not None
 
 
+def usable_on_gpu(*tensors: Tensor) -> bool:
+    """Whether the CUDA library is there and takes these tensors: float32, on a GPU, not empty."""
+    plain = all(t.device.type == "cuda" and t.dtype == torch.float32 and t.numel() for t in tensors)
+    return plain and cuda_library() is not None
+
+
+class _Queue(ctypes.Structure):
+    """`og_reid_queue` of csrc/og_reid.h."""
+
+    _fields_ = [("device", ctypes.c_int64), ("stream", ctypes.c_void_p)]
+
+
+def start_on_gpu(function: str, device: torch.device, *arguments: object) -> None:
+    """Call a function of the CUDA library on the current stream of a device, without waiting.
+
+    The caller's tensors may be freed meanwhile: their memory is used again on this stream only.
+    """
+    library = cuda_library()
+    assert library is not None
+    # Tests run the kernels on a CPU, which has no streams.
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+    queue = _Queue(device.index or 0, stream)
+    check(getattr(library, function)(*arguments, ctypes.byref(queue)), function)
+
+
 def can_look(*tensors: Tensor) -> bool:
-    """Whether values may be checked: on a GPU it would mean waiting for them, compiled it cannot."""
+    """Whether values may be looked at: not on a GPU, where it means to wait, nor compiled."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, Clouds, native
-from ._library import check, cpu_library, cuda_library, pointer
+from ._library import check, cpu_library, pointer, start_on_gpu
 
 __all__ = ["knn_cpu", "knn_cuda", "workspace"]
 
@@ -62,14 +62,22 @@ def knn_cpu(
     return squared, index
 
 
-def knn_cuda(x: Tensor, k: int) -> Tensor:
-    """(B * N, k) neighbours of dense clouds (B, N, D) among themselves."""
-    library = cuda_library()
-    assert library is not None
-    x = x.contiguous()
-    out = torch.empty(x.shape[0] * x.shape[1], k, dtype=torch.int64, device=x.device)
-    sizes = [ctypes.c_int64(value) for value in (*x.shape, k)]
-    stream = ctypes.c_void_p(torch.cuda.current_stream(x.device).cuda_stream)
-    status = library.og_reid_knn_cuda(pointer(x), *sizes, pointer(out), x.device.index or 0, stream)
-    check(status, "og_reid_knn_cuda")
-    return out
+def knn_cuda(
+    points: CloudRows, queries: CloudRows, k: int, local: bool, distances: bool
+) -> tuple[Tensor, Tensor]:
+    """The same by the CUDA library; `ptr` lies on the GPU, too."""
+    device = points.rows.device
+    index = torch.empty(len(queries.rows), k, dtype=torch.int64, device=device)
+    squared = torch.empty(len(queries.rows) if distances else 0, k, device=device)
+    task = _Knn(
+        native(points),
+        native(queries),
+        k,
+        1,
+        local,
+        pointer(index),
+        pointer(squared if distances else None),
+    )
+    rows = (ctypes.c_int64(len(each.rows)) for each in (points, queries))
+    start_on_gpu("og_reid_knn_cuda", device, ctypes.byref(task), *rows)
+    return squared, index

@@ -7,14 +7,15 @@ the radius squared in float32. Pairs whose distance is not finite are never insi
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, Clouds, native
-from ._library import check, cpu_library, pointer, usable_on_cpu
-from ._search import workspace
+from ._library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
+from ._search import knn_cuda, workspace
 from .knn import smallest
 
 __all__ = [
@@ -123,7 +124,7 @@ def nearest_in_radius(
         the radius holds the nearest neighbour.
     """
     result = []
-    for limit, count in zip(_squared(list(radii), squared), counts, strict=True):
+    for limit, count in zip(_squared(radii, squared.device), counts, strict=True):
         kept = min(count, index.shape[-1])
         inside = squared[..., :kept] < limit
         slots = torch.where(inside, index[..., :kept], index[..., :1])
@@ -150,10 +151,9 @@ def _check_counts(radii: tuple[float, ...], counts: tuple[int, ...]) -> None:
         raise ValueError(f"radii and counts must pair up, counts >= 1; got {radii}, {counts}")
 
 
-def _squared(radii: list[float], like: Tensor) -> Tensor:
-    """Radii squared in float32, as the reference kernel rounds them."""
-    values = torch.tensor(radii, dtype=torch.float32, device=like.device)
-    return values * values
+def _squared(radii: Sequence[float], device: torch.device) -> list[Tensor]:
+    """Radii squared in float32, as the reference kernel rounds them; nothing is copied to a GPU."""
+    return [torch.full((), r, dtype=torch.float32, device=device).square() for r in radii]
 
 
 def _blocks(points: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
@@ -176,7 +176,7 @@ def _ball_twin(
     for some in _blocks(x, centers):
         squared = _squared_distances(x, some)
         if order == "first":
-            limits = _squared(radii, squared)
+            limits = _squared(radii, squared.device)
             hits = tuple(_first(squared, r, n) for r, n in zip(limits, counts, strict=True))
         else:
             near, index = smallest(squared, min(max(counts), x.shape[1]))
@@ -204,7 +204,7 @@ def _count_twin(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
     parts = []
     for some in _blocks(x, centers):
         squared = _squared_distances(x, some)
-        limits = _squared(radii, squared)
+        limits = _squared(radii, squared.device)
         parts.append(torch.stack([(squared < limit).sum(-1) for limit in limits], dim=-1))
     return torch.cat(parts, dim=1)
 
@@ -220,16 +220,21 @@ class _Ball(ctypes.Structure):
     ]
 
 
+def _rows(x: Tensor) -> CloudRows:
+    starts = torch.arange(len(x) + 1, device=x.device) * x.shape[1]
+    return CloudRows(x.reshape(-1, 3).contiguous(), starts)
+
+
 def _run_native(
-    x: Tensor, centers: Tensor, radii: list[float], counts: list[int], mode: str
+    x: Tensor, centers: Tensor, radii: list[float], counts: list[int], mode: str, on_gpu: bool
 ) -> list[Tensor]:
-    batch, count, _ = x.shape
-    number = centers.shape[1]
-    points = CloudRows(x.reshape(-1, 3).contiguous(), count * torch.arange(batch + 1))
-    balls = CloudRows(centers.reshape(-1, 3).contiguous(), number * torch.arange(batch + 1))
-    squared, slots = _squared(radii, x), torch.tensor(counts)
+    points, balls = _rows(x), _rows(centers)
+    limits = torch.stack(_squared(radii, torch.device("cpu")))
+    slots = torch.tensor(counts)
     shapes = [len(radii)] if mode == "count" else counts
-    out = [torch.empty(batch, number, size, dtype=torch.int64) for size in shapes]
+    out = [
+        torch.empty(*centers.shape[:2], size, dtype=torch.int64, device=x.device) for size in shapes
+    ]
     addresses = (ctypes.c_void_p * len(out))(*(pointer(each).value for each in out))
     task = _Ball(
         native(points),
@@ -237,10 +242,14 @@ def _run_native(
         MODES[mode],
         len(radii),
         torch.get_num_threads(),
-        pointer(squared),
+        pointer(limits),
         pointer(slots),
         ctypes.cast(addresses, ctypes.c_void_p),
     )
+    if on_gpu:
+        sizes = (ctypes.c_int64(len(each.rows)) for each in (points, balls))
+        start_on_gpu("og_reid_ball_cuda", x.device, ctypes.byref(task), *sizes)
+        return out
     scratch = workspace(task, "og_reid_ball")
     task.workspace = pointer(scratch)
     library = cpu_library()
@@ -254,13 +263,40 @@ def _ball_on_cpu(
 ) -> list[Tensor]:
     if len(radii) > MOST_SCALES or not usable_on_cpu(x, centers):
         return _ball_twin(x, centers, radii, counts, order)
-    return _run_native(x, centers, radii, counts, order)
+    return _run_native(x, centers, radii, counts, order, on_gpu=False)
 
 
 def _count_on_cpu(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
     if len(radii) > MOST_SCALES or not usable_on_cpu(x, centers):
         return _count_twin(x, centers, radii)
-    return _run_native(x, centers, radii, [1] * len(radii), "count")[0]
+    return _run_native(x, centers, radii, [1] * len(radii), "count", on_gpu=False)[0]
+
+
+def _nearest_on_gpu(
+    x: Tensor, centers: Tensor, radii: list[float], counts: list[int]
+) -> list[Tensor]:
+    most = max(counts)
+    squared, index = knn_cuda(_rows(x), _rows(centers), most, local=True, distances=True)
+    shape = (*centers.shape[:2], most)
+    return list(
+        nearest_in_radius(index.view(shape), squared.view(shape), tuple(radii), tuple(counts))
+    )
+
+
+def _ball_on_gpu(
+    x: Tensor, centers: Tensor, radii: list[float], counts: list[int], order: str
+) -> list[Tensor]:
+    if len(radii) > MOST_SCALES or not usable_on_gpu(x, centers):
+        return _ball_twin(x, centers, radii, counts, order)
+    if order == "nearest":
+        return _nearest_on_gpu(x, centers, radii, counts)
+    return _run_native(x, centers, radii, counts, order, on_gpu=True)
+
+
+def _count_on_gpu(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
+    if len(radii) > MOST_SCALES or not usable_on_gpu(x, centers):
+        return _count_twin(x, centers, radii)
+    return _run_native(x, centers, radii, [1] * len(radii), "count", on_gpu=True)[0]
 
 
 def _ball_fake(
@@ -278,9 +314,9 @@ torch.library.define(
     "(Tensor x, Tensor centers, float[] radii, int[] counts, str order) -> Tensor[]",
 )
 torch.library.impl("og_reid::ball_query", "CPU", _ball_on_cpu)
-torch.library.impl("og_reid::ball_query", "CUDA", _ball_twin)
+torch.library.impl("og_reid::ball_query", "CUDA", _ball_on_gpu)
 torch.library.register_fake("og_reid::ball_query", _ball_fake)
 torch.library.define("og_reid::radius_count", "(Tensor x, Tensor centers, float[] radii) -> Tensor")
 torch.library.impl("og_reid::radius_count", "CPU", _count_on_cpu)
-torch.library.impl("og_reid::radius_count", "CUDA", _count_twin)
+torch.library.impl("og_reid::radius_count", "CUDA", _count_on_gpu)
 torch.library.register_fake("og_reid::radius_count", _count_fake)

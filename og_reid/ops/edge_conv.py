@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .gather import gather_neighbors_torch, in_degree
+from .gather import gather_neighbors_torch
+from .indices import in_degree
 from .moments import edge_moments
 from .pool import pool_neighbors
 

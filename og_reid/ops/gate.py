@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ._library import check, cpu_library, pointer, usable_on_cpu
 from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
-from .gather import all_present, gather_neighbors_torch
+from .gather import gather_neighbors_torch
+from .indices import all_present
 
 __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
 

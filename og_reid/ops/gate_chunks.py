@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .chunks import centers_by_chunk, first_slot, set_slots
-from .gather import add_rows, flat_index
+from .gather import add_rows
+from .indices import flat_index
 
 __all__ = ["gated_max_chunks", "gated_max_grad_chunks"]
 

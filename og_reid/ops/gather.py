@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._library import usable_on_cpu, usable_on_gpu
+from ._pooling import pool_cuda, pool_grad_cpu, pool_grad_cuda
+from .indices import all_present, flat_index, present
+
 __all__ = [
     "add_rows",
-    "all_present",
-    "flat_index",
     "gather_neighbors",
     "gather_neighbors_torch",
-    "in_degree",
-    "present",
 ]
 
 
@@ -55,48 +55,6 @@ def gather_neighbors_torch(features: Tensor, index: Tensor) -> Tensor:
     return padded[cloud, torch.where(index < 0, features.shape[1], index)]
 
 
-def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
-    """(B, count) int64: how often each of `count` points of a cloud appears in `index[b]`.
-
-    `complete` is a promise that no neighbour is missing, which saves looking for them.
-    """
-    batch = index.shape[0]
-    there = None if complete else present(index, count)
-    flat = flat_index(index if there is None else torch.where(there, index, 0), count)
-    one = torch.ones(1, dtype=torch.int32, device=index.device)
-    ones = one.expand_as(flat) if there is None else there.flatten().int()
-    # Unlike bincount this needs no look at the values; integers add up in any order.
-    total = torch.zeros(max(batch * count, 1), dtype=torch.int32, device=index.device)
-    total.scatter_add_(0, flat, ones)
-    return total[: batch * count].view(batch, count).long()
-
-
-def present(index: Tensor, count: int) -> Tensor:
-    """Which entries of an index are one of `count` points."""
-    return (index >= 0) & (index < count)
-
-
-def flat_index(index: Tensor, count: int) -> Tensor:
-    """(B * ...,) int64: per-cloud indices (B, ...) turned into rows of the flattened batch."""
-    batch = index.shape[0]
-    offset = torch.arange(batch, device=index.device) * count
-    return (index + offset.view(-1, *[1] * (index.ndim - 1))).flatten()
-
-
-def all_present(index: Tensor, count: int) -> bool:
-    """Whether no index on a CPU is below 0.
-
-    Raises:
-        IndexError: when one is not below `count`.
-    """
-    if not index.numel():
-        return True
-    low, high = index.aminmax()
-    if int(high) >= count:
-        raise IndexError(f"index must be below the number of rows, {count}; got {int(high)}")
-    return int(low) >= 0
-
-
 def add_rows(total: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     """total[index[i]] += rows[i] for one i after the other: the same bits on every run."""
     if total.device.type == "cpu":
@@ -117,6 +75,11 @@ def _check(features: Tensor, index: Tensor) -> None:
 
 def _gather(features: Tensor, index: Tensor) -> Tensor:
     count, channels = features.shape[1:]
+    if index.numel() and usable_on_gpu(features):
+        # The mean over one neighbour is that neighbour.
+        rows = features.new_empty(*index.shape, channels)
+        pool_cuda(features, index.reshape(len(index), -1, 1), None, None, rows)
+        return rows
     complete = index.device.type == "cpu" and all_present(index, count)
     if not features.shape[:2].numel():
         return features.new_zeros(*index.shape, channels)
@@ -128,6 +91,10 @@ def _gather(features: Tensor, index: Tensor) -> Tensor:
 
 def _gather_grad(grad: Tensor, index: Tensor, count: int) -> Tensor:
     batch, channels = len(index), grad.shape[-1]
+    if index.numel() and count and (usable_on_cpu(grad) or usable_on_gpu(grad)):
+        run = pool_grad_cuda if grad.is_cuda else pool_grad_cpu
+        edges = index.reshape(batch, -1, 1)
+        return run(None, grad.reshape(batch, -1, channels), None, edges, count)
     total = grad.new_zeros(batch * count, channels)
     if not len(total):
         return total.view(batch, count, channels)

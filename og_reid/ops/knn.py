@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, flatten, sizes
-from ._library import cuda_library, usable_on_cpu
+from ._library import usable_on_cpu, usable_on_gpu
 from ._search import knn_cpu, knn_cuda
 from .gather import add_rows
 from .patches import nearest_in_patches, takes_patches
@@ -252,11 +252,9 @@ def _knn_on_cpu(
 def _knn_on_gpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
-    # The kernel takes dense clouds and gives the indices of their own points.
-    points = _own_clouds(x, ptr, query, local)
-    if cuda_library() is None or not x.numel() or points is None or distances:
-        return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
-    return x.new_empty(0, k), knn_cuda(points, k)
+    if usable_on_gpu(x, query):
+        return knn_cuda(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
+    return _knn_twin(x, ptr, query, query_ptr, k, local, distances)
 
 
 def _knn_fake(

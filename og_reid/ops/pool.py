@@ -1,6 +1,6 @@
 """Maximum and mean over the neighbours of each centre, without the gathered rows of a batch.
 
-On a CPU in float32 the pooling runs native. Other types and devices take chunks of centres in plain
+In float32 the pooling runs native. Anything else takes chunks of centres in plain
 torch. Neither ever holds the gathered (B, M, k, C) tensor of a batch, forward or backward, and of a
 maximum only the slot is kept, one byte for up to 256 neighbours. Half precision is pooled as
 float32.
@@ -8,19 +8,22 @@ float32.
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._library import usable_on_cpu, usable_on_gpu
+from ._pooling import pool_cpu, pool_cuda, pool_grad_cpu, pool_grad_cuda
 from .chunks import argument_type, centers_by_chunk, first_slot
-from .gather import add_rows, all_present, flat_index, gather_neighbors_torch, present
+from .gather import add_rows, gather_neighbors_torch
+from .indices import all_present, flat_index, present
 
 __all__ = ["Pooled", "mean_neighbors", "pool_neighbors", "pool_neighbors_torch"]
 
+Native = TypeVar("Native", bound=Callable[..., Any])
 #: Highest, mean, argument.
 Pooled = tuple[Tensor, Tensor, Tensor]
 
@@ -163,87 +166,6 @@ def _grad_chunks(
     return result
 
 
-# By the CPU library ------------------------------------------------------------------------------
-
-
-class _Pool(ctypes.Structure):
-    """`og_reid_pool` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *(
-            (name, ctypes.c_int64)
-            for name in ("batch", "count", "centers", "k", "channels", "stride", "threads")
-        ),
-        ("missing", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("x", "index", "highest", "argument", "mean")),
-    ]
-
-
-class _PoolGrad(ctypes.Structure):
-    """`og_reid_pool_grad` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *(
-            (name, ctypes.c_int64)
-            for name in ("batch", "count", "centers", "k", "channels", "threads")
-        ),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("index", "argument", "grad_highest", "grad_mean", "grad_x")
-        ),
-    ]
-
-
-def _spaced(features: Tensor) -> Tensor:
-    """Features whose rows are evenly spaced; a slice of channels stays a view."""
-    batch, row, channel = features.stride()
-    if channel != 1 or batch != row * features.shape[1] or row < features.shape[2]:
-        return features.contiguous()
-    return features
-
-
-def _pool_native(
-    features: Tensor,
-    index: Tensor,
-    highest: Tensor | None,
-    argument: Tensor | None,
-    mean: Tensor | None,
-) -> None:
-    library = cpu_library()
-    assert library is not None
-    features, index = _spaced(features), index.contiguous()
-    batch, count, channels = features.shape
-    task = _Pool(
-        *(batch, count, index.shape[1], index.shape[2], channels, features.stride(1)),
-        torch.get_num_threads(),
-        not all_present(index, count),
-        ctypes.c_void_p(features.data_ptr()),
-        *(pointer(each) for each in (index, highest, argument, mean)),
-    )
-    check(library.og_reid_pool_cpu(ctypes.byref(task)), "og_reid_pool_cpu")
-
-
-def _grad_native(
-    grad_highest: Tensor | None,
-    grad_mean: Tensor | None,
-    argument: Tensor | None,
-    index: Tensor,
-    count: int,
-) -> Tensor:
-    library = cpu_library()
-    assert library is not None
-    grad = _grad_fake(grad_highest, grad_mean, argument, index, count).zero_()
-    kept = [None if t is None else t.contiguous() for t in (argument, grad_highest, grad_mean)]
-    index = index.contiguous()
-    task = _PoolGrad(
-        *(len(index), count, index.shape[1], index.shape[2], grad.shape[2]),
-        torch.get_num_threads(),
-        *(pointer(each) for each in (index, *kept, grad)),
-    )
-    check(library.og_reid_pool_grad_cpu(ctypes.byref(task)), "og_reid_pool_grad_cpu")
-    return grad
-
-
 # Registration ------------------------------------------------------------------------------------
 
 
@@ -251,24 +173,35 @@ def _is_half(tensor: Tensor) -> bool:
     return tensor.dtype in (torch.float16, torch.bfloat16)
 
 
+def _native(index: Tensor, values: Tensor, on_cpu: Native, on_gpu: Native) -> Native | None:
+    """Which of two native functions takes the tensors, if any."""
+    if not index.numel():
+        return None
+    if usable_on_cpu(values):
+        return on_cpu
+    return on_gpu if usable_on_gpu(values) else None
+
+
 def _pool(features: Tensor, index: Tensor, mean: bool) -> Pooled:
     if _is_half(features):
         highest, average, argument = _pool(features.float(), index, mean)
         return highest.to(features.dtype), average.to(features.dtype), argument
-    if not (index.numel() and usable_on_cpu(features)):
+    pool = _native(index, features, pool_cpu, pool_cuda)
+    if pool is None:
         return _pool_chunks(features, index, mean)
     highest, average, argument = _pool_fake(features, index, mean)
-    _pool_native(features, index, highest, argument, average if mean else None)
+    pool(features, index, highest, argument, average if mean else None)
     return highest, average, argument
 
 
 def _mean(features: Tensor, index: Tensor) -> Tensor:
     if _is_half(features):
         return _mean(features.float(), index).to(features.dtype)
-    if not (index.numel() and usable_on_cpu(features)):
+    pool = _native(index, features, pool_cpu, pool_cuda)
+    if pool is None:
         return _mean_chunks(features, index)
     mean = _mean_fake(features, index)
-    _pool_native(features, index, None, None, mean)
+    pool(features, index, None, None, mean)
     return mean
 
 
@@ -283,7 +216,9 @@ def _grad(
     if _is_half(given[0]):
         highest, mean = (None if t is None else t.float() for t in (grad_highest, grad_mean))
         return _grad(highest, mean, argument, index, count).to(given[0].dtype)
-    run = _grad_native if index.numel() and usable_on_cpu(*given) else _grad_chunks
+    run = _native(index, given[0], pool_grad_cpu, pool_grad_cuda)
+    if run is None:
+        return _grad_chunks(grad_highest, grad_mean, argument, index, count)
     return run(grad_highest, grad_mean, argument, index, count)
 
 

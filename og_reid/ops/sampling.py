@@ -8,12 +8,22 @@ the points. The *robust* rule depends on the set of points only, ties apart.
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ._library import can_look, check, cpu_library, pointer, usable_on_cpu
+from ._library import (
+    can_look,
+    check,
+    cpu_library,
+    pointer,
+    start_on_gpu,
+    usable_on_cpu,
+    usable_on_gpu,
+)
 from ._search import workspace
 
 __all__ = [
@@ -49,8 +59,9 @@ def farthest_point_sample(
         (B, m) int64: `out[b, t] = i` means `x[b, i]` was the t-th point picked.
 
     Raises:
-        ValueError: if `x` is not (B, N, 3) or not finite (not checked on a GPU), or `m` is not in 1..N (with
-            `start="first"` any m >= 1 is accepted as long as N >= 1, because points may repeat).
+        ValueError: if `x` is not (B, N, 3) or not finite (not checked on a GPU), or `m` is not in
+            1..N (with `start="first"` any m >= 1 is accepted as long as N >= 1, because points may
+            repeat).
     """
     _check(x, m, start)
     return torch.ops.og_reid.farthest_point_sample(x.detach().float(), m, start, dead_zone)
@@ -94,8 +105,10 @@ class _Sample(ctypes.Structure):
     ]
 
 
-def _sample_native(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
-    """By the CPU library, equal to the twin."""
+def _sample_native(
+    points: Tensor, m: int, start: str, dead_zone: bool, run: Callable[[_Sample], None]
+) -> Tensor:
+    """By `run` of a library, equal to the twin."""
     batch, count, _ = points.shape
     scan, centroids = None, None
     if start == "first":
@@ -105,16 +118,26 @@ def _sample_native(points: Tensor, m: int, start: str, dead_zone: bool) -> Tenso
     else:
         centroids = _centroids(points)
     points = points.contiguous()
-    out = torch.empty(batch, m, dtype=torch.int64)
+    out = torch.empty(batch, m, dtype=torch.int64, device=points.device)
     threads = min(torch.get_num_threads(), batch)
     task = _Sample(batch, count, m, threads, pointer(points), pointer(centroids), dead_zone)
     task.out = pointer(out)
+    run(task)
+    return out if scan is None else scan[out]
+
+
+def _run_on_cpu(task: _Sample) -> None:
     scratch = workspace(task, "og_reid_sample")
     task.workspace = pointer(scratch)
     library = cpu_library()
     assert library is not None
     check(library.og_reid_sample_cpu(ctypes.byref(task)), "og_reid_sample_cpu")
-    return out if scan is None else scan[out]
+
+
+def _run_on_gpu(task: _Sample, device: torch.device) -> None:
+    scratch = torch.empty(task.batch * task.count, device=device)
+    task.workspace = pointer(scratch)
+    start_on_gpu("og_reid_sample_cuda", device, ctypes.byref(task))
 
 
 def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
@@ -171,8 +194,16 @@ def _scan_order(count: int, device: torch.device) -> Tensor:
 
 
 def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
-    sample = _sample_native if usable_on_cpu(x) else _sample_torch
-    return sample(x, m, start, dead_zone)
+    if usable_on_cpu(x):
+        return _sample_native(x, m, start, dead_zone, _run_on_cpu)
+    return _sample_torch(x, m, start, dead_zone)
+
+
+def _sample_on_gpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    if usable_on_gpu(x):
+        run = functools.partial(_run_on_gpu, device=x.device)
+        return _sample_native(x, m, start, dead_zone, run)
+    return _sample_torch(x, m, start, dead_zone)
 
 
 def _sample_fake(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
@@ -183,5 +214,5 @@ torch.library.define(
     "og_reid::farthest_point_sample", "(Tensor x, SymInt m, str start, bool dead_zone) -> Tensor"
 )
 torch.library.impl("og_reid::farthest_point_sample", "CPU", _sample_on_cpu)
-torch.library.impl("og_reid::farthest_point_sample", "CUDA", _sample_torch)
+torch.library.impl("og_reid::farthest_point_sample", "CUDA", _sample_on_gpu)
 torch.library.register_fake("og_reid::farthest_point_sample", _sample_fake)

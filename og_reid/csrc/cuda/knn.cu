@@ -1,63 +1,167 @@
 // Exact k nearest neighbours on a GPU, in the total order (squared distance, index).
 //
-// One warp per query. Pass j finds the smallest key (distance bits, index) above the j-1 keys
-// already written, so k passes give any k in order without a list that would limit k. Distances
-// are kept in shared memory between the passes where they fit and computed again where not.
-#include <cuda_runtime.h>
-
+// A block takes a tile of queries and walks the points of their clouds tile by tile: each thread
+// makes 4 x 4 distances in registers from shared memory, then each warp offers the distances of its
+// queries to their lists. A list of up to 128 neighbours lies sorted across the lanes of a warp.
+// More neighbours are found one after the other, by a warp per query.
 #include <cfloat>
 
-#include "../og_reid.h"
+#include "device.h"
 
 namespace {
 
-constexpr int kWarp = 32;
-constexpr int kWarpsPerBlock = 4;
-constexpr unsigned kAll = 0xFFFFFFFFu;
-constexpr unsigned long long kNone = ~0ULL;
+// Distance bits above the index within the cloud: keys are in the order that is wanted.
+using Key = unsigned long long;
+constexpr Key kNone = ~Key{0};
 
-// The same operations in the same order as on the CPU: the intrinsics forbid fusing.
-__device__ float squared_distance(const float* a, const float* b, int64_t dims) {
-  float total = 0.0f;
-  for (int64_t d = 0; d < dims; ++d) {
-    const float difference = __fsub_rn(a[d], b[d]);
-    total = __fadd_rn(total, __fmul_rn(difference, difference));
-  }
-  return total;
+constexpr int kTile = 64;
+constexpr int kDepth = 16;  // dimensions in shared memory at a time
+constexpr int kSide = 16;   // threads along a side of the tile
+constexpr int kPairs = kTile / kSide;
+constexpr int kThreads = kSide * kSide;
+constexpr int kRows = kTile / (kThreads / kWarp);  // queries of a warp
+constexpr int kMostRounds = 4;
+
+// Infinite and NaN distances are no neighbours.
+__device__ inline Key key_of(float distance, int64_t index) {
+  if (!(distance <= FLT_MAX)) return kNone;
+  return (Key(__float_as_uint(distance)) << 32) | Key(index);
 }
 
-template <bool kCached>
-__global__ void knn_kernel(const float* x, int64_t batch, int64_t count, int64_t dims, int64_t k,
-                           int64_t* out) {
-  extern __shared__ float cache[];
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int64_t step = int64_t(gridDim.x) * kWarpsPerBlock;
-  float* distances = cache + warp * count;
-  for (int64_t row = int64_t(blockIdx.x) * kWarpsPerBlock + warp; row < batch * count;
-       row += step) {
-    const float* cloud = x + row / count * count * dims;
-    const float* query = x + row * dims;
-    if (kCached) {
-      for (int64_t j = lane; j < count; j += kWarp)
-        distances[j] = squared_distance(query, cloud + j * dims, dims);
+// Rows first .. first + kTile - 1, dimensions depth .. depth + kDepth - 1, columns by row.
+__device__ inline void load_tile(const float* rows, int64_t dims, int64_t first, int64_t end,
+                                 int64_t depth, float (*tile)[kTile + 1]) {
+  for (int i = int(threadIdx.x); i < kTile * kDepth; i += kThreads) {
+    const int row = i / kDepth, d = i % kDepth;
+    const bool inside = first + row < end && depth + d < dims;
+    tile[d][row] = inside ? rows[(first + row) * dims + depth + d] : 0.0f;
+  }
+}
+
+// Offers one key per lane to a list whose entry p is in round p / 32 of lane p % 32.
+template <int kRounds>
+__device__ inline void offer(Key (&list)[kRounds], Key key, int last_lane) {
+  const int lane = int(threadIdx.x) % kWarp;
+  const Key worst = __shfl_sync(kAll, list[kRounds - 1], last_lane);
+  for (unsigned better = __ballot_sync(kAll, key < worst); better; better &= better - 1) {
+    const Key next = __shfl_sync(kAll, key, __ffs(int(better)) - 1);
+#pragma unroll
+    for (int round = kRounds - 1; round >= 0; --round) {
+      Key before = __shfl_up_sync(kAll, list[round], 1);
+      const Key edge = round ? __shfl_sync(kAll, list[round ? round - 1 : 0], kWarp - 1) : Key{0};
+      if (lane == 0) before = edge;
+      if (list[round] > next) list[round] = before > next ? before : next;
     }
-    unsigned long long last = 0;
-    for (int64_t rank = 0; rank < k; ++rank) {
-      unsigned long long best = kNone;
-      for (int64_t j = lane; j < count; j += kWarp) {
-        const float distance =
-            kCached ? distances[j] : squared_distance(query, cloud + j * dims, dims);
-        const unsigned long long key =
-            (static_cast<unsigned long long>(__float_as_uint(distance)) << 32) | unsigned(j);
-        // Infinite and NaN distances are no neighbours.
-        if (distance <= FLT_MAX && (rank == 0 || key > last) && key < best) best = key;
+  }
+}
+
+__device__ inline void write(const og_reid_knn& task, int64_t query, int64_t rank, Key key,
+                             int64_t begin) {
+  const int64_t at = query * task.k + rank;
+  task.index[at] = key == kNone ? int64_t{-1} : int64_t(key & kAll) + (task.local ? 0 : begin);
+  if (task.squared)
+    task.squared[at] = __uint_as_float(key == kNone ? 0x7F800000u : unsigned(key >> 32));
+}
+
+template <int kRounds>
+__global__ void __launch_bounds__(kThreads)
+    tiles_kernel(og_reid_knn task, int64_t points, int64_t queries) {
+  __shared__ float query_tile[kDepth][kTile + 1];
+  __shared__ float point_tile[kDepth][kTile + 1];
+  __shared__ float distances[kTile][kTile + 1];
+  const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
+  const int column = int(threadIdx.x) % kSide, row = int(threadIdx.x) / kSide;
+  const int last_lane = int((task.k - 1) % kWarp);
+  const int64_t dims = task.points.dims;
+  for (int64_t first = int64_t(blockIdx.x) * kTile; first < queries;
+       first += int64_t(gridDim.x) * kTile) {
+    const int64_t last = first + kTile < queries ? first + kTile : queries;
+    Key lists[kRows][kRounds];
+    for (int r = 0; r < kRows; ++r)
+      for (int round = 0; round < kRounds; ++round) lists[r][round] = kNone;
+    const int64_t end_cloud = cloud_of(task.queries.ptr, task.queries.clouds, last - 1);
+    for (int64_t cloud = cloud_of(task.queries.ptr, task.queries.clouds, first); cloud <= end_cloud;
+         ++cloud) {
+      const Range mine = rows_of(task.queries.ptr, cloud, queries);
+      const Range theirs = rows_of(task.points.ptr, cloud, points);
+      for (int64_t start = theirs.begin; start < theirs.end; start += kTile) {
+        float total[kPairs][kPairs] = {};
+        for (int64_t depth = 0; depth < dims; depth += kDepth) {
+          __syncthreads();
+          load_tile(task.queries.rows, dims, first, last, depth, query_tile);
+          load_tile(task.points.rows, dims, start, theirs.end, depth, point_tile);
+          __syncthreads();
+          const int depths = int(dims - depth < kDepth ? dims - depth : kDepth);
+          for (int d = 0; d < depths; ++d) {
+            float from[kPairs], to[kPairs];
+            for (int i = 0; i < kPairs; ++i) {
+              from[i] = query_tile[d][row + i * kSide];
+              to[i] = point_tile[d][column + i * kSide];
+            }
+            for (int i = 0; i < kPairs; ++i)
+              for (int j = 0; j < kPairs; ++j)
+                total[i][j] = add_square(total[i][j], from[i], to[j]);
+          }
+        }
+        __syncthreads();
+        for (int i = 0; i < kPairs; ++i)
+          for (int j = 0; j < kPairs; ++j)
+            distances[row + i * kSide][column + j * kSide] = total[i][j];
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+          const int place = warp * kRows + r;
+          // The same for all lanes, which must meet in `offer`.
+          if (first + place < mine.begin || first + place >= mine.end) continue;
+          for (int half = 0; half < kTile; half += kWarp) {
+            const int64_t at = start + half + lane;
+            const float distance = distances[place][half + lane];
+            const Key key = at < theirs.end ? key_of(distance, at - theirs.begin) : kNone;
+            offer<kRounds>(lists[r], key, last_lane);
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t query = first + warp * kRows + r;
+      if (query >= last) continue;
+      const int64_t cloud = cloud_of(task.queries.ptr, task.queries.clouds, query);
+      const int64_t begin = rows_of(task.points.ptr, cloud, points).begin;
+#pragma unroll
+      for (int round = 0; round < kRounds; ++round) {
+        const int64_t rank = round * kWarp + lane;
+        if (rank < task.k) write(task, query, rank, lists[r][round], begin);
+      }
+    }
+  }
+}
+
+// Pass j finds the smallest key above those already found.
+__global__ void passes_kernel(og_reid_knn task, int64_t points, int64_t queries) {
+  const int lane = int(threadIdx.x) % kWarp;
+  const int64_t dims = task.points.dims, warps = blockDim.x / kWarp;
+  for (int64_t query = blockIdx.x * warps + threadIdx.x / kWarp; query < queries;
+       query += gridDim.x * warps) {
+    const int64_t cloud = cloud_of(task.queries.ptr, task.queries.clouds, query);
+    const Range theirs = rows_of(task.points.ptr, cloud, points);
+    Key last = 0;
+    for (int64_t rank = 0; rank < task.k; ++rank) {
+      Key best = kNone;
+      for (int64_t at = theirs.begin + lane; last != kNone && at < theirs.end; at += kWarp) {
+        float total = 0.0f;
+        for (int64_t d = 0; d < dims; ++d)
+          total = add_square(total, task.queries.rows[query * dims + d],
+                             task.points.rows[at * dims + d]);
+        const Key key = key_of(total, at - theirs.begin);
+        if ((rank == 0 || key > last) && key < best) best = key;
       }
       for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-        const unsigned long long other = __shfl_xor_sync(kAll, best, offset);
+        const Key other = __shfl_xor_sync(kAll, best, offset);
         best = other < best ? other : best;
       }
       last = best;
-      if (lane == 0) out[row * k + rank] = best == kNone ? int64_t{-1} : int64_t(best & kAll);
+      if (lane == 0) write(task, query, rank, best, theirs.begin);
     }
   }
 }
@@ -66,28 +170,24 @@ __global__ void knn_kernel(const float* x, int64_t batch, int64_t count, int64_t
 
 extern "C" OG_REID_API int og_reid_abi(void) { return OG_REID_ABI; }
 
-extern "C" OG_REID_API int og_reid_knn_cuda(const float* x, int64_t batch, int64_t count,
-                                            int64_t dims, int64_t k, int64_t* out, int device,
-                                            void* stream) {
-  if (batch < 0 || count < 1 || dims < 0 || k < 1 || count > INT32_MAX) return OG_REID_BAD_SIZE;
-  if (batch == 0) return OG_REID_OK;
-  int before = 0;
-  cudaError_t error = cudaGetDevice(&before);
-  if (error != cudaSuccess) return error;
-  error = cudaSetDevice(device);
-  if (error != cudaSuccess) return error;
-  const int64_t needed = (batch * count + kWarpsPerBlock - 1) / kWarpsPerBlock;
-  const unsigned blocks = unsigned(needed < (1 << 20) ? needed : (1 << 20));
-  const size_t bytes = sizeof(float) * kWarpsPerBlock * size_t(count);
-  const cudaStream_t queue = static_cast<cudaStream_t>(stream);
-  // 48 KiB of shared memory is what every device grants without being asked.
-  if (bytes <= 48 * 1024) {
-    knn_kernel<true>
-        <<<blocks, kWarpsPerBlock * kWarp, bytes, queue>>>(x, batch, count, dims, k, out);
-  } else {
-    knn_kernel<false><<<blocks, kWarpsPerBlock * kWarp, 0, queue>>>(x, batch, count, dims, k, out);
+extern "C" OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points,
+                                            int64_t queries, const struct og_reid_queue* queue) {
+  if (task->k < 1 || points < 0 || points > int64_t{kAll} || queries < 0 ||
+      task->points.clouds != task->queries.clouds || task->points.dims != task->queries.dims ||
+      task->points.dims < 0)
+    return OG_REID_BAD_SIZE;
+  if (queries == 0 || task->points.clouds == 0) return OG_REID_OK;
+  const dim3 tiles(blocks_for(queries, kTile)), warps(blocks_for(queries, kThreads / kWarp));
+  switch ((task->k + kWarp - 1) / kWarp) {
+    case 1:
+      return launch(*queue, tiles, kThreads, tiles_kernel<1>, *task, points, queries);
+    case 2:
+      return launch(*queue, tiles, kThreads, tiles_kernel<2>, *task, points, queries);
+    case 3:
+      return launch(*queue, tiles, kThreads, tiles_kernel<3>, *task, points, queries);
+    case kMostRounds:
+      return launch(*queue, tiles, kThreads, tiles_kernel<kMostRounds>, *task, points, queries);
+    default:
+      return launch(*queue, warps, kThreads, passes_kernel, *task, points, queries);
   }
-  error = cudaGetLastError();
-  const cudaError_t restored = cudaSetDevice(before);
-  return error != cudaSuccess ? error : restored;
 }

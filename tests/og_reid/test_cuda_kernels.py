@@ -1,0 +1,189 @@
+"""The CUDA kernels without a GPU: compiled for a CPU, whose threads play those of a block."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from og_reid.ops import (
+    _library,
+    ball,
+    ball_query_torch,
+    farthest_point_sample_torch,
+    gather,
+    knn_torch,
+    pool,
+    radius_count_torch,
+    sampling,
+)
+from og_reid.ops.gather import gather_neighbors_torch
+from og_reid.ops.indices import in_degree, in_edges
+from og_reid.ops.pool import pool_neighbors_torch
+
+# og_reid.ops.knn is the function.
+KNN = importlib.import_module("og_reid.ops.knn")
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "og_reid" / "csrc" / "cuda"
+COMPILER = shutil.which("g++")
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    if COMPILER is None or not KERNELS.is_dir():
+        pytest.skip("needs g++ and the sources of the kernels")
+    folder = tmp_path_factory.mktemp("cuda_on_cpu")
+    flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", "-w"]
+    sources = [flag for path in sorted(KERNELS.glob("*.cu")) for flag in ("-x", "c++", str(path))]
+    include = f"-I{Path(__file__).parent / 'cuda_on_cpu'}"
+    target = folder / "kernels.so"
+    subprocess.run([COMPILER, *flags, include, *sources, "-o", str(target)], check=True)
+    return ctypes.CDLL(str(target))
+
+
+@pytest.fixture(autouse=True)
+def _on_this(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the operators' GPU side take tensors on a CPU and run the emulated kernels."""
+    monkeypatch.setattr(_library, "cuda_library", lambda: library)
+    for module in (KNN, sampling, ball, pool, gather):
+        monkeypatch.setattr(module, "usable_on_gpu", lambda *_: True)
+        monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
+    monkeypatch.setattr(gather, "pool_grad_cpu", gather.pool_grad_cuda)
+    yield
+
+
+def kinds(batch: int, count: int, dims: int) -> dict[str, Tensor]:
+    plain = seeded(batch, count, dims)
+    broken = plain.clone()
+    broken[:, ::5, 0], broken[:, 1::7, -1] = torch.nan, torch.inf
+    return {
+        "plain": plain,
+        "grid": (plain * 2).round(),
+        "same": torch.zeros_like(plain),
+        "not finite": broken,
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "dims", "k"),
+    [(1, 3, 1), (70, 3, 20), (130, 3, 33), (90, 17, 9), (65, 3, 70), (70, 2, 128), (40, 3, 140)],
+)
+def test_knn(count: int, dims: int, k: int) -> None:
+    for x in kinds(2, count, dims).values():
+        starts = count * torch.arange(3)
+        rows = x.flatten(0, 1)
+        squared, index = KNN._knn_on_gpu(rows, starts, rows, starts, k, True, True)
+        want, near = knn_torch(x, k, return_distances=True)
+        assert torch.equal(index.view_as(want), want)
+        assert torch.equal(squared.view_as(near), near)
+
+
+@pytest.mark.parametrize("k", [4, 150])
+def test_knn_of_ragged_queries(k: int) -> None:
+    # Empty clouds at both ends and between; a tile of queries reaches over several clouds.
+    ptr, query_ptr = torch.tensor([0, 0, 7, 90, 90, 91, 91]), torch.tensor([0, 3, 9, 80, 85, 86, 86])
+    x, query = seeded(91, 3), seeded(86, 3, seed=1)
+    _, index = KNN._knn_on_gpu(x, ptr, query, query_ptr, k, False, False)
+    assert torch.equal(index, knn_torch(x, k, ptr=ptr, query=query, query_ptr=query_ptr))
+
+
+def test_knn_does_not_trust_ptr() -> None:
+    x = seeded(9, 3)
+    _, index = KNN._knn_on_gpu(x, torch.tensor([-4, 5, 99]), x, torch.tensor([0, 5, 9]), 3, False, 0)
+    assert torch.equal(index, knn_torch(x, 3, ptr=torch.tensor([0, 5, 9])))
+
+
+# 1,000 and 5,000 points are kept in 2 and 16 places per thread, 8,200 in the workspace.
+@pytest.mark.parametrize(("count", "m"), [(1, 1), (40, 40), (1000, 12), (5000, 4), (8200, 4)])
+@pytest.mark.parametrize(("start", "dead"), [("farthest", False), ("first", True)])
+def test_sampling(count: int, m: int, start: Any, dead: bool) -> None:
+    for name in ("plain", "grid", "same"):
+        x = kinds(2, count, 3)[name]
+        x[:, : count // 3] *= 0.01
+        got = sampling._sample_on_gpu(x, m, start, dead)
+        assert torch.equal(got, farthest_point_sample_torch(x, m, start=start, dead_zone=dead))
+
+
+def test_sampling_never_picks_what_is_not_finite() -> None:
+    x = seeded(1, 60, 3)
+    x[0, 5:20] = torch.nan
+    picks = sampling._sample_on_gpu(x, 45, "farthest", False)
+    assert sorted(picks[0].tolist()) == [*range(5), *range(20, 60)]
+
+
+@pytest.mark.parametrize("order", ["first", "nearest"])
+def test_balls(order: Any) -> None:
+    radii, counts = (0.3, 1.0, 50.0), (4, 40, 90)
+    for x in kinds(2, 75, 3).values():
+        centers = torch.cat([x[:, :9], seeded(2, 4, 3, seed=2) * 3], dim=1)
+        got = ball._ball_on_gpu(x, centers, list(radii), list(counts), order)
+        want = ball_query_torch(x, centers, radii, counts, order=order)
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+        number = ball._count_on_gpu(x, centers, list(radii))
+        assert torch.equal(number, radius_count_torch(x, centers, radii))
+
+
+def missing(batch: int, count: int, *shape: int) -> Tensor:
+    return torch.randint(-2, count, (batch, *shape), generator=torch.Generator().manual_seed(9))
+
+
+@pytest.mark.parametrize(("channels", "k"), [(1, 1), (5, 9), (40, 4), (300, 3), (3, 300)])
+def test_pooling(channels: int, k: int) -> None:
+    x, index = (seeded(3, 20, channels) * 2).round().requires_grad_(), missing(3, 20, 7, k)
+    index[:, 0] = -1
+    highest, mean, argument = pool._pool(x.detach(), index, True)
+    want = pool_neighbors_torch(x, index)
+    assert torch.equal(highest, want[0])
+    torch.testing.assert_close(mean, want[1])
+    torch.testing.assert_close(pool._mean(x.detach(), index), want[1])
+    given = seeded(*mean.shape, seed=3), seeded(*mean.shape, seed=4)
+    rule = pool._grad_chunks(*given, argument, index, 20)
+    torch.testing.assert_close(pool._grad(*given, argument, index, 20), rule)
+    (alone,) = torch.autograd.grad(want[1], x, given[1])
+    torch.testing.assert_close(pool._grad(None, given[1], None, index, 20), alone)
+
+
+def test_pooling_of_a_view_and_of_what_is_beyond() -> None:
+    wide, index = seeded(2, 9, 24), missing(2, 9, 4, 3)
+    got = pool._pool(wide[..., 5:14], index, True)[:2]
+    torch.testing.assert_close(got, pool_neighbors_torch(wide[..., 5:14], index))
+    far = torch.where(index < 0, 9 + index.abs() * 1000, index)  # no neighbours either
+    again = pool._pool(wide[..., 5:14], far, True)[:2]
+    assert all(torch.equal(a, b) for a, b in zip(got, again, strict=True))
+
+
+def test_gathering() -> None:
+    x, index = seeded(2, 9, 5).requires_grad_(), missing(2, 9, 4, 3)
+    want = gather_neighbors_torch(x, index)
+    assert torch.equal(gather._gather(x.detach(), index), want)
+    given = seeded(*want.shape, seed=3)
+    (grad,) = torch.autograd.grad(want, x, given)
+    torch.testing.assert_close(gather._gather_grad(given, index, 9), grad)
+
+
+def test_edges_by_their_ends() -> None:
+    index = missing(2, 9, 6, 4)
+    order, ends = in_edges(index, 9)
+    assert torch.equal(ends.diff(prepend=ends.new_zeros(1)), in_degree(index, 9).flatten())
+    row = index + torch.tensor([0, 9]).view(2, 1, 1)
+    for j in range(18):
+        found = order[0 if j == 0 else int(ends[j - 1]) : int(ends[j])]
+        assert found.tolist() == [e for e in range(48) if row.flatten()[e] == j and index.flatten()[e] >= 0]
+
+
+def test_wrong_sizes_are_refused() -> None:
+    x, ptr = seeded(5, 3), torch.tensor([0, 5])
+    with pytest.raises(RuntimeError, match="refused its sizes"):
+        KNN._knn_on_gpu(x, ptr, x, ptr, 0, True, True)
