@@ -98,7 +98,8 @@ def edge_conv_torch(
             known_mean, known_variance = mean, variance
         edges = (edges - known_mean) * torch.rsqrt(known_variance + eps) * scale + shift
     # A point without neighbours keeps the one of zeros.
-    kept = there | ~there.any(-1, keepdim=True) & (torch.arange(index.shape[-1]) == 0)
+    slot = torch.arange(index.shape[-1], device=index.device)
+    kept = there | (~there.any(-1, keepdim=True) & (slot == 0))
     highest = edges.masked_fill(~kept[..., None], -torch.inf).amax(-2)
     if share is None:
         return highest, mean, variance

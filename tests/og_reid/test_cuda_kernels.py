@@ -6,7 +6,6 @@ import ctypes
 import importlib
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     if COMPILER is None or not KERNELS.is_dir():
         pytest.skip("needs g++ and the sources of the kernels")
     folder = tmp_path_factory.mktemp("cuda_on_cpu")
-    flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", "-w"]
+    flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-w"]
     sources = [flag for path in sorted(KERNELS.glob("*.cu")) for flag in ("-x", "c++", str(path))]
     include = f"-I{Path(__file__).parent / 'cuda_on_cpu'}"
     target = folder / "kernels.so"
@@ -54,14 +53,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture(autouse=True)
-def _on_this(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _on_this(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the operators' GPU side take tensors on a CPU and run the emulated kernels."""
     monkeypatch.setattr(_library, "cuda_library", lambda: library)
     for module in (KNN, sampling, ball, pool, gather):
         monkeypatch.setattr(module, "usable_on_gpu", lambda *_: True)
         monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
     monkeypatch.setattr(gather, "pool_grad_cpu", gather.pool_grad_cuda)
-    yield
 
 
 def kinds(batch: int, count: int, dims: int) -> dict[str, Tensor]:
@@ -78,7 +76,7 @@ def kinds(batch: int, count: int, dims: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(
     ("count", "dims", "k"),
-    [(1, 3, 1), (70, 3, 20), (130, 3, 33), (90, 17, 9), (65, 3, 70), (70, 2, 128), (40, 3, 140)],
+    [(1, 3, 1), (70, 3, 9), (65, 17, 33), (65, 3, 70), (40, 2, 128), (30, 3, 140)],
 )
 def test_knn(count: int, dims: int, k: int) -> None:
     for x in kinds(2, count, dims).values():
@@ -93,7 +91,10 @@ def test_knn(count: int, dims: int, k: int) -> None:
 @pytest.mark.parametrize("k", [4, 150])
 def test_knn_of_ragged_queries(k: int) -> None:
     # Empty clouds at both ends and between; a tile of queries reaches over several clouds.
-    ptr, query_ptr = torch.tensor([0, 0, 7, 90, 90, 91, 91]), torch.tensor([0, 3, 9, 80, 85, 86, 86])
+    ptr, query_ptr = (
+        torch.tensor([0, 0, 7, 90, 90, 91, 91]),
+        torch.tensor([0, 3, 9, 80, 85, 86, 86]),
+    )
     x, query = seeded(91, 3), seeded(86, 3, seed=1)
     _, index = KNN._knn_on_gpu(x, ptr, query, query_ptr, k, False, False)
     assert torch.equal(index, knn_torch(x, k, ptr=ptr, query=query, query_ptr=query_ptr))
@@ -101,12 +102,14 @@ def test_knn_of_ragged_queries(k: int) -> None:
 
 def test_knn_does_not_trust_ptr() -> None:
     x = seeded(9, 3)
-    _, index = KNN._knn_on_gpu(x, torch.tensor([-4, 5, 99]), x, torch.tensor([0, 5, 9]), 3, False, 0)
+    _, index = KNN._knn_on_gpu(
+        x, torch.tensor([-4, 5, 99]), x, torch.tensor([0, 5, 9]), 3, False, 0
+    )
     assert torch.equal(index, knn_torch(x, 3, ptr=torch.tensor([0, 5, 9])))
 
 
 # 1,000 and 5,000 points are kept in 2 and 16 places per thread, 8,200 in the workspace.
-@pytest.mark.parametrize(("count", "m"), [(1, 1), (40, 40), (1000, 12), (5000, 4), (8200, 4)])
+@pytest.mark.parametrize(("count", "m"), [(1, 1), (40, 40), (1000, 9), (5000, 3), (8200, 3)])
 @pytest.mark.parametrize(("start", "dead"), [("farthest", False), ("first", True)])
 def test_sampling(count: int, m: int, start: Any, dead: bool) -> None:
     for name in ("plain", "grid", "same"):
@@ -180,7 +183,9 @@ def test_edges_by_their_ends() -> None:
     row = index + torch.tensor([0, 9]).view(2, 1, 1)
     for j in range(18):
         found = order[0 if j == 0 else int(ends[j - 1]) : int(ends[j])]
-        assert found.tolist() == [e for e in range(48) if row.flatten()[e] == j and index.flatten()[e] >= 0]
+        assert found.tolist() == [
+            e for e in range(48) if row.flatten()[e] == j and index.flatten()[e] >= 0
+        ]
 
 
 def test_wrong_sizes_are_refused() -> None:

@@ -333,14 +333,3 @@ def test_missing_library_falls_back_with_one_warning(monkeypatch: pytest.MonkeyP
         assert torch.equal(second, first)
     finally:
         _library.cpu_library.cache_clear()
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(
-    ("count", "dims", "k"), [(1, 3, 1), (513, 3, 32), (4096, 3, 20), (90, 200, 90)]
-)
-def test_cuda_equals_twin(count: int, dims: int, k: int) -> None:
-    for kind in ("plain", "far", "grid", "same"):
-        x = cloud_of(kind, count, dims)
-        assert torch.equal(knn(x.cuda(), k).cpu(), knn_torch(x, k))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
-from og_reid.ops import native_info
+from og_reid.ops import _library, native_info
 
 SCRIPT = """
 import warnings
@@ -36,6 +37,23 @@ def test_switched_on() -> None:
     path, neighbors = run("1").stdout.split("\n")[:2]
     assert os.path.exists(path)
     assert neighbors == "[3, 2]"
+
+
+def test_missing_cuda_library_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OG_REID_NATIVE", raising=False)
+    monkeypatch.setattr(_library, "_load", lambda name: None)
+    _library.cuda_library.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="CUDA library of og_reid is missing") as caught:
+            assert _library.cuda_library() is _library.cuda_library() is None
+        assert len(caught) == 1
+        _library.cuda_library.cache_clear()
+        monkeypatch.setenv("OG_REID_NATIVE", "0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert _library.cuda_library() is None
+    finally:
+        _library.cuda_library.cache_clear()
 
 
 def test_other_values_are_refused() -> None:

@@ -5,15 +5,18 @@
 // memory that does not exist when AddressSanitizer is on. Races between barriers are not found.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #define __global__
@@ -48,20 +51,37 @@ struct Barrier {
   unsigned arrived = 0, round = 0;
 };
 
+// A fiber starts by a switch of contexts, which asks the kernel; later switches are jumps.
+struct Fiber {
+  ucontext_t start;
+  jmp_buf place;
+  bool started, done;
+};
+
 struct Block {
-  std::vector<ucontext_t> fibers;
-  std::vector<char> stacks, done;
+  std::vector<Fiber> fibers;
+  std::unique_ptr<char[]> stacks;
   std::vector<uint64_t> values;  // what each thread gave to its warp
   std::vector<Barrier> warps;
   Barrier all;
-  ucontext_t scheduler;
+  ucontext_t begin;
+  jmp_buf scheduler;
   unsigned current = 0, progress = 0;
   std::function<void()> body;
 };
 
 inline Block* block = nullptr;
 
-inline void yield() { swapcontext(&block->fibers[block->current], &block->scheduler); }
+inline void yield() {
+  if (!_setjmp(block->fibers[block->current].place)) _longjmp(block->scheduler, 1);
+}
+
+inline void resume(Fiber& fiber) {
+  if (_setjmp(block->scheduler)) return;
+  if (fiber.started) _longjmp(fiber.place, 1);
+  fiber.started = true;
+  swapcontext(&block->begin, &fiber.start);
+}
 
 inline void wait(Barrier& barrier, unsigned threads) {
   const unsigned round = barrier.round;
@@ -75,30 +95,30 @@ inline void wait(Barrier& barrier, unsigned threads) {
 
 inline void enter() {
   block->body();
-  block->done[block->current] = 1;
+  block->fibers[block->current].done = true;
   ++block->progress;
   while (true) yield();
 }
 
 inline void run_block(unsigned threads) {
   for (unsigned thread = 0; thread < threads; ++thread) {
-    ucontext_t& fiber = block->fibers[thread];
-    getcontext(&fiber);
-    fiber.uc_stack.ss_sp = block->stacks.data() + thread * kStack;
-    fiber.uc_stack.ss_size = kStack;
-    fiber.uc_link = nullptr;
-    makecontext(&fiber, enter, 0);
-    block->done[thread] = 0;
+    Fiber& fiber = block->fibers[thread];
+    fiber.started = fiber.done = false;
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = block->stacks.get() + thread * kStack;
+    fiber.start.uc_stack.ss_size = kStack;
+    fiber.start.uc_link = nullptr;
+    makecontext(&fiber.start, enter, 0);
   }
   while (true) {
     const unsigned before = block->progress;
     bool left = false;
     for (unsigned thread = 0; thread < threads; ++thread) {
-      if (block->done[thread]) continue;
+      if (block->fibers[thread].done) continue;
       left = true;
       block->current = thread;
       threadIdx = {thread % blockDim.x, thread / blockDim.x, 0};
-      swapcontext(&block->scheduler, &block->fibers[thread]);
+      resume(block->fibers[thread]);
     }
     if (!left) return;
     if (block->progress == before) {
@@ -110,11 +130,11 @@ inline void run_block(unsigned threads) {
 
 // What all lanes of the warp gave.
 template <typename Value>
-std::vector<Value> exchange(Value value) {
+std::array<Value, kLanes> exchange(Value value) {
   const unsigned thread = block->current, first = thread / kLanes * kLanes;
   std::memcpy(&block->values[thread], &value, sizeof value);
   wait(block->warps[thread / kLanes], kLanes);
-  std::vector<Value> all(kLanes);
+  std::array<Value, kLanes> all;
   for (unsigned lane = 0; lane < kLanes; ++lane)
     std::memcpy(&all[lane], &block->values[first + lane], sizeof value);
   wait(block->warps[thread / kLanes], kLanes);
@@ -133,7 +153,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (threads % kLanes) std::abort();
   Block made;
   block = &made;
-  made.fibers.resize(threads), made.stacks.resize(threads * kStack), made.done.resize(threads);
+  made.fibers.resize(threads), made.stacks.reset(new char[threads * kStack]);
   made.values.resize(threads), made.warps.resize(threads / kLanes);
   made.body = [&] { kernel(arguments...); };
   blockDim = config->blockDim, gridDim = config->gridDim;
