@@ -1,6 +1,7 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
 # make weights train the weights that ship, anew (about an hour and a half on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
+# make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels
 PYTHON ?= python3.11
 VENV ?= .venv
 EXTRAS ?= demo,test,dev
@@ -9,10 +10,10 @@ BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights test check format install system clean
+.PHONY: help demo weights test sanitize check format install system clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 3
+	@sed -n 's/^# //p' Makefile | head -n 4
 
 # What open3d and opencv (of mediapipe) load when they are imported.
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
@@ -52,6 +53,17 @@ check: install
 
 test: check
 	$(BIN)/pytest $(ARGS)
+
+SANITIZED := build/sanitize
+OPERATORS := knn patches ball sampling gather gate edge_conv library
+
+sanitize: install
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DOG_REID_SANITIZE=ON -DOG_REID_CUDA=OFF
+	$(BIN)/cmake --build $(SANITIZED)
+	OG_REID_NATIVE=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD=$$($(CXX) -print-file-name=libasan.so) \
+	  $(BIN)/pytest $(OPERATORS:%=tests/og_reid/test_%.py) $(ARGS)
 
 format: install
 	$(BIN)/ruff format $(wildcard $(PYTHON_DIRS))

@@ -5,7 +5,8 @@ import system knows where they are: beside the package in a wheel or a source tr
 site-packages under an editable install, where the Python files lie elsewhere.
 
 With ``OG_REID_NATIVE=0`` in the environment they are left alone and plain torch is used, on CPU and
-GPU: to compare the two, or to rule the native code out when looking for a fault. The variable is
+GPU: to compare the two, or to rule the native code out when looking for a fault. With a folder in
+its place the libraries there are loaded, such as those of a build with a sanitizer. The variable is
 read once per process, when an operator is first used.
 """
 
@@ -16,6 +17,7 @@ import functools
 import importlib.util
 import os
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -34,7 +36,8 @@ __all__ = [
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
 ABI = 6
-#: Environment variable that switches the native libraries off (0) or on (1, as without it).
+#: Environment variable that switches the native libraries off (0) or on (1, as without it), or names
+#: the folder to load them from.
 SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 
@@ -137,15 +140,22 @@ def check(status: int, function: str) -> None:
 
 
 def _find(name: str) -> str | None:
+    folder = Path(os.environ.get(SWITCH, "1"))
+    if folder.is_dir():
+        path = folder / f"{name}.so"
+        return str(path.resolve()) if path.exists() else None
     spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
     return None if spec is None else spec.origin
 
 
 def _switched_on() -> bool:
     value = os.environ.get(SWITCH, "1")
-    if value not in ("0", "1"):
-        raise ValueError(f"{SWITCH} must be 0 (plain torch) or 1 (native code); got {value!r}")
-    return value == "1"
+    if value not in ("0", "1") and not Path(value).is_dir():
+        raise ValueError(
+            f"{SWITCH} must be 0 (plain torch) or 1 (native code), or a folder that holds the "
+            f"libraries; got {value!r}"
+        )
+    return value != "0"
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from og_reid.ops import _library, native_info
 
 SCRIPT = """
 import warnings
+from pathlib import Path
 warnings.simplefilter("error")
 import torch
 from og_reid.ops import knn, native_info
@@ -54,6 +56,14 @@ def test_missing_cuda_library_warns_once(monkeypatch: pytest.MonkeyPatch) -> Non
             assert _library.cuda_library() is None
     finally:
         _library.cuda_library.cache_clear()
+
+
+@pytest.mark.skipif(native_info()["cpu_library"] is None, reason="no native CPU library here")
+def test_libraries_of_a_folder(tmp_path: Path) -> None:
+    assert "library of og_reid is missing" in run(str(tmp_path)).stderr
+    copy = tmp_path / "_cpu.so"
+    copy.write_bytes(Path(str(native_info()["cpu_library"])).read_bytes())
+    assert run(str(tmp_path)).stdout.split("\n")[:2] == [str(copy), "[3, 2]"]
 
 
 def test_other_values_are_refused() -> None:
