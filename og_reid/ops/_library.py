@@ -36,8 +36,8 @@ __all__ = [
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
 ABI = 6
-#: Environment variable that switches the native libraries off (0) or on (1, as without it), or names
-#: the folder to load them from.
+#: Environment variable that switches the native libraries off (0) or on (1, as without it), or
+#: names the folder to load them from.
 SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 
