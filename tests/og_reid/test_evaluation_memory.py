@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+from pathlib import Path
+import torch
+from og_reid import evaluate
+
+torch.set_num_threads(1)
+QUERIES, ITEMS, BLOCK = 300, 300_000, 10_000
+
+
+class Blocks:
+    def __iter__(self):
+        for seed in range(ITEMS // BLOCK):
+            generator = torch.Generator().manual_seed(seed)
+            yield torch.randn(BLOCK, 32, generator=generator)
+
+
+def resident(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+query = torch.randn(QUERIES, 32, generator=torch.Generator().manual_seed(-1))
+pids = torch.arange(ITEMS)
+evaluate(query, query, query_pids=pids[:QUERIES], gallery_pids=pids[:QUERIES])
+Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+evaluate(query, Blocks(), query_pids=pids[:QUERIES], gallery_pids=pids)
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_memory_does_not_hold_the_pairs_nor_the_gallery() -> None:
+    """All pairs would take 343 MiB and as much again for each order, the gallery 37."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 40
