@@ -183,6 +183,11 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
 
 
 def _row_blocks(distance: Any) -> Iterator[Tensor]:
+    if not isinstance(distance, Iterable):
+        raise ValueError(
+            "distance must be a tensor, an array or an iterable of rows; got "
+            f"{type(distance).__name__}"
+        )
     if not isinstance(distance, Tensor | np.ndarray):
         for block in distance:
             block = torch.as_tensor(block)

@@ -163,10 +163,12 @@ def row_numbers(mask: Tensor, start: int = 0) -> str:
 
 def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
     if not isinstance(labels, Tensor):
-        labels = torch.as_tensor(np.asarray(labels))
-    if labels.is_floating_point() or labels.is_complex():
-        if labels.numel():
-            raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")
+        array = np.asarray(labels)
+        if array.dtype.kind not in "iub" and array.size:
+            raise ValueError(f"{name} must be whole numbers; got {array.dtype}")
+        labels = torch.from_numpy(array.astype(np.int64))
+    if (labels.is_floating_point() or labels.is_complex()) and labels.numel():
+        raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")
     return labels.detach().cpu().long()
 
 

@@ -223,6 +223,11 @@ def _unit(vectors: Tensor, name: str, numbers: Tensor, visibility: Tensor | None
         broken = ~vectors.isfinite().flatten(1).all(dim=1)
         if broken.any():
             raise ValueError(f"{name} has NaN or infinite values in rows {_named(broken, numbers)}")
+        huge = norms.isinf().flatten(1).any(dim=1)
+        if huge.any():
+            raise ValueError(
+                f"{name} has values too large for float32 in rows {_named(huge, numbers)}: scale it"
+            )
         needed = ~fine[..., 0] if visibility is None else ~fine[..., 0] & (visibility > 0)
         zero = needed.flatten(1).any(dim=1) if visibility is not None else needed
         if zero.any():

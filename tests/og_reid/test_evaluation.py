@@ -416,6 +416,8 @@ def test_labels_may_be_lists_and_must_be_whole_numbers() -> None:
     assert metrics.mAP == 1
     with pytest.raises(ValueError, match="query_pids must be whole numbers"):
         evaluate(distance=[[0.1]], query_pids=[1.5], gallery_pids=[1])
+    with pytest.raises(ValueError, match="gallery_pids must be whole numbers; got <U1"):
+        evaluate(distance=[[0.1]], query_pids=[1], gallery_pids=["1"])
     with pytest.raises(ValueError, match=r"only -1 \(junk\)"):
         evaluate(distance=[[0.1]], query_pids=[1], gallery_pids=[-1])
 
@@ -439,6 +441,8 @@ def test_one_camera_for_all_is_explained() -> None:
         ({"gallery": torch.ones(3, 5)}, "features of one length"),
         ({"gallery": torch.ones(3)}, "two dimensions"),
         ({"gallery": "files"}, "must have 3 rows|must be an Embedding"),
+        ({"query": torch.full((2, 4), 1e30)}, "too large for float32 in rows 0, 1"),
+        ({"query": None, "gallery": None, "distance": 5}, "iterable of rows; got int"),
         ({"query": None}, "query and gallery, or distance, must be given"),
         ({"distance": torch.ones(2, 3)}, "instead of query and gallery; got both"),
         ({"protocol": "duke"}, "protocol must be one of market, single-gallery-shot"),
