@@ -55,6 +55,8 @@ test: check
 	$(BIN)/pytest $(ARGS)
 
 SANITIZED := build/sanitize
+# AddressSanitizer must see the exceptions of a C++ library that Python would load later.
+PRELOADED = $(foreach name,libasan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
 OPERATORS := knn patches ball sampling gather gate edge_conv library
 
 sanitize: install
@@ -62,8 +64,7 @@ sanitize: install
 	  -DOG_REID_SANITIZE=ON -DOG_REID_CUDA=OFF
 	$(BIN)/cmake --build $(SANITIZED)
 	OG_REID_NATIVE=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD=$$($(CXX) -print-file-name=libasan.so) \
-	  $(BIN)/pytest $(OPERATORS:%=tests/og_reid/test_%.py) $(ARGS)
+	  LD_PRELOAD="$(PRELOADED)" $(BIN)/pytest $(OPERATORS:%=tests/og_reid/test_%.py) $(ARGS)
 
 format: install
 	$(BIN)/ruff format $(wildcard $(PYTHON_DIRS))

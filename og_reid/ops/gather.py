@@ -83,10 +83,10 @@ def _gather(features: Tensor, index: Tensor) -> Tensor:
     complete = index.device.type == "cpu" and all_present(index, count)
     if not features.shape[:2].numel():
         return features.new_zeros(*index.shape, channels)
-    there = present(index, count)
-    flat = flat_index(index if complete else torch.where(there, index, 0), count)
+    there = None if complete else present(index, count)
+    flat = flat_index(index if there is None else torch.where(there, index, 0), count)
     rows = features.flatten(0, 1).index_select(0, flat).view(*index.shape, channels)
-    return rows if complete else rows.masked_fill_(~there[..., None], 0.0)
+    return rows if there is None else rows.masked_fill_(~there[..., None], 0.0)
 
 
 def _gather_grad(grad: Tensor, index: Tensor, count: int) -> Tensor:
