@@ -63,6 +63,8 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
     if ptr.ndim != 1 or len(ptr) < 1 or ptr.is_floating_point():
         raise ValueError(f"{ptr_name} must be (clouds + 1,) integers; got {tuple(ptr.shape)}")
     starts = ptr.detach().to(torch.int64).contiguous()
+    if x.device.type == "cpu":
+        starts = starts.to(x.device)
     if not can_look(starts):
         return CloudRows(x, starts.to(x.device))
     if starts[0] != 0 or starts[-1] != len(x) or bool((starts.diff() < 0).any()):

@@ -119,7 +119,7 @@ def start_on_gpu(function: str, device: torch.device, *arguments: object) -> Non
 
 
 def can_look(*tensors: Tensor) -> bool:
-    """Whether values may be looked at: not on a GPU, where it means to wait, nor compiled."""
+    """Whether values may be looked at: not on a GPU, where it means to wait, nor when compiled."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 

@@ -240,6 +240,9 @@ def _own_clouds(x: Tensor, ptr: Tensor, query: Tensor, local: bool) -> Tensor | 
 def _knn_on_cpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
+    # What is compiled has not been looked at before; the library itself sees that ptr never falls.
+    if int(ptr[-1]) != len(x) or int(query_ptr[-1]) != len(query):
+        raise ValueError(f"ptr must end at the number of rows ({len(x)}, {len(query)})")
     if usable_on_cpu(x, query):
         return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
     points = _own_clouds(x, ptr, query, local)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ._library import (
-    can_look,
     check,
     cpu_library,
     pointer,
@@ -76,6 +75,7 @@ def farthest_point_sample_torch(
 ) -> Tensor:
     """Plain-torch twin of `farthest_point_sample`: its specification, and its fallback."""
     _check(x, m, start)
+    _check_finite(x.detach())
     return _sample_torch(x.detach().float(), m, start, dead_zone)
 
 
@@ -87,8 +87,12 @@ def _check(x: Tensor, m: int, start: str) -> None:
     count = x.shape[1]
     if m < 1 or count < 1 or (m > count and start == "farthest"):
         raise ValueError(f"m must be in 1..N to pick m of N points; got m={m}, N={count}")
-    if x.numel() and can_look(x):
-        low, high = x.detach().aminmax()
+
+
+def _check_finite(x: Tensor) -> None:
+    """On a GPU it would mean to wait for the values."""
+    if x.numel() and x.device.type == "cpu":
+        low, high = x.aminmax()
         limit = torch.finfo(torch.float32).max
         if not bool((low >= -limit) & (high <= limit)):  # a NaN fails both comparisons
             raise ValueError("x must be finite; got NaN or Inf: drop such points first")
@@ -194,6 +198,7 @@ def _scan_order(count: int, device: torch.device) -> Tensor:
 
 
 def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    _check_finite(x)
     if usable_on_cpu(x):
         return _sample_native(x, m, start, dead_zone, _run_on_cpu)
     return _sample_torch(x, m, start, dead_zone)

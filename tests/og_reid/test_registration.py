@@ -183,6 +183,14 @@ def test_same_bits_on_every_run_and_for_any_number_of_threads(name: str) -> None
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+def test_operators_check_what_compiled_code_does_not() -> None:
+    operators = torch.ops.og_reid
+    with pytest.raises(ValueError, match="ptr must end at the number of rows"):
+        operators.knn(ROWS, torch.tensor([0, 999]), ROWS, torch.tensor([0, 120]), 2, True, False)
+    with pytest.raises(ValueError, match="x must be finite"):
+        operators.farthest_point_sample(POINTS * torch.nan, 2, "farthest", False)
+
+
 @pytest.mark.parametrize(("kind", "training"), [("OGNet", False), ("DGCNN", True)])
 def test_networks_compile_whole(kind: str, training: bool) -> None:
     torch.compiler.reset()
