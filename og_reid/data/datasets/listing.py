@@ -1,0 +1,249 @@
+"""Lists the images that a source of a description means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..market import Sample
+from ..market3d import load_market3d
+from .description import (
+    Clouds,
+    DatasetSample,
+    FirstOf,
+    Folder,
+    LabelFile,
+    ListFile,
+    MatlabProtocol,
+    Source,
+    Tracks,
+)
+
+__all__ = ["IMAGE_ENDINGS", "is_there", "list_source", "walk"]
+
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+_MARS_NAME = re.compile(r"(\d{4}|00-1)C[1-6]T\d{4}F\d{3}\.jpg")
+_ITEM = re.compile(r"<Item\b([^>]*)>")
+_ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
+_CUHK03_NAME = re.compile(r"[1-5]_\d{3}_([12])_\d{2}\.png")
+
+
+def is_there(source: Source, root: Path) -> bool:
+    """Whether everything that a source needs lies in a folder."""
+    if isinstance(source, FirstOf):
+        return any(is_there(option, root) for option in source.options)
+    return all((root / path).exists() for path in source.needs)
+
+
+def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
+    """The images of a source, in the order of their paths (lists: of their lines).
+
+    Raises:
+        ValueError: no image, a name that does not parse, a file that a list names and that is not
+            there, or a list that is not as it should be.
+    """
+    match source:
+        case FirstOf():
+            option = next(each for each in source.options if is_there(each, root))
+            return list_source(option, root)
+        case Folder():
+            return tuple(_folder(source, root / source.path))
+        case Clouds():
+            return load_market3d(root, [source.path])[source.path]
+        case ListFile():
+            return _existing(_list_file(source, root), root / source.path)
+        case Tracks():
+            return _existing(_tracks(source, root), root / source.names)
+        case MatlabProtocol():
+            return _existing(_matlab(source, root), root / source.path)
+        case LabelFile():
+            return _existing(_labels(source, root), root / source.path)
+
+
+def walk(folder: Path, depth: int) -> list[str]:
+    """Paths of the images ``depth`` levels below a folder, with ``/``, sorted.
+
+    Hidden files and folders and ``__MACOSX`` are passed over, and so is all that is no image.
+    """
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    entries = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+    if depth == 0:
+        return [
+            entry.name
+            for entry in entries
+            if os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS and entry.is_file()
+        ]
+    return [
+        f"{entry.name}/{path}"
+        for entry in entries
+        if entry.is_dir()
+        for path in walk(Path(entry.path), depth - 1)
+    ]
+
+
+def _folder(source: Folder, folder: Path) -> Iterator[DatasetSample]:
+    paths = walk(folder, source.depth)
+    if not paths:
+        inside = sorted(child.name for child in folder.iterdir())[:3]
+        raise ValueError(
+            f"{folder} holds no image{' in its folders' if source.depth else ''}; it holds "
+            f"{inside or 'nothing'}: was the archive unpacked whole, and only once?"
+        )
+    pattern = re.compile(source.name)
+    matches = [(path, pattern.fullmatch(path)) for path in paths]
+    wrong = [path for path, match in matches if match is None]
+    if wrong:
+        raise ValueError(
+            f"{folder}: {len(wrong):,} of {len(paths):,} images are not called {source.name}: is "
+            f"it the folder of another data set? First: {wrong[:3]}"
+        )
+    stems = sorted((os.path.splitext(path)[0], path) for path in paths)
+    for (stem, first), (following, second) in pairwise(stems):
+        if stem == following:
+            raise ValueError(f"{folder}: {first} and {second} are one image: keep one of them")
+    for path, match in matches:
+        assert match is not None
+        groups = match.groupdict()
+        camera = int(groups["camid"]) if groups.get("camid") else None
+        camid = camera if source.camid is None else source.camid
+        assert camid is not None, "a source without cameras names one"
+        yield DatasetSample(
+            folder / path,
+            int((groups.get("pair") or "") + groups["pid"]) + source.offset,
+            camid,
+            groups.get("tracklet") or "",
+            None if camera == camid else camera,
+        )
+
+
+def _list_file(source: ListFile, root: Path) -> Iterator[DatasetSample]:
+    path = root / source.path
+    pattern = re.compile(source.name)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        match = pattern.fullmatch(words[0]) if len(words) == 2 else None
+        if match is None or not words[1].isdigit():
+            raise ValueError(
+                f"{path}, line {number}: must be '<image> <identity>' with an image called "
+                f"{source.name}; got {line[:80]!r}"
+            )
+        yield DatasetSample(
+            root / source.folder / words[0], int(words[1]) + source.offset, int(match["camid"])
+        )
+
+
+def _tracks(source: Tracks, root: Path) -> Iterator[DatasetSample]:
+    names = (root / source.names).read_text(encoding="utf-8").split()
+    tracks = _whole_numbers(source.tracks, root)
+    if tracks.ndim != 2 or tracks.shape[1] != 4:
+        raise ValueError(
+            f"{root / source.tracks}: must be (tracklets, 4) numbers; got {tracks.shape}"
+        )
+    chosen = np.ones(len(tracks), bool)
+    if source.query:
+        rows = _whole_numbers(source.query, root).reshape(-1) - 1
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(tracks):
+            raise ValueError(
+                f"{root / source.query}: must be in 1..{len(tracks)}; got {rows.min() + 1}.."
+                f"{rows.max() + 1}: is it of another set of tracklets?"
+            )
+        chosen[:] = not source.queries
+        chosen[rows] = source.queries
+    for number in np.flatnonzero(chosen):
+        first, last, pid, camid = map(int, tracks[number])
+        if not 1 <= first <= last <= len(names):
+            raise ValueError(
+                f"{root / source.tracks}, row {number + 1}: images {first}..{last} must be in "
+                f"1..{len(names)}, the lines of {source.names}"
+            )
+        for name in names[first - 1 : last]:
+            match = _MARS_NAME.fullmatch(name)
+            if match is None or int(match[1].lstrip("0") or "0") != pid:
+                raise ValueError(
+                    f"{root / source.tracks}, row {number + 1}: identity {pid}, but its image is "
+                    f"called {name}: the tracklets and {source.names} do not belong together"
+                )
+            yield DatasetSample(
+                root / source.folder / match[1] / name, pid, camid, f"{number + 1:05}"
+            )
+
+
+def _matlab(source: MatlabProtocol, root: Path) -> Iterator[DatasetSample]:
+    path = root / source.path
+    table = _load_mat(path)
+    try:
+        files, labels = table["filelist"].reshape(-1), table["labels"].reshape(-1)
+        rows = table[source.index].reshape(-1).astype(np.int64) - 1
+        for row in rows:
+            name = str(files[row][0])
+            match = _CUHK03_NAME.fullmatch(name)
+            if row < 0 or match is None:
+                raise ValueError(f"{path}: entry {row + 1} must name an image; got {name[:80]!r}")
+            yield DatasetSample(root / source.folder / name, int(labels[row]), int(match[1]))
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{path} is not the protocol of CUHK03-NP: {error}") from error
+
+
+def _labels(source: LabelFile, root: Path) -> Iterator[DatasetSample]:
+    path = root / source.path
+    # Not parsed as XML: the files call themselves gb2312, which expat does not know.
+    for number, item in enumerate(_ITEM.finditer(path.read_text(encoding="latin-1")), 1):
+        found = dict(_ATTRIBUTE.findall(item[1]))
+        name, camera = found.get("imageName", ""), found.get("cameraID", "").lstrip("c")
+        if not re.fullmatch(r"[\w-]+\.(jpg|png)", name):
+            raise ValueError(f"{path}, item {number}: imageName must be a file; got {name!r}")
+        if "vehicleID" not in found:
+            return  # of test images it is not published
+        if not (camera.isdigit() and found["vehicleID"].isdigit()):
+            raise ValueError(
+                f"{path}, item {number}: cameraID and vehicleID must be numbers; got "
+                f"{found.get('cameraID')!r} and {found['vehicleID']!r}"
+            )
+        yield DatasetSample(root / source.folder / name, int(found["vehicleID"]), int(camera))
+
+
+def _existing(samples: Iterator[DatasetSample], source: Path) -> tuple[DatasetSample, ...]:
+    """The samples, once it is known that their files are there and none is named twice."""
+    listed = tuple(samples)
+    names: dict[Path, set[str]] = {}
+    for folder in {sample.path.parent for sample in listed}:
+        names[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+    missing = [each for each in listed if each.name not in names[each.path.parent]]
+    if missing:
+        raise ValueError(
+            f"{source}: {len(missing):,} of the {len(listed):,} images that it lists are not "
+            f"there: was the archive unpacked whole? First: {[str(e.path) for e in missing[:3]]}"
+        )
+    seen: set[Path] = set()
+    for sample in listed:
+        if sample.path in seen:
+            raise ValueError(f"{source}: {sample.path} is listed twice")
+        seen.add(sample.path)
+    return listed
+
+
+def _whole_numbers(where: str, root: Path) -> np.ndarray:
+    """An int64 array of a ``.mat`` file, given as ``<path>:<variable>``."""
+    path, name = where.split(":")
+    table = _load_mat(root / path)
+    if name not in table:
+        raise ValueError(f"{root / path}: must hold {name}; it holds {sorted(table)}")
+    return np.asarray(table[name]).astype(np.int64)
+
+
+def _load_mat(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    try:
+        table = loadmat(path)
+    except (ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
+        raise ValueError(f"{path} must be a Matlab file before version 7.3: {error}") from error
+    return {name: each for name, each in table.items() if not name.startswith("__")}

@@ -1,0 +1,62 @@
+"""Descriptions of data sets of buildings, vehicles and clouds."""
+
+from __future__ import annotations
+
+from .description import Clouds, Counts, Description, FirstOf, Folder, LabelFile
+from .holistic import NUMBERED_UP
+
+__all__ = ["THINGS"]
+
+_BY_FOLDER = r"(?P<pid>\d+)/[^/]+\.(?:jpg|jpeg|png)"
+_VIEWS = ("street", "satellite", "drone", "google")
+
+
+def _university(query: str, gallery: str, counts: tuple[Counts, Counts]) -> Description:
+    return Description(
+        name=f"university-1652-{query}-to-{gallery}",
+        title=f"University-1652, {query} to {gallery}",
+        folders=("University-1652", "University-Release"),
+        train=tuple(Folder(f"train/{view}", _BY_FOLDER, 1, camid=0, offset=1) for view in _VIEWS),
+        query=(Folder(f"test/query_{query}", _BY_FOLDER, 1, camid=0, offset=1),),
+        gallery=(Folder(f"test/gallery_{gallery}", _BY_FOLDER, 1, camid=1, offset=1),),
+        counts={"train": Counts(50_218), "query": counts[0], "gallery": counts[1]},
+        counts_from="reference loaders",
+        notice=NUMBERED_UP,
+        has_cameras=False,
+    )
+
+
+_VEHICLES = Description(
+    name="aicity-vehicles",
+    title="AI City Challenge, vehicle re-identification",
+    folders=("AIC21_Track2_ReID", "AIC20_ReID", "AIC19_ReID"),
+    train=(LabelFile("train_label.xml", "image_train"),),
+    query=(LabelFile("query_label.xml", "image_query"),),
+    gallery=(LabelFile("test_label.xml", "image_test"),),
+    notice=(
+        "The challenge's data are given out under an agreement; who its test vehicles are has not "
+        "been published, so that queries and gallery stay empty where the labels do not say."
+    ),
+    when_missing="its organisers send it to those who sign their agreement",
+)
+
+_CLOUDS = Description(
+    name="og-net-3d",
+    title="Clouds of the OG-Net authors (3DMarket+bg and alike)",
+    folders=("3DMarket+bg", "3DMarket", "3DDuke+bg", "3DCUHK+bg", "3DMSMT+bg"),
+    train=(FirstOf((Clouds("train_all"), Clouds("train"))),),
+    query=(Clouds("query"),),
+    gallery=(Clouds("gallery"),),
+    notice="One cloud for each photograph; how many could not be lifted is not documented.",
+    when_missing="its authors link to it; og-reid convert makes a compact store of it",
+    kind="clouds",
+)
+
+THINGS = (
+    _university("drone", "satellite", (Counts(37_855), Counts(951, 951))),
+    _university("satellite", "drone", (Counts(701, 701), Counts(51_355))),
+    _university("street", "satellite", (Counts(2_579), Counts(951, 951))),
+    _university("satellite", "street", (Counts(701, 701), Counts(2_921))),
+    _VEHICLES,
+    _CLOUDS,
+)
