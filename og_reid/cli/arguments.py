@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import commands
+from . import commands, datasets
 
 __all__ = ["parse"]
 
@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_train,
         _add_evaluate,
         _add_convert,
+        _add_datasets,
+        _add_check,
         _add_doctor,
     ):
         command = add(parsers)
@@ -162,6 +164,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "then validate), or a cloud set (.safetensors); without it the run makes the synthetic "
         "world that CONFIG asks for",
     )  # fmt: skip
+    _add_dataset(command)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
     )
@@ -185,6 +188,7 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         "--data", type=Path, required=True, metavar="FOLDER",
         help="folder laid out like Market-1501, or a store of og-reid convert",
     )  # fmt: skip
+    _add_dataset(command)
     _add_model(command)
     command.add_argument(
         "--mirror", action="store_true", help="average each descriptor with the mirror image's"
@@ -232,6 +236,38 @@ def _add_convert(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argume
     return command
 
 
+def _add_datasets(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "datasets",
+        datasets.do_datasets,
+        "list the data sets that can be read by name",
+        "Lists the data sets that --dataset takes. None is downloaded.",
+    )
+    command.add_argument(
+        "--root", type=Path, metavar="DIR",
+        help="folder of data sets: show which are there, and whether their numbers are right",
+    )  # fmt: skip
+    return command
+
+
+def _add_check(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "check",
+        datasets.do_check,
+        "verify a data set",
+        "Compares the numbers of images and people with the published ones, and opens every file "
+        "to find damaged ones and ones that are there twice.",
+    )
+    command.add_argument("dataset", metavar="DATASET", help="a name of og-reid datasets")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="PATH", help="its folder, or the CSV file"
+    )
+    _add_trust(command)
+    return command
+
+
 def _add_doctor(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     return _command(
         parsers,
@@ -241,6 +277,26 @@ def _add_doctor(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argumen
         "Prints versions, native kernels with their instruction level, devices, and how to mend "
         "what does not work.",
     )
+
+
+def _add_dataset(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dataset", metavar="NAME",
+        help="what --data is, by a name of og-reid datasets; its numbers are verified (default: "
+        "anything laid out like Market-1501)",
+    )  # fmt: skip
+    _add_trust(command)
+
+
+def _add_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--unverified", action="store_true",
+        help="take the data set as it is, whatever its numbers",
+    )  # fmt: skip
+    command.add_argument(
+        "--absolute", action="store_true",
+        help="let a CSV file name images outside its own folder",
+    )  # fmt: skip
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .datasets import splits
+
 if TYPE_CHECKING:
     from ..comparison import Clouds
     from ..config import WorldConfig
@@ -72,22 +74,28 @@ def do_train(options: argparse.Namespace) -> None:
 
     config = load_config(options.config, options.settings)
     validation: tuple[Clouds, Clouds] | None = None
+    named = options.dataset is not None
+    if named and options.data is None:
+        raise ValueError(f"--data must say where {options.dataset} is")
     if options.data is None:
         data = _world(config.world, options)
     else:
         data = options.data
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
     train_set: CloudSet | CloudStore
-    if data.is_file():
+    if data.is_file() and not named:
         train_set = CloudSet.load(data)
-    elif is_store(data):
+    elif is_store(data) and not named:
         store = CloudStore(data)
         everyone = "train_all" if "train_all" in store.splits else "train"
         train_set, validation = store.split(everyone), _stored_test(store)
     else:
-        splits = _splits(data)
-        train_set = _lifted(splits.train, "lifting training images", options)
-        validation = _lifted_test(splits, options)
+        images = splits(data, options)
+        if not images.train:
+            raise ValueError(f"{options.dataset} has no training images: it is there to test on")
+        train_set = _lifted(images.train, "lifting training images", options)
+        if images.query and images.gallery:
+            validation = _lifted_test(images, options)
     with progress_bar("training") as show:
 
         def tell(record: Record) -> None:
@@ -123,13 +131,21 @@ def do_evaluate(options: argparse.Namespace) -> None:
     stored = load_model(options.model)
     query: Clouds
     gallery: Clouds
-    if is_store(options.data):
-        attributes = {}
+    attributes = {}
+    if options.dataset is None and is_store(options.data):
         query, gallery = _stored_test(CloudStore(options.data))
     else:
-        splits = _splits(options.data)
-        attributes = read_attributes(options.data)
-        query, gallery = _lifted_test(splits, options)
+        images = splits(options.data, options)
+        if not (images.query and images.gallery):
+            raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
+        if any(getattr(sample, "tracklet", "") for sample in images.query):
+            raise ValueError(
+                f"{options.dataset} is scored by tracklets, and this command scores images: embed "
+                "its images and average each tracklet's in Python"
+            )
+        if options.dataset is None:
+            attributes = read_attributes(options.data)
+        query, gallery = _lifted_test(images, options)
     with progress_bar("embedding") as show:
         rows = compare(
             query,
@@ -208,20 +224,14 @@ def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
         )
 
 
-def _splits(folder: Path) -> MarketSplits:
-    from ..data import load_market
-
-    return load_market(folder)
-
-
 def _stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
     return store.split("query"), store.split("gallery")
 
 
-def _lifted_test(splits: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:
+def _lifted_test(images: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:
     return (
-        _lifted(splits.query, "lifting queries", options),
-        _lifted(splits.gallery, "lifting gallery", options),
+        _lifted(images.query, "lifting queries", options),
+        _lifted(images.gallery, "lifting gallery", options),
     )
 
 

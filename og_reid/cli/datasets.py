@@ -1,0 +1,125 @@
+"""What the commands about data sets do, and the data set that other commands are given."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..data import MarketSplits
+    from ..data.datasets import Check, Dataset, Description
+
+__all__ = ["do_check", "do_datasets", "splits"]
+
+_SHOWN = 10
+
+
+def do_datasets(options: argparse.Namespace) -> None:
+    """Lists the data sets that are known, and what a folder holds of them."""
+    from ..data.datasets import DATASETS
+
+    width = max(map(len, DATASETS))
+    for name, description in DATASETS.items():
+        state = "" if options.root is None else f"  {_state(description, options.root)}"
+        print(f"{name:{width}}  {description.title}{state}")
+    print(f"{'folder':{width}}  your own: <person>/<image>")
+    print(
+        f"{'csv':{width}}  your own: a file with the columns path, pid and, if known, camid, split"
+    )
+    if options.root is None:
+        print("og-reid datasets --root DIR shows which of them are in DIR")
+
+
+def do_check(options: argparse.Namespace) -> None:
+    """Compares a data set with its published numbers and opens all its files."""
+    from ..data.datasets import check_dataset
+    from ..progress import progress_bar
+
+    dataset = _load(options.data, options)
+    for split in ("train", "query", "gallery"):
+        samples = dataset.split(split)
+        people = len({each.pid for each in samples if each.pid > 0})
+        print(f"{split:8} {len(samples):>9,} images of {people:,} people")
+    with progress_bar("reading") as show:
+        check = check_dataset(
+            dataset, progress=lambda done, total: show(done, total, f"{done:,} of {total:,} files")
+        )
+    findings = _findings(check)
+    for title, lines in findings.items():
+        print(f"{title}: {len(lines):,}")
+        for line in lines[:_SHOWN]:
+            print(f"  {line}")
+        if len(lines) > _SHOWN:
+            print(f"  ... and {len(lines) - _SHOWN:,} more")
+    if not check.good:
+        raise ValueError(f"{dataset.root}: of {check.files:,} files not all are as they should be")
+    print(f"{check.files:,} files can be read, none is there twice")
+
+
+def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
+    """The images in a folder (or CSV file), which ``--dataset`` says what it is.
+
+    Raises:
+        ValueError: the data set holds clouds, or is not as it should be.
+    """
+    if options.dataset is None:
+        from ..data import load_market
+
+        return load_market(data)
+    dataset = _load(data, options)
+    if dataset.name == "og-net-3d":
+        raise ValueError(
+            f"{dataset.root} holds clouds: make a store of it with og-reid convert, and give that "
+            "as --data without --dataset"
+        )
+    return dataset
+
+
+def _load(data: Path, options: argparse.Namespace) -> Dataset:
+    from ..data import load_dataset
+
+    dataset = load_dataset(
+        options.dataset,
+        data,
+        verify=not options.unverified,
+        notice=_tell,
+        allow_absolute=options.absolute,
+    )
+    for note in dataset.notes:
+        _tell(f"note: {note}")
+    return dataset
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _state(description: Description, root: Path) -> str:
+    from ..data.datasets import find_folder, read_dataset
+
+    if not root.is_dir():
+        raise ValueError(f"--root must be a folder; got {root}")
+    folder = find_folder(description, root)
+    if folder is None:
+        return "- not here"
+    try:
+        dataset = read_dataset(description, folder)
+    except (ValueError, OSError) as error:
+        return f"- BAD: {error}"
+    count = len(dataset.train) + len(dataset.query) + len(dataset.gallery)
+    files = "clouds" if description.kind == "clouds" else "images"
+    known = description.counts_from in ("split files", "reference loaders")
+    return f"- {count:,} {files} in {dataset.root}" + (", as published" if known else "")
+
+
+def _findings(check: Check) -> dict[str, list[str]]:
+    pairs = {
+        "the same image twice in a split": check.twice,
+        "the same image in training and test": check.leaked,
+        "the same image with two identities": check.relabelled,
+    }
+    findings = {title: [f"{a} = {b}" for a, b in found] for title, found in pairs.items()}
+    findings["cannot be read"] = list(check.damaged)
+    return {title: lines for title, lines in findings.items() if lines}
