@@ -74,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     info = native_info()
-    print(f"native code: {info['cpu_library']} ({info['cpu_level']}), {args.threads} threads")
+    print(f"native code: {info['cpu_level']}, {args.threads} threads")
     backbone = resnet()
     models = {name: OGNet.preset(name).eval() for name in PRESETS}
     print(f"{'resnet50':<12} {megabytes(backbone):6.1f} MB")

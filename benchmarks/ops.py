@@ -283,7 +283,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     info = native_info()
-    print(f"native code: {info['cpu_library']} ({info['cpu_level']}), {options.threads} threads")
+    print(f"native code: {info['cpu_level']}, {options.threads} threads")
     for name in options.only:
         BENCHES[name](options.repeats)
 
