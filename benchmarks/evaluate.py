@@ -257,9 +257,9 @@ class Blocks:
         self.path, self.rows = path, rows
 
     def __iter__(self):
-        """Blocks of 16,384 rows."""
-        for start in range(0, self.rows, 16384):
-            count = min(16384, self.rows - start)
+        """Blocks of 4,096 rows."""
+        for start in range(0, self.rows, 4096):
+            count = min(4096, self.rows - start)
             yield np.memmap(self.path, np.float32, "r", start * DIMS * 4, (count, DIMS))
 
 

@@ -26,10 +26,10 @@ class Product:
 
     The similarity of global features is their cosine s. With parts (visibility v, shared visibility
     n = sum of v_q * v_g) it is the mean over the global feature and the shared parts of (1 + cos) /
-    2, weighted by 1 and v_q * v_g, as in PGFA (Miao et al., 2019). As parts come
-    multiplied by their visibility, one product of the long rows gives the sum of all weighted
-    cosines c, and s = (c + 1 + n) / (2 + 2 n); without a global feature s = (c + n) / (2 n), and
-    0 where no part is shared.
+    2, weighted by 1 and v_q * v_g, as in PGFA (Miao et al., 2019). As parts come multiplied by
+    their visibility, one product of the long rows gives the sum of all weighted cosines c, and
+    s = (c + 1 + n) / (2 + 2 n); without a global feature s = (c + n) / (2 n), and 0 where no part
+    is shared.
     """
 
     def __init__(self) -> None:
