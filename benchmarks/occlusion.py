@@ -7,7 +7,7 @@ and what hides them are the world's truth, which is the best that a pose estimat
 Intervals are 95 % percentiles over resampled queries; those of differences resample the same
 queries on both sides. Images are smaller than PGFA's 384 x 128 to be quick.
 
-    python benchmarks/occlusion.py                                          # some ten minutes
+    python benchmarks/occlusion.py                                          # 15 minutes on a core
     python benchmarks/occlusion.py --train 6 --test 4 --views 4 --epochs 1  # a minute: it runs
 """
 
@@ -127,6 +127,8 @@ def interval(values: Tensor) -> str:
 
 def report(network: PGFA, query: PeopleBatch, gallery: PeopleBatch) -> None:
     """The three similarities, with both descriptors of the stripes."""
+    hidden = int((query.visibility < 1).any(1).sum())
+    write(f"{hidden} of {len(query)} queries have a hidden stripe")
     for descriptor in get_args(Descriptor):
         asked, searched = (embed(network, each, descriptor) for each in (query, gallery))
         alone = [
