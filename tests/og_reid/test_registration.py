@@ -199,7 +199,7 @@ def test_networks_compile_whole(kind: str, training: bool) -> None:
     if kind == "DGCNN":
         model = DGCNN(dims=(6, 8), k=5, embedding_dim=8, generator=source)
     else:
-        sizes = {"dims": (6, 8), "k": 5, "num_points": 20, "embedding_dim": 8}
+        sizes = {"dims": (6,), "k": 5, "num_points": 20, "embedding_dim": 8}
         model = OGNet(**sizes, ball_counts=(2, 4, 6), generator=source)
     model.train(training)
     colors = FEATURES[..., :3].clamp(-0.5, 0.5)
