@@ -28,30 +28,37 @@ struct Center {
   float* mean;
 };
 
-// Pools channels [c, c + kWidth).
-template <int kWidth, bool kMax, bool kMean, bool kMissing, typename Argument>
-OG_REID_INLINE void pool_block(const Center<Argument>& center, int64_t c) {
+// Pools channels [c, c + kWidth) and returns their sums. Missing neighbours and NaN are looked for
+// where kCareful.
+template <int kWidth, bool kMax, bool kMean, bool kCareful, typename Argument>
+OG_REID_INLINE typename Lanes<kWidth, Argument>::Float pool_block(const Center<Argument>& center,
+                                                                  int64_t c) {
   using Float = typename Lanes<kWidth, Argument>::Float;
   using Int = typename Lanes<kWidth, Argument>::Int;
+  int64_t t = 0, found = 0;
+  if (kCareful) {
+    while (t < center.k && center.index[t] < 0) ++t;
+  }
   Float best = {}, total = {};
   Int where = {};
-  int64_t found = 0;
-  for (int64_t t = 0; t < center.k; ++t) {
-    if (kMissing && center.index[t] < 0) continue;
+  if (t < center.k) {
+    std::memcpy(&best, center.x + center.index[t] * center.stride + c, sizeof best);
+    total = best;
+    where = Int{} + int32_t(t);
+    ++found;
+  }
+  for (++t; t < center.k; ++t) {
+    if (kCareful && center.index[t] < 0) continue;
     Float row;
     std::memcpy(&row, center.x + center.index[t] * center.stride + c, sizeof row);
-    if (found++ == 0) {
-      best = total = row;
-      where = Int{} + int32_t(t);
-      continue;
-    }
     if (kMax) {
       // A NaN is not at most anything, and stays.
-      const Int better = ~(row <= best) & (best == best);
+      const Int better = kCareful ? ~(row <= best) & (best == best) : row > best;
       where = better ? Int{} + int32_t(t) : where;
       best = better ? row : best;
     }
-    if (kMean) total += row;
+    total += row;
+    ++found;
   }
   if (kMax) {
     const auto place = __builtin_convertvector(where, typename Lanes<kWidth, Argument>::Place);
@@ -59,18 +66,33 @@ OG_REID_INLINE void pool_block(const Center<Argument>& center, int64_t c) {
     std::memcpy(center.argument + c, &place, sizeof place);
   }
   if (kMean) {
-    total *= 1.0f / float(std::max(found, int64_t{1}));
-    std::memcpy(center.mean + c, &total, sizeof total);
+    const Float mean = total * (1.0f / float(std::max(found, int64_t{1})));
+    std::memcpy(center.mean + c, &mean, sizeof mean);
   }
+  return total;
+}
+
+// Returns whether all sums are numbers; if not, there may be a NaN.
+template <bool kMax, bool kMean, bool kCareful, typename Argument>
+OG_REID_INLINE bool pool_blocks(const Center<Argument>& center) {
+  typename Lanes<OG_REID_LANES, Argument>::Float wide = {};
+  typename Lanes<4, Argument>::Float narrow = {};
+  float rest = 0.0f;
+  int64_t c = 0;
+  for (; c + OG_REID_LANES <= center.channels; c += OG_REID_LANES)
+    wide += pool_block<OG_REID_LANES, kMax, kMean, kCareful>(center, c);
+  for (; c + 4 <= center.channels; c += 4)
+    narrow += pool_block<4, kMax, kMean, kCareful>(center, c);
+  for (; c < center.channels; ++c) rest += pool_block<1, kMax, kMean, kCareful>(center, c)[0];
+  for (int lane = 0; lane < OG_REID_LANES; ++lane) rest += wide[lane];
+  for (int lane = 0; lane < 4; ++lane) rest += narrow[lane];
+  return rest == rest;
 }
 
 template <bool kMax, bool kMean, bool kMissing, typename Argument>
 OG_REID_INLINE void pool_center(const Center<Argument>& center) {
-  int64_t c = 0;
-  for (; c + OG_REID_LANES <= center.channels; c += OG_REID_LANES)
-    pool_block<OG_REID_LANES, kMax, kMean, kMissing>(center, c);
-  for (; c + 4 <= center.channels; c += 4) pool_block<4, kMax, kMean, kMissing>(center, c);
-  for (; c < center.channels; ++c) pool_block<1, kMax, kMean, kMissing>(center, c);
+  if (kMissing || (!pool_blocks<kMax, kMean, false>(center) && kMax))
+    pool_blocks<kMax, kMean, true>(center);
 }
 
 template <bool kMissing, typename Argument>
