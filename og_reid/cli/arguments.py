@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_convert,
         _add_datasets,
         _add_check,
+        _add_prepare,
         _add_doctor,
     ):
         command = add(parsers)
@@ -265,6 +266,28 @@ def _add_check(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "--data", type=Path, required=True, metavar="PATH", help="its folder, or the CSV file"
     )
     _add_trust(command)
+    return command
+
+
+def _add_prepare(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "prepare",
+        datasets.do_prepare,
+        "build Occluded-Duke from DukeMTMC-reID",
+        "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors, which are "
+        "verified. A run that was stopped goes on where it was when it is started again.",
+    )
+    command.add_argument("what", choices=["occluded-duke"], help="the data set to build")
+    command.add_argument(
+        "--duke", type=Path, required=True, metavar="PATH",
+        help="DukeMTMC-reID, as a .zip file or unpacked (hard links are made then, where possible)",
+    )  # fmt: skip
+    command.add_argument(
+        "--lists", type=Path, required=True, metavar="DIR",
+        help="folder with train.list, query.list and gallery.list",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to build")
     return command
 
 

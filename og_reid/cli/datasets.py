@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..data import MarketSplits
     from ..data.datasets import Check, Dataset, Description
 
-__all__ = ["do_check", "do_datasets", "splits"]
+__all__ = ["do_check", "do_datasets", "do_prepare", "splits"]
 
 _SHOWN = 10
 
@@ -56,6 +56,24 @@ def do_check(options: argparse.Namespace) -> None:
     if not check.good:
         raise ValueError(f"{dataset.root}: of {check.files:,} files not all are as they should be")
     print(f"{check.files:,} files can be read, none is there twice")
+
+
+def do_prepare(options: argparse.Namespace) -> None:
+    """Builds Occluded-Duke."""
+    from ..data.datasets import describe
+    from ..data.occluded_duke import prepare_occluded_duke
+    from ..progress import progress_bar
+
+    _tell(describe(options.what).notice)
+    with progress_bar("building") as show:
+        built = prepare_occluded_duke(
+            options.duke,
+            options.lists,
+            options.out,
+            progress=lambda done, total: show(done, total, f"{done:,} of {total:,} images"),
+        )
+    counts = ", ".join(f"{folder} {count:,}" for folder, count in built.images.items())
+    print(f"{built.root}: {counts}; {built.kept:,} were there already")
 
 
 def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
