@@ -59,6 +59,9 @@ def test_names_of_people_become_numbers(tmp_path: Path) -> None:
         photo(tmp_path / name / "a.png", 1)
     dataset = from_folder(tmp_path, train_share=0)
     assert {each.path.parent.name: each.pid for each in dataset.gallery} == {"anna": 1, "bert": 2}
+    for name in ("1_0", "10"):  # int() would read both as ten
+        photo(tmp_path / "odd" / name / "a.png", 1)
+    assert {each.pid for each in from_folder(tmp_path / "odd", train_share=0).gallery} == {1, 2}
     zero = photo(tmp_path / "zeros" / "0" / "a.png", 1).parent.parent
     assert from_folder(zero, train_share=0).gallery[0].pid == 1  # 0 would be a distractor
     photo(tmp_path / "both" / "01" / "a.png", 1)
@@ -129,6 +132,16 @@ def test_bad_csv_files_are_refused(lines: list[str], message: str, tmp_path: Pat
     (root / "link.png").symlink_to(other)
     with pytest.raises(ValueError, match=message):
         from_csv(write_csv(root, *lines))
+
+
+def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images.csv"
+    path.write_bytes(b"path,pid\n\xff\xfe,1")
+    with pytest.raises(ValueError, match=r"images\.csv must be text in UTF-8"):
+        from_csv(path)
+    path.write_text("path,pid\n" + "x" * 200_000 + ",1")
+    with pytest.raises(ValueError, match=r"images\.csv must be a CSV file: field larger"):
+        from_csv(path)
 
 
 def test_absolute_paths_must_be_allowed(tmp_path: Path) -> None:

@@ -55,12 +55,15 @@ class Dataset(MarketSplits):
         root: The folder that was read.
         has_cameras: False where cameras are unknown. Queries are then of camera 0 and gallery
             images of camera 1, so that no rule about cameras leaves anything out.
-        notes: What is worth knowing about the images found, one sentence each.
+        differences: Where the images found are not those published, one clause each; empty when
+            the data set was verified.
+        notes: What else is worth knowing about them, one sentence each.
     """
 
     name: str
     root: Path
     has_cameras: bool = True
+    differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:

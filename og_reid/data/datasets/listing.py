@@ -125,7 +125,7 @@ def _folder(source: Folder, folder: Path) -> Iterator[DatasetSample]:
 def _list_file(source: ListFile, root: Path) -> Iterator[DatasetSample]:
     path = root / source.path
     pattern = re.compile(source.name)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -141,7 +141,7 @@ def _list_file(source: ListFile, root: Path) -> Iterator[DatasetSample]:
 
 
 def _tracks(source: Tracks, root: Path) -> Iterator[DatasetSample]:
-    names = (root / source.names).read_text(encoding="utf-8").split()
+    names = _text(root / source.names).split()
     tracks = _whole_numbers(source.tracks, root)
     if tracks.ndim != 2 or tracks.shape[1] != 4:
         raise ValueError(
@@ -188,7 +188,7 @@ def _matlab(source: MatlabProtocol, root: Path) -> Iterator[DatasetSample]:
             if row < 0 or match is None:
                 raise ValueError(f"{path}: entry {row + 1} must name an image; got {name[:80]!r}")
             yield DatasetSample(root / source.folder / name, int(labels[row]), int(match[1]))
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{path} is not the protocol of CUHK03-NP: {error}") from error
 
 
@@ -236,7 +236,17 @@ def _whole_numbers(where: str, root: Path) -> np.ndarray:
     table = _load_mat(root / path)
     if name not in table:
         raise ValueError(f"{root / path}: must hold {name}; it holds {sorted(table)}")
-    return np.asarray(table[name]).astype(np.int64)
+    try:
+        return np.asarray(table[name]).astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{root / path}: {name} must hold whole numbers: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text: {error}") from error
 
 
 def _load_mat(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,6 +13,8 @@ from .description import SPLITS, Dataset, DatasetSample
 from .listing import walk
 
 __all__ = ["from_csv", "from_folder"]
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def from_folder(root: str | Path, *, train_share: float = 0.5) -> Dataset:
@@ -111,23 +114,35 @@ def from_csv(
 
 
 def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
-    with file.open(newline="", encoding="utf-8-sig") as text:
-        reader = csv.DictReader(text, skipinitialspace=True)
-        columns = reader.fieldnames or ()
-        missing = [column for column in ("path", "pid") if column not in columns]
-        if missing:
-            raise ValueError(
-                f"{file}: has no column {', '.join(missing)}; its first line must name the "
-                f"columns path, pid and, where known, camid and split; got {list(columns)}"
-            )
-        rows = []
-        for row in reader:
-            known = {name: (row[name] or "").strip() for name in columns}
-            if not (known["path"] and known["pid"]):
-                raise ValueError(f"{file}, line {reader.line_num}: path and pid must be given")
-            rows.append((reader.line_num, known))
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} must be text in UTF-8; {error}") from error
+    try:
+        return _parse_rows(file, csv.DictReader(lines, skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(f"{file} must be a CSV file: {error}") from error
+
+
+def _parse_rows(
+    file: Path, reader: csv.DictReader[str]
+) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
+    """The number and the values of each line, and the names of the columns."""
+    columns = reader.fieldnames or ()
+    missing = [column for column in ("path", "pid") if column not in columns]
+    if missing:
+        raise ValueError(
+            f"{file} has no column {', '.join(missing)}; its first line must name the columns "
+            f"path, pid and, where known, camid and split; got {list(columns)}"
+        )
+    rows = []
+    for row in reader:
+        known = {name: (row[name] or "").strip() for name in columns}
+        if not (known["path"] and known["pid"]):
+            raise ValueError(f"{file}, line {reader.line_num}: path and pid must be given")
+        rows.append((reader.line_num, known))
     if not rows:
-        raise ValueError(f"{file}: must list at least one image; got none")
+        raise ValueError(f"{file} must list at least one image; got none")
     return rows, columns
 
 
@@ -158,12 +173,10 @@ def _paths(
 def _numbers(labels: Iterable[str], what: str, *, lowest: int) -> dict[str, int]:
     """Whole numbers for labels: the labels themselves where all are, or their places from 1."""
     distinct = sorted(set(labels))
-    try:
-        values = {label: int(label) for label in distinct}
-    except ValueError:
+    numeric = all(_NUMBER.fullmatch(label) for label in distinct)
+    if not numeric or min(map(int, distinct)) < lowest:
         return {label: place for place, label in enumerate(distinct, 1)}
-    if min(values.values()) < lowest:
-        return {label: place for place, label in enumerate(distinct, 1)}
+    values = {label: int(label) for label in distinct}
     written: dict[int, str] = {}
     for label, value in values.items():
         if value in written:

@@ -28,8 +28,8 @@ def read_dataset(
         description: Of the data set.
         root: Its folder, or one that holds it.
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
-            published ones, or whose training and test people overlap. Otherwise differences go
-            to ``notes``.
+            published ones, or whose training and test people overlap. Otherwise the result says
+            where it differs.
         notice: Told the licence or state of the data set, once.
 
     Returns:
@@ -47,21 +47,23 @@ def read_dataset(
         for split, sources in description.sources.items()
     }
     _refuse_junk(folder, splits)
-    found = differences(description, splits) + _mixed_up(splits)
-    weak = description.counts_from == "papers"
-    if found and verify and not weak:
+    found, notes = _mixed_up(splits), _notes(description, splits)
+    counted = differences(description, splits)
+    if description.counts_from == "papers":
+        notes += [f"{each}: a number of the paper, not counted again by us" for each in counted]
+    else:
+        found = counted + found
+    if found and verify:
         raise ValueError(
             f"{description.title} in {folder}: {'; '.join(found)}. Pass verify=False (--unverified "
             "on the command line) to use it as it is."
         )
-    notes = [*found, *_notes(description, splits)]
-    if found and weak:
-        notes.append("the expected numbers are those of the paper, which nobody has recounted here")
     return Dataset(
         **splits,
         name=description.name,
         root=folder,
         has_cameras=description.has_cameras,
+        differences=tuple(found),
         notes=tuple(notes),
     )
 
