@@ -94,7 +94,7 @@ def do_train(options: argparse.Namespace) -> None:
         if not images.train:
             raise ValueError(f"{options.dataset} has no training images: it is there to test on")
         train_set = _lifted(images.train, "lifting training images", options)
-        if images.query and images.gallery:
+        if images.query and images.gallery and not _of_tracklets(images):
             validation = _lifted_test(images, options)
     with progress_bar("training") as show:
 
@@ -138,7 +138,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
         images = splits(options.data, options)
         if not (images.query and images.gallery):
             raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
-        if any(getattr(sample, "tracklet", "") for sample in images.query):
+        if _of_tracklets(images):
             raise ValueError(
                 f"{options.dataset} is scored by tracklets, and this command scores images: embed "
                 "its images and average each tracklet's in Python"
@@ -222,6 +222,11 @@ def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
             workers=options.workers,
             progress=lambda done, total: show(done, total, ""),
         )
+
+
+def _of_tracklets(images: MarketSplits) -> bool:
+    """Whether queries are several images each, which are not to be scored one by one."""
+    return any(getattr(sample, "tracklet", "") for sample in images.query)
 
 
 def _stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:

@@ -153,17 +153,23 @@ def test_a_set_without_cameras_is_evaluated_whole(tmp_path: Path, model: str, ca
     assert "--data must say where partial-reid is" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("lifted")
 def test_what_cannot_be_ranked_by_image_is_refused(
     tmp_path: Path, model: str, capsys: Told
 ) -> None:
     video = tmp_path / "video"
-    for split, pid in (("train", 1), ("query", 2), ("gallery", 2)):
-        path = video / split / f"{pid:04}" / "0001" / f"{pid:04}C1F0001X00001.jpg"
-        path.parent.mkdir(parents=True)
-        path.touch()
+    for split, pid in (("train", 1), ("train", 2), ("query", 3), ("gallery", 3)):
+        for camera in (1, 2):
+            path = video / split / f"{pid:04}" / "0001" / f"{pid:04}C{camera}F0001X00001.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     command = ["evaluate", "--model", model, "--unverified", "--data"]
     assert main([*command, str(video), "--dataset", "dukemtmc-videoreid"]) == 1
     assert "dukemtmc-videoreid is scored by tracklets" in capsys.readouterr().err
+    train = ["train", "synthetic/og_net_small", *SMALL, "--out", str(tmp_path / "run")]
+    train += ["--data", str(video), "--dataset", "dukemtmc-videoreid", "--unverified"]
+    assert main(train) == 0
+    assert "validation" not in capsys.readouterr().out
     clouds = tmp_path / "clouds"
     for split in ("train", "query", "gallery"):
         (clouds / split / "0001").mkdir(parents=True)

@@ -127,7 +127,7 @@ def test_a_csv_with_words_and_no_split(tmp_path: Path) -> None:
     ],
 )
 def test_bad_csv_files_are_refused(lines: list[str], message: str, tmp_path: Path) -> None:
-    root = people(tmp_path / "root", 2)
+    root = people(tmp_path / "people", 2)
     other = photo(tmp_path / "other.png", 0)
     (root / "link.png").symlink_to(other)
     with pytest.raises(ValueError, match=message):
@@ -145,9 +145,9 @@ def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
 
 
 def test_absolute_paths_must_be_allowed(tmp_path: Path) -> None:
-    root = people(tmp_path / "root", 1)
+    root = people(tmp_path / "people", 1)
     other = photo(tmp_path / "other.png", 0)
-    path = write_csv(root, "path,pid", f"{other},1", "../root/1/0.png,1")
+    path = write_csv(root, "path,pid", f"{other},1", "../people/1/0.png,1")
     dataset = from_csv(path, allow_absolute=True, train_share=1)
     assert [each.path for each in dataset.train] == [other, root / "1/0.png"]
 

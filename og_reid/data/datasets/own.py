@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .description import SPLITS, Dataset, DatasetSample
@@ -54,8 +55,8 @@ def from_csv(
     over. Identities and cameras are whole numbers, or words, which are numbered from 1 in sorted
     order; identities -1 (junk) and 0 (distractor) may be in the gallery. Without a column
     ``split``, people are divided by a hash of their number, so that adding some moves none of the
-    others: a share to train on, and of each of the others the first image as query and the rest
-    as gallery (all of them as gallery when there is only one).
+    others (unless words are numbered anew): a share to train on, and of each of the others the
+    first image as query and the rest as gallery, or all as gallery when there is only one.
 
     Args:
         path: The file, UTF-8.
@@ -115,11 +116,11 @@ def from_csv(
 
 def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} must be text in UTF-8; {error}") from error
     try:
-        return _parse_rows(file, csv.DictReader(lines, skipinitialspace=True))
+        return _parse_rows(file, csv.DictReader(StringIO(text, newline=""), skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(f"{file} must be a CSV file: {error}") from error
 
