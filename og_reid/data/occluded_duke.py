@@ -162,10 +162,9 @@ class _Unpacked:
 
     def write(self, key: tuple[str, str], path: Path) -> None:
         source = self.root.joinpath(*key)
-        path.unlink(missing_ok=True)
         try:
             os.link(source, path)
-        except OSError:  # another disk, or one without hard links
+        except OSError:  # another disk, one without hard links, or a damaged file in the place
             with replacing(path) as partial:
                 shutil.copyfile(source, partial)
 

@@ -122,6 +122,12 @@ def test_an_unpacked_set_is_linked_or_copied(
     prepare_occluded_duke(folder, lists, tmp_path / "linked")
     assert (tmp_path / "linked/query" / DUKE_QUERY[0]).samefile(source)
 
+    (tmp_path / "linked/query" / DUKE_QUERY[0]).unlink()
+    (tmp_path / "linked/query" / DUKE_QUERY[0]).write_bytes(b"damaged")
+    assert prepare_occluded_duke(folder, lists, tmp_path / "linked").kept == 8
+    verify(tmp_path / "linked")
+    assert source.read_bytes() == content("query", DUKE_QUERY[0])
+
     def fail(*_: object) -> None:
         raise OSError(errno.EXDEV, "another disk")
 
