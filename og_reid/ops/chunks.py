@@ -38,8 +38,12 @@ def first_slot(rows: Tensor, highest: Tensor) -> Tensor:
     # Slot j gets the mark k - j, so the largest mark is that of the first slot.
     kind = torch.uint8 if slots < BYTE_SLOTS else torch.int32
     marks = torch.arange(slots, 0, -1, dtype=kind, device=rows.device)
-    hits = ((rows == highest) | (rows != rows)).to(kind).mul_(marks[:, None, None])
-    return (slots - hits.amax(0)).to(argument_type(slots))
+    hits = rows == highest
+    # Looking for NaN in all slots takes as long again; asking about it would stop a GPU.
+    if highest.device.type != "cpu" or bool((highest != highest).any()):
+        hits |= rows != rows
+    scores = hits.to(kind).mul_(marks[:, None, None])
+    return (slots - scores.amax(0)).to(argument_type(slots))
 
 
 def set_slots(total: Tensor, argument: Tensor, value: Tensor) -> None:
