@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["Labels", "Matches", "check_labels", "find_matches", "row_numbers"]
 
+_LARGEST = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -166,6 +168,9 @@ def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
         array = np.asarray(labels)
         if array.dtype.kind not in "iub" and array.size:
             raise ValueError(f"{name} must be whole numbers; got {array.dtype}")
+        if array.dtype.kind == "u" and array.size and array.max() > _LARGEST:
+            # As int64 the largest uint64 would be -1, which means junk.
+            raise ValueError(f"{name} must be below 2**63; got {array.max()}")
         labels = torch.from_numpy(array.astype(np.int64))
     if (labels.is_floating_point() or labels.is_complex()) and labels.numel():
         raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")

@@ -176,9 +176,10 @@ class Metrics:
             raise ValueError(
                 f"labels must be ({self.num_queries},), one for each query; got {labels.shape}"
             )
+        values, place = np.unique(labels, return_inverse=True)  # NaN are one value
         return {
-            value.item(): self.select(torch.from_numpy(labels == value))
-            for value in np.unique(labels)
+            value.item(): self.select(torch.from_numpy(place == number))
+            for number, value in enumerate(values)
         }
 
     def interval(

@@ -177,8 +177,10 @@ def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
         )
     if len(features.shape) != 2:
         raise ValueError(f"{name} must have two dimensions; got {tuple(features.shape)}")
+    if isinstance(features, Tensor) and features.is_floating_point():
+        return Embedding(features)  # of any precision: made float32 a few rows at a time
     if isinstance(features, Tensor):
-        return Embedding(features.detach().float() if features.dtype != torch.float32 else features)
+        features = features.detach().cpu().numpy()
     if features.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold numbers; got {features.dtype}")
     return features
@@ -191,7 +193,8 @@ def _take(rows: Embedding | np.ndarray, index: Tensor) -> Embedding:
     if isinstance(rows, Embedding):
         return rows[slice(first, first + count) if dense else index.to(rows.device)]
     some = rows[first : first + count] if dense else rows[index.numpy()]
-    return Embedding(torch.from_numpy(np.array(some, dtype=np.float32)))
+    with np.errstate(over="ignore"):  # infinite rows are refused with their numbers
+        return Embedding(torch.from_numpy(np.array(some, dtype=np.float32)))
 
 
 def _join(pieces: list[Embedding]) -> Embedding:

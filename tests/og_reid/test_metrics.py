@@ -84,6 +84,8 @@ def test_slices_are_the_queries_scored_alone(rng: torch.Generator) -> None:
     assert math.isnan(nobody.mAP)
     assert nobody.mAP_all == 0
     assert "0 of 2 queries" in str(nobody)
+    unknown = metrics.slices([math.nan, 0.5] * 15)
+    assert [each.num_queries for each in unknown.values()] == [15, 15]
     with pytest.raises(ValueError, match=r"labels must be \(30,\)"):
         metrics.slices([1, 2])
 

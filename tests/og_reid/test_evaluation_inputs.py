@@ -1,0 +1,66 @@
+"""What people pass to the evaluation: types, precisions, values at the edge, data read once."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from og_reid.evaluation import evaluate
+
+PIDS = {"query_pids": [1, 2, 3], "gallery_pids": [1, 2, 3, 1, 2, 3]}
+
+
+def sides(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.randn(3, 8, generator=rng), torch.randn(6, 8, generator=rng)
+
+
+def test_unsigned_identities_do_not_become_junk() -> None:
+    most = np.array([2**64 - 1, 7, 8], dtype=np.uint64)
+    with pytest.raises(ValueError, match=r"gallery_pids must be below 2\*\*63; got 184467"):
+        evaluate(distance=torch.rand(2, 3), query_pids=[7, 8], gallery_pids=most)
+    fine = most[1:]
+    assert evaluate(distance=torch.eye(2) * -1, query_pids=fine, gallery_pids=fine).mAP == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32])
+def test_features_of_any_precision(dtype: torch.dtype, rng: torch.Generator) -> None:
+    query, gallery = ((10 * each).to(dtype) for each in sides(rng))
+    expected = evaluate(query.float(), gallery.float(), **PIDS)
+    assert torch.equal(evaluate(query, gallery, **PIDS).step, expected.step)
+    blocks = [gallery[:2], gallery[2:].float()]
+    assert torch.equal(evaluate(query, blocks, **PIDS).step, expected.step)
+
+
+def test_a_half_precision_gallery_is_not_copied(
+    rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, gallery = torch.randn(3, 8, generator=rng), torch.randn(9000, 8, generator=rng).half()
+    largest, convert = 0, Tensor.float
+
+    def watched(rows: Tensor) -> Tensor:
+        nonlocal largest
+        largest = max(largest, len(rows))
+        return convert(rows)
+
+    monkeypatch.setattr(Tensor, "float", watched)
+    evaluate(query, gallery, query_pids=[1, 2, 3], gallery_pids=torch.arange(9000) % 9)
+    assert 0 < largest < 9000
+
+
+def test_what_is_no_number_is_refused(rng: torch.Generator) -> None:
+    query, gallery = sides(rng)
+    for bad in (query > 0, query + 1j, (query > 0).numpy()):
+        with pytest.raises(ValueError, match="query must hold numbers; got"):
+            evaluate(bad, gallery, **PIDS)
+
+
+def test_values_beyond_float32_are_refused_without_a_warning(rng: torch.Generator) -> None:
+    query, gallery = sides(rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="infinite values in rows 0, 1, 2"):
+            evaluate(query.double().numpy() * 1e60, gallery, **PIDS)
