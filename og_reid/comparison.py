@@ -212,10 +212,13 @@ def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
         raise ValueError(f"{path} is not a file of og-reid evaluate: {error}") from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise ValueError(f"{path} is not a file of og-reid evaluate ({_FORMAT!r} is missing)")
-    return tuple(
-        Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))
-        for row in record["rows"]
-    )
+    try:
+        return tuple(
+            Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))
+            for row in record["rows"]
+        )
+    except (ValueError, TypeError, RuntimeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _subsets(query: Clouds, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:

@@ -17,7 +17,15 @@ from .labels import Labels, Matches, row_numbers
 from .products import Product, plan
 from .sides import Side
 
-__all__ = ["Progress", "count_features", "count_rows", "distance_rows", "match_distances", "tiles"]
+__all__ = [
+    "Progress",
+    "check_readable_again",
+    "count_features",
+    "count_rows",
+    "distance_rows",
+    "match_distances",
+    "tiles",
+]
 
 #: Called with how much is done, and all there is.
 Progress = Callable[[int, int], None]
@@ -180,6 +188,19 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
         start += len(block)
     if start < shape[0]:
         raise ValueError(f"distance must have {shape[0]} rows, as the queries; got {start}")
+
+
+def check_readable_again(distance: Any) -> None:
+    """Refuses distances that can be read once, where they are needed more often.
+
+    Raises:
+        ValueError: When they are an iterator.
+    """
+    if isinstance(distance, Iterator):
+        raise ValueError(
+            "distance must give its rows anew for every pass, as an array or a list does; got a "
+            f"{type(distance).__name__}, which can be read once"
+        )
 
 
 def _row_blocks(distance: Any) -> Iterator[Tensor]:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from ..ops.counting import Thresholds
-from .counts import Progress, count_features, count_rows, distance_rows
+from .counts import (
+    Progress,
+    check_readable_again,
+    count_features,
+    count_rows,
+    distance_rows,
+)
 from .labels import Labels, Matches, check_labels, find_matches
 from .metrics import AveragePrecision, Metrics
 from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
@@ -107,6 +113,8 @@ def _score_distances(
     shape = len(labels.query_pids), len(labels.gallery_pids)
     if protocol.name in ("multi-query", "mars"):
         raise ValueError(f"protocol {protocol.name} averages features; give them, not distances")
+    if protocol.name == "single-gallery-shot":
+        check_readable_again(distance)
     matches = find_matches(labels, cameras=protocol.cameras)
     counted = count_rows(distance_rows(distance, shape), labels, matches, progress)
     shots = None
@@ -153,17 +161,15 @@ def _selected(labels: Labels, queries: Tensor, items: Tensor) -> Labels:
 
 
 def _tracks(tracks: Any, pids: Tensor, camids: Tensor | None) -> tuple[Tensor, Tensor]:
-    tracks = torch.as_tensor(np.asarray(tracks))
-    if tracks.shape != pids.shape:
-        raise ValueError(
-            f"tracks must be ({len(pids)},), one for each row; got {tuple(tracks.shape)}"
-        )
-    group, first = group_rows(tracks)
+    tracks = np.asarray(tracks)
+    if tracks.shape != tuple(pids.shape):
+        raise ValueError(f"tracks must be ({len(pids)},), one for each row; got {tracks.shape}")
+    group, first = group_rows(torch.from_numpy(np.unique(tracks, return_inverse=True)[1]))
     for name, labels in (("identity", pids), ("camera", camids)):
         if labels is not None and (labels[first][group] != labels).any():
             row = int((labels[first][group] != labels).nonzero()[0])
             raise ValueError(
-                f"tracks must be of one {name} each; track {int(tracks[row])} is not (row {row})"
+                f"tracks must be of one {name} each; track {tracks[row]} is not (row {row})"
             )
     return group, first
 

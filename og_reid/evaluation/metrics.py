@@ -133,8 +133,10 @@ class Metrics:
 
     @property
     def cmc_deviation(self) -> Tensor | None:
-        """(R,) float64 standard deviation of ``cmc`` over random galleries, or None without any."""
-        return None if self.shot_ranks is None else self._shot_cmc().std(dim=0)
+        """(R,) float64 standard deviation of ``cmc`` over random galleries; None below two."""
+        if self.shot_ranks is None or self.shot_ranks.shape[1] < 2:
+            return None
+        return self._shot_cmc().std(dim=0)
 
     def rank(self, k: int) -> float:
         """Share of valid queries with a match among the first k >= 1."""
@@ -208,13 +210,13 @@ class Metrics:
     def table(self) -> str:
         """The figures in percent and what they were made of, as plain text."""
         lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.figures().items()]
-        deviation = self.cmc_deviation
-        if deviation is not None and self.shot_ranks is not None:
-            spread = ", ".join(f"{100 * deviation[min(k, len(deviation)) - 1]:.2f}" for k in _RANKS)
-            lines.append(
-                f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
-                f"identity, standard deviation {spread}"
-            )
+        if self.shot_ranks is not None:
+            told = f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
+            deviation = self.cmc_deviation
+            lines.append(told + "identity")
+            if deviation is not None:
+                spread = (f"{100 * deviation[min(k, len(deviation)) - 1]:.2f}" for k in _RANKS)
+                lines[-1] += f", standard deviation {', '.join(spread)}"
         if self.num_valid:
             low, high = self.interval()
             lines.append(
@@ -256,6 +258,8 @@ class Metrics:
         values = {}
         for field in fields(Metrics):
             value = record[field.name]
+            if field.type == "Tensor" and not isinstance(value, list):
+                raise ValueError(f"{field.name} must be a list; got {type(value).__name__}")
             if isinstance(value, list):
                 real = field.name in ("step", "trapezoid", "inverse_penalty")
                 value = [float("nan") if each is None else each for each in value]
@@ -301,7 +305,10 @@ def load_metrics(path: str | Path) -> Metrics:
         raise ValueError(f"{path} is not a file of Metrics.to_json: {error}") from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise ValueError(f"{path} is not a file of Metrics.to_json ({_FORMAT!r} is missing)")
-    return Metrics.from_record(record)
+    try:
+        return Metrics.from_record(record)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _without_nan(value: Any) -> Any:

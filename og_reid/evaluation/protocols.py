@@ -39,8 +39,8 @@ class Protocol:
             ``mars``: as market, with the mean feature of each tracklet on both sides.
         repeats: Random galleries of single-gallery-shot.
         seed: Of the random galleries.
-        query_tracks: (Q,) tracklet numbers for mars.
-        gallery_tracks: (G,) tracklet numbers for mars.
+        query_tracks: (Q,) tracklets for mars, numbers or names.
+        gallery_tracks: (G,) the same.
     """
 
     name: ProtocolName = "market"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .counts import check_readable_again
 from .engine import evaluate
 from .labels import check_labels, find_matches
 from .metrics import Metrics
@@ -42,6 +43,8 @@ def camera_pairs(
     """
     if query_camids is None or gallery_camids is None:
         raise ValueError("query_camids and gallery_camids must be given for pairs of cameras")
+    if "distance" in search:
+        check_readable_again(search["distance"])
     labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
     known, seen = labels.query_camids, labels.gallery_camids
     assert known is not None
@@ -60,6 +63,11 @@ def camera_pairs(
             query_camids=known,
             gallery_camids=seen,
         )
+        if metrics.num_queries != len(known):
+            raise ValueError(
+                f"protocol must leave queries as they are for pairs of cameras; {metrics.protocol} "
+                f"made {metrics.num_queries} of {len(known)}"
+            )
         for other in known[known != camera].unique().tolist():
             some = metrics.select(known == other)
             if some.num_valid:

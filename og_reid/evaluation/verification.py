@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .counts import count_features, count_rows, distance_rows, match_distances, tiles
+from .counts import (
+    check_readable_again,
+    count_features,
+    count_rows,
+    distance_rows,
+    match_distances,
+    tiles,
+)
 from .engine import row_count
 from .labels import Labels, check_labels, find_matches
 from .ranking import rank, rank_distances
@@ -132,6 +139,7 @@ def verify(
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
     if distance is not None:
+        check_readable_again(distance)
         labels = check_labels(*given)
         matches = find_matches(labels)
         shape = len(labels.query_pids), len(labels.gallery_pids)
@@ -186,6 +194,7 @@ def identify(
             "figures need unknown people"
         )
     if distance is not None:
+        check_readable_again(distance)
         shape = len(labels.query_pids), len(labels.gallery_pids)
         counted = count_rows(distance_rows(distance, shape), labels, matches)
         nearest = rank_distances(distance, **given, k=1).distances

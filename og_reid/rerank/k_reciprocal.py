@@ -104,7 +104,13 @@ def k_reciprocal_distances(
         lambda_value: As for `k_reciprocal`.
     """
     given = (query_gallery, query_query, gallery_gallery)
-    space = DistanceSpace(*(torch.as_tensor(each) for each in given))
+    space = DistanceSpace(
+        *(
+            # Torch takes no reversed arrays.
+            torch.as_tensor(np.ascontiguousarray(each) if isinstance(each, np.ndarray) else each)
+            for each in given
+        )
+    )
     return _rerank(space, "original", k1, k2, lambda_value, None)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.evaluation import evaluate
+from og_reid.evaluation import Protocol, camera_pairs, evaluate, identify, verify
 
 PIDS = {"query_pids": [1, 2, 3], "gallery_pids": [1, 2, 3, 1, 2, 3]}
 
@@ -64,3 +64,48 @@ def test_values_beyond_float32_are_refused_without_a_warning(rng: torch.Generato
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="infinite values in rows 0, 1, 2"):
             evaluate(query.double().numpy() * 1e60, gallery, **PIDS)
+
+
+def test_distances_read_once_are_refused_where_they_are_needed_twice(
+    rng: torch.Generator,
+) -> None:
+    rows = torch.rand(3, 6, generator=rng)
+    assert evaluate(distance=iter(rows), **PIDS).num_valid == 3
+    message = "distance must give its rows anew for every pass"
+    with pytest.raises(ValueError, match=message):
+        evaluate(distance=iter(rows), **PIDS, protocol="single-gallery-shot")
+    with pytest.raises(ValueError, match=message):
+        verify(distance=iter(rows), **PIDS)
+    with pytest.raises(ValueError, match=message):
+        identify(distance=iter(rows), query_pids=[1, 2, 9], gallery_pids=PIDS["gallery_pids"])
+    cameras = {"query_camids": [0, 0, 0], "gallery_camids": [1, 2] * 3}
+    with pytest.raises(ValueError, match=message):
+        camera_pairs(distance=iter(rows), **PIDS, **cameras)
+
+
+def test_tracklets_may_have_names(rng: torch.Generator) -> None:
+    query, gallery = sides(rng)
+    numbers = Protocol("mars", query_tracks=[0, 1, 2], gallery_tracks=[3, 1, 2, 3, 1, 0])
+    names = Protocol("mars", query_tracks=list("abc"), gallery_tracks=list("dbcdba"))
+    expected = evaluate(query, gallery, **PIDS, protocol=numbers)
+    assert expected.num_items == 4
+    assert torch.equal(evaluate(query, gallery, **PIDS, protocol=names).step, expected.step)
+    mixed = Protocol("mars", query_tracks=list("abc"), gallery_tracks=list("dbcdbd"))
+    with pytest.raises(ValueError, match=r"track d is not \(row 5\)"):
+        evaluate(query, gallery, **PIDS, protocol=mixed)
+
+
+def test_pairs_of_cameras_need_the_queries_as_they_are(rng: torch.Generator) -> None:
+    query, gallery = sides(rng)
+    labels = {"query_pids": [1, 1, 2], "gallery_pids": [1, 2, 3, 1, 2, 3]}
+    cameras = {"query_camids": [0, 0, 0], "gallery_camids": [1, 2] * 3}
+    with pytest.raises(ValueError, match="multi-query made 2 of 3"):
+        camera_pairs(query=query, gallery=gallery, **labels, **cameras, protocol="multi-query")
+
+
+def test_one_random_gallery_has_no_spread(rng: torch.Generator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metrics = evaluate(*sides(rng), **PIDS, protocol=Protocol("single-gallery-shot", 1))
+        assert metrics.cmc_deviation is None
+        assert "mean over 1 random galleries of one image per identity\n" in str(metrics)

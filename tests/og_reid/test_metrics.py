@@ -61,6 +61,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             load_metrics(tmp_path / name)
 
 
+@pytest.mark.parametrize("step", ["x", [[1.0], 2.0], ["x"] * 30, [0.5]])
+def test_damaged_files_are_named(step: object, rng: torch.Generator, tmp_path: Path) -> None:
+    scored(rng).to_json(tmp_path / "a.json")
+    record = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps({**record, "step": step}))
+    with pytest.raises(ValueError, match=r"b\.json is damaged"):
+        load_metrics(tmp_path / "b.json")
+
+
 def test_csv_has_a_line_for_each_query(rng: torch.Generator, tmp_path: Path) -> None:
     metrics = scored(rng)
     metrics.to_csv(tmp_path / "run.csv")

@@ -164,6 +164,13 @@ def test_more_neighbors_than_images(rng: torch.Generator) -> None:
     assert gnn(query, gallery).dense().isfinite().all()
 
 
+def test_reversed_arrays(rng: torch.Generator) -> None:
+    query, gallery, own = (torch.rand(*shape, generator=rng) for shape in ((3, 5), (5, 5), (3, 3)))
+    expected = k_reciprocal_distances(query.flip(0), own, gallery).dense()
+    found = k_reciprocal_distances(query.numpy()[::-1], own.numpy(), gallery.numpy()).dense()
+    assert torch.equal(found, expected)
+
+
 def test_equal_features_stay_finite() -> None:
     ones = torch.ones(30, 4)
     for found in (k_reciprocal(ones[:5], ones), gnn(ones[:5], ones)):
