@@ -440,6 +440,9 @@ def test_bad_lists_are_refused(line: str, message: str, tmp_path: Path) -> None:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=message):
         load_dataset("msmt17-v1", root, verify=False)
+    (root / "list_query.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"list_query\.txt must be a text file in UTF-8"):
+        load_dataset("msmt17-v1", root, verify=False)
 
 
 @pytest.mark.parametrize(

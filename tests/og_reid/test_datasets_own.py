@@ -54,6 +54,13 @@ def test_a_folder_is_split_by_people(tmp_path: Path) -> None:
     assert (len(everyone.train), everyone.query, everyone.gallery) == (25, (), ())
 
 
+def test_a_split_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
+    dataset = from_folder(people(tmp_path))
+    told = f"{len(pids(dataset, 'train'))} of the 12 people are for training"
+    assert [note.startswith(told) for note in dataset.notes] == [True]
+    assert from_folder(tmp_path, train_share=0).notes == ()
+
+
 def test_names_of_people_become_numbers(tmp_path: Path) -> None:
     for name in ("anna", "bert"):
         photo(tmp_path / name / "a.png", 1)
@@ -107,6 +114,24 @@ def test_a_csv_with_words_and_no_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pids", "expected"),
+    [
+        (["bo", "bo", "-1", "0"], [1, 1, -1, 0]),  # junk and distractors stay beside words
+        (["-7", "-7", "-1", "0000"], [1, 1, -1, 0]),
+        (["1_1", "1_1", "11", "11"], [2, 2, 1, 1]),  # a word, though Python would read 11
+        (["9" * 30, "9" * 30, "5", "5"], [2, 2, 1, 1]),  # does not fit into 64 bits
+        (["007", "007", "11", "11"], [7, 7, 11, 11]),
+    ],
+)
+def test_identities_of_a_csv(pids: list[str], expected: list[int], tmp_path: Path) -> None:
+    people(tmp_path, 2)
+    names = ("1/0.png", "1/1.png", "2/0.png", "2/1.png")
+    lines = [f"{name},{pid},gallery" for name, pid in zip(names, pids, strict=True)]
+    dataset = from_csv(write_csv(tmp_path, "path,pid,split", *lines))
+    assert [each.pid for each in dataset.gallery] == expected
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["path,camid"], "has no column pid"),
@@ -145,9 +170,9 @@ def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
 
 
 def test_absolute_paths_must_be_allowed(tmp_path: Path) -> None:
-    root = people(tmp_path / "people", 1)
+    root = people(tmp_path / "own", 1)
     other = photo(tmp_path / "other.png", 0)
-    path = write_csv(root, "path,pid", f"{other},1", "../people/1/0.png,1")
+    path = write_csv(root, "path,pid", f"{other},1", "../own/1/0.png,1")
     dataset = from_csv(path, allow_absolute=True, train_share=1)
     assert [each.path for each in dataset.train] == [other, root / "1/0.png"]
 

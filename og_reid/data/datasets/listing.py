@@ -230,6 +230,13 @@ def _existing(samples: Iterator[DatasetSample], source: Path) -> tuple[DatasetSa
     return listed
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a text file in UTF-8: {error}") from error
+
+
 def _whole_numbers(where: str, root: Path) -> np.ndarray:
     """An int64 array of a ``.mat`` file, given as ``<path>:<variable>``."""
     path, name = where.split(":")

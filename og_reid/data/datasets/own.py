@@ -15,7 +15,8 @@ from .listing import walk
 
 __all__ = ["from_csv", "from_folder"]
 
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
+#: Anything longer does not fit into 64 bits.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def from_folder(root: str | Path, *, train_share: float = 0.5) -> Dataset:
@@ -53,10 +54,11 @@ def from_csv(
 
     ``camid`` and ``split`` (train, query or gallery) may be there as well; more columns are passed
     over. Identities and cameras are whole numbers, or words, which are numbered from 1 in sorted
-    order; identities -1 (junk) and 0 (distractor) may be in the gallery. Without a column
-    ``split``, people are divided by a hash of their number, so that adding some moves none of the
-    others (unless words are numbered anew): a share to train on, and of each of the others the
-    first image as query and the rest as gallery, or all as gallery when there is only one.
+    order; identities -1 (junk) and 0 (distractor) may be in the gallery, also beside words.
+    Without a column ``split``, people are divided by a hash of their number, so that adding some
+    moves none of the others (unless words are numbered anew): a share to train on, and of each of
+    the others the first image as query and the rest as gallery, or all as gallery when there is
+    only one.
 
     Args:
         path: The file, UTF-8.
@@ -172,12 +174,16 @@ def _paths(
 
 
 def _numbers(labels: Iterable[str], what: str, *, lowest: int) -> dict[str, int]:
-    """Whole numbers for labels: the labels themselves where all are, or their places from 1."""
+    """Whole numbers for labels: the labels themselves where all are, or their places from 1.
+
+    Junk and distractors (-1 and 0, where ``lowest`` allows them) stay what they are beside words.
+    """
     distinct = sorted(set(labels))
-    numeric = all(_NUMBER.fullmatch(label) for label in distinct)
-    if not numeric or min(map(int, distinct)) < lowest:
-        return {label: place for place, label in enumerate(distinct, 1)}
-    values = {label: int(label) for label in distinct}
+    values = {label: int(label) for label in distinct if _WHOLE.fullmatch(label)}
+    if len(values) < len(distinct) or min(values.values()) < lowest:
+        kept = {label: value for label, value in values.items() if lowest == -1 <= value < 1}
+        words = (label for label in distinct if label not in kept)
+        return kept | {label: place for place, label in enumerate(words, 1)}
     written: dict[int, str] = {}
     for label, value in values.items():
         if value in written:
@@ -211,7 +217,12 @@ def _split_people(
             splits["query"].append(sample)
         else:
             splits["gallery"].append(sample)
-    return _dataset(name, root, splits, has_cameras=has_cameras)
+    people = sum(pid > 0 for pid in counts)
+    note = (
+        f"{len(train):,} of the {people:,} people are for training, the others for testing: "
+        "train_share and, in a CSV file, the column split say otherwise"
+    )
+    return _dataset(name, root, splits, has_cameras=has_cameras, notes=(note,) if train else ())
 
 
 def _draw(pid: int) -> float:
@@ -220,7 +231,12 @@ def _draw(pid: int) -> float:
 
 
 def _dataset(
-    name: str, root: Path, splits: Mapping[str, list[DatasetSample]], *, has_cameras: bool
+    name: str,
+    root: Path,
+    splits: Mapping[str, list[DatasetSample]],
+    *,
+    has_cameras: bool,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     # Queries of camera 0 and a gallery of camera 1: no rule about cameras leaves anything out.
     gallery = splits["gallery"]
@@ -233,4 +249,5 @@ def _dataset(
         name=name,
         root=root,
         has_cameras=has_cameras,
+        notes=notes,
     )
