@@ -94,13 +94,15 @@ def _search(query: Side, gallery: Side, k: int, progress: Progress | None) -> Ne
 
 def _weighted(side: Side, found: Nearest, alpha: float) -> Tensor:
     """(n, D) sums of the unit rows found, by similarity to the power alpha."""
-    unit = side.unit()
-    if unit.visibility is not None:
-        raise ValueError(f"{side.name} must have global features only; got parts")
     sums = []
     for values, indices in zip(
         found.values.split(_CHUNK), found.indices.split(_CHUNK), strict=True
     ):
+        wanted, place = indices.unique(return_inverse=True)
+        ((_, unit),) = side.pieces(wanted, len(wanted))  # not all: they may be on the disk
+        if unit.visibility is not None:
+            raise ValueError(f"{side.name} must have global features only; got parts")
         weights = (-values).clamp_min(0).pow(alpha)
-        sums.append(torch.einsum("nk,nkd->nd", weights.to(unit.rows), unit.rows[indices]))
+        rows = unit.rows[place.to(unit.rows.device)]
+        sums.append(torch.einsum("nk,nkd->nd", weights.to(rows), rows))
     return torch.cat(sums)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from og_reid import evaluate
+from og_reid.evaluation.sides import Side, Unit
 from og_reid.rerank import (
     add_track_means,
     augment_database,
@@ -35,6 +36,22 @@ def test_expansion_equals_a_loop(alpha: float, rng: torch.Generator) -> None:
         near = cosine.argsort(descending=True)[:4]
         total = unit[row] + sum(max(float(cosine[i]), 0) ** alpha * items[i] for i in near)
         torch.testing.assert_close(result[row], normalize(total, dim=0), atol=1e-6, rtol=0)
+
+
+def test_expansion_reads_what_it_adds_and_no_more(
+    rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, copy = [], Side.unit
+
+    def watched(side: Side) -> Unit:
+        whole.append(side.name)
+        return copy(side)
+
+    monkeypatch.setattr(Side, "unit", watched)
+    expand_queries(torch.randn(3, 5, generator=rng), torch.randn(40, 5, generator=rng), k=4)
+    assert set(whole) == {"query"}
+    one = torch.randn(1, 5, generator=rng)
+    torch.testing.assert_close(augment_database(one, k=3), normalize(one, dim=1))
 
 
 def test_augmentation_leaves_the_image_itself_out(rng: torch.Generator) -> None:
