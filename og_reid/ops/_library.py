@@ -27,6 +27,7 @@ __all__ = [
     "check",
     "cpu_library",
     "cuda_library",
+    "has_rows",
     "native_info",
     "pointer",
     "start_on_gpu",
@@ -129,6 +130,14 @@ def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
         return ctypes.c_void_p(None)
     assert tensor.is_contiguous()
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def has_rows(matrix: Tensor) -> bool:
+    """Whether the entries of each row are beside each other, and rows do not overlap.
+
+    One row is of any stride, as in the transpose of a column.
+    """
+    return matrix.stride(1) == 1 and matrix.stride(0) >= matrix.shape[1]
 
 
 def check(status: int, function: str) -> None:

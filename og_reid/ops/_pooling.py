@@ -50,9 +50,9 @@ def pool_cpu(
     """Fill what is given of maximum, its slot, and mean over the neighbours of each centre."""
     library = cpu_library()
     assert library is not None
-    features, index = _spaced(features), index.contiguous()
+    (features, stride), index = _spaced(features), index.contiguous()
     missing = not all_present(index, features.shape[1])
-    task = _task(features, index, missing, highest, argument, mean)
+    task = _task(features, stride, index, missing, highest, argument, mean)
     check(library.og_reid_pool_cpu(ctypes.byref(task)), "og_reid_pool_cpu")
 
 
@@ -64,8 +64,8 @@ def pool_cuda(
     mean: Tensor | None,
 ) -> None:
     """The same by the CUDA library."""
-    features, index = _spaced(features), index.contiguous()
-    task = _task(features, index, True, highest, argument, mean)
+    (features, stride), index = _spaced(features), index.contiguous()
+    task = _task(features, stride, index, True, highest, argument, mean)
     start_on_gpu("og_reid_pool_cuda", features.device, ctypes.byref(task))
 
 
@@ -103,18 +103,21 @@ def pool_grad_cuda(
     return grad
 
 
-def _spaced(features: Tensor) -> Tensor:
-    """Features whose rows are evenly spaced; a slice of channels stays a view."""
+def _spaced(features: Tensor) -> tuple[Tensor, int]:
+    """Features whose rows are evenly spaced, and how far; a slice of channels stays a view."""
     batch, row, channel = features.stride()
     if channel != 1 or batch != row * features.shape[1] or row < features.shape[2]:
-        return features.contiguous()
-    return features
+        # Not the stride of what is contiguous: of a dimension of length 1 it may be anything.
+        return features.contiguous(), features.shape[2]
+    return features, row
 
 
-def _task(features: Tensor, index: Tensor, missing: bool, *results: Tensor | None) -> _Pool:
+def _task(
+    features: Tensor, stride: int, index: Tensor, missing: bool, *results: Tensor | None
+) -> _Pool:
     batch, count, channels = features.shape
     return _Pool(
-        *(batch, count, index.shape[1], index.shape[2], channels, features.stride(1)),
+        *(batch, count, index.shape[1], index.shape[2], channels, stride),
         torch.get_num_threads(),
         missing,
         ctypes.c_void_p(features.data_ptr()),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._library import check, cpu_library, has_rows, pointer, usable_on_cpu
 
 __all__ = ["Thresholds", "count_wrong", "count_wrong_torch"]
 
@@ -70,7 +70,7 @@ def count_wrong(
         raise ValueError(
             f"start + b must be at most {len(thresholds.ptr) - 1} queries; got {start} + {queries}"
         )
-    native = usable_on_cpu(distances, thresholds.values) and distances.stride(1) == 1
+    native = usable_on_cpu(distances, thresholds.values) and has_rows(distances)
     if native and thresholds.values.is_contiguous():
         _count_native(distances, query_ids, item_ids, thresholds, start)
     else:

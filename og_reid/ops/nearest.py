@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._library import check, cpu_library, has_rows, pointer, usable_on_cpu
 
 __all__ = ["Nearest", "select_nearest", "select_nearest_torch"]
 
@@ -56,7 +56,7 @@ def select_nearest(distances: Tensor, nearest: Nearest, start: int = 0, first: i
         raise ValueError(
             f"start + b must be at most {queries} queries; got {start} + {len(distances)}"
         )
-    if not (usable_on_cpu(distances, nearest.values) and distances.stride(1) == 1):
+    if not (usable_on_cpu(distances, nearest.values) and has_rows(distances)):
         select_nearest_torch(distances, nearest, start, first)
         return
     library = cpu_library()

@@ -91,3 +91,12 @@ def test_what_does_not_fit_is_refused() -> None:
         count_wrong(block, query.long(), items, thresholds)
     with pytest.raises(ValueError, match="at most 1 queries; got 1 \\+ 1"):
         count_wrong(block, query, items, thresholds, 1)
+
+
+def test_a_single_query_of_a_transposed_matrix() -> None:
+    distances = torch.tensor([[3.0], [1.0], [2.0]]).t()
+    assert distances.stride() == (1, 1)
+    thresholds = Thresholds.empty_at(torch.tensor([0, 1]), torch.tensor([2.0]))
+    ids = torch.zeros(1, dtype=torch.int32), torch.ones(3, dtype=torch.int32)
+    count_wrong(distances, *ids, thresholds)
+    assert (int(thresholds.landed), int(thresholds.equal)) == (2, 1)

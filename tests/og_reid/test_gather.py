@@ -83,6 +83,16 @@ def test_pooling_of_a_slice_of_channels() -> None:
         torch.testing.assert_close(mean_neighbors(x, rows), gather_neighbors(x, rows).mean(2))
 
 
+@needs_native
+def test_pooling_of_clouds_of_one_point() -> None:
+    """The stride of a dimension of length 1 means nothing; torch calls such a tensor contiguous."""
+    x, index = seeded(1, 4, 8).transpose(0, 1), torch.zeros(4, 3, 2, dtype=torch.int64)
+    assert x.is_contiguous()
+    assert x.stride(1) == 32
+    for got, want in zip(pool_neighbors(x, index), pool_neighbors_torch(x, index), strict=True):
+        torch.testing.assert_close(got, want)
+
+
 def pooled(function: Callable[..., tuple[Tensor, ...]], x: Tensor, index: Tensor) -> list[Tensor]:
     leaf = x.clone().requires_grad_()
     outputs = function(leaf, index)

@@ -45,3 +45,11 @@ def test_blocks_of_queries_and_threads(rng: torch.Generator) -> None:
     assert torch.equal(nearest.indices, expected.indices)
     with pytest.raises(ValueError, match="at most 37 queries; got 30"):
         select_nearest(distances[:10], nearest, 30)
+
+
+def test_a_single_query_of_a_transposed_matrix() -> None:
+    distances = torch.tensor([[3.0], [1.0], [2.0]]).t()
+    assert distances.stride() == (1, 1)
+    nearest = Nearest.none(1, 2)
+    select_nearest(distances, nearest)
+    assert nearest.indices.tolist() == [[1, 2]]
