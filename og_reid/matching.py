@@ -94,6 +94,7 @@ class PartFeatures:
         return replace(self, visibility=torch.ones_like(self.visibility))
 
 
+@torch.no_grad()
 def visible_part_similarity(query: PartFeatures, gallery: PartFeatures) -> Tensor:
     """Similarity of every query to every gallery item over what both show.
 
@@ -102,10 +103,11 @@ def visible_part_similarity(query: PartFeatures, gallery: PartFeatures) -> Tenso
         gallery: G images with features of the same sizes, on the same device.
 
     Returns:
-        (Q, G) float32 in [0, 1], higher = more alike (float64 for float64 features). To rank with
-        `og_reid.evaluation.evaluate_distances`, negate it. Where two images share no visible part
-        the global vectors alone decide; without these, too, it is 0.5, as of orthogonal vectors.
-        Memory beside features and result: a copy of the query's features and 64 MiB at a time.
+        (Q, G) float32 in [0, 1], higher = more alike (float64 for queries in float64), without
+        gradients. To rank with `og_reid.evaluation.evaluate_distances`, negate it. Where two images
+        share no visible part the global vectors alone decide; without these, too, it is 0.5, as of
+        orthogonal vectors. Memory beside features and result: a copy of the query's features and
+        64 MiB at a time.
 
     Raises:
         ValueError: sizes of query and gallery differ, or a feature is NaN or infinite.
@@ -117,6 +119,7 @@ def visible_part_similarity(query: PartFeatures, gallery: PartFeatures) -> Tenso
     return result
 
 
+@torch.no_grad()
 def similarity_blocks(
     query: PartFeatures, gallery: Iterable[PartFeatures]
 ) -> Iterator[tuple[int, Tensor]]:
@@ -129,13 +132,13 @@ def similarity_blocks(
     Yields:
         The number of the piece's first image in the gallery, and (Q, g) similarities.
     """
-    prepared = _prepare(query)
+    prepared = _prepare(query, _dtype(query))
     start = 0
     for piece in gallery:
         _check_pair(query, piece)
         shared = query.visibility.to(prepared.dtype) @ piece.visibility.to(prepared.dtype).T
         weight = shared if query.global_ is None else shared + 1
-        similarity = prepared @ _prepare(piece, f"gallery item {start} +").T
+        similarity = prepared @ _prepare(piece, prepared.dtype, f"gallery item {start} +").T
         similarity += weight
         similarity /= 2 * weight
         if query.global_ is None:
@@ -150,10 +153,10 @@ def _blocks(gallery: PartFeatures) -> Iterator[PartFeatures]:
         yield gallery[start : start + step]
 
 
-def _prepare(features: PartFeatures, name: str = "query") -> Tensor:
+def _prepare(features: PartFeatures, dtype: torch.dtype, name: str = "query") -> Tensor:
     """(N, P * C + D): unit vectors of the parts times their visibility, and of the whole."""
     count, number, channels = features.parts.shape
-    result = features.parts.new_empty(count, _width(features), dtype=_dtype(features))
+    result = features.parts.new_empty(count, _width(features), dtype=dtype)
     parts = result[:, : number * channels].view(count, number, channels)
     lengths = [_unit(features.parts, parts, features.visibility)]
     if features.global_ is not None:

@@ -188,3 +188,16 @@ def test_bad_input_is_named(rng):
     broken[2, 1, 3] = float("nan")
     with pytest.raises(ValueError, match=r"NaN or infinity in gallery item 0 \+ rows \[2\]"):
         visible_part_similarity(query, PartFeatures(broken, gallery.visibility, gallery.global_))
+
+
+def test_features_that_require_gradients_and_of_two_precisions(rng):
+    query, gallery = features(3, rng), features(4, rng)
+    expected = visible_part_similarity(query, gallery)
+    learned = PartFeatures(query.parts.clone().requires_grad_(), query.visibility, query.global_)
+    assert torch.equal(visible_part_similarity(learned, gallery), expected)
+    wide = PartFeatures(gallery.parts.double(), gallery.visibility, gallery.global_)
+    ((_, block),) = similarity_blocks(query, [wide])
+    assert block.dtype == torch.float32
+    torch.testing.assert_close(block, expected)
+    double = PartFeatures(query.parts.double(), query.visibility, query.global_)
+    assert visible_part_similarity(double, gallery).dtype == torch.float64
