@@ -102,15 +102,13 @@ def reference_state(
     ending = f"_{label}.{found[label]}"
     partial = re.compile(rf"partial(\d+){re.escape(ending)}")
     matches = [match for path in folder.iterdir() if (match := partial.fullmatch(path.name))]
-    numbers = sorted(int(match[1]) for match in matches)
-    first = numbers[0] if numbers else 0
-    wanted = range(first, max([first, *numbers]) + 1)
+    wanted = range(1 + max((int(match[1]) for match in matches), default=0))
     needed = ["global", *(f"partial{number}" for number in wanted)]
     missing = [name + ending for name in needed if not (folder / (name + ending)).is_file()]
     if missing:
         raise ValueError(f"{folder} lacks {', '.join(missing)}, which belong to net{ending}")
     prefixes = {"net": "", "global": "global_head."}
-    prefixes |= {f"partial{n}": f"part_heads.{i}." for i, n in enumerate(wanted)}
+    prefixes |= {f"partial{number}": f"part_heads.{number}." for number in wanted}
     state: dict[str, Tensor] = {}
     for name, prefix in prefixes.items():
         weights = read_snapshot(folder / (name + ending), options=False).weights

@@ -140,6 +140,11 @@ def test_what_can_be_wrong_with_a_folder(folder, tmp_path):
         (tmp_path / f"{name}_60.pth").hardlink_to(folder / f"{name}_60.pth")
     with pytest.raises(ValueError, match=r"lacks partial1_60\.pth, which belong to net_60\.pth"):
         PGFA.from_reference(tmp_path)
+    # The first one counts as well: the others alone would be a network of fewer stripes.
+    (tmp_path / "partial0_60.pth").rename(tmp_path / "partial1_60.pth")
+    with pytest.raises(ValueError, match=r"lacks partial0_60\.pth"):
+        PGFA.from_reference(tmp_path)
+    (tmp_path / "partial1_60.pth").rename(tmp_path / "partial0_60.pth")
     torch.save({"add_block.0.weight": torch.zeros(256, 99)}, tmp_path / "partial1_60.pth")
     with pytest.raises(ValueError, match=r"(?s)weights of a PGFA.*part_heads\.1\.add_block"):
         PGFA.from_reference(tmp_path)
