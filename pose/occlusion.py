@@ -67,7 +67,7 @@ def heatmaps(
         ValueError: an argument is not as said.
         ImportError: mode ``reference`` without Pillow.
     """
-    _check(size, mode, cells)
+    _check(size, mode, cells, target)
     reference = mode == "reference"
     dtype = torch.float64 if reference else torch.float32 if people is None else people.xy.dtype
     person = _person(people, size, target or "most_joints", threshold)
@@ -117,7 +117,7 @@ def part_visibility(
     Raises:
         ValueError: an argument is not as said.
     """
-    _check(size, mode, (parts, 1))
+    _check(size, mode, (parts, 1), target)
     reference = mode == "reference"
     person = _person(
         people, size, target or ("most_joints_last" if reference else "most_joints"), threshold
@@ -148,19 +148,23 @@ def stripe_masks(visibility: Tensor, cells: tuple[int, int] = (24, 8)) -> Tensor
     """
     if visibility.ndim < 1 or not visibility.shape[-1]:
         raise ValueError(f"visibility must be (..., P) with P >= 1; got {tuple(visibility.shape)}")
-    _check(cells, "corrected", cells)
+    _check((1, 1), "corrected", cells)
     middle = torch.arange(cells[0], device=visibility.device, dtype=torch.float64) + 0.5
     stripe = (middle * visibility.shape[-1] / cells[0]).long()
     rows = visibility[..., stripe]
     return rows[..., None].expand(*rows.shape, cells[1]).clone()
 
 
-def _check(size: tuple[int, int], mode: str, cells: tuple[int, int]) -> None:
+def _check(
+    size: tuple[int, int], mode: str, cells: tuple[int, int], target: str | None = None
+) -> None:
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
+    if target is not None and target not in get_args(Target):
+        raise ValueError(f"target must be one of {', '.join(get_args(Target))}; got {target!r}")
     if len(size) != 2 or not all(length > 0 and length == int(length) for length in size):
         raise ValueError(f"size must be the image's height and width in pixels; got {size}")
-    if not all(count > 0 and count == int(count) for count in cells):
+    if len(cells) != 2 or not all(count > 0 and count == int(count) for count in cells):
         raise ValueError(f"cells and parts must be whole numbers above 0; got {cells}")
 
 

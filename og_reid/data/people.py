@@ -74,6 +74,8 @@ class PeopleSet:
     ) -> None:
         if not samples:
             raise ValueError("samples must hold at least one photograph; got none")
+        if parts < 1:
+            raise ValueError(f"parts must be at least 1; got {parts}")
         if size[0] % 16 or size[1] % 16 or min(size) < 16:
             raise ValueError(f"size must be multiples of 16, at least 16; got {size}")
         self.samples, self.keypoints = tuple(samples), keypoints
@@ -92,8 +94,10 @@ class PeopleSet:
             generator: with it (in training) each image is mirrored with probability one half.
 
         Raises:
-            ValueError: a photograph cannot be read, or layouts of keypoints differ.
+            ValueError: a photograph cannot be read, layouts of keypoints differ, or B = 0.
         """
+        if not len(rows):
+            raise ValueError("rows must name at least one of the people; got none")
         images, maps, visible = zip(*(self._prepared(int(row)) for row in rows), strict=True)
         if len({len(each) for each in maps}) > 1:
             raise ValueError(

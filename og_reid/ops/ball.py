@@ -142,6 +142,8 @@ def _check(x: Tensor, centers: Tensor, radii: tuple[float, ...], order: str) -> 
         raise ValueError(f"centers must be ({x.shape[0]}, M, 3); got {tuple(centers.shape)}")
     if not radii:
         raise ValueError("radii must hold at least one radius; got none")
+    if not all(radius >= 0 for radius in radii):
+        raise ValueError(f"radii must be at least 0; got {radii}")
     if order not in ("first", "nearest"):
         raise ValueError(f"order must be 'first' or 'nearest'; got {order!r}")
 

@@ -112,6 +112,7 @@ def test_no_centres() -> None:
         ((1, 5, 3), (2, 2, 3), (0.1,), (3,), "centers must be"),
         ((1, 5, 3), (1, 2, 3), (0.1,), (3, 4), "pair up"),
         ((1, 5, 3), (1, 2, 3), (0.1,), (0,), "pair up"),
+        ((1, 5, 3), (1, 2, 3), (-0.1,), (3,), "radii must be at least 0"),
     ],
 )
 def test_wrong_balls_are_refused(

@@ -162,6 +162,8 @@ def test_stripe_masks_by_hand():
     assert stripe_masks(torch.ones(6), (24, 8)).eq(1).all()
     with pytest.raises(ValueError, match="visibility must be"):
         stripe_masks(torch.ones(()))
+    with pytest.raises(ValueError, match=r"cells and parts must be .*; got \(0, 8\)"):
+        stripe_masks(torch.ones(3), (0, 8))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +174,7 @@ def test_stripe_masks_by_hand():
         ({"size": (150.5, 60)}, "size must be"),
         ({"parts": 0}, "whole numbers above 0"),
         ({"target": "best"}, "target must be one of"),
+        ({"target": "best", "people": person(UPRIGHT)}, "target must be one of"),
         ({"people": Keypoints.stack([Keypoints.stack([Keypoints.none()])])}, "people of one image"),
     ],
 )
