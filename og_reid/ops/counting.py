@@ -66,6 +66,9 @@ def count_wrong(
         )
     if query_ids.dtype != torch.int32 or item_ids.dtype != torch.int32:
         raise ValueError(f"ids must be int32; got {query_ids.dtype} and {item_ids.dtype}")
+    kinds = {each.dtype for each in (thresholds.ptr, thresholds.landed, thresholds.equal)}
+    if kinds != {torch.int64}:
+        raise ValueError(f"ptr, landed and equal of thresholds must be int64; got {kinds}")
     if not 0 <= start <= len(thresholds.ptr) - 1 - queries:
         raise ValueError(
             f"start + b must be at most {len(thresholds.ptr) - 1} queries; got {start} + {queries}"

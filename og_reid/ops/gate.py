@@ -94,6 +94,8 @@ def _check(terms: EdgeTerms, index: Tensor, weight: Tensor) -> None:
     reduced = terms.expand.shape[1]
     if index.ndim != 3 or index.shape[0] != batch or index.shape[2] < 1:
         raise ValueError(f"index must be ({batch}, M, n >= 1); got {tuple(index.shape)}")
+    if index.dtype != torch.int64:
+        raise ValueError(f"index must be int64; got {index.dtype}")
     centers = index.shape[1]
     shapes = [tuple(t.shape) for t in (*terms, weight)]
     wanted = [

@@ -56,6 +56,11 @@ def select_nearest(distances: Tensor, nearest: Nearest, start: int = 0, first: i
         raise ValueError(
             f"start + b must be at most {queries} queries; got {start} + {len(distances)}"
         )
+    if nearest.indices.dtype != torch.int64 or nearest.farthest.dtype != nearest.values.dtype:
+        raise ValueError(
+            "nearest must be as of Nearest.none: int64 indices, farthest as values; got "
+            f"{nearest.indices.dtype} and {nearest.farthest.dtype}"
+        )
     if not (usable_on_cpu(distances, nearest.values) and has_rows(distances)):
         select_nearest_torch(distances, nearest, start, first)
         return

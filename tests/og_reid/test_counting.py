@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,9 @@ def test_what_does_not_fit_is_refused() -> None:
         count_wrong(block, query, query, thresholds)
     with pytest.raises(ValueError, match="ids must be int32"):
         count_wrong(block, query.long(), items, thresholds)
+    narrow = replace(thresholds, ptr=thresholds.ptr.int())
+    with pytest.raises(ValueError, match="of thresholds must be int64"):
+        count_wrong(block, query, items, narrow)
     with pytest.raises(ValueError, match="at most 1 queries; got 1 \\+ 1"):
         count_wrong(block, query, items, thresholds, 1)
 

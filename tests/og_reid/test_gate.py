@@ -133,6 +133,8 @@ def test_wrong_gates_are_refused() -> None:
         gated_max(terms, -index, weight, moments=False)
     with pytest.raises(ValueError, match="index must be"):
         gated_max(terms, index[0], weight, moments=False)
+    with pytest.raises(ValueError, match=r"index must be int64; got torch\.int32"):
+        gated_max(terms, index.int(), weight, moments=False)
     with pytest.raises(ValueError, match="must have the shapes"):
         gated_max(terms._replace(bias=seeded(9)), index, weight, moments=False)
 

@@ -45,6 +45,9 @@ def test_blocks_of_queries_and_threads(rng: torch.Generator) -> None:
     assert torch.equal(nearest.indices, expected.indices)
     with pytest.raises(ValueError, match="at most 37 queries; got 30"):
         select_nearest(distances[:10], nearest, 30)
+    narrow = Nearest(nearest.values, nearest.indices.int(), nearest.farthest)
+    with pytest.raises(ValueError, match="int64 indices, farthest as values"):
+        select_nearest(distances, narrow)
 
 
 def test_a_single_query_of_a_transposed_matrix() -> None:
