@@ -31,7 +31,7 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds."""
     check_file(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: must be a whole JSON file: {error}") from error
 

@@ -68,6 +68,12 @@ def test_openpose(tmp_path, count, names, group, key):
     assert_rows(read_openpose(written(tmp_path, content)), [0, 5], names, count)
 
 
+def test_a_mark_of_the_byte_order_is_no_fault(tmp_path):
+    path = tmp_path / "from_windows.json"
+    path.write_text(json.dumps({"people": [{"pose_keypoints_2d": flat(18)}]}), encoding="utf-8-sig")
+    assert_rows(read_openpose(path), [0], OPENPOSE_18, 18)
+
+
 def test_openpose_order_is_the_published_one():
     assert OPENPOSE_18[1] == "neck"
     assert OPENPOSE_18[2:5] == ("right_shoulder", "right_elbow", "right_wrist")
