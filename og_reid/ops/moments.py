@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["Moments", "edge_moments"]
 
-#: Mean and biased variance, (C,) each.
+#: Mean and biased variance, or means of two terms, (C,) each.
 Moments = tuple[Tensor, Tensor]
 
 
@@ -49,6 +49,11 @@ def _share(number: Tensor, dtype: torch.dtype) -> Tensor:
     return number.flatten().to(dtype) / total
 
 
+def _means(near: Tensor, center: Tensor, weight: Tensor, own: Tensor | None) -> Moments:
+    """Means of both terms over the edges."""
+    return weight @ near, center.mean(0) if own is None else own @ center
+
+
 class _EdgeMoments(torch.autograd.Function):
     """The formula of `edge_moments` on flattened batches, with few passes over the points.
 
@@ -65,8 +70,7 @@ class _EdgeMoments(torch.autograd.Function):
         weight: Tensor,
         own: Tensor | None,
     ) -> Moments:
-        near_mean = weight @ near
-        center_mean = center.mean(0) if own is None else own @ center
+        near_mean, center_mean = _means(near, center, weight, own)
         centered = center - center_mean
         variance = weight @ (near - near_mean).square_()
         cross = torch.add(centered, mean_near - near_mean, alpha=2.0)
@@ -80,6 +84,8 @@ class _EdgeMoments(torch.autograd.Function):
         ctx: Any, grad_mean: Tensor, grad_variance: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         near, center, mean_near, weight, own, near_mean, center_mean = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives the means depend on the terms
+            near_mean, center_mean = _means(near, center, weight, own)
         slope = 2.0 * grad_variance
         grad_near = torch.addcmul(grad_mean - slope * near_mean, near, slope)
         grad_near *= weight[:, None]

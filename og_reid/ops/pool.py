@@ -271,6 +271,26 @@ def _mean_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return torch.ops.og_reid.pool_neighbors_grad(None, grad, None, index, ctx.count), None
 
 
+def _save_grad(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    highest, mean, argument, index, _ = inputs
+    ctx.given = (highest is not None, mean is not None)
+    ctx.save_for_backward(index, *(() if argument is None else (argument,)))
+
+
+def _grad_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Second derivatives: the gradient is linear in those it was given."""
+    index, *argument = ctx.saved_tensors
+    highest = mean = None
+    if ctx.given[0]:
+        # (B, M, C) the row that each maximum is from
+        rows = index.gather(2, argument[0].long())
+        there = present(rows, grad.shape[1])
+        highest = grad.gather(1, torch.where(there, rows, 0)).masked_fill(~there, 0.0)
+    if ctx.given[1]:
+        mean = torch.ops.og_reid.mean_neighbors(grad, index)
+    return highest, mean, None, None, None
+
+
 torch.library.define(
     "og_reid::pool_neighbors",
     "(Tensor features, Tensor index, bool mean) -> (Tensor, Tensor, Tensor)",
@@ -290,3 +310,6 @@ torch.library.register_fake("og_reid::mean_neighbors", _mean_fake)
 torch.library.register_fake("og_reid::pool_neighbors_grad", _grad_fake)
 torch.library.register_autograd("og_reid::pool_neighbors", _pool_backward, setup_context=_save_pool)
 torch.library.register_autograd("og_reid::mean_neighbors", _mean_backward, setup_context=_save_mean)
+torch.library.register_autograd(
+    "og_reid::pool_neighbors_grad", _grad_backward, setup_context=_save_grad
+)

@@ -131,3 +131,20 @@ def test_wrong_arguments_are_refused(change: dict[str, Any], match: str) -> None
     }
     with pytest.raises(ValueError, match=match):
         edge_conv(**given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["whole", "missing"])
+def test_twice_differentiable(kind: str, dtype: torch.dtype) -> None:
+    index, seconds = graph(kind, 2, 9, 4), []
+    for function in (edge_conv, edge_conv_torch):
+        leaves, make = inputs(dtype, "batch")
+        features, weight, bias, share, *norm = leaves
+        result, mean, variance = function(
+            features, index, weight, bias, norm=make(*norm), share=share
+        )
+        loss = (result**3).sum() + (mean**3 + variance**2).sum()
+        first = torch.autograd.grad(loss, [features, weight], create_graph=True)
+        seconds.append(torch.autograd.grad(sum((g**2).sum() for g in first), [features, weight]))
+    for got, want in zip(*seconds, strict=True):
+        assert float((got - want).norm() / want.norm()) < 1e-4

@@ -153,6 +153,19 @@ def test_pooling_gradient_in_double() -> None:
     assert torch.autograd.gradcheck(lambda y: mean_neighbors(y, index), (x,))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pooling_twice_differentiable(dtype: torch.dtype) -> None:
+    """Native code is no graph that torch could follow: its gradient has a formula of its own."""
+    x, index = seeded(2, 6, 3).to(dtype).requires_grad_(), missing(2, 6, 4, 3)
+    seconds = []
+    for pooling in (pool_neighbors, pool_neighbors_torch):
+        highest, mean = pooling(x, index)
+        loss = (highest**3 + mean**3 * highest).sum()
+        (first,) = torch.autograd.grad(loss, x, create_graph=True)
+        seconds.append(torch.autograd.grad((first**2).sum(), x)[0])
+    torch.testing.assert_close(*seconds, rtol=1e-4, atol=1e-4)
+
+
 def test_index_outside_the_cloud_is_refused() -> None:
     index = torch.tensor([[[0, 5]]])
     for function in (gather_neighbors, pool_neighbors, mean_neighbors):
