@@ -359,6 +359,10 @@ def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     return (*terms, None, weight, None)
 
 
+def _no_second(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError("gated_max has no second derivatives; use gated_max_torch for them")
+
+
 torch.library.define(
     "og_reid::gated_max",
     "(Tensor near, Tensor center, Tensor gate_near, Tensor gate_center, Tensor expand, "
@@ -378,3 +382,4 @@ for device in ("cpu", "cuda"):
 torch.library.register_fake("og_reid::gated_max", _gated_max_fake)
 torch.library.register_fake("og_reid::gated_max_grad", _gated_max_grad_fake)
 torch.library.register_autograd("og_reid::gated_max", _backward, setup_context=_save)
+torch.library.register_autograd("og_reid::gated_max_grad", _no_second)

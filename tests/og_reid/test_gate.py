@@ -133,6 +133,11 @@ def test_wrong_gates_are_refused() -> None:
         gated_max(terms, -index, weight, moments=False)
     with pytest.raises(ValueError, match="index must be"):
         gated_max(terms, index[0], weight, moments=False)
+    leaf = weight.clone().requires_grad_()
+    highest, _, _ = gated_max(terms, index.clamp(max=4), leaf, moments=False)
+    (first,) = torch.autograd.grad((highest**2).sum(), leaf, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no second derivatives"):
+        first.sum().backward()
     with pytest.raises(ValueError, match=r"index must be int64; got torch\.int32"):
         gated_max(terms, index.int(), weight, moments=False)
     with pytest.raises(ValueError, match="must have the shapes"):
