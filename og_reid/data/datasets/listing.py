@@ -249,13 +249,6 @@ def _whole_numbers(where: str, root: Path) -> np.ndarray:
         raise ValueError(f"{root / path}: {name} must hold whole numbers: {error}") from error
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be text: {error}") from error
-
-
 def _load_mat(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
