@@ -119,6 +119,7 @@ def test_it_learns_two_images(heatmaps, rng):
         network(images[:1], heatmaps[:1])
 
 
+@torch.no_grad()
 def test_starts_are_those_of_the_authors_and_repeat(network):
     again = PGFA(5, 3, generator=torch.Generator().manual_seed(0))
     for key, value in network.state_dict().items():
