@@ -11,16 +11,16 @@ median of CPU seconds (all threads) counts.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from measuring import timed
 
 from og_reid.models import OGNet
 from og_reid.ops import native_info
@@ -51,18 +51,6 @@ def megabytes(model: nn.Module) -> float:
     return sum(t.numel() * t.element_size() for t in model.state_dict().values()) / 1e6
 
 
-def measure(programs: Mapping[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each program."""
-    spent: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):
-        for name, program in programs.items():
-            before = time.process_time()
-            program()
-            if turn:  # the first turn warms up
-                spent[name].append(time.process_time() - before)
-    return {name: statistics.median(times) for name, times in spent.items()}
-
-
 @torch.inference_mode()
 def main() -> None:
     """Run the comparison."""
@@ -86,7 +74,7 @@ def main() -> None:
         programs: dict[str, Callable[[], Tensor]] = {"resnet50": lambda x=images: backbone(x)}
         for name, model in models.items():
             programs[name] = lambda m=model, p=points, c=colors: m(p, c)
-        times = measure(programs, args.repeats)
+        times = timed(programs, args.repeats)
         for name, seconds in times.items():
             print(
                 f"batch {batch:>2}: {name:<12} {1e3 * seconds / batch:7.1f} CPU ms each, "

@@ -30,6 +30,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from measuring import resident
+
 from og_reid.evaluation import evaluate
 from og_reid.ops import native_info
 from og_reid.rerank import k_reciprocal
@@ -268,16 +270,11 @@ class Memory:
 
     def __enter__(self) -> Memory:
         Path("/proc/self/clear_refs").write_text("5")  # the highest so far is the present one
-        self.before = _resident("VmRSS")
+        self.before = resident("VmRSS")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.raised = _resident("VmHWM") - self.before
-
-
-def _resident(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+        self.raised = resident("VmHWM") - self.before
 
 
 def main() -> None:

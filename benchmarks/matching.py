@@ -21,6 +21,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from measuring import resident
+
 from og_reid.matching import PartFeatures, visible_part_similarity
 
 
@@ -49,13 +51,6 @@ def products(args: argparse.Namespace) -> Callable[[], None]:
             _ = seen @ piece_seen[:count].T
 
     return work
-
-
-def resident(name: str) -> float:
-    """Resident size of this process, MiB: ``VmRSS`` now, ``VmHWM`` the highest so far."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    line = next(row for row in status if row.startswith(name))
-    return int(line.split()[1]) / 1024
 
 
 def timed(work: Callable[[], Tensor | None]) -> float:

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -27,6 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from measuring import resident, timed
 
 from og_reid.models import PRESETS, OGNet
 from og_reid.models.embedder import SLOPE
@@ -172,28 +172,6 @@ def work(preset: str, program: str, task: str, batch: int, count: int) -> Callab
 
     model.train(task == "step")
     return step if task == "step" else forward
-
-
-def timed(tasks: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each, taking turns; each runs once before."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for repeat in range(repeats + 1):
-        for name, task in tasks.items():
-            start = time.process_time()
-            task()
-            if repeat:
-                seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(each) for name, each in seconds.items()}
-
-
-def resident(name: str) -> float:
-    """Resident size of this process, MiB: ``VmRSS`` now, ``VmHWM`` the highest so far.
-
-    Not ru_maxrss: on Linux that of a new process starts at what its parent had.
-    """
-    status = Path("/proc/self/status").read_text().splitlines()
-    line = next(row for row in status if row.startswith(name))
-    return int(line.split()[1]) / 1024
 
 
 def peak(preset: str, program: str, task: str, args: argparse.Namespace) -> float:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +25,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from measuring import resident, timed
 
 from og_reid.models.edge_conv import NeighborMix, edge_conv
 from og_reid.ops import (
@@ -81,29 +81,12 @@ def optional(name: str) -> ModuleType | None:
         return None
 
 
-def measure(programs: Programs, repeats: int) -> dict[str, float]:
-    """Median CPU milliseconds of each program."""
-    spent: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):
-        for name, program in programs.items():
-            before = time.process_time()
-            program()
-            if turn:  # the first turn warms up
-                spent[name].append(time.process_time() - before)
-    return {name: 1e3 * statistics.median(times) for name, times in spent.items()}
-
-
-def resident() -> float:
-    """Most memory this process has had so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def show(title: str, programs: Programs, repeats: int) -> None:
-    """Print one line: the milliseconds of the first program, and of the others as multiples."""
-    times = measure(programs, repeats)
+    """Print one line: the CPU milliseconds of the first program, and of the others as multiples."""
+    times = timed(programs, repeats)
     first, *others = times
     ratios = "".join(f"  {name} {times[name] / times[first]:.1f}x" for name in others)
-    print(f"{title:<34} {first} {times[first]:8.2f} ms {ratios}", flush=True)
+    print(f"{title:<34} {first} {1e3 * times[first]:8.2f} ms {ratios}", flush=True)
 
 
 def trees(x: Tensor, k: int) -> None:
@@ -252,14 +235,14 @@ def bench_growth(repeats: int) -> None:
     """How cost and memory of neighbours in space grow with the cloud."""
     for count in (1 << 10, 1 << 12, 1 << 14, 1 << 16):
         x = people(1, count)
-        spent = measure({"knn": lambda x=x: knn(x, 16)}, repeats)["knn"]
+        spent = timed({"knn": lambda x=x: knn(x, 16)}, repeats)["knn"]
         print(
-            f"knn 1 x {count} x 3, k=16{'':>12} {1e3 * spent / count:8.3f} us a point", flush=True
+            f"knn 1 x {count} x 3, k=16{'':>12} {1e6 * spent / count:8.3f} us a point", flush=True
         )
     x = people(1, 1_000_000)
-    before, started = resident(), time.process_time()
+    before, started = resident("VmRSS"), time.process_time()
     knn(x, 16)
-    spent, grown = time.process_time() - started, resident() - before
+    spent, grown = time.process_time() - started, resident("VmHWM") - before
     print(f"knn 1 x 1000000 x 3, k=16 {spent:18.3f} us a point, {grown:.0f} MB more at most")
 
 
