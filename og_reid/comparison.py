@@ -18,6 +18,7 @@ from .data.market import Attributes
 from .data.store import CloudStore
 from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, evaluate_distances
+from .evaluation.metrics import read_record
 from .histogram import histogram_distance, part_histograms
 
 __all__ = [
@@ -206,12 +207,7 @@ def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
     Raises:
         ValueError: When it is another file.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a file of og-reid evaluate: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a file of og-reid evaluate ({_FORMAT!r} is missing)")
+    record = read_record(path, _FORMAT, "og-reid evaluate")
     try:
         return tuple(
             Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))

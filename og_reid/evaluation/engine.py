@@ -71,8 +71,7 @@ def evaluate(
         return _score_distances(distance, given, protocol, ap, progress)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
-    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
-    labels = check_labels(*given, queries=sides[0].length, items=sides[1].length)
+    sides, labels = open_sides(query, gallery, given)
     (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
     matches = find_matches(labels, cameras=protocol.cameras)
     counted = count_features(query_side, gallery_side, labels, matches, progress)
@@ -124,10 +123,22 @@ def _score_distances(
     return _metrics(counted, labels, matches, protocol, ap, shots)
 
 
-def row_count(labels: Any) -> int:
-    """How many labels there are."""
-    shape = np.shape(labels)
-    return shape[0] if shape else 0
+def open_sides(
+    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
+) -> tuple[tuple[Side, Side], Labels]:
+    """Both sides, and their labels, which must be as many.
+
+    Args:
+        query: As for `evaluate`.
+        gallery: As `query`.
+        given: Identities of queries and gallery, cameras of queries and gallery.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    shape = np.shape(given[1])
+    sides = open_side(query, "query"), open_side(gallery, "gallery", shape[0] if shape else 0)
+    return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)
 
 
 def _grouped(

@@ -299,16 +299,22 @@ def load_metrics(path: str | Path) -> Metrics:
     Raises:
         ValueError: When it is another file.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a file of Metrics.to_json: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a file of Metrics.to_json ({_FORMAT!r} is missing)")
+    record = read_record(path, _FORMAT, "Metrics.to_json")
     try:
         return Metrics.from_record(record)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_record(path: str | Path, tag: str, writer: str) -> dict[str, Any]:
+    """The object in a JSON file whose ``format`` is a tag; its writer is for the ValueError."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of {writer}: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != tag:
+        raise ValueError(f"{path} is not a file of {writer} ({tag!r} is missing)")
+    return record
 
 
 def _without_nan(value: Any) -> Any:

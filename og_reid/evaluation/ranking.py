@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..ops.nearest import Nearest, select_nearest
 from .counts import distance_rows, tiles
-from .engine import row_count
+from .engine import open_sides
 from .labels import Labels, check_labels
-from .sides import Features, open_side
+from .sides import Features
 
 __all__ = ["RetrievalResult", "rank", "rank_distances"]
 
@@ -56,11 +56,8 @@ def rank(
 
     Distances are 1 - similarity: in [0, 2] by global features, in [0, 1] with parts.
     """
-    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
-    labels = check_labels(
-        query_pids, gallery_pids, query_camids, gallery_camids,
-        queries=sides[0].length, items=sides[1].length,
-    )  # fmt: skip
+    given = (query_pids, gallery_pids, query_camids, gallery_camids)
+    sides, labels = open_sides(query, gallery, given)
     blocks = ((start, place, block.add_(1)) for start, place, block in tiles(*sides, labels.kept))
     return _nearest(blocks, labels.to(sides[0].device), k)
 

@@ -17,10 +17,10 @@ from .counts import (
     match_distances,
     tiles,
 )
-from .engine import row_count
+from .engine import open_sides
 from .labels import Labels, check_labels, find_matches
 from .ranking import rank, rank_distances
-from .sides import Features, open_side
+from .sides import Features
 
 __all__ = ["OpenSet", "Verification", "identify", "verify"]
 
@@ -152,8 +152,7 @@ def verify(
         return _operating_points(genuine, blocks, labels, None)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
-    sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
-    labels = check_labels(*given, queries=sides[0].length, items=sides[1].length)
+    sides, labels = open_sides(query, gallery, given)
     genuine = match_distances(*sides, labels, find_matches(labels)) + 1
     edges = torch.linspace(0, 2, _EDGES - 1)
 
@@ -202,8 +201,9 @@ def identify(
     elif query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
     else:
-        sides = open_side(query, "query"), open_side(gallery, "gallery", row_count(gallery_pids))
-        check_labels(*given.values(), queries=sides[0].length, items=sides[1].length)
+        sides, _ = open_sides(
+            query, gallery, (query_pids, gallery_pids, query_camids, gallery_camids)
+        )
         counted = count_features(*sides, labels, matches)
         nearest = rank(query, gallery, **given, k=1).distances.cpu()
         found = counted.values + 1
