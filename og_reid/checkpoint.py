@@ -7,12 +7,16 @@ it was trained to see. No file is ever unpickled.
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +27,7 @@ from .models import Embedder, rebuild, store
 
 __all__ = [
     "StoredModel",
+    "origin",
     "package_version",
     "read_model",
     "read_state",
@@ -42,12 +47,14 @@ class StoredModel:
         preprocessing: What it was trained to see.
         training: The resolved settings of its training run; empty when there are none.
         version: Version of the package that wrote the file.
+        origin: Of the training run, see `origin`; empty when there is none.
     """
 
     model: Embedder
     preprocessing: Preprocessing
     training: Mapping[str, Any]
     version: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def package_version() -> str:
@@ -58,11 +65,53 @@ def package_version() -> str:
         return "0+unknown"
 
 
+def origin(config: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Where weights come from, as plain JSON values, to be kept with them.
+
+    Returns:
+        ``config`` (the resolved settings), ``seed``, ``step`` (steps done), ``versions`` of
+        packages, and ``source``: ``commit`` and ``changed`` (whether files differ from it) of the
+        git repository that the package runs from, None when it is installed or there is no git.
+    """
+    return {
+        "config": dict(config),
+        "seed": config.get("seed"),
+        "step": step,
+        "versions": {
+            "og_reid": package_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "source": _source(),
+    }
+
+
+@cache
+def _source() -> dict[str, Any] | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    answers = []
+    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *question], capture_output=True, text=True, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode:
+            return None
+        answers.append(done.stdout.strip())
+    return {"commit": answers[0], "changed": bool(answers[1])}
+
+
 def save_model(
     path: str | Path,
     model: Embedder,
     preprocessing: Preprocessing,
     training: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a model as safetensors, whole or not at all; the classifier is left out.
 
@@ -71,6 +120,7 @@ def save_model(
         model: One of `og_reid.models`.
         preprocessing: What it was trained to see.
         training: Settings of the training run to keep with it, as plain JSON values.
+        origin: What else the file shall tell of that run, as of the function `origin`.
 
     Raises:
         ValueError: When a weight is NaN or infinite.
@@ -91,6 +141,7 @@ def save_model(
         "architecture": json.dumps(store(model)),
         "preprocessing": json.dumps(asdict(preprocessing)),
         "training": json.dumps(dict(training or {})),
+        "origin": json.dumps({k: v for k, v in (origin or {}).items() if k != "config"}),
     }
     with replacing(path) as partial:
         save_file(weights, partial, metadata=metadata)
@@ -113,6 +164,7 @@ def read_model(path: str | Path) -> StoredModel:
         model = rebuild(json.loads(metadata["architecture"]))
         preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
         training = json.loads(metadata["training"])
+        told = json.loads(metadata.get("origin", "{}"))
         written_by = metadata["version"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -121,7 +173,7 @@ def read_model(path: str | Path) -> StoredModel:
         ) from error
     _compare(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
-    return StoredModel(model.eval(), preprocessing, training, written_by)
+    return StoredModel(model.eval(), preprocessing, training, written_by, told)
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -157,9 +209,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give a model written by save_model")
     with path.open("rb") as file:
-        start = file.read(2)
-    # A zip (torch.save) or a bare pickle: both may run code when read.
-    if start == b"PK" or start[:1] == b"\x80":
+        start = file.read(9)
+    # A zip (torch.save) or a bare pickle: both may run code when read. A safetensors file may start
+    # with the same bytes, its length, but then comes a brace.
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise ValueError(
             f"{path} is a pickle, which may run code when read, and is refused: convert the "
             "weights with save_model and give the .safetensors file"

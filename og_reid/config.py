@@ -76,13 +76,18 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser with warm-up, cosine decay and averaging."""
+    """Optimiser with warm-up, decay of its learning rate, and averaging."""
 
-    kind: Literal["adamw", "amsgrad"] = "adamw"  # amsgrad = Adam with AMSGrad and L2 decay
+    # amsgrad = Adam with AMSGrad and L2 decay; sgd = with Nesterov's momentum
+    kind: Literal["adamw", "amsgrad", "sgd"] = "adamw"
     lr: float = 1.5e-3  # highest learning rate
-    weight_decay: float = 5e-4  # of adamw on matrices only, of amsgrad on all parameters
+    weight_decay: float = 5e-4  # of adamw on matrices only, otherwise on all parameters
+    momentum: float = 0.9  # of sgd
     warmup: float = 0.03  # share of the run over which the learning rate rises from 0
-    final_lr: float = 0.01  # last learning rate as a share of lr
+    schedule: Literal["cosine", "step"] = "cosine"  # what it does then
+    final_lr: float = 0.01  # of cosine: last learning rate as a share of lr
+    drop_epochs: tuple[int, ...] = ()  # of step: numbers of epochs after which it drops
+    drop: float = 0.1  # of step: to this share of what it was
     clip: float = 5.0  # largest gradient norm; 0 = any
     average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
     norm_batches: int | None = 32  # batches that re-estimate BatchNorm after that; null = an epoch
@@ -203,6 +208,19 @@ class TrainConfig:
                 "optim.average and optim.warmup must be in [0, 1); "
                 f"got {self.optim.average} and {self.optim.warmup}"
             )
+        optim = self.optim
+        if not (0 < optim.momentum < 1 and 0 < optim.drop <= 1 and optim.lr > 0):
+            raise ValueError(
+                "optim.momentum must be in (0, 1), optim.drop in (0, 1] and optim.lr above 0; got "
+                f"{optim.momentum}, {optim.drop} and {optim.lr}"
+            )
+        if (optim.schedule == "step") != bool(optim.drop_epochs) or any(
+            epoch < 1 for epoch in optim.drop_epochs
+        ):
+            raise ValueError(
+                "optim.drop_epochs must be the epochs, from 1, after which optim.schedule=step "
+                f"drops, and empty otherwise; got {list(optim.drop_epochs)} with {optim.schedule}"
+            )
         if not self.optim.clip >= 0:
             raise ValueError(f"optim.clip must be at least 0; got {self.optim.clip}")
 
@@ -311,6 +329,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return value
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
+        if kinds[-1] is Ellipsis:
+            if not isinstance(value, (list, tuple)):
+                raise ValueError(f"{name} must be a list, such as [40]; got {value!r}")
+            kinds = kinds[:1] * len(value)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
             raise ValueError(f"{name} must be a list of {len(kinds)} values; got {value!r}")
         return tuple(_convert(kind, one, name) for kind, one in zip(kinds, value, strict=True))

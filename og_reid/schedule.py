@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,13 +53,24 @@ class Clock:
         return min(1.0, max(shares))
 
 
-def learning_rate(fraction: float, optim: OptimConfig, stage: float | None = None) -> float:
-    """Learning rate at a share in [0, 1] of the run: a linear rise, then half a cosine.
+def learning_rate(
+    fraction: float, optim: OptimConfig, *, epoch: int = 0, stage: float | None = None
+) -> float:
+    """Learning rate at a share in [0, 1] of the run: a linear rise, then the schedule.
 
-    ``stage`` sets how far the cosine is, where that is not ``fraction``.
+    The schedule is half a cosine down to ``optim.final_lr``, or for ``step`` a factor of
+    ``optim.drop`` after each of the epochs ``optim.drop_epochs``.
+
+    Args:
+        fraction: Share of the run.
+        optim: Numbers of the schedule.
+        epoch: Epochs done.
+        stage: How far the cosine is, where that is not ``fraction``.
     """
     if fraction < optim.warmup:
         return optim.lr * fraction / optim.warmup
+    if optim.schedule == "step":
+        return optim.lr * optim.drop ** sum(epoch >= each for each in optim.drop_epochs)
     stage = fraction if stage is None else max(stage, optim.warmup)
     turned = (stage - optim.warmup) / (1 - optim.warmup)
     cosine = (1 + math.cos(math.pi * turned)) / 2
@@ -106,9 +117,9 @@ class Timetable:
 
     def learning_rate(self, step: int, fraction: float) -> float:
         """Learning rate of a step, counted from 0, at whose end ``fraction`` is used up."""
-        epochs = self.config.budget.epochs
-        stage = None if epochs is None else step // self.steps_per_epoch / epochs
-        return learning_rate(fraction, self.config.optim, stage)
+        epoch, epochs = step // self.steps_per_epoch, self.config.budget.epochs
+        stage = None if epochs is None else epoch / epochs
+        return learning_rate(fraction, self.config.optim, epoch=epoch, stage=stage)
 
     def loss_scale(self, step: int) -> float:
         """Factor on the loss of a step, counted from 0."""
@@ -126,26 +137,42 @@ class Timetable:
         return slot == self.steps_per_epoch - 1 and epoch >= (1 - average) * epochs - 1e-6
 
 
-def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
-    """The configured optimiser; its learning rate is set anew at each step.
+def build_optimizer(
+    groups: Sequence[Mapping[str, Any]], optim: OptimConfig
+) -> torch.optim.Optimizer:
+    """The configured optimiser; its learning rates are set anew at each step.
 
-    ``adamw`` pulls matrices to 0, but no biases and norms. ``amsgrad`` is Adam with a step size
-    that never grows again (Reddi et al., ICLR 2018) and the decay of all parameters as a part of
-    the gradient (L2), as the OG-Net authors train.
+    ``sgd`` has Nesterov's momentum and pulls all parameters to 0. ``adamw`` pulls matrices to 0,
+    but no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et
+    al., ICLR 2018) and the decay of all parameters as a part of the gradient (L2), as the OG-Net
+    authors train.
+
+    Args:
+        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which is kept in the optimiser's
+            groups as ``lr_factor``.
+        optim: Kind and numbers.
     """
-    parameters = list(model.parameters())
+    sets = [
+        {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}
+        for group in groups
+    ]
+    if optim.kind == "adamw":
+        sets = [part for each in sets for part in _by_decay(each)]
+    for each in sets:
+        each["lr_factor"] = each["lr"]
+        each["lr"] = optim.lr * each["lr_factor"]
+    if optim.kind == "sgd":
+        return torch.optim.SGD(sets, lr=optim.lr, momentum=optim.momentum, nesterov=True)
     if optim.kind == "amsgrad":
-        return torch.optim.Adam(
-            parameters, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=True
-        )
-    matrices = [each for each in parameters if each.dim() > 1]
-    others = [each for each in parameters if each.dim() <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": optim.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-    )
+        return torch.optim.Adam(sets, lr=optim.lr, amsgrad=True)
+    return torch.optim.AdamW(sets, lr=optim.lr)
+
+
+def _by_decay(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A group in two: matrices, and biases and norms, which are not pulled to 0."""
+    matrices = [each for each in group["params"] if each.dim() > 1]
+    others = [each for each in group["params"] if each.dim() <= 1]
+    return [{**group, "params": matrices}, {**group, "params": others, "weight_decay": 0.0}]
 
 
 class WeightAverage:
@@ -184,14 +211,14 @@ class WeightAverage:
 
 
 @torch.no_grad()
-def estimate_norms(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Measures the BatchNorm statistics anew: their plain mean over ``batches``.
+def estimate_norms(model: nn.Module, looks: Iterable[object]) -> None:
+    """Measures the BatchNorm statistics anew: their plain mean over batches.
 
     Averaged weights never saw the running statistics that were kept while training.
 
     Args:
         model: Left in training mode.
-        batches: Arguments of the model, points and colours.
+        looks: Runs the model on a batch whenever it gives an element; elements are ignored.
     """
     norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -201,7 +228,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     model.train()
-    for points, colors in batches:
-        model(points, colors)
+    for _ in looks:
+        pass
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import commands, datasets
+from . import commands, datasets, training
 
 __all__ = ["parse"]
 
@@ -146,7 +146,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     command = _command(
         parsers,
         "train",
-        commands.do_train,
+        training.do_train,
         "train a model",
         "Trains OG-Net on the training people of a data set and writes model.safetensors.",
     )

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .datasets import splits
+from .sources import lifted_test, of_tracklets, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
-    from ..config import WorldConfig
-    from ..data import CloudSet, MarketSplits, Sample
-    from ..data.store import CloudStore
-    from ..train import Record
 
-__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_evaluate", "do_lift", "do_train"]
+__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_evaluate", "do_lift"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -64,62 +58,6 @@ def do_embed(options: argparse.Namespace) -> None:
         print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
 
 
-def do_train(options: argparse.Namespace) -> None:
-    """Trains on a folder, a cloud set, or a world of its own."""
-    from ..config import WorldConfig, load_config
-    from ..data import CloudSet
-    from ..data.store import CloudStore, is_store
-    from ..progress import progress_bar
-    from ..train import MODEL_FILE, train
-
-    config = load_config(options.config, options.settings)
-    validation: tuple[Clouds, Clouds] | None = None
-    named = options.dataset is not None
-    if named and options.data is None:
-        raise ValueError(f"--data must say where {options.dataset} is")
-    if options.data is None:
-        data = _world(config.world, options)
-    else:
-        data = options.data
-        config = replace(config, world=WorldConfig())  # the model's file says what it was made of
-    train_set: CloudSet | CloudStore
-    if data.is_file() and not named:
-        train_set = CloudSet.load(data)
-    elif is_store(data) and not named:
-        store = CloudStore(data)
-        everyone = "train_all" if "train_all" in store.splits else "train"
-        train_set, validation = store.split(everyone), _stored_test(store)
-    else:
-        images = splits(data, options)
-        if not images.train:
-            raise ValueError(f"{options.dataset} has no training images: it is there to test on")
-        train_set = _lifted(images.train, "lifting training images", options)
-        if images.query and images.gallery and not _of_tracklets(images):
-            validation = _lifted_test(images, options)
-    with progress_bar("training") as show:
-
-        def tell(record: Record) -> None:
-            note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
-            if record.mAP is not None:
-                note += f", validation mAP {record.mAP:.3f}"
-            show(record.fraction, 1.0, note)
-
-        result = train(
-            config,
-            train_set,
-            out_dir=options.out,
-            validation=validation,
-            progress=tell,
-            resume=options.resume,
-        )
-    print(f"model: {options.out / MODEL_FILE}")
-    if result.validation is not None:
-        metrics = result.validation
-        print(f"validation: rank-1 {100 * metrics.rank(1):.1f} %, mAP {100 * metrics.mAP:.1f} %")
-        if metrics.test_view != "none":
-            print(f"with test-time views: {metrics.test_view}")
-
-
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
     from ..api import load_model
@@ -133,19 +71,19 @@ def do_evaluate(options: argparse.Namespace) -> None:
     gallery: Clouds
     attributes = {}
     if options.dataset is None and is_store(options.data):
-        query, gallery = _stored_test(CloudStore(options.data))
+        query, gallery = stored_test(CloudStore(options.data))
     else:
         images = splits(options.data, options)
         if not (images.query and images.gallery):
             raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
-        if _of_tracklets(images):
+        if of_tracklets(images):
             raise ValueError(
                 f"{options.dataset} is scored by tracklets, and this command scores images: embed "
                 "its images and average each tracklet's in Python"
             )
         if options.dataset is None:
             attributes = read_attributes(options.data)
-        query, gallery = _lifted_test(images, options)
+        query, gallery = lifted_test(images, options)
     with progress_bar("embedding") as show:
         rows = compare(
             query,
@@ -202,52 +140,3 @@ def do_doctor(_: argparse.Namespace) -> None:
     bad = [finding.name for finding in findings if not finding.good]
     if bad:
         raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
-
-
-def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
-    """Makes the world of a configuration beside the run, or finds it there."""
-    from meshes.world import write_world
-
-    from ..progress import progress_bar
-
-    if not plan.train_identities:
-        raise ValueError(
-            "--data must be given: this configuration has no synthetic world of its own "
-            "(world.train_identities is 0)"
-        )
-    with progress_bar("making a world") as show:
-        return write_world(
-            options.out / "world",
-            **asdict(plan),
-            workers=options.workers,
-            progress=lambda done, total: show(done, total, ""),
-        )
-
-
-def _of_tracklets(images: MarketSplits) -> bool:
-    """Whether queries are several images each, which are not to be scored one by one."""
-    return any(getattr(sample, "tracklet", "") for sample in images.query)
-
-
-def _stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
-    return store.split("query"), store.split("gallery")
-
-
-def _lifted_test(images: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:
-    return (
-        _lifted(images.query, "lifting queries", options),
-        _lifted(images.gallery, "lifting gallery", options),
-    )
-
-
-def _lifted(samples: Sequence[Sample], title: str, options: argparse.Namespace) -> CloudSet:
-    from ..lifting import lift_split
-    from ..progress import progress_bar
-
-    with progress_bar(title) as show:
-        return lift_split(
-            samples,
-            workers=options.workers,
-            progress=lambda done, total: show(done, total, ""),
-            cache=options.cache,
-        )

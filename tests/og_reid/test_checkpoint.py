@@ -129,3 +129,14 @@ def test_bad_states_are_refused(tmp_path: Path) -> None:
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="no training state of this package"):
         read_state(path)
+
+
+def test_a_length_that_looks_like_a_pickle_is_read(tmp_path: Path, model: OGNet) -> None:
+    """A safetensors file starts with the length of its header, whose first byte may be 0x80."""
+    seen = set()
+    for size in range(0, 256, 8):
+        path = tmp_path / f"{size}.safetensors"
+        save_model(path, model, Preprocessing(12), {"pad": "x" * size})
+        seen.add(path.read_bytes()[0])
+        assert read_model(path).training["pad"] == "x" * size
+    assert 0x80 in seen

@@ -79,7 +79,7 @@ def test_overrides_replace_the_file(tmp_path: Path) -> None:
         ("world: {train_identities: many}", "world.train_identities must be int; got 'many'"),
         ("optim: 3", "optim must be a group of settings; got 3"),
         ("data: {sampling: random}", "data.sampling must be one of .*'pk'.*got 'random'"),
-        ("optim: {kind: sgd}", "optim.kind must be one of .*'amsgrad'.*got 'sgd'"),
+        ("optim: {kind: rmsprop}", "optim.kind must be one of .*'amsgrad'.*got 'rmsprop'"),
         ("optim: {norm_batches: all}", "optim.norm_batches must be int; got 'all'"),
         ("test_view: scale-1.2", "test_view must be one of .*'scale-1.1'.*got 'scale-1.2'"),
         ("augment: {scale_range: [1]}", "augment.scale_range must be a list of 2 values"),
@@ -154,6 +154,12 @@ def test_shipped_files_load_by_name() -> None:
         ({"loss": {"circle_gamma": 0}}, "loss.circle_gamma must be above 0"),
         ({"loss": {"warmup_epochs": -1}}, "loss.warmup_epochs at least 0"),
         ({"optim": {"clip": -1}}, "optim.clip must be at least 0"),
+        ({"optim": {"momentum": 1}}, r"optim.momentum must be in \(0, 1\)"),
+        ({"optim": {"schedule": "step"}}, "optim.drop_epochs must be the epochs"),
+        ({"optim": {"drop_epochs": [4]}}, r"got \[4\] with cosine"),
+        ({"optim": {"schedule": "step", "drop_epochs": [0]}}, "from 1"),
+        ({"optim": {"schedule": "step", "drop_epochs": 40}}, r"must be a list, such as \[40\]"),
+        ({"optim": {"drop_epochs": ["a"]}}, r"optim.drop_epochs must be int; got 'a'"),
     ],
 )
 def test_numbers_that_would_break_a_run_are_refused(settings: dict, message: str) -> None:

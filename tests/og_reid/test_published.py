@@ -217,7 +217,7 @@ def test_the_run_is_the_recipe_written_out(tmp_path: Path) -> None:
     assert len(seen) == 4 * 4 + 4, "one more epoch of batches measures the norms"
     assert len({float(points.sum()) for points, _ in seen}) == 20, "no batch comes twice"
 
-    sampler = build_sampler(config.data, clouds, config.seed)
+    sampler = build_sampler(config.data, clouds.pids, clouds.camids, config.seed)
     optimizer = torch.optim.Adam(twin.parameters(), lr=1e-3, weight_decay=5e-4, amsgrad=True)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4, eta_min=1e-5)
     average = torch.optim.swa_utils.AveragedModel(twin)

@@ -18,6 +18,7 @@ from og_reid.schedule import (
     learning_rate,
     loss_scale,
 )
+from og_reid.train.task import whole_group
 
 
 def test_learning_rate_by_hand() -> None:
@@ -73,7 +74,7 @@ class Norm(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(3)
 
-    def forward(self, points: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
         return self.norm(points)
 
 
@@ -81,7 +82,7 @@ def test_norms_become_the_plain_mean(rng: torch.Generator) -> None:
     model = Norm()
     model.norm.running_mean.fill_(7.0)
     batches = [torch.randn(8, 3, generator=rng) * size for size in (1.0, 2.0, 5.0)]
-    estimate_norms(model, ((batch, batch) for batch in batches))
+    estimate_norms(model, map(model, batches))
     means = torch.stack([batch.mean(0) for batch in batches])
     variances = torch.stack([batch.var(0) for batch in batches])
     torch.testing.assert_close(model.norm.running_mean, means.mean(0))
@@ -175,7 +176,9 @@ def test_amsgrad_by_hand(rng: torch.Generator) -> None:
     """Against torch's Adam, and against the update rule written out."""
     ours, batches = problem(rng)
     torchs, plain = copy.deepcopy(ours), copy.deepcopy(ours)
-    optimizer = build_optimizer(ours, OptimConfig(kind="amsgrad", lr=0.05, weight_decay=0.02))
+    optimizer = build_optimizer(
+        whole_group(ours), OptimConfig(kind="amsgrad", lr=0.05, weight_decay=0.02)
+    )
     twin = torch.optim.Adam(torchs.parameters(), lr=0.05, weight_decay=0.02, amsgrad=True)
     weights = list(plain.parameters())
     first = [torch.zeros_like(each) for each in weights]
@@ -203,7 +206,7 @@ def test_amsgrad_by_hand(rng: torch.Generator) -> None:
 def test_adamw_decays_matrices_only(rng: torch.Generator) -> None:
     model, _ = problem(rng)
     before = [weight.detach().clone() for weight in model.parameters()]
-    optimizer = build_optimizer(model, OptimConfig(weight_decay=0.5))
+    optimizer = build_optimizer(whole_group(model), OptimConfig(weight_decay=0.5))
     for group in optimizer.param_groups:
         group["lr"] = 0.1
     for weight in model.parameters():
@@ -218,3 +221,52 @@ def test_the_last_learning_rate_of_a_published_run() -> None:
     table = Timetable(by_epochs(1000), steps_per_epoch=2)
     expected = 0.02 + 1.98 * (1 + math.cos(math.pi * 0.999)) / 2
     assert table.learning_rate(1999, 1.0) == pytest.approx(expected)
+
+
+def test_a_step_schedule_drops_after_its_epochs() -> None:
+    """As PGFA's authors: lr for epochs 0 to 39 of 60, a tenth of it for 40 to 59."""
+    optim = {"lr": 0.1, "warmup": 0, "schedule": "step", "drop_epochs": [40, 50]}
+    table = Timetable(from_dict({"budget": {"epochs": 60}, "optim": optim}), steps_per_epoch=3)
+    rates = [table.learning_rate(step, (step + 1) / 180) for step in range(180)]
+    assert rates == pytest.approx([0.1] * 120 + [0.01] * 30 + [0.001] * 30)
+    warm = Timetable(
+        from_dict({"budget": {"steps": 100}, "optim": optim | {"warmup": 0.1}}), steps_per_epoch=2
+    )
+    assert warm.learning_rate(4, 0.05) == pytest.approx(0.05)
+    assert warm.learning_rate(79, 0.8) == pytest.approx(0.1)
+    assert warm.learning_rate(80, 0.81) == pytest.approx(0.01)
+
+
+def test_sgd_by_hand(rng: torch.Generator) -> None:
+    """Nesterov's momentum as torch defines it (Sutskever et al., ICML 2013), decay of everything,
+    and a learning rate of its own for the second group."""
+    model, batches = problem(rng)
+    plain = copy.deepcopy(model)
+    optim = OptimConfig(kind="sgd", lr=0.05, weight_decay=0.02, momentum=0.8)
+    weights = list(model.parameters())
+    groups = [{"params": weights[:2], "lr": 1.0}, {"params": weights[2:], "lr": 0.1}]
+    optimizer = build_optimizer(groups, optim)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, pytest.approx(0.005)]
+    assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 0.1]
+    speed = [torch.zeros_like(each) for each in weights]
+    for batch in batches:
+        for each in (model, plain):
+            each.zero_grad()
+            each(batch).square().mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            for index, weight in enumerate(plain.parameters()):
+                slope = weight.grad + 0.02 * weight
+                speed[index] = 0.8 * speed[index] + slope
+                weight -= (0.05 if index < 2 else 0.005) * (slope + 0.8 * speed[index])
+    for mine, hand in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, hand, rtol=2e-4, atol=2e-5)
+
+
+def test_every_group_keeps_its_share_of_the_rate_and_its_decay(rng: torch.Generator) -> None:
+    model, _ = problem(rng)
+    first, *rest = model.parameters()
+    groups = [{"params": [first], "lr": 0.1}, {"params": rest, "lr": 1.0}]
+    found = build_optimizer(groups, OptimConfig(lr=2.0, weight_decay=0.5)).param_groups
+    told = [(group["lr_factor"], group["weight_decay"]) for group in found]
+    assert told == [(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)]

@@ -250,7 +250,7 @@ def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
     train(config(), people(12), out_dir=tmp_path, model=Tiny())
     state = read_state(tmp_path / "checkpoint.pt")
     for group, name in (("data", "layout"), ("optim", "kind"), ("budget", "epochs")):
-        del state["config"][group][name]
+        del state["origin"]["config"][group][name]
     save_state(tmp_path / "checkpoint.pt", state)
     longer = config(budget={"steps": 13})
     history = train(longer, people(12), out_dir=tmp_path, resume=True, model=Tiny()).history

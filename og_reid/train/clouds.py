@@ -1,0 +1,198 @@
+"""Clouds as a task: what a batch of them is, what it teaches, how the network ranks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import save_model
+from ..config import ModelConfig, TrainConfig, to_dict
+from ..data.recolor import CHANNEL_ORDERS, permute_identities, recolor_identities
+from ..data.samplers import step_generator
+from ..data.source import CloudSource
+from ..data.transforms import augment
+from ..embedding import Preprocessing, embed_set, name_views
+from ..evaluation import Metrics, evaluate
+from ..models import Embedder, build, settings_of
+from ..objective import nearest_accuracy, objective
+from .loop import Record, TrainResult, fit
+from .sampling import build_sampler
+from .task import ALL_ROWS, Outcome, whole_group
+
+__all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
+
+# Keys that keep the random streams of a run apart; 12 is dropout's.
+_BATCH, _WEIGHTS = 10, 11
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledClouds:
+    """B clouds as a network takes them.
+
+    Attributes:
+        points: (B, P, 3) metres.
+        colors: (B, P, 3) in [-0.5, 0.5].
+        labels: (B,) int64 people.
+    """
+
+    points: Tensor
+    colors: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str) -> LabelledClouds:
+        """The same batch on another device."""
+        return LabelledClouds(
+            self.points.to(device), self.colors.to(device), self.labels.to(device)
+        )
+
+
+def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> Embedder:
+    """The network of a configuration with fresh weights; settings it does not have are left out."""
+    known = settings_of(config.preset)
+    if "mode" not in known and config.mode != "robust":
+        raise ValueError(f"{config.preset} has no model.mode; got {config.mode!r}: leave it out")
+    settings = {name: value for name, value in asdict(config).items() if name in known}
+    return build(config.preset, **settings, num_classes=num_classes, generator=generator)
+
+
+class CloudTask:
+    """Descriptors of clouds: an `og_reid.train.task.Task`.
+
+    Args:
+        config: All settings of the run.
+        train_set: Clouds of people, of the configured layout; identities may be any numbers.
+        validation: Query and gallery clouds of other people, to be ranked now and then.
+        model: Network to train instead of the configured one.
+
+    Raises:
+        ValueError: When the data does not fill a batch, has another layout or holds junk.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: CloudSource,
+        *,
+        validation: tuple[CloudSource, CloudSource] | None = None,
+        model: nn.Module | None = None,
+    ) -> None:
+        self.config, self.clouds, self.validation = config, train_set, validation
+        for clouds in (train_set, *(validation or ())):
+            if clouds.layout != config.data.layout:
+                raise ValueError(
+                    f"data.layout is {config.data.layout!r}; got clouds of layout "
+                    f"{clouds.layout!r}: give other clouds or change the setting"
+                )
+        if (train_set.pids == -1).any():
+            raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
+        present, self.labels = train_set.pids.unique(return_inverse=True)
+        self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
+        if model is None:
+            orders = len(CHANNEL_ORDERS) if config.data.permute else 1
+            classes = len(present) * orders if config.loss.identity else 0
+            generator = step_generator(config.seed, _WEIGHTS)
+            model = build_model(config.model, classes, generator)
+        self.model = model
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All parameters alike."""
+        return whole_group(self.model)
+
+    def batch(self, step: int, rows: slice = ALL_ROWS) -> LabelledClouds:
+        """The clouds of a step, augmented; drawn as a whole, as people are recoloured together."""
+        data, generator = self.config.data, step_generator(self.config.seed, _BATCH, step)
+        indices = self.sampler.indices(step)
+        batch, labels = self.clouds.batch(indices, data.num_points, generator), self.labels[indices]
+        if data.recolor:
+            colors = recolor_identities(batch.colors, labels, generator, probability=data.recolor)
+            batch = replace(batch, colors=colors)
+        if data.permute:
+            colors, labels = permute_identities(
+                batch.colors, labels, generator, probability=data.permute
+            )
+            batch = replace(batch, colors=colors)
+        points, colors = augment(batch, self.config.augment, generator=generator).network_input()
+        return LabelledClouds(points[rows], colors[rows], labels[rows])
+
+    def features(self, batch: LabelledClouds) -> dict[str, Tensor]:
+        """Descriptors, and whose they are."""
+        return {"descriptors": self.model(batch.points, batch.colors), "labels": batch.labels}
+
+    def objective(self, features: dict[str, Tensor]) -> Outcome:
+        """The configured losses; accuracy is that of the nearest other cloud in the batch."""
+        descriptors, labels = features["descriptors"], features["labels"]
+        loss = objective(self.model, descriptors, labels, self.config.loss)
+        return Outcome(loss, nearest_accuracy(descriptors.detach(), labels))
+
+    def names(self, step: int) -> list[str]:
+        """Number, identity and, where the set has names, the name of each cloud."""
+        indices = self.sampler.indices(step).tolist()
+        known = getattr(self.clouds, "names", None)
+        return [
+            f"{index}: identity {int(self.clouds.pids[index])}"
+            + (f", {known[index]}" if known is not None else "")
+            for index in indices
+        ]
+
+    def validate(self) -> Metrics | None:
+        """Ranks the gallery for every query."""
+        if self.validation is None:
+            return None
+        query, gallery = self.validation
+        view = self.config.test_view
+        features = [
+            embed_set(self.model, clouds, self.config.data.num_points, test_view=view)
+            for clouds in (query, gallery)
+        ]
+        metrics = evaluate(
+            *features,
+            query_pids=query.pids,
+            gallery_pids=gallery.pids,
+            query_camids=query.camids,
+            gallery_camids=gallery.camids,
+            ap=self.config.ap,
+        )
+        return replace(metrics, test_view=name_views(False, view))
+
+    def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
+        """Writes networks of `og_reid.models`."""
+        if not isinstance(self.model, Embedder):
+            return False
+        data = self.config.data
+        preprocessing = Preprocessing(data.num_points, layout=data.layout)
+        save_model(path, self.model, preprocessing, to_dict(self.config), origin)
+        return True
+
+
+def train(
+    config: TrainConfig,
+    train_set: CloudSource,
+    *,
+    out_dir: str | Path,
+    validation: tuple[CloudSource, CloudSource] | None = None,
+    progress: Callable[[Record], None] | None = None,
+    resume: bool = False,
+    model: nn.Module | None = None,
+) -> TrainResult:
+    """Trains a network on clouds: `og_reid.train.fit` of a `CloudTask`.
+
+    Args:
+        config: All settings.
+        train_set: As for `CloudTask`.
+        out_dir: As for `og_reid.train.fit`.
+        validation: As for `CloudTask`.
+        progress: As for `og_reid.train.fit`.
+        resume: As for `og_reid.train.fit`.
+        model: As for `CloudTask`.
+
+    Raises:
+        ValueError: As for `CloudTask`, or when the checkpoint belongs to other settings.
+        RuntimeError: When the loss is NaN or infinite.
+    """
+    task = CloudTask(config, train_set, validation=validation, model=model)
+    return fit(config, task, out_dir=out_dir, progress=progress, resume=resume)
