@@ -10,11 +10,20 @@ from torch import Tensor
 from og_reid.losses import (
     batch_hard_triplet,
     circle_loss,
+    quadruplet_loss,
     reference_circle_loss,
     supervised_contrastive,
 )
 
-LOSSES = [supervised_contrastive, circle_loss, reference_circle_loss, batch_hard_triplet]
+
+def margin_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    return batch_hard_triplet(features, labels, margin=0.2)
+
+
+LOSSES = [
+    supervised_contrastive, circle_loss, reference_circle_loss, batch_hard_triplet, margin_triplet,
+    quadruplet_loss,
+]  # fmt: skip
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -133,6 +142,82 @@ def test_triplet_by_hand() -> None:
     assert batch_hard_triplet(features, labels).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_triplet_with_a_margin_by_hand() -> None:
+    features = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
+    # Anchors 0, 1, 2: 3 - 10 + 5 = -2 -> 0, 2 - 9 + 5 = -2 -> 0, 3 - 7 + 5 = 1; the mean is 1/3.
+    loss = batch_hard_triplet(features, torch.tensor([0, 0, 0, 1]), margin=5.0)
+    assert loss.item() == pytest.approx(1 / 3, rel=1e-6)
+
+
+def test_quadruplet_by_hand() -> None:
+    features = torch.tensor([[0.0], [2.0], [3.0], [7.0], [8.0]])
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    # Squared: anchor 0 (at 0): positive 4, nearest negative 9, other identities 7 and 8: 1.
+    #          anchor 1 (at 2): 4, negative 1, other identities 1.
+    #          anchor 2 (at 3): 16, negative 1, others 2 and 8: 36.
+    #          anchor 3 (at 7): 16, negative 1, others 36.
+    # First:  max(4 - 9 + 1, 0) + (4 - 1 + 1) + (16 - 1 + 1) + (16 - 1 + 1) = 36, over 4: 9.
+    # Second: (4 - 1 + .5) * 2 + 0 + 0 = 7, over 4: 1.75.
+    assert quadruplet_loss(features, labels).item() == pytest.approx(10.75)
+    assert quadruplet_loss(features, labels, (0.0, 20.0)).item() == pytest.approx(
+        (0 + 3 + 15 + 15) / 4 + (23 + 23 + 0 + 0) / 4
+    )
+
+
+def test_quadruplet_against_a_loop(rng: torch.Generator) -> None:
+    features = torch.randn(12, 6, dtype=torch.float64, generator=rng)
+    labels = torch.tensor([0, 1, 0, 2, 3, 1, 4, 0, 2, 4, 4, 5])
+    squared = torch.cdist(features, features) ** 2
+    people = labels.tolist()
+    pairs = [(i, j) for i in range(12) for j in range(12) if people[i] != people[j]]
+    terms = []
+    for a in range(12):
+        same = [float(squared[a, j]) for j in range(12) if people[j] == people[a] and j != a]
+        if same:
+            near = min(float(squared[i, j]) for i, j in pairs if i == a)
+            out = [
+                float(squared[i, j]) for i, j in pairs if people[a] not in (people[i], people[j])
+            ]
+            terms.append(max(max(same) - near + 1, 0) + max(max(same) - min(out) + 0.5, 0))
+    assert len(terms) == 10
+    expected = sum(terms) / len(terms)
+    assert quadruplet_loss(features, labels).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_people_make_no_quadruplet() -> None:
+    features = torch.tensor([[0.0], [2.0], [3.0]])
+    # Anchors 0 and 1: 4 - 9 + 1 < 0 and 4 - 1 + 1 = 4; the mean is 2.
+    assert quadruplet_loss(features, torch.tensor([0, 0, 1])).item() == pytest.approx(2)
+
+
+@pytest.mark.parametrize("margin", [None, 0.3])
+def test_triplet_against_pytorch_metric_learning(
+    margin: float | None, rng: torch.Generator
+) -> None:
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    from pytorch_metric_learning import distances, miners, reducers
+
+    features = torch.randn(12, 8, generator=rng)
+    labels = torch.tensor([0, 1, 0, 2, 3, 1, 0, 3, 2, 2, 3, 1])
+    distance = distances.LpDistance(normalize_embeddings=False)
+    theirs = losses.TripletMarginLoss(
+        margin=margin or 0.0,
+        smooth_loss=margin is None,
+        distance=distance,
+        reducer=reducers.MeanReducer(),
+    )
+    hardest = miners.BatchHardMiner(distance=distance)(features, labels)
+    expected = theirs(features, labels, hardest)
+    torch.testing.assert_close(batch_hard_triplet(features, labels, margin), expected)
+
+
+def test_contrastive_against_pytorch_metric_learning(rng: torch.Generator) -> None:
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    features, labels = torch.randn(9, 8, generator=rng), torch.tensor([0, 1, 0, 2, 3, 1, 0, 3, 2])
+    expected = losses.SupConLoss(temperature=0.2)(features, labels)
+    torch.testing.assert_close(supervised_contrastive(features, labels, 0.2), expected)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients(loss: Loss, rng: torch.Generator) -> None:
     features = torch.randn(7, 5, dtype=torch.float64, generator=rng, requires_grad=True)
@@ -198,6 +283,13 @@ def test_equal_features_have_finite_gradients(loss: Loss) -> None:
     features = torch.ones(4, 3, requires_grad=True)
     loss(features, torch.tensor([0, 0, 1, 1])).backward()
     assert torch.isfinite(features.grad).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_nan_is_not_hidden(loss: Loss, rng: torch.Generator) -> None:
+    features = torch.randn(6, 4, generator=rng)
+    features[2, 1] = torch.nan
+    assert loss(features, torch.tensor([0, 0, 1, 1, 2, 2])).isnan()
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -1,8 +1,6 @@
-"""Metric losses on a batch of features (B, D) with identity labels (B,) int64.
+"""Losses over pairs, triplets and quadruplets of a batch.
 
-All of them see the directions of the features only where the paper says so, return a scalar, and
-give 0 with a zero gradient when the batch holds nothing to learn from (no two images of one
-identity, or one identity alone where a negative is needed): never NaN.
+They see the directions of the features only where the paper says so, not their lengths.
 """
 
 from __future__ import annotations
@@ -14,9 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ._checks import check_batch
+
 __all__ = [
     "batch_hard_triplet",
     "circle_loss",
+    "hardest_triplets",
+    "quadruplet_loss",
     "reference_circle_loss",
     "supervised_contrastive",
 ]
@@ -34,7 +36,7 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
         labels: (B,) identities.
         temperature: Above 0; smaller = harder.
     """
-    _check(features, labels)
+    check_batch(features, labels)
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0; got {temperature}")
     unit = functional.normalize(features, dim=1)
@@ -72,7 +74,7 @@ def circle_loss(
         reduction: ``sum`` over the pairs inside the logarithms, as in the paper, so that the loss
             grows with the batch; or their ``mean``, which does not.
     """
-    _check(features, labels)
+    check_batch(features, labels)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
     unit = functional.normalize(features, dim=1)
@@ -97,7 +99,7 @@ def reference_circle_loss(
         margin: Relaxation, in cosine.
         gamma: Scale; 64 or 96 in most of the published runs.
     """
-    _check(features, labels)
+    check_batch(features, labels)
     unit = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-6)
     return _circle(unit, labels, margin, gamma) / len(labels)
 
@@ -122,33 +124,87 @@ def _circle(
     return functional.softplus(total)
 
 
-def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
-    """Batch-hard triplet loss with a soft margin (Hermans et al., 2017, section 2).
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
+    """Batch-hard triplet loss (Hermans et al., 2017, section 2).
 
-    The mean of ``softplus(farthest positive - nearest negative)`` over the anchors that have both;
-    Euclidean distances of the features as they are, so their length matters.
+    The mean over the anchors that have a positive and a negative; Euclidean distances of the
+    features as they are, so their length matters.
 
     Args:
         features: (B, D).
         labels: (B,) identities.
+        margin: ``max(farthest positive - nearest negative + margin, 0)``; None for the soft
+            margin, ``softplus(farthest positive - nearest negative)``.
     """
-    _check(features, labels)
+    check_batch(features, labels)
     same = labels[:, None] == labels
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
-    anchors = (same & ~self_pair).any(dim=1) & (~same).any(dim=1)
-    if not anchors.any():
-        return features.sum() * 0
-    squared = (features[:, None] - features).square().sum(dim=2)
     # The slope of the root at 0 is infinite; equal features get a tiny distance instead.
-    distance = squared.clamp(min=1e-12).sqrt()
-    farthest = distance.masked_fill(~same | self_pair, -torch.inf).amax(dim=1)
-    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
-    return functional.softplus((farthest - nearest)[anchors]).mean()
+    distance = _squared(features).clamp(min=1e-12).sqrt()
+    return hardest_triplets(distance, same & ~self_pair, ~same, margin)
 
 
-def _check(features: Tensor, labels: Tensor) -> None:
-    if features.dim() != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(
-            "features must be (B, D) and labels (B,); "
-            f"got {tuple(features.shape)} and {tuple(labels.shape)}"
-        )
+def hardest_triplets(
+    distance: Tensor, positive: Tensor, negative: Tensor, margin: float | None
+) -> Tensor:
+    """The triplet loss of each anchor's farthest positive and nearest negative.
+
+    Args:
+        distance: (B, B), one row per anchor.
+        positive: (B, B) bool, which pairs may be the positive one.
+        negative: (B, B) bool, which pairs may be the negative one.
+        margin: As for `batch_hard_triplet`.
+
+    Returns:
+        The mean over the anchors that have both; 0 when there is none.
+    """
+    anchors = positive.any(dim=1) & negative.any(dim=1)
+    if not anchors.any():
+        return distance.sum() * 0
+    farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
+    nearest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
+    gap = (farthest - nearest)[anchors]
+    each = functional.softplus(gap) if margin is None else (gap + margin).clamp(min=0)
+    return each.mean()
+
+
+def quadruplet_loss(
+    features: Tensor, labels: Tensor, margins: tuple[float, float] = (1.0, 0.5)
+) -> Tensor:
+    """Quadruplet loss (Chen et al., CVPR 2017) of the hardest quadruplets of a batch.
+
+    ``max(p - n + margins[0], 0) + max(p - m + margins[1], 0)`` with the squared Euclidean distance
+    p of an anchor to its farthest positive, n to its nearest negative, and m the smallest between
+    any two other identities. The mean over the anchors that have a positive and a negative; the
+    second term needs two other identities.
+
+    Args:
+        features: (B, D), as they are.
+        labels: (B,) identities.
+        margins: Of the two terms; those of the paper before it adapts them to the batch.
+    """
+    check_batch(features, labels)
+    present, label = labels.unique(return_inverse=True)
+    same = label[:, None] == label
+    self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    squared = _squared(features)
+    first = hardest_triplets(squared, same & ~self_pair, ~same, margins[0])
+    count = len(present)
+    anchors = (same & ~self_pair).any(dim=1)
+    if count < 3 or not anchors.any():
+        return first
+    # Nearest images of every two identities; then, for each identity, the nearest two others.
+    between = squared.new_full((count * count,), torch.inf)
+    pair = (label[:, None] * count + label).flatten()
+    between = between.scatter_reduce(0, pair, squared.flatten(), "amin").view(count, count)
+    here = torch.eye(count, dtype=torch.bool, device=features.device)
+    outside = here[:, :, None] | here[:, None, :] | here
+    others = between.masked_fill(outside, torch.inf).flatten(1).amin(dim=1)[label]
+    farthest = squared.masked_fill(~same | self_pair, -torch.inf).amax(dim=1)
+    second = (farthest - others + margins[1]).clamp(min=0)[anchors].mean()
+    return first + second
+
+
+def _squared(features: Tensor) -> Tensor:
+    """(B, B) squared distances of rows."""
+    return (features[:, None] - features).square().sum(dim=2)

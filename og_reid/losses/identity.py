@@ -1,0 +1,231 @@
+"""Losses that tell training identities apart, or the same person from another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._checks import check_batch, check_classes
+
+__all__ = [
+    "InstanceLoss",
+    "MarginKind",
+    "MarginSoftmax",
+    "VerificationLoss",
+    "circle_classes",
+    "identity_loss",
+]
+
+MarginKind = Literal["arcface", "cosface", "sphereface", "circle"]
+
+
+def identity_loss(
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, *, uniform: bool = False
+) -> Tensor:
+    """Cross-entropy, with label smoothing, and with images of nobody.
+
+    Args:
+        logits: (B, C) of the training identities.
+        labels: (B,) in [0, C); -1 for an image of nobody in particular: generated, unlabelled.
+        label_smoothing: Share of the target that is spread over all C identities.
+        uniform: Whether the target of an image of nobody is 1 / C for each identity, which keeps
+            the network from being sure of it (LSRO: Zheng, Zheng and Yang, ICCV 2017; the mean is
+            over all images). Otherwise such images are left out.
+    """
+    check_batch(logits, labels)
+    check_classes(labels, logits.shape[1], least=-1)
+    known = labels >= 0
+    if uniform:
+        each = functional.cross_entropy(
+            logits, labels.clamp(min=0), label_smoothing=label_smoothing, reduction="none"
+        )
+        return torch.where(known, each, -logits.log_softmax(dim=1).mean(dim=1)).mean()
+    if not known.any():
+        return logits.sum() * 0
+    return functional.cross_entropy(logits[known], labels[known], label_smoothing=label_smoothing)
+
+
+def circle_classes(
+    cosines: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 64.0
+) -> Tensor:
+    """Circle loss with one positive per image, its class (Sun et al., CVPR 2020).
+
+    The cross-entropy of ``gamma an (sn - margin)`` for the other classes and
+    ``gamma ap (sp - 1 + margin)`` for its own, with the weights ``ap = max(1 + margin - sp, 0)``
+    and ``an = max(sn + margin, 0)`` taken as constants.
+
+    Args:
+        cosines: (B, C) of features with the weights of classes.
+        labels: (B,) in [0, C).
+        margin: Relaxation, in cosine.
+        gamma: Scale.
+    """
+    check_batch(cosines, labels)
+    check_classes(labels, cosines.shape[1])
+    held = cosines.detach()
+    other = (held + margin).clamp(min=0) * (cosines - margin)
+    own = (1 + margin - held).clamp(min=0) * (cosines - 1 + margin)
+    mine = functional.one_hot(labels, cosines.shape[1]).bool()
+    return functional.cross_entropy(gamma * torch.where(mine, own, other), labels)
+
+
+class MarginSoftmax(nn.Module):
+    """Cross-entropy that asks for a margin between the angles of a feature with the classes.
+
+    ``arcface`` (Deng et al., CVPR 2019), ``cosface`` (Wang et al., CVPR 2018) and ``sphereface``
+    (Liu et al., CVPR 2017) are those of pytorch-metric-learning; ``circle`` is `circle_classes`.
+
+    Args:
+        kind: Which one.
+        dim: D, length of the features.
+        num_classes: C, training identities.
+        margin: Radians for arcface (0.5), cosine for cosface (0.35) and circle (0.25), the whole
+            factor of the angle for sphereface (4); None for these values of the papers.
+        scale: Of the cosines; 64 by default, and 1 for sphereface, which keeps the length of the
+            features.
+        generator: Source of the initial weights; None for torch's global one.
+
+    Raises:
+        ImportError: pytorch-metric-learning is missing (not needed for circle).
+        ValueError: Unknown kind, or numbers out of range.
+    """
+
+    def __init__(
+        self,
+        kind: MarginKind,
+        dim: int,
+        num_classes: int,
+        *,
+        margin: float | None = None,
+        scale: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if kind not in get_args(MarginKind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(MarginKind))}; got {kind!r}")
+        if dim < 1 or num_classes < 1:
+            raise ValueError(f"dim and num_classes must be at least 1; got {dim} and {num_classes}")
+        usual = {"arcface": 0.5, "cosface": 0.35, "sphereface": 4.0, "circle": 0.25}
+        self.kind: MarginKind = kind
+        self.margin = usual[kind] if margin is None else margin
+        self.scale = (1.0 if kind == "sphereface" else 64.0) if scale is None else scale
+        if not self.margin >= 0 or not self.scale > 0:
+            raise ValueError(
+                f"margin must be at least 0 and scale above 0; got {self.margin} and {self.scale}"
+            )
+        if kind == "sphereface" and (self.margin != int(self.margin) or self.margin < 1):
+            raise ValueError(f"margin of sphereface must be a whole number; got {self.margin}")
+        weight = torch.randn(num_classes, dim, generator=generator) / math.sqrt(dim)
+        self.weight: nn.Parameter | None = None
+        self.loss: Any = None
+        if kind == "circle":
+            self.weight = nn.Parameter(weight)
+        else:
+            margin = math.degrees(self.margin) if kind == "arcface" else self.margin
+            self.loss = _metric_learning(kind)(
+                num_classes=num_classes, embedding_size=dim, margin=margin, scale=self.scale
+            )
+            self.loss.W.data = weight.T.contiguous()
+        self.num_classes = num_classes
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of (B, D) features with (B,) labels in [0, C)."""
+        check_batch(features, labels)
+        check_classes(labels, self.num_classes)
+        if self.weight is None:
+            value: Tensor = self.loss(features, labels)
+            return value
+        unit, weight = functional.normalize(features, dim=1), functional.normalize(self.weight)
+        return circle_classes(unit @ weight.T, labels, self.margin, self.scale)
+
+
+class InstanceLoss(nn.Module):
+    """Cross-entropy of several branches with one shared classifier (Zheng et al., TOMM 2020).
+
+    Because the branches (an image and its cloud, say) are told apart by the same weights, their
+    features of one identity move to the same place ("Dual-Path Convolutional Image-Text Embeddings
+    with Instance Loss").
+
+    Args:
+        dim: D, length of the features of every branch.
+        num_classes: C, identities, or images where each counts as an identity of its own.
+        generator: Source of the initial weights; None for torch's global one.
+    """
+
+    def __init__(
+        self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(dim, num_classes)
+        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, branches: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """The sum over the branches, each (B, D), of their cross-entropies with (B,) labels."""
+        if not branches:
+            raise ValueError("branches must hold the features of at least one branch; got none")
+        for features in branches:
+            check_batch(features, labels)
+        return torch.stack(
+            [identity_loss(self.classifier(each), labels) for each in branches]
+        ).sum()
+
+
+class VerificationLoss(nn.Module):
+    """Whether two images show one person, told from the square of their features' difference.
+
+    Zheng, Zheng and Yang, "A Discriminatively Learned CNN Embedding for Person Re-identification"
+    (TOMM 2018): two-way softmax of a linear map of ``(f_i - f_j) ** 2``. Add an
+    identity loss for their full objective. They draw pairs at random, with one to four times as
+    many of different people; here all pairs of the batch are seen, and both kinds weigh the same.
+
+    Args:
+        dim: D, length of the features.
+        generator: Source of the initial weights; None for torch's global one.
+    """
+
+    def __init__(self, dim: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(dim, 2)
+        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The loss of (B, D) features with (B,) labels; 0 when one kind of pair is missing."""
+        check_batch(features, labels)
+        first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
+        same = labels[first] == labels[second]
+        if not same.any() or same.all():
+            return features.sum() * 0 + self.classifier.weight.sum() * 0
+        square = (features[first] - features[second]).square()
+        each = functional.cross_entropy(self.classifier(square), same.long(), reduction="none")
+        return (each[same].mean() + each[~same].mean()) / 2
+
+
+def _metric_learning(kind: MarginKind) -> Callable[..., nn.Module]:
+    """The class of pytorch-metric-learning."""
+    try:
+        from pytorch_metric_learning import losses
+    except ImportError as error:
+        raise ImportError(
+            f"pytorch-metric-learning is needed for the {kind} loss; install it with: "
+            "pip install 'og-reid[losses]'"
+        ) from error
+    if kind == "cosface":
+        return losses.CosFaceLoss
+    if kind == "sphereface":
+        return losses.SphereFaceLoss
+
+    class Steady(losses.ArcFaceLoss):
+        """Without the infinite slope of the angle of a feature that lies on its class."""
+
+        def get_angles(self, cosine_of_target_classes: Tensor) -> Tensor:
+            inside = 1 - 2 * torch.finfo(cosine_of_target_classes.dtype).eps
+            return torch.acos(cosine_of_target_classes.clamp(-inside, inside))
+
+    return Steady

@@ -1,0 +1,157 @@
+"""Losses that remember features of earlier batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._checks import check_batch, check_classes
+
+__all__ = ["CenterLoss", "OnlineInstanceMatching"]
+
+
+class OnlineInstanceMatching(nn.Module):
+    """A softmax over remembered features, with a queue for people whose names are unknown.
+
+    OIM (Xiao et al., CVPR 2017). The table keeps a unit vector per training identity,
+    a moving mean of its features; the queue keeps the last features of images of nobody in
+    particular (label -1), which are only ever wrong answers. Slots of the queue that hold nothing
+    yet do not count. In training mode, a call ends by remembering its features, one image of an
+    identity after the other.
+
+    Args:
+        dim: D, length of the features.
+        num_classes: C, training identities.
+        queue: Slots for images of nobody; 0 for none.
+        momentum: Share of a table's row that stays when an image of its identity comes.
+        temperature: Divides the cosines.
+
+    Raises:
+        ValueError: Numbers out of range.
+    """
+
+    table: Tensor
+    unknown: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        *,
+        queue: int = 5000,
+        momentum: float = 0.5,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if dim < 1 or num_classes < 1 or queue < 0:
+            raise ValueError(
+                "dim and num_classes must be at least 1 and queue at least 0; got "
+                f"{dim}, {num_classes} and {queue}"
+            )
+        if not 0 <= momentum < 1 or not temperature > 0:
+            raise ValueError(
+                "momentum must be in [0, 1) and temperature above 0; got "
+                f"{momentum} and {temperature}"
+            )
+        self.momentum, self.temperature = momentum, temperature
+        self.register_buffer("table", torch.zeros(num_classes, dim))
+        self.register_buffer("unknown", torch.zeros(queue, dim))
+        # How many images of nobody have come so far: the next one takes the slot seen % queue.
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the images of known people.
+
+        Args:
+            features: (B, D), of any length; normalised here.
+            labels: (B,) in [0, C), -1 for nobody in particular.
+        """
+        check_batch(features, labels)
+        check_classes(labels, len(self.table), least=-1)
+        unit = functional.normalize(features, dim=1)
+        known = labels >= 0
+        # A copy: the memory changes below, before the gradient is asked for.
+        memory = torch.cat([self.table, self.unknown]).to(unit)
+        logits = unit @ memory.T / self.temperature
+        slots = torch.arange(len(self.unknown), device=labels.device)
+        empty = functional.pad(slots >= self.seen, (len(self.table), 0))
+        logits = logits.masked_fill(empty, -torch.inf)
+        each = functional.cross_entropy(logits, labels.clamp(min=0), reduction="none")
+        loss = each[known].mean() if known.any() else features.sum() * 0
+        if self.training:
+            self._remember(unit.detach().to(self.table), labels)
+        return loss
+
+    @torch.no_grad()
+    def _remember(self, unit: Tensor, labels: Tensor) -> None:
+        sound = torch.isfinite(unit).all(dim=1)
+        unit, labels = unit[sound], labels[sound]
+        known = labels >= 0
+        faces, people = unit[known], labels[known]
+        turn = (people[:, None] == people).tril(-1).sum(dim=1)
+        for number in range(int(turn.max()) + 1 if len(turn) else 0):
+            rows = people[turn == number]
+            mixed = torch.lerp(faces[turn == number], self.table[rows], self.momentum)
+            self.table[rows] = functional.normalize(mixed, dim=1)
+        size = len(self.unknown)
+        new = unit[~known]
+        if size and len(new):
+            last = new[-size:]
+            begin = self.seen + len(new) - len(last)
+            places = (begin + torch.arange(len(last), device=new.device)) % size
+            self.unknown[places] = last
+            self.seen += len(new)
+
+
+class CenterLoss(nn.Module):
+    """Half the squared distance to a moving centre of the identity (Wen et al., ECCV 2016).
+
+    Equation 2, but the mean over the batch instead of the sum, so that its weight does not depend
+    on the batch's size. In training mode, a call ends by moving the centres by equation 4:
+    ``rate * sum(c - f) / (1 + number of images)`` of each identity in the batch.
+
+    Args:
+        dim: D, length of the features.
+        num_classes: C, training identities.
+        rate: How far centres move, in [0, 1].
+
+    Raises:
+        ValueError: Numbers out of range.
+    """
+
+    centers: Tensor
+
+    def __init__(self, dim: int, num_classes: int, *, rate: float = 0.5) -> None:
+        super().__init__()
+        if dim < 1 or num_classes < 1 or not 0 <= rate <= 1:
+            raise ValueError(
+                "dim and num_classes must be at least 1 and rate in [0, 1]; got "
+                f"{dim}, {num_classes} and {rate}"
+            )
+        self.rate = rate
+        self.register_buffer("centers", torch.zeros(num_classes, dim))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The loss of (B, D) features, as they are, with (B,) labels in [0, C); -1 is left out."""
+        check_batch(features, labels)
+        check_classes(labels, len(self.centers), least=-1)
+        known = labels >= 0
+        if not known.any():
+            return features.sum() * 0
+        kept, people = features[known], labels[known]
+        # Indexing copies the centres, so they may move before the gradient is asked for.
+        gap = kept - self.centers[people].to(kept)
+        loss = gap.square().sum(dim=1).mean() / 2
+        if self.training:
+            self._move(gap.detach().to(self.centers), people)
+        return loss
+
+    @torch.no_grad()
+    def _move(self, gap: Tensor, people: Tensor) -> None:
+        sound = torch.isfinite(gap).all(dim=1)
+        gap, people = gap[sound], people[sound]
+        total = torch.zeros_like(self.centers).index_add_(0, people, gap)
+        count = people.bincount(minlength=len(self.centers))[:, None]
+        self.centers += self.rate * total / (1 + count)
