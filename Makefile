@@ -1,6 +1,7 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
 # make weights train the weights that ship, anew (about an hour and a half on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
+# make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
 # make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -10,10 +11,10 @@ BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights test sanitize check format install system clean
+.PHONY: help demo weights mmpose test sanitize check format install system clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 5
 
 # What open3d and opencv (of mediapipe) load when they are imported.
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
@@ -36,6 +37,14 @@ $(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_rei
 	@touch $@
 
 install: $(VENV)/stamp-$(EXTRAS)
+
+# See the head of the file for why its dependencies are left out.
+mmpose: $(VENV)/stamp-$(EXTRAS) $(VENV)/mmpose-is-there
+
+$(VENV)/mmpose-is-there: requirements-mmpose.txt $(VENV)/stamp-$(EXTRAS)
+	$(BIN)/pip install --quiet --no-deps --requirement requirements-mmpose.txt
+	$(BIN)/python -c 'from pose.mmpose_import import import_mmpose; import_mmpose()'
+	@touch $@
 
 demo: $(VENV)/stamp-demo
 	$(BIN)/og-reid demo $(ARGS)

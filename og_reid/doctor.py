@@ -36,6 +36,7 @@ OPTIONAL = {
     "matplotlib": "pip install '.[demo]'",
     "scikit-image": "pip install '.[demo]'",
     "torchvision": "pip install '.[pgfa]'",
+    "mmpose": "make mmpose",
     "smplx": "pip install '.[smpl]'",
 }
 BUILD = "build it with: pip install . (needs CMake and a C++ compiler)"

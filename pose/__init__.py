@@ -1,6 +1,7 @@
 """Image -> keypoints: what a person's pose is and which of the joints the camera sees."""
 
-from .estimator import NoPersonError, Pose, PoseEstimator
+from .cache import CachedPose
+from .estimator import NoPersonError, Pose, PoseEstimator, estimate_batch
 from .estimator_files import (
     read_alphapose,
     read_kpr,
@@ -18,7 +19,9 @@ from .io import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
 from .keypoints import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
 from .layouts import OPENPOSE_18, OPENPOSE_25, to_openpose18
 from .mediapipe_estimator import MediapipePose
+from .mmpose_estimator import MMPose
 from .occlusion import heatmaps, part_visibility, stripe_masks
+from .precomputed import PrecomputedPose
 from .target import select_person
 
 __all__ = [
@@ -28,12 +31,16 @@ __all__ = [
     "OPENPOSE_18",
     "OPENPOSE_25",
     "SKELETON",
+    "CachedPose",
     "CocoKeypoints",
     "Keypoints",
+    "MMPose",
     "MediapipePose",
     "NoPersonError",
     "Pose",
     "PoseEstimator",
+    "PrecomputedPose",
+    "estimate_batch",
     "heatmaps",
     "part_visibility",
     "read_alphapose",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .image import read_image
 from .keypoints import Keypoints
+from .target import Target, select_person
 
-__all__ = ["NoPersonError", "Pose", "PoseEstimator"]
+__all__ = ["NoPersonError", "Pose", "PoseEstimator", "checked_image", "choose", "estimate_batch"]
 
 
 class NoPersonError(ValueError):
@@ -23,19 +27,22 @@ class NoPersonError(ValueError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pose:
-    """One person in one image.
+    """The person that an image is about, and perhaps others in it.
 
     Attributes:
         keypoints: without batch dimensions; pixels of the image.
         mask: (H, W) float in [0, 1], how likely a pixel shows the person, at the image's size; or
             None. Weak evidence: such masks spill onto things and people beside the person.
+        others: (P,) further people of the same layout, or None where nobody looked for them.
 
     Raises:
-        ValueError: the keypoints are batched, or the mask is not as said.
+        ValueError: the keypoints are batched, the others are of another layout, or the mask is
+            not as said.
     """
 
     keypoints: Keypoints
     mask: Tensor | None = None
+    others: Keypoints | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -43,6 +50,12 @@ class Pose:
             raise ValueError(
                 f"keypoints must be of one person; got batch shape {tuple(self.keypoints.shape)}: "
                 "index them first"
+            )
+        others = self.others
+        if others is not None and (len(others.shape) != 1 or others.names != self.keypoints.names):
+            raise ValueError(
+                "others must be (P,) people of the layout of keypoints; got batch shape "
+                f"{tuple(others.shape)} and {len(others.names)} names"
             )
         mask = self.mask
         if mask is None:
@@ -60,18 +73,70 @@ class Pose:
         """Whether a person was found."""
         return bool(self.keypoints.found)
 
+    @property
+    def people(self) -> Keypoints:
+        """(P,) everybody found, the person that the image is about first."""
+        first = self.keypoints
+        one = Keypoints.stack([first])[slice(None) if self.found else slice(0)]
+        return one if self.others is None else Keypoints.cat([one, self.others])
+
 
 @runtime_checkable
 class PoseEstimator(Protocol):
-    """Anything that finds one person in an image."""
+    """Anything that finds one person in an image.
 
-    def __call__(self, image: np.ndarray) -> Pose:
+    Where it can do several images at once it has ``batch(images)``, too, which `estimate_batch`
+    calls. With a property ``settings``, plain values that tell apart estimators that give other
+    results, its results can be kept (`CachedPose`).
+    """
+
+    def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """Find a person.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or the path of a photograph.
 
         Returns:
             The pose in pixels of `image`; `Keypoints.none` when there is nobody.
         """
         ...
+
+
+def estimate_batch(
+    estimator: PoseEstimator, images: Sequence[np.ndarray | str | Path]
+) -> list[Pose]:
+    """Poses in several images, in their order: all at once where the estimator can."""
+    batch = getattr(estimator, "batch", None)
+    return [estimator(image) for image in images] if batch is None else list(batch(images))
+
+
+def choose(
+    people: Keypoints, target: Target, size: tuple[int, ...] | None, threshold: float
+) -> Pose:
+    """A pose of (P,) people: the target by `select_person`, the others in their order.
+
+    Nobody over the threshold: nobody was found, and all are others.
+    """
+    height_width = None if size is None else (int(size[0]), int(size[1]))
+    index = select_person(people, target, size=height_width, threshold=threshold)
+    if index is None:
+        nobody = Keypoints.none(people.names, xyz=people.xyz is not None)
+        return Pose(nobody.to(people.xy.dtype), others=people)
+    rest = torch.arange(len(people.score)) != index
+    return Pose(people[index], others=people[rest])
+
+
+def checked_image(image: np.ndarray | str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of what an estimator was given.
+
+    Raises:
+        ValueError: it is neither that nor a photograph that can be read.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f"image must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: use "
+            "pose.read_image"
+        )
+    return image

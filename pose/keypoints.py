@@ -162,6 +162,30 @@ class Keypoints:
             _stack_xyz(people),
         )
 
+    @classmethod
+    def cat(cls, pieces: Sequence[Keypoints]) -> Keypoints:
+        """Put (N,), (M,), ... people of one layout one after the other.
+
+        Raises:
+            ValueError: `pieces` is empty, or layouts differ, or only some have `xyz`.
+        """
+        pieces = list(pieces)
+        layouts = {(each.names, each.xyz is None) for each in pieces}
+        if len(layouts) != 1:
+            raise ValueError(
+                "pieces must be at least one, of one layout, and all with xyz or none; got "
+                f"{len(pieces)} pieces of {len(layouts)} kinds"
+            )
+        return cls(
+            torch.cat([each.xy for each in pieces]),
+            torch.cat([each.score for each in pieces]),
+            torch.cat([each.visibility for each in pieces]),
+            pieces[0].names,
+            None
+            if pieces[0].xyz is None
+            else torch.cat([p.xyz for p in pieces if p.xyz is not None]),
+        )
+
     @property
     def shape(self) -> torch.Size:
         """The batch dimensions; `torch.Size([])` for one person."""

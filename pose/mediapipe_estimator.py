@@ -10,13 +10,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .estimator import Pose
+from .estimator import Pose, checked_image
 from .keypoints import COCO_17_FEET, Keypoints
 
 __all__ = ["MediapipePose", "visibility_from_raw"]
@@ -78,11 +79,25 @@ class MediapipePose:
         self._model: Any = None
         self._warm = False
 
-    def __call__(self, image: np.ndarray) -> Pose:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that its results depend on, as plain values, for `CachedPose`."""
+        from importlib.metadata import version
+
+        return {
+            "estimator": "mediapipe",
+            "mediapipe": version("mediapipe"),
+            "model": "pose_landmark_full",
+            "min_confidence": self.min_confidence,
+            "height": _HEIGHT,
+            "padding": list(_PADDING),
+        }
+
+    def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """Find a person.
 
         Args:
-            image: (H, W, 3) uint8 RGB, as `read_image` gives it.
+            image: (H, W, 3) uint8 RGB, as `read_image` gives it, or the path of a photograph.
 
         Returns:
             Keypoints in pixels of `image` and a (H, W) mask; `Keypoints.none` and a zero mask
@@ -92,11 +107,7 @@ class MediapipePose:
             ValueError: `image` is not as said.
             ImportError: mediapipe is missing or too new to carry the weights.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(
-                f"image must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: use "
-                "pose.read_image"
-            )
+        image = checked_image(image)
         height, width = image.shape[:2]
         small = _resize(image)
         inner = (small.shape[0], small.shape[1])

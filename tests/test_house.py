@@ -25,7 +25,8 @@ LEVELS = (
 )
 HEAVY = {
     "mediapipe", "open3d", "trimesh", "matplotlib", "skimage", "torch_geometric", "rich", "PIL",
-    "cv2", "smplx", "scipy", "torchvision", "pytorch_metric_learning", "sklearn",
+    "cv2", "smplx", "scipy", "torchvision", "pytorch_metric_learning", "sklearn", "mmpose",
+    "mmengine",
 }  # fmt: skip
 
 

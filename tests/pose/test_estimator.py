@@ -33,3 +33,26 @@ def test_batched_keypoints_are_refused():
 def test_any_callable_is_an_estimator():
     assert isinstance(lambda image: Pose(Keypoints.none()), PoseEstimator)
     assert issubclass(NoPersonError, ValueError)
+
+
+def test_people_are_the_target_then_the_others():
+    def person(x):
+        return Keypoints(torch.full((17, 2), float(x)), torch.ones(17))
+
+    pose = Pose(person(1), others=Keypoints.stack([person(2), person(3)]))
+    assert pose.people.xy[:, 0, 0].tolist() == [1, 2, 3]
+    assert Pose(person(1)).people.shape == (1,)
+    assert Pose(Keypoints.none()).people.shape == (0,)
+    with pytest.raises(ValueError, match=r"\(P,\) people"):
+        Pose(person(1), others=person(2))
+    with pytest.raises(ValueError, match="layout"):
+        Pose(person(1), others=Keypoints.stack([person(2)]).select(["nose"]))
+
+
+def test_keypoints_are_joined():
+    two = Keypoints.stack([Keypoints.none()] * 2)
+    assert Keypoints.cat([two, two[:1]]).shape == (3,)
+    with pytest.raises(ValueError, match="one layout"):
+        Keypoints.cat([two, two.select(["nose"])])
+    with pytest.raises(ValueError, match="at least one"):
+        Keypoints.cat([])
