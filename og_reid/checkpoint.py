@@ -7,9 +7,12 @@ it was trained to see. No file is ever unpickled.
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -27,9 +30,11 @@ from .models import Embedder, rebuild, store
 
 __all__ = [
     "StoredModel",
+    "keep_states",
     "origin",
     "package_version",
     "read_model",
+    "read_origin",
     "read_state",
     "save_model",
     "save_state",
@@ -177,9 +182,47 @@ def read_model(path: str | Path) -> StoredModel:
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Writes a training state (tensors and plain values), whole or not at all."""
-    with replacing(path) as partial:
-        torch.save(dict(state), partial)
+    """Writes a training state (tensors and plain values), whole or not at all.
+
+    Raises:
+        OSError: When it cannot be written, as on a full disk; a file that was there before stays.
+    """
+    try:
+        with replacing(path) as partial:
+            torch.save(dict(state), partial)
+    except (OSError, RuntimeError) as error:
+        kept = "; the one from before is still there" if Path(path).exists() else ""
+        raise OSError(
+            f"the checkpoint {path} could not be written{kept}: make room and go on from it "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+
+
+@contextmanager
+def keep_states(path: Path, count: int) -> Iterator[None]:
+    """Keeps the states that are written to ``path`` in the block, and those of the blocks before.
+
+    Args:
+        path: As for `save_state`; what lay there becomes ``NAME-1``, what was ``NAME-1`` becomes
+            ``NAME-2``, and so on.
+        count: How many there may be, at least 1; older ones are removed.
+    """
+    older = [path, *(path.with_stem(f"{path.stem}-{age}") for age in range(1, count))]
+    second = path.with_name(f".{path.name}.{os.getpid()}.older.partial")
+    if count > 1 and path.exists():  # a second name, so that there is a first one all the time
+        try:
+            second.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, second)
+    try:
+        yield
+        if second.exists():
+            for target, source in zip(older[:1:-1], older[-2:0:-1], strict=True):
+                if source.exists():
+                    source.replace(target)
+            second.replace(older[1])
+    finally:
+        second.unlink(missing_ok=True)
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
@@ -188,19 +231,39 @@ def read_state(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: When the file is missing, damaged or holds more than tensors and plain values.
     """
-    import pickle
-
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise ValueError(f"{path} is not a file: there is no training state to go on from")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # the reader of a damaged file may stumble over anything
+        older = path.with_stem(f"{path.stem}-1")
+        what = "delete it and start anew"
+        if older.is_file():
+            what = f"put the one before, {older.name}, in its place"
         raise ValueError(
-            f"{path} is damaged or no training state of this package: delete it and start anew"
+            f"{path} is damaged or no training state of this package: {what}"
         ) from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} is no training state of this package")
+    if not isinstance(state, dict) or "origin" not in state:
+        raise ValueError(f"{path} is no training state of this package, or of another version")
     return state
+
+
+def read_origin(path: str | Path) -> dict[str, Any]:
+    """What a model (.safetensors) or training state tells of its run, see `origin`.
+
+    Raises:
+        ValueError: As of `read_model` or `read_state`.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        told: dict[str, Any] = read_state(path)["origin"]
+        return told
+    _, metadata = _read_safetensors(path)
+    if not metadata.get("format", "").startswith("og_reid."):
+        raise ValueError(f"{path} is no file of this package: it tells nothing of a run")
+    told = json.loads(metadata.get("origin", "{}"))
+    return {"config": json.loads(metadata.get("training", "{}")), **told}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -89,7 +89,10 @@ class OptimConfig:
     drop_epochs: tuple[int, ...] = ()  # of step: numbers of epochs after which it drops
     drop: float = 0.1  # of step: to this share of what it was
     clip: float = 5.0  # largest gradient norm; 0 = any
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the network, losses have fp32
+    accumulate: int = 1  # batches whose gradients make a step
     average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
+    ema: float = 0.0  # decay per step of a moving average of weights, in place of average; 0 = none
     norm_batches: int | None = 32  # batches that re-estimate BatchNorm after that; null = an epoch
 
 
@@ -134,6 +137,9 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda when there is one
     validate_every: int = 0  # steps between validations; 0 = at the end only
     checkpoint_every: int = 200  # steps between checkpoints
+    keep: int = 1  # checkpoints to keep: the last one and those before it
+    prefetch: int = 2  # batches made ahead in a thread; 0 = none
+    tensorboard: bool = False  # write event files, too; needs the package tensorboard
     test_view: TestView = "none"  # further view of each cloud when validating
     ap: AveragePrecision = "step"  # convention of average precision when validating
 
@@ -208,7 +214,20 @@ class TrainConfig:
                 "optim.average and optim.warmup must be in [0, 1); "
                 f"got {self.optim.average} and {self.optim.warmup}"
             )
+        self._check_optim()
+
+    def _check_optim(self) -> None:
         optim = self.optim
+        if self.keep < 1 or self.prefetch < 0 or optim.accumulate < 1:
+            raise ValueError(
+                "keep and optim.accumulate must be at least 1 and prefetch at least 0; "
+                f"got {self.keep}, {optim.accumulate} and {self.prefetch}"
+            )
+        if not 0 <= optim.ema < 1 or (optim.ema and optim.average):
+            raise ValueError(
+                "optim.ema must be in [0, 1), and optim.average 0 beside it; "
+                f"got {optim.ema} and {optim.average}"
+            )
         if not (0 < optim.momentum < 1 and 0 < optim.drop <= 1 and optim.lr > 0):
             raise ValueError(
                 "optim.momentum must be in (0, 1), optim.drop in (0, 1] and optim.lr above 0; got "

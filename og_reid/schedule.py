@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from .config import BudgetConfig, OptimConfig, TrainConfig
 
 __all__ = [
     "Clock",
+    "MovingAverage",
     "Timetable",
     "WeightAverage",
     "build_optimizer",
@@ -43,13 +45,19 @@ class Clock:
         """Seconds on the clock."""
         return time.monotonic() - self._wall_zero
 
-    def fraction(self, step: int) -> float:
-        """Share of the budget used up after ``step`` steps, by whichever limit is nearest."""
+    def fraction(self, step: int, reading: tuple[float, float] | None = None) -> float:
+        """Share of the budget used up after ``step`` steps, by whichever limit is nearest.
+
+        Args:
+            step: Steps done.
+            reading: `cpu` and `wall` seconds that count instead of those of now.
+        """
+        cpu, wall = (self.cpu, self.wall) if reading is None else reading
         shares = [step / self._budget.steps]
         if self._budget.cpu_minutes is not None:
-            shares.append(self.cpu / (60 * self._budget.cpu_minutes))
+            shares.append(cpu / (60 * self._budget.cpu_minutes))
         if self._budget.wall_minutes is not None:
-            shares.append(self.wall / (60 * self._budget.wall_minutes))
+            shares.append(wall / (60 * self._budget.wall_minutes))
         return min(1.0, max(shares))
 
 
@@ -96,7 +104,7 @@ class Timetable:
 
     Attributes:
         config: Settings of the run.
-        steps_per_epoch: Of its sampler.
+        steps_per_epoch: Of the optimiser: the sampler's, fewer where gradients are accumulated.
     """
 
     config: TrainConfig
@@ -113,7 +121,8 @@ class Timetable:
     @property
     def norm_batches(self) -> int:
         """Batches to estimate BatchNorm statistics from."""
-        return self.config.optim.norm_batches or self.steps_per_epoch
+        optim = self.config.optim
+        return optim.norm_batches or self.steps_per_epoch * optim.accumulate
 
     def learning_rate(self, step: int, fraction: float) -> float:
         """Learning rate of a step, counted from 0, at whose end ``fraction`` is used up."""
@@ -207,6 +216,53 @@ class WeightAverage:
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """What `state_dict` gave, on ``device``."""
         self.count = state["count"]
+        self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
+
+
+class MovingAverage:
+    """Exponential moving average of the weights and running statistics of a model.
+
+    Its decay rises from 0 to its full value in the first steps, ``(1 + n) / (10 + n)`` after n of
+    them, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Starts with the present weights; ``decay`` in (0, 1) is kept of the mean in a step."""
+        self._decay, self._count = decay, 0
+        self._mean = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def add(self, model: nn.Module) -> None:
+        """Takes the present weights into the mean; whole numbers are taken as they are."""
+        decay = min(self._decay, (1 + self._count) / (10 + self._count))
+        self._count += 1
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self._mean[name].lerp_(value, 1 - decay)
+            else:
+                self._mean[name].copy_(value)
+
+    def apply(self, model: nn.Module) -> None:
+        """Puts the mean into the model."""
+        model.load_state_dict(self._mean)
+
+    @contextmanager
+    def shown(self, model: nn.Module) -> Iterator[None]:
+        """The model has the mean's weights within the block, and its own ones after it."""
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.apply(model)
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"count": self._count, "mean": dict(self._mean)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """What `state_dict` gave, on ``device``."""
+        self._count = state["count"]
         self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
 
 

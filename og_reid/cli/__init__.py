@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         options.run(options)
-    except KeyboardInterrupt:
-        print("og-reid: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"og-reid: {str(stop) or 'interrupted'}", file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if options.debug:

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_lift,
         _add_embed,
         _add_train,
+        _add_show,
         _add_evaluate,
         _add_convert,
         _add_datasets,
@@ -172,7 +173,26 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     command.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in --out"
     )
+    command.add_argument(
+        "--patience", type=float, default=1800.0, metavar="SECONDS",
+        help="how long a process started by torchrun waits for the others (default: %(default)s)",
+    )  # fmt: skip
     _add_lifting(command)
+    return command
+
+
+def _add_show(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "show",
+        training.do_show,
+        "tell what a run was made with, and how far it is",
+        "Prints the settings, versions, source and seed of a training run, and its last figures.",
+    )
+    command.add_argument(
+        "run_folder", type=Path, metavar="RUN",
+        help="folder that og-reid train wrote, or a model or checkpoint in it",
+    )  # fmt: skip
     return command
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,45 +16,124 @@ if TYPE_CHECKING:
     from ..config import TrainConfig, WorldConfig
     from ..data import CloudSet
     from ..data.store import CloudStore
-    from ..train import Record, Task
+    from ..train import Record, Task, TrainResult
 
-__all__ = ["do_train"]
+__all__ = ["do_show", "do_train"]
+
+# Columns that are drawn, and about how many points of each.
+_CURVES = ("step", "loss", "accuracy", "mAP", "rank1")
+_DRAWN = 2000
 
 
 def do_train(options: argparse.Namespace) -> None:
     """Trains on a folder, a cloud set, or a world of its own."""
     from ..config import WorldConfig, load_config
     from ..progress import progress_bar
-    from ..train import MODEL_FILE, fit
+    from ..train import choose_device, first_goes_first, fit, join_processes
 
     config = load_config(options.config, options.settings)
     if options.dataset is not None and options.data is None:
         raise ValueError(f"--data must say where {options.dataset} is")
-    if options.data is None:
-        data = _world(config.world, options)
-    else:
-        data = options.data
+    if options.data is not None:
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
-    task = _task(config, data, options)
-    with progress_bar("training") as show:
+    device = choose_device(config.device).type
+    with join_processes(device, seconds=options.patience) as processes:
+        # What the first process makes or lifts, the others find.
+        task = first_goes_first(processes, lambda: _task(config, options))
+        with progress_bar("training") if processes.first else nullcontext() as show:
 
-        def tell(record: Record) -> None:
-            note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
-            if record.mAP is not None:
-                note += f", validation mAP {record.mAP:.3f}"
-            show(record.fraction, 1.0, note)
+            def tell(record: Record) -> None:
+                note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
+                if record.mAP is not None:
+                    note += f", validation mAP {record.mAP:.3f}"
+                if show is not None:
+                    show(record.fraction, 1.0, note)
 
-        result = fit(config, task, out_dir=options.out, progress=tell, resume=options.resume)
-    print(f"model: {options.out / MODEL_FILE}")
+            result = fit(config, task, out_dir=options.out, progress=tell, resume=options.resume)
+    if processes.first:
+        _report(options.out, result)
+
+
+def _report(folder: Path, result: TrainResult) -> None:
+    from ..train import MODEL_FILE
+
+    print(f"model: {folder / MODEL_FILE}")
     if result.validation is not None:
         metrics = result.validation
         print(f"validation: rank-1 {100 * metrics.rank(1):.1f} %, mAP {100 * metrics.mAP:.1f} %")
         if metrics.test_view != "none":
             print(f"with test-time views: {metrics.test_view}")
+    print(_curves(folder, result))
 
 
-def _task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
+def _curves(folder: Path, result: TrainResult) -> str:
+    """Draws the learning curves; says where, or why not."""
+    from pose.atomic import replacing
+
+    from ..visualize import curves_figure
+
+    records = [
+        {
+            name: value
+            for name, value in asdict(record).items()
+            if name in _CURVES and value is not None
+        }
+        for record in result.history
+    ]
+    path = folder / "curves.png"
+    try:
+        figure = curves_figure(records[:: max(1, len(records) // _DRAWN)])
+    except ImportError:
+        return f"curves: not drawn, for lack of matplotlib; {result.log} has the numbers"
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+    return f"curves: {path}"
+
+
+def do_show(options: argparse.Namespace) -> None:
+    """Tells what a run, a model or a checkpoint is."""
+    import yaml
+
+    from ..checkpoint import read_origin
+    from ..train import BEST_FILE, LOG_FILE, MODEL_FILE, STATE_FILE, read_log
+
+    folder = options.run_folder
+    if not folder.exists():
+        raise ValueError(f"{folder} is not there: give the folder of a run, or a file of one")
+    files = [folder / name for name in (MODEL_FILE, STATE_FILE, BEST_FILE)]
+    files = [each for each in files if each.is_file()] if folder.is_dir() else [folder]
+    if not files:
+        raise ValueError(f"{folder} holds no {MODEL_FILE} and no {STATE_FILE}: it is no run yet")
+    told = read_origin(files[0])
+    print(
+        f"{files[0]}: after step {told.get('step', 'unknown')}, seed {told.get('seed', 'unknown')}"
+    )
+    for each in files[1:]:
+        print(f"{each}: after step {read_origin(each).get('step', 'unknown')}")
+    print("versions: " + ", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items()))
+    source = told.get("source")
+    if source is not None:
+        print(f"source: {source['commit']}" + (", with changes" if source["changed"] else ""))
+    records = read_log(folder / LOG_FILE) if folder.is_dir() else ()
+    if records:
+        last = records[-1]
+        print(
+            f"last step: {last.step} ({100 * last.fraction:.0f} % of the budget), loss "
+            f"{last.loss:.4f}, accuracy {last.accuracy:.3f}, {last.wall_seconds / 60:.1f} minutes"
+        )
+    looked = [each for each in records if each.mAP is not None and each.rank1 is not None]
+    for title, each in (
+        [("last validation", looked[-1]), ("best", max(looked, key=lambda r: r.mAP or 0.0))]
+        if looked
+        else []
+    ):
+        print(f"{title}: step {each.step}, mAP {each.mAP:.4f}, rank-1 {each.rank1:.4f}")
+    print(yaml.safe_dump(told.get("config", {}), sort_keys=False, default_flow_style=None), end="")
+
+
+def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
+    data = _world(config.world, options) if options.data is None else options.data
     return _cloud_task(config, data, options)
 
 

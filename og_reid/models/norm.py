@@ -1,13 +1,13 @@
-"""Batch normalisation from moments that were computed elsewhere."""
+"""Batch normalisation from moments that were computed elsewhere, or over several processes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ..ops.moments import Moments
+from ..ops.moments import Moments, share_moments, sharing
 
-__all__ = ["affine", "running", "update_running"]
+__all__ = ["affine", "running", "share_norms", "update_running"]
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm, moments: Moments) -> tuple[Tensor, Tensor]:
@@ -29,8 +29,14 @@ def update_running(norm: nn.modules.batchnorm._BatchNorm, moments: Moments, coun
     """Fold batch moments over `count` values into the running statistics, as torch does.
 
     The variance stored is the unbiased one; `momentum=None` means a cumulative average.
+
+    Args:
+        norm: The layer.
+        moments: Of the batch, as shared by all processes that share theirs.
+        count: Values they are of on this process; all processes have equally many.
     """
     mean, variance = moments
+    count *= sharing()
     running_mean, running_variance = running(norm)
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked += 1
@@ -38,5 +44,45 @@ def update_running(norm: nn.modules.batchnorm._BatchNorm, moments: Moments, coun
         weight = 1.0 / float(norm.num_batches_tracked)
     else:
         weight = norm.momentum
+    mean, variance = mean.to(running_mean), variance.to(running_variance)
     running_mean.lerp_(mean, weight)
     running_variance.lerp_(variance * (count / max(1, count - 1)), weight)
+
+
+def share_norms(model: nn.Module) -> None:
+    """Lets the normalisation layers of a model heed `og_reid.ops.moments.sharing_moments`.
+
+    Layers whose moments the networks of this package find themselves do so anyway; the others get
+    a `forward` that does, also on a CPU, where `torch.nn.SyncBatchNorm` refuses to work.
+    """
+    kinds = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) in kinds:
+                shared = kinds[type(child)](child.num_features)  # type: ignore[index,arg-type]
+                shared.__dict__ = child.__dict__
+                setattr(parent, name, shared)
+
+
+class _SharedNorm(nn.modules.batchnorm._BatchNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or sharing() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        values = input.transpose(0, 1).flatten(1)
+        if values.dtype in (torch.bfloat16, torch.float16):
+            values = values.float()
+        variance, mean = torch.var_mean(values, 1, correction=0)
+        moments = share_moments((mean, variance))
+        update_running(self, moments, values.shape[1])
+        scale, shift = affine(self, moments)
+        shape = (-1, *([1] * (input.ndim - 2)))
+        return (input * scale.view(shape) + shift.view(shape)).to(input.dtype)
+
+
+class _Shared1d(_SharedNorm, nn.BatchNorm1d):
+    pass
+
+
+class _Shared2d(_SharedNorm, nn.BatchNorm2d):
+    pass

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..ops.gate import EdgeTerms, gated_max
 from ..ops.indices import in_degree
-from ..ops.moments import edge_moments
+from ..ops.moments import edge_moments, share_moments
 from ..ops.pool import mean_neighbors
 from .norm import affine, running, update_running
 
@@ -85,7 +85,7 @@ class AbstractionScale(nn.ModuleList):
         weight = conv.weight.flatten(1) * sign[:, None]
         highest, mean, variance = gated_max(terms, ball, weight, moments=norm.training)
         if norm.training:
-            moments = (mean * sign, variance)
+            moments = share_moments((mean * sign, variance))
             update_running(norm, moments, ball.numel())
         else:
             moments = running(norm)

@@ -1,16 +1,76 @@
-"""Mean and variance over the edges of neighbour graphs that never need the edges themselves."""
+"""Mean and variance over the edges of neighbour graphs that never need the edges themselves.
+
+Several processes that share a batch may share its moments as well (`sharing_moments`): then those
+of the whole batch are found on each of them, with gradients to all.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Moments", "edge_moments"]
+__all__ = ["Moments", "edge_moments", "share_moments", "sharing", "sharing_moments"]
 
 #: Mean and biased variance, or means of two terms, (C,) each.
 Moments = tuple[Tensor, Tensor]
+
+_sharing = 1
+
+
+@contextmanager
+def sharing_moments(world: int) -> Iterator[None]:
+    """Within the block, moments of batches are those over all ``world`` processes.
+
+    Args:
+        world: Processes of the default group of `torch.distributed`, all of which must find the
+            same moments in the same order, of equally many values; 1: nothing is shared.
+    """
+    global _sharing
+    before, _sharing = _sharing, world
+    try:
+        yield
+    finally:
+        _sharing = before
+
+
+def sharing() -> int:
+    """How many processes share their moments now; 1 outside of `sharing_moments`."""
+    return _sharing
+
+
+def share_moments(moments: Moments) -> Moments:
+    """Moments over the values of all sharing processes, from those of each one's own values.
+
+    The gradient is that of the sum of what all processes minimise, as it is for
+    `torch.nn.SyncBatchNorm`.
+    """
+    if _sharing == 1:
+        return moments
+    mean, variance = moments
+    joint = _Average.apply(mean, _sharing)
+    return joint, _Average.apply(variance + (mean - joint).square(), _sharing)
+
+
+class _Average(torch.autograd.Function):
+    """The mean of a tensor over processes; its gradient is the mean of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, world: int) -> Tensor:
+        ctx.world = world
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / world
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total / ctx.world, None
 
 
 def edge_moments(
@@ -35,12 +95,16 @@ def edge_moments(
         number: (B, M) how many neighbours each centre has; None: all equally many.
 
     Returns:
-        (mean, variance), each (C,); the variance is the biased one.
+        (mean, variance), each (C,); the variance is the biased one. Found in single precision at
+        least.
     """
+    if near.dtype in (torch.bfloat16, torch.float16):
+        near, center, mean_near = near.float(), center.float(), mean_near.float()
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
     own = None if number is None else _share(number, near.dtype)
-    mean, variance = _EdgeMoments.apply(*rows, _share(degree, near.dtype), own)
-    return mean, variance
+    with torch.autocast(near.device.type, enabled=False):
+        mean, variance = _EdgeMoments.apply(*rows, _share(degree, near.dtype), own)
+        return share_moments((mean, variance))
 
 
 def _share(number: Tensor, dtype: torch.dtype) -> Tensor:

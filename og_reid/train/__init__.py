@@ -1,19 +1,29 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
 from .clouds import CloudTask, build_model, train
-from .loop import MODEL_FILE, Record, TrainResult, fit
+from .loop import BEST_FILE, MODEL_FILE, STATE_FILE, Interrupted, TrainResult, choose_device, fit
+from .processes import first_goes_first, join_processes
+from .record import LOG_FILE, Record, read_log
 from .sampling import build_sampler
 from .task import Outcome, Task
 
 __all__ = [
+    "BEST_FILE",
+    "LOG_FILE",
     "MODEL_FILE",
+    "STATE_FILE",
     "CloudTask",
+    "Interrupted",
     "Outcome",
     "Record",
     "Task",
     "TrainResult",
     "build_model",
     "build_sampler",
+    "choose_device",
+    "first_goes_first",
     "fit",
+    "join_processes",
+    "read_log",
     "train",
 ]

@@ -20,13 +20,14 @@ from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
 from ..models import Embedder, build, settings_of
 from ..objective import nearest_accuracy, objective
-from .loop import Record, TrainResult, fit
+from .loop import TrainResult, fit
+from .record import Record
 from .sampling import build_sampler
 from .task import ALL_ROWS, Outcome, whole_group
 
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
-# Keys that keep the random streams of a run apart; 12 is dropout's.
+# Keys that keep the random streams of a run apart; 12 and 13 are dropout's.
 _BATCH, _WEIGHTS = 10, 11
 
 
@@ -70,7 +71,8 @@ class CloudTask:
         model: Network to train instead of the configured one.
 
     Raises:
-        ValueError: When the data does not fill a batch, has another layout or holds junk.
+        ValueError: When the data does not fill a batch, has another layout, shows one person or
+            holds junk.
     """
 
     def __init__(
@@ -91,6 +93,11 @@ class CloudTask:
         if (train_set.pids == -1).any():
             raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
         present, self.labels = train_set.pids.unique(return_inverse=True)
+        if len(present) < 2:
+            raise ValueError(
+                f"train_set must show at least 2 people to be told apart; got {len(present)}: add "
+                "data"
+            )
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
         if model is None:
             orders = len(CHANNEL_ORDERS) if config.data.permute else 1

@@ -6,61 +6,58 @@ uninterrupted one would have, and the run may stop by steps, processor time or w
 
 from __future__ import annotations
 
-import json
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from pose.atomic import replacing
-
-from ..checkpoint import origin, read_state, save_state
+from ..checkpoint import keep_states, origin, read_state, save_state
 from ..config import TrainConfig, from_dict, to_dict
-from ..data.samplers import step_generator
 from ..evaluation import Metrics
-from ..schedule import Clock, Timetable, WeightAverage, build_optimizer, estimate_norms
+from ..schedule import (
+    Clock,
+    MovingAverage,
+    Timetable,
+    WeightAverage,
+    build_optimizer,
+    estimate_norms,
+)
+from .ahead import Ahead
+from .processes import Processes, present_processes, told_apart
+from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
+from .step import Stepper
 from .task import Batch, Task
 
-__all__ = ["HISTORY_FILE", "MODEL_FILE", "STATE_FILE", "Record", "TrainResult", "fit"]
+__all__ = [
+    "BEST_FILE",
+    "FAILED_FILE",
+    "MODEL_FILE",
+    "STATE_FILE",
+    "Interrupted",
+    "TrainResult",
+    "choose_device",
+    "fit",
+]
 
 MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
 STATE_FILE = "checkpoint.pt"
-HISTORY_FILE = "history.json"
+FAILED_FILE = "failed_batch.txt"
 # Settings of a run that may be others when it is resumed.
-_MAY_CHANGE = {"budget", "device", "validate_every", "checkpoint_every"}
-# Key of the random stream of dropout; tasks have others.
-_DROPOUT = 12
+_MAY_CHANGE = {
+    "budget", "device", "validate_every", "checkpoint_every", "keep", "tensorboard", "prefetch",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Record:
-    """One step of a run.
-
-    Attributes:
-        step: Steps done, from 1.
-        fraction: Share of the budget used up, in (0, 1].
-        loss: Of this step, before its warm-up.
-        accuracy: Share of the batch that was told right; what that is depends on the task.
-        lr: Learning rate.
-        cpu_seconds: Processor time since the start, over all threads.
-        wall_seconds: Time on the clock since the start.
-        mAP: On the validation data; None when it was not looked at after this step.
-        rank1: As mAP.
-    """
-
-    step: int
-    fraction: float
-    loss: float
-    accuracy: float
-    lr: float
-    cpu_seconds: float
-    wall_seconds: float
-    mAP: float | None = None
-    rank1: float | None = None
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by the user, and saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +66,19 @@ class TrainResult:
 
     Attributes:
         model: With averaged weights, in evaluation mode.
-        history: One record per step.
-        validation: Figures of the final model; None without validation data.
+        log: The CSV file with a row per step.
+        validation: Figures of the final model; None without validation data, and in all processes
+            but the first.
     """
 
     model: nn.Module
-    history: tuple[Record, ...]
+    log: Path
     validation: Metrics | None
+
+    @property
+    def history(self) -> tuple[Record, ...]:
+        """One record per step, read from `log`."""
+        return read_log(self.log)
 
 
 def fit(
@@ -88,8 +91,13 @@ def fit(
 ) -> TrainResult:
     """Trains the network of a task.
 
-    Writes to ``out_dir``: ``checkpoint.pt`` from time to time, ``history.json``, and in the end
-    ``model.safetensors`` (when the task can write its network).
+    Writes to ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` from time to time (and
+    ``config.keep - 1`` before it); ``best.safetensors``, the network that ranked the validation
+    data best so far, without averaging; and in the end ``model.safetensors``. Files of networks are
+    left out when the task cannot write its own.
+
+    Where processes were joined (`og_reid.train.processes`), each of them must call this with the
+    same arguments; the first one writes.
 
     Args:
         config: Of the optimiser, its schedule, the budget, the device, and how often to validate
@@ -101,17 +109,19 @@ def fit(
             often to validate and save may have changed, no other setting.
 
     Raises:
-        ValueError: When the checkpoint belongs to other settings.
-        RuntimeError: When the loss is NaN or infinite.
+        ValueError: When the checkpoint belongs to other settings, or the processes cannot share a
+            batch.
+        RuntimeError: When the loss or its gradient is NaN or infinite (``failed_batch.txt`` names
+            the items then), or another process is gone.
+        Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
     """
     run = _Run(config, task, Path(out_dir))
-    if resume and (run.out_dir / STATE_FILE).exists():
-        run.load()
-    while run.fraction < 1:
-        record = run.advance()
-        if progress is not None:
-            progress(record)
-    return run.finish()
+    with told_apart(run.processes.world), _until_interrupted() as stopped, run.open(resume):
+        while run.goes_on(stopped.is_set()):
+            record = run.advance()
+            if progress is not None:
+                progress(record)
+        return run.finish()
 
 
 class _Run:
@@ -119,98 +129,171 @@ class _Run:
 
     def __init__(self, config: TrainConfig, task: Task[Any], out_dir: Path) -> None:
         self.config, self.task, self.out_dir = config, task, out_dir
-        self.device = _device(config.device)
-        self.timetable = Timetable(config, task.sampler.steps_per_epoch)
+        self.processes = present_processes()
+        self.device = choose_device(config.device)
+        optim = config.optim
+        self.timetable = Timetable(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
         self.model = task.model.to(self.device)
-        self.optimizer = build_optimizer(task.parameter_groups(), config.optim)
+        self.optimizer = build_optimizer(task.parameter_groups(), optim)
+        self.stepper = Stepper(
+            task, self.optimizer, optim,
+            seed=config.seed, device=self.device, processes=self.processes,
+        )  # fmt: skip
         self.average = WeightAverage()
+        self.moving = MovingAverage(self.model, optim.ema) if optim.ema else None
         self.clock = Clock(self.timetable.budget)
-        self.step = 0
-        self.history: list[Record] = []
+        self.batches = Ahead(self._batch, config.prefetch)
+        self.step, self.fraction, self.reading = 0, 0.0, (0.0, 0.0)
+        self.best: float | None = None
 
-    @property
-    def fraction(self) -> float:
-        return self.clock.fraction(self.step)
+    @contextmanager
+    def open(self, resume: bool) -> Iterator[None]:
+        """Reads the checkpoint, opens the log, and closes everything in the end."""
+        _share_rows(self.task, self.processes)
+        if resume and (self.out_dir / STATE_FILE).exists():
+            self.load()
+        self.log = self.writer = None
+        try:
+            if self.processes.first:
+                for left in self.out_dir.glob(".*.partial"):  # of a process that was killed
+                    left.unlink(missing_ok=True)
+                self.log = RunLog(self.out_dir / LOG_FILE, self.step)
+                if self.config.tensorboard:
+                    self.writer = tensorboard_writer(self.out_dir / "tensorboard", self.step)
+            yield
+        finally:
+            self.batches.close()
+            for each in (self.log, self.writer):
+                if each is not None:
+                    each.close()
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, on the device."""
-        batch: Batch = self.task.batch(step).to(self.device)
-        return batch
+    def goes_on(self, stop: bool) -> bool:
+        """Whether there is another step to do; saves and raises when the user wants to stop."""
+        cpu, wall = self.clock.cpu, self.clock.wall
+        if self.processes.world > 1:  # all must go the same way
+            told = torch.tensor([cpu, wall, float(stop)], device=self.device)
+            dist.all_reduce(told, dist.ReduceOp.MAX)
+            cpu, wall, stop = float(told[0]), float(told[1]), bool(told[2])
+        self.reading = (cpu, wall)
+        if stop:
+            self.save()
+            raise Interrupted(
+                f"interrupted after step {self.step}, which is saved in "
+                f"{self.out_dir / STATE_FILE}: the same command with --resume goes on"
+            )
+        # The share at the end of the step, so that the first learning rate is not 0.
+        self.fraction = self.clock.fraction(self.step + 1, self.reading)
+        return self.clock.fraction(self.step, self.reading) < 1
 
     def advance(self) -> Record:
         """One step."""
-        # The share at the end of this step, so that the first learning rate is not 0.
-        fraction = self.clock.fraction(self.step + 1)
-        lr = self.timetable.learning_rate(self.step, fraction)
+        lr = self.timetable.learning_rate(self.step, self.fraction)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
-        batch = self.batch(self.step)
-        self.model.train()
-        with _seeded(self.config.seed, self.step, self.device):
-            outcome = self.task.objective(self.task.features(batch))
-        loss, value = outcome.loss, float(outcome.loss.detach())
-        if value != value or abs(value) == float("inf"):
-            raise RuntimeError(
-                f"the loss became {value} at step {self.step + 1}: lower optim.lr and go on from "
-                "the last checkpoint"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss * self.timetable.loss_scale(self.step)).backward()
-        if self.config.optim.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
-        self.optimizer.step()
-        if self.timetable.averages(self.step, fraction):
+        first = self.step * self.config.optim.accumulate
+        batches = [self.batches(first + each) for each in range(self.config.optim.accumulate)]
+        scale = self.timetable.loss_scale(self.step)
+        loss, accuracy = self.stepper.gradients(first, batches, scale)
+        self._check("loss", loss)
+        norm = self.stepper.update()
+        if not self.stepper.scaler.is_enabled():
+            self._check("norm of the gradient", norm)
+        if self.timetable.averages(self.step, self.fraction):
             self.average.add(self.model)
+        if self.moving is not None:
+            self.moving.add(self.model)
         self.step += 1
-        record = Record(
-            self.step, fraction, value, outcome.accuracy, lr, self.clock.cpu, self.clock.wall
+        cpu, wall = max(self.clock.cpu, self.reading[0]), max(self.clock.wall, self.reading[1])
+        return self._note(Record(self.step, self.fraction, loss, accuracy, lr, cpu, wall))
+
+    def _batch(self, index: int) -> Batch:
+        batch: Batch = self.task.batch(index, self.processes.rows)
+        return batch
+
+    def _check(self, what: str, value: float) -> None:
+        if value - value == 0:
+            return
+        accumulate = self.config.optim.accumulate
+        first = self.step * accumulate
+        path = self.out_dir / FAILED_FILE
+        if self.processes.first:
+            names = [n for each in range(accumulate) for n in self.task.names(first + each)]
+            path.write_text("\n".join(names) + "\n", encoding="utf-8")
+        raise RuntimeError(
+            f"the {what} became {value} at step {self.step + 1}: look at the items of its batch, "
+            f"named in {path}, or lower optim.lr and go on from the last checkpoint"
         )
-        return self._note(record)
 
     def _note(self, record: Record) -> Record:
-        """Validates and writes a checkpoint when it is time to."""
+        """Validates, logs and writes a checkpoint when it is time to."""
         every = self.config.validate_every
-        if every and self.step % every == 0:
-            metrics = self.task.validate()
-            if metrics is not None:
-                record = Record(**{**asdict(record), "mAP": metrics.mAP, "rank1": metrics.rank(1)})
-        self.history.append(record)
+        if every and self.step % every == 0 and self.processes.first:
+            with self.moving.shown(self.model) if self.moving is not None else nullcontext():
+                metrics = self.task.validate()
+                if metrics is not None:
+                    record = replace(record, mAP=metrics.mAP, rank1=metrics.rank(1))
+                    self._keep_best(metrics)
+        if self.log is not None:
+            self.log.write(record)
+        if self.writer is not None:
+            tell(self.writer, record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
         return record
 
+    def _keep_best(self, metrics: Metrics) -> None:
+        if self.best is None or metrics.mAP > self.best:
+            self.best = metrics.mAP
+            told = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
+            self.task.write_model(self.out_dir / BEST_FILE, {**self.origin(), "validation": told})
+
     def finish(self) -> TrainResult:
         """Averages, measures the norms, validates and writes the model."""
         self.save()
-        if self.average.count:
-            self.average.apply(self.model)
+        if self.average.count or self.moving is not None:
+            if self.moving is None:
+                self.average.apply(self.model)
+            else:
+                self.moving.apply(self.model)
             # Batches after the last step: none of them was trained on twice.
-            steps = range(self.step, self.step + self.timetable.norm_batches)
+            first = self.step * self.config.optim.accumulate
+            steps = range(first, first + self.timetable.norm_batches)
             estimate_norms(self.model, map(self._look, steps))
         self.model.eval()
-        self.task.write_model(self.out_dir / MODEL_FILE, origin(to_dict(self.config), self.step))
-        # Last: data without a single match must not cost the model.
-        return TrainResult(self.model, tuple(self.history), self.task.validate())
+        metrics = None
+        if self.processes.first:
+            self.task.write_model(self.out_dir / MODEL_FILE, self.origin())
+            # Last: data without a single match must not cost the model.
+            metrics = self.task.validate()
+        if self.processes.world > 1:
+            dist.barrier()  # none may end, which the others would take for a failure
+        return TrainResult(self.model, self.out_dir / LOG_FILE, metrics)
 
-    def _look(self, step: int) -> None:
-        """The network sees the batch of a step."""
-        with _seeded(self.config.seed, step, self.device):
-            self.task.features(self.batch(step))
+    def _look(self, index: int) -> None:
+        self.stepper.look(index, self.batches(index))
+
+    def origin(self) -> dict[str, Any]:
+        return origin(to_dict(self.config), self.step)
 
     def save(self) -> None:
+        if self.log is None:
+            return
+        self.log.sync()  # the rows of the steps that the checkpoint holds, before it
         state = {
-            "origin": origin(to_dict(self.config), self.step),
+            "origin": self.origin(),
             "step": self.step,
             "cpu_seconds": self.clock.cpu,
             "wall_seconds": self.clock.wall,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.stepper.scaler.state_dict(),
             "average": self.average.state_dict(),
-            "history": [asdict(record) for record in self.history],
+            "moving": None if self.moving is None else self.moving.state_dict(),
+            "best": self.best,
         }
-        save_state(self.out_dir / STATE_FILE, state)
-        with replacing(self.out_dir / HISTORY_FILE) as partial:
-            partial.write_text(json.dumps(state["history"]))
+        path = self.out_dir / STATE_FILE
+        with keep_states(path, self.config.keep):
+            save_state(path, state)
 
     def load(self) -> None:
         path = self.out_dir / STATE_FILE
@@ -225,26 +308,47 @@ class _Run:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.scaler.load_state_dict(state["scaler"])
         self.clock = Clock(
             self.timetable.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
         )
-        self.step = state["step"]
+        self.step, self.best = state["step"], state["best"]
         # Under another budget the average so far is of weights from the middle of the run.
         if before["budget"] == now["budget"]:
             self.average.load_state_dict(state["average"], self.device)
-        self.history = [Record(**record) for record in state["history"]]
+        if self.moving is not None:
+            self.moving.load_state_dict(state["moving"], self.device)
 
 
 @contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's global generators: sets them here, and puts them back after."""
-    devices = [device] if device.type == "cuda" else []
-    generator = step_generator(seed, _DROPOUT, step)
-    with torch.random.fork_rng(devices):
-        torch.set_rng_state(generator.get_state())
-        if devices:
-            torch.cuda.manual_seed(generator.initial_seed())
-        yield
+def _until_interrupted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, once; the second one interrupts. In the main thread only."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _share_rows(task: Task[Any], processes: Processes) -> None:
+    """Refuses batches that do not give every process equally many rows, at least two."""
+    size = len(task.sampler.indices(0))
+    if processes.world > 1 and (size % processes.world or size < 2 * processes.world):
+        raise ValueError(
+            f"a batch of {size} must give each of {processes.world} processes equally many items, "
+            "at least 2: change data.identities, data.views or data.batch_size"
+        )
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -259,9 +363,12 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     return names
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device that a setting means; ``auto`` is the GPU where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device must be cpu or auto here: torch sees no CUDA device; got cuda")
+    if name == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)

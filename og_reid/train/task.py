@@ -57,7 +57,10 @@ class Task(Protocol[B]):
 
     @property
     def model(self) -> nn.Module:
-        """The network, always the same object; the loop moves it, trains it and averages it."""
+        """The network, always the same object; the loop moves it, trains it and averages it.
+
+        It holds all that is learned, and parameters that no loss depends on require no gradient.
+        """
         ...
 
     @property

@@ -111,7 +111,12 @@ def test_weights_of_another_network_are_named(tmp_path: Path, model: OGNet) -> N
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
-    state = {"step": 3, "model": {"w": torch.arange(3)}, "history": [{"loss": 0.5, "mAP": None}]}
+    state = {
+        "origin": {},
+        "step": 3,
+        "model": {"w": torch.arange(3)},
+        "history": [{"loss": 0.5, "mAP": None}],
+    }
     save_state(tmp_path / "s.pt", state)
     loaded = read_state(tmp_path / "s.pt")
     assert torch.equal(loaded["model"].pop("w"), state["model"].pop("w"))

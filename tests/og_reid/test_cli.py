@@ -95,7 +95,9 @@ def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[s
     clouds.save(tmp_path / "clouds.safetensors")
     data, run = str(tmp_path / "clouds.safetensors"), str(tmp_path / "run")
     assert main(["train", "synthetic/default", *SMALL, "--data", data, "--out", run]) == 0
-    assert capsys.readouterr().out == f"model: {run}/model.safetensors\n"
+    shown = f"model: {run}/model.safetensors\ncurves: {run}/curves.png\n"
+    assert capsys.readouterr().out == shown
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_on_a_world_of_its_own(
@@ -310,7 +312,7 @@ def test_interruption_ends_with_130(
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "lift", "embed", "train", "evaluate", "convert", "doctor"]
+    "command", ["", "demo", "lift", "embed", "train", "show", "evaluate", "convert", "doctor"]
 )
 def test_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from og_reid.config import TrainConfig, from_dict
 from og_reid.data.clouds import CloudSet
 from og_reid.embedding import embed_set
 from og_reid.models import OGNet
-from og_reid.train import Record, train
+from og_reid.train import CloudTask, Record, read_log, train
 
 
 class Tiny(nn.Module):
@@ -103,8 +102,7 @@ def test_the_loop_learns(tmp_path: Path) -> None:
     assert records[-1].fraction == 1.0
     assert max(record.lr for record in records) == pytest.approx(0.01, rel=0.02)
     assert records[-1].lr == pytest.approx(0.0001)
-    history = json.loads((tmp_path / "history.json").read_text())
-    assert history[59]["mAP"] == records[59].mAP
+    assert read_log(tmp_path / "log.csv") == tuple(records)
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -258,3 +256,49 @@ def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
     other = config(optim={**SETTINGS["optim"], "kind": "amsgrad"})
     with pytest.raises(ValueError, match=r"optim\.kind: 'adamw' -> 'amsgrad'"):
         train(other, people(12), out_dir=tmp_path, resume=True, model=Tiny())
+
+
+@pytest.mark.parametrize("sampling", ["pk", "shuffle", "balance", "class"])
+def test_one_person_cannot_be_told_apart(tmp_path: Path, sampling: str) -> None:
+    data = {**SETTINGS["data"], "sampling": sampling, "batch_size": 4, "class_images": 4}
+    with pytest.raises(ValueError, match="at least 2 people to be told apart; got 1"):
+        train(config(data=data), people(1), out_dir=tmp_path, model=Tiny())
+
+
+def test_people_with_one_image_come_with_copies_of_it(tmp_path: Path) -> None:
+    """Under P x K with K = 3: two of the people have an image, the others four."""
+    clouds = people(8)
+    keep = torch.tensor([n for n in range(32) if n not in (1, 2, 3, 5, 6, 7)])
+    few = clouds.select(keep)
+    assert few.pids.unique(return_counts=True)[1].tolist() == [1, 1, 4, 4, 4, 4, 4, 4]
+    loss = {"contrastive": 1.0, "triplet": 1.0, "circle": 0.1}
+    history = train(config(loss=loss), few, out_dir=tmp_path, model=Tiny()).history
+    assert len(history) == 12
+    assert all(record.loss > 0 for record in history)
+
+
+def test_what_a_batch_holds_is_told(tmp_path: Path) -> None:
+    model = Tiny()
+    model.points[0].weight.data.fill_(torch.nan)
+    clouds = people(12)
+    with pytest.raises(RuntimeError, match=r"named in .*failed_batch\.txt"):
+        train(config(), clouds, out_dir=tmp_path, model=model)
+    lines = (tmp_path / "failed_batch.txt").read_text().splitlines()
+    assert len(lines) == 6 * 3
+    index = int(lines[0].split(":")[0])
+    assert lines[0] == f"{index}: identity {int(clouds.pids[index])}, {index}.jpg"
+
+
+def test_the_best_network_can_be_read(tmp_path: Path) -> None:
+    query = people(6, seed=1)
+    even = torch.arange(len(query)) % 2 == 0
+    validation = (query.select(even.nonzero()), query.select((~even).nonzero()))
+    model = {"num_points": 32, "k": 2, "ball_counts": [2, 2, 2]}
+    settings = config(budget={"steps": 2}, model=model, validate_every=1)
+    result = train(settings, people(8), out_dir=tmp_path, validation=validation)
+    best = max(record.mAP for record in result.history)
+    stored = read_model(tmp_path / "best.safetensors")
+    assert stored.origin["validation"]["mAP"] == best
+    assert read_model(tmp_path / "model.safetensors").origin["step"] == 2
+    metrics = CloudTask(settings, people(8), validation=validation, model=stored.model).validate()
+    assert metrics.mAP == pytest.approx(best)

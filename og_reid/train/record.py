@@ -1,0 +1,160 @@
+"""What a run notes of its steps: a table that only grows, and TensorBoard where wanted."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["LOG_FILE", "Record", "RunLog", "read_log", "tensorboard_writer"]
+
+LOG_FILE = "log.csv"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step of a run.
+
+    Attributes:
+        step: Steps done, from 1.
+        fraction: Share of the budget used up, in (0, 1].
+        loss: Of this step, before its warm-up.
+        accuracy: Share of the batch that was told right; what that is depends on the task.
+        lr: Learning rate.
+        cpu_seconds: Processor time since the start, over all threads; of the slowest process.
+        wall_seconds: Time on the clock since the start.
+        mAP: On the validation data; None when it was not looked at after this step.
+        rank1: As mAP.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    accuracy: float
+    lr: float
+    cpu_seconds: float
+    wall_seconds: float
+    mAP: float | None = None
+    rank1: float | None = None
+
+
+_NAMES = tuple(each.name for each in fields(Record))
+
+
+class RunLog:
+    """A CSV file with a row per step, written as steps are done.
+
+    A row that an interruption left half-written, and rows after the step that a run goes on from,
+    are cut off when it is opened again.
+
+    Args:
+        path: The file; its folder is made when missing.
+        after: Step that the run goes on from; rows up to it are kept.
+
+    Raises:
+        ValueError: The file has other columns.
+    """
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = ",".join(_NAMES) + "\n"
+        end = 0
+        if after and path.is_file():
+            with path.open("rb") as old:
+                if old.readline() != header.encode():
+                    raise ValueError(f"{path} has other columns than {', '.join(_NAMES)}: move it")
+                end = old.tell()
+                for line in old:
+                    record = _parse(line.decode("utf-8", "replace"))
+                    if record is None or record.step > after:
+                        break
+                    end += len(line)
+        if end:
+            os.truncate(path, end)
+            self._file = path.open("a", encoding="utf-8", newline="")
+        else:
+            self._file = path.open("w", encoding="utf-8", newline="")
+            self._file.write(header)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+
+    def write(self, record: Record) -> None:
+        """Appends a row; it survives the end of this process."""
+        self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Makes sure that the rows survive a power cut."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends writing."""
+        self._file.close()
+
+
+def read_log(path: Path) -> tuple[Record, ...]:
+    """All whole rows of a log; none when there is no file."""
+    return tuple(_records(path)) if path.is_file() else ()
+
+
+def _records(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8", newline="") as file:
+        file.readline()
+        for line in file:
+            record = _parse(line)
+            if record is None:
+                return
+            yield record
+
+
+def _parse(line: str) -> Record | None:
+    """A row; None when it is not a whole one."""
+    cells = line.rstrip("\n").split(",")
+    if not line.endswith("\n") or len(cells) != len(_NAMES):
+        return None
+    try:
+        step, *numbers = int(cells[0]), *(float(cell) if cell else None for cell in cells[1:])
+    except ValueError:
+        return None
+    return Record(step, *numbers)  # type: ignore[arg-type]
+
+
+class ScalarWriter(Protocol):
+    """What is used of TensorBoard's writer."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Notes a number of a step."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left."""
+        ...
+
+
+def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
+    """A writer of event files that goes on after a step: what came later is taken back.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "tensorboard=true needs the package tensorboard: pip install tensorboard, or leave the "
+            f"setting out, {LOG_FILE} holds the same numbers"
+        ) from error
+    make: Any = SummaryWriter
+    writer: ScalarWriter = make(str(folder), purge_step=step + 1)
+    return writer
+
+
+def tell(writer: ScalarWriter, record: Record, names: Sequence[str] = _NAMES) -> None:
+    """Writes the numbers of a step."""
+    for name in names:
+        value = getattr(record, name)
+        if name != "step" and value is not None:
+            writer.add_scalar(name, float(value), record.step)
