@@ -221,7 +221,7 @@ def _metrics(
     return Metrics(
         ap=ap,
         protocol=protocol.name,
-        query_pids=labels.query_pids,
+        query_pids=labels.query_pids.clone(),
         first_match=first,
         step=mean(step),
         trapezoid=mean((step + before) / 2),

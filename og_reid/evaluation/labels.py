@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = ["Labels", "Matches", "check_labels", "find_matches", "row_numbers"]
 
 _LARGEST = np.iinfo(np.int64).max
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,9 @@ class Labels:
         gallery_pids: (G,) int64; -1 = junk.
         query_camids: (Q,) int64, or None.
         gallery_camids: (G,) int64, or None.
-        kept: (n,) int64 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
-        query_ids: (Q,) int32, identities numbered from 0.
-        item_ids: (n,) int32, the same numbers for the items.
+        kept: (n,) int32 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
+        query_ids: (Q,) int32, identities of the queries numbered from 0.
+        item_ids: (n,) int32, the same numbers for the items; -1 = nobody asks for it.
     """
 
     query_pids: Tensor
@@ -122,14 +123,14 @@ def check_labels(
         raise ValueError(
             f"query_pids must not hold -1 (junk); got it in rows [{row_numbers(junk)}]"
         )
-    kept = (gallery_pids != -1).nonzero().squeeze(1)
+    # A number of a row takes four bytes: of half a million rows even labels count.
+    kept = (gallery_pids != -1).nonzero().squeeze(1).to(torch.int32)
     if not len(kept):
         raise ValueError("gallery_pids must hold an identity; got only -1 (junk)")
-    _, dense = torch.cat([query_pids, gallery_pids[kept]]).unique(return_inverse=True)
-    dense = dense.to(torch.int32)
+    asked, query_ids = query_pids.unique(return_inverse=True)
     return Labels(
         query_pids, gallery_pids, query_camids, gallery_camids, kept,
-        dense[: len(query_pids)].clone(), dense[len(query_pids) :].clone(),
+        query_ids.to(torch.int32), _numbers(asked, gallery_pids, kept),
     )  # fmt: skip
 
 
@@ -139,7 +140,8 @@ def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
     Raises:
         ValueError: When no query has a match.
     """
-    order = labels.item_ids.argsort(stable=True)
+    order = (labels.item_ids >= 0).nonzero().squeeze(1)
+    order = order[labels.item_ids[order].argsort(stable=True)]
     sorted_ids = labels.item_ids[order]
     first = torch.searchsorted(sorted_ids, labels.query_ids)
     count = torch.searchsorted(sorted_ids, labels.query_ids, right=True) - first
@@ -153,6 +155,16 @@ def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
         raise ValueError(_no_match_message(labels, bool(removed.any())))
     ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
     return Matches(ptr, item[~left_out], removed)
+
+
+def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
+    """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
+    numbers = torch.empty(len(kept), dtype=torch.int32)
+    for start in range(0, len(kept), _CHUNK):
+        pids = gallery_pids[kept[start : start + _CHUNK]]
+        place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
+        numbers[start : start + _CHUNK] = torch.where(asked[place] == pids, place, -1)
+    return numbers
 
 
 def row_numbers(mask: Tensor, start: int = 0) -> str:
@@ -171,7 +183,9 @@ def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
         if array.dtype.kind == "u" and array.size and array.max() > _LARGEST:
             # As int64 the largest uint64 would be -1, which means junk.
             raise ValueError(f"{name} must be below 2**63; got {array.max()}")
-        labels = torch.from_numpy(array.astype(np.int64))
+        # Of an array of int64 no copy is made, but torch would warn of a read-only one.
+        array = array.astype(np.int64, order="C", copy=not array.flags.writeable)
+        labels = torch.from_numpy(array)
     if (labels.is_floating_point() or labels.is_complex()) and labels.numel():
         raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")
     return labels.detach().cpu().long()

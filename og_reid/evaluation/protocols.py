@@ -161,8 +161,8 @@ def shot_ranks(
 
 def _draw_gallery(labels: Labels, generator: torch.Generator) -> Tensor:
     """One item of each identity, ascending."""
-    order = torch.randperm(len(labels.item_ids), generator=generator)
-    _, first = np.unique(labels.item_ids[order].numpy(), return_index=True)
+    order = torch.randperm(len(labels.kept), generator=generator)
+    _, first = np.unique(labels.gallery_pids[labels.kept[order]].numpy(), return_index=True)
     return order[torch.from_numpy(first)].sort().values
 
 

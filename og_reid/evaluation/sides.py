@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = ["Features", "Side", "Unit", "open_side"]
 
 #: What a side may be given as; blocks of rows only for a gallery.
 Features = Embedding | Tensor | np.ndarray | Iterable[Any]
+_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,21 @@ class Side:
         return self.source.device if isinstance(self.source, Embedding) else torch.device("cpu")
 
     def unit(self) -> Unit:
-        """All rows."""
-        ((_, unit),) = self.pieces(torch.arange(self.length), self.length)
-        return unit
+        """All rows; made a few at a time, so that no other copy of all is there meanwhile."""
+        pieces = self.pieces(torch.arange(self.length), _ROWS)
+        _, piece = head = next(pieces)
+        if len(piece) == self.length:
+            return piece
+        rows, visibility = (
+            None if each is None else each.new_empty(self.length, each.shape[1])
+            for each in (piece.rows, piece.visibility)
+        )
+        assert rows is not None
+        for start, some in chain([head], pieces):
+            rows[start : start + len(some)] = some.rows
+            if visibility is not None and some.visibility is not None:
+                visibility[start : start + len(some)] = some.visibility
+        return Unit(rows, visibility, piece.layout)
 
     def pieces(self, wanted: Tensor, size: int) -> Iterator[tuple[int, Unit]]:
         """The rows ``wanted`` a few at a time.
