@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ._dispatch import needs_no_dispatch
 from ._library import can_look, pointer
 
 __all__ = ["CloudRows", "Clouds", "flatten", "native", "sizes"]
@@ -58,7 +60,9 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
         )
     if ptr is None:
         batch, count, dims = x.shape
-        starts = count * torch.arange(batch + 1, device=x.device)
+        starts = _regular_starts(batch, count) if needs_no_dispatch(x) else None
+        if starts is None:
+            starts = count * torch.arange(batch + 1, device=x.device)
         return CloudRows(x.reshape(batch * count, dims), starts)
     if ptr.ndim != 1 or len(ptr) < 1 or ptr.is_floating_point():
         raise ValueError(f"{ptr_name} must be (clouds + 1,) integers; got {tuple(ptr.shape)}")
@@ -73,6 +77,13 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
             f"decrease; got {starts.tolist() if len(starts) < 9 else starts}"
         )
     return CloudRows(x, starts.to(x.device))
+
+
+@functools.lru_cache(maxsize=128)
+def _regular_starts(batch: int, count: int) -> Tensor:
+    """The same for clouds of one size on a CPU, kept because small clouds notice its making."""
+    with torch.inference_mode(mode=False):  # or it could not be saved for a backward pass
+        return count * torch.arange(batch + 1)
 
 
 def sizes(ptr: Tensor) -> list[int]:

@@ -124,12 +124,16 @@ def can_look(*tensors: Tensor) -> bool:
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 
-def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """Address of a contiguous tensor; the caller keeps the tensor alive during the call."""
+def pointer(tensor: Tensor | None) -> int | None:
+    """Address of a contiguous tensor, for a field of a task; the caller keeps it alive meanwhile.
+
+    Not for an argument of a function, where ctypes would cut a number to 32 bits.
+    """
     if tensor is None:
-        return ctypes.c_void_p(None)
+        return None
     assert tensor.is_contiguous()
-    return ctypes.c_void_p(tensor.data_ptr())
+    address: int = tensor.data_ptr()
+    return address
 
 
 def has_rows(matrix: Tensor) -> bool:

@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._clouds import CloudRows, Clouds, native
+from ._clouds import CloudRows, Clouds, flatten, native
+from ._dispatch import needs_no_dispatch
 from ._library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
 from ._search import knn_cuda, workspace
 from .knn import smallest
@@ -64,8 +65,9 @@ def ball_query(
     """
     _check(x, centers, radii, order)
     _check_counts(radii, counts)
-    points, centers = x.detach().float(), centers.detach().float()
-    return tuple(torch.ops.og_reid.ball_query(points, centers, radii, counts, order))
+    tensors = x.detach().float(), centers.detach().float()
+    run = _ball_on_cpu if needs_no_dispatch(*tensors) else torch.ops.og_reid.ball_query
+    return tuple(run(*tensors, list(radii), list(counts), order))
 
 
 def ball_query_torch(
@@ -99,7 +101,9 @@ def radius_count(x: Tensor, centers: Tensor, radii: tuple[float, ...]) -> Tensor
         ValueError: on wrong shapes or an empty cloud.
     """
     _check(x, centers, radii, "nearest")
-    return torch.ops.og_reid.radius_count(x.detach().float(), centers.detach().float(), radii)
+    tensors = x.detach().float(), centers.detach().float()
+    run = _count_on_cpu if needs_no_dispatch(*tensors) else torch.ops.og_reid.radius_count
+    return run(*tensors, list(radii))
 
 
 def radius_count_torch(x: Tensor, centers: Tensor, radii: tuple[float, ...]) -> Tensor:
@@ -223,30 +227,32 @@ class _Ball(ctypes.Structure):
 
 
 def _rows(x: Tensor) -> CloudRows:
-    starts = torch.arange(len(x) + 1, device=x.device) * x.shape[1]
-    return CloudRows(x.reshape(-1, 3).contiguous(), starts)
+    points = flatten(x, None, "x", "ptr")
+    return CloudRows(points.rows.contiguous(), points.ptr)
 
 
 def _run_native(
     x: Tensor, centers: Tensor, radii: list[float], counts: list[int], mode: str, on_gpu: bool
 ) -> list[Tensor]:
     points, balls = _rows(x), _rows(centers)
-    limits = torch.stack(_squared(radii, torch.device("cpu")))
-    slots = torch.tensor(counts)
+    # Squared in float32: a product of two of them is exact in float64 and rounded once.
+    narrow = (ctypes.c_float * len(radii))(*radii)
+    limits = (ctypes.c_float * len(radii))(*(radius * radius for radius in narrow))
+    slots = (ctypes.c_int64 * len(counts))(*counts)
     shapes = [len(radii)] if mode == "count" else counts
     out = [
         torch.empty(*centers.shape[:2], size, dtype=torch.int64, device=x.device) for size in shapes
     ]
-    addresses = (ctypes.c_void_p * len(out))(*(pointer(each).value for each in out))
+    addresses = (ctypes.c_void_p * len(out))(*map(pointer, out))
     task = _Ball(
         native(points),
         native(balls),
         MODES[mode],
         len(radii),
         torch.get_num_threads(),
-        pointer(limits),
-        pointer(slots),
-        ctypes.cast(addresses, ctypes.c_void_p),
+        ctypes.addressof(limits),
+        ctypes.addressof(slots),
+        ctypes.addressof(addresses),
     )
     if on_gpu:
         sizes = (ctypes.c_int64(len(each.rows)) for each in (points, balls))

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, flatten, sizes
+from ._dispatch import needs_no_dispatch
 from ._library import usable_on_cpu, usable_on_gpu
 from ._search import knn_cpu, knn_cuda
 from .gather import add_rows
@@ -91,7 +92,11 @@ def knn(
     points, queries = _check(x, k, query, ptr, query_ptr)
     if not return_distances:
         points, queries = (CloudRows(rows.detach(), starts) for rows, starts in (points, queries))
-    squared, index = torch.ops.og_reid.knn(*points, *queries, k, ptr is None, return_distances)
+    tensors = (points.rows, queries.rows)
+    if needs_no_dispatch(*tensors) and usable_on_cpu(*tensors):
+        squared, index = knn_cpu(points, queries, k, ptr is None, return_distances)
+    else:
+        squared, index = torch.ops.og_reid.knn(*points, *queries, k, ptr is None, return_distances)
     return _unflatten(x if query is None else query, k, index, squared, return_distances)
 
 

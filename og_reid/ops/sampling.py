@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ._dispatch import needs_no_dispatch
 from ._library import (
     check,
     cpu_library,
@@ -63,7 +64,10 @@ def farthest_point_sample(
             repeat).
     """
     _check(x, m, start)
-    return torch.ops.og_reid.farthest_point_sample(x.detach().float(), m, start, dead_zone)
+    points = x.detach().float()
+    direct = needs_no_dispatch(points)
+    run = _sample_on_cpu if direct else torch.ops.og_reid.farthest_point_sample
+    return run(points, m, start, dead_zone)
 
 
 def farthest_point_sample_torch(
