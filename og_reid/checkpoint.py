@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -21,26 +21,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pose.atomic import replacing
 
-from .embedding import Preprocessing
-from .models import Embedder, rebuild, store
+from .embedding import PhotoPreprocessing, Preprocessing
+from .models import PGFA, Embedder, rebuild, store
 
 __all__ = [
     "StoredModel",
+    "StoredPeopleModel",
     "keep_states",
     "origin",
     "package_version",
     "read_model",
     "read_origin",
+    "read_people_model",
     "read_state",
     "save_model",
+    "save_people_model",
     "save_state",
+    "takes_photographs",
 ]
 
-_FORMAT = "og_reid.model"
+_FORMAT, _PEOPLE_FORMAT = "og_reid.model", "og_reid.model of photographs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,17 @@ class StoredModel:
 
     model: Embedder
     preprocessing: Preprocessing
+    training: Mapping[str, Any]
+    version: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPeopleModel:
+    """A network of photographs read from a file; fields as of `StoredModel`."""
+
+    model: PGFA
+    preprocessing: PhotoPreprocessing
     training: Mapping[str, Any]
     version: str
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -130,26 +145,12 @@ def save_model(
     Raises:
         ValueError: When a weight is NaN or infinite.
     """
-    from safetensors.torch import save_file
-
     weights = {
-        name: tensor.detach().cpu().contiguous()
+        name: tensor
         for name, tensor in model.state_dict().items()
         if not name.startswith("proj_output.")
     }
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ValueError(f"model has NaN or infinite weights: {', '.join(broken[:5])}")
-    metadata = {
-        "format": _FORMAT,
-        "version": package_version(),
-        "architecture": json.dumps(store(model)),
-        "preprocessing": json.dumps(asdict(preprocessing)),
-        "training": json.dumps(dict(training or {})),
-        "origin": json.dumps({k: v for k, v in (origin or {}).items() if k != "config"}),
-    }
-    with replacing(path) as partial:
-        save_file(weights, partial, metadata=metadata)
+    _write(path, _FORMAT, weights, store(model), asdict(preprocessing), training, origin)
 
 
 def read_model(path: str | Path) -> StoredModel:
@@ -159,15 +160,87 @@ def read_model(path: str | Path) -> StoredModel:
         ValueError: When the file is missing, damaged, a pickle, no model of this package, or when
             its weights are not those of the network it names (with the differing names).
     """
+    return StoredModel(*_read(path, _FORMAT, rebuild, Preprocessing))
+
+
+def save_people_model(
+    path: str | Path,
+    model: PGFA,
+    preprocessing: PhotoPreprocessing,
+    training: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a network of photographs with its classifiers; otherwise like `save_model`."""
+    settings = model.architecture()
+    _write(
+        path, _PEOPLE_FORMAT, model.state_dict(), settings, asdict(preprocessing), training, origin
+    )
+
+
+def read_people_model(path: str | Path) -> StoredPeopleModel:
+    """Reads what `save_people_model` wrote; errors as of `read_model`."""
+    return StoredPeopleModel(*_read(path, _PEOPLE_FORMAT, _pgfa, PhotoPreprocessing))
+
+
+def _pgfa(stored: Mapping[str, Any]) -> PGFA:
+    return PGFA(stored["num_classes"], stored["parts"], global_branch=stored["global_branch"])
+
+
+def takes_photographs(path: str | Path) -> bool:
+    """Whether a file holds a network of photographs, for `read_people_model`.
+
+    Raises:
+        ValueError: When the file is missing, damaged or a pickle.
+    """
+    return _open(Path(path), lambda _: {})[1].get("format") == _PEOPLE_FORMAT
+
+
+def _write(
+    path: str | Path,
+    kind: str,
+    weights: Mapping[str, Tensor],
+    architecture: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
+    origin: Mapping[str, Any] | None,
+) -> None:
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"model has NaN or infinite weights: {', '.join(broken[:5])}")
+    metadata = {
+        "format": kind,
+        "version": package_version(),
+        "architecture": json.dumps(architecture),
+        "preprocessing": json.dumps(preprocessing),
+        "training": json.dumps(dict(training or {})),
+        "origin": json.dumps({k: v for k, v in (origin or {}).items() if k != "config"}),
+    }
+    with replacing(path) as partial:
+        save_file(weights, partial, metadata=metadata)
+
+
+def _read(
+    path: str | Path,
+    kind: str,
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    prepare: Callable[..., Any],
+) -> tuple[Any, Any, Any, str, Any]:
+    """What the fields of `StoredModel` are."""
     weights, metadata = _read_safetensors(Path(path))
-    if metadata.get("format") != _FORMAT:
+    found = metadata.get("format")
+    if found != kind:
+        what = {_FORMAT: "a model of clouds", _PEOPLE_FORMAT: "a model of photographs (PGFA)"}
+        wanted = "save_model" if kind == _FORMAT else "save_people_model"
         raise ValueError(
-            f"{path} is a safetensors file but no og_reid model "
-            f"(format {metadata.get('format')!r}): give a file written by save_model"
+            f"{path} is {what.get(str(found), f'no og_reid model (format {found!r})')}, and cannot "
+            f"be used here: give a safetensors file written by {wanted}"
         )
     try:
-        model = rebuild(json.loads(metadata["architecture"]))
-        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+        model = build(json.loads(metadata["architecture"]))
+        preprocessing = prepare(**json.loads(metadata["preprocessing"]))
         training = json.loads(metadata["training"])
         told = json.loads(metadata.get("origin", "{}"))
         written_by = metadata["version"]
@@ -178,7 +251,7 @@ def read_model(path: str | Path) -> StoredModel:
         ) from error
     _compare(model.state_dict(), weights, str(path))
     model.load_state_dict(weights)
-    return StoredModel(model.eval(), preprocessing, training, written_by, told)
+    return model.eval(), preprocessing, training, written_by, told
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -267,6 +340,13 @@ def read_origin(path: str | Path) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    return _open(path, lambda file: {name: file.get_tensor(name) for name in file.keys()})
+
+
+def _open(
+    path: Path, take: Callable[[Any], dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What is taken of a safetensors file, and its metadata."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -282,7 +362,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            return take(file), file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is no safetensors file or is damaged ({error}): get it again"

@@ -28,6 +28,7 @@ __all__ = [
     "format_table",
     "load_comparisons",
     "measure_distances",
+    "query_subsets",
     "save_comparisons",
     "score",
 ]
@@ -162,7 +163,7 @@ def score(
     """
     rows = []
     for method, distance in distances.items():
-        for name, chosen in _subsets(query, attributes or {}).items():
+        for name, chosen in query_subsets(query.names, attributes or {}).items():
             metrics = _score(distance[chosen], query.select(chosen), gallery, ap)
             if method != "histogram":
                 metrics = replace(metrics, test_view=views)
@@ -217,10 +218,10 @@ def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _subsets(query: Clouds, attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
-    """Rows of the queries, all of them and by occlusion where it is known."""
-    subsets = {"all": torch.arange(len(query))}
-    known = [attributes.get(name) for name in query.names]
+def query_subsets(names: Sequence[str], attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
+    """Rows of the queries of these names, all of them and by occlusion where it is known."""
+    subsets = {"all": torch.arange(len(names))}
+    known = [attributes.get(name) for name in names]
     for title, wanted in (("unoccluded", False), ("occluded", True)):
         rows = [row for row, each in enumerate(known) if each and each.occluded is wanted]
         if rows:

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from .data.photos import PhotoConfig
 from .data.transforms import Augmentation
 from .embedding import Layout, TestView
 from .evaluation import AveragePrecision
@@ -66,12 +67,18 @@ class DataConfig:
 class ModelConfig:
     """Which network; what a network does not have is left out."""
 
-    preset: str = "ognet-small"  # or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg
+    # of clouds: or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg; of photographs: pgfa
+    preset: str = "ognet-small"
     num_points: int = 256  # points left by the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
     ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
     embedding_dim: int = 512  # length of the descriptor
     mode: Literal["robust", "reference"] = "robust"  # reference = depends on the order of points
+    parts: int = 3  # of pgfa: horizontal stripes; 0 = the global branch alone
+    # of pgfa: guided by the joints; the mean alone; or none, as PCB
+    global_branch: Literal["pose", "average", "none"] = "pose"
+    # of pgfa's backbone: imagenet, a file of torchvision's resnet50, or null for random ones
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class OptimConfig:
     lr: float = 1.5e-3  # highest learning rate
     weight_decay: float = 5e-4  # of adamw on matrices only, otherwise on all parameters
     momentum: float = 0.9  # of sgd
+    backbone: float = 0.1  # learning rate of pgfa's backbone as a share of the heads'
     warmup: float = 0.03  # share of the run over which the learning rate rises from 0
     schedule: Literal["cosine", "step"] = "cosine"  # what it does then
     final_lr: float = 0.01  # of cosine: last learning rate as a share of lr
@@ -109,6 +117,7 @@ class LossConfig:
     triplet: float = 0.0  # batch-hard triplet with soft margin
     identity: float = 0.0  # cross-entropy over training people; needs data.recolor 0
     label_smoothing: float = 0.1  # of the identity loss
+    part_weight: float = 0.2  # of pgfa, its only one: share of the parts' losses, the rest global
     warmup_epochs: int = 0  # over which all losses are scaled from .1 to 1
 
 
@@ -130,6 +139,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)  # batches
     model: ModelConfig = field(default_factory=ModelConfig)  # network
     augment: Augmentation = field(default_factory=Augmentation)  # random changes of clouds
+    photos: PhotoConfig = field(default_factory=PhotoConfig)  # how photographs are given
     loss: LossConfig = field(default_factory=LossConfig)  # what is minimised
     optim: OptimConfig = field(default_factory=OptimConfig)  # how
     budget: BudgetConfig = field(default_factory=BudgetConfig)  # how long
@@ -181,6 +191,8 @@ class TrainConfig:
             )
         if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
             raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
+        if not 0 <= loss.part_weight <= 1:
+            raise ValueError(f"loss.part_weight must be in [0, 1]; got {loss.part_weight}")
         if not loss.circle_gamma > 0 or loss.warmup_epochs < 0:
             raise ValueError(
                 "loss.circle_gamma must be above 0 and loss.warmup_epochs at least 0; "
@@ -228,6 +240,8 @@ class TrainConfig:
                 "optim.ema must be in [0, 1), and optim.average 0 beside it; "
                 f"got {optim.ema} and {optim.average}"
             )
+        if not 0 < optim.backbone <= 1:
+            raise ValueError(f"optim.backbone must be in (0, 1]; got {optim.backbone}")
         if not (0 < optim.momentum < 1 and 0 < optim.drop <= 1 and optim.lr > 0):
             raise ValueError(
                 "optim.momentum must be in (0, 1), optim.drop in (0, 1] and optim.lr above 0; got "

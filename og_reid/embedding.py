@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pose.occlusion import Mode
 
 from .data.batch import CloudBatch
 from .data.people import PeopleSet
@@ -19,6 +21,7 @@ from .models.pgfa import PGFA, Descriptor
 
 __all__ = [
     "Layout",
+    "PhotoPreprocessing",
     "Preprocessing",
     "TestView",
     "embed_batch",
@@ -57,6 +60,30 @@ class Preprocessing:
             )
         if self.layout not in ("even", "reference"):
             raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
+
+
+@dataclass(frozen=True)
+class PhotoPreprocessing:
+    """How photographs were given to a network; belongs to its weights.
+
+    Attributes:
+        height: Of the network's images, pixels.
+        width: Likewise.
+        mode: Of heat maps and visible stripes, see `pose.occlusion`.
+    """
+
+    height: int = 384
+    width: int = 128
+    mode: Mode = "corrected"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if any(side < 16 or side % 16 for side in (self.height, self.width)):
+            raise ValueError(
+                f"height and width must be multiples of 16; got {self.height} and {self.width}"
+            )
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
 def name_views(mirror: bool, test_view: TestView) -> str:

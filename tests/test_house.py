@@ -17,7 +17,7 @@ LEVELS = (
     {"losses", "data"},
     {"config", "evaluation", "histogram", "embedding"},
     {"checkpoint", "comparison", "lifting", "objective", "rerank", "schedule"},
-    {"train"},
+    {"train", "people_comparison"},
     {"clouds_in", "api", "doctor", "progress", "render", "report"},
     {"visualize"},
     {"demo"},

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import commands, datasets, training
+from . import commands, datasets, photos, training
 
 __all__ = ["parse"]
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_datasets,
         _add_check,
         _add_prepare,
+        _add_pose,
         _add_doctor,
     ):
         command = add(parsers)
@@ -149,12 +150,13 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "train",
         training.do_train,
         "train a model",
-        "Trains OG-Net on the training people of a data set and writes model.safetensors.",
+        "Trains OG-Net, or PGFA, on the training people of a data set and writes "
+        "model.safetensors.",
     )
     command.add_argument(
         "config", metavar="CONFIG",
         help="YAML file, or the name of one in the package: synthetic/og_net_small, "
-        "og_net/market_small",
+        "og_net/market_small, occluded_duke/pgfa",
     )  # fmt: skip
     command.add_argument(
         "settings", nargs="*", metavar="KEY=VALUE",
@@ -177,6 +179,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "--patience", type=float, default=1800.0, metavar="SECONDS",
         help="how long a process started by torchrun waits for the others (default: %(default)s)",
     )  # fmt: skip
+    photos.add_keypoints(command)
     _add_lifting(command)
     return command
 
@@ -227,6 +230,12 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         "--out", type=Path, metavar="FILE",
         help="JSON with the figures of every query, to compare runs (see the README)",
     )  # fmt: skip
+    command.add_argument(
+        "--descriptor", choices=("raw", "code"), default="raw",
+        help="of PGFA's stripes: their means, as its authors compare, or the codes of the heads, "
+        "as their paper says (default: %(default)s)",
+    )  # fmt: skip
+    photos.add_keypoints(command)
     _add_lifting(command)
     return command
 
@@ -311,6 +320,32 @@ def _add_prepare(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argume
     return command
 
 
+def _add_pose(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "pose",
+        photos.do_pose,
+        "estimate the poses of people in photographs",
+        "Writes the keypoints of the people in each photograph: who it is about first, then the "
+        "others. What was estimated before is remembered.",
+    )
+    command.add_argument(
+        "images", type=Path, metavar="IMAGES", help="photograph, or folder of them"
+    )
+    photos.add_estimator(command)
+    command.set_defaults(keypoints=None)
+    command.add_argument(
+        "--format", choices=("coco", "sep-json"), default="coco",
+        help="coco: one JSON file; sep-json: a folder with a file per photograph, as PGFA reads "
+        "them (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="PATH", help="file, or folder, to write"
+    )
+    _add_cache(command, "estimated poses")
+    return command
+
+
 def _add_doctor(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     return _command(
         parsers,
@@ -361,9 +396,13 @@ def _add_workers(
 
 def _add_lifting(command: argparse.ArgumentParser) -> None:
     _add_workers(command)
+    _add_cache(command, "lifted clouds and estimated poses")
+
+
+def _add_cache(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument(
         "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
-        help="where lifted clouds are kept for the next time (default: %(default)s)",
+        help=f"where {what} are kept for the next time (default: %(default)s)",
     )  # fmt: skip
 
 

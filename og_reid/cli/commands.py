@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .datasets import splits
+from .photos import evaluate_people
 from .sources import lifted_test, of_tracklets, stored_test
 
 if TYPE_CHECKING:
@@ -61,11 +63,15 @@ def do_embed(options: argparse.Namespace) -> None:
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
     from ..api import load_model
+    from ..checkpoint import takes_photographs
     from ..comparison import compare, format_table, save_comparisons
     from ..data import read_attributes
     from ..data.store import CloudStore, is_store
     from ..progress import progress_bar
 
+    if Path(options.model).is_file() and takes_photographs(options.model):
+        evaluate_people(options)
+        return
     stored = load_model(options.model)
     query: Clouds
     gallery: Clouds

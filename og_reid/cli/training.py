@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
+from .photos import people_task
 from .sources import lifted, lifted_test, of_tracklets, stored_test
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def do_show(options: argparse.Namespace) -> None:
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
     data = _world(config.world, options) if options.data is None else options.data
+    if config.model.preset == "pgfa":
+        return people_task(config, data, options)
     return _cloud_task(config, data, options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +40,10 @@ class PeopleBatch:
     def __len__(self) -> int:
         return len(self.images)
 
+    def to(self, device: torch.device | str) -> PeopleBatch:
+        """The same batch on another device."""
+        return PeopleBatch(**{name: each.to(device) for name, each in vars(self).items()})
+
     def mirrored(self, chosen: Tensor) -> PeopleBatch:
         """The batch with left and right swapped where `chosen` (B,) is true."""
         images, maps = mirror_images(self.images, self.heatmaps, chosen)
@@ -53,10 +58,11 @@ class PeopleSet:
         keypoints: people found in a photograph, in its pixels and all of one layout; None or
             nobody means that everything counts as visible. For PGFA's own files ``lambda s:
             pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.
-        parts: stripes.
+        parts: stripes; 0 for none.
         size: height and width of the network's images, multiples of 16.
         mode: of heat maps and visible stripes, see `pose.occlusion`.
         target: which of several people, see `pose.select_person`; None: as `mode` has it.
+        threads: how many photographs of a batch are read at a time.
 
     Raises:
         ValueError: no samples, or sizes out of range.
@@ -71,15 +77,19 @@ class PeopleSet:
         size: tuple[int, int] = IMAGE_SIZE,
         mode: Mode = "corrected",
         target: Target | None = None,
+        threads: int = 1,
     ) -> None:
         if not samples:
             raise ValueError("samples must hold at least one photograph; got none")
-        if parts < 1:
-            raise ValueError(f"parts must be at least 1; got {parts}")
+        if parts < 0 or threads < 1:
+            raise ValueError(
+                f"parts must be at least 0 and threads at least 1; got {parts} and {threads}"
+            )
         if size[0] % 16 or size[1] % 16 or min(size) < 16:
             raise ValueError(f"size must be multiples of 16, at least 16; got {size}")
         self.samples, self.keypoints = tuple(samples), keypoints
         self.parts, self.size, self.mode, self.target = parts, size, mode, target
+        self.threads = threads
         self.pids = torch.tensor([sample.pid for sample in samples])
         self.camids = torch.tensor([sample.camid for sample in samples])
 
@@ -98,7 +108,12 @@ class PeopleSet:
         """
         if not len(rows):
             raise ValueError("rows must name at least one of the people; got none")
-        images, maps, visible = zip(*(self._prepared(int(row)) for row in rows), strict=True)
+        if self.threads > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                prepared = list(pool.map(self._prepared, rows.tolist()))
+        else:
+            prepared = [self._prepared(row) for row in rows.tolist()]
+        images, maps, visible = zip(*prepared, strict=True)
         if len({len(each) for each in maps}) > 1:
             raise ValueError(
                 "keypoints must be of one layout for all photographs; got "
@@ -122,7 +137,9 @@ class PeopleSet:
         size = (image.shape[0], image.shape[1])
         cells = (self.size[0] // 16, self.size[1] // 16)
         maps = heatmaps(people, size, mode=self.mode, cells=cells, target=self.target)
-        visible = part_visibility(
-            people, size, parts=self.parts, mode=self.mode, target=self.target
-        )
+        visible = torch.ones(0)
+        if self.parts:
+            visible = part_visibility(
+                people, size, parts=self.parts, mode=self.mode, target=self.target
+            )
         return network_image(image, self.size), maps.float(), visible

@@ -236,18 +236,36 @@ class PGFA(nn.Module):
                 training on Market-1501 to test on Partial-REID. A branch that is off counts 0,
                 and the other one fully.
         """
+        by_part, whole = self.classify(features)
+        return self.loss_of_logits(by_part if self.parts else None, whole, labels, part_weight)
+
+    def loss_of_logits(
+        self, by_part: Tensor | None, whole: Tensor | None, labels: Tensor, part_weight: float = 0.2
+    ) -> PGFALoss:
+        """`loss` from the logits of `classify`; None for a branch that is off."""
         if not 0 <= part_weight <= 1:
             raise ValueError(f"part_weight must be in [0, 1]; got {part_weight}")
-        by_part, whole = self.classify(features)
-        zero = features.stripes.new_zeros(())
-        parts = sum((F.cross_entropy(by_part[:, i], labels) for i in range(self.parts)), zero)
+        some = whole if by_part is None else by_part
+        assert some is not None
+        zero = some.new_zeros(())
+        parts = zero
+        if by_part is not None:
+            parts = sum((F.cross_entropy(each, labels) for each in by_part.unbind(1)), zero)
         if whole is None:
             return PGFALoss(parts, parts, zero)
         global_ = F.cross_entropy(whole, labels)
-        if not self.parts:
+        if by_part is None:
             return PGFALoss(global_, zero, global_)
         total = part_weight * parts + (1 - part_weight) * global_
         return PGFALoss(total, parts, global_)
+
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that build this network again, as plain values."""
+        return {
+            "num_classes": self.num_classes,
+            "parts": self.parts,
+            "global_branch": self.global_branch,
+        }
 
     @torch.no_grad()
     def embed(

@@ -2,6 +2,7 @@
 
 from .clouds import CloudTask, build_model, train
 from .loop import BEST_FILE, MODEL_FILE, STATE_FILE, Interrupted, TrainResult, choose_device, fit
+from .people import PeopleTask
 from .processes import first_goes_first, join_processes
 from .record import LOG_FILE, Record, read_log
 from .sampling import build_sampler
@@ -15,6 +16,7 @@ __all__ = [
     "CloudTask",
     "Interrupted",
     "Outcome",
+    "PeopleTask",
     "Record",
     "Task",
     "TrainResult",

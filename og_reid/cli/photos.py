@@ -1,0 +1,247 @@
+"""What commands do with photographs and keypoints: estimate poses, train and score PGFA."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .datasets import splits
+from .sources import of_tracklets
+
+if TYPE_CHECKING:
+    from pose import Keypoints, Pose, PoseEstimator
+    from pose.precomputed import FileFormat
+
+    from ..config import TrainConfig
+    from ..data import MarketSplits, PeopleSet, Sample
+    from ..train import Task
+
+__all__ = ["add_estimator", "add_keypoints", "do_pose", "evaluate_people", "people_task"]
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_AT_A_TIME = 32
+# Those of `pose.select_person`, which is not imported to tell them.
+_TARGETS = (
+    "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central",
+)  # fmt: skip
+
+
+def add_keypoints(command: argparse.ArgumentParser) -> None:
+    """Options of commands that look up keypoints or estimate them."""
+    command.add_argument(
+        "--keypoints", type=Path, metavar="PATH",
+        help="for PGFA: keypoints of the photographs, a file or a folder with one for each",
+    )  # fmt: skip
+    command.add_argument(
+        "--keypoints-format", metavar="FORMAT",
+        choices=("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"),
+        help="what --keypoints holds: %(choices)s (default: sep-json for a folder, else coco)",
+    )  # fmt: skip
+    add_estimator(command)
+
+
+def add_estimator(command: argparse.ArgumentParser) -> None:
+    """Options of commands that estimate keypoints."""
+    command.add_argument(
+        "--estimator", choices=("mediapipe", "mmpose"), help="what finds people in photographs"
+    )
+    command.add_argument(
+        "--pose-config", metavar="CONFIG",
+        help="of mmpose: a file, or a name such as rtmpose-s_8xb256-420e_coco-256x192",
+    )  # fmt: skip
+    command.add_argument(
+        "--pose-checkpoint", type=Path, metavar="FILE",
+        help="of mmpose: weights (default: download those of the name)",
+    )  # fmt: skip
+    command.add_argument(
+        "--target", choices=_TARGETS,
+        help="who of several people a photograph is about (default: most_joints)",
+    )  # fmt: skip
+
+
+def do_pose(options: argparse.Namespace) -> None:
+    """Writes the keypoints of the people in photographs."""
+    from pose import CocoKeypoints, Keypoints, to_openpose18, write_coco, write_sep_json
+
+    root = options.images
+    if not root.exists():
+        raise ValueError(f"there is no {root}: give a photograph or a folder of photographs")
+    paths = sorted(
+        path
+        for path in ([root] if root.is_file() else root.rglob("*"))
+        if path.suffix.lower() in _IMAGES and not path.name.startswith(".")
+    )
+    if not paths:
+        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(_IMAGES))})")
+    if options.format == "sep-json":
+        _check_stems(paths)
+    poses = _estimated(paths, _estimator(options), "estimating poses")
+    people = [pose.people for pose in poses]
+    if options.format == "sep-json":
+        for path, found in zip(paths, people, strict=True):
+            if len(found.score):
+                write_sep_json(options.out / f"{path.stem}.json", to_openpose18(found))
+    else:
+        names = [
+            path.name if root.is_file() else path.relative_to(root).as_posix() for path in paths
+        ]
+        images = [name for name, found in zip(names, people, strict=True) for _ in found.score]
+        write_coco(options.out, CocoKeypoints(Keypoints.cat(people), tuple(images)))
+    count = sum(pose.found for pose in poses)
+    print(f"{options.out}: people in {count:,} of {len(paths):,} photographs")
+
+
+def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
+    """PGFA on the photographs of a data set."""
+    from ..train import PeopleTask
+
+    images = splits(data, options)
+    if not images.train:
+        raise ValueError(f"{options.dataset} has no training images: it is there to test on")
+    prepared = config.model.parts, config.photos
+    train_set = _people(images.train, *prepared, options, config.model.global_branch == "pose")
+    validation = None
+    if images.query and images.gallery and not of_tracklets(images):
+        validation = _test_people(images, *prepared, options)
+    return PeopleTask(config, train_set, validation=validation)
+
+
+def evaluate_people(options: argparse.Namespace) -> None:
+    """Prints how well a network of photographs ranks a data set."""
+    from ..checkpoint import read_people_model
+    from ..comparison import format_table, save_comparisons
+    from ..data import read_attributes
+    from ..people_comparison import compare_people
+    from ..progress import progress_bar
+
+    stored = read_people_model(options.model)
+    images = splits(options.data, options)
+    if not (images.query and images.gallery):
+        raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
+    if of_tracklets(images):
+        raise ValueError(
+            f"{options.dataset} is scored by tracklets, and this command scores images"
+        )
+    if options.mirror or options.test_view != "none":
+        raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
+    query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
+    attributes = read_attributes(options.data) if options.dataset is None else {}
+    with progress_bar("embedding") as show:
+        rows = compare_people(
+            query,
+            gallery,
+            stored.model,
+            name=Path(options.model).stem,
+            descriptor=options.descriptor,
+            attributes={n: each for n, each in attributes.items() if each.split == "query"},
+            ap=options.ap,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    print(format_table(rows))
+    if options.out is not None:
+        save_comparisons(rows, options.out)
+        print(f"figures of every query: {options.out}")
+
+
+def _test_people(
+    images: MarketSplits, parts: int, photos: Any, options: argparse.Namespace
+) -> tuple[PeopleSet, PeopleSet]:
+    return (
+        _people(images.query, parts, photos, options),
+        _people(images.gallery, parts, photos, options),
+    )
+
+
+def _people(
+    samples: Sequence[Sample],
+    parts: int,
+    photos: Any,
+    options: argparse.Namespace,
+    needed: bool = False,
+) -> PeopleSet:
+    """Photographs with the people in them; ``photos`` tells height, width and mode."""
+    from pose import to_openpose18
+
+    from ..data import PeopleSet
+
+    known: dict[Path, Keypoints] = {}
+    if options.keypoints is not None or options.estimator is not None:
+        paths = [sample.path for sample in samples]
+        poses = _estimated(paths, _estimator(options), "looking for people")
+        known = {path: to_openpose18(pose.people) for path, pose in zip(paths, poses, strict=True)}
+        found = sum(pose.found for pose in poses)
+        if not found:
+            raise ValueError(
+                f"nobody was found in any of {len(paths):,} photographs, such as {paths[0]}: are "
+                "the keypoints of other photographs?"
+            )
+        print(f"people in {found:,} of {len(paths):,} photographs")
+    elif needed:
+        raise ValueError(
+            "--keypoints or --estimator must be given: the network is guided by the joints "
+            "(og-reid pose writes them)"
+        )
+    return PeopleSet(
+        samples,
+        lambda sample: known.get(sample.path),
+        parts=parts,
+        size=(photos.height, photos.width),
+        mode=photos.mode,
+        # The authors' rules choose among people in two ways; otherwise the estimator has chosen.
+        target=None if photos.mode == "reference" else "first",
+        threads=options.workers,
+    )
+
+
+def _estimator(options: argparse.Namespace) -> PoseEstimator:
+    """What the options about keypoints ask for."""
+    from pose import CachedPose, MediapipePose, MMPose, PrecomputedPose
+
+    given = getattr(options, "keypoints", None)
+    if given is not None:
+        if options.estimator is not None:
+            raise ValueError("--keypoints and --estimator exclude each other: give one of them")
+        usual: FileFormat = "sep-json" if given.is_dir() else "coco"
+        format: FileFormat = options.keypoints_format or usual
+        return PrecomputedPose(given, format, target=options.target)
+    if options.estimator == "mmpose":
+        if options.pose_config is None:
+            raise ValueError("--estimator mmpose needs --pose-config (and --pose-checkpoint)")
+        inner: PoseEstimator = MMPose(
+            options.pose_config, options.pose_checkpoint, target=options.target or "most_joints"
+        )
+    elif options.target is not None:
+        raise ValueError(
+            "--target is for --keypoints and --estimator mmpose: mediapipe takes one of several "
+            "people without saying which"
+        )
+    else:
+        inner = MediapipePose()
+    return CachedPose(inner, options.cache / "poses")
+
+
+def _estimated(paths: Sequence[Path], estimator: PoseEstimator, title: str) -> list[Pose]:
+    """Poses in photographs, some at a time, without their masks."""
+    from pose import Pose, estimate_batch
+
+    from ..progress import progress_bar
+
+    poses: list[Pose] = []
+    with progress_bar(title) as show:
+        for start in range(0, len(paths), _AT_A_TIME):
+            some = estimate_batch(estimator, paths[start : start + _AT_A_TIME])
+            poses += [Pose(pose.keypoints, others=pose.others) for pose in some]
+            show(len(poses), len(paths), "")
+    return poses
+
+
+def _check_stems(paths: Sequence[Path]) -> None:
+    known: dict[str, Path] = {}
+    for path in paths:
+        if known.setdefault(path.stem, path) != path:
+            raise ValueError(
+                f"{known[path.stem]} and {path} would have one file in format sep-json: give one "
+                "folder at a time, or --format coco"
+            )
