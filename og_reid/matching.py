@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .models.embedding import Embedding
+
 __all__ = ["PartFeatures", "similarity_blocks", "visible_part_similarity"]
 
 _BLOCK_BYTES = 64 << 20
@@ -69,6 +71,21 @@ class PartFeatures:
         return PartFeatures(self.parts[index], self.visibility[index], chosen)
 
     @classmethod
+    def of(cls, embedding: Embedding) -> PartFeatures:
+        """The features of an `Embedding`; one without parts has 0 of them."""
+        whole, parts, visibility = embedding.features, embedding.parts, embedding.visibility
+        if parts is None or visibility is None:
+            assert whole is not None
+            parts, visibility = whole.new_zeros(len(whole), 0, 1), whole.new_zeros(len(whole), 0)
+        return cls(parts, visibility, whole)
+
+    def embedding(self) -> Embedding:
+        """The features as an `Embedding`, which evaluation, fusion and galleries take."""
+        if not self.parts.shape[1]:
+            return Embedding(self.global_)
+        return Embedding(self.global_, self.parts, self.visibility)
+
+    @classmethod
     def cat(cls, pieces: Iterable[PartFeatures]) -> PartFeatures:
         """One after the other; all with a global vector or none."""
         pieces = list(pieces)
@@ -95,7 +112,9 @@ class PartFeatures:
 
 
 @torch.no_grad()
-def visible_part_similarity(query: PartFeatures, gallery: PartFeatures) -> Tensor:
+def visible_part_similarity(
+    query: PartFeatures | Embedding, gallery: PartFeatures | Embedding
+) -> Tensor:
     """Similarity of every query to every gallery item over what both show.
 
     Args:
@@ -112,6 +131,9 @@ def visible_part_similarity(query: PartFeatures, gallery: PartFeatures) -> Tenso
     Raises:
         ValueError: sizes of query and gallery differ, or a feature is NaN or infinite.
     """
+    query, gallery = (
+        PartFeatures.of(side) if isinstance(side, Embedding) else side for side in (query, gallery)
+    )
     _check_pair(query, gallery)
     result = query.parts.new_empty(len(query), len(gallery), dtype=_dtype(query))
     for start, block in similarity_blocks(query, _blocks(gallery)):

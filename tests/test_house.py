@@ -16,7 +16,7 @@ LEVELS = (
     {"models", "matching"},
     {"losses", "data"},
     {"config", "evaluation", "histogram", "embedding"},
-    {"checkpoint", "comparison", "lifting", "objective", "rerank", "schedule"},
+    {"checkpoint", "comparison", "fusion", "lifting", "objective", "rerank", "schedule"},
     {"train", "people_comparison"},
     {"clouds_in", "api", "doctor", "progress", "render", "report"},
     {"visualize"},

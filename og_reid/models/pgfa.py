@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..matching import PartFeatures
 from .pgfa_weights import imagenet_state, make_resnet50, reference_state
+
+if TYPE_CHECKING:
+    from ..matching import PartFeatures
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -286,6 +288,8 @@ class PGFA(nn.Module):
                 or ``code``, those of the part heads (256) as in the paper. The global vector is
                 the code of the global head in both.
         """
+        from ..matching import PartFeatures  # it knows the embeddings of this package
+
         if descriptor not in get_args(Descriptor):
             raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
         features = self(images, heatmaps)

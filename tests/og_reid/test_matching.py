@@ -201,3 +201,20 @@ def test_features_that_require_gradients_and_of_two_precisions(rng):
     torch.testing.assert_close(block, expected)
     double = PartFeatures(query.parts.double(), query.visibility, query.global_)
     assert visible_part_similarity(double, gallery).dtype == torch.float64
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_embeddings_are_the_same_features(rng, whole):
+    changes = {} if whole else {"global_": None}
+    query, gallery = features(4, rng, **changes), features(5, rng, **changes)
+    found = visible_part_similarity(query.embedding(), gallery.embedding())
+    assert torch.equal(found, visible_part_similarity(query, gallery))
+    again = PartFeatures.of(query.embedding())
+    assert torch.equal(again.parts, query.parts)
+    assert (again.global_ is None) == (query.global_ is None)
+
+
+def test_embeddings_without_parts_compare_by_the_global_vector(rng):
+    query, gallery = features(4, rng, parts=0), features(5, rng, parts=0)
+    found = visible_part_similarity(query.embedding(), gallery.embedding())
+    torch.testing.assert_close(found, by_loop(query, gallery))
