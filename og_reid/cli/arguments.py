@@ -335,9 +335,9 @@ def _add_pose(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentP
     photos.add_estimator(command)
     command.set_defaults(keypoints=None)
     command.add_argument(
-        "--format", choices=("coco", "sep-json"), default="coco",
-        help="coco: one JSON file; sep-json: a folder with a file per photograph, as PGFA reads "
-        "them (default: %(default)s)",
+        "--format", choices=("alphapose", "coco", "sep-json"), default="alphapose",
+        help="alphapose: one list; coco: one file, which has flags in place of scores; sep-json: a "
+        "folder with a file per photograph, as PGFA reads them (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
         "--out", type=Path, required=True, metavar="PATH", help="file, or folder, to write"

@@ -37,7 +37,8 @@ def add_keypoints(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--keypoints-format", metavar="FORMAT",
         choices=("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"),
-        help="what --keypoints holds: %(choices)s (default: sep-json for a folder, else coco)",
+        help="what --keypoints holds: %(choices)s (default: sep-json for a folder, alphapose for a "
+        "list, else coco)",
     )  # fmt: skip
     add_estimator(command)
 
@@ -63,7 +64,15 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
 
 def do_pose(options: argparse.Namespace) -> None:
     """Writes the keypoints of the people in photographs."""
-    from pose import CocoKeypoints, Keypoints, to_openpose18, write_coco, write_sep_json
+    from pose import (
+        COCO_17,
+        CocoKeypoints,
+        Keypoints,
+        to_openpose18,
+        write_alphapose,
+        write_coco,
+        write_sep_json,
+    )
 
     root = options.images
     if not root.exists():
@@ -88,7 +97,11 @@ def do_pose(options: argparse.Namespace) -> None:
             path.name if root.is_file() else path.relative_to(root).as_posix() for path in paths
         ]
         images = [name for name, found in zip(names, people, strict=True) for _ in found.score]
-        write_coco(options.out, CocoKeypoints(Keypoints.cat(people), tuple(images)))
+        everybody = CocoKeypoints(Keypoints.cat(people), tuple(images))
+        if options.format == "alphapose" and "neck" not in everybody.keypoints.names:
+            everybody = CocoKeypoints(everybody.keypoints.select(COCO_17), everybody.images)
+        write = write_coco if options.format == "coco" else write_alphapose
+        write(options.out, everybody)
     count = sum(pose.found for pose in poses)
     print(f"{options.out}: people in {count:,} of {len(paths):,} photographs")
 
@@ -203,8 +216,7 @@ def _estimator(options: argparse.Namespace) -> PoseEstimator:
     if given is not None:
         if options.estimator is not None:
             raise ValueError("--keypoints and --estimator exclude each other: give one of them")
-        usual: FileFormat = "sep-json" if given.is_dir() else "coco"
-        format: FileFormat = options.keypoints_format or usual
+        format: FileFormat = options.keypoints_format or _usual_format(given)
         return PrecomputedPose(given, format, target=options.target)
     if options.estimator == "mmpose":
         if options.pose_config is None:
@@ -220,6 +232,16 @@ def _estimator(options: argparse.Namespace) -> PoseEstimator:
     else:
         inner = MediapipePose()
     return CachedPose(inner, options.cache / "poses")
+
+
+def _usual_format(path: Path) -> FileFormat:
+    """What a folder or a file of keypoints holds, by its first character."""
+    if path.is_dir():
+        return "sep-json"
+    if not path.is_file():
+        raise ValueError(f"--keypoints must be a file or a folder; there is no {path}")
+    with path.open("rb") as file:
+        return "alphapose" if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" else "coco"
 
 
 def _estimated(paths: Sequence[Path], estimator: PoseEstimator, title: str) -> list[Pose]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from og_reid.cli import main
 from og_reid.comparison import load_comparisons
 from og_reid.data import occluded_duke
 from og_reid.data.occluded_duke import NameList
-from pose import Keypoints, Pose, read_sep_json
+from og_reid.train import LOG_FILE, read_log
+from pose import Keypoints, Pose, read_alphapose, read_sep_json
 from pose.torchvision_import import import_torchvision
 
 pytest.importorskip("PIL")
@@ -110,14 +110,23 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     hidden = read_sep_json(keypoints / "0011_c4_f0001104.json")
     assert 5 < int((hidden.score > 0.2).sum()) < 12
 
+    # A list of all keeps the scores as well; the paths in it tell photographs of one name apart.
+    listed = tmp_path / "all.json"
+    run("pose", data, "--out", listed, "--cache", cache)
+    assert FakePose.calls == 28
+    everybody = read_alphapose(listed)
+    assert len(everybody.images) == 28
+    query = everybody.keypoints[everybody.images.index("query/0011_c4_f0001104.jpg")]
+    assert 5 < int((query.score > 0.2).sum()) < 12
+
     known = ["--dataset", "occluded-duke", "--unverified", "--workers", 2, "--cache", cache]
     from_files = ["--keypoints", keypoints]
     out = tmp_path / "run"
     run("train", "occluded_duke/pgfa", *SMALL, "--data", data, "--out", out, *known, *from_files)
-    history = json.loads((out / "history.json").read_text())
+    history = read_log(out / LOG_FILE)
     assert len(history) == 6  # 12 photographs, 2 batches, 3 rounds
-    assert history[-1]["loss"] < history[0]["loss"]
-    assert [round(record["lr"], 6) for record in history] == [0.01] * 4 + [0.001] * 2
+    assert history[-1].loss < history[0].loss
+    assert [round(record.lr, 6) for record in history] == [0.01] * 4 + [0.001] * 2
 
     stored = read_people_model(out / "model.safetensors")
     assert (stored.model.num_classes, stored.model.parts, stored.preprocessing.height) == (4, 3, 64)
@@ -130,17 +139,19 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     model = out / "model.safetensors"
     run("evaluate", "--data", data, "--model", model, "--out", tmp_path / "a.json", *known,
         *from_files)  # fmt: skip
-    # The same by the estimator, which the cache answers for.
-    run("evaluate", "--data", data, "--model", model, "--out", tmp_path / "b.json", *known,
-        "--estimator", "mediapipe")  # fmt: skip
+    # The same by the estimator, which the cache answers for, and by the list.
+    for name, source in (("b", ("--estimator", "mediapipe")), ("c", ("--keypoints", listed))):
+        run("evaluate", "--data", data, "--model", model, "--out", tmp_path / f"{name}.json",
+            *known, *source)  # fmt: skip
     assert FakePose.calls == 28
     told = capsys.readouterr().out
     assert "people in 4 of 4 photographs" in told
     rows = load_comparisons(tmp_path / "a.json")
     assert [row.method for row in rows] == ["model", "model unmasked", "model global"]
     assert all(row.metrics.num_valid == 4 for row in rows)
-    again = load_comparisons(tmp_path / "b.json")
-    assert [row.metrics.mAP for row in again] == [row.metrics.mAP for row in rows]
+    for name in "bc":
+        again = load_comparisons(tmp_path / f"{name}.json")
+        assert [row.metrics.mAP for row in again] == [row.metrics.mAP for row in rows]
 
 
 def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys):
