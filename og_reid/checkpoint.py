@@ -133,7 +133,7 @@ def save_model(
     training: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a model as safetensors, whole or not at all; the classifier is left out.
+    """Writes a model as safetensors, whole or not at all, without classifier and losses.
 
     Args:
         path: File to write.
@@ -148,7 +148,7 @@ def save_model(
     weights = {
         name: tensor
         for name, tensor in model.state_dict().items()
-        if not name.startswith("proj_output.")
+        if not name.startswith(("proj_output.", "criterion."))
     }
     _write(path, _FORMAT, weights, store(model), asdict(preprocessing), training, origin)
 

@@ -14,6 +14,7 @@ from meshes import PointCloud, read_pointcloud
 from meshes.pointcloud import HIDDEN_GREY
 
 from .data.batch import CloudBatch
+from .data.draws import Draws
 from .data.market3d import RawCloud, slim_batch
 
 __all__ = ["ReferenceClouds", "as_pointclouds"]
@@ -44,11 +45,11 @@ class ReferenceClouds:
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         """See `og_reid.data.source.CloudSource`."""
         chosen = torch.as_tensor(indices).tolist()
-        return slim_batch([self._clouds[i] for i in chosen], num_points, generator=generator)
+        return slim_batch([self._clouds[i] for i in chosen], num_points, draws=draws)
 
 
 def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:

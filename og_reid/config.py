@@ -18,6 +18,7 @@ from .data.photos import PhotoConfig
 from .data.transforms import Augmentation
 from .embedding import Layout, TestView
 from .evaluation import AveragePrecision
+from .objective import LossConfig
 
 __all__ = [
     "BudgetConfig",
@@ -56,11 +57,15 @@ class DataConfig:
     recolor: float = 0.8  # share of a batch's people that get new clothes colours
     permute: float = 0.0  # share whose colour channels change places: one more person per order
     layout: Layout = "even"  # choice, order and frame of points; reference = the OG-Net authors'
+    background: float = 0.0  # share of clouds that get the background of another cloud
+    camera_style: float = 0.0  # share of clouds that get the mean and spread of another camera
     # pk = P people with K clouds each; shuffle = all clouds in random order; balance = clouds
-    # drawn so that people come equally often; class = people in random order, a cloud of each
-    sampling: Literal["pk", "shuffle", "balance", "class"] = "pk"
+    # drawn so that people come equally often; class = people in random order, a cloud of each;
+    # stratified = between shuffle and balance; camera = people and their cameras equally often
+    sampling: Literal["pk", "shuffle", "balance", "class", "stratified", "camera"] = "pk"
     batch_size: int = 36  # clouds per batch where sampling is not pk
     class_images: int = 1  # how often a person comes in a pass where sampling is class
+    tail: float = 0.5  # of stratified: 0 = each cloud equally often, 1 = each person
 
 
 @dataclass(frozen=True)
@@ -102,23 +107,6 @@ class OptimConfig:
     average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
     ema: float = 0.0  # decay per step of a moving average of weights, in place of average; 0 = none
     norm_batches: int | None = 32  # batches that re-estimate BatchNorm after that; null = an epoch
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the losses; 0 turns one off."""
-
-    contrastive: float = 1.0  # supervised contrastive
-    temperature: float = 0.08  # of the contrastive loss
-    circle: float = 0.0  # circle loss, margin .25
-    # sum (the paper's) or mean over pairs; reference = the OG-Net authors', on dropped-out features
-    circle_form: Literal["sum", "mean", "reference"] = "sum"
-    circle_gamma: float = 64.0  # scale of the circle loss
-    triplet: float = 0.0  # batch-hard triplet with soft margin
-    identity: float = 0.0  # cross-entropy over training people; needs data.recolor 0
-    label_smoothing: float = 0.1  # of the identity loss
-    part_weight: float = 0.2  # of pgfa, its only one: share of the parts' losses, the rest global
-    warmup_epochs: int = 0  # over which all losses are scaled from .1 to 1
 
 
 @dataclass(frozen=True)
@@ -166,7 +154,7 @@ class TrainConfig:
                 "model.num_points must be at most data.num_points; "
                 f"got {self.model.num_points} and {data.num_points}"
             )
-        for name in ("recolor", "permute"):
+        for name in ("recolor", "permute", "background", "camera_style", "tail"):
             share = getattr(data, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"data.{name} must be in [0, 1]; got {share}")
@@ -182,22 +170,15 @@ class TrainConfig:
             )
 
     def _check_losses(self) -> None:
-        loss = self.loss
-        if loss.identity and self.data.recolor:
+        loss, recolor = self.loss, self.data.recolor
+        if loss.identity and recolor and not loss.lsro:
             raise ValueError(
-                "loss.identity needs data.recolor=0: a recoloured person is nobody of the "
-                f"training set; got loss.identity={loss.identity}, "
-                f"data.recolor={self.data.recolor}"
+                "loss.identity needs data.recolor=0 or loss.lsro=true: a recoloured person is "
+                f"nobody of the training set; got loss.identity={loss.identity}, "
+                f"data.recolor={recolor}"
             )
-        if not (loss.contrastive or loss.circle or loss.triplet or loss.identity):
-            raise ValueError("one of loss.contrastive, circle, triplet, identity must be above 0")
-        if not 0 <= loss.part_weight <= 1:
-            raise ValueError(f"loss.part_weight must be in [0, 1]; got {loss.part_weight}")
-        if not loss.circle_gamma > 0 or loss.warmup_epochs < 0:
-            raise ValueError(
-                "loss.circle_gamma must be above 0 and loss.warmup_epochs at least 0; "
-                f"got {loss.circle_gamma} and {loss.warmup_epochs}"
-            )
+        if loss.lsro and not recolor:
+            raise ValueError("loss.lsro is about recoloured people: data.recolor must be above 0")
 
     def _check_course(self) -> None:
         budget = self.budget

@@ -144,6 +144,7 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     from ..data import CloudSet
     from ..data.store import CloudStore, is_store
     from ..train import CloudTask
+    from ..train.sampling import tell_epochs
 
     named = options.dataset is not None
     validation: tuple[Clouds, Clouds] | None = None
@@ -161,7 +162,10 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         train_set = lifted(images.train, "lifting training images", options)
         if images.query and images.gallery and not of_tracklets(images):
             validation = lifted_test(images, options)
-    return CloudTask(config, train_set, validation=validation)
+    task = CloudTask(config, train_set, validation=validation)
+    if config.data.sampling != "pk":
+        print(tell_epochs(task.sampler, train_set.pids))
+    return task
 
 
 def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:

@@ -16,6 +16,7 @@ from pose.atomic import replacing
 
 from ..ops.sampling import farthest_point_sample
 from .batch import CloudBatch
+from .draws import Draws
 
 __all__ = ["CloudSet"]
 
@@ -171,7 +172,7 @@ class CloudSet:
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         """Clouds of one size.
 
@@ -182,17 +183,17 @@ class CloudSet:
         Args:
             indices: B clouds.
             num_points: Points per cloud, P. A cloud that has fewer repeats its own cyclically.
-            generator: Without it the first P points of each cloud are the centres (an even cover);
-                with it a random P of them, for training.
+            draws: Without it the first P points of each cloud are the centres (an even cover);
+                with it (an item per cloud) a random P of them, for training.
         """
         if num_points < 1:
             raise ValueError(f"num_points must be at least 1; got {num_points}")
         chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
         counts = self.counts[chosen, None]
         order = torch.arange(num_points) % counts
-        if generator is not None and len(chosen):
+        if draws is not None and len(chosen):
             most = int(counts.max())
-            keys = torch.rand(len(chosen), most, generator=generator)
+            keys = draws.uniform(most)
             keys.masked_fill_(torch.arange(most) >= counts, 2.0)
             order = keys.argsort(dim=1).gather(1, order)
         rows = self.ptr[chosen, None] + order

@@ -21,6 +21,7 @@ from torch import Tensor
 from meshes.pointcloud import HIDDEN_GREY, PointCloud
 
 from .batch import CloudBatch
+from .draws import Draws
 from .market import Sample
 
 __all__ = [
@@ -145,20 +146,32 @@ def slim_to(cloud: RawCloud, wanted: int, *, generator: torch.Generator | None =
 
 
 def slim_batch(
-    clouds: Sequence[RawCloud], wanted: int, *, generator: torch.Generator | None = None
+    clouds: Sequence[RawCloud], wanted: int, *, draws: Draws | None = None
 ) -> CloudBatch:
     """Clouds as the authors' loader gives them: centred with their background, then `slim_to`.
 
+    Args:
+        clouds: B clouds.
+        wanted: Points to keep of each.
+        draws: As ``generator`` of `slim`, an item per cloud.
+
     Returns:
-        A batch with y down; blank (pure white) points are not visible, and every point counts as
-        body, since the files do not tell which are.
+        A batch with y down; blank (pure white) points are not visible. The last points of a file
+        that lie in one plane are the background (part -1), all others count as body (part 0).
     """
-    kept = [slim_to(cloud.centered(), wanted, generator=generator) for cloud in clouds]
+    sources = [None if draws is None else draws.generator(item) for item in range(len(clouds))]
+    kept = [
+        slim_to(cloud.centered(), wanted, generator=source)
+        for cloud, source in zip(clouds, sources, strict=True)
+    ]
+    depth = torch.stack([cloud.points[:, 2] for cloud in kept])
+    body = (depth != depth[:, -1:]).long().flip(1).cumsum(1).flip(1) > 0
+    body[(~body).sum(1) < 2] = True  # a single point lies in any plane
     colors = torch.stack([cloud.colors for cloud in kept])
     return CloudBatch(
         points=torch.stack([cloud.points for cloud in kept]),
         colors=colors,
-        part=torch.zeros(colors.shape[:2], dtype=torch.int64),
+        part=body.long() - 1,
         visible=(colors != HIDDEN_GREY).any(dim=2),  # no 8-bit colour is 0.5
         centered=True,
     )

@@ -7,6 +7,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from .draws import Draws
+
 __all__ = ["CHANNEL_ORDERS", "permute_identities", "recolor_identities", "shift_hue"]
 
 #: Orders of the channels of a colour; the first leaves it as it is.
@@ -14,12 +16,8 @@ CHANNEL_ORDERS = tuple(permutations(range(3)))
 
 
 def recolor_identities(
-    colors: Tensor,
-    pids: Tensor,
-    generator: torch.Generator,
-    *,
-    probability: float = 1.0,
-) -> Tensor:
+    colors: Tensor, draws: Draws, *, probability: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Gives each identity of a batch new clothes colours: one channel order and one hue shift.
 
     All clouds of an identity change alike, so they still match each other, while the network sees
@@ -27,29 +25,22 @@ def recolor_identities(
 
     Args:
         colors: (B, P, 3) in [0, 1].
-        pids: (B,) identity of each cloud.
-        generator: Source of all randomness.
+        draws: An item per cloud, with one key for all clouds of an identity.
         probability: Share of the identities that change.
 
     Returns:
-        (B, P, 3) in [0, 1].
+        (B, P, 3) in [0, 1], and (B,) bool, which clouds are of a changed identity.
     """
-    present, label = pids.unique(return_inverse=True)
-    count = len(present)
-    order = torch.rand(count, 3, generator=generator).argsort(dim=1).to(colors.device)
-    shift = torch.rand(count, generator=generator).to(colors)
-    changes = (torch.rand(count, generator=generator) < probability).to(colors.device)
-    permuted = colors.gather(2, order[label][:, None, :].expand_as(colors))
-    recolored = shift_hue(permuted, shift[label])
-    return torch.where(changes[label][:, None, None], recolored, colors)
+    order = draws.uniform(3).argsort(dim=1).to(colors.device)
+    shift = draws.uniform().to(colors)
+    changed = (draws.uniform() < probability).to(colors.device)
+    permuted = colors.gather(2, order[:, None, :].expand_as(colors))
+    recolored = shift_hue(permuted, shift)
+    return torch.where(changed[:, None, None], recolored, colors), changed
 
 
 def permute_identities(
-    colors: Tensor,
-    labels: Tensor,
-    generator: torch.Generator,
-    *,
-    probability: float = 1.0,
+    colors: Tensor, labels: Tensor, draws: Draws, *, probability: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Makes other people of the identities of a batch by exchanging the channels of their colours.
 
@@ -59,21 +50,18 @@ def permute_identities(
     Args:
         colors: (B, P, 3) in [0, 1].
         labels: (B,) int64 identity of each cloud, from 0.
-        generator: Source of all randomness.
+        draws: An item per cloud, with one key for all clouds of an identity.
         probability: Share of the identities that change.
 
     Returns:
         (B, P, 3) colours, all clouds of an identity changed alike, and (B,) labels:
         ``6 * label + o`` for the channels in the order ``CHANNEL_ORDERS[o]``.
     """
-    present, label = labels.unique(return_inverse=True)
-    count = len(present)
-    order = torch.randint(1, len(CHANNEL_ORDERS), (count,), generator=generator)
-    order *= torch.rand(count, generator=generator) < probability
-    drawn = order.to(labels.device)[label]
-    channels = torch.tensor(CHANNEL_ORDERS, device=colors.device)[drawn]
+    order = draws.integers(len(CHANNEL_ORDERS) - 1) + 1
+    order = torch.where(draws.uniform() < probability, order, 0).to(labels.device)
+    channels = torch.tensor(CHANNEL_ORDERS, device=colors.device)[order]
     permuted = colors.gather(2, channels[:, None, :].expand_as(colors))
-    return permuted, labels * len(CHANNEL_ORDERS) + drawn
+    return permuted, labels * len(CHANNEL_ORDERS) + order
 
 
 def shift_hue(colors: Tensor, shift: Tensor) -> Tensor:

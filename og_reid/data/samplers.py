@@ -15,6 +15,8 @@ __all__ = [
     "PKSampler",
     "Sampler",
     "ShuffleSampler",
+    "StratifiedSampler",
+    "effective_epochs",
     "step_generator",
 ]
 
@@ -141,21 +143,93 @@ class BalancedSampler:
     """Batches of images drawn with replacement, every identity as often as any other.
 
     An image is drawn with a weight of 1 / (number of images of its identity), as
-    ``WeightedRandomSampler`` does for the OG-Net authors' ``--balance``. As many images make an
-    epoch as there are.
+    ``WeightedRandomSampler`` does for the OG-Net authors' ``--balance``. With cameras, the cameras
+    of an identity come equally often, too, so that a camera that sees someone all the time does
+    not hide the others. As many images make an epoch as there are.
     """
 
-    def __init__(self, pids: Tensor, *, batch_size: int, seed: int = 0) -> None:
-        """Weighs the images of (n,) int64 identities; errors as for `ShuffleSampler`."""
+    def __init__(
+        self, pids: Tensor, camids: Tensor | None = None, *, batch_size: int, seed: int = 0
+    ) -> None:
+        """Weighs the images of (n,) int64 identities and cameras; errors as `ShuffleSampler`."""
         self.steps_per_epoch = _steps(len(pids), batch_size)
         _, label = pids.unique(return_inverse=True)
         self._weights = 1 / label.bincount().double()[label]
+        if camids is not None:
+            pairs, pair, images = torch.stack([label, camids]).unique(
+                dim=1, return_inverse=True, return_counts=True
+            )
+            cameras = pairs[0].bincount()[label]
+            self._weights = 1 / (images.double()[pair] * cameras)
         self._size, self._seed = batch_size, seed
 
     def indices(self, step: int) -> Tensor:
         """(batch_size,) int64 images of a step, drawn independently."""
         generator = step_generator(self._seed, 1, step)
         return torch.multinomial(self._weights, self._size, replacement=True, generator=generator)
+
+
+class StratifiedSampler:
+    """Batches for long tails: people with few images come more often, but not as often as others.
+
+    In an epoch an identity with n images has a fixed share of the places, in proportion to
+    ``n ** (1 - tail)`` (Kang et al., ICLR 2020), at least one; the
+    order of the places is random. The images of an identity take turns: all of them come once, in
+    random order, before any comes again. About as many images make an epoch as there are.
+    """
+
+    def __init__(self, pids: Tensor, *, batch_size: int, tail: float = 0.5, seed: int = 0) -> None:
+        """Deals out the places.
+
+        Args:
+            pids: (n,) int64 identity of each image.
+            batch_size: Images per batch.
+            tail: In [0, 1]; 0 = all images equally often, 1 = all identities.
+            seed: Non-negative; another seed gives another order.
+
+        Raises:
+            ValueError: When the images do not fill a batch, or ``tail`` is out of range.
+        """
+        if not 0 <= tail <= 1:
+            raise ValueError(f"tail must be in [0, 1]; got {tail}")
+        _steps(len(pids), batch_size)
+        _, label = pids.unique(return_inverse=True)
+        counts = label.bincount()
+        self._images = label.argsort(stable=True).split(counts.tolist())
+        share = counts.double() ** (1 - tail)
+        share = share / share.sum() * len(pids)
+        places = share.floor().long()
+        # Largest remainders get what is left over.
+        rest = (share - places).argsort(descending=True, stable=True)
+        places[rest[: len(pids) - int(places.sum())]] += 1
+        self.places = places.clamp(min=1)
+        self._person = torch.arange(len(counts)).repeat_interleave(self.places)
+        self._turn = (
+            torch.arange(len(self._person)) - ((self.places.cumsum(0) - self.places)[self._person])
+        )
+        self.steps_per_epoch = _steps(len(self._person), batch_size)
+        self._size, self._seed = batch_size, seed
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) int64 images of a step."""
+        epoch, slot = divmod(step, self.steps_per_epoch)
+        generator = step_generator(self._seed, 0, epoch)
+        order = torch.randperm(len(self._person), generator=generator)
+        chosen = order[slot * self._size : (slot + 1) * self._size]
+        people, turns = self._person[chosen], self._turn[chosen]
+        turns = turns + epoch * self.places[people]
+        return torch.stack(
+            [
+                self._image(label, turn)
+                for label, turn in zip(people.tolist(), turns.tolist(), strict=True)
+            ]
+        )
+
+    def _image(self, label: int, turn: int) -> Tensor:
+        images = self._images[label]
+        around, place = divmod(turn, len(images))
+        generator = step_generator(self._seed, 2, label, around)
+        return images[torch.randperm(len(images), generator=generator)[place]]
 
 
 class ClassSampler:
@@ -197,6 +271,22 @@ class ClassSampler:
         return torch.stack(
             [images[int(part * len(images))] for images, part in zip(picks, share, strict=True)]
         )
+
+
+def effective_epochs(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor:
+    """(P,) how often an image of each identity comes in an epoch, identities in ascending order.
+
+    Args:
+        sampler: Whose steps are counted.
+        pids: (n,) int64 identity of each image.
+        epochs: How many epochs to take the mean of.
+    """
+    _, label = pids.unique(return_inverse=True)
+    images = label.bincount()
+    shown = torch.zeros_like(images)
+    for step in range(epochs * sampler.steps_per_epoch):
+        shown += label[sampler.indices(step)].bincount(minlength=len(images))
+    return shown / images / epochs
 
 
 def _steps(images: int, batch_size: int) -> int:

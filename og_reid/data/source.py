@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from .batch import CloudBatch
+from .draws import Draws
 
 __all__ = ["CloudSource"]
 
@@ -44,10 +44,11 @@ class CloudSource(Protocol):
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         """The clouds at ``indices`` with ``num_points`` points each.
 
-        Without a generator always the same points; with one (in training) it may choose others.
+        Without ``draws`` always the same points; with them (in training, an item per cloud) it may
+        choose others, which depend on the cloud and its item alone.
         """
         ...

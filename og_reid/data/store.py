@@ -24,6 +24,7 @@ from torch import Tensor
 from pose.atomic import replacing
 
 from .batch import CloudBatch
+from .draws import Draws
 from .market3d import RawCloud, slim_batch
 from .shard import FORMAT, FRAME, VERSION, CloudLabel, Shard
 
@@ -194,17 +195,17 @@ class CloudStore:
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         """Clouds as the authors' loader gives them, see `og_reid.data.market3d.slim_batch`.
 
         Args:
             indices: B clouds.
             num_points: points per cloud; the authors take half of the 8192.
-            generator: None for testing; with it, for training, some clouds get random points.
+            draws: None for testing; with it, for training, some clouds get random points.
         """
         clouds = [self[index] for index in _whole(indices)]
-        return slim_batch(clouds, num_points, generator=generator)
+        return slim_batch(clouds, num_points, draws=draws)
 
     def verify(self) -> None:
         """Reads every shard once.

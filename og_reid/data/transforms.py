@@ -1,8 +1,9 @@
 """Random changes of batched clouds: what a pose, a camera or an occluder may do to a person.
 
 Every function takes a ``CloudBatch``, or float32 ``points`` (B, P, 3) in metres (x right, y up, z
-to the camera) and ``colors`` (B, P, 3) in [0, 1], draws its own numbers for each cloud from
-``generator`` (on the CPU, whatever the device of the clouds) and returns new tensors.
+to the camera) and ``colors`` (B, P, 3) in [0, 1], draws numbers for each cloud by a key of its own
+(``draws``, one item per cloud) and returns new tensors. So a cloud is changed alike whichever
+others are in its batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from meshes.body import SMPL_JOINTS
+
 from .batch import CloudBatch
+from .draws import Draws
 
 __all__ = [
     "Augmentation",
@@ -21,10 +25,20 @@ __all__ = [
     "augment_colors",
     "augment_points",
     "hide_points",
+    "mirror",
     "mirror_x",
     "rotate_y",
 ]
 
+_SIDES = {"left": "right", "right": "left"}
+#: The part that a part turns into in a mirror, and the background (-1, the last one), which stays.
+_MIRRORED = (
+    *(
+        SMPL_JOINTS.index("_".join([_SIDES.get(side, side), *rest]))
+        for side, *rest in (name.split("_") for name in SMPL_JOINTS)
+    ),
+    -1,
+)
 MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of it
 
 
@@ -85,43 +99,48 @@ class Augmentation:
         return cls(**off, scale_range=(1.0, 1.0))
 
 
-def augment(batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator) -> CloudBatch:
+def augment(batch: CloudBatch, strength: Augmentation, *, draws: Draws) -> CloudBatch:
     """Hides, moves and recolours clouds at random.
 
     Args:
-        batch: B clouds; mirrored clouds keep the labels of their parts.
+        batch: B clouds.
         strength: How much of everything.
-        generator: Source of all randomness.
+        draws: Source of all randomness.
 
     Returns:
         A batch of the same shapes; of every cloud at least a quarter of the visible points stay
         visible.
+
+    Raises:
+        ValueError: ``draws`` has not one item for each cloud.
     """
-    batch = hide_points(batch, strength, generator=generator)
-    points = augment_points(batch.points, strength, generator=generator)
-    colors = augment_colors(
-        batch.colors, points, strength, visible=batch.visible, generator=generator
-    )
+    if len(draws) != len(batch):
+        raise ValueError(
+            f"draws must have an item for each of {len(batch)} clouds; got {len(draws)}"
+        )
+    batch = hide_points(batch, strength, draws=draws)
+    if strength.mirror:
+        batch = mirror(batch, _uniform((len(batch),), batch.points, draws) < strength.mirror)
+    points = augment_points(batch.points, strength, draws=draws)
+    colors = augment_colors(batch.colors, points, strength, visible=batch.visible, draws=draws)
     return replace(batch, points=points, colors=colors)
 
 
-def augment_points(points: Tensor, strength: Augmentation, *, generator: torch.Generator) -> Tensor:
-    """Turns, mirrors, stretches and jitters (B, P, 3) points."""
+def augment_points(points: Tensor, strength: Augmentation, *, draws: Draws) -> Tensor:
+    """Turns, stretches and jitters (B, P, 3) points."""
     batch = len(points)
     if strength.rotate or strength.rotate_full:
-        angle = math.radians(strength.rotate) * _signed((batch,), points, generator)
-        full = _uniform((batch,), points, generator) < strength.rotate_full
-        anywhere = math.pi * _signed((batch,), points, generator)
+        angle = math.radians(strength.rotate) * _signed((batch,), points, draws)
+        full = _uniform((batch,), points, draws) < strength.rotate_full
+        anywhere = math.pi * _signed((batch,), points, draws)
         points = rotate_y(points, torch.where(full, anywhere, angle))
-    if strength.mirror:
-        points = mirror_x(points, _uniform((batch,), points, generator) < strength.mirror)
     if strength.scale:
-        points = points * (strength.scale * _signed((batch, 1, 3), points, generator)).exp()
+        points = points * (strength.scale * _signed((batch, 1, 3), points, draws)).exp()
     low, high = strength.scale_range
     if low < high or low != 1:
-        points = points * (low + (high - low) * _uniform((batch, 1, 3), points, generator))
+        points = points * (low + (high - low) * _uniform((batch, 1, 3), points, draws))
     if strength.jitter:
-        jitter = strength.jitter * _normal(tuple(points.shape), points, generator)
+        jitter = strength.jitter * _normal(tuple(points.shape), points, draws)
         limit = strength.jitter_limit or math.inf
         points = points + jitter.clamp(-limit, limit)
     return points
@@ -141,9 +160,14 @@ def mirror_x(points: Tensor, flip: Tensor) -> Tensor:
     return torch.stack([x * sign[:, None], y, z], dim=-1)
 
 
-def hide_points(
-    batch: CloudBatch, strength: Augmentation, *, generator: torch.Generator
-) -> CloudBatch:
+def mirror(batch: CloudBatch, flip: Tensor) -> CloudBatch:
+    """`mirror_x`, and a left part becomes the right one there."""
+    other = torch.tensor(_MIRRORED, device=batch.part.device)[batch.part]
+    part = torch.where(flip[:, None], other, batch.part)
+    return replace(batch, points=mirror_x(batch.points, flip), part=part)
+
+
+def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: Draws) -> CloudBatch:
     """Hides points at random, in runs of their order, behind an occluder, and by whole body parts.
 
     An occluder hides what lies beyond a random plane, below a height, in an upright band or in a
@@ -154,52 +178,48 @@ def hide_points(
     size, count = part.shape
     keep = torch.ones_like(part, dtype=torch.bool)
     if strength.drop:
-        share = strength.drop * _uniform((size, 1), points, generator)
-        keep &= _uniform((size, count), points, generator) >= share
+        share = strength.drop * _uniform((size, 1), points, draws)
+        keep &= _uniform((size, count), points, draws) >= share
     if strength.part_erase:
-        anchor = torch.randint(count, (size, 2), generator=generator).to(part.device)
+        anchor = draws.integers(count, 2).to(part.device)
         lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
-        keep &= ~(lost & (_uniform((size, 1), points, generator) < strength.part_erase))
+        keep &= ~(lost & (_uniform((size, 1), points, draws) < strength.part_erase))
     if strength.erase:
-        keep &= ~_run(
-            size, count, strength.erase * _uniform((size, 1), points, generator), generator
-        )
+        keep &= ~_run(size, count, strength.erase * _uniform((size, 1), points, draws), draws)
     if strength.occlude:
-        hidden = _occluded(points, strength, generator)
-        leaking = _uniform((size, 1), points, generator) < strength.leak
-        paint = _uniform((size, 1, 3), points, generator)
-        paint = paint + 0.1 * _normal((size, count, 3), points, generator)
+        hidden = _occluded(points, strength, draws)
+        leaking = _uniform((size, 1), points, draws) < strength.leak
+        paint = _uniform((size, 1, 3), points, draws)
+        paint = paint + 0.1 * _normal((size, count, 3), points, draws)
         colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
         keep &= ~hidden | leaking
-    visible = batch.visible & _enough(keep, batch.visible, points, generator)
+    visible = batch.visible & _enough(keep, batch.visible, points, draws)
     return replace(batch, colors=colors, visible=visible)
 
 
-def _run(size: int, count: int, share: Tensor, generator: torch.Generator) -> Tensor:
+def _run(size: int, count: int, share: Tensor, draws: Draws) -> Tensor:
     """(B, P) bool: the given (B, 1) share of each cloud's points, next to each other in order."""
     length = (share * count).round()
-    start = torch.rand(size, 1, generator=generator).to(share)
+    start = draws.uniform(1).to(share)
     start = (start * (count - length + 1)).floor()
     place = torch.arange(count, device=share.device)
     return (place >= start) & (place < start + length)
 
 
-def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+def _occluded(points: Tensor, strength: Augmentation, draws: Draws) -> Tensor:
     """(B, P) bool: the points behind an occluder, a random share of the clouds it is put before.
 
     Each kind of occluder is a score per point; those with the lowest scores are hidden, so that
     the hidden share is what was drawn whatever the cloud looks like.
     """
     batch, count, _ = points.shape
-    direction = _normal((batch, 3, 1), points, generator)
+    direction = _normal((batch, 3, 1), points, draws)
     centre = points.gather(
         1,
-        torch.randint(count, (batch, 1, 1), generator=generator)
-        .to(points.device)
-        .expand(-1, -1, 3),
+        draws.integers(count, 1, 1).to(points.device).expand(-1, -1, 3),
     )
     offset = (points - centre).abs()
-    aspect = _signed((batch, 1), points, generator).exp()
+    aspect = _signed((batch, 1), points, draws).exp()
     scores = torch.stack(
         [
             (points @ direction).squeeze(-1),
@@ -209,17 +229,17 @@ def _occluded(points: Tensor, strength: Augmentation, generator: torch.Generator
         ],
         dim=1,
     )
-    kind = torch.randint(scores.shape[1], (batch, 1, 1), generator=generator).to(points.device)
+    kind = draws.integers(scores.shape[1], 1, 1).to(points.device)
     score = scores.gather(1, kind.expand(-1, -1, count)).squeeze(1)
     rank = score.argsort(dim=1).argsort(dim=1)
-    share = strength.occlude_max * _uniform((batch, 1), points, generator)
-    present = _uniform((batch, 1), points, generator) < strength.occlude
+    share = strength.occlude_max * _uniform((batch, 1), points, draws)
+    present = _uniform((batch, 1), points, draws) < strength.occlude
     return (rank < share * count) & present
 
 
-def _enough(keep: Tensor, visible: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
+def _enough(keep: Tensor, visible: Tensor, like: Tensor, draws: Draws) -> Tensor:
     """(B, P) ``keep``, with some given back at random where under a quarter of the visible stay."""
-    key = _uniform(tuple(keep.shape), like, generator) + keep.to(like.dtype) + 2 * visible.to(like)
+    key = _uniform(tuple(keep.shape), like, draws) + keep.to(like.dtype) + 2 * visible.to(like)
     # Visible points sort first, kept ones before lost ones: the first quarter of them always stays.
     rank = key.argsort(dim=1, descending=True).argsort(dim=1)
     least = (MIN_KEPT * visible.sum(dim=1, keepdim=True)).ceil()
@@ -232,7 +252,7 @@ def augment_colors(
     strength: Augmentation,
     *,
     visible: Tensor,
-    generator: torch.Generator,
+    draws: Draws,
 ) -> Tensor:
     """Changes light, sensor and noise of (B, P, 3) colours; the result lies in [0, 1].
 
@@ -242,44 +262,44 @@ def augment_colors(
     batch = len(colors)
     changed = colors
     if strength.shading:
-        direction = torch.nn.functional.normalize(_normal((batch, 3, 1), colors, generator), dim=1)
+        direction = torch.nn.functional.normalize(_normal((batch, 3, 1), colors, draws), dim=1)
         along = (points @ direction).tanh()
-        amount = strength.shading * _signed((batch, 1, 1), colors, generator)
+        amount = strength.shading * _signed((batch, 1, 1), colors, draws)
         changed = changed * (amount * along).exp()
     if strength.gain:
-        changed = changed * (strength.gain * _signed((batch, 1, 1), colors, generator)).exp()
+        changed = changed * (strength.gain * _signed((batch, 1, 1), colors, draws)).exp()
     if strength.white_balance:
-        cast = strength.white_balance * _signed((batch, 1, 3), colors, generator)
+        cast = strength.white_balance * _signed((batch, 1, 3), colors, draws)
         changed = changed * cast.exp()
     if strength.gamma:
-        exponent = (strength.gamma * _signed((batch, 1, 1), colors, generator)).exp()
+        exponent = (strength.gamma * _signed((batch, 1, 1), colors, draws)).exp()
         changed = changed.clamp(min=0) ** exponent
     if strength.saturation:
-        factor = 1 + strength.saturation * _signed((batch, 1, 1), colors, generator)
+        factor = 1 + strength.saturation * _signed((batch, 1, 1), colors, draws)
         grey = changed.mean(dim=-1, keepdim=True)
         changed = grey + factor * (changed - grey)
     if strength.contrast:
-        factor = 1 + strength.contrast * _signed((batch, 1, 1), colors, generator)
+        factor = 1 + strength.contrast * _signed((batch, 1, 1), colors, draws)
         share = visible[..., None] / visible.sum(dim=1).clamp(min=1)[:, None, None]
         mean = (changed * share).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
         changed = mean + factor * (changed - mean)
     if strength.brightness:
-        changed = changed + strength.brightness * _signed((batch, 1, 1), colors, generator)
+        changed = changed + strength.brightness * _signed((batch, 1, 1), colors, draws)
     if strength.noise:
-        amount = strength.noise * _uniform((batch, 1, 1), colors, generator)
-        changed = changed + amount * _normal(tuple(colors.shape), colors, generator)
+        amount = strength.noise * _uniform((batch, 1, 1), colors, draws)
+        changed = changed + amount * _normal(tuple(colors.shape), colors, draws)
     return changed.clamp(0, 1)
 
 
-def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(shape: tuple[int, ...], like: Tensor, draws: Draws) -> Tensor:
     """Uniform in [0, 1)."""
-    return torch.rand(shape, generator=generator).to(like)
+    return draws.uniform(*shape[1:]).to(like)
 
 
-def _signed(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+def _signed(shape: tuple[int, ...], like: Tensor, draws: Draws) -> Tensor:
     """Uniform in [-1, 1)."""
-    return _uniform(shape, like, generator) * 2 - 1
+    return _uniform(shape, like, draws) * 2 - 1
 
 
-def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator).to(like)
+def _normal(shape: tuple[int, ...], like: Tensor, draws: Draws) -> Tensor:
+    return draws.normal(*shape[1:]).to(like)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ..checkpoint import save_model
 from ..config import ModelConfig, TrainConfig, to_dict
+from ..data.borrow import CameraStyles, swap_background
+from ..data.draws import Draws, copy_numbers
 from ..data.recolor import CHANNEL_ORDERS, permute_identities, recolor_identities
 from ..data.samplers import step_generator
 from ..data.source import CloudSource
@@ -19,7 +21,7 @@ from ..data.transforms import augment
 from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
 from ..models import Embedder, build, settings_of
-from ..objective import nearest_accuracy, objective
+from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
 from .record import Record
 from .sampling import build_sampler
@@ -28,7 +30,7 @@ from .task import ALL_ROWS, Outcome, whole_group
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
 # Keys that keep the random streams of a run apart; 12 and 13 are dropout's.
-_BATCH, _WEIGHTS = 10, 11
+_CLOUD, _WEIGHTS, _PERSON, _LOSS = 10, 11, 14, 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +40,19 @@ class LabelledClouds:
     Attributes:
         points: (B, P, 3) metres.
         colors: (B, P, 3) in [-0.5, 0.5].
-        labels: (B,) int64 people.
+        people: (B,) int64, who is who among the people of a batch.
+        labels: (B,) int64, which identity of the training set; -1 = none, a recoloured person.
     """
 
     points: Tensor
     colors: Tensor
+    people: Tensor
     labels: Tensor
 
     def to(self, device: torch.device | str) -> LabelledClouds:
         """The same batch on another device."""
         return LabelledClouds(
-            self.points.to(device), self.colors.to(device), self.labels.to(device)
+            *(each.to(device) for each in (self.points, self.colors, self.people, self.labels))
         )
 
 
@@ -99,11 +103,17 @@ class CloudTask:
                 "data"
             )
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
+        self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
+        classes = len(present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
         if model is None:
-            orders = len(CHANNEL_ORDERS) if config.data.permute else 1
-            classes = len(present) * orders if config.loss.identity else 0
+            softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
-            model = build_model(config.model, classes, generator)
+            model = build_model(config.model, classes if softmax else 0, generator)
+        generator = step_generator(config.seed, _LOSS)
+        dim = config.model.embedding_dim
+        self.criterion = Objective(config.loss, dim, classes, generator=generator)
+        # A part of the network, as its classifier is: moved, optimised and kept with it.
+        model.add_module("criterion", self.criterion)
         self.model = model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -111,30 +121,40 @@ class CloudTask:
         return whole_group(self.model)
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> LabelledClouds:
-        """The clouds of a step, augmented; drawn as a whole, as people are recoloured together."""
-        data, generator = self.config.data, step_generator(self.config.seed, _BATCH, step)
+        """The clouds of a step, augmented, each by itself; copies of one cloud change apart."""
+        data, seed = self.config.data, self.config.seed
         indices = self.sampler.indices(step)
-        batch, labels = self.clouds.batch(indices, data.num_points, generator), self.labels[indices]
+        copies = copy_numbers(indices)[rows]
+        indices = indices[rows]
+        draws = Draws.keyed(seed, _CLOUD, step, indices, copies)
+        people = self.labels[indices]
+        person = Draws.keyed(seed, _PERSON, step, people)
+        batch = self.clouds.batch(indices, data.num_points, draws)
+        if data.background:
+            other = self.clouds.batch(draws.integers(len(self.clouds)), data.num_points, draws)
+            batch = swap_background(batch, other, draws.uniform() < data.background)
+        if self.styles is not None:
+            camids = self.clouds.camids[indices]
+            batch = self.styles.restyle(batch, camids, draws, probability=data.camera_style)
+        colors, new = batch.colors, torch.zeros_like(people, dtype=torch.bool)
         if data.recolor:
-            colors = recolor_identities(batch.colors, labels, generator, probability=data.recolor)
-            batch = replace(batch, colors=colors)
+            colors, new = recolor_identities(colors, person, probability=data.recolor)
         if data.permute:
-            colors, labels = permute_identities(
-                batch.colors, labels, generator, probability=data.permute
-            )
-            batch = replace(batch, colors=colors)
-        points, colors = augment(batch, self.config.augment, generator=generator).network_input()
-        return LabelledClouds(points[rows], colors[rows], labels[rows])
+            colors, people = permute_identities(colors, people, person, probability=data.permute)
+        batch = replace(batch, colors=colors)
+        points, colors = augment(batch, self.config.augment, draws=draws).network_input()
+        return LabelledClouds(points, colors, people, people.masked_fill(new, -1))
 
     def features(self, batch: LabelledClouds) -> dict[str, Tensor]:
         """Descriptors, and whose they are."""
-        return {"descriptors": self.model(batch.points, batch.colors), "labels": batch.labels}
+        descriptors = self.model(batch.points, batch.colors)
+        return {"descriptors": descriptors, "people": batch.people, "labels": batch.labels}
 
     def objective(self, features: dict[str, Tensor]) -> Outcome:
         """The configured losses; accuracy is that of the nearest other cloud in the batch."""
-        descriptors, labels = features["descriptors"], features["labels"]
-        loss = objective(self.model, descriptors, labels, self.config.loss)
-        return Outcome(loss, nearest_accuracy(descriptors.detach(), labels))
+        descriptors, people = features["descriptors"], features["people"]
+        loss = self.criterion(self.model, descriptors, people, features["labels"])
+        return Outcome(loss, nearest_accuracy(descriptors.detach(), people))
 
     def names(self, step: int) -> list[str]:
         """Number, identity and, where the set has names, the name of each cloud."""

@@ -12,7 +12,12 @@ from torch import Tensor
 from meshes.pointcloud import PointCloud
 from og_reid.data.batch import CloudBatch
 from og_reid.data.clouds import CloudSet
+from og_reid.data.draws import Draws
 from og_reid.ops.sampling import farthest_point_sample
+
+
+def drawn(count: int, seed: int = 0) -> Draws:
+    return Draws.keyed(seed, torch.arange(count))
 
 
 def make_cloud(seed: int, count: int, *, seen: int | None = None, offset: float = 0) -> PointCloud:
@@ -139,7 +144,7 @@ def test_nothing_to_pack_is_refused() -> None:
         CloudSet.from_clouds([])
 
 
-def test_batch_without_generator_has_the_prefix_as_centres() -> None:
+def test_batch_without_draws_has_the_prefix_as_centres() -> None:
     clouds = make_set()
     batch = clouds.batch([1, 0], 20)
     assert batch.points.shape == batch.colors.shape == (2, 20, 3)
@@ -186,8 +191,8 @@ def test_a_cell_of_hidden_points_only_is_not_visible() -> None:
 
 def test_with_all_points_chosen_each_has_its_own_colour() -> None:
     clouds = make_set()
-    for generator in (None, torch.Generator().manual_seed(3)):
-        batch = clouds.batch([0], 64, generator)
+    for draws in (None, drawn(1, 3)):
+        batch = clouds.batch([0], 64, draws)
         rows = (batch.points[0][:, None] == clouds.points[:64].float()).all(2).int().argmax(1)
         assert sorted(rows.tolist()) == list(range(64))
         assert torch.equal(batch.visible[0], clouds.visible[:64][rows])
@@ -242,18 +247,18 @@ def test_what_fills_up_a_short_cloud_has_no_weight() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_random_centres_match_a_loop(seed: int) -> None:
     clouds = make_set()
-    batch = clouds.batch([2, 0, 1], 48, torch.Generator().manual_seed(seed))
+    batch = clouds.batch([2, 0, 1], 48, drawn(3, seed))
     for row, index in enumerate((2, 0, 1)):
         colors, seen = naive_colors(clouds, index, batch, row)
         assert torch.equal(batch.visible[row], seen)
         torch.testing.assert_close(batch.colors[row][seen], colors[seen])
 
 
-def test_batch_with_generator_draws_random_centres() -> None:
+def test_batch_with_draws_has_random_centres() -> None:
     clouds = make_set()
-    first = clouds.batch([0, 2], 48, torch.Generator().manual_seed(1))
-    again = clouds.batch([0, 2], 48, torch.Generator().manual_seed(1))
-    other = clouds.batch([0, 2], 48, torch.Generator().manual_seed(2))
+    first = clouds.batch([0, 2], 48, drawn(2, 1))
+    again = clouds.batch([0, 2], 48, drawn(2, 1))
+    other = clouds.batch([0, 2], 48, drawn(2, 2))
     for name in ("points", "colors", "part", "visible"):
         assert torch.equal(getattr(first, name), getattr(again, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
@@ -275,8 +280,8 @@ def test_select_and_concat() -> None:
     joined = CloudSet.concat([clouds.select([0]), clouds.select([1, 2])])
     assert_equal(joined, clouds)
     assert len(clouds.select([])) == 0
-    for generator in (None, torch.Generator()):
-        batch = clouds.select([]).batch([], 8, generator)
+    for draws in (None, drawn(0)):
+        batch = clouds.select([]).batch([], 8, draws)
         assert len(batch) == 0
         assert batch.points.shape == batch.colors.shape == (0, 8, 3)
     with pytest.raises(ValueError, match="num_points must be at least 1; got 0"):

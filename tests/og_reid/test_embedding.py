@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from og_reid.data.batch import CloudBatch
 from og_reid.data.clouds import CloudSet
+from og_reid.data.draws import Draws
 from og_reid.data.source import CloudSource
 from og_reid.embedding import Preprocessing, embed_batch, embed_set, name_views
 from og_reid.models import OGNet
@@ -134,7 +135,7 @@ class Stored:
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         rows = torch.as_tensor(indices)
         points, colors = self.points[rows, :num_points], self.colors[rows, :num_points]

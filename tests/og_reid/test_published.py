@@ -14,6 +14,7 @@ from torch.nn import functional
 from og_reid.checkpoint import read_model
 from og_reid.config import TrainConfig, config_folder, from_dict, load_config, to_dict
 from og_reid.data.batch import CloudBatch
+from og_reid.data.draws import Draws
 from og_reid.data.transforms import Augmentation
 from og_reid.losses import reference_circle_loss
 from og_reid.models import OGNet
@@ -138,12 +139,12 @@ class Clouds:
         self,
         indices: Tensor | Sequence[int],
         num_points: int,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> CloudBatch:
         rows = torch.as_tensor(indices)
         keep = torch.arange(0, 60, 60 // num_points)[:num_points]
-        if generator is not None:
-            keep = torch.randperm(60, generator=generator)[:num_points].sort().values
+        if draws is not None:
+            keep = torch.randperm(60, generator=draws.generator(0))[:num_points].sort().values
         points, colors = self.points[rows][:, keep], self.colors[rows][:, keep]
         shown = torch.ones(points.shape[:2], dtype=torch.bool)
         return CloudBatch(points, colors, torch.full(shown.shape, -1), shown, centered=True)

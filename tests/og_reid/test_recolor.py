@@ -5,6 +5,7 @@ import colorsys
 import pytest
 import torch
 
+from og_reid.data.draws import Draws
 from og_reid.data.recolor import (
     CHANNEL_ORDERS,
     permute_identities,
@@ -15,6 +16,10 @@ from og_reid.data.recolor import (
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draws(pids: torch.Tensor, seed: int = 0) -> Draws:
+    return Draws.keyed(seed, pids)
 
 
 def test_hue_shift_matches_colorsys() -> None:
@@ -38,7 +43,8 @@ def test_a_third_of_a_turn_is_a_channel_rotation() -> None:
 def test_an_identity_is_recoloured_as_one() -> None:
     one = torch.rand(1, 30, 3, generator=seeded(5))
     pids = torch.tensor([4, 9, 4, 7, 9])
-    changed = recolor_identities(one.expand(5, -1, -1), pids, seeded(2))
+    changed, new = recolor_identities(one.expand(5, -1, -1), draws(pids, 2))
+    assert new.all()
     assert torch.equal(changed[0], changed[2])
     assert torch.equal(changed[1], changed[4])
     assert not torch.allclose(changed[0], changed[1], atol=0.05)
@@ -52,7 +58,7 @@ def test_an_identity_is_recoloured_as_one() -> None:
 def test_exchanged_channels_make_other_people() -> None:
     colors = torch.rand(1, 30, 3, generator=seeded(5)).expand(400, -1, -1)
     labels = torch.arange(200).repeat(2)
-    changed, people = permute_identities(colors, labels, seeded(), probability=0.6)
+    changed, people = permute_identities(colors, labels, draws(labels), probability=0.6)
     assert torch.equal(people // 6, labels)
     assert torch.equal(people[:200], people[200:])
     for order, channels in enumerate(CHANNEL_ORDERS):
@@ -60,7 +66,7 @@ def test_exchanged_channels_make_other_people() -> None:
         assert where.any()
         assert torch.equal(changed[where], colors[where][..., list(channels)])
     assert 0.3 < float((people % 6 == 0).float().mean()) < 0.5
-    same, people = permute_identities(colors, labels, seeded(), probability=0.0)
+    same, people = permute_identities(colors, labels, draws(labels), probability=0.0)
     assert torch.equal(same, colors)
     assert torch.equal(people, labels * 6)
 
@@ -68,6 +74,9 @@ def test_exchanged_channels_make_other_people() -> None:
 def test_recolouring_by_probability() -> None:
     colors = torch.rand(200, 4, 3, generator=seeded(5))
     pids = torch.arange(200)
-    same = (recolor_identities(colors, pids, seeded(), probability=0.3) == colors).all(2).all(1)
-    assert 0.6 < same.float().mean() < 0.8
-    assert torch.equal(recolor_identities(colors, pids, seeded(), probability=0.0), colors)
+    changed, new = recolor_identities(colors, draws(pids), probability=0.3)
+    assert torch.equal((changed == colors).all(2).all(1), ~new)
+    assert 0.2 < new.float().mean() < 0.4
+    same, new = recolor_identities(colors, draws(pids), probability=0.0)
+    assert torch.equal(same, colors)
+    assert not new.any()

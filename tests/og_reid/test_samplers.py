@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from og_reid.data.samplers import (
     PKSampler,
     Sampler,
     ShuffleSampler,
+    StratifiedSampler,
+    effective_epochs,
     step_generator,
 )
 
@@ -94,10 +97,13 @@ def samplers(seed: int) -> list[Sampler]:
         ShuffleSampler(len(PIDS), batch_size=5, seed=seed),
         BalancedSampler(PIDS, batch_size=5, seed=seed),
         ClassSampler(PIDS, images=2, batch_size=3, seed=seed),
+        StratifiedSampler(PIDS, batch_size=5, seed=seed),
+        BalancedSampler(PIDS, CAMIDS, batch_size=5, seed=seed),
+        PKSampler(PIDS, CAMIDS, identities=2, views=3, seed=seed),
     ]
 
 
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", range(6))
 def test_steps_of_all_samplers_are_addressed(kind: int) -> None:
     forwards, backwards = samplers(4)[kind], samplers(4)[kind]
     wanted = {step: forwards.indices(step) for step in range(10)}
@@ -169,3 +175,86 @@ def test_too_little_data_for_a_batch_is_refused() -> None:
         ClassSampler(PIDS, images=0, batch_size=2)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         ShuffleSampler(16, batch_size=0)
+
+
+def _drawn(kind: int, steps: list[int], results: multiprocessing.SimpleQueue) -> None:
+    sampler = samplers(4)[kind]
+    results.put({step: sampler.indices(step).tolist() for step in steps})
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_workers_and_ranks_see_one_order(kind: int) -> None:
+    """Processes that share the steps, and ranks that share each batch, make the same whole."""
+    sampler = samplers(4)[kind]
+    wanted = {step: sampler.indices(step).tolist() for step in range(12)}
+    context = multiprocessing.get_context("fork")
+    found: dict[int, list[int]] = {}
+    for steps in (range(11, -1, -2), range(0, 12, 2)):
+        results = context.SimpleQueue()
+        worker = context.Process(target=_drawn, args=(kind, list(steps), results))
+        worker.start()
+        found.update(results.get())
+        worker.join()
+    assert found == wanted
+    for world in (2, 3):
+        ranks = [samplers(4)[kind] for _ in range(world)]
+        for step in range(12):
+            whole = torch.full((len(wanted[step]),), -1)
+            for rank, each in enumerate(ranks):
+                whole[rank::world] = each.indices(step)[rank::world]
+            assert whole.tolist() == wanted[step]
+
+
+def test_strata_have_their_places() -> None:
+    # 6, 2, 3 and 5 images; roots 2.449, 1.414, 1.732 and 2.236 of 7.832, of 16 places:
+    # 5.004, 2.889, 3.538 and 4.568, whole 5, 2, 3 and 4, the other two to .889 and .568.
+    sampler = StratifiedSampler(PIDS, batch_size=4, seed=1)
+    assert sampler.places.tolist() == [3, 5, 5, 3]
+    assert sampler.steps_per_epoch == 4
+    for epoch in range(5):
+        shown = torch.cat([sampler.indices(4 * epoch + slot) for slot in range(4)])
+        assert [int((PIDS[shown] == pid).sum()) for pid in (2, 5, 7, 9)] == [3, 5, 5, 3]
+    # In 12 epochs the person 5 has 60 places for 6 images: ten each, to the image.
+    shown = torch.cat([sampler.indices(step) for step in range(48)])
+    assert [int((shown == image).sum()) for image in range(6)] == [10] * 6
+    assert [int((shown == image).sum()) for image in (6, 7)] == [18] * 2
+
+
+@pytest.mark.parametrize(("tail", "places"), [(0.0, [2, 6, 5, 3]), (1.0, [4, 4, 4, 4])])
+def test_ends_of_stratification(tail: float, places: list[int]) -> None:
+    sampler = StratifiedSampler(PIDS, batch_size=4, tail=tail)
+    assert sampler.places.tolist() == places
+    often = effective_epochs(sampler, PIDS, epochs=3)
+    expected = torch.tensor(places) / torch.tensor([2, 6, 5, 3])
+    torch.testing.assert_close(often, expected)
+
+
+def test_a_long_tail_keeps_everybody() -> None:
+    pids = torch.cat([torch.zeros(400, dtype=torch.int64), torch.arange(1, 60)])
+    for tail in (0.0, 0.5, 1.0):
+        sampler = StratifiedSampler(pids, batch_size=32, tail=tail)
+        assert sampler.places.min() >= 1
+        often = effective_epochs(sampler, pids, epochs=4)
+        assert often[0] <= 1.01
+        assert (often[1:].mean() > 1) == (tail > 0)
+    with pytest.raises(ValueError, match=r"tail must be in \[0, 1\]; got 1\.5"):
+        StratifiedSampler(pids, batch_size=4, tail=1.5)
+    with pytest.raises(ValueError, match="a batch needs 17 images, an epoch has 16"):
+        StratifiedSampler(PIDS, batch_size=17)
+
+
+def test_cameras_of_a_person_come_equally_often() -> None:
+    sampler = BalancedSampler(PIDS, CAMIDS, batch_size=8, seed=1)
+    drawn = torch.cat([sampler.indices(step) for step in range(2000)])
+    for pid, camids in ((5, (1, 2, 3)), (2, (1,)), (9, (1, 2, 3)), (7, (4,))):
+        of_person = CAMIDS[drawn[PIDS[drawn] == pid]]
+        # 4000 draws a person: a standard deviation of .008.
+        assert len(of_person) / len(drawn) == pytest.approx(0.25, abs=0.015)
+        for camid in camids:
+            share = float((of_person == camid).float().mean())
+            assert share == pytest.approx(1 / len(camids), abs=0.03)
+
+
+def test_effective_epochs_of_shuffling() -> None:
+    sampler = ShuffleSampler(len(PIDS), batch_size=16)
+    torch.testing.assert_close(effective_epochs(sampler, PIDS), torch.ones(4))

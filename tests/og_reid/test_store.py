@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from og_reid.data.market3d import RawCloud, slim
+from og_reid.data.draws import Draws
+from og_reid.data.market3d import RawCloud, slim, slim_batch
 from og_reid.data.shard import CloudLabel, PackedCloud, write_shard
 from og_reid.data.store import MANIFEST, CloudStore, ShardInfo, write_manifest
 
@@ -97,18 +98,29 @@ def test_whole_clouds_come_as_batches(store: CloudStore) -> None:
 @pytest.mark.parametrize("train", [False, True])
 def test_batches_are_those_of_the_authors_loader(store: CloudStore, train: bool) -> None:
     """Mean of all points removed, then slimmed, one cloud after the other, colours less 0.5."""
-    generators = [torch.Generator().manual_seed(3) if train else None for _ in range(2)]
     rows = [2, 0, 1, 2]
-    batch = store.batch(rows, 20, generators[0])
+    draws = Draws.keyed(3, torch.arange(4)) if train else None
+    batch = store.batch(rows, 20, draws)
     points, colors = batch.network_input()
     assert points.shape == colors.shape == (4, 20, 3)
     for place, row in enumerate(rows):
         cloud = store[row]
         mean = cloud.points.mean(0)
-        expected = slim(RawCloud(cloud.points - mean, cloud.colors), 0.5, generator=generators[1])
+        generator = None if draws is None else draws.generator(place)
+        expected = slim(RawCloud(cloud.points - mean, cloud.colors), 0.5, generator=generator)
         assert torch.equal(points[place], expected.points)
         assert torch.equal(colors[place], expected.colors - 0.5)
     assert bool(batch.visible.all())
+
+
+def test_the_plane_at_the_end_is_the_background() -> None:
+    points = torch.rand(2, 12, 3, generator=torch.Generator().manual_seed(0))
+    points[0, 4:, 2] = 0.25
+    points[0, 1, 2] = 0.25  # a vertex that happens to lie there
+    clouds = [RawCloud(each, torch.full((12, 3), 0.5 - 0.25)) for each in points]
+    batch = slim_batch(clouds, 12)
+    assert batch.part[0].tolist() == [0] * 4 + [-1] * 8
+    assert batch.part[1].tolist() == [0] * 12, "no background: the last point is alone"
 
 
 def test_blank_points_are_hidden_in_batches(store: CloudStore) -> None:
