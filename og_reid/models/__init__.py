@@ -6,6 +6,7 @@ from .build import ARCHITECTURES, build, rebuild, settings_of, store
 from .dgcnn import DGCNN
 from .embedder import Embedder
 from .embedding import Embedding
+from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, ClassifierHead, StripeHeads
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .pointnet2 import PointNet2
@@ -13,12 +14,17 @@ from .pointnet2 import PointNet2
 __all__ = [
     "ARCHITECTURES",
     "DGCNN",
+    "HPM_STRIPES",
+    "MGN_STRIPES",
     "PGFA",
     "PRESETS",
+    "BNNeck",
+    "ClassifierHead",
     "Embedder",
     "Embedding",
     "OGNet",
     "PointNet2",
+    "StripeHeads",
     "build",
     "rebuild",
     "settings_of",

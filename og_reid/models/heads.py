@@ -1,0 +1,215 @@
+"""Heads on features and feature maps: codes to compare people by, logits to learn them from.
+
+All of them give codes from `forward` and the logits of the training identities from
+``classify(codes)``; the losses of `og_reid.losses` take either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["HPM_STRIPES", "MGN_STRIPES", "BNNeck", "ClassifierHead", "Pool", "StripeHeads"]
+
+HPM_STRIPES = ((1, 2, 4, 8),)
+"""Horizontal Pyramid Matching (Fu et al., AAAI 2019): one branch, 15 stripes."""
+MGN_STRIPES = ((1,), (1, 2), (1, 3))
+"""Multiple Granularity Network (Wang et al., ACM MM 2018): three branches, 8 stripes."""
+
+Pool = Literal["average", "max", "both"]
+
+
+class BNNeck(nn.Module):
+    """A norm between the features of metric losses and those of the classifier.
+
+    Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (CVPRW
+    2019): triplet and center loss see the features that go in; the classifier sees those that come
+    out, and those are compared. Norm and classifier have no bias.
+
+    Args:
+        dim: D, length of the features.
+        num_classes: training identities.
+        generator: source of the initial weights; None uses torch's global one.
+    """
+
+    def __init__(
+        self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+        self.norm.bias.requires_grad_(False)
+        self.classifier = nn.Linear(dim, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) features to (B, D) codes."""
+        code: Tensor = self.norm(features)
+        return code
+
+    def classify(self, codes: Tensor) -> Tensor:
+        """(B, D) codes to (B, num_classes) logits."""
+        logits: Tensor = self.classifier(codes)
+        return logits
+
+
+class ClassifierHead(nn.Module):
+    """A short code before the classifier, as winners of the AI City Challenge had it.
+
+    Zheng et al., "VehicleNet" (IEEE TMM 2020): linear map to 512 - BatchNorm - (leaky rectifier) -
+    dropout - classifier. The code is what is compared, by cosine.
+
+    Args:
+        channels: length of the features.
+        num_classes: training identities.
+        dim: length of the code.
+        slope: of the rectifier below 0; None for none, so that codes may be of either sign.
+        dropout: share of the code dropped before the classifier.
+        generator: source of the initial weights; None uses torch's global one.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        dim: int = 512,
+        slope: float | None = None,
+        dropout: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1); got {dropout}")
+        self.slope, self.dropout = slope, dropout
+        self.map = nn.Linear(channels, dim)
+        self.norm = nn.BatchNorm1d(dim)
+        self.classifier = nn.Linear(dim, num_classes)
+        nn.init.kaiming_normal_(self.map.weight, mode="fan_out", generator=generator)
+        nn.init.normal_(self.norm.weight, 1.0, 0.02, generator=generator)
+        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
+        nn.init.zeros_(self.map.bias)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels) features to (B, dim) codes."""
+        code: Tensor = self.norm(self.map(features))
+        return code if self.slope is None else F.leaky_relu(code, self.slope)
+
+    def classify(self, codes: Tensor) -> Tensor:
+        """(B, dim) codes to (B, num_classes) logits; dropout works on a copy."""
+        logits: Tensor = self.classifier(F.dropout(codes, self.dropout, self.training))
+        return logits
+
+
+class StripeHeads(nn.Module):
+    """A code and a classifier of its own for each horizontal stripe, at several heights.
+
+    Each stripe is pooled, mapped to its code (linear map, BatchNorm, rectifier) and classified.
+    `HPM_STRIPES` with ``pool="both"`` is the Horizontal Pyramid; `MGN_STRIPES` with ``pool="max"``
+    is the Multiple Granularity Network, whose whole-image codes (`whole`) also get a triplet loss;
+    there each branch has a last stage of the backbone of its own.
+
+    Args:
+        channels: C of the feature maps.
+        num_classes: training identities.
+        branches: for each branch the numbers of stripes that its map is cut into.
+        pool: mean of a stripe, maximum, or the sum of both.
+        dim: length of a code.
+        generator: source of the initial weights; None uses torch's global one.
+
+    Attributes:
+        whole: for each of the S stripes whether it is the whole image.
+
+    Raises:
+        ValueError: numbers out of range, or an unknown pool.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        branches: Sequence[Sequence[int]] = HPM_STRIPES,
+        *,
+        pool: Pool = "both",
+        dim: int = 256,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.branches = tuple(tuple(stripes) for stripes in branches)
+        if not self.branches or not all(stripes and min(stripes) > 0 for stripes in self.branches):
+            raise ValueError(
+                f"branches must hold at least one list of numbers of stripes; got {branches}"
+            )
+        if pool not in get_args(Pool):
+            raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}; got {pool!r}")
+        if min(channels, num_classes, dim) < 1:
+            raise ValueError(
+                "channels, num_classes and dim must be at least 1; "
+                f"got {channels}, {num_classes} and {dim}"
+            )
+        self.pool: Pool = pool
+        self.whole = tuple(
+            count == 1 for stripes in self.branches for count in stripes for _ in range(count)
+        )
+        self.heads, self.classifiers = nn.ModuleList(), nn.ModuleList()
+        for _ in self.whole:
+            head, classifier = nn.Linear(channels, dim, bias=False), nn.Linear(dim, num_classes)
+            nn.init.kaiming_normal_(head.weight, mode="fan_out", generator=generator)
+            nn.init.normal_(classifier.weight, 0.0, 0.001, generator=generator)
+            nn.init.zeros_(classifier.bias)
+            self.heads.append(nn.Sequential(head, nn.BatchNorm1d(dim), nn.ReLU()))
+            self.classifiers.append(classifier)
+
+    def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
+        """Codes of all stripes.
+
+        Args:
+            maps: (B, C, H, W), one for each branch, or a single one that all branches share.
+
+        Returns:
+            (B, S, dim): branch by branch, number by number, from top to bottom.
+
+        Raises:
+            ValueError: another number of maps, or more stripes than rows.
+        """
+        each = [maps] * len(self.branches) if isinstance(maps, Tensor) else list(maps)
+        if len(each) != len(self.branches):
+            raise ValueError(
+                f"maps must be one, or one for each of {len(self.branches)} branches; "
+                f"got {len(each)}"
+            )
+        stripes = [
+            self._pooled(one, count)
+            for one, counts in zip(each, self.branches, strict=True)
+            for count in counts
+        ]
+        rows = torch.cat(stripes, 2).unbind(2)
+        return torch.stack([head(row) for head, row in zip(self.heads, rows, strict=True)], 1)
+
+    def classify(self, codes: Tensor) -> Tensor:
+        """(B, S, dim) codes to (B, S, num_classes) logits, see `og_reid.losses.parts`."""
+        rows = codes.unbind(1)
+        each = [
+            cast("Tensor", classifier(row))
+            for classifier, row in zip(self.classifiers, rows, strict=True)
+        ]
+        return torch.stack(each, 1)
+
+    def _pooled(self, feature_map: Tensor, count: int) -> Tensor:
+        """(B, C, count)."""
+        if feature_map.ndim != 4 or feature_map.shape[2] < count:
+            raise ValueError(
+                f"maps must be (B, C, H, W) with at least {count} rows; "
+                f"got {tuple(feature_map.shape)}"
+            )
+        size = (count, 1)
+        if self.pool == "average":
+            return F.adaptive_avg_pool2d(feature_map, size).squeeze(3)
+        strongest = F.adaptive_max_pool2d(feature_map, size).squeeze(3)
+        if self.pool == "max":
+            return strongest
+        return strongest + F.adaptive_avg_pool2d(feature_map, size).squeeze(3)
