@@ -62,6 +62,31 @@ class Lift:
             part=self.cloud.part,
         )
 
+    def canonical(self) -> PointCloud:
+        """The body in its resting pose, each point with the colour that it was seen in.
+
+        Pose normalisation in 3D: two photographs of a person differ in what they show of the body,
+        but no longer in how it stands. It needs the fit, so it is done here, before clouds are
+        packed. Without background and normals; the origin is the rest pelvis.
+
+        Raises:
+            ValueError: The cloud has not all vertices, as the reference layout with background.
+        """
+        body = self.fit.body
+        kept = ~self.cloud.is_background
+        if int(kept.sum()) != body.num_vertices:
+            raise ValueError(
+                f"the cloud must hold all {body.num_vertices} vertices of the body; got "
+                f"{int(kept.sum())}: lift with layout='surface'"
+            )
+        rest = torch.eye(3).expand(1, body.num_joints, 3, 3)
+        return PointCloud(
+            points=body.pose(rest, self.fit.betas).vertices[0],
+            colors=self.cloud.colors[kept],
+            visible=self.cloud.visible[kept],
+            part=self.cloud.part[kept],
+        )
+
 
 def lift_image(
     image: np.ndarray,

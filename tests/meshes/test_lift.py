@@ -339,3 +339,31 @@ def test_a_mask_of_another_size_is_refused(body):
     pose = Pose(_pose(_fit(body)).keypoints, torch.ones(10, 10))
     with pytest.raises(ValueError, match=r"poses\[0\]\.mask must have the image's size"):
         lift_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), pose, body)
+
+
+def test_in_the_resting_pose_two_photographs_of_a_person_coincide(body, colors):
+    lifts = []
+    for yaw in (0.4, 3.0):
+        fit = _fit(body, yaw)
+        view = view_body(fit, HEIGHT, WIDTH)
+        found, seen = color_vertices(_painted(fit, colors), view)
+        behind = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+        cloud = PointCloud(
+            points=torch.cat([fit.vertices[0], behind]),
+            colors=torch.cat([found, behind]),
+            visible=torch.cat([seen, torch.ones(5, dtype=torch.bool)]),
+            part=torch.cat([body.part, torch.full((5,), -1)]),
+        )
+        lifts.append(Lift(cloud, fit, view))
+    front, back = (lift.canonical() for lift in lifts)
+    assert torch.equal(front.points, back.points)
+    torch.testing.assert_close(front.points, body.shaped(torch.zeros(1, 10))[0], atol=1e-6, rtol=0)
+    assert torch.equal(front.colors, lifts[0].cloud.colors[: body.num_vertices])
+    assert torch.equal(front.part, body.part)
+    both = front.visible & back.visible
+    assert (front.visible | back.visible).sum() > 1.5 * front.visible.sum() > 0
+    assert (front.colors - back.colors)[both].abs().median() < 0.06
+    assert (lifts[0].cloud.points - lifts[1].cloud.points).norm(dim=1).max() > 0.3
+    few = dataclasses.replace(lifts[0], cloud=lifts[0].cloud.select(torch.arange(100)))
+    with pytest.raises(ValueError, match=r"must hold all .* vertices of the body; got 100"):
+        few.canonical()
