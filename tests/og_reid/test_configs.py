@@ -7,6 +7,7 @@ small; everything else is as the file says.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -64,7 +65,9 @@ def images(dataset: str) -> Iterator[tuple[str, int, str]]:
 
 
 def image_tree(dataset: str, root: Path) -> Path:
-    """Photographs as the data set has them."""
+    """Photographs as the data set has them, and keypoints in ``keypoints`` beside them."""
+    keypoints = root.parent / "keypoints"
+    keypoints.mkdir()
     folders = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
     random = np.random.default_rng(0)
     for split, pid, name in images(dataset):
@@ -78,6 +81,9 @@ def image_tree(dataset: str, root: Path) -> Path:
             (root / "list_val.txt").touch()
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (32, 16, 3), dtype=np.uint8)).save(path)
+        person = random.uniform(1, 15, (18, 3)) * (1, 2, 1 / 15)
+        people = [{"pose_keypoints_2d": person.flatten().tolist()}]
+        (keypoints / f"{path.stem}.json").write_text(json.dumps({"people": people}))
     return root
 
 
@@ -168,8 +174,10 @@ def test_a_configuration_trains(
         if config.model.preset in ARCHITECTURES and config.data.layout == "reference":
             command += ["--data", str(trees("clouds", dataset))]
         else:
-            command += ["--data", str(trees("images", dataset)), "--dataset", dataset]
-            command.append("--unverified")
+            tree = trees("images", dataset)
+            command += ["--data", str(tree), "--dataset", dataset, "--unverified"]
+            if config.model.preset not in ARCHITECTURES:
+                command += ["--keypoints", str(tree.parent / "keypoints")]
     assert main(command) == 0
     log = read_log(tmp_path / "log.csv")
     assert [record.step for record in log] == [1, 2]
