@@ -145,7 +145,16 @@ OG_REID_INLINE uint64_t hits_of(const float* distance, float squared_radius) {
   return hits;
 }
 
+// Appends the first of the points that are hit to a list that has room for `count`.
+OG_REID_INLINE int64_t keep_hits(uint64_t hits, int64_t first, int64_t* out, int64_t kept,
+                                 int64_t count) {
+  for (; hits && kept < count; hits &= hits - 1) out[kept++] = first + __builtin_ctzll(hits);
+  return kept;
+}
+
 // The first points in the order of the cloud; what is missing is the first of them, or point 0.
+// With one radius each point becomes a bit at once, and no distance is stored.
+template <bool kOneScale>
 void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int64_t end,
                     float* columns) {
   const int64_t count = size_of(task.points.ptr, cloud), padded = up_to(count, kChunk);
@@ -154,7 +163,7 @@ void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int6
     for (int64_t i = 0; i < count; ++i) columns[a * padded + i] = rows[3 * i + a];
     std::fill(columns + a * padded + count, columns + (a + 1) * padded, kInfinity);
   }
-  const float bound = widest(task);
+  const Vec bound = spread(widest(task));
   for (int64_t center = begin; center < end; ++center) {
     const float* at = task.centers.rows + 3 * center;
     const Vec x = spread(at[0]), y = spread(at[1]), z = spread(at[2]);
@@ -162,22 +171,33 @@ void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int6
     for (int64_t first = 0; first < padded && open > 0; first += kChunk) {
       alignas(64) float distance[kChunk];
       Vec least = spread(kInfinity);
+      uint64_t hits = 0;
+#pragma GCC unroll 16
       for (int64_t i = 0; i < kChunk; i += kLanes) {
         const float* from = columns + first + i;
         const Vec apart =
             squared(x - load(from), y - load(from + padded), z - load(from + 2 * padded));
-        store(distance + i, apart);
-        least = smaller(apart, least);
+        if (kOneScale) {
+          hits |= uint64_t(at_most(apart, bound)) << i;
+        } else {
+          store(distance + i, apart);
+          least = smaller(apart, least);
+        }
       }
-      if (!at_most(least, spread(bound))) continue;
+      if (kOneScale) {
+        if (!hits) continue;
+        int64_t* out = task.out[0] + center * task.counts[0];
+        kept[0] = keep_hits(hits, first, out, kept[0], task.counts[0]);
+        open = kept[0] < task.counts[0];
+        continue;
+      }
+      if (!at_most(least, bound)) continue;
       for (int64_t s = 0; s < task.scales; ++s) {
         const int64_t count_s = task.counts[s];
         if (kept[s] == count_s) continue;
         int64_t* out = task.out[s] + center * count_s;
-        uint64_t hits = hits_of(distance, task.squared_radii[s]);
-        for (; hits && kept[s] < count_s; hits &= hits - 1) {
-          out[kept[s]++] = first + __builtin_ctzll(hits);
-        }
+        const uint64_t inside_s = hits_of(distance, task.squared_radii[s]);
+        kept[s] = keep_hits(inside_s, first, out, kept[s], count_s);
         open -= kept[s] == count_s;
       }
     }
@@ -208,9 +228,9 @@ void run_in_order(const og_reid_ball& task, const Work& work, int64_t thread) {
   for (int64_t cloud = 0; cloud < task.centers.clouds; ++cloud) {
     const int64_t begin = std::max(task.centers.ptr[cloud], first);
     const int64_t end = std::min(task.centers.ptr[cloud + 1], last);
-    if (begin < end) {
-      first_in_cloud(task, cloud, begin, end, work.columns + thread * 3 * padded);
-    }
+    if (begin >= end) continue;
+    const auto run = task.scales == 1 ? first_in_cloud<true> : first_in_cloud<false>;
+    run(task, cloud, begin, end, work.columns + thread * 3 * padded);
   }
 }
 
