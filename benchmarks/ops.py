@@ -6,7 +6,7 @@ workers=1, so ratios are those on equal cores.
 
     python benchmarks/ops.py                 # about three minutes
     python benchmarks/ops.py --repeats 3 --only knn hard
-    python benchmarks/ops.py --only growth   # 1k to 64k points, and one call with a million
+    python benchmarks/ops.py --only growth network  # 1k to 64k points; k-NN also of a million
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from measuring import resident, timed
 
+from og_reid.models import OGNet
 from og_reid.models.edge_conv import NeighborMix, edge_conv
 from og_reid.ops import (
     ball_query,
@@ -246,8 +247,23 @@ def bench_growth(repeats: int) -> None:
     print(f"knn 1 x 1000000 x 3, k=16 {spent:18.3f} us a point, {grown:.0f} MB more at most")
 
 
+@torch.inference_mode()
+def bench_network(repeats: int) -> None:
+    """How the cost of OG-Net-Small grows with the cloud."""
+    model = OGNet.preset("ognet-small").eval()
+    for count in (1 << 10, 1 << 12, 1 << 14, 1 << 16):
+        x = people(1, count)
+        spent = timed({"": lambda x=x: model(x, x * 0.0)}, repeats)[""]
+        title = f"OG-Net-Small 1 x {count}"
+        print(
+            f"{title:<34} {1e3 * spent:8.1f} ms a cloud {1e6 * spent / count:8.2f} us a point",
+            flush=True,
+        )
+
+
 BENCHES = {
     "growth": bench_growth,  # first: its memory is what the process did not have before
+    "network": bench_network,
     "knn": bench_knn,
     "hard": bench_hard,
     "features": bench_features,

@@ -53,6 +53,9 @@ def gated_max(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Project the gated rows of all edges and take the maximum per centre.
 
+    Results and gradients repeat bit by bit. The gradients of `weight`, `expand` and `bias` do so
+    for one number of threads: each thread adds up its share of the clouds.
+
     Args:
         terms: what the rows are made of.
         index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
