@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
@@ -64,7 +65,11 @@ class Stepper:
         self._see, self._learner = learner.see, cast("nn.Module", learner)
         if processes.world > 1:
             share_norms(task.model)
-            self._learner = DistributedDataParallel(self._learner, broadcast_buffers=False)
+            with warnings.catch_warnings():  # of the argument's younger name, which old torch lacks
+                warnings.simplefilter("ignore", FutureWarning)
+                self._learner = DistributedDataParallel(self._learner, broadcast_buffers=False)
+            # That weights of 1 x 1 convolutions have two equal layouts costs nothing.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
 
     def look(self, index: int, batch: Batch) -> None:
         """The network sees a batch and learns nothing, but for the moments of its norms."""
