@@ -78,7 +78,8 @@ class ModelConfig:
     k: int = 12  # neighbours per point
     ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
     embedding_dim: int = 512  # length of the descriptor
-    mode: Literal["robust", "reference"] = "robust"  # reference = depends on the order of points
+    # reference = depends on the order of points; continuous = moves in proportion to the points
+    mode: Literal["robust", "reference", "continuous"] = "robust"
     parts: int = 3  # of pgfa: horizontal stripes; 0 = the global branch alone
     # of pgfa: guided by the joints; the mean alone; or none, as PCB
     global_branch: Literal["pose", "average", "none"] = "pose"

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.ball import ball_query, nearest_in_radius
+from ..ops.fading import FadingNeighbors, fading_graph, present_graph
 from ..ops.gather import gather_neighbors
 from ..ops.knn import knn
+from ..ops.lattice import Vertices, lattice_vertices
 from ..ops.sampling import farthest_point_sample
+from . import continuous
 from .edge_conv import NeighborMix, edge_conv
 from .embedder import SLOPE, Embedder, check_clouds
 from .reference_weights import load_reference, to_reference
@@ -36,6 +39,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "residual": True,
     },
 }
+#: Rules of who is a neighbour and which points are kept.
+Mode = Literal["robust", "reference", "continuous"]
 #: Slots per ball of the three scales in the paper.
 BALL_COUNTS = (8, 16, 32)
 
@@ -52,13 +57,17 @@ class OGNet(Embedder):
         k: neighbours per point in the graphs, the point itself included.
         num_conv: edge convolutions per layer.
         residual: mix each layer's output with its input.
-        num_points: points kept by the first down-sampling; a cloud needs at least as many.
+        num_points: points kept by the first down-sampling; a cloud needs at least as many. In
+            continuous mode about how many places a grown person has after it, whatever the number
+            of points.
         embedding_dim: length of the descriptor.
         num_classes: identities of the training classifier; 0 builds none.
         dropout: share of the descriptor dropped before the classifier.
         mode: `reference` repeats the released model, whose result depends on the order of the
             points and on their origin (their mean must be 0); `robust` depends on the set of
-            points only and not on its position. Weights are trained for one of the two.
+            points only and not on its position; `continuous` besides does not jump where one
+            point takes another's place among neighbours or samples: see
+            `og_reid.models.continuous` for its rules. Weights are trained for one of them.
         ball_counts: slots per ball of the three scales; fewer are faster.
         generator: source of the initial weights; None uses torch's global one.
 
@@ -76,13 +85,13 @@ class OGNet(Embedder):
         embedding_dim: int = 512,
         num_classes: int = 0,
         dropout: float = 0.7,
-        mode: Literal["robust", "reference"] = "robust",
+        mode: Mode = "robust",
         ball_counts: tuple[int, int, int] = BALL_COUNTS,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if mode not in ("robust", "reference"):
-            raise ValueError(f"mode must be 'robust' or 'reference'; got {mode!r}")
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
         inputs = (3, *dims[:-1])
         self.wider = tuple(a != b for a, b in zip(dims, inputs, strict=False))
         _check_sizes(dims, self.wider, k, num_points)
@@ -171,7 +180,7 @@ class OGNet(Embedder):
         """Embed a batch of clouds.
 
         Args:
-            points: (B, N, 3) metres, y up; N >= num_points.
+            points: (B, N, 3) metres, y up; N >= num_points, or N >= 1 in continuous mode.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
@@ -193,7 +202,9 @@ class OGNet(Embedder):
             By name: `graph.{c}` (B, n, k) neighbours and `pool.{c}` (B, n, C) output before the
             activation of edge convolution c; `fps.{s}` (B, m) sampled points, `ball.{s}.{r}`
             (B, m, count) neighbours of scale r, `points.{s}` (B, m, 3) and `features.{s}`
-            (B, m, C) of down-sampling s; `embedding` and `descriptor` (B, embedding_dim).
+            (B, m, C) of down-sampling s; `embedding` and `descriptor` (B, embedding_dim). In
+            continuous mode `presence.{s}` (B, m) of the places in place of `fps.{s}`, and weights
+            `graph_weight.{c}` and `ball_weight.{s}.{r}` of the neighbours.
         """
         record: dict[str, Tensor] = {}
         self._run(points, colors, record)
@@ -213,6 +224,20 @@ class OGNet(Embedder):
         }
 
     def _run(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
+        if self.mode == "continuous":
+            pooled = self._run_continuously(points, colors, record)
+        else:
+            pooled = self._run_on_points(points, colors, record)
+        embedding = self.embs[0](pooled)
+        descriptor = self.bn_embs[0](embedding)
+        if record is not None:
+            record.update(embedding=embedding, descriptor=descriptor)
+        return descriptor
+
+    def _run_on_points(
+        self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None
+    ) -> Tensor:
+        """All layers of the modes that sample points; (B, 2 * dims[-1])."""
         check_clouds(points, colors, self.num_points)
         if self.mode == "robust":
             points = points - points.mean(1, keepdim=True)
@@ -235,12 +260,59 @@ class OGNet(Embedder):
             if self.residual:
                 weight = torch.sigmoid(self.p_w[layer])
                 features = torch.lerp(features, skip, weight)
-        pooled = torch.cat([features.amax(1), features.mean(1)], dim=-1)
-        embedding = self.embs[0](pooled)
-        descriptor = self.bn_embs[0](embedding)
-        if record is not None:
-            record.update(embedding=embedding, descriptor=descriptor)
-        return descriptor
+        return torch.cat([features.amax(1), features.mean(1)], dim=-1)
+
+    def _run_continuously(
+        self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None
+    ) -> Tensor:
+        """All layers of continuous mode; (B, 2 * dims[-1])."""
+        check_clouds(points, colors, 0)
+        if not points.shape[1]:
+            raise ValueError("points must hold at least one point per cloud; got none")
+        points = points - points.mean(1, keepdim=True)
+        here, spacing = Vertices(points, points.new_ones(points.shape[:2])), None
+        features, step = colors, 0
+        graph: FadingNeighbors | None = None
+        for layer, wider in enumerate(self.wider):
+            if graph is None:
+                first = spacing is None
+                graph = fading_graph(points, self.k) if first else present_graph(*here, self.k)
+            skip = features
+            for turn in range(self.num_conv):
+                number = layer * self.num_conv + turn
+                if layer == len(self.dims) - 1:
+                    rows = torch.cat([here.points, features], dim=-1)
+                    graph = present_graph(rows, here.presence, self.k)
+                pooled = continuous.convolve(
+                    features, graph, here.presence, *self._convolution(number)
+                )
+                if record is not None:
+                    record[f"graph.{number}"], record[f"graph_weight.{number}"] = graph
+                    record[f"pool.{number}"] = pooled
+                features = F.leaky_relu(pooled, SLOPE)
+            if wider:
+                finer, spacing = spacing, continuous.spacing_of(step, self.num_points)
+                there = lattice_vertices(points, spacing)
+                balls = continuous.balls_around(there.points, here, self.ball_counts, finer)
+                abstraction = self.sa[step]
+                assert isinstance(abstraction, SetAbstraction)
+                features = continuous.abstract(abstraction, here.points, features, there, balls)
+                if self.residual:
+                    skip = self.conv_s2[step](continuous.carry(skip, balls[-1]))
+                here, graph = there, None
+                continuous.note(record, step, balls, there, features)
+                step += 1
+            if self.residual:
+                features = torch.lerp(features, skip, torch.sigmoid(self.p_w[layer]))
+        return continuous.pool(features, here.presence)
+
+    def _convolution(self, number: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, NeighborMix]:
+        """Weights of one edge convolution."""
+        conv, norm, mix = self.conv[number], self.bn[number], self.agg[number]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(mix, NeighborMix)
+        return conv, norm, mix
 
     def _convolve(
         self,
@@ -257,11 +329,7 @@ class OGNet(Embedder):
                 graph = knn(torch.cat([points, features], dim=-1), self.k)
             else:
                 graph = near[..., : self.k]
-            conv, norm, mix = self.conv[number], self.bn[number], self.agg[number]
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            assert isinstance(mix, NeighborMix)
-            pooled = edge_conv(features, graph, conv, norm, mix)
+            pooled = edge_conv(features, graph, *self._convolution(number))
             if record is not None:
                 record[f"graph.{number}"], record[f"pool.{number}"] = graph, pooled
             features = F.leaky_relu(pooled, SLOPE)

@@ -1,0 +1,210 @@
+"""Neighbours that fade, pooling over them, and the lattice: against formulas, in every odd case."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from og_reid.ops.edge_conv import EdgeNorm
+from og_reid.ops.faded import faded_max, faded_max_torch, faded_moments, faded_moments_torch
+from og_reid.ops.fading import (
+    FLOOR,
+    GAIN,
+    FadingNeighbors,
+    fading_balls,
+    fading_graph,
+    present_balls,
+    present_graph,
+)
+from og_reid.ops.lattice import HOLD, REACH, lattice_vertices
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def spread(neighbors: FadingNeighbors, count: int) -> Tensor:
+    """(B, M, N) weight of every point."""
+    index, weight = neighbors
+    total = weight.new_zeros(*index.shape[:2], count)
+    return total.scatter_add(2, index, weight)
+
+
+def formula(far: Tensor, count: int, limit: float) -> Tensor:
+    """(B, M, N) weights by the definition, from all q."""
+    far_sorted = far.sort(dim=-1).values
+    left_out = far_sorted[..., count : count + 1]
+    if not left_out.shape[-1]:
+        left_out = torch.full_like(far_sorted[..., :1], torch.inf)
+    cut = left_out.clamp_max(limit)
+    weight = (GAIN * (1 - far / cut)).clamp(0, 1)
+    return torch.where(far.isfinite(), weight, 0.0)
+
+
+def distances(points: Tensor, centers: Tensor) -> Tensor:
+    return (centers[:, :, None] - points[:, None]).square().sum(-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_graph_and_balls_of_points_follow_the_formula(dtype: torch.dtype) -> None:
+    points, centers = seeded(2, 30, 3).to(dtype), seeded(2, 7, 3, seed=1).to(dtype)
+    graph = spread(fading_graph(points, 5), 30)
+    expected = formula(distances(points, points) + FLOOR**2, 5, torch.inf)
+    expected[:, range(30), range(30)] = 1
+    torch.testing.assert_close(graph, expected, atol=1e-4, rtol=0)
+    radii, counts = (0.2, 0.3, 0.6), (4, 4, 9)
+    for ball, radius, count in zip(
+        fading_balls(points, centers, radii, counts), radii, counts, strict=True
+    ):
+        assert ball.indices.shape == ball.weights.shape == (2, 7, count)
+        expected = formula(distances(points, centers) + FLOOR**2, count, radius**2)
+        torch.testing.assert_close(spread(ball, 30), expected, atol=1e-4, rtol=0)
+
+
+def test_graph_and_balls_of_places_follow_the_formula() -> None:
+    points, centers = seeded(2, 20, 3), seeded(2, 6, 3, seed=1)
+    presence = seeded(2, 20, seed=2)
+    presence[:, 15:] = 0
+    divisor = presence[:, None]
+    expected = formula((distances(points, points) + FLOOR**2) / divisor, 5, torch.inf)
+    # A place counts itself as the nearest whatever its presence, also one that is not there.
+    far = ((distances(points, points) + FLOOR**2) / divisor).masked_fill(
+        torch.eye(20, dtype=torch.bool), 0
+    )
+    expected = formula(far, 5, torch.inf)
+    torch.testing.assert_close(spread(present_graph(points, presence, 5), 20), expected)
+    (ball,) = present_balls(points, presence, centers, (0.5,), (4,))
+    expected = formula((distances(points, centers) + FLOOR**2) / divisor, 4, 0.25)
+    torch.testing.assert_close(spread(ball, 20), expected)
+    assert not expected[..., 15:].any()
+
+
+def test_neighbors_fewer_than_asked_for_have_full_weight() -> None:
+    points = seeded(1, 3, 3)
+    graph = fading_graph(points, 8)
+    torch.testing.assert_close(spread(graph, 3), torch.ones(1, 3, 3, dtype=torch.float64))
+    (ball,) = fading_balls(points, points, (100.0,), (8,))
+    torch.testing.assert_close(spread(ball, 3), torch.ones(1, 3, 3, dtype=torch.float64))
+    alone = fading_graph(points[:, :1], 4)
+    torch.testing.assert_close(spread(alone, 1), torch.ones(1, 1, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_point_is_its_own_neighbor_among_many_in_its_place(dtype: torch.dtype) -> None:
+    points = torch.zeros(1, 9, 3, dtype=dtype)
+    graph = spread(fading_graph(points, 4), 9)
+    assert torch.equal(graph, torch.eye(9, dtype=dtype)[None])
+
+
+def test_neighbors_as_far_as_the_first_left_out_have_no_weight() -> None:
+    # The corners of a square are equally far from its centre: none of them can be preferred.
+    corners = torch.tensor([[1.0, 0, 1], [1, 0, -1], [-1, 0, 1], [-1, 0, -1]])
+    (ball,) = fading_balls(corners[None], torch.zeros(1, 1, 3), (9.0,), (3,))
+    assert not ball.weights.any()
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5])
+def test_vertex_of_one_point(place: float) -> None:
+    point = torch.full((1, 1, 3), place, dtype=torch.float64)
+    vertices = lattice_vertices(point, 1.0)
+    corners = torch.tensor(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)), dtype=torch.float64)
+    every = torch.cat([corners, corners + 0.5])
+    weight = (GAIN * (1 - (every - place).square().sum(1) / REACH**2)).clamp(0, 1)
+    near = weight > 0
+    assert vertices.presence.shape == (1, int(near.sum()))
+    torch.testing.assert_close(vertices.presence[0].sort().values, weight[near].sort().values)
+    assert vertices.presence.max() > 0.2
+    between = (every * HOLD + weight[:, None] * place) / (HOLD + weight[:, None])
+    torch.testing.assert_close(vertices.points[0].sum(0), between[near].sum(0))
+
+
+def test_vertices_against_all_of_the_lattice() -> None:
+    points, spacing = seeded(2, 40, 3) - 0.5, 0.3
+    vertices = lattice_vertices(points, spacing)
+    steps = torch.arange(-4, 5, dtype=torch.float64)
+    cubic = torch.cartesian_prod(steps, steps, steps)
+    every = torch.cat([cubic, cubic + 0.5]) * spacing
+    for cloud in range(2):
+        offsets = points[cloud] - every[:, None]
+        weight = (GAIN * (1 - offsets.square().sum(-1) / (REACH * spacing) ** 2)).clamp(0, 1)
+        presence = weight.amax(1)
+        place = every + (weight[..., None] * offsets).sum(1) / (HOLD + weight.sum(1))[:, None]
+        there = vertices.presence[cloud] > 0
+        assert int(there.sum()) == int((presence > 0).sum())
+        found = torch.cat([vertices.points[cloud], vertices.presence[cloud, :, None]], 1)[there]
+        expected = torch.cat([place, presence[:, None]], 1)[presence > 0]
+        nearest = torch.cdist(found, expected).min(1)
+        assert nearest.values.max() < 1e-6
+        assert len(nearest.indices.unique()) == len(expected)
+
+
+def test_vertices_of_points_that_cannot_be_placed() -> None:
+    with pytest.raises(ValueError, match="at least one point per cloud"):
+        lattice_vertices(torch.zeros(2, 0, 3), 0.2)
+    with pytest.raises(ValueError, match=r"within .* m of their mean"):
+        lattice_vertices(torch.full((1, 1, 3), 1e5), 0.2)
+    assert lattice_vertices(torch.zeros(0, 4, 3), 0.2).presence.shape == (0, 0)
+
+
+def edges(requires_grad: bool = True) -> tuple[Tensor, ...]:
+    rows, weight = seeded(2, 3, 4, 5) - 0.5, seeded(6, 5, seed=1) - 0.5
+    scale, shift = seeded(6, seed=2) - 0.5, seeded(6, seed=3) - 0.3
+    for each in (rows, weight, scale, shift):
+        each.requires_grad_(requires_grad)
+    fade, share = seeded(2, 3, 4, seed=4), seeded(2, 3, 4, seed=5)
+    fade[0, 0], share[0, 0] = 0, 0
+    return rows, weight, fade, share, scale, shift
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_faded_max_equals_its_twin_and_gradcheck(known: bool) -> None:
+    rows, weight, fade, share, scale, shift = edges()
+    moments = (seeded(6, seed=6), seeded(6, seed=7)) if known else (None, None)
+
+    def pooled(*inputs: Tensor) -> Tensor:
+        rows, weight, scale, shift = inputs
+        return faded_max(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))[0]
+
+    found = faded_max(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))
+    twin = faded_max_torch(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))
+    torch.testing.assert_close(found, twin)
+    assert not found[0][0, 0].any()
+    assert torch.autograd.gradcheck(pooled, (rows, weight, scale, shift))
+    inputs, upstream = (rows, weight, scale, shift), seeded(2, 3, 6, seed=8)
+    ours = torch.autograd.grad((found[0] * upstream).sum(), inputs)
+    theirs = torch.autograd.grad((twin[0] * upstream).sum(), inputs)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_faded_max_by_hand() -> None:
+    rows = torch.tensor([[[[1.0], [4.0], [-9.0]]]])
+    norm = EdgeNorm(*(torch.tensor([each]) for each in (2.0, 1.0, 1.0, 4.0)), 0.0)
+    fade = torch.tensor([[[1.0, 0.25, 1.0]]])
+    highest, *_ = faded_max(rows, torch.tensor([[1.0]]), fade, fade, norm)
+    # Normalised they are 1, 4 and -9; faded 1, 1 and 0.
+    assert float(highest) == 1.0
+    with_known = faded_max(rows, torch.tensor([[1.0]]), fade * 0, fade, norm)
+    assert float(with_known[0]) == 0.0
+
+
+def test_moments_count_by_weight() -> None:
+    rows, weight = (
+        seeded(2, 5, 3).requires_grad_(),
+        torch.tensor([[0.0, 2, 1, 0, 0], [0, 0, 0, 1, 0]]),
+    )
+    weight = weight.double()
+    mean, variance = faded_moments(rows, weight)
+    repeated = torch.stack([rows[0, 1], rows[0, 1], rows[0, 2], rows[1, 3]])
+    torch.testing.assert_close(mean, repeated.mean(0))
+    torch.testing.assert_close(variance, repeated.var(0, correction=0))
+    torch.testing.assert_close(faded_moments_torch(rows, weight), (mean, variance))
+    assert torch.autograd.gradcheck(lambda rows: faded_moments(rows, weight), (rows,))
+
+
+def test_moments_of_nothing_are_finite() -> None:
+    mean, variance = faded_moments(seeded(2, 3), torch.zeros(2, dtype=torch.float64))
+    assert not mean.any()
+    assert torch.isfinite(variance).all()
