@@ -65,7 +65,7 @@ class DemoSize:
     test_identities: int = 32
     views: int = 12
     cameras: int = 6
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ("budget.steps=600", "budget.wall_minutes=3")
 
 
 def run_demo(
