@@ -17,9 +17,10 @@ from .data.clouds import CloudSet
 from .data.market import Attributes
 from .data.store import CloudStore
 from .embedding import TestView, embed_set, name_views
-from .evaluation import AveragePrecision, Metrics, evaluate_distances
-from .evaluation.metrics import read_record
+from .evaluation import AveragePrecision, Metrics, ProtocolName, camera_pairs, evaluate
+from .evaluation.metrics import METRICS_FORMAT, load_metrics, read_record
 from .histogram import histogram_distance, part_histograms
+from .slicing import Slicing, occlusion_slices, query_slices
 
 __all__ = [
     "Clouds",
@@ -45,7 +46,7 @@ class Comparison:
 
     Attributes:
         method: ``histogram``, the name of a model, or that name and ``+ histogram``.
-        queries: ``all``, ``unoccluded`` or ``occluded``.
+        queries: ``all``, or the name of some: ``occluded``, ``25-50 % seen``, ``camera 1 in 2``.
         metrics: The figures.
     """
 
@@ -63,6 +64,8 @@ def compare(
     mirror: bool = False,
     test_view: TestView = "none",
     ap: AveragePrecision = "step",
+    protocol: ProtocolName = "market",
+    by: Sequence[Slicing] = ("occlusion",),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Comparison, ...]:
     """Ranks by the histogram baseline, by every model, and by both together.
@@ -71,12 +74,14 @@ def compare(
         query: Clouds to search with.
         gallery: Clouds to search in.
         models: By name, in the order of the table.
-        attributes: By cloud name; with them, occluded and unoccluded queries are also scored
-            apart.
+        attributes: By cloud name, of queries and (for ``yaw``) gallery.
         mirror: Average the descriptors of each cloud and its mirror image.
         test_view: ``scale-1.1`` adds the descriptors of clouds 1.1 times as large.
         ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
-        progress: Called with the number of clouds embedded and of all, for each model.
+        protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
+        by: What queries are also scored apart by, see `og_reid.slicing.query_slices`; ``cameras``
+            scores the queries of each camera in the images of each other one.
+        progress: Called with the number of clouds described and of all, for each method.
 
     Returns:
         Rows by method, then by queries.
@@ -85,7 +90,10 @@ def compare(
         query, gallery, models, mirror=mirror, test_view=test_view, progress=progress
     )
     views = name_views(mirror, test_view)
-    return score(distances, query, gallery, attributes=attributes, ap=ap, views=views)
+    return score(
+        distances, query, gallery,
+        attributes=attributes, ap=ap, protocol=protocol, by=by, views=views,
+    )  # fmt: skip
 
 
 def measure_distances(
@@ -104,11 +112,12 @@ def measure_distances(
     The last adds both distances, each divided by its standard deviation over all pairs.
     """
     distances = {}
+    total = len(query) + len(gallery)
     if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
         distances["histogram"] = histogram_distance(
-            part_histograms(query), part_histograms(gallery)
+            part_histograms(query, progress=_shifted(progress, 0, total)),
+            part_histograms(gallery, progress=_shifted(progress, len(query), total)),
         )
-    total = len(query) + len(gallery)
     for name, stored in models.items():
         parts = []
         for clouds, before in ((query, 0), (gallery, len(query))):
@@ -154,33 +163,47 @@ def score(
     *,
     attributes: Mapping[str, Attributes] | None = None,
     ap: AveragePrecision = "step",
+    protocol: ProtocolName = "market",
+    by: Sequence[Slicing] = ("occlusion",),
     views: str = "none",
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Comparison, ...]:
     """Figures of (Q, G) distances by method.
 
     ``views`` names the test-time views that the distances of the models were made with, to be kept
-    with their figures; for the other arguments see `compare`.
+    with their figures; ``progress`` is called with the queries ranked and all, over the methods;
+    for the other arguments see `compare`.
     """
+    slices = query_slices(query, gallery, attributes or {}, by)
+    labels = {
+        "query_pids": query.pids, "gallery_pids": gallery.pids,
+        "query_camids": query.camids, "gallery_camids": gallery.camids,
+    }  # fmt: skip
     rows = []
-    for method, distance in distances.items():
-        for name, chosen in query_subsets(query.names, attributes or {}).items():
-            metrics = _score(distance[chosen], query.select(chosen), gallery, ap)
-            if method != "histogram":
-                metrics = replace(metrics, test_view=views)
-            rows.append(Comparison(method, name, metrics))
+    total = len(distances) * len(query)
+    for number, (method, distance) in enumerate(distances.items()):
+        show = _shifted(progress, number * len(query), total)
+        whole = evaluate(distance=distance, **labels, ap=ap, protocol=protocol, progress=show)
+        scored = {"all": whole} | {name: whole.select(some) for name, some in slices.items()}
+        if "cameras" in by:
+            pairs = camera_pairs(distance=distance, **labels, ap=ap, protocol=protocol)
+            scored |= {f"camera {one} in {two}": each for (one, two), each in pairs.items()}
+        for name, metrics in scored.items():
+            told = metrics if method == "histogram" else replace(metrics, test_view=views)
+            rows.append(Comparison(method, name, told))
     return tuple(rows)
 
 
 def format_table(comparisons: Sequence[Comparison]) -> str:
     """The rows as plain text, figures in percent."""
     width = max((len(row.method) for row in comparisons), default=0)
-    lines = [f"{'':{width}} {'queries':16} {'rank-1':>7} {'rank-5':>7} {'rank-10':>7} {'mAP':>7}"]
+    lines = [f"{'':{width}} {'queries':20} {'rank-1':>7} {'rank-5':>7} {'rank-10':>7} {'mAP':>7}"]
     for row in comparisons:
         metrics = row.metrics
         values = (*(metrics.rank(k) for k in (1, 5, 10)), metrics.mAP)
         figures = " ".join(f"{100 * value:7.1f}" for value in values)
         queries = f"{row.queries} ({metrics.num_valid})"
-        lines.append(f"{row.method:{width}} {queries:16} {figures}")
+        lines.append(f"{row.method:{width}} {queries:20} {figures}")
     if comparisons:
         metrics = comparisons[0].metrics
         lines.append(f"mAP by the {metrics.ap} convention")
@@ -203,12 +226,14 @@ def save_comparisons(comparisons: Sequence[Comparison], path: str | Path) -> Non
 
 
 def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
-    """What `save_comparisons` wrote.
+    """What `save_comparisons` wrote, or `Metrics.to_json` as one row.
 
     Raises:
         ValueError: When it is another file.
     """
-    record = read_record(path, _FORMAT, "og-reid evaluate")
+    record = read_record(path, (_FORMAT, METRICS_FORMAT), "og-reid evaluate")
+    if record["format"] == METRICS_FORMAT:
+        return (Comparison(Path(path).stem, "all", load_metrics(path)),)
     try:
         return tuple(
             Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))
@@ -220,21 +245,7 @@ def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
 
 def query_subsets(names: Sequence[str], attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
     """Rows of the queries of these names, all of them and by occlusion where it is known."""
-    subsets = {"all": torch.arange(len(names))}
-    known = [attributes.get(name) for name in names]
-    for title, wanted in (("unoccluded", False), ("occluded", True)):
-        rows = [row for row, each in enumerate(known) if each and each.occluded is wanted]
-        if rows:
-            subsets[title] = torch.tensor(rows)
-    return subsets
-
-
-def _score(distances: Tensor, query: Clouds, gallery: Clouds, ap: AveragePrecision) -> Metrics:
-    return evaluate_distances(
-        distances,
-        query_pids=query.pids,
-        gallery_pids=gallery.pids,
-        query_camids=query.camids,
-        gallery_camids=gallery.camids,
-        ap=ap,
-    )
+    everyone = {"all": torch.arange(len(names))}
+    return everyone | {
+        name: rows for name, rows in occlusion_slices(names, attributes).items() if len(rows)
+    }

@@ -8,7 +8,7 @@ al., BMVC 2011, on a lifted body). A learned descriptor has to beat it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,11 @@ class PartHistograms:
 
 
 def part_histograms(
-    clouds: CloudSet, *, brightness: float = 0.5, chunk: int = 256
+    clouds: CloudSet,
+    *,
+    brightness: float = 0.5,
+    chunk: int = 256,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PartHistograms:
     """Describes every cloud of a set.
 
@@ -73,13 +77,16 @@ def part_histograms(
             The default goes half of the way (in the logarithm): part of the difference is light,
             part of it clothes.
         chunk: Clouds at a time; only changes speed and memory.
+        progress: Called with the clouds described and all.
     """
     if len(clouds) == 0:
         raise ValueError("clouds must hold at least one cloud; got none")
-    blocks = [
-        _describe(clouds.select(torch.arange(start, min(start + chunk, len(clouds)))), brightness)
-        for start in range(0, len(clouds), chunk)
-    ]
+    blocks = []
+    for start in range(0, len(clouds), chunk):
+        stop = min(start + chunk, len(clouds))
+        blocks.append(_describe(clouds.select(torch.arange(start, stop)), brightness))
+        if progress is not None:
+            progress(stop, len(clouds))
     return PartHistograms(
         torch.cat([block.histogram for block in blocks]),
         torch.cat([block.visibility for block in blocks]),

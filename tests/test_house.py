@@ -16,7 +16,7 @@ LEVELS = (
     {"models", "matching"},
     {"losses", "data"},
     {"config", "evaluation", "histogram", "embedding", "objective"},
-    {"checkpoint", "comparison", "fusion", "lifting", "rerank", "schedule"},
+    {"checkpoint", "comparison", "fusion", "lifting", "paired", "rerank", "schedule", "slicing"},
     {"train", "people_comparison"},
     {"clouds_in", "api", "doctor", "progress", "render", "report"},
     {"visualize"},

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import commands, datasets, photos, training
+from . import commands, datasets, evaluation, photos, training
 
 __all__ = ["parse"]
 
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_train,
         _add_show,
         _add_evaluate,
+        _add_compare,
         _add_convert,
         _add_datasets,
         _add_check,
@@ -203,10 +204,11 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
     command = _command(
         parsers,
         "evaluate",
-        commands.do_evaluate,
+        evaluation.do_evaluate,
         "score a model on a data set",
         "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
-        "both together. Occluded queries are scored apart where attributes.csv tells them.",
+        "both together. Occluded queries are scored apart where attributes.csv tells them; --by "
+        "scores others apart.",
     )
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER",
@@ -222,14 +224,7 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         help="add the descriptor of the cloud 1.1 times as large, as the OG-Net authors do "
         "(default: %(default)s)",
     )  # fmt: skip
-    command.add_argument(
-        "--ap", choices=("step", "trapezoid"), default="step",
-        help="how average precision is computed (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--out", type=Path, metavar="FILE",
-        help="JSON with the figures of every query, to compare runs (see the README)",
-    )  # fmt: skip
+    evaluation.add_scoring(command)
     command.add_argument(
         "--descriptor", choices=("raw", "code"), default="raw",
         help="of PGFA's stripes: their means, as its authors compare, or the codes of the heads, "
@@ -237,6 +232,19 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
     )  # fmt: skip
     photos.add_keypoints(command)
     _add_lifting(command)
+    return command
+
+
+def _add_compare(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "compare",
+        evaluation.do_compare,
+        "print saved runs again, or compare two of them",
+        "Prints what og-reid evaluate --out (or Metrics.to_json) wrote. With a second file: how "
+        "much better that one is on the same queries, with a 95 % interval and a p-value.",
+    )
+    evaluation.add_runs(command)
     return command
 
 

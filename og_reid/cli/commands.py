@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .datasets import splits
-from .photos import evaluate_people
-from .sources import lifted_test, of_tracklets, stored_test
-
-if TYPE_CHECKING:
-    from ..comparison import Clouds
-
-__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_evaluate", "do_lift"]
+__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -58,53 +49,6 @@ def do_embed(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(features)} descriptors of {features.shape[1]} numbers")
     if len(features) == 2:
         print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
-
-
-def do_evaluate(options: argparse.Namespace) -> None:
-    """Prints how well a model ranks a data set."""
-    from ..api import load_model
-    from ..checkpoint import takes_photographs
-    from ..comparison import compare, format_table, save_comparisons
-    from ..data import read_attributes
-    from ..data.store import CloudStore, is_store
-    from ..progress import progress_bar
-
-    if Path(options.model).is_file() and takes_photographs(options.model):
-        evaluate_people(options)
-        return
-    stored = load_model(options.model)
-    query: Clouds
-    gallery: Clouds
-    attributes = {}
-    if options.dataset is None and is_store(options.data):
-        query, gallery = stored_test(CloudStore(options.data))
-    else:
-        images = splits(options.data, options)
-        if not (images.query and images.gallery):
-            raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
-        if of_tracklets(images):
-            raise ValueError(
-                f"{options.dataset} is scored by tracklets, and this command scores images: embed "
-                "its images and average each tracklet's in Python"
-            )
-        if options.dataset is None:
-            attributes = read_attributes(options.data)
-        query, gallery = lifted_test(images, options)
-    with progress_bar("embedding") as show:
-        rows = compare(
-            query,
-            gallery,
-            {str(options.model): stored},
-            attributes={name: each for name, each in attributes.items() if each.split == "query"},
-            mirror=options.mirror,
-            test_view=options.test_view,
-            ap=options.ap,
-            progress=lambda done, total: show(done, total, ""),
-        )
-    print(format_table(rows))
-    if options.out is not None:
-        save_comparisons(rows, options.out)
-        print(f"figures of every query: {options.out}")
 
 
 def do_convert(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ def do_datasets(options: argparse.Namespace) -> None:
     from ..data.datasets import DATASETS
 
     width = max(map(len, DATASETS))
+    states = {} if options.root is None else _states(DATASETS, options.root)
     for name, description in DATASETS.items():
-        state = "" if options.root is None else f"  {_state(description, options.root)}"
-        print(f"{name:{width}}  {description.title}{state}")
+        print(f"{name:{width}}  {description.title}{states.get(name, '')}")
     print(f"{'folder':{width}}  your own: <person>/<image>")
     print(
         f"{'csv':{width}}  your own: a file with the columns path, pid and, if known, camid, split"
@@ -101,14 +102,17 @@ def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
 
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
     from ..data import load_dataset
+    from ..progress import progress_bar
 
-    dataset = load_dataset(
-        options.dataset,
-        data,
-        verify=verify,
-        notice=_tell,
-        allow_absolute=options.absolute,
-    )
+    with progress_bar("listing") as show:
+        dataset = load_dataset(
+            options.dataset,
+            data,
+            verify=verify,
+            notice=_tell,
+            progress=lambda done, total: show(done, total, ""),
+            allow_absolute=options.absolute,
+        )
     for difference in dataset.differences:
         _tell(f"not as published: {difference}")
     for note in dataset.notes:
@@ -120,6 +124,17 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _states(descriptions: Mapping[str, Description], root: Path) -> dict[str, str]:
+    from ..progress import progress_bar
+
+    states = {}
+    with progress_bar("looking") as show:
+        for done, (name, description) in enumerate(descriptions.items(), 1):
+            states[name] = f"  {_state(description, root)}"
+            show(done, len(descriptions), "")
+    return states
+
+
 def _state(description: Description, root: Path) -> str:
     from ..data.datasets import find_folder, read_dataset
 
@@ -129,7 +144,7 @@ def _state(description: Description, root: Path) -> str:
     if folder is None:
         return "- not here"
     try:
-        dataset = read_dataset(description, folder)
+        dataset = read_dataset(description, folder, notice=lambda _: None)
     except (ValueError, OSError) as error:
         return f"- BAD: {error}"
     count = len(dataset.train) + len(dataset.query) + len(dataset.gallery)

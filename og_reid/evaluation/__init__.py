@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
-from .protocols import Protocol
+from .protocols import Protocol, ProtocolName
 from .ranking import RetrievalResult, rank, rank_distances
 from .significance import Difference, bootstrap_interval, compare_paired
 from .slices import camera_pairs, yaw_difference
@@ -25,6 +25,7 @@ __all__ = [
     "Metrics",
     "OpenSet",
     "Protocol",
+    "ProtocolName",
     "RetrievalResult",
     "Verification",
     "bootstrap_interval",

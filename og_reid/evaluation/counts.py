@@ -24,12 +24,20 @@ __all__ = [
     "count_rows",
     "distance_rows",
     "match_distances",
+    "part_of",
     "tiles",
 ]
 
 #: Called with how much is done, and all there is.
 Progress = Callable[[int, int], None]
 _ROW_ENTRIES = 1 << 20
+
+
+def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """``progress`` for one of several passes over the same data."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, parts * total)
 
 
 def tiles(

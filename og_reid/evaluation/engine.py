@@ -16,7 +16,7 @@ from .counts import (
     count_rows,
     distance_rows,
 )
-from .labels import Labels, Matches, check_labels, find_matches
+from .labels import Labels, Matches, check_labels, find_matches, gallery_digest
 from .metrics import AveragePrecision, Metrics
 from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
 from .sides import Features, Side, open_side
@@ -230,6 +230,7 @@ def _metrics(
         same_camera=matches.same_camera,
         num_items=len(labels.gallery_pids),
         num_junk=len(labels.gallery_pids) - len(labels.kept),
+        gallery=gallery_digest(labels),
         shot_ranks=shots,
     )
 

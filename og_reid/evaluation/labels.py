@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Labels", "Matches", "check_labels", "find_matches", "row_numbers"]
+__all__ = ["Labels", "Matches", "check_labels", "find_matches", "gallery_digest", "row_numbers"]
 
 _LARGEST = np.iinfo(np.int64).max
 _CHUNK = 1 << 16
@@ -165,6 +165,24 @@ def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
         place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
         numbers[start : start + _CHUNK] = torch.where(asked[place] == pids, place, -1)
     return numbers
+
+
+def gallery_digest(labels: Labels) -> str:
+    """16 hexadecimal digits that tell galleries apart, whatever the order of their rows.
+
+    The sum of a hash (that of SplitMix64) of each row's identity and camera.
+    """
+    total = np.uint64(len(labels.gallery_pids))
+    for start in range(0, len(labels.gallery_pids), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        rows = labels.gallery_pids[some].numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        if labels.gallery_camids is not None:
+            rows += labels.gallery_camids[some].numpy().astype(np.uint64) + np.uint64(1)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            rows = (rows ^ (rows >> np.uint64(shift))) * np.uint64(factor)
+        with np.errstate(over="ignore"):  # it is meant to wrap around
+            total += (rows ^ (rows >> np.uint64(31))).sum(dtype=np.uint64)
+    return f"{int(total):016x}"
 
 
 def row_numbers(mask: Tensor, start: int = 0) -> str:

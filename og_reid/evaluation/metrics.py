@@ -18,7 +18,7 @@ from pose.atomic import replacing
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
 AveragePrecision = Literal["step", "trapezoid"]
-_FORMAT = "og_reid metrics 1"
+METRICS_FORMAT = "og_reid metrics 1"
 _RANKS = (1, 5, 10)
 
 
@@ -43,6 +43,7 @@ class Metrics:
         same_camera: (Q,) int64 gallery items left out: the query's identity, seen by its camera.
         num_items: Gallery rows, junk included.
         num_junk: Gallery rows of identity -1.
+        gallery: Tells galleries of other identities or cameras apart, whatever their order.
         shot_ranks: (Q, R) int64 ranks of the match in R random galleries of one image per
             identity, or None; ``cmc`` is then over those.
         test_view: Which further views of each cloud are in its descriptor, ``none`` unless told.
@@ -59,6 +60,7 @@ class Metrics:
     same_camera: Tensor
     num_items: int
     num_junk: int = 0
+    gallery: str = ""
     shot_ranks: Tensor | None = None
     test_view: str = "none"
 
@@ -219,10 +221,13 @@ class Metrics:
                 lines[-1] += f", standard deviation {', '.join(spread)}"
         if self.num_valid:
             low, high = self.interval()
+            least, most = self.interval(lambda metrics: (metrics.first_match == 1).double())
             lines.append(
-                f"95 % interval of mAP ({self.ap}) over identities: "
-                f"{100 * low:.2f} to {100 * high:.2f} %"
+                f"95 % interval over identities: mAP ({self.ap}) {100 * low:.2f} to "
+                f"{100 * high:.2f} %"
             )
+            if self.shot_ranks is None:
+                lines[-1] += f", rank-1 {100 * least:.2f} to {100 * most:.2f} %"
         lines += [
             f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
             f"match; mAP ({self.ap}) over all queries {100 * self.mAP_all:.2f} %",
@@ -271,7 +276,7 @@ class Metrics:
         """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
         with replacing(path) as partial:
             partial.write_text(
-                json.dumps({"format": _FORMAT, **self.record()}) + "\n", encoding="utf-8"
+                json.dumps({"format": METRICS_FORMAT, **self.record()}) + "\n", encoding="utf-8"
             )
 
     def to_csv(self, path: str | Path) -> None:
@@ -299,21 +304,21 @@ def load_metrics(path: str | Path) -> Metrics:
     Raises:
         ValueError: When it is another file.
     """
-    record = read_record(path, _FORMAT, "Metrics.to_json")
+    record = read_record(path, (METRICS_FORMAT,), "Metrics.to_json")
     try:
         return Metrics.from_record(record)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def read_record(path: str | Path, tag: str, writer: str) -> dict[str, Any]:
+def read_record(path: str | Path, tags: Sequence[str], writer: str) -> dict[str, Any]:
     """The object in a JSON file whose ``format`` is a tag; its writer is for the ValueError."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not a file of {writer}: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != tag:
-        raise ValueError(f"{path} is not a file of {writer} ({tag!r} is missing)")
+    if not isinstance(record, dict) or record.get("format") not in tags:
+        raise ValueError(f"{path} is not a file of {writer} ({tags[0]!r} is missing)")
     return record
 
 

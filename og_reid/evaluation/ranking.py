@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..ops.nearest import Nearest, select_nearest
-from .counts import distance_rows, tiles
+from .counts import Progress, distance_rows, tiles
 from .engine import open_sides
 from .labels import Labels, check_labels
-from .sides import Features
+from .sides import Features, Side
 
-__all__ = ["RetrievalResult", "rank", "rank_distances"]
+__all__ = ["RetrievalResult", "nearest_features", "nearest_rows", "rank", "rank_distances"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,7 @@ def rank(
     query_camids: Any = None,
     gallery_camids: Any = None,
     k: int = 10,
+    progress: Progress | None = None,
 ) -> RetrievalResult:
     """The k nearest gallery items of each query, junk left out; arguments as for `evaluate`.
 
@@ -58,8 +59,7 @@ def rank(
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
     sides, labels = open_sides(query, gallery, given)
-    blocks = ((start, place, block.add_(1)) for start, place, block in tiles(*sides, labels.kept))
-    return _nearest(blocks, labels.to(sides[0].device), k)
+    return nearest_features(sides, labels, k, progress)
 
 
 def rank_distances(
@@ -70,14 +70,37 @@ def rank_distances(
     query_camids: Any = None,
     gallery_camids: Any = None,
     k: int = 10,
+    progress: Progress | None = None,
 ) -> RetrievalResult:
-    """Like `rank` for a (Q, G) matrix of distances."""
+    """Like `rank` for a (Q, G) matrix of distances; progress is in queries."""
     labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
-    shape = len(labels.query_pids), len(labels.gallery_pids)
+    return nearest_rows(distances, labels, k, progress)
+
+
+def nearest_features(
+    sides: tuple[Side, Side], labels: Labels, k: int, progress: Progress | None = None
+) -> RetrievalResult:
+    """`rank` of sides that are open."""
     blocks = (
-        (start, 0, block.cpu()[:, labels.kept]) for start, block in distance_rows(distances, shape)
+        (start, place, block.add_(1))
+        for start, place, block in tiles(*sides, labels.kept, progress)
     )
-    return _nearest(blocks, labels, k)
+    return _nearest(blocks, labels.to(sides[0].device), k)
+
+
+def nearest_rows(
+    distances: Any, labels: Labels, k: int, progress: Progress | None = None
+) -> RetrievalResult:
+    """`rank_distances` of labels that are checked."""
+    shape = len(labels.query_pids), len(labels.gallery_pids)
+
+    def blocks() -> Iterator[tuple[int, int, Tensor]]:
+        for start, block in distance_rows(distances, shape):
+            yield start, 0, block.cpu()[:, labels.kept]
+            if progress is not None:
+                progress(start + len(block), shape[0])
+
+    return _nearest(blocks(), labels, k)
 
 
 def _nearest(blocks: Iterator[tuple[int, int, Tensor]], labels: Labels, k: int) -> RetrievalResult:

@@ -67,10 +67,23 @@ def compare_paired(
     """Compares the average precision of two models on the same queries.
 
     Raises:
-        ValueError: When the queries or the conventions differ.
+        ValueError: When queries, galleries, protocols or conventions differ.
     """
-    if not torch.equal(first.query_pids, second.query_pids) or first.ap != second.ap:
-        raise ValueError("first and second must be of the same queries and convention of AP")
+    for name in ("ap", "protocol"):
+        values = getattr(first, name), getattr(second, name)
+        if values[0] != values[1]:
+            raise ValueError(f"first and second must be of one {name}; got {' and '.join(values)}")
+    if not torch.equal(first.query_pids, second.query_pids):
+        raise ValueError(
+            "first and second must be of the same queries in the same order; got "
+            f"{first.num_queries} and {second.num_queries} of other identities"
+        )
+    if (first.gallery, first.num_items) != (second.gallery, second.num_items):
+        raise ValueError(
+            "first and second must be of the same gallery: figures of other galleries say nothing "
+            f"about the models; got {first.num_items} and {second.num_items} images, of other "
+            "identities or cameras"
+        )
     if not torch.equal(first.valid, second.valid):
         raise ValueError("first and second must have matches for the same queries")
     difference = (second.average_precision - first.average_precision)[first.valid]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .counts import check_readable_again
+from .counts import check_readable_again, part_of
 from .engine import evaluate
 from .labels import check_labels, find_matches
 from .metrics import Metrics
@@ -50,7 +50,8 @@ def camera_pairs(
     assert known is not None
     assert seen is not None
     result: dict[tuple[int, int], Metrics] = {}
-    for camera in seen.unique().tolist():
+    progress, cameras = search.pop("progress", None), seen.unique().tolist()
+    for number, camera in enumerate(cameras):
         # As junk the images of the other cameras are never looked at.
         pids = torch.where(seen == camera, labels.gallery_pids, -1)
         wanted = (known != camera) & torch.isin(labels.query_pids, pids)
@@ -58,6 +59,7 @@ def camera_pairs(
             continue
         metrics = evaluate(
             **search,
+            progress=part_of(progress, number, len(cameras)),
             query_pids=labels.query_pids,
             gallery_pids=pids,
             query_camids=known,

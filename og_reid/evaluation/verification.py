@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from .counts import (
+    Progress,
     check_readable_again,
     count_features,
     count_rows,
     distance_rows,
     match_distances,
+    part_of,
     tiles,
 )
 from .engine import open_sides
 from .labels import Labels, check_labels, find_matches
-from .ranking import rank, rank_distances
+from .ranking import nearest_features, nearest_rows
 from .sides import Features
 
 __all__ = ["OpenSet", "Verification", "identify", "verify"]
@@ -122,6 +124,7 @@ def verify(
     gallery_pids: Any,
     query_camids: Any = None,
     gallery_camids: Any = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Accepts and refuses all pairs of a query and a gallery image.
 
@@ -133,6 +136,7 @@ def verify(
         gallery_pids: (G,).
         query_camids: (Q,).
         gallery_camids: (G,).
+        progress: Called with what is done, over all passes, and all.
 
     Raises:
         ValueError: As `evaluate`, and when there are no impostors.
@@ -144,11 +148,18 @@ def verify(
         matches = find_matches(labels)
         shape = len(labels.query_pids), len(labels.gallery_pids)
 
+        passes = 1
+
         def blocks() -> Iterator[tuple[int, int, Tensor]]:
+            nonlocal passes
+            show, passes = part_of(progress, passes, 3), passes + 1
             for start, block in distance_rows(distance, shape):
                 yield start, 0, block.cpu()[:, labels.kept]
+                if show is not None:
+                    show(start + len(block), shape[0])
 
-        genuine = count_rows(distance_rows(distance, shape), labels, matches).values
+        rows = distance_rows(distance, shape)
+        genuine = count_rows(rows, labels, matches, part_of(progress, 0, 3)).values
         return _operating_points(genuine, blocks, labels, None)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
@@ -157,7 +168,7 @@ def verify(
     edges = torch.linspace(0, 2, _EDGES - 1)
 
     def products() -> Iterator[tuple[int, int, Tensor]]:
-        for start, place, block in tiles(*sides, labels.kept):
+        for start, place, block in tiles(*sides, labels.kept, progress):
             yield start, place, block.add_(1).cpu()
 
     return _operating_points(genuine, products, labels, edges)
@@ -172,6 +183,7 @@ def identify(
     gallery_pids: Any,
     query_camids: Any = None,
     gallery_camids: Any = None,
+    progress: Progress | None = None,
 ) -> OpenSet:
     """Open-set identification: queries without a match in the gallery are the unknown people.
 
@@ -180,11 +192,15 @@ def identify(
     Raises:
         ValueError: As `evaluate`, and when every query has a match.
     """
-    given = {
-        "query_pids": query_pids, "gallery_pids": gallery_pids,
-        "query_camids": query_camids, "gallery_camids": gallery_camids,
-    }  # fmt: skip
-    labels = check_labels(*given.values())
+    given = (query_pids, gallery_pids, query_camids, gallery_camids)
+    sides = None
+    if distance is not None:
+        check_readable_again(distance)
+        labels = check_labels(*given)
+    elif query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
+    else:
+        sides, labels = open_sides(query, gallery, given)
     matches = find_matches(labels)
     known = matches.ptr.diff() > 0
     if known.all():
@@ -192,20 +208,15 @@ def identify(
             "query_pids must hold identities that are not in the gallery; got none: open-set "
             "figures need unknown people"
         )
-    if distance is not None:
-        check_readable_again(distance)
-        shape = len(labels.query_pids), len(labels.gallery_pids)
-        counted = count_rows(distance_rows(distance, shape), labels, matches)
-        nearest = rank_distances(distance, **given, k=1).distances
+    shows = part_of(progress, 0, 2), part_of(progress, 1, 2)
+    if sides is None:
+        rows = distance_rows(distance, (len(labels.query_pids), len(labels.gallery_pids)))
+        counted = count_rows(rows, labels, matches, shows[0])
+        nearest = nearest_rows(distance, labels, 1, shows[1]).distances
         found = counted.values
-    elif query is None or gallery is None:
-        raise ValueError("query and gallery, or distance, must be given; got neither")
     else:
-        sides, _ = open_sides(
-            query, gallery, (query_pids, gallery_pids, query_camids, gallery_camids)
-        )
-        counted = count_features(*sides, labels, matches)
-        nearest = rank(query, gallery, **given, k=1).distances.cpu()
+        counted = count_features(*sides, labels, matches, shows[0])
+        nearest = nearest_features(sides, labels, 1, shows[1]).distances.cpu()
         found = counted.values + 1
     first = matches.ptr[:-1][known]
     return OpenSet(found[first], 1 + counted.landed[first], nearest[~known, 0].sort().values)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.counts import Progress
+from ..evaluation.counts import Progress, part_of
 from ..evaluation.sides import Features
 from .result import Reranked
 from .space import DistanceSpace, Space, open_space
@@ -66,7 +66,7 @@ def k_reciprocal(
             torchreid. ``layumi``: the square of that squared distance. ``fast-reid``: one neighbour
             less, weights by a softmax of distances that are not normalised, and the cosine
             distance mixed in. ``transreid``: original with k1 = 50, k2 = 15.
-        progress: Called with the images searched and all.
+        progress: Called with the images searched and described, and twice their number.
 
     Returns:
         New distances, smaller = closer: pass them to `evaluate` as ``distance``.
@@ -92,6 +92,7 @@ def k_reciprocal_distances(
     k1: int = 20,
     k2: int = 6,
     lambda_value: float = 0.3,
+    progress: Progress | None = None,
 ) -> Reranked:
     """The original by given distances, which are squared, as in the authors' code.
 
@@ -102,6 +103,7 @@ def k_reciprocal_distances(
         k1: As for `k_reciprocal`.
         k2: As for `k_reciprocal`.
         lambda_value: As for `k_reciprocal`.
+        progress: As for `k_reciprocal`.
     """
     given = (query_gallery, query_query, gallery_gallery)
     space = DistanceSpace(
@@ -111,7 +113,7 @@ def k_reciprocal_distances(
             for each in given
         )
     )
-    return _rerank(space, "original", k1, k2, lambda_value, None)
+    return _rerank(space, "original", k1, k2, lambda_value, progress)
 
 
 def _rerank(
@@ -123,10 +125,12 @@ def _rerank(
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
     wide = min(max(k1 + recipe.beyond, k2), space.total)
-    found = space.nearest(wide, progress)
+    found = space.nearest(wide, part_of(progress, 0, 2))
     index = found.indices.numpy().astype(np.int32)
     farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
-    left, right = _expanded(index[:, : k1 + recipe.beyond], round(k1 / 2) + 1)
+    left, right = _expanded(
+        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, part_of(progress, 1, 2)
+    )
     weights = _weights(space, recipe, left, right, farthest)
     vectors = _averaged(weights, index[:, :k2])
     overlap = _Overlap(vectors, space.queries)
@@ -155,7 +159,9 @@ def _mutual(index: np.ndarray) -> np.ndarray:
     return result
 
 
-def _expanded(index: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
+def _expanded(
+    index: np.ndarray, half: int, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (image, member) of the neighbourhoods, sorted.
 
     A neighbourhood is the mutual neighbours, and for each of them its closer mutual neighbours when
@@ -164,6 +170,7 @@ def _expanded(index: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
     Args:
         index: (N, k) neighbours, nearest first.
         half: Size of the closer neighbourhood, itself counted.
+        progress: Called with the images done and all.
     """
     narrow = index[:, :half]
     mutual, close = _mutual(index), _mutual(narrow)
@@ -185,6 +192,8 @@ def _expanded(index: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
         pairs = np.unique(all_rows * len(index) + all_members)
         rows.append(start + pairs // len(index))
         members.append(pairs % len(index))
+        if progress is not None:
+            progress(min(start + _ROWS, len(index)), len(index))
     return np.concatenate(rows), np.concatenate(members)
 
 

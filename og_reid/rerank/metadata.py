@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..evaluation.counts import Progress
 from ..evaluation.products import Product, plan
 from ..evaluation.protocols import group_rows
 from ..evaluation.sides import Features, open_side
@@ -127,13 +128,20 @@ def cluster_means(features: Tensor, clusters: Any) -> Tensor:
     return result
 
 
-def cluster(features: Features, *, eps: float = 0.3, min_samples: int = 50) -> Tensor:
+def cluster(
+    features: Features,
+    *,
+    eps: float = 0.3,
+    min_samples: int = 50,
+    progress: Progress | None = None,
+) -> Tensor:
     """Density clusters (DBSCAN; Ester et al., 1996) by Euclidean distance of unit features.
 
     Args:
         features: (n, D).
         eps: Images at most this far apart are neighbours.
         min_samples: An image with so many neighbours, itself counted, is in the core of a cluster.
+        progress: Called with the images searched and all.
 
     Returns:
         (n,) int64 cluster of each image in the order of their first core image, -1 = none. An
@@ -155,6 +163,8 @@ def cluster(features: Features, *, eps: float = 0.3, min_samples: int = 50) -> T
             block = product(unit[start : start + rows], unit[first : first + items])
             near = (2 + 2 * block <= eps * eps).nonzero().cpu().numpy()
             pairs.append(near + np.array([start, first]))
+        if progress is not None:
+            progress(min(first + items, count), count)
     left, right = np.concatenate(pairs).T
     core = np.bincount(left, minlength=count) >= min_samples
     linked = core[left] & core[right]

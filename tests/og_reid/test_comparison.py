@@ -131,6 +131,10 @@ def test_rows_come_back_from_their_file(rng: torch.Generator, tmp_path: Path) ->
     again = load_comparisons(tmp_path / "run.json")
     assert format_table(again) == format_table(rows)
     assert compare_paired(again[0].metrics, rows[0].metrics).mean == 0
+    rows[0].metrics.to_json(tmp_path / "one.json")
+    (alone,) = load_comparisons(tmp_path / "one.json")
+    assert (alone.method, alone.queries) == ("one", "all")
+    assert alone.metrics.mAP == rows[0].metrics.mAP
     (tmp_path / "other.json").write_text("[]")
     with pytest.raises(ValueError, match="is not a file of og-reid evaluate"):
         load_comparisons(tmp_path / "other.json")

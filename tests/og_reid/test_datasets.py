@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,19 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from og_reid.data.datasets import DATASETS, Counts, describe, find_folder, listing, load_dataset
+from og_reid.data.datasets import (
+    DATASETS,
+    Counts,
+    describe,
+    find_folder,
+    listing,
+    load_dataset,
+    reading,
+)
 from og_reid.data.datasets.description import SPLITS, Dataset, DatasetSample, Description
 from og_reid.data.datasets.reading import differences, read_dataset
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 # Data set -> split -> path of an image and what it must be read as: (pid, camid).
 MARKET = {
@@ -41,7 +53,6 @@ MSMT_LISTS = {
 UNIVERSITY = {
     "train": {
         "train/drone/0839/image-01.jpeg": (840, 0),
-        "train/google/0839/a b.jpg": (840, 0),
         "train/satellite/0839/0839.jpg": (840, 0),
         "train/street/0839/1.jpg": (840, 0),
     },
@@ -129,6 +140,16 @@ TREES = {
         "query": {},
         "gallery": {},
     },
+    "occluded-posetrack-reid": {
+        "train": {"occluded_posetrack_reid/images/train/000001/0_000001_10000010001.jpg": (1, 0)},
+        "query": {
+            "occluded_posetrack_reid/images/val/000342/0_000342_10003420000.jpg": (1_000_001, 0)
+        },
+        "gallery": {
+            "occluded_posetrack_reid/images/val/000342/0_000342_10003420001.jpg": (1_000_001, 1),
+            "occluded_posetrack_reid/images/val/000342/7_000342_10003420000.jpg": (1_000_008, 1),
+        },
+    },
     "og-net-3d": {
         "train": {"train_all/0002/0002_c1s1_000451_03.jpg.obj": (2, 1)},
         "query": {"query/0003/0003_c6s3_000551_00.jpg.obj": (3, 6)},
@@ -152,6 +173,8 @@ def make(name: str, root: Path) -> Path:
     if name.startswith("msmt17"):
         for file, text in MSMT_LISTS.items():
             (root / file).write_text(text)
+    if name == "occluded-posetrack-reid":
+        write_posetrack(root)
     if name.startswith("aicity"):
         (root / "image_query").mkdir()
         (root / "image_test").mkdir()
@@ -161,6 +184,81 @@ def make(name: str, root: Path) -> Path:
         (root / "query_label.xml").write_text('<Item imageName="000001.jpg" cameraID="c004"/>')
         (root / "test_label.xml").write_text('<Item imageName="000001.jpg"/>')
     return root
+
+
+def write_posetrack(root: Path) -> None:
+    """The frames of a video, who is in them, and which of them are chosen."""
+    parts = {
+        "train": ("000001", {"train": [(0, 1)], "none": [(0, 2), (5, 1)]}),
+        "val": ("000342", {"query": [(0, 0)], "gallery": [(7, 0), (0, 1)], "none": [(8, 3)]}),
+    }
+    for part, (video, splits) in parts.items():
+        chosen = [(split, *each) for split, people in splits.items() for each in people]
+        frame = {number: int(f"1{video}{number:04}") for number in range(4)}
+        record = {
+            "images": [{"id": id, "vid_id": video} for id in frame.values()],
+            "annotations": [
+                {"id": row + 50, "image_id": frame[number], "person_id": person, "bbox": [0] * 4}
+                for row, (_, person, number) in enumerate(chosen)
+            ],
+        }
+        path = root / "posetrack_data" / part / f"{video}_bonn.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record))
+        rows = {str(row): split for row, (split, _, _) in enumerate(chosen)}
+        sampling = {"id": {row: int(row) + 50 for row in rows}, "split": rows}
+        path = root / "occluded_posetrack_reid" / f"{part}_dataset_sampling.json"
+        path.write_text(json.dumps(sampling))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("{reid}/val_dataset_sampling.json", "{", "must be a JSON file"),
+        ("{reid}/val_dataset_sampling.json", "[]", "must have the columns id and split"),
+        ("{reid}/val_dataset_sampling.json", '{"id": {"0": 50}, "split": {"0": "train"}}',
+         "chooses nothing for query; its splits are {'train'}"),
+        ("{reid}/val_dataset_sampling.json", '{"id": {"0": 9}, "split": {"0": "query"}}',
+         "1 of its detections are not in .*: are both of one version"),
+        ("posetrack_data/val/000342_bonn.json", "{}", "with images and annotations: KeyError"),
+    ],
+)  # fmt: skip
+def test_bad_files_of_posetrack_are_refused(
+    path: str, text: str, message: str, tmp_path: Path
+) -> None:
+    root = make("occluded-posetrack-reid", tmp_path)
+    (root / path.format(reid="occluded_posetrack_reid")).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_dataset("occluded-posetrack-reid", root)
+
+
+def test_videos_of_posetrack_are_kept(tmp_path: Path) -> None:
+    root = make("occluded-posetrack-reid", tmp_path)
+    dataset = load_dataset("occluded-posetrack-reid", root)
+    assert {each.source_camid for each in dataset.gallery} == {342}
+    (root / "occluded_posetrack_reid/images/val/000342/0_000342_10003420000.jpg").unlink()
+    with pytest.raises(ValueError, match="1 of the 1 images that it lists are not there"):
+        load_dataset("occluded-posetrack-reid", root)
+
+
+def test_a_notice_is_a_warning_once(tmp_path: Path) -> None:
+    assert all(description.notice for description in DATASETS.values())
+    reading._warn_once.cache_clear()
+    root = make("dukemtmc-reid", tmp_path)
+    with pytest.warns(UserWarning, match="DukeMTMC was withdrawn by its authors"):
+        load_dataset("dukemtmc-reid", root, verify=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_dataset("dukemtmc-reid", root, verify=False)
+
+
+def test_listing_tells_how_far_it_is(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    root = make("p-dukemtmc", tmp_path)
+    load_dataset(
+        "p-dukemtmc", root, verify=False, progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def read(dataset: Dataset, split: str) -> dict[str, tuple[int, int]]:
@@ -180,7 +278,7 @@ def test_every_layout_is_read(name: str, tmp_path: Path) -> None:
 
 
 def test_no_description_is_left_out() -> None:
-    families = ("msmt17", "university", "mars", "occluded-posetrack")
+    families = ("msmt17", "university", "mars")
     assert {each for each in DATASETS if not each.startswith(families)} == {
         each for each in TREES if not each.startswith(families)
     }
@@ -399,7 +497,7 @@ def test_errors_say_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     touch(tmp_path, ["bounding_box_train/0001_c2_f0046182.jpg"])
     with pytest.raises(ValueError, match=r"no query and no bounding_box_test.*prepare occluded"):
         load_dataset("occluded-duke", tmp_path)
-    with pytest.raises(ValueError, match="let the authors' code cut out the crops"):
+    with pytest.raises(ValueError, match="their code cuts out the images on its first run"):
         load_dataset("occluded-posetrack-reid", tmp_path)
 
 

@@ -138,6 +138,44 @@ def test_paired_comparison(rng: torch.Generator) -> None:
         compare_paired(good, good.select(torch.arange(5)))
 
 
+def test_figures_that_are_no_pair_are_refused_in_words() -> None:
+    distance = torch.rand(2, 4, generator=torch.Generator().manual_seed(1))
+    known = {"distance": distance, "query_pids": [1, 2]}
+    first = evaluate(**known, gallery_pids=[1, 2, 3, 4])
+    turned = evaluate(**known, gallery_pids=[4, 2, 3, 1])
+    assert compare_paired(first, turned).mean == pytest.approx(turned.mAP - first.mAP)
+    for pids in ([1, 2, 3, 5], [1, 2, 3, -1], [1, 2, 2, 4]):
+        with pytest.raises(ValueError, match=r"of the same gallery: figures of other galleries"):
+            compare_paired(first, evaluate(**known, gallery_pids=pids))
+    seen = evaluate(
+        **known, gallery_pids=[1, 2, 3, 4], query_camids=[0, 0], gallery_camids=[1, 1, 1, 1]
+    )
+    with pytest.raises(ValueError, match="of other identities or cameras"):
+        compare_paired(first, seen)
+    everything = evaluate(**known, gallery_pids=[1, 2, 3, 4], protocol="unfiltered")
+    with pytest.raises(ValueError, match="of one protocol; got market and unfiltered"):
+        compare_paired(first, everything)
+
+
+def test_an_interrupted_file_is_not_half_written(
+    rng: torch.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = scored(rng)
+    for name in ("run.json", "run.csv"):
+        (tmp_path / name).write_text("before")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(json, "dumps", interrupt)
+    monkeypatch.setattr(csv, "writer", interrupt)
+    for write, name in ((metrics.to_json, "run.json"), (metrics.to_csv, "run.csv")):
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / name)
+        assert (tmp_path / name).read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.csv", "run.json"]
+
+
 def test_fields_of_other_lengths_are_refused(rng: torch.Generator) -> None:
     from dataclasses import replace
 

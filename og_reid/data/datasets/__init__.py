@@ -54,6 +54,7 @@ def load_dataset(
     *,
     verify: bool = True,
     notice: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     allow_absolute: bool = False,
 ) -> Dataset:
     """Lists the images of a data set by name.
@@ -63,6 +64,7 @@ def load_dataset(
         root: Its folder, or one that holds it; the file for ``csv``.
         verify: See `read_dataset`.
         notice: See `read_dataset`.
+        progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
 
     Raises:
@@ -72,4 +74,4 @@ def load_dataset(
         return from_folder(root)
     if name == "csv":
         return from_csv(root, allow_absolute=allow_absolute)
-    return read_dataset(describe(name), root, verify=verify, notice=notice)
+    return read_dataset(describe(name), root, verify=verify, notice=notice, progress=progress)

@@ -26,6 +26,7 @@ __all__ = [
     "LabelFile",
     "ListFile",
     "MatlabProtocol",
+    "PoseTrack",
     "Source",
     "Tracks",
 ]
@@ -182,6 +183,43 @@ class LabelFile:
 
 
 @dataclass(frozen=True)
+class PoseTrack:
+    """Crops of Occluded-PoseTrack-ReID (Somers et al., ECCV 2024), chosen by a sampling file.
+
+    Attributes:
+        part: Of PoseTrack21, ``train`` or ``val``.
+        split: Value of ``split`` in the sampling file.
+        camid: Of all images; the real one is the video.
+        offset: Added to every identity.
+    """
+
+    part: str
+    split: str
+    camid: int
+    offset: int
+
+    @property
+    def sampling(self) -> str:
+        """Which detection belongs to which split."""
+        return f"occluded_posetrack_reid/{self.part}_dataset_sampling.json"
+
+    @property
+    def annotations(self) -> str:
+        """The folder of PoseTrack21's own files, one for each video."""
+        return f"posetrack_data/{self.part}"
+
+    @property
+    def crops(self) -> str:
+        """The folder of the images that the authors' code has cut out."""
+        return f"occluded_posetrack_reid/images/{self.part}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Paths below the root that must be there."""
+        return (self.sampling, self.annotations, self.crops)
+
+
+@dataclass(frozen=True)
 class Clouds:
     """A split of a tree as `load_market3d` reads it."""
 
@@ -205,7 +243,7 @@ class FirstOf:
         return self.options[0].needs
 
 
-Source = Folder | ListFile | Tracks | MatlabProtocol | LabelFile | Clouds | FirstOf
+Source = Folder | ListFile | Tracks | MatlabProtocol | LabelFile | PoseTrack | Clouds | FirstOf
 
 
 @dataclass(frozen=True)

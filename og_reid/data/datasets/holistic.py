@@ -21,6 +21,10 @@ DUKE_NOTICE = (
     "copy that you have is for you to decide."
 )
 NUMBERED_UP = "Identities are those of the files plus one, because 0 means a distractor."
+_REAL_PEOPLE = (
+    "It shows real people who were not asked, and was published for research; no licence comes "
+    "with its files: its authors' page says what is allowed."
+)
 _MARKET_VARIANTS = {
     15_913: "the gallery with its junk (identity -1) removed",
     19_732: "the gallery of Market-1501",
@@ -51,6 +55,7 @@ _MARKET = Description(
     counts_from="split files",
     identities=1_501,
     variants=_MARKET_VARIANTS,
+    notice=_REAL_PEOPLE,
 )
 
 _DISTRACTORS = replace(
@@ -118,6 +123,7 @@ def _cuhk03(kind: str, train: int, gallery: int) -> Description:
         },
         counts_from="split files",
         identities=1_467,
+        notice=_REAL_PEOPLE,
         when_missing=(
             "cuhk-03.mat itself is not read: extract its images as a tree like Market-1501's, or "
             f"as images_{kind}/<pair>_<person>_<view>_<image>.png beside {protocol}"
@@ -186,6 +192,7 @@ _MARS = Description(
     },
     counts_from="split files",
     kind="tracklets",
+    notice=_REAL_PEOPLE,
     when_missing="bring bbox_train, bbox_test and the info folder of its evaluation code",
 )
 
@@ -216,7 +223,10 @@ _CUHK_SYSU = Description(
     train=(Folder("cropped_images", r"p(?P<pid>\d+)_s\d+_\d+\.jpg", camid=0, offset=1),),
     counts={"train": Counts(34_574, 11_934)},
     counts_from="reference loaders",
-    notice=NUMBERED_UP,
+    notice=(
+        f"Its terms of use allow research and education that is not commercial, and forbid to "
+        f"pass it on. {NUMBERED_UP}"
+    ),
     has_cameras=False,
 )
 
@@ -227,9 +237,15 @@ _PERSONX = Description(
     train=(Folder("bounding_box_train", _MARKET_LIKE),),
     query=(Folder("query", _MARKET_LIKE),),
     gallery=(Folder("bounding_box_test", _MARKET_LIKE),),
-    counts={"train": Counts(9_840), "query": Counts(5_136), "gallery": Counts(30_816)},
+    # 36 views of each person and background.
+    counts={
+        "train": Counts(9_840, 410),
+        "query": Counts(5_136, 856),
+        "gallery": Counts(30_816, 856),
+    },
     counts_from="reference loaders",
     identities=1_266,
+    notice="Its people are synthetic. Its authors' page says under which terms it may be used.",
 )
 
 HOLISTIC = (

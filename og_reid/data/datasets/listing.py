@@ -21,9 +21,11 @@ from .description import (
     LabelFile,
     ListFile,
     MatlabProtocol,
+    PoseTrack,
     Source,
     Tracks,
 )
+from .posetrack import list_posetrack
 
 __all__ = ["IMAGE_ENDINGS", "is_there", "list_source", "walk"]
 
@@ -62,6 +64,8 @@ def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
             return _existing(_tracks(source, root), root / source.names)
         case MatlabProtocol():
             return _existing(_matlab(source, root), root / source.path)
+        case PoseTrack():
+            return _existing(list_posetrack(source, root), root / source.sampling)
         case LabelFile():
             return _existing(_labels(source, root), root / source.path)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .description import Counts, Description, Folder
+from .description import Counts, Description, Folder, PoseTrack
 from .holistic import DUKE_NAME, DUKE_NOTICE
 
 __all__ = ["OCCLUDED", "OCCLUDED_DUKE"]
 
+_VALIDATION = 1_000_001
 _TEST_ONLY = "It has no training images: models are trained on Market-1501."
 _DUKE_VARIANTS = {
     16_522: "the training images of DukeMTMC-reID, not of Occluded-Duke",
@@ -105,16 +106,24 @@ _P_DUKE = Description(
     when_missing="there is nowhere to get it from: it was cut from DukeMTMC, which is withdrawn",
 )
 
-# Its crops are made from boxes in files whose layout we have no facts about: listed, not read.
 _POSETRACK = Description(
     name="occluded-posetrack-reid",
     title="Occluded-PoseTrack-ReID",
-    folders=("occluded_posetrack_reid", "PoseTrack21"),
-    notice="Its protocol filters nothing from the gallery: evaluate without cameras.",
-    when_missing=(
-        "its boxes are not read by og-reid: let the authors' code cut out the crops, and list "
-        "them in a CSV file (path, pid, camid, split) for --dataset csv"
+    folders=("PoseTrack21",),
+    train=(PoseTrack("train", "train", camid=0, offset=1),),
+    query=(PoseTrack("val", "query", camid=0, offset=_VALIDATION),),
+    gallery=(PoseTrack("val", "gallery", camid=1, offset=_VALIDATION),),
+    notice=(
+        "PoseTrack21 has terms of its own, to be accepted on its authors' page. The protocol "
+        "filters nothing from the gallery; `source_camid` keeps the video. Identities are those "
+        f"of the files plus one, in the validation part plus {_VALIDATION:,}: the parts count "
+        "anew, and 0 means a distractor."
     ),
+    when_missing=(
+        "get PoseTrack21 and, from the authors of Keypoint Promptable Re-Identification, the "
+        "folder occluded_posetrack_reid; their code cuts out the images on its first run"
+    ),
+    has_cameras=False,
 )
 
 OCCLUDED = (

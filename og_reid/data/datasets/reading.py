@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ def read_dataset(
     *,
     verify: bool = True,
     notice: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Lists the images of a data set; none is opened or copied.
 
@@ -30,7 +33,9 @@ def read_dataset(
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
             published ones, or whose training and test people overlap. Otherwise the result says
             where it differs.
-        notice: Told the licence or state of the data set, once.
+        notice: Told the licence or state of the data set; unless given, a warning tells it when
+            the set is read for the first time.
+        progress: Called with the sources (folders, lists) read and all.
 
     Returns:
         The splits, in an order that does not depend on the file system.
@@ -40,12 +45,15 @@ def read_dataset(
             says what and what to do.
     """
     folder = find_root(description, Path(root))
-    if notice is not None and description.notice:
-        notice(f"{description.title}: {description.notice}")
-    splits = {
-        split: tuple(each for source in sources for each in list_source(source, folder))
-        for split, sources in description.sources.items()
-    }
+    if description.notice:
+        (notice or _warn_once)(f"{description.title}: {description.notice}")
+    listed: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    sources = [(split, each) for split in SPLITS for each in description.sources[split]]
+    for done, (split, source) in enumerate(sources, 1):
+        listed[split] += list_source(source, folder)
+        if progress is not None:
+            progress(done, len(sources))
+    splits = {split: tuple(samples) for split, samples in listed.items()}
     _refuse_junk(folder, splits)
     found, notes = _mixed_up(splits), _notes(description, splits)
     counted = differences(description, splits)
@@ -66,6 +74,11 @@ def read_dataset(
         differences=tuple(found),
         notes=tuple(notes),
     )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
 
 
 def find_root(description: Description, root: Path) -> Path:
@@ -205,7 +218,11 @@ def _mixed_up(splits: dict[str, tuple[Sample, ...]]) -> list[str]:
 def _notes(description: Description, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     notes = []
     if description.counts_from == "nowhere":
-        notes.append("no published numbers are known: nothing was counted against them")
+        variant = description.variants.get(len(splits["train"]))
+        notes.append(
+            "no published numbers are known: nothing was counted against them"
+            + (f"; train looks like {variant}" if variant else "")
+        )
     if not (splits["query"] and splits["gallery"]) and (description.query or description.gallery):
         notes.append("there are no test images with known identities")
     both = {each.name for each in splits["query"]} & {each.name for each in splits["gallery"]}

@@ -1,0 +1,126 @@
+"""What the commands that score do: a model on a data set, and saved runs beside each other."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .datasets import splits
+from .photos import evaluate_people
+from .sources import lifted_test, of_tracklets, stored_test
+
+if TYPE_CHECKING:
+    from ..comparison import Clouds
+
+__all__ = ["add_runs", "add_scoring", "do_compare", "do_evaluate"]
+
+
+def add_scoring(command: argparse.ArgumentParser) -> None:
+    """Options of how a search is scored, and what is kept of it."""
+    command.add_argument(
+        "--ap", choices=("step", "trapezoid"), default="step",
+        help="how average precision is computed (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--protocol", choices=("market", "single-gallery-shot", "unfiltered"), default="market",
+        help="which answers count: those of other cameras; those, in random galleries of one image "
+        "a person; all (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--by", nargs="+", metavar="WHAT", default=["occlusion"],
+        choices=("occlusion", "visibility", "parts", "yaw", "cameras"),
+        help="score queries apart by: occlusion; visibility (quarters of the person seen); parts "
+        "(body parts that the cloud shows); yaw (turned how far from the best right answer); "
+        "cameras (each in each other). All but parts and cameras need attributes.csv (default: "
+        "occlusion, where it is known)",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="JSON with the figures of every query, for og-reid compare",
+    )  # fmt: skip
+
+
+def add_runs(command: argparse.ArgumentParser) -> None:
+    """Saved runs as arguments."""
+    command.add_argument("first", type=Path, metavar="RUN", help="file of og-reid evaluate --out")
+    command.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another one")
+    command.add_argument(
+        "--details", action="store_true",
+        help="of one run: everything about each row, both conventions and intervals among it",
+    )  # fmt: skip
+
+
+def do_evaluate(options: argparse.Namespace) -> None:
+    """Prints how well a model ranks a data set."""
+    from ..api import load_model
+    from ..checkpoint import takes_photographs
+    from ..comparison import format_table, measure_distances, save_comparisons, score
+    from ..data import read_attributes
+    from ..data.store import CloudStore, is_store
+    from ..embedding import name_views
+    from ..progress import progress_bar
+
+    if Path(options.model).is_file() and takes_photographs(options.model):
+        if options.protocol != "market" or options.by != ["occlusion"]:
+            raise ValueError("--protocol and --by are for models of clouds; this one takes photos")
+        evaluate_people(options)
+        return
+    stored = load_model(options.model)
+    query: Clouds
+    gallery: Clouds
+    attributes = {}
+    if options.dataset is None and is_store(options.data):
+        query, gallery = stored_test(CloudStore(options.data))
+    else:
+        images = splits(options.data, options)
+        if not (images.query and images.gallery):
+            raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
+        if of_tracklets(images):
+            raise ValueError(
+                f"{options.dataset} is scored by tracklets, and this command scores images: embed "
+                "its images and average each tracklet's in Python"
+            )
+        if options.dataset is None:
+            attributes = read_attributes(options.data)
+        query, gallery = lifted_test(images, options)
+    with progress_bar("embedding") as show:
+        distances = measure_distances(
+            query,
+            gallery,
+            {str(options.model): stored},
+            mirror=options.mirror,
+            test_view=options.test_view,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    with progress_bar("ranking") as show:
+        rows = score(
+            distances,
+            query,
+            gallery,
+            attributes=attributes,
+            ap=options.ap,
+            protocol=options.protocol,
+            by=options.by,
+            views=name_views(options.mirror, options.test_view),
+            progress=lambda done, total: show(done, total, ""),
+        )
+    print(format_table(rows))
+    if options.out is not None:
+        save_comparisons(rows, options.out)
+        print(f"figures of every query, for og-reid compare: {options.out}")
+
+
+def do_compare(options: argparse.Namespace) -> None:
+    """Prints a saved run again, or how much better another one is."""
+    from ..comparison import format_table, load_comparisons
+    from ..paired import compare_runs, format_differences
+
+    first = load_comparisons(options.first)
+    if options.other is None:
+        print(format_table(first))
+        if options.details:
+            for row in first:
+                print(f"\n{row.method}, {row.queries}\n{row.metrics}")
+        return
+    print(format_differences(compare_runs(first, load_comparisons(options.other))))

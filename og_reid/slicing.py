@@ -1,0 +1,114 @@
+"""Which queries belong together: by occlusion, visible parts, viewpoint; names for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data.clouds import CloudSet
+from .data.market import Attributes
+from .data.store import CloudStore
+from .evaluation import yaw_difference
+from .histogram import part_histograms
+
+__all__ = ["Slicing", "occlusion_slices", "query_slices"]
+
+#: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
+Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
+_Clouds = CloudSet | CloudStore
+_Known = Mapping[str, Attributes]
+#: Share of a body part that must be seen for the part to count.
+_SEEN = 0.25
+
+
+def query_slices(
+    query: _Clouds, gallery: _Clouds, attributes: _Known, by: Sequence[Slicing]
+) -> dict[str, Tensor]:
+    """Rows of the queries by the name of their slice; empty slices are left out.
+
+    Args:
+        query: Q clouds.
+        gallery: Clouds that are searched in; ``yaw`` needs theirs.
+        attributes: By cloud name.
+        by: ``occlusion``: with something in front of them, and without (queries whose attributes
+            are unknown are in neither). ``visibility``: quarters of the share of the silhouette
+            that is seen. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
+            at least. ``yaw``: how far the person has turned between the query and the most alike
+            view of the right answers.
+
+    Raises:
+        ValueError: When it is not known of all that it needs.
+    """
+    slices: dict[str, Tensor] = {}
+    for each in by:
+        if each != "cameras":
+            slices |= _SLICERS[each](query, gallery, attributes)
+    return {name: rows for name, rows in slices.items() if len(rows)}
+
+
+def occlusion_slices(names: Sequence[str], attributes: _Known) -> dict[str, Tensor]:
+    """``occlusion`` of `query_slices` for queries of these names; empty ones are not left out."""
+    known = [attributes.get(name) for name in names]
+    return {
+        title: torch.tensor([r for r, each in enumerate(known) if each and each.occluded is wanted])
+        for title, wanted in (("unoccluded", False), ("occluded", True))
+    }
+
+
+def _occlusion(query: _Clouds, _: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+    return occlusion_slices(query.names, attributes)
+
+
+def _visibility(query: _Clouds, _: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+    share = [each.visible_fraction for each in _all(query, attributes, "visibility")]
+    place = np.digitize(share, (0.25, 0.5, 0.75))
+    return {f"{25 * i}-{25 * i + 25} % seen": _rows(place == i) for i in range(4)}
+
+
+def _parts(query: _Clouds, _: _Clouds, __: _Known) -> dict[str, Tensor]:
+    if not isinstance(query, CloudSet):
+        raise ValueError("by parts needs lifted clouds; those of a store do not know their parts")
+    seen = (part_histograms(query).visibility >= _SEEN).sum(dim=1).numpy()
+    place = np.digitize(seen, (5, 9))
+    names = ("0-4 parts seen", "5-8 parts seen", "9-13 parts seen")
+    return {name: _rows(place == i) for i, name in enumerate(names)}
+
+
+def _yaw(query: _Clouds, gallery: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+    sides = [
+        torch.tensor([each.yaw for each in _all(clouds, attributes, "yaw")])
+        for clouds in (query, gallery)
+    ]
+    turned = yaw_difference(
+        *sides, query_pids=query.pids, gallery_pids=gallery.pids,
+        query_camids=query.camids, gallery_camids=gallery.camids,
+    ).rad2deg().numpy()  # fmt: skip
+    place = np.where(np.isnan(turned), -1, np.digitize(turned, (30, 90)))
+    names = ("turned 0-30", "turned 30-90", "turned 90-180")
+    return {name: _rows(place == i) for i, name in enumerate(names)}
+
+
+_SLICERS: dict[str, Callable[[_Clouds, _Clouds, _Known], dict[str, Tensor]]] = {
+    "occlusion": _occlusion,
+    "visibility": _visibility,
+    "parts": _parts,
+    "yaw": _yaw,
+}
+
+
+def _all(clouds: _Clouds, attributes: _Known, by: str) -> list[Attributes]:
+    missing = [name for name in clouds.names if name not in attributes]
+    if missing:
+        raise ValueError(
+            f"by {by} needs attributes.csv beside the images with a line for each; "
+            f"{len(missing):,} of {len(clouds):,} are missing, first: {missing[:3]}"
+        )
+    return [attributes[name] for name in clouds.names]
+
+
+def _rows(mask: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(mask))
