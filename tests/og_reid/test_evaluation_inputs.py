@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.evaluation import Protocol, camera_pairs, evaluate, identify, verify
+from og_reid import Embedding
+from og_reid.evaluation import (
+    Protocol,
+    camera_pairs,
+    evaluate,
+    evaluate_distances,
+    identify,
+    verify,
+)
 
 PIDS = {"query_pids": [1, 2, 3], "gallery_pids": [1, 2, 3, 1, 2, 3]}
 
@@ -109,3 +117,86 @@ def test_one_random_gallery_has_no_spread(rng: torch.Generator) -> None:
         metrics = evaluate(*sides(rng), **PIDS, protocol=Protocol("single-gallery-shot", 1))
         assert metrics.cmc_deviation is None
         assert "mean over 1 random galleries of one image per identity\n" in str(metrics)
+
+
+def ids(*values: int) -> Tensor:
+    return torch.tensor(values)
+
+
+def features(rows: int) -> Tensor:
+    return torch.ones(rows, 4)
+
+
+def test_bad_features_are_refused_with_their_rows() -> None:
+    labels = {"query_pids": ids(1, 2), "gallery_pids": ids(1, 2, 3)}
+    query, gallery = features(2), features(3)
+    gallery[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="gallery has NaN or infinite values in rows 1"):
+        evaluate(query, gallery, **labels)
+    query[0, 0] = torch.inf
+    with pytest.raises(ValueError, match="query has NaN or infinite values in rows 0"):
+        evaluate(query, features(3), **labels)
+    with pytest.raises(ValueError, match=r"rows of zeros.* 1$"):
+        evaluate(features(2) * torch.tensor([[1.0], [0.0]]), features(3), **labels)
+    with pytest.raises(ValueError, match="distance has NaN"):
+        evaluate_distances(torch.full((2, 3), torch.nan), **labels)
+
+
+def test_labels_may_be_lists_and_must_be_whole_numbers() -> None:
+    metrics = evaluate(distance=[[0.1, 0.2]], query_pids=[1], gallery_pids=np.array([1, 2]))
+    assert metrics.mAP == 1
+    with pytest.raises(ValueError, match="query_pids must be whole numbers"):
+        evaluate(distance=[[0.1]], query_pids=[1.5], gallery_pids=[1])
+    with pytest.raises(ValueError, match="gallery_pids must be whole numbers; got <U1"):
+        evaluate(distance=[[0.1]], query_pids=[1], gallery_pids=["1"])
+    with pytest.raises(ValueError, match=r"only -1 \(junk\)"):
+        evaluate(distance=[[0.1]], query_pids=[1], gallery_pids=[-1])
+
+
+def test_one_camera_for_all_is_explained() -> None:
+    labels = {"query_pids": ids(1, 2), "gallery_pids": ids(1, 2, 3)}
+    cameras = {"query_camids": ids(1, 1), "gallery_camids": ids(1, 1, 1)}
+    with pytest.raises(ValueError, match=r"camera filter removed every match.*query_camids=None"):
+        evaluate(features(2), features(3), **labels, **cameras)
+    with pytest.raises(ValueError, match="no identity of the queries is in the gallery"):
+        evaluate(features(2), features(3), query_pids=ids(8, 9), gallery_pids=ids(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": features(0), "query_pids": ids()}, "must not be empty; got 0 and 3"),
+        ({"gallery": features(0), "gallery_pids": ids()}, "must not be empty; got 2 and 0"),
+        ({"gallery_pids": ids(1, 2)}, r"gallery_pids must be \(3,\)"),
+        (
+            {"query_camids": ids(1), "gallery_camids": ids(1, 1, 1)},
+            r"query_camids must be \(2,\), one for each row of the features; got \(1,\)",
+        ),
+        ({"query_pids": ids(1)}, r"query_pids must be \(2,\)"),
+        ({"query_pids": ids(1, -1)}, r"must not hold -1 \(junk\); got it in rows \[1\]"),
+        ({"query_camids": ids(1, 1)}, "together or not at all"),
+        ({"gallery": torch.ones(3, 5)}, "features of one length"),
+        ({"gallery": torch.ones(3)}, "two dimensions"),
+        ({"gallery": "files"}, "must have 3 rows|must be an Embedding"),
+        ({"query": torch.full((2, 4), 1e30)}, "too large for float32 in rows 0, 1"),
+        ({"query": None, "gallery": None, "distance": 5}, "iterable of rows; got int"),
+        ({"query": None}, "query and gallery, or distance, must be given"),
+        ({"distance": torch.ones(2, 3)}, "instead of query and gallery; got both"),
+        ({"protocol": "duke"}, "protocol must be one of market, single-gallery-shot"),
+        ({"protocol": "mars"}, "query_tracks and gallery_tracks must be given"),
+        (
+            {"gallery": Embedding(parts=torch.ones(3, 2, 2), visibility=torch.ones(3, 2))},
+            "got 4 and 0 and 2 parts of 2",
+        ),
+        ({"ap": "area"}, "ap must be 'step' or 'trapezoid'"),
+    ],
+)
+def test_bad_arguments_are_refused(changes: dict, message: str) -> None:
+    arguments = {
+        "query": features(2),
+        "gallery": features(3),
+        "query_pids": ids(1, 2),
+        "gallery_pids": ids(1, 2, 3),
+    }
+    with pytest.raises(ValueError, match=message):
+        evaluate(**{**arguments, **changes})
