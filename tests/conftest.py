@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from meshes.body import BodyModel, load_body
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshes import PointCloud
 
 __all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
 
@@ -38,10 +43,15 @@ def do_embed(options: argparse.Namespace) -> None:
     from pose.atomic import replacing
 
     from ..api import embed, lift, load_model
+    from ..progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.
     stored = load_model(options.model)
-    clouds = [lift(path) if path.suffix.lower() in _IMAGES else path for path in options.inputs]
+    clouds: list[PointCloud | Path] = []
+    with progress_bar("lifting photographs") as show:
+        for done, path in enumerate(options.inputs, start=1):
+            clouds.append(lift(path) if path.suffix.lower() in _IMAGES else path)
+            show(done, len(options.inputs), "")
     features = embed(clouds, stored).numpy()
     names = [str(path) for path in options.inputs]
     with replacing(options.out) as partial, partial.open("wb") as file:
