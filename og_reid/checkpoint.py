@@ -56,7 +56,8 @@ class StoredModel:
         preprocessing: What it was trained to see.
         training: The resolved settings of its training run; empty when there are none.
         version: Version of the package that wrote the file.
-        origin: Of the training run, see `origin`; empty when there is none.
+        origin: Of the training run, see `origin`, and ``people``, the identities that it learned
+            from; empty when there is none.
     """
 
     model: Embedder

@@ -66,6 +66,7 @@ class DataConfig:
     batch_size: int = 36  # clouds per batch where sampling is not pk
     class_images: int = 1  # how often a person comes in a pass where sampling is class
     tail: float = 0.5  # of stratified: 0 = each cloud equally often, 1 = each person
+    hold_out: int = 0  # training people kept back to validate on; 0 = validate on the test images
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ class TrainConfig:
                 "data.batch_size must be at least 2 and data.class_images at least 1; "
                 f"got {data.batch_size} and {data.class_images}"
             )
+        if data.hold_out < 0:
+            raise ValueError(f"data.hold_out must be at least 0; got {data.hold_out}")
 
     def _check_losses(self) -> None:
         loss, recolor = self.loss, self.data.recolor

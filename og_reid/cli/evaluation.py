@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .datasets import splits
 from .photos import evaluate_people
-from .sources import lifted_test, of_tracklets, stored_test
+from .sources import check_search, lifted_test, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -74,13 +74,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
         query, gallery = stored_test(CloudStore(options.data))
     else:
         images = splits(options.data, options)
-        if not (images.query and images.gallery):
-            raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
-        if of_tracklets(images):
-            raise ValueError(
-                f"{options.dataset} is scored by tracklets, and this command scores images: embed "
-                "its images and average each tracklet's in Python"
-            )
+        check_search(images, options.dataset)
         if options.dataset is None:
             attributes = read_attributes(options.data)
         query, gallery = lifted_test(images, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .sources import of_tracklets
+from .sources import can_be_searched, check_search, held_out
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
@@ -114,9 +114,16 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     if not images.train:
         raise ValueError(f"{options.dataset} has no training images: it is there to test on")
     prepared = config.model.parts, config.photos
-    train_set = _people(images.train, *prepared, options, config.model.global_branch == "pose")
+    known, held = images.train, None
+    if config.data.hold_out:
+        held = held_out(images.train, config.data.hold_out)
+        known = tuple(images.train[i] for i in held.train)
+    train_set = _people(known, *prepared, options, config.model.global_branch == "pose")
     validation = None
-    if images.query and images.gallery and not of_tracklets(images):
+    if held is not None:
+        query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
+        validation = _people(query, *prepared, options), _people(gallery, *prepared, options)
+    elif can_be_searched(images):
         validation = _test_people(images, *prepared, options)
     return PeopleTask(config, train_set, validation=validation)
 
@@ -131,12 +138,7 @@ def evaluate_people(options: argparse.Namespace) -> None:
 
     stored = read_people_model(options.model)
     images = splits(options.data, options)
-    if not (images.query and images.gallery):
-        raise ValueError(f"{options.dataset} has no queries or no gallery to evaluate on")
-    if of_tracklets(images):
-        raise ValueError(
-            f"{options.dataset} is scored by tracklets, and this command scores images"
-        )
+    check_search(images, options.dataset)
     if options.mirror or options.test_view != "none":
         raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)

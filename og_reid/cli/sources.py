@@ -9,14 +9,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..comparison import Clouds
     from ..data import CloudSet, MarketSplits, Sample
+    from ..data.hold_out import HeldOut
     from ..data.store import CloudStore
 
-__all__ = ["lifted", "lifted_test", "of_tracklets", "stored_test"]
+__all__ = ["can_be_searched", "check_search", "held_out", "lifted", "lifted_test", "stored_test"]
 
 
-def of_tracklets(images: MarketSplits) -> bool:
+def can_be_searched(images: MarketSplits) -> bool:
+    """Whether there are queries of one image each, and a gallery."""
+    return bool(images.query and images.gallery) and not _of_tracklets(images)
+
+
+def check_search(images: MarketSplits, dataset: str | None) -> None:
+    """Refuses a data set whose queries cannot be scored image by image, and says why."""
+    if not (images.query and images.gallery):
+        raise ValueError(f"{dataset} has no queries or no gallery to evaluate on")
+    if _of_tracklets(images):
+        raise ValueError(
+            f"{dataset} is scored by tracklets, and this command scores images: embed its images "
+            "and average each tracklet's in Python"
+        )
+
+
+def _of_tracklets(images: MarketSplits) -> bool:
     """Whether queries are several images each, which are not to be scored one by one."""
     return any(getattr(sample, "tracklet", "") for sample in images.query)
+
+
+def held_out(samples: Sequence[Sample], people: int) -> HeldOut:
+    """Some of the people in training photographs kept back, see `og_reid.data.hold_out`."""
+    import torch
+
+    from ..data.hold_out import hold_out
+
+    pids = torch.tensor([sample.pid for sample in samples], dtype=torch.int64)
+    camids = torch.tensor([sample.camid for sample in samples], dtype=torch.int64)
+    return hold_out(pids, camids, people)
 
 
 def stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:

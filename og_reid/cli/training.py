@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .photos import people_task
-from .sources import lifted, lifted_test, of_tracklets, stored_test
+from .sources import can_be_searched, lifted, lifted_test, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -142,6 +142,7 @@ def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
 
 def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
     from ..data import CloudSet
+    from ..data.hold_out import hold_out
     from ..data.store import CloudStore, is_store
     from ..train import CloudTask
     from ..train.sampling import tell_epochs
@@ -154,14 +155,19 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     elif is_store(data) and not named:
         store = CloudStore(data)
         everyone = "train_all" if "train_all" in store.splits else "train"
-        train_set, validation = store.split(everyone), stored_test(store)
+        train_set = store.split(everyone)
+        validation = None if config.data.hold_out else stored_test(store)
     else:
         images = splits(data, options)
         if not images.train:
             raise ValueError(f"{options.dataset} has no training images: it is there to test on")
         train_set = lifted(images.train, "lifting training images", options)
-        if images.query and images.gallery and not of_tracklets(images):
+        if not config.data.hold_out and can_be_searched(images):
             validation = lifted_test(images, options)
+    if config.data.hold_out:
+        held = hold_out(train_set.pids, train_set.camids, config.data.hold_out)
+        validation = train_set.select(held.query), train_set.select(held.gallery)
+        train_set = train_set.select(held.train)
     task = CloudTask(config, train_set, validation=validation)
     if config.data.sampling != "pk":
         print(tell_epochs(task.sampler, train_set.pids))

@@ -96,15 +96,15 @@ class CloudTask:
                 )
         if (train_set.pids == -1).any():
             raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
-        present, self.labels = train_set.pids.unique(return_inverse=True)
-        if len(present) < 2:
+        self.present, self.labels = train_set.pids.unique(return_inverse=True)
+        if len(self.present) < 2:
             raise ValueError(
-                f"train_set must show at least 2 people to be told apart; got {len(present)}: add "
-                "data"
+                "train_set must show at least 2 people to be told apart; got "
+                f"{len(self.present)}: add data"
             )
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
-        classes = len(present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
+        classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
         if model is None:
             softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
@@ -192,7 +192,8 @@ class CloudTask:
             return False
         data = self.config.data
         preprocessing = Preprocessing(data.num_points, layout=data.layout)
-        save_model(path, self.model, preprocessing, to_dict(self.config), origin)
+        told = {**origin, "people": self.present.tolist()}
+        save_model(path, self.model, preprocessing, to_dict(self.config), told)
         return True
 
 

@@ -91,9 +91,9 @@ class PeopleTask:
                 )
         if (train_set.pids == -1).any():
             raise ValueError("train_set holds identity -1 (junk): leave those photographs out")
-        present, self.labels = train_set.pids.unique(return_inverse=True)
+        self.present, self.labels = train_set.pids.unique(return_inverse=True)
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
-        self.model = build_pgfa(config, len(present)) if model is None else model
+        self.model = build_pgfa(config, len(self.present)) if model is None else model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone learns at ``optim.backbone`` of the heads' learning rate."""
@@ -150,5 +150,6 @@ class PeopleTask:
         """Writes the network with its classifiers."""
         photos = self.config.photos
         preprocessing = PhotoPreprocessing(photos.height, photos.width, photos.mode)
-        save_people_model(path, self.model, preprocessing, to_dict(self.config), origin)
+        told = {**origin, "people": self.present.tolist()}
+        save_people_model(path, self.model, preprocessing, to_dict(self.config), told)
         return True

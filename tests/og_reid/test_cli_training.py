@@ -140,3 +140,15 @@ def test_torchrun_trains_with_two_processes(train: list[str], tmp_path: Path) ->
     one = read_log(tmp_path / "one" / "log.csv")
     assert [each.step for each in two] == [1, 2, 3]
     assert two[0].loss == pytest.approx(one[0].loss, rel=1e-4)
+
+
+def test_people_held_out_validate_and_are_not_learned_from(
+    tmp_path: Path, train: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(14))
+    clouds.save(tmp_path / "clouds.safetensors")
+    assert main([*train, "data.hold_out=2"]) == 0
+    assert "validation: rank-1" in capsys.readouterr().out
+    assert read_origin(tmp_path / "run" / "model.safetensors")["people"] == [0, 2, 3, 4, 6]
+    assert main([*train, "data.hold_out=6"]) == 1
+    assert "people to hold out must be from 1 to 5" in capsys.readouterr().err
