@@ -23,17 +23,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from measuring import resident
 
-from og_reid.matching import PartFeatures, visible_part_similarity
+from og_reid.matching import visible_part_similarity
+from og_reid.models.embedding import Embedding
 
 
-def random_features(
-    count: int, args: argparse.Namespace, generator: torch.Generator
-) -> PartFeatures:
+def random_features(count: int, args: argparse.Namespace, generator: torch.Generator) -> Embedding:
     """Features of random images, on average two stripes in three visible."""
-    return PartFeatures(
+    return Embedding(
+        torch.randn(count, args.embedding, generator=generator),
         torch.randn(count, args.parts, args.channels, generator=generator),
         (torch.rand(count, args.parts, generator=generator) < 2 / 3).float(),
-        torch.randn(count, args.embedding, generator=generator),
     )
 
 

@@ -43,8 +43,9 @@ from meshes.world import (
 from og_reid.data import PeopleBatch
 from og_reid.data.images import network_image
 from og_reid.evaluation import evaluate_distances
-from og_reid.matching import PartFeatures, visible_part_similarity
+from og_reid.matching import visible_part_similarity
 from og_reid.models import PGFA
+from og_reid.models.embedding import Embedding
 from og_reid.models.pgfa import Descriptor
 from pose import heatmaps, part_visibility
 
@@ -109,17 +110,17 @@ def rows_of(people: PeopleBatch, rows: Tensor) -> PeopleBatch:
     return PeopleBatch(**{name: values[rows] for name, values in vars(people).items()})
 
 
-def embed(network: PGFA, people: PeopleBatch, descriptor: Descriptor) -> PartFeatures:
+def embed(network: PGFA, people: PeopleBatch, descriptor: Descriptor) -> Embedding:
     """Features of all images, 32 at a time."""
     batches = (rows_of(people, rows) for rows in torch.arange(len(people)).split(32))
-    return PartFeatures.cat(
+    return Embedding.cat(
         network.embed(each.images, each.heatmaps, each.visibility, descriptor=descriptor)
         for each in batches
     )
 
 
 def precisions(
-    query: PartFeatures, gallery: PartFeatures, labels: tuple[PeopleBatch, PeopleBatch]
+    query: Embedding, gallery: Embedding, labels: tuple[PeopleBatch, PeopleBatch]
 ) -> Tensor:
     """(Q,) average precision of each query, NaN where it has no match."""
     asked, searched = labels
@@ -147,9 +148,7 @@ def report(network: PGFA, query: PeopleBatch, gallery: PeopleBatch) -> None:
     groups = {"all": torch.ones_like(hidden), "hidden stripe": hidden}
     for descriptor in get_args(Descriptor):
         asked, searched = (embed(network, each, descriptor) for each in (query, gallery))
-        alone = [
-            PartFeatures(x.parts[:, :0], x.visibility[:, :0], x.global_) for x in (asked, searched)
-        ]
+        alone = asked.without_parts(), searched.without_parts()
         found = {
             "masked": precisions(asked, searched, (query, gallery)),
             "unmasked": precisions(asked.unmasked(), searched.unmasked(), (query, gallery)),

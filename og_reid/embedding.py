@@ -16,7 +16,7 @@ from .data.batch import CloudBatch
 from .data.people import PeopleSet
 from .data.source import CloudSource
 from .data.transforms import mirror_x
-from .matching import PartFeatures
+from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
 
 __all__ = [
@@ -173,7 +173,7 @@ def embed_set(
 
 def embed_people(
     network: PGFA, people: PeopleSet, batch_size: int = 32, *, descriptor: Descriptor = "raw"
-) -> Iterator[PartFeatures]:
+) -> Iterator[Embedding]:
     """Features of photographs, batch by batch, so that a gallery need not lie in memory.
 
     Args:
@@ -183,7 +183,7 @@ def embed_people(
         descriptor: of the parts, see `PGFA.embed`.
 
     Yields:
-        Features of at most `batch_size` photographs, on the CPU; `PartFeatures.cat` joins them,
+        Features of at most `batch_size` photographs, on the CPU; `Embedding.cat` joins them,
         `og_reid.matching.similarity_blocks` takes them as they come.
     """
     device = next(network.parameters()).device

@@ -9,7 +9,8 @@ from .data.market import Attributes
 from .data.people import PeopleSet
 from .embedding import embed_people
 from .evaluation import AveragePrecision, evaluate_distances
-from .matching import PartFeatures, visible_part_similarity
+from .matching import visible_part_similarity
+from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
 
 __all__ = ["compare_people"]
@@ -52,7 +53,7 @@ def compare_people(
             done += len(piece)
             if progress is not None:
                 progress(done, total)
-        sides.append(PartFeatures.cat(pieces))
+        sides.append(Embedding.cat(pieces))
     asked, searched = sides
     views = {}
     if network.parts:
@@ -60,8 +61,8 @@ def compare_people(
             name: (asked, searched),
             f"{name} unmasked": (asked.unmasked(), searched.unmasked()),
         }
-    if asked.global_ is not None:
-        views[f"{name} global"] = (_global(asked), _global(searched))
+    if asked.features is not None:
+        views[f"{name} global"] = (asked.without_parts(), searched.without_parts())
     names = [sample.path.name for sample in query.samples]
     rows = []
     for method, pair in views.items():
@@ -77,7 +78,3 @@ def compare_people(
             )
             rows.append(Comparison(method, title, metrics))
     return tuple(rows)
-
-
-def _global(features: PartFeatures) -> PartFeatures:
-    return PartFeatures(features.parts[:, :0], features.visibility[:, :0], features.global_)

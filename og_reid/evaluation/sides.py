@@ -141,7 +141,7 @@ class Side:
                     )
                 layout = waiting[-1].layout
                 if sum(map(len, waiting)) >= size:
-                    joined = _join(waiting)
+                    joined = Embedding.cat(waiting)
                     yield joined[:size]
                     waiting = [joined[size:]] if len(joined) > size else []
             first, place = stop, end
@@ -151,7 +151,7 @@ class Side:
                 f"{first}"
             )
         if waiting:
-            yield _join(waiting)
+            yield Embedding.cat(waiting)
 
 
 def open_side(features: Features, name: str, length: int | None = None) -> Side:
@@ -209,13 +209,6 @@ def _take(rows: Embedding | np.ndarray, index: Tensor) -> Embedding:
     some = rows[first : first + count] if dense else rows[index.numpy()]
     with np.errstate(over="ignore"):  # infinite rows are refused with their numbers
         return Embedding(torch.from_numpy(np.array(some, dtype=np.float32)))
-
-
-def _join(pieces: list[Embedding]) -> Embedding:
-    if len(pieces) == 1:
-        return pieces[0]
-    columns = ([getattr(each, name) for each in pieces] for name in vars(pieces[0]))
-    return Embedding(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
 def _normalise(rows: Embedding, name: str, numbers: Tensor) -> Unit:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,6 +61,39 @@ class Embedding:
     def __getitem__(self, rows: slice | Tensor) -> Embedding:
         """The images of a slice, of indices or of a mask."""
         return Embedding(*(None if each is None else each[rows] for each in self._tensors))
+
+    @classmethod
+    def cat(cls, pieces: Iterable[Embedding]) -> Embedding:
+        """One after the other; all with the same kinds of features, in the same lengths."""
+        pieces = list(pieces)
+        layouts = {piece.layout for piece in pieces}
+        if len(layouts) != 1:
+            raise ValueError(
+                "pieces must be at least one, all with the same layout (D, P, C); got "
+                + (" and ".join(map(str, sorted(layouts))) or "none")
+            )
+        if len(pieces) == 1:
+            return pieces[0]
+        columns = zip(*(piece._tensors for piece in pieces), strict=True)
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+    def to(self, device: torch.device | str) -> Embedding:
+        """The same features on another device."""
+        return Embedding(*(None if each is None else each.to(device) for each in self._tensors))
+
+    def unmasked(self) -> Embedding:
+        """The same features with every part taken for visible."""
+        if self.visibility is None:
+            return self
+        return replace(self, visibility=torch.ones_like(self.visibility))
+
+    def without_parts(self) -> Embedding:
+        """The global features alone.
+
+        Raises:
+            ValueError: when there are none.
+        """
+        return Embedding(self.features)
 
     @property
     def device(self) -> torch.device:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .embedding import Embedding
 from .pgfa_weights import imagenet_state, make_resnet50, reference_state
-
-if TYPE_CHECKING:
-    from ..matching import PartFeatures
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -277,7 +275,7 @@ class PGFA(nn.Module):
         visibility: Tensor | None,
         *,
         descriptor: Descriptor = "raw",
-    ) -> PartFeatures:
+    ) -> Embedding:
         """Descriptors to match; the network should be in evaluation mode.
 
         Args:
@@ -288,15 +286,15 @@ class PGFA(nn.Module):
                 or ``code``, those of the part heads (256) as in the paper. The global vector is
                 the code of the global head in both.
         """
-        from ..matching import PartFeatures  # it knows the embeddings of this package
-
         if descriptor not in get_args(Descriptor):
             raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
         features = self(images, heatmaps)
         parts = features.stripes if descriptor == "raw" else features.part_codes
+        if not self.parts:
+            return Embedding(features.code)
         if visibility is None:
             visibility = parts.new_ones(parts.shape[:2])
-        return PartFeatures(parts, visibility.to(parts), features.code)
+        return Embedding(features.code, parts, visibility.to(parts))
 
     def parameter_groups(self, lr: float = 0.1, backbone: float = 0.1) -> list[dict[str, Any]]:
         """Parameters for an optimiser: the backbone's with ``lr * backbone``, the heads'."""

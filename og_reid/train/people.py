@@ -16,7 +16,8 @@ from ..data.photos import augment_people
 from ..data.samplers import step_generator
 from ..embedding import PhotoPreprocessing, embed_people
 from ..evaluation import Metrics, evaluate_distances
-from ..matching import PartFeatures, visible_part_similarity
+from ..matching import visible_part_similarity
+from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, PGFAFeatures
 from .sampling import build_sampler
 from .task import ALL_ROWS, Outcome
@@ -41,8 +42,8 @@ def build_pgfa(config: TrainConfig, num_classes: int) -> PGFA:
 
 
 def people_metrics(
-    query: tuple[PartFeatures, PeopleSet],
-    gallery: tuple[PartFeatures, PeopleSet],
+    query: tuple[Embedding, PeopleSet],
+    gallery: tuple[Embedding, PeopleSet],
     ap: Any,
 ) -> Metrics:
     """Figures of the similarity over commonly visible parts."""
@@ -141,8 +142,7 @@ class PeopleTask:
         if self.validation is None:
             return None
         sides = [
-            (PartFeatures.cat(embed_people(self.model, people)), people)
-            for people in self.validation
+            (Embedding.cat(embed_people(self.model, people)), people) for people in self.validation
         ]
         return people_metrics(sides[0], sides[1], self.config.ap)
 

@@ -1,5 +1,6 @@
 """Matching visible parts: the authors' figures, a plain loop, and what it must not depend on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from og_reid import matching
 from og_reid.evaluation import evaluate_distances
-from og_reid.matching import PartFeatures, similarity_blocks, visible_part_similarity
+from og_reid.matching import similarity_blocks, visible_part_similarity
+from og_reid.models.embedding import Embedding
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pgfa" / "matching.npz"
 
@@ -21,40 +23,39 @@ def golden() -> dict[str, Tensor]:
     return {key: torch.from_numpy(np.asarray(value)) for key, value in np.load(GOLDEN).items()}
 
 
-def features(count: int, rng: torch.Generator, parts: int = 3, **changes) -> PartFeatures:
-    fields = {
-        "parts": torch.randn(count, parts, 8, generator=rng),
-        "visibility": torch.rand(count, parts, generator=rng),
-        "global_": torch.randn(count, 5, generator=rng),
-    }
-    return PartFeatures(**{**fields, **changes})
+def features(count: int, rng: torch.Generator, parts: int = 3, **changes) -> Embedding:
+    fields = {"features": torch.randn(count, 5, generator=rng)}
+    if parts:
+        fields["parts"] = torch.randn(count, parts, 8, generator=rng)
+        fields["visibility"] = torch.rand(count, parts, generator=rng)
+    return Embedding(**{**fields, **changes})
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
     return float(a @ b / (a.norm() * b.norm()))
 
 
-def by_loop(query: PartFeatures, gallery: PartFeatures) -> Tensor:
+def by_loop(query: Embedding, gallery: Embedding) -> Tensor:
     """The formula of the module, term by term."""
     result = torch.zeros(len(query), len(gallery))
     for i in range(len(query)):
         for j in range(len(gallery)):
-            weights = query.visibility[i] * gallery.visibility[j]
+            weights = torch.zeros(0)
+            if query.visibility is not None and gallery.visibility is not None:
+                weights = query.visibility[i] * gallery.visibility[j]
             total, weight = 0.0, float(weights.sum())
             for k, w in enumerate(weights.tolist()):
                 total += w * (1 + cosine(query.parts[i, k], gallery.parts[j, k])) / 2
-            if query.global_ is not None and gallery.global_ is not None:
-                total += (1 + cosine(query.global_[i], gallery.global_[j])) / 2
+            if query.features is not None and gallery.features is not None:
+                total += (1 + cosine(query.features[i], gallery.features[j])) / 2
                 weight += 1
-            result[i, j] = total / weight if weight else 0.5
+            result[i, j] = total / weight if weight else 0
     return result
 
 
 def test_similarity_equals_the_authors(golden):
     sides = [
-        PartFeatures(
-            golden[f"{side}_parts"], golden[f"{side}_visibility"], golden[f"{side}_global"]
-        )
+        Embedding(golden[f"{side}_global"], golden[f"{side}_parts"], golden[f"{side}_visibility"])
         for side in ("query", "gallery")
     ]
     expected = golden["similarity"][golden["query_rows"]][:, golden["gallery_rows"]]
@@ -93,16 +94,15 @@ def test_metrics_equal_the_authors(golden):
 def test_equals_the_loop(seed, queries, items, parts, binary):
     rng = torch.Generator().manual_seed(seed)
     query, gallery = features(queries, rng, parts), features(items, rng, parts)
-    if binary:
+    if binary and parts:
         query, gallery = (
-            PartFeatures(each.parts, each.visibility.round(), each.global_)
-            for each in (query, gallery)
+            replace(each, visibility=each.visibility.round()) for each in (query, gallery)
         )
     found = visible_part_similarity(query, gallery)
     torch.testing.assert_close(found, by_loop(query, gallery), atol=1e-6, rtol=0)
     assert 0 <= float(found.min()) <= float(found.max()) <= 1 + 1e-6
     if parts:
-        query, gallery = (PartFeatures(x.parts, x.visibility) for x in (query, gallery))
+        query, gallery = (replace(each, features=None) for each in (query, gallery))
         found = visible_part_similarity(query, gallery)
         torch.testing.assert_close(found, by_loop(query, gallery), atol=1e-6, rtol=0)
 
@@ -110,11 +110,11 @@ def test_equals_the_loop(seed, queries, items, parts, binary):
 def test_hidden_parts_do_not_matter_and_lengths_neither(rng):
     query, gallery = features(3, rng), features(4, rng)
     hidden = torch.tensor([1.0, 0.0, 1.0]).expand(3, 3)
-    query = PartFeatures(query.parts, hidden, query.global_)
+    query = replace(query, visibility=hidden)
     other = query.parts.clone()
     other[:, 1] = 99.0
     other[:, 0] *= 7
-    changed = PartFeatures(other, hidden, query.global_ * 3)
+    changed = Embedding(query.features * 3, other, hidden)
     expected = visible_part_similarity(query, gallery)
     torch.testing.assert_close(visible_part_similarity(changed, gallery), expected)
     assert (visible_part_similarity(changed.unmasked(), gallery) - expected).abs().max() > 1e-3
@@ -133,21 +133,25 @@ def test_blocks_of_any_size_give_the_same(rng, monkeypatch):
 
 def test_pieces_join(rng):
     whole = features(7, rng)
-    joined = PartFeatures.cat([whole[:3], whole[torch.tensor([3])], whole[4:]]).to("cpu")
-    for field in ("parts", "visibility", "global_"):
+    joined = Embedding.cat([whole[:3], whole[torch.tensor([3])], whole[4:]]).to("cpu")
+    for field in ("features", "parts", "visibility"):
         assert torch.equal(getattr(joined, field), getattr(whole, field))
-    alone = PartFeatures(whole.parts, whole.visibility)
-    assert PartFeatures.cat([alone, alone]).global_ is None
+    alone = replace(whole, features=None)
+    assert Embedding.cat([alone, alone]).features is None
+    assert torch.equal(whole.without_parts().features, whole.features)
+    assert whole.without_parts().unmasked().visibility is None
     for pieces in ([], [whole, alone]):
         with pytest.raises(ValueError, match="pieces must be at least one"):
-            PartFeatures.cat(pieces)
+            Embedding.cat(pieces)
+    with pytest.raises(ValueError, match="got neither"):
+        alone.without_parts()
 
 
-def test_no_shared_part_and_no_global_vector_is_undecided(rng):
-    query = features(1, rng, visibility=torch.tensor([[1.0, 0.0, 0.0]]), global_=None)
-    gallery = features(2, rng, visibility=torch.tensor([[0.0, 1, 1], [1, 0, 0]]), global_=None)
+def test_no_shared_part_and_no_global_vector_comes_last(rng):
+    query = features(1, rng, visibility=torch.tensor([[1.0, 0.0, 0.0]]), features=None)
+    gallery = features(2, rng, visibility=torch.tensor([[0.0, 1, 1], [1, 0, 0]]), features=None)
     found = visible_part_similarity(query, gallery)[0]
-    assert found[0] == 0.5
+    assert found[0] == 0
     assert abs(float(found[1]) - (1 + cosine(query.parts[0, 0], gallery.parts[1, 0])) / 2) < 1e-6
 
 
@@ -155,8 +159,8 @@ def test_half_and_double_features_and_empty_sides(rng):
     query, gallery = features(3, rng), features(4, rng)
     expected = visible_part_similarity(query, gallery)
 
-    def cast(each: PartFeatures, dtype: torch.dtype) -> PartFeatures:
-        return PartFeatures(each.parts.to(dtype), each.visibility, each.global_.to(dtype))
+    def cast(each: Embedding, dtype: torch.dtype) -> Embedding:
+        return Embedding(each.features.to(dtype), each.parts.to(dtype), each.visibility)
 
     half = visible_part_similarity(cast(query, torch.float16), cast(gallery, torch.float16))
     assert half.dtype == torch.float32
@@ -169,52 +173,30 @@ def test_half_and_double_features_and_empty_sides(rng):
 
 def test_bad_input_is_named(rng):
     query, gallery = features(3, rng), features(4, rng)
-    with pytest.raises(ValueError, match=r"visibility must be \(N, P\) = \(3, 3\); got \(3, 2\)"):
-        features(3, rng, visibility=torch.ones(3, 2))
-    for value in (1.5, -0.1, float("nan")):
-        with pytest.raises(ValueError, match=r"visibility must be in \[0, 1\]"):
-            features(3, rng, visibility=torch.full((3, 3), value))
-    with pytest.raises(ValueError, match=r"global_ must be \(3, D\)"):
-        features(3, rng, global_=torch.ones(2, 5))
-    with pytest.raises(ValueError, match=r"parts must be \(N, P, C\)"):
-        PartFeatures(torch.ones(3, 5), torch.ones(3, 5))
-    with pytest.raises(ValueError, match="got neither"):
-        PartFeatures(torch.ones(3, 0, 5), torch.ones(3, 0))
-    with pytest.raises(ValueError, match=r"got \(3, 8, 5\) and \(2, 8, 5\)"):
+    with pytest.raises(ValueError, match=r"got \(5, 3, 8\) and \(5, 2, 8\)"):
         visible_part_similarity(query, features(4, rng, 2))
-    with pytest.raises(ValueError, match=r"got \(3, 8, 5\) and \(3, 8\)"):
-        visible_part_similarity(query, PartFeatures(gallery.parts, gallery.visibility))
+    with pytest.raises(ValueError, match=r"got \(5, 3, 8\) and \(0, 3, 8\)"):
+        visible_part_similarity(query, replace(gallery, features=None))
     broken = gallery.parts.clone()
     broken[2, 1, 3] = float("nan")
     with pytest.raises(ValueError, match=r"NaN or infinity in gallery item 0 \+ rows \[2\]"):
-        visible_part_similarity(query, PartFeatures(broken, gallery.visibility, gallery.global_))
+        visible_part_similarity(query, replace(gallery, parts=broken))
 
 
 def test_features_that_require_gradients_and_of_two_precisions(rng):
     query, gallery = features(3, rng), features(4, rng)
     expected = visible_part_similarity(query, gallery)
-    learned = PartFeatures(query.parts.clone().requires_grad_(), query.visibility, query.global_)
+    learned = replace(query, parts=query.parts.clone().requires_grad_())
     assert torch.equal(visible_part_similarity(learned, gallery), expected)
-    wide = PartFeatures(gallery.parts.double(), gallery.visibility, gallery.global_)
+    wide = replace(gallery, parts=gallery.parts.double())
     ((_, block),) = similarity_blocks(query, [wide])
     assert block.dtype == torch.float32
     torch.testing.assert_close(block, expected)
-    double = PartFeatures(query.parts.double(), query.visibility, query.global_)
+    double = replace(query, parts=query.parts.double())
     assert visible_part_similarity(double, gallery).dtype == torch.float64
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_embeddings_are_the_same_features(rng, whole):
-    changes = {} if whole else {"global_": None}
-    query, gallery = features(4, rng, **changes), features(5, rng, **changes)
-    found = visible_part_similarity(query.embedding(), gallery.embedding())
-    assert torch.equal(found, visible_part_similarity(query, gallery))
-    again = PartFeatures.of(query.embedding())
-    assert torch.equal(again.parts, query.parts)
-    assert (again.global_ is None) == (query.global_ is None)
-
-
-def test_embeddings_without_parts_compare_by_the_global_vector(rng):
+def test_without_parts_the_global_vectors_are_compared(rng):
     query, gallery = features(4, rng, parts=0), features(5, rng, parts=0)
-    found = visible_part_similarity(query.embedding(), gallery.embedding())
+    found = visible_part_similarity(query, gallery)
     torch.testing.assert_close(found, by_loop(query, gallery))

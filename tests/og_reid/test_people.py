@@ -9,8 +9,9 @@ import torch
 from og_reid.data import PeopleSet, Sample
 from og_reid.data.images import network_image
 from og_reid.embedding import embed_people
-from og_reid.matching import PartFeatures, similarity_blocks, visible_part_similarity
+from og_reid.matching import similarity_blocks, visible_part_similarity
 from og_reid.models import PGFA
+from og_reid.models.embedding import Embedding
 from pose import (
     Keypoints,
     heatmaps,
@@ -99,13 +100,13 @@ def test_features_do_not_depend_on_the_batch(folder, rng):
     pieces = list(embed_people(network, people, batch_size=2, descriptor="code"))
     assert [len(piece) for piece in pieces] == [2, 2, 1]
     assert network.training
-    joined = PartFeatures.cat(pieces)
+    joined = Embedding.cat(pieces)
     (whole,) = embed_people(network, people, descriptor="code")
     torch.testing.assert_close(joined.parts, whole.parts, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(joined.global_, whole.global_, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(joined.features, whole.features, rtol=1e-3, atol=1e-3)
     blocks = [block for _, block in similarity_blocks(joined, pieces)]
     torch.testing.assert_close(torch.cat(blocks, 1), visible_part_similarity(joined, joined))
-    with pytest.raises(ValueError, match=r"visibility must be \(N, P\)"):
+    with pytest.raises(ValueError, match=r"visibility must be \(5, 3\)"):
         next(embed_people(network, people_of(folder, parts=2)))
 
 

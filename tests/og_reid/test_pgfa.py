@@ -80,7 +80,7 @@ def test_branches_can_be_switched_off(images, heatmaps, rng):
         assert part.code is None
         assert part.pooled is None
         embedded = stripes.embed(images, None, torch.ones(3, 3))
-        assert embedded.global_ is None
+        assert embedded.features is None
         alone = average(images, heatmaps)
         assert alone.stripes.shape == (3, 0, 2048)
         assert torch.equal(alone.pooled, full.pooled[:, :2048])

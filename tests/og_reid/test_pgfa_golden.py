@@ -103,7 +103,7 @@ def test_three_stripes(folder, golden, inputs):
     # One image alone gives what it gives in the batch, and no heat maps are maps of ones.
     alone = network.embed(inputs[0][1:], None, None)
     assert_near(alone.parts, golden["stripes_p3"][1:])
-    assert_near(alone.global_, golden["code"][1:])
+    assert_near(alone.features, golden["code"][1:])
     assert alone.visibility.tolist() == [[1, 1, 1]]
 
 
@@ -125,7 +125,7 @@ def test_six_stripes_and_both_descriptors(folder, golden, inputs):
     assert torch.equal(code.parts, features.part_codes)
     assert code.parts.shape == (2, 6, 256)
     for each in (raw, code):
-        assert torch.equal(each.global_, features.code)
+        assert torch.equal(each.features, features.code)
         assert torch.equal(each.visibility, visibility)
 
 
