@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -45,6 +47,30 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install ." in finding.hint
     monkeypatch.setenv("OG_REID_NATIVE", "0")
     assert "switched off" in by_name(examine())["cpu library"].value
+
+
+def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(name="A100", total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: found)
+    monkeypatch.delenv("OG_REID_NATIVE", raising=False)
+    info = {**native_info(), "cuda_library": None}
+    monkeypatch.setattr(doctor, "native_info", lambda: info)
+    findings = by_name(examine())
+    assert findings["cuda:0"].value == "A100, 80 GiB"
+    assert (
+        str(findings["cuda library"])
+        == "cuda library: not built (install nvcc, then: pip install .)"
+    )
+    assert not findings["cuda library"].good
+    info["cuda_library"] = "og_reid/_cuda.so"
+    assert by_name(examine())["cuda library"] == Finding(
+        "native", "cuda library", "og_reid/_cuda.so"
+    )
+    info["cuda_library"] = None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert by_name(examine())["cuda library"].good  # nothing is missing without a GPU
 
 
 def test_operators_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
