@@ -12,17 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from .data.photos import PhotoConfig
 from .data.transforms import Augmentation
 from .embedding import Layout, TestView
 from .evaluation import AveragePrecision
+from .fusion import FusionConfig
 from .objective import LossConfig
 
 __all__ = [
     "BudgetConfig",
     "DataConfig",
+    "FusionConfig",
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
@@ -33,6 +35,8 @@ __all__ = [
     "load_config",
     "to_dict",
 ]
+
+Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
 
 
 @dataclass(frozen=True)
@@ -251,17 +255,29 @@ def config_folder() -> Path:
     return Path(__file__).parent.parent / "configs"
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig: ...
+
+
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], kind: type[Kind]) -> Kind: ...
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), kind: type[Any] = TrainConfig
+) -> Any:
     """Reads a YAML file.
 
     Args:
         path: A file, or the name of one that comes with the package, such as
             ``synthetic/default`` or ``synthetic/default.yaml``.
         overrides: Settings such as ``optim.lr=0.001`` that replace those of the file.
+        kind: `TrainConfig`, or `FusionConfig`.
 
     Raises:
-        ValueError: When the file is missing or no YAML mapping, when a key is unknown (the nearest
-            known one is named), when a value has a wrong type or does not fit the others.
+        ValueError: When the file is missing, no YAML mapping or of another kind, when a key is
+            unknown (the nearest known one is named), when a value has a wrong type or does not fit
+            the others.
     """
     import yaml
 
@@ -273,6 +289,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
+    _check_kind(found, settings, kind)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -282,7 +299,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         except yaml.YAMLError as error:
             raise ValueError(f"{override!r}: {text!r} is no valid YAML value") from error
         _put(settings, key.split("."), value)
-    return from_dict(settings)
+    return _build(kind, settings, "")
 
 
 def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
@@ -291,7 +308,7 @@ def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def to_dict(config: TrainConfig) -> dict[str, Any]:
+def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
     """All settings, defaults included, as plain dicts; `from_dict` reads them back."""
     return asdict(config)
 
@@ -307,6 +324,14 @@ def _find(path: str | Path) -> Path:
         for file in config_folder().rglob("*.yaml")
     )
     raise ValueError(f"there is no file {path}; configurations in the package: {', '.join(names)}")
+
+
+def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:
+    """Refuses a file whose settings are all of another command."""
+    names = {each: {field.name for field in fields(each)} for each in (TrainConfig, FusionConfig)}
+    for command, each in (("train", TrainConfig), ("fuse", FusionConfig)):
+        if not settings.keys() <= names[kind] and settings.keys() <= names[each]:
+            raise ValueError(f"{path} has settings of og-reid {command}, not of this command")
 
 
 def _put(settings: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -21,9 +21,28 @@ from torch.nn import functional
 from .evaluation import AveragePrecision, Metrics, evaluate
 from .models.embedding import Embedding
 
-__all__ = ["Fusion", "Labelled", "choose_fusion"]
+__all__ = ["Fusion", "FusionConfig", "Labelled", "choose_fusion"]
 
 _GRID = tuple(i / 10 for i in range(11))
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How two models are joined: weights that are null are chosen on people held out."""
+
+    hold_out: int = 100  # training people that neither model learned from, as data.hold_out
+    second: float | None = None  # a of the module: share of the second model in the global term
+    parts: float | None = None  # b of the module: weight of each part against the global term
+    ap: AveragePrecision = "step"  # convention of average precision when choosing
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.hold_out < 1:
+            raise ValueError(f"hold_out must be at least 1; got {self.hold_out}")
+        for name in ("second", "parts"):
+            weight = getattr(self, name)
+            if weight is not None and not 0 <= weight <= 1:
+                raise ValueError(f"{name} must be in [0, 1], or null to choose it; got {weight}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +134,22 @@ class Fusion:
         Raises:
             ValueError: A query shows somebody on whom the weights were chosen.
         """
-        seen = self.people & set(query.pids.tolist())
+        self.check_people(query.pids)
+        return _evaluate(self, query, gallery, ap, **options)
+
+    def check_people(self, pids: Tensor) -> None:
+        """Refuses people on whom the weights were chosen, as `evaluate` does.
+
+        Args:
+            pids: (Q,) int64 identities that are to be searched for.
+        """
+        seen = self.people & set(pids.tolist())
         if seen:
             raise ValueError(
                 f"the weights were chosen on {len(seen)} of the people that are searched for, such "
                 f"as {sorted(seen)[:5]}: choose them on others (identities of another data set "
                 "must be renumbered)"
             )
-        return _evaluate(self, query, gallery, ap, **options)
 
 
 def choose_fusion(

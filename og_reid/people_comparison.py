@@ -13,7 +13,7 @@ from .matching import visible_part_similarity
 from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
 
-__all__ = ["compare_people"]
+__all__ = ["compare_people", "score_views"]
 
 
 def compare_people(
@@ -63,6 +63,21 @@ def compare_people(
         }
     if asked.features is not None:
         views[f"{name} global"] = (asked.without_parts(), searched.without_parts())
+    return score_views(views, query, gallery, attributes=attributes, ap=ap)
+
+
+def score_views(
+    views: Mapping[str, tuple[Embedding, Embedding]],
+    query: PeopleSet,
+    gallery: PeopleSet,
+    *,
+    attributes: Mapping[str, Attributes] | None = None,
+    ap: AveragePrecision = "step",
+) -> tuple[Comparison, ...]:
+    """Figures of embeddings of query and gallery by method, over what both show.
+
+    Arguments as for `compare_people`.
+    """
     names = [sample.path.name for sample in query.samples]
     rows = []
     for method, pair in views.items():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import commands, datasets, evaluation, photos, training
+from . import commands, datasets, evaluation, fusing, options, photos, training
 
 __all__ = ["parse"]
 
@@ -19,14 +18,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         arguments: What follows ``og-reid``; None takes it from the process.
     """
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
+    given, rest = parser.parse_known_args(arguments)
     # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
-    if rest and (settings != rest or not hasattr(options, "settings")):
+    if rest and (settings != rest or not hasattr(given, "settings")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if settings:
-        options.settings += settings
-    return options
+        given.settings += settings
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_lift,
         _add_embed,
         _add_train,
+        _add_fuse,
         _add_show,
         _add_evaluate,
         _add_compare,
@@ -104,7 +104,7 @@ def _add_demo(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentP
         "--out", type=Path, default=Path("runs/demo"), metavar="FOLDER",
         help="where the report goes (default: %(default)s)",
     )  # fmt: skip
-    _add_workers(command)
+    options.add_workers(command)
     return command
 
 
@@ -137,7 +137,7 @@ def _add_embed(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     command.add_argument(
         "inputs", type=Path, nargs="+", metavar="INPUT", help="clouds (.ply, .npz) or photographs"
     )
-    _add_model(command)
+    options.add_model(command)
     command.add_argument(
         "--out", type=Path, default=Path("features.npz"), metavar="FILE",
         help="file with the arrays `features` (n, D) and `names` (n) (default: %(default)s)",
@@ -169,7 +169,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "then validate), or a cloud set (.safetensors); without it the run makes the synthetic "
         "world that CONFIG asks for",
     )  # fmt: skip
-    _add_dataset(command)
+    options.add_dataset(command)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
     )
@@ -181,7 +181,39 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         help="how long a process started by torchrun waits for the others (default: %(default)s)",
     )  # fmt: skip
     photos.add_keypoints(command)
-    _add_lifting(command)
+    options.add_lifting(command)
+    return command
+
+
+def _add_fuse(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        parsers,
+        "fuse",
+        fusing.do_fuse,
+        "join a model of photographs and one of clouds",
+        "Chooses how much a PGFA and an OG-Net count, on training people that neither has learned "
+        "from (trained with data.hold_out), and writes both as one run for og-reid evaluate.",
+    )
+    command.add_argument(
+        "config", metavar="CONFIG",
+        help="YAML file, or the name of one in the package, such as occluded_duke/fusion",
+    )  # fmt: skip
+    command.add_argument("first", type=Path, metavar="FIRST", help="run, or model, of PGFA")
+    command.add_argument("second", type=Path, metavar="SECOND", help="run, or model, of clouds")
+    command.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE",
+        help="settings that replace those of the file, such as second=0.5",
+    )  # fmt: skip
+    command.add_argument(
+        "--data", type=Path, metavar="FOLDER",
+        help="what both were trained on; not needed where CONFIG gives both weights",
+    )  # fmt: skip
+    options.add_dataset(command)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
+    )
+    photos.add_keypoints(command)
+    options.add_lifting(command)
     return command
 
 
@@ -214,8 +246,8 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         "--data", type=Path, required=True, metavar="FOLDER",
         help="folder laid out like Market-1501, or a store of og-reid convert",
     )  # fmt: skip
-    _add_dataset(command)
-    _add_model(command)
+    options.add_dataset(command)
+    options.add_model(command)
     command.add_argument(
         "--mirror", action="store_true", help="average each descriptor with the mirror image's"
     )
@@ -231,7 +263,7 @@ def _add_evaluate(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argum
         "as their paper says (default: %(default)s)",
     )  # fmt: skip
     photos.add_keypoints(command)
-    _add_lifting(command)
+    options.add_lifting(command)
     return command
 
 
@@ -270,7 +302,7 @@ def _add_convert(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argume
         "--points", type=int, default=8192, metavar="N",
         help="points that every cloud must have; 0 takes any number (default: %(default)s)",
     )  # fmt: skip
-    _add_workers(command, "processes that read and write")
+    options.add_workers(command, "processes that read and write")
     return command
 
 
@@ -302,7 +334,7 @@ def _add_check(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     command.add_argument(
         "--data", type=Path, required=True, metavar="PATH", help="its folder, or the CSV file"
     )
-    _add_trust(command)
+    options.add_trust(command)
     return command
 
 
@@ -350,7 +382,7 @@ def _add_pose(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentP
     command.add_argument(
         "--out", type=Path, required=True, metavar="PATH", help="file, or folder, to write"
     )
-    _add_cache(command, "estimated poses")
+    options.add_cache(command, "estimated poses")
     return command
 
 
@@ -363,56 +395,3 @@ def _add_doctor(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argumen
         "Prints versions, native kernels with their instruction level, devices, and how to mend "
         "what does not work.",
     )
-
-
-def _add_dataset(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dataset", metavar="NAME",
-        help="what --data is, by a name of og-reid datasets; its numbers are verified (default: "
-        "anything laid out like Market-1501)",
-    )  # fmt: skip
-    _add_trust(command)
-
-
-def _add_trust(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--unverified", action="store_true",
-        help="take the data set as it is, whatever its numbers",
-    )  # fmt: skip
-    command.add_argument(
-        "--absolute", action="store_true",
-        help="let a CSV file name images outside its own folder",
-    )  # fmt: skip
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model", default="default", metavar="MODEL",
-        help="'default' for the weights in the package, or a .safetensors file written by "
-        "og-reid train (default: %(default)s)",
-    )  # fmt: skip
-
-
-def _add_workers(
-    command: argparse.ArgumentParser, what: str = "processes that make and lift photographs"
-) -> None:
-    command.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N",
-        help=f"{what} (default: %(default)s)",
-    )  # fmt: skip
-
-
-def _add_lifting(command: argparse.ArgumentParser) -> None:
-    _add_workers(command)
-    _add_cache(command, "lifted clouds and estimated poses")
-
-
-def _add_cache(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument(
-        "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
-        help=f"where {what} are kept for the next time (default: %(default)s)",
-    )  # fmt: skip
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "og-reid"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .datasets import splits
+from .fusing import evaluate_fusion
 from .photos import evaluate_people
 from .sources import check_search, lifted_test, stored_test
 
@@ -59,12 +60,14 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..data import read_attributes
     from ..data.store import CloudStore, is_store
     from ..embedding import name_views
+    from ..fusion_run import is_fusion
     from ..progress import progress_bar
 
-    if Path(options.model).is_file() and takes_photographs(options.model):
+    fused = is_fusion(options.model)
+    if fused or (Path(options.model).is_file() and takes_photographs(options.model)):
         if options.protocol != "market" or options.by != ["occlusion"]:
             raise ValueError("--protocol and --by are for models of clouds; this one takes photos")
-        evaluate_people(options)
+        evaluate_fusion(options) if fused else evaluate_people(options)
         return
     stored = load_model(options.model)
     query: Clouds

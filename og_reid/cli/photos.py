@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ..data import MarketSplits, PeopleSet, Sample
     from ..train import Task
 
-__all__ = ["add_estimator", "add_keypoints", "do_pose", "evaluate_people", "people_task"]
+__all__ = [
+    "add_estimator",
+    "add_keypoints",
+    "do_pose",
+    "evaluate_people",
+    "people_set",
+    "people_task",
+]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _AT_A_TIME = 32
@@ -118,11 +125,11 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     if config.data.hold_out:
         held = held_out(images.train, config.data.hold_out)
         known = tuple(images.train[i] for i in held.train)
-    train_set = _people(known, *prepared, options, config.model.global_branch == "pose")
+    train_set = people_set(known, *prepared, options, config.model.global_branch == "pose")
     validation = None
     if held is not None:
         query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
-        validation = _people(query, *prepared, options), _people(gallery, *prepared, options)
+        validation = people_set(query, *prepared, options), people_set(gallery, *prepared, options)
     elif can_be_searched(images):
         validation = _test_people(images, *prepared, options)
     return PeopleTask(config, train_set, validation=validation)
@@ -164,12 +171,12 @@ def _test_people(
     images: MarketSplits, parts: int, photos: Any, options: argparse.Namespace
 ) -> tuple[PeopleSet, PeopleSet]:
     return (
-        _people(images.query, parts, photos, options),
-        _people(images.gallery, parts, photos, options),
+        people_set(images.query, parts, photos, options),
+        people_set(images.gallery, parts, photos, options),
     )
 
 
-def _people(
+def people_set(
     samples: Sequence[Sample],
     parts: int,
     photos: Any,

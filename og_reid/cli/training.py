@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -96,11 +97,15 @@ def do_show(options: argparse.Namespace) -> None:
     import yaml
 
     from ..checkpoint import read_origin
+    from ..fusion_run import is_fusion
     from ..train import BEST_FILE, LOG_FILE, MODEL_FILE, STATE_FILE, read_log
 
     folder = options.run_folder
     if not folder.exists():
         raise ValueError(f"{folder} is not there: give the folder of a run, or a file of one")
+    if is_fusion(folder):
+        _show_fusion(folder)
+        return
     files = [folder / name for name in (MODEL_FILE, STATE_FILE, BEST_FILE)]
     files = [each for each in files if each.is_file()] if folder.is_dir() else [folder]
     if not files:
@@ -111,10 +116,7 @@ def do_show(options: argparse.Namespace) -> None:
     )
     for each in files[1:]:
         print(f"{each}: after step {read_origin(each).get('step', 'unknown')}")
-    print("versions: " + ", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items()))
-    source = told.get("source")
-    if source is not None:
-        print(f"source: {source['commit']}" + (", with changes" if source["changed"] else ""))
+    _show_source(told)
     records = read_log(folder / LOG_FILE) if folder.is_dir() else ()
     if records:
         last = records[-1]
@@ -130,6 +132,28 @@ def do_show(options: argparse.Namespace) -> None:
     ):
         print(f"{title}: step {each.step}, mAP {each.mAP:.4f}, rank-1 {each.rank1:.4f}")
     print(yaml.safe_dump(told.get("config", {}), sort_keys=False, default_flow_style=None), end="")
+
+
+def _show_fusion(folder: Path) -> None:
+    import yaml
+
+    from ..fusion_run import read_fusion_record
+
+    record = read_fusion_record(folder)
+    print(f"{folder}: share of the second model {record['second']:.2f}, weight of each part "
+          f"{record['parts']:.2f}")  # fmt: skip
+    if record["mAP"] is not None:
+        print(f"chosen on {len(record['people'])} people: mAP {record['mAP']:.4f}")
+    told = record["origin"]
+    _show_source(told)
+    print(yaml.safe_dump(told["config"], sort_keys=False, default_flow_style=None), end="")
+
+
+def _show_source(told: Mapping[str, Any]) -> None:
+    print("versions: " + ", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items()))
+    source = told.get("source")
+    if source is not None:
+        print(f"source: {source['commit']}" + (", with changes" if source["changed"] else ""))
 
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from meshes.world import WorldPlan, write_world
 from og_reid.config import (
+    FusionConfig,
     TrainConfig,
     WorldConfig,
     config_folder,
@@ -133,7 +134,8 @@ def test_shipped_files_load_by_name() -> None:
     ]
     assert {"synthetic/default.yaml", "synthetic/og_net_small.yaml"} <= set(names)
     for name in names:
-        assert load_config(name) == load_config(name.removesuffix(".yaml"))
+        kind = FusionConfig if name.endswith("/fusion.yaml") else TrainConfig
+        assert load_config(name, (), kind) == load_config(name.removesuffix(".yaml"), (), kind)
         if name.startswith("synthetic/"):
             assert WorldPlan(**asdict(load_config(name).world)).train_identities > 0
         assert len((config_folder() / name).read_text().splitlines()) <= 40

@@ -1,0 +1,156 @@
+"""What commands do with a model of photographs and one of clouds together."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .datasets import splits
+from .photos import people_set
+from .sources import check_search, held_out, lifted
+
+if TYPE_CHECKING:
+    from ..checkpoint import StoredModel, StoredPeopleModel
+    from ..config import FusionConfig
+    from ..data import PeopleSet, Sample
+    from ..fusion import Fusion, Labelled
+
+__all__ = ["do_fuse", "evaluate_fusion"]
+
+
+def do_fuse(options: argparse.Namespace) -> None:
+    """Chooses the weights of two models, and writes both as one run."""
+    from ..api import load_model
+    from ..checkpoint import read_people_model
+    from ..config import FusionConfig, load_config
+    from ..fusion import Fusion
+    from ..fusion_run import save_fusion
+
+    config = load_config(options.config, options.settings, FusionConfig)
+    files = _model_file(options.first), _model_file(options.second)
+    models = read_people_model(files[0]), load_model(files[1])
+    if config.second is not None and config.parts is not None:
+        fusion = Fusion(config.second, config.parts)
+    else:
+        fusion = _choose(config, *models, options)
+    save_fusion(options.out, *files, fusion, config, options.dataset)
+    told = f"share of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
+    if fusion.mAP is not None:
+        told += f"; chosen on {len(fusion.people)} people (mAP {100 * fusion.mAP:.1f} %)"
+    print(f"{told}\nmodel: {options.out}")
+
+
+def evaluate_fusion(options: argparse.Namespace) -> None:
+    """Prints how well two fused models rank a data set, and each of them alone."""
+    from ..comparison import format_table, save_comparisons
+    from ..data import read_attributes
+    from ..fusion_run import read_fusion
+    from ..people_comparison import score_views
+
+    if options.mirror or options.test_view != "none" or options.descriptor != "raw":
+        raise ValueError("--mirror, --test-view and --descriptor are not for fused models")
+    stored = read_fusion(options.model)
+    images = splits(options.data, options)
+    check_search(images, options.dataset)
+    (query, asked), (gallery, searched) = (
+        _embedded(stored.first, stored.second, each, options)
+        for each in (images.query, images.gallery)
+    )
+    if options.dataset == stored.dataset:
+        stored.fusion.check_people(query.pids)
+    name = Path(options.model).name
+    views = {
+        name: (
+            stored.fusion(asked.first, asked.second),
+            stored.fusion(searched.first, searched.second),
+        ),
+        f"{name} first": (asked.first, searched.first),
+        f"{name} second": (asked.second, searched.second),
+    }
+    attributes = read_attributes(options.data) if options.dataset is None else {}
+    known = {n: each for n, each in attributes.items() if each.split == "query"}
+    rows = score_views(views, query, gallery, attributes=known, ap=options.ap)
+    print(format_table(rows))
+    if options.out is not None:
+        save_comparisons(rows, options.out)
+        print(f"figures of every query: {options.out}")
+
+
+def _choose(
+    config: FusionConfig,
+    first: StoredPeopleModel,
+    second: StoredModel,
+    options: argparse.Namespace,
+) -> Fusion:
+    """The weights that are best on training people whom neither model knows."""
+    from ..fusion import choose_fusion
+    from ..fusion_run import check_unknown
+
+    if options.data is None:
+        raise ValueError(
+            "--data must be given to choose weights on its training people; without it, give both "
+            "weights: second=0.5 parts=1"
+        )
+    images = splits(options.data, options)
+    held = held_out(images.train, config.hold_out)
+    query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
+    people = frozenset(sample.pid for sample in gallery)
+    searched = people & {sample.pid for sample in images.query}
+    if searched:
+        raise ValueError(
+            f"{len(searched)} of the people held out are among the queries of {options.data}, such "
+            f"as {sorted(searched)[:5]}: weights must not be chosen on people to be tested on"
+        )
+    check_unknown(people, {str(options.first): first.origin, str(options.second): second.origin})
+    sides = [_embedded(first, second, each, options)[1] for each in (query, gallery)]
+    tried = {
+        name: (weight,)
+        for name in ("second", "parts")
+        if (weight := getattr(config, name)) is not None
+    }
+    return choose_fusion(sides[0], sides[1], ap=config.ap, **tried)
+
+
+def _embedded(
+    first: StoredPeopleModel,
+    second: StoredModel,
+    samples: Sequence[Sample],
+    options: argparse.Namespace,
+) -> tuple[PeopleSet, Labelled]:
+    """What both models say about photographs."""
+    from ..embedding import embed_people, embed_set
+    from ..fusion import Labelled
+    from ..models.embedding import Embedding
+    from ..progress import progress_bar
+
+    network = first.model
+    prepared = network.parts, first.preprocessing
+    people = people_set(samples, *prepared, options, network.global_branch == "pose")
+    clouds = lifted(samples, "lifting", options)
+    if clouds.layout != second.preprocessing.layout:
+        raise ValueError(
+            f"the model of clouds takes layout {second.preprocessing.layout!r}, and lifted "
+            f"photographs have {clouds.layout!r}: train one with data.layout={clouds.layout}"
+        )
+    with progress_bar("embedding") as show:
+        pieces = []
+        for piece in embed_people(network, people):
+            pieces.append(piece)
+            show(sum(map(len, pieces)), 2 * len(people), "")
+        features = embed_set(
+            second.model,
+            clouds,
+            second.preprocessing.num_points,
+            progress=lambda done, total: show(total + done, 2 * total, ""),
+        )
+    joined = Labelled(Embedding.cat(pieces), Embedding(features), people.pids, people.camids)
+    return people, joined
+
+
+def _model_file(path: Path) -> Path:
+    """The finished model of a run, or the file that was given."""
+    from ..train import MODEL_FILE
+
+    return path / MODEL_FILE if path.is_dir() else path

@@ -1,0 +1,68 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+__all__ = ["add_cache", "add_dataset", "add_lifting", "add_model", "add_trust", "add_workers"]
+
+
+def add_dataset(command: argparse.ArgumentParser) -> None:
+    """What the data are."""
+    command.add_argument(
+        "--dataset", metavar="NAME",
+        help="what --data is, by a name of og-reid datasets; its numbers are verified (default: "
+        "anything laid out like Market-1501)",
+    )  # fmt: skip
+    add_trust(command)
+
+
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """How far the data are to be trusted."""
+    command.add_argument(
+        "--unverified", action="store_true",
+        help="take the data set as it is, whatever its numbers",
+    )  # fmt: skip
+    command.add_argument(
+        "--absolute", action="store_true",
+        help="let a CSV file name images outside its own folder",
+    )  # fmt: skip
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Which model."""
+    command.add_argument(
+        "--model", default="default", metavar="MODEL",
+        help="'default' for the weights in the package, a .safetensors file written by og-reid "
+        "train, or a folder written by og-reid fuse (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_workers(
+    command: argparse.ArgumentParser, what: str = "processes that make and lift photographs"
+) -> None:
+    """How many processes."""
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N",
+        help=f"{what} (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_lifting(command: argparse.ArgumentParser) -> None:
+    """How photographs are lifted."""
+    add_workers(command)
+    add_cache(command, "lifted clouds and estimated poses")
+
+
+def add_cache(command: argparse.ArgumentParser, what: str) -> None:
+    """Where results are kept."""
+    command.add_argument(
+        "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
+        help=f"where {what} are kept for the next time (default: %(default)s)",
+    )  # fmt: skip
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "og-reid"
