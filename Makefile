@@ -66,7 +66,7 @@ test: check
 SANITIZED := build/sanitize
 # AddressSanitizer must see the exceptions of a C++ library that Python would load later.
 PRELOADED = $(foreach name,libasan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
-OPERATORS := knn patches ball sampling gather gate edge_conv library
+OPERATORS := knn patches ball sampling gather gate faded edge_conv library
 
 sanitize: install
 	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \

@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of this file, so that a stale library is refused and not called.
-#define OG_REID_ABI 6
+#define OG_REID_ABI 7
 
 #ifdef __cplusplus
 extern "C" {
@@ -164,6 +164,42 @@ OG_REID_API int og_reid_pool_grad_cuda(const struct og_reid_pool_grad* task,
                                        const struct og_reid_in_edges* edges,
                                        const struct og_reid_queue* queue);
 
+// Pooling over neighbours that fade ---------------------------------------------------------------
+
+// With m for the mean of rows by weight, the maximum of weight * (row - m). Both are 0 where all
+// weights are. Indices are in 0..count-1; a NaN among the rows makes both NaN.
+struct og_reid_fade {
+  int64_t batch, count, centers, k, channels;
+  int64_t stride;  // from one row of x to the next
+  int64_t threads;
+  const float* x;        // (batch, count, channels)
+  const int64_t* index;  // (batch, centers, k)
+  const float* weight;   // (batch, centers, k), not below 0
+  float* mean;           // (batch, centers, channels)
+  float* highest;        // same shape, or null together with argument
+  void* argument;        // same shape: as for og_reid_pool
+};
+
+OG_REID_API int og_reid_fade_cpu(const struct og_reid_fade* task);
+
+// Its gradient. grad_highest and argument may both be null.
+struct og_reid_fade_grad {
+  int64_t batch, count, centers, k, channels;
+  int64_t stride;  // from one row of x to the next
+  int64_t threads;
+  const int64_t* index;
+  const float* weight;
+  const void* argument;
+  const float* grad_mean;
+  const float* grad_highest;
+  float* grad_x;       // (batch, count, channels); added to
+  const float* x;      // this, the mean and grad_weight may all be null
+  const float* mean;   // (batch, centers, channels)
+  float* grad_weight;  // (batch, centers, k)
+};
+
+OG_REID_API int og_reid_fade_grad_cpu(const struct og_reid_fade_grad* task);
+
 // Gated neighbourhoods ----------------------------------------------------------------------------
 //
 // For the edge from centre i to its t-th neighbour j:
@@ -190,6 +226,12 @@ struct og_reid_projection {
   float* z;             // (batch * centers * k, half)
   float* gates;         // same shape
   float* scratch;       // per thread: (threads, k, half)
+  // Null, all four, or: highest is that of fade * max(0, factor y + offset), NaN where there is
+  // one, and argument is any where it is 0.
+  const float* fade;    // (batch, centers, k), not below 0
+  const float* factor;  // (channels)
+  const float* offset;  // (channels)
+  float* best;          // (batch, centers, channels): y of the argument
 };
 
 OG_REID_API int og_reid_gate_cpu(const struct og_reid_groups* groups,

@@ -28,9 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.edge_conv import EdgeNorm
-from ..ops.faded import faded_max, faded_moments
+from ..ops.faded import faded_mean, faded_moments, faded_pool
+from ..ops.faded_gate import faded_gated_max
 from ..ops.fading import FadingNeighbors, fading_balls, present_balls
-from ..ops.gather import gather_neighbors
+from ..ops.gate import EdgeTerms
 from ..ops.lattice import Vertices
 from .edge_conv import NeighborMix
 from .norm import affine, running, update_running
@@ -96,13 +97,11 @@ def convolve(
     rows = conv.weight.flatten(1) * sign[:, None]
     difference, own = rows.split(features.shape[-1], dim=1)
     bias = None if conv.bias is None else conv.bias * sign
-    near = gather_neighbors(F.linear(features, difference), index)
+    near = F.linear(features, difference)
     center = F.linear(features, own - difference, bias)
-    mean = (weight[..., None] * near).sum(2) / weight.sum(2)[..., None]
-    highest = (weight[..., None] * (near - mean[:, :, None])).amax(2)
+    mean, highest = faded_pool(near, index, weight)
     if norm.training:
-        edges = near + center[:, :, None]
-        folded, variance = faded_moments(edges, weight * presence[..., None])
+        folded, variance = faded_moments(near, center, index, weight * presence[..., None], mean)
         moments = (folded * sign, variance)
         update_running(norm, (moments[0].detach(), variance.detach()), index.numel())
     else:
@@ -130,13 +129,18 @@ def abstract(
     Returns:
         (B, M, C), not below 0.
     """
-    total = features.new_zeros(())
-    for scale, ball in zip(cast("list[AbstractionScale]", list(layer.mlps)), balls, strict=True):
-        place, content = scale.weight[:, :3], scale.weight[:, 3:]
-        near = F.linear(features, content) + F.linear(points, place)
-        center = F.linear(there.points, -place)
-        total = total + _pool_scale(scale, near, center, ball, there.presence)
-    return total
+    # One product for all scales; positions apart, so that rows of the large one are aligned.
+    scales = cast("list[AbstractionScale]", list(layer.mlps))
+    weight = torch.cat([scale.weight for scale in scales])
+    place, content = weight[:, :3], weight[:, 3:]
+    near = F.linear(features, content) + F.linear(points, place)
+    center = F.linear(there.points, -place)
+    width = len(weight) // len(scales)
+    small, middle, large = (
+        _pool_scale(*parts, there.presence)
+        for parts in zip(scales, near.split(width, -1), center.split(width, -1), balls, strict=True)
+    )
+    return small + middle + large
 
 
 def _pool_scale(
@@ -152,19 +156,28 @@ def _pool_scale(
     assert isinstance(gate, PointGate)
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(second, nn.BatchNorm2d)
+    assert gate.se_expand.bias is not None
     index, fade = ball
     share = fade * presence[..., None]
-    rows = gather_neighbors(near, index) + center[:, :, None]
-    moments = faded_moments(rows, share) if first.training else running(first)
     if first.training:
+        moments = faded_moments(near, center, index, share)
         update_running(first, (moments[0].detach(), moments[1].detach()), index.numel())
+    else:
+        moments = running(first)
     scaling, shift = affine(first, moments)
-    rows = torch.addcmul(shift, rows, scaling)
-    hidden = F.silu(F.linear(rows, gate.se_reduce.weight.flatten(1), gate.se_reduce.bias))
-    opened = F.linear(hidden, gate.se_expand.weight.flatten(1), gate.se_expand.bias).sigmoid()
+    near, center = near * scaling, torch.addcmul(shift, center, scaling)
+    reduce = gate.se_reduce.weight.flatten(1)
+    terms = EdgeTerms(
+        near,
+        center,
+        F.linear(near, reduce),
+        F.linear(center, reduce, gate.se_reduce.bias),
+        gate.se_expand.weight.flatten(1),
+        gate.se_expand.bias,
+    )
     mean, variance = (None, None) if second.training else running(second)
     norm = EdgeNorm(second.weight, second.bias, mean, variance, second.eps)
-    pooled, *found = faded_max(rows * opened, conv.weight.flatten(1), fade, share, norm)
+    pooled, *found = faded_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)
     if second.training:
         update_running(second, (found[0], found[1]), index.numel())
     return pooled
@@ -172,8 +185,8 @@ def _pool_scale(
 
 def carry(features: Tensor, ball: FadingNeighbors) -> Tensor:
     """(B, M, C) mean of (B, n, C) features over a ball; fades to 0 as the last of them leaves."""
-    weight = ball.weights[..., None]
-    return (weight * gather_neighbors(features, ball.indices)).sum(2) / weight.sum(2).clamp_min(1)
+    total = ball.weights.sum(2)[..., None]
+    return faded_mean(features, *ball) * (total / total.clamp_min(1))
 
 
 def pool(features: Tensor, presence: Tensor) -> Tensor:

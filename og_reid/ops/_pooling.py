@@ -10,7 +10,7 @@ from torch import Tensor
 from ._library import check, cpu_library, pointer, start_on_gpu
 from .indices import all_present, in_edges, present
 
-__all__ = ["pool_cpu", "pool_cuda", "pool_grad_cpu", "pool_grad_cuda"]
+__all__ = ["pool_cpu", "pool_cuda", "pool_grad_cpu", "pool_grad_cuda", "spaced"]
 
 
 class _Pool(ctypes.Structure):
@@ -50,7 +50,7 @@ def pool_cpu(
     """Fill what is given of maximum, its slot, and mean over the neighbours of each centre."""
     library = cpu_library()
     assert library is not None
-    (features, stride), index = _spaced(features), index.contiguous()
+    (features, stride), index = spaced(features), index.contiguous()
     missing = not all_present(index, features.shape[1])
     task = _task(features, stride, index, missing, highest, argument, mean)
     check(library.og_reid_pool_cpu(ctypes.byref(task)), "og_reid_pool_cpu")
@@ -64,7 +64,7 @@ def pool_cuda(
     mean: Tensor | None,
 ) -> None:
     """The same by the CUDA library."""
-    (features, stride), index = _spaced(features), index.contiguous()
+    (features, stride), index = spaced(features), index.contiguous()
     task = _task(features, stride, index, True, highest, argument, mean)
     start_on_gpu("og_reid_pool_cuda", features.device, ctypes.byref(task))
 
@@ -103,7 +103,7 @@ def pool_grad_cuda(
     return grad
 
 
-def _spaced(features: Tensor) -> tuple[Tensor, int]:
+def spaced(features: Tensor) -> tuple[Tensor, int]:
     """Features whose rows are evenly spaced, and how far; a slice of channels stays a view."""
     batch, row, channel = features.stride()
     if channel != 1 or batch != row * features.shape[1] or row < features.shape[2]:

@@ -1,146 +1,285 @@
-"""Pooling over neighbours that fade: moments by weight, and a maximum that nobody leaves abruptly.
+"""Pooling over neighbours that fade: mean and moments by weight, a maximum nobody leaves abruptly.
 
-These make the rows of all edges, in plain torch on any device; what the functions save is passes
-over them. Where weights need gradients (positions are learnt, not given) they are the twins.
+In float32 on a CPU the pooling runs native, and never makes the (B, M, n, C) rows of all edges.
+Anything else takes the twins.
 """
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .edge_conv import EdgeNorm
-from .moments import Moments
+from ._library import check, cpu_library, pointer
+from ._pooling import spaced
+from .chunks import argument_type
+from .gather import gather_neighbors
+from .indices import all_present, flat_index
+from .moments import Moments, weighted_moments
 
-__all__ = ["faded_max", "faded_max_torch", "faded_moments", "faded_moments_torch"]
+__all__ = [
+    "faded_mean",
+    "faded_mean_torch",
+    "faded_moments",
+    "faded_moments_torch",
+    "faded_pool",
+    "faded_pool_torch",
+]
 
 
-def faded_moments(rows: Tensor, weight: Tensor) -> Moments:
-    """Mean and biased variance, (C,) each, of (..., C) rows that count by (...) weights, not all 0.
+def faded_pool(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean m of neighbours by weight, and max_j w_j (v_j - m) with w_j <= 1.
 
-    Once differentiable, unless the weights need gradients.
+    A neighbour whose weight has come down to 0 can leave unnoticed. Both are 0 where nobody has
+    weight. The gradient of a maximum goes to the first neighbour that attains it. Gradients are
+    summed in one order, so they repeat bit by bit.
+
+    Args:
+        features: (B, N, C) one row per place.
+        index: (B, M, n) int64 neighbours of each of M centres, each in 0..N-1.
+        weight: (B, M, n) of the neighbours, in [0, 1].
+
+    Returns:
+        Two (B, M, C) tensors: the mean, and the maximum beside it.
+
+    Raises:
+        ValueError: on shapes that do not fit.
+        IndexError: on a CPU, when an index is not in 0..N-1.
     """
-    if weight.requires_grad:
-        return faded_moments_torch(rows, weight)
-    mean, variance = _Moments.apply(rows.flatten(0, -2), _share(weight))
-    return mean, variance
+    _check(features, index, weight)
+    if not native_for(features, weight):
+        return faded_pool_torch(features, index, weight)
+    mean, highest, _ = torch.ops.og_reid.faded_pool(features, index, weight, True)
+    return mean, highest
 
 
-def faded_moments_torch(rows: Tensor, weight: Tensor) -> Moments:
+def faded_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Plain-torch twin of `faded_pool`: its specification."""
+    near, weight = gather_neighbors(features, index), weight[..., None]
+    mean = (_shares(weight, 2) * near).sum(2)
+    return mean, (weight * (near - mean[:, :, None])).max(2).values
+
+
+def faded_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """The (B, M, C) mean of `faded_pool` alone."""
+    _check(features, index, weight)
+    if not native_for(features, weight):
+        return faded_mean_torch(features, index, weight)
+    mean: Tensor = torch.ops.og_reid.faded_pool(features, index, weight, False)[0]
+    return mean
+
+
+def faded_mean_torch(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Plain-torch twin of `faded_mean`: its specification."""
+    return (_shares(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
+
+
+def faded_moments(
+    near: Tensor, center: Tensor, index: Tensor, weight: Tensor, mean_near: Tensor | None = None
+) -> Moments:
+    """Moments of y_ij = near_j + center_i over edges (i, j) that count by weight, not all 0.
+
+    Args:
+        near: (B, N, C) neighbour term of each place.
+        center: (B, M, C) centre term.
+        index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
+        weight: (B, M, n) of the edges, not below 0.
+        mean_near: (B, M, C) what `faded_mean` finds for `near`, if it is known; centres without
+            weight may have any.
+
+    Returns:
+        (mean, variance), each (C,); the variance is the biased one. Centres without any weight pass
+        no right gradient on to theirs.
+    """
+    if mean_near is None:
+        mean_near = faded_mean(near, index, weight)
+    share = _shares(weight, None)
+    degree = share.new_zeros(near.shape[0] * near.shape[1])
+    degree = degree.index_add_(0, flat_index(index, near.shape[1]), share.flatten())
+    rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
+    return weighted_moments(*rows, degree, share.sum(2).flatten())
+
+
+def faded_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Tensor) -> Moments:
     """Plain-torch twin of `faded_moments`: its specification."""
-    rows, share = rows.flatten(0, -2), _share(weight)
+    return row_moments(gather_neighbors(near, index) + center[:, :, None], weight)
+
+
+def row_moments(rows: Tensor, weight: Tensor) -> Moments:
+    """Mean and biased variance, (C,) each, of (B, M, n, C) rows that count by (B, M, n) weights."""
+    rows, share = rows.flatten(0, 2), _shares(weight, None).flatten()
     mean = share @ rows
     return mean, share @ (rows - mean).square()
 
 
-def faded_max(
-    rows: Tensor, weight: Tensor, fade: Tensor, share: Tensor, norm: EdgeNorm
+def native_for(*tensors: Tensor) -> bool:
+    """Whether there is native code for these tensors: float32, on the CPU, not empty."""
+    plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
+    return plain and _has_library()
+
+
+@torch.compiler.assume_constant_result
+def _has_library() -> bool:
+    return cpu_library() is not None
+
+
+def _shares(weight: Tensor, dim: int | None) -> Tensor:
+    """Weights as shares of their sum along a dimension, or of all; 0 where that is 0."""
+    total = weight.sum() if dim is None else weight.sum(dim, keepdim=True)
+    return weight / torch.where(total > 0, total, 1.0)
+
+
+def _check(features: Tensor, index: Tensor, weight: Tensor) -> None:
+    if features.ndim != 3:
+        raise ValueError(f"features must be (B, N, C); got {tuple(features.shape)}")
+    if index.ndim != 3 or len(index) != len(features) or index.shape[2] < 1:
+        raise ValueError(f"index must be ({len(features)}, M, n >= 1); got {tuple(index.shape)}")
+    if index.dtype != torch.int64:
+        raise ValueError(f"index must be int64; got {index.dtype}")
+    if weight.shape != index.shape:
+        raise ValueError(
+            f"weight must be {tuple(index.shape)} to fit index; got {tuple(weight.shape)}"
+        )
+
+
+# Registration ------------------------------------------------------------------------------------
+
+
+class _Fade(ctypes.Structure):
+    """`og_reid_fade` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
+        *((name, ctypes.c_int64) for name in ("stride", "threads")),
+        *((name, ctypes.c_void_p) for name in ("x", "index", "weight")),
+        *((name, ctypes.c_void_p) for name in ("mean", "highest", "argument")),
+    ]
+
+
+class _FadeGrad(ctypes.Structure):
+    """`og_reid_fade_grad` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
+        *((name, ctypes.c_int64) for name in ("stride", "threads")),
+        *((name, ctypes.c_void_p) for name in ("index", "weight", "argument")),
+        *((name, ctypes.c_void_p) for name in ("grad_mean", "grad_highest", "grad_x")),
+        *((name, ctypes.c_void_p) for name in ("x", "mean", "grad_weight")),
+    ]
+
+
+def check_index(index: Tensor, count: int) -> None:
+    """Refuse neighbours that are not in 0..count-1."""
+    if not all_present(index, count):
+        raise IndexError(f"index must be in 0..{count - 1}; got {int(index.amin())}")
+
+
+def _pool(
+    features: Tensor, index: Tensor, weight: Tensor, highest: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Project the rows of edges, normalise, cut below 0, fade, and take the maximum per centre.
-
-    max_j fade_j * relu(norm(weight z_j)): none is below 0, so a neighbour that has faded to 0 can
-    leave unnoticed.
-
-    Args:
-        rows: (B, M, n, H) z of each edge.
-        weight: (C, H) projection.
-        fade: (B, M, n) in [0, 1].
-        share: (B, M, n) how much an edge counts for the moments, not all 0.
-        norm: with known moments, or without: then those of these edges are taken.
-
-    Returns:
-        The (B, M, C) maximum, and the (C,) mean and biased variance that were found, empty where
-        they were known. They pass no gradients on. Once differentiable, unless fades need
-        gradients.
-    """
-    if norm.mean is not None or fade.requires_grad or share.requires_grad:
-        return faded_max_torch(rows, weight, fade, share, norm)
-    highest, mean, variance = _FadedMax.apply(
-        rows, weight, fade, _share(share), norm.scale, norm.shift, norm.eps
+    check_index(index, features.shape[1])
+    library = cpu_library()
+    assert library is not None
+    results = _pool_fake(features, index, weight, highest)
+    (features, stride), index, weight = spaced(features), index.contiguous(), weight.contiguous()
+    batch, count, channels = features.shape
+    task = _Fade(
+        *(batch, count, index.shape[1], index.shape[2], channels, stride),
+        torch.get_num_threads(),
+        ctypes.c_void_p(features.data_ptr()),
+        *(pointer(each) for each in (index, weight, results[0])),
+        *(pointer(each if highest else None) for each in results[1:]),
     )
-    return highest, mean, variance
+    check(library.og_reid_fade_cpu(ctypes.byref(task)), "og_reid_fade_cpu")
+    return results
 
 
-def faded_max_torch(
-    rows: Tensor, weight: Tensor, fade: Tensor, share: Tensor, norm: EdgeNorm
+def _pool_grad(
+    grad_mean: Tensor,
+    grad_highest: Tensor | None,
+    argument: Tensor | None,
+    features: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    weighed: bool,
+) -> tuple[Tensor, Tensor]:
+    library = cpu_library()
+    assert library is not None
+    grads = _pool_grad_fake(
+        grad_mean, grad_highest, argument, features, index, weight, mean, weighed
+    )
+    grads[0].zero_()
+    given = (index, weight, argument, grad_mean, grad_highest)
+    kept = [None if each is None else each.contiguous() for each in given]
+    features, stride = spaced(features)
+    batch, count, channels = features.shape
+    task = _FadeGrad(
+        *(batch, count, index.shape[1], index.shape[2], channels, stride),
+        torch.get_num_threads(),
+        *(pointer(each) for each in (*kept, grads[0])),
+        ctypes.c_void_p(features.data_ptr()),
+        *(pointer(each if weighed else None) for each in (mean, grads[1])),
+    )
+    check(library.og_reid_fade_grad_cpu(ctypes.byref(task)), "og_reid_fade_grad_cpu")
+    return grads
+
+
+def _pool_fake(
+    features: Tensor, index: Tensor, weight: Tensor, highest: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Plain-torch twin of `faded_max`: its specification."""
-    mean, variance, found = norm.mean, norm.variance, rows.new_empty(0)
-    if mean is not None and variance is not None:
-        factor = norm.scale * torch.rsqrt(variance + norm.eps)
-        projected = F.linear(rows, weight * factor[:, None], norm.shift - mean * factor)
-        return (projected.relu() * fade[..., None]).amax(2), found, found
-    projected = F.linear(rows, weight)
-    mean, variance = faded_moments_torch(projected, share)
-    factor = norm.scale * torch.rsqrt(variance + norm.eps)
-    normal = torch.addcmul(norm.shift - mean * factor, projected, factor)
-    return (normal.relu() * fade[..., None]).amax(2), mean.detach(), variance.detach()
+    shape = (*index.shape[:2], features.shape[2])
+    argument = features.new_empty(shape if highest else 0, dtype=argument_type(index.shape[2]))
+    return features.new_empty(shape), features.new_empty(shape if highest else 0), argument
 
 
-def _share(weight: Tensor) -> Tensor:
-    """Weights, flattened, as shares of their sum; zeros where there is nothing to share."""
-    return (weight / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)).flatten()
+def _pool_grad_fake(
+    grad_mean: Tensor,
+    grad_highest: Tensor | None,
+    argument: Tensor | None,
+    features: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    weighed: bool,
+) -> tuple[Tensor, Tensor]:
+    return features.new_empty(features.shape), weight.new_empty(weight.shape if weighed else 0)
 
 
-class _Moments(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, share: Tensor) -> Moments:
-        mean = share @ rows
-        ctx.save_for_backward(rows, share, mean)
-        return mean, share @ (rows - mean).square_()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_mean: Tensor, grad_variance: Tensor) -> tuple[Tensor, None]:
-        rows, share, mean = ctx.saved_tensors
-        slope = 2 * grad_variance
-        grad = torch.addcmul(grad_mean - slope * mean, rows, slope)
-        return grad.mul_(share[:, None]), None
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    features, index, weight, ctx.highest = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(output[2], features, index, weight, output[0])
 
 
-class _FadedMax(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        rows: Tensor,
-        weight: Tensor,
-        fade: Tensor,
-        share: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        projected = F.linear(rows, weight)
-        flat = projected.flatten(0, -2)
-        mean = share @ flat
-        variance = share @ (flat - mean).square_()
-        inverse = torch.rsqrt(variance + eps)
-        factor = scale * inverse
-        normal = torch.addcmul(shift - mean * factor, projected, factor)
-        highest, slot = normal.relu_().mul_(fade[..., None]).max(2)
-        ctx.save_for_backward(rows, weight, fade, share, scale, mean, inverse, projected, slot)
-        # Of equal ones any is right, so long as it is above 0.
-        ctx.above = highest > 0
-        ctx.mark_non_differentiable(mean, variance)
-        return highest, mean, variance
+def _backward(
+    ctx: Any, grad_mean: Tensor, grad_highest: Tensor, _: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    argument, *inputs = ctx.saved_tensors
+    highest = (grad_highest, argument) if ctx.highest else (None, None)
+    weighed = ctx.needs_input_grad[2]
+    grad, of_weight = torch.ops.og_reid.faded_pool_grad(grad_mean, *highest, *inputs, weighed)
+    return grad, None, of_weight if weighed else None, None
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, fade, share, scale, mean, inverse, projected, slot = ctx.saved_tensors
-        grad = torch.where(ctx.above, grad, 0) * fade.gather(2, slot)
-        best = projected.gather(2, slot[:, :, None])[:, :, 0]
-        grad_shift = grad.sum((0, 1))
-        grad_scale = (grad * (best - mean)).sum((0, 1)) * inverse
-        factor = scale * inverse
-        # Through the moments each edge gets its share of - factor (grad_shift + normal grad_scale).
-        slope = factor * inverse * grad_scale
-        rest = torch.addcmul(slope * mean - factor * grad_shift, projected, -slope)
-        rest.mul_(share.view(*fade.shape, 1))
-        rest.scatter_add_(2, slot[:, :, None], (grad * factor)[:, :, None])
-        grad_weight = rest.flatten(0, -2).T @ rows.flatten(0, -2)
-        return rest @ weight, grad_weight, None, None, grad_scale, grad_shift, None
+
+def _no_second(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError("faded_pool has no second derivatives; use faded_pool_torch for them")
+
+
+torch.library.define(
+    "og_reid::faded_pool",
+    "(Tensor features, Tensor index, Tensor weight, bool highest) -> (Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "og_reid::faded_pool_grad",
+    "(Tensor grad_mean, Tensor? grad_highest, Tensor? argument, Tensor features, Tensor index, "
+    "Tensor weight, Tensor mean, bool weighed) -> (Tensor, Tensor)",
+)
+torch.library.impl("og_reid::faded_pool", "CPU", _pool)
+torch.library.impl("og_reid::faded_pool_grad", "CPU", _pool_grad)
+torch.library.register_fake("og_reid::faded_pool", _pool_fake)
+torch.library.register_fake("og_reid::faded_pool_grad", _pool_grad_fake)
+torch.library.register_autograd("og_reid::faded_pool", _backward, setup_context=_save)
+torch.library.register_autograd("og_reid::faded_pool_grad", _no_second)

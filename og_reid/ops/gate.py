@@ -8,29 +8,19 @@ same properties. Autocast leaves it in float32.
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._gating import GateBatch, gate_fits
 from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
 from .gather import gather_neighbors_torch
 from .indices import all_present
 
 __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
-
-#: Gated entries of one chunk of clouds: 2 MiB, so that a chunk stays in cache.
-CHUNK_ENTRIES = 1 << 19
-#: What the native kernel asks of the sizes: rows of whole registers, whole panels of the
-#: projection, and a narrow layer of the gate that fits its stack.
-ROW_MULTIPLE = 8
-PANEL = 16
-MOST_REDUCED = 64
 
 
 class EdgeTerms(NamedTuple):
@@ -110,117 +100,20 @@ def _check(terms: EdgeTerms, index: Tensor, weight: Tensor) -> None:
         raise ValueError(f"terms and weight must have the shapes {wanted}; got {shapes}")
 
 
-class _Groups(ctypes.Structure):
-    """`og_reid_groups` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "half", "reduced")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("near", "center", "gate_near", "gate_center", "expand", "bias", "index")
-        ),
-        ("threads", ctypes.c_int64),
-    ]
-
-
-class _Projection(ctypes.Structure):
-    """`og_reid_projection` of csrc/og_reid.h."""
-
-    _fields_ = [
-        ("channels", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("panels", "highest", "argument", "z", "gates", "scratch")
-        ),
-    ]
-
-
-class _GroupsGrad(ctypes.Structure):
-    """`og_reid_groups_grad` of csrc/og_reid.h."""
-
-    _fields_ = [
-        ("channels", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "weight",
-                "grad_highest",
-                "argument",
-                "z",
-                "gates",
-                "grad_z",
-                "grad_near",
-                "grad_center",
-                "grad_gate_near",
-                "grad_gate_center",
-                "grad_expand",
-                "grad_bias",
-                "grad_weight",
-                "scratch",
-            )
-        ),
-    ]
-
-
-class _Batch:
-    """Contiguous terms and index of a batch, cut into chunks of clouds for the C functions."""
-
-    def __init__(self, terms: EdgeTerms, index: Tensor) -> None:
-        self.clouds = tuple(t.contiguous() for t in (*terms[:4], index))
-        self.expand, self.bias = terms.expand.t().contiguous(), terms.bias.contiguous()
-        self.batch, self.centers, self.k = index.shape
-        self.half, self.reduced = terms.expand.shape
-        self.count = terms.near.shape[1]
-        self.rows = self.centers * self.k
-        self.threads = torch.get_num_threads()
-        clouds = CHUNK_ENTRIES // (self.rows * self.half)
-        self.step = min(self.batch, max(self.threads, clouds))
-
-    def starts(self) -> range:
-        return range(0, self.batch, self.step)
-
-    def groups(self, start: int) -> _Groups:
-        """Sizes and addresses of the chunk that starts at cloud `start`."""
-        near, center, gate_near, gate_center, index = (t[start:] for t in self.clouds)
-        return _Groups(
-            min(self.step, self.batch - start),
-            self.count,
-            self.centers,
-            self.k,
-            self.half,
-            self.reduced,
-            *(pointer(t) for t in (near, center, gate_near, gate_center)),
-            pointer(self.expand),
-            pointer(self.bias),
-            pointer(index),
-            self.threads,
-        )
-
-
 def _gated_max_native(
     terms: EdgeTerms, index: Tensor, weight: Tensor, moments: bool
 ) -> tuple[Tensor, ...]:
-    library = cpu_library()
-    assert library is not None
     channels, half = weight.shape
-    near, work = terms.near, _Batch(terms, index)
+    near, work = terms.near, GateBatch(terms, index)
     highest = near.new_empty(work.batch, work.centers, channels)
     argument = torch.empty(highest.shape, dtype=torch.int32)
-    # Rows are kept for the moments only; without them each thread's scratch is enough.
-    z_rows = near.new_empty(work.step * work.rows, half) if moments else None
-    scratch = near.new_empty(work.threads, work.k, half)
     total, gram = near.new_zeros(half), near.new_zeros(half, half)
-    panels = weight.view(channels // PANEL, PANEL, half).transpose(1, 2).contiguous()
-    for start in work.starts():
-        groups = work.groups(start)
-        z = None if z_rows is None else z_rows[: groups.batch * work.rows]
-        parts = (panels, highest[start:], argument[start:], z, None, scratch)
-        out = _Projection(channels, *(pointer(part) for part in parts))
-        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(out))
-        check(status, "og_reid_gate_cpu")
-        if z is not None:
-            total += z.sum(0)
-            gram.addmm_(z.t(), z)
+
+    def visit(_: slice, z: Tensor) -> None:
+        total.add_(z.sum(0))
+        gram.addmm_(z.t(), z)
+
+    work.project(weight, highest, argument, visit=visit if moments else None)
     if not moments:
         return highest, near.new_zeros(channels), near.new_zeros(channels), argument, total, gram
     count = float(index.numel())
@@ -228,14 +121,6 @@ def _gated_max_native(
     covariance = gram / count - torch.outer(mean_z, mean_z)
     variance = ((weight @ covariance) * weight).sum(1)
     return highest, weight @ mean_z, variance, argument, mean_z, covariance
-
-
-def _fits(inputs: Sequence[Tensor]) -> bool:
-    """Whether the native code takes six terms, index and weight."""
-    *terms, index, weight = inputs
-    half, reduced = terms[4].shape
-    whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
-    return whole and reduced <= MOST_REDUCED and index.numel() > 0 and usable_on_cpu(*terms, weight)
 
 
 def _gated_max(
@@ -252,7 +137,7 @@ def _gated_max(
     terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
     if index.device.type == "cpu" and not all_present(index, near.shape[1]):
         raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(index.amin())}")
-    run = _gated_max_native if _fits((*terms, index, weight)) else gated_max_chunks
+    run = _gated_max_native if gate_fits(terms, index, weight) else gated_max_chunks
     return run(terms, index, weight, moments)
 
 
@@ -263,7 +148,9 @@ def _gated_max_grad(
     grad_mean: Tensor,
     grad_variance: Tensor,
 ) -> list[Tensor]:
-    run = _gated_max_grad_native if _fits(inputs) else gated_max_grad_chunks
+    *terms, index, weight = inputs
+    native = gate_fits(terms, index, weight)
+    run = _gated_max_grad_native if native else gated_max_grad_chunks
     return run(inputs, results, grad_highest, grad_mean, grad_variance)
 
 
@@ -304,40 +191,18 @@ def _gated_max_grad_native(
     dW = dmean mean_z' + 2 diag(dvar) W Cov: dense in z, but a product of H x H and no y at all.
     The maximum adds one edge per centre and channel.
     """
-    *term_list, index, weight = inputs
+    *terms, index, weight = inputs
     argument, mean_z, covariance = results
-    library = cpu_library()
-    assert library is not None
-    channels, half = weight.shape
-    work = _Batch(EdgeTerms(*term_list), index)
-    edges, weight = float(index.numel()), weight.contiguous()
+    edges = float(index.numel())
     mix = (weight.t() * (2.0 / edges * grad_variance)) @ weight
     row = (grad_mean / edges) @ weight - mean_z @ mix
-    grads = [torch.zeros_like(t) for t in work.clouds[:4]]
-    shares = [
-        weight.new_zeros(work.threads, *shape)
-        for shape in ((work.reduced, half), (half,), (channels, half))
-    ]
-    buffers = [weight.new_empty(work.step * work.rows, half) for _ in range(3)]
-    order = torch.empty(work.threads, channels + work.k + 1, dtype=torch.int32)
-    grad_highest = grad_highest.contiguous()
-    for start in work.starts():
-        groups = work.groups(start)
-        z, gates, grad_z = (buffer[: groups.batch * work.rows] for buffer in buffers)
-        rows = _Projection(0, *(pointer(part) for part in (None, None, None, z, gates, None)))
-        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(rows))
-        check(status, "og_reid_gate_cpu")
+
+    def rest(_: slice, z: Tensor, grad_z: Tensor) -> None:
         torch.addmm(row, z, mix, out=grad_z)
-        parts = (weight, grad_highest[start:], argument[start:], z, gates, grad_z)
-        outputs = (*(grad[start:] for grad in grads), *shares, order)
-        task = _GroupsGrad(channels, *(pointer(part) for part in (*parts, *outputs)))
-        status = library.og_reid_gate_backward_cpu(ctypes.byref(groups), ctypes.byref(task))
-        check(status, "og_reid_gate_backward_cpu")
-    grad_expand, grad_bias, grad_weight = (share.sum(0) for share in shares)
-    grad_weight.addr_(grad_mean, mean_z).add_(
-        (weight @ covariance) * (2.0 * grad_variance[:, None])
-    )
-    return [*grads, grad_expand.t().contiguous(), grad_bias, grad_weight]
+
+    grads = GateBatch(terms, index).backward(weight, grad_highest, argument, rest)
+    grads[-1].addr_(grad_mean, mean_z).add_((weight @ covariance) * (2.0 * grad_variance[:, None]))
+    return grads
 
 
 def _gated_max_grad_fake(

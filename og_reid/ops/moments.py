@@ -14,7 +14,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Moments", "edge_moments", "share_moments", "sharing", "sharing_moments"]
+__all__ = [
+    "Moments",
+    "edge_moments",
+    "share_moments",
+    "sharing",
+    "sharing_moments",
+    "weighted_moments",
+]
 
 #: Mean and biased variance, or means of two terms, (C,) each.
 Moments = tuple[Tensor, Tensor]
@@ -103,8 +110,23 @@ def edge_moments(
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
     own = None if number is None else _share(number, near.dtype)
     with torch.autocast(near.device.type, enabled=False):
-        mean, variance = _EdgeMoments.apply(*rows, _share(degree, near.dtype), own)
-        return share_moments((mean, variance))
+        return share_moments(weighted_moments(*rows, _share(degree, near.dtype), own))
+
+
+def weighted_moments(
+    near: Tensor, center: Tensor, mean_near: Tensor, degree: Tensor, own: Tensor | None
+) -> Moments:
+    """The formula of `edge_moments` on flattened batches; shares add up to 1.
+
+    Args:
+        near: (P, C) neighbour term.
+        center: (Q, C) centre term.
+        mean_near: (Q, C) mean of `near` over the neighbours of each centre.
+        degree: (P,) shares of all edges that end in each point.
+        own: (Q,) shares of them that start in each centre; None: equal ones.
+    """
+    mean, variance = _EdgeMoments.apply(near, center, mean_near, degree, own)
+    return mean, variance
 
 
 def _share(number: Tensor, dtype: torch.dtype) -> Tensor:
@@ -144,12 +166,17 @@ class _EdgeMoments(torch.autograd.Function):
         return near_mean + center_mean, variance
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_mean: Tensor, grad_variance: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_mean: Tensor, grad_variance: Tensor) -> tuple[Tensor | None, ...]:
         near, center, mean_near, weight, own, near_mean, center_mean = ctx.saved_tensors
         if torch.is_grad_enabled():  # for second derivatives the means depend on the terms
             near_mean, center_mean = _means(near, center, weight, own)
+        grad_weight = grad_own = None
+        if ctx.needs_input_grad[3]:
+            grad_weight = near @ grad_mean + (near - near_mean).square() @ grad_variance
+        if ctx.needs_input_grad[4]:
+            centered = center - center_mean
+            cross = centered * torch.add(centered, mean_near - near_mean, alpha=2.0)
+            grad_own = center @ grad_mean + cross @ grad_variance
         slope = 2.0 * grad_variance
         grad_near = torch.addcmul(grad_mean - slope * near_mean, near, slope)
         grad_near *= weight[:, None]
@@ -161,4 +188,4 @@ class _EdgeMoments(torch.autograd.Function):
         if own is not None:
             grad_mean_near *= own[:, None]
             grad_center *= own[:, None]
-        return grad_near, grad_center, grad_mean_near, None, None
+        return grad_near, grad_center, grad_mean_near, grad_weight, grad_own

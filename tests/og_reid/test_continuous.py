@@ -139,17 +139,25 @@ def test_gradcheck(training: bool) -> None:
     assert torch.autograd.gradcheck(model, (points, colors), eps=1e-7, atol=1e-4, fast_mode=True)
 
 
-def test_fast_and_plain_gradients_agree() -> None:
-    """Given positions take functions of their own; with learnt ones the twins run."""
-    model = network().train()
-    points, colors = person(3, 60)
-    grads = []
-    for learnt in (False, True):
-        model.zero_grad()
-        model(points.requires_grad_(learnt), colors).square().sum().backward()
-        grads.append([parameter.grad for parameter in model.parameters()])
-    for fast, plain in zip(*grads, strict=True):
-        torch.testing.assert_close(fast, plain)
+def test_native_and_plain_code_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network with native code, with the twins in its place, and in double precision."""
+    points, colors = (each.float() for each in person(3, 60))
+    results = []
+    for plain, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.float64)):
+        if plain:
+            monkeypatch.setattr("og_reid.ops.faded._has_library", lambda: False)
+        model = network(dims=(16, 32, 64)).to(dtype).train()
+        descriptor = model(points.to(dtype), colors.to(dtype))
+        descriptor.square().mean().backward()
+        rows = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+        with torch.no_grad():
+            known = model.eval()(points.to(dtype), colors.to(dtype))
+        results.append([each.double() for each in (descriptor, rows, known)])
+    native, single, double = results
+    for each, twin, exact in zip(native, single, double, strict=True):
+        assert not torch.equal(each, twin)
+        error = (each - exact).norm() / exact.norm()
+        assert error < 3 * (twin - exact).norm() / exact.norm() + 1e-5
 
 
 @pytest.mark.parametrize("preset", ["ognet-small", "ognet", "ognet-deep"])

@@ -1,4 +1,4 @@
-"""Neighbours that fade, pooling over them, and the lattice: against formulas, in every odd case."""
+"""Neighbours that fade, and the lattice: against formulas, in every odd case."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops.edge_conv import EdgeNorm
-from og_reid.ops.faded import faded_max, faded_max_torch, faded_moments, faded_moments_torch
 from og_reid.ops.fading import (
     FLOOR,
     GAIN,
@@ -147,64 +145,3 @@ def test_vertices_of_points_that_cannot_be_placed() -> None:
     with pytest.raises(ValueError, match=r"within .* m of their mean"):
         lattice_vertices(torch.full((1, 1, 3), 1e5), 0.2)
     assert lattice_vertices(torch.zeros(0, 4, 3), 0.2).presence.shape == (0, 0)
-
-
-def edges(requires_grad: bool = True) -> tuple[Tensor, ...]:
-    rows, weight = seeded(2, 3, 4, 5) - 0.5, seeded(6, 5, seed=1) - 0.5
-    scale, shift = seeded(6, seed=2) - 0.5, seeded(6, seed=3) - 0.3
-    for each in (rows, weight, scale, shift):
-        each.requires_grad_(requires_grad)
-    fade, share = seeded(2, 3, 4, seed=4), seeded(2, 3, 4, seed=5)
-    fade[0, 0], share[0, 0] = 0, 0
-    return rows, weight, fade, share, scale, shift
-
-
-@pytest.mark.parametrize("known", [False, True])
-def test_faded_max_equals_its_twin_and_gradcheck(known: bool) -> None:
-    rows, weight, fade, share, scale, shift = edges()
-    moments = (seeded(6, seed=6), seeded(6, seed=7)) if known else (None, None)
-
-    def pooled(*inputs: Tensor) -> Tensor:
-        rows, weight, scale, shift = inputs
-        return faded_max(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))[0]
-
-    found = faded_max(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))
-    twin = faded_max_torch(rows, weight, fade, share, EdgeNorm(scale, shift, *moments))
-    torch.testing.assert_close(found, twin)
-    assert not found[0][0, 0].any()
-    assert torch.autograd.gradcheck(pooled, (rows, weight, scale, shift))
-    inputs, upstream = (rows, weight, scale, shift), seeded(2, 3, 6, seed=8)
-    ours = torch.autograd.grad((found[0] * upstream).sum(), inputs)
-    theirs = torch.autograd.grad((twin[0] * upstream).sum(), inputs)
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_faded_max_by_hand() -> None:
-    rows = torch.tensor([[[[1.0], [4.0], [-9.0]]]])
-    norm = EdgeNorm(*(torch.tensor([each]) for each in (2.0, 1.0, 1.0, 4.0)), 0.0)
-    fade = torch.tensor([[[1.0, 0.25, 1.0]]])
-    highest, *_ = faded_max(rows, torch.tensor([[1.0]]), fade, fade, norm)
-    # Normalised they are 1, 4 and -9; faded 1, 1 and 0.
-    assert float(highest) == 1.0
-    with_known = faded_max(rows, torch.tensor([[1.0]]), fade * 0, fade, norm)
-    assert float(with_known[0]) == 0.0
-
-
-def test_moments_count_by_weight() -> None:
-    rows, weight = (
-        seeded(2, 5, 3).requires_grad_(),
-        torch.tensor([[0.0, 2, 1, 0, 0], [0, 0, 0, 1, 0]]),
-    )
-    weight = weight.double()
-    mean, variance = faded_moments(rows, weight)
-    repeated = torch.stack([rows[0, 1], rows[0, 1], rows[0, 2], rows[1, 3]])
-    torch.testing.assert_close(mean, repeated.mean(0))
-    torch.testing.assert_close(variance, repeated.var(0, correction=0))
-    torch.testing.assert_close(faded_moments_torch(rows, weight), (mean, variance))
-    assert torch.autograd.gradcheck(lambda rows: faded_moments(rows, weight), (rows,))
-
-
-def test_moments_of_nothing_are_finite() -> None:
-    mean, variance = faded_moments(seeded(2, 3), torch.zeros(2, dtype=torch.float64))
-    assert not mean.any()
-    assert torch.isfinite(variance).all()

@@ -68,6 +68,9 @@ OG_REID_FORWARD(int, og_reid_ball_cpu, (const struct og_reid_ball* task), (task)
 OG_REID_FORWARD(int, og_reid_pool_cpu, (const struct og_reid_pool* task), (task))
 OG_REID_FORWARD(int, og_reid_pool_grad_cpu, (const struct og_reid_pool_grad* task), (task))
 
+OG_REID_FORWARD(int, og_reid_fade_cpu, (const struct og_reid_fade* task), (task))
+OG_REID_FORWARD(int, og_reid_fade_grad_cpu, (const struct og_reid_fade_grad* task), (task))
+
 OG_REID_FORWARD(int, og_reid_gate_cpu,
                 (const struct og_reid_groups* groups, const struct og_reid_projection* out),
                 (groups, out))

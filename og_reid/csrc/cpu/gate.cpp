@@ -109,12 +109,21 @@ OG_REID_INLINE void gate_center(const og_reid_groups& in, int64_t cloud, int64_t
   }
 }
 
-// Products of kEdges rows of z with one packed panel (half, 16), folded into the running maximum.
+constexpr int kVecs = kPanel / kWidth;
+
+// Running maximum of the channels of one panel.
+struct Highest {
+  Vec value[kVecs];
+  VecInt where[kVecs];
+};
+
+// Products of kEdges rows of z with one packed panel (half, 16).
 template <int kEdges>
-OG_REID_INLINE void project_edges(const float* z, int64_t half, const float* panel, int32_t first,
-                                  Vec* best, VecInt* where) {
-  constexpr int kVecs = kPanel / kWidth;
-  Vec total[kEdges][kVecs] = {};
+OG_REID_INLINE void project_edges(const float* z, int64_t half, const float* panel,
+                                  Vec (&total)[kEdges][kVecs]) {
+#pragma GCC unroll 8
+  for (int e = 0; e < kEdges; ++e)
+    for (int v = 0; v < kVecs; ++v) total[e][v] = Vec{};
   for (int64_t h = 0; h < half; ++h) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
@@ -123,33 +132,94 @@ OG_REID_INLINE void project_edges(const float* z, int64_t half, const float* pan
       for (int e = 0; e < kEdges; ++e) total[e][v] += weight * z[e * half + h];
     }
   }
+}
+
+template <int kEdges>
+OG_REID_INLINE void take_edges(const float* z, int64_t half, const float* panel, int32_t first,
+                               Highest& best) {
+  Vec total[kEdges][kVecs];
+  project_edges<kEdges>(z, half, panel, total);
 #pragma GCC unroll 8
   for (int e = 0; e < kEdges; ++e) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
-      const VecInt better = total[e][v] > best[v];
-      where[v] = better ? VecInt{} + (first + e) : where[v];
-      best[v] = better ? total[e][v] : best[v];
+      const VecInt better = total[e][v] > best.value[v];
+      best.where[v] = better ? VecInt{} + (first + e) : best.where[v];
+      best.value[v] = better ? total[e][v] : best.value[v];
     }
   }
 }
 
 OG_REID_INLINE void project_center(const float* z, int64_t k, int64_t half, int64_t channels,
                                    const float* panels, float* highest, int32_t* argument) {
-  constexpr int kVecs = kPanel / kWidth;
   constexpr int kEdges = 4;
   for (int64_t c = 0; c < channels; c += kPanel) {
-    Vec best[kVecs];
-    VecInt where[kVecs] = {};
-    for (int v = 0; v < kVecs; ++v) best[v] = Vec{} - std::numeric_limits<float>::infinity();
+    Highest best = {};
+    for (int v = 0; v < kVecs; ++v) best.value[v] = Vec{} - std::numeric_limits<float>::infinity();
     int64_t t = 0;
     for (; t + kEdges <= k; t += kEdges)
-      project_edges<kEdges>(z + t * half, half, panels + c * half, int32_t(t), best, where);
-    for (; t < k; ++t)
-      project_edges<1>(z + t * half, half, panels + c * half, int32_t(t), best, where);
+      take_edges<kEdges>(z + t * half, half, panels + c * half, int32_t(t), best);
+    for (; t < k; ++t) take_edges<1>(z + t * half, half, panels + c * half, int32_t(t), best);
     for (int v = 0; v < kVecs; ++v) {
-      store(highest + c + v * kWidth, best[v]);
-      std::memcpy(argument + c + v * kWidth, &where[v], sizeof where[v]);
+      store(highest + c + v * kWidth, best.value[v]);
+      std::memcpy(argument + c + v * kWidth, &best.where[v], sizeof best.where[v]);
+    }
+  }
+}
+
+// The same for edges that fade.
+struct FadedHighest {
+  Highest faded;
+  Vec plain[kVecs];   // y of the highest
+  VecInt bad[kVecs];  // where there was a NaN
+};
+
+template <int kEdges>
+OG_REID_INLINE void take_faded_edges(const float* z, int64_t half, const float* panel,
+                                     const float* fade, const Vec* factor, const Vec* offset,
+                                     int32_t first, FadedHighest& best) {
+  Vec total[kEdges][kVecs];
+  project_edges<kEdges>(z, half, panel, total);
+#pragma GCC unroll 8
+  for (int e = 0; e < kEdges; ++e) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) {
+      // Below 0 it is no better than the 0 that best starts with.
+      const Vec value = (total[e][v] * factor[v] + offset[v]) * fade[e];
+      const VecInt better = value > best.faded.value[v];
+      best.faded.where[v] = better ? VecInt{} + (first + e) : best.faded.where[v];
+      best.faded.value[v] = better ? value : best.faded.value[v];
+      best.plain[v] = better ? total[e][v] : best.plain[v];
+      best.bad[v] |= value != value;
+    }
+  }
+}
+
+OG_REID_INLINE void project_faded_center(const float* z, const og_reid_groups& in,
+                                         const og_reid_projection& out, int64_t row) {
+  constexpr int kEdges = 4;
+  const int64_t half = in.half, at = row * out.channels;
+  const float* fade = out.fade + row * in.k;
+  for (int64_t c = 0; c < out.channels; c += kPanel) {
+    const float* panel = out.panels + c * half;
+    FadedHighest best = {};
+    Vec factor[kVecs], offset[kVecs];
+    for (int v = 0; v < kVecs; ++v) {
+      factor[v] = load(out.factor + c + v * kWidth);
+      offset[v] = load(out.offset + c + v * kWidth);
+    }
+    int64_t t = 0;
+    for (; t + kEdges <= in.k; t += kEdges)
+      take_faded_edges<kEdges>(z + t * half, half, panel, fade + t, factor, offset, int32_t(t),
+                               best);
+    for (; t < in.k; ++t)
+      take_faded_edges<1>(z + t * half, half, panel, fade + t, factor, offset, int32_t(t), best);
+    for (int v = 0; v < kVecs; ++v) {
+      const int64_t to = at + c + v * kWidth;
+      const Vec none = Vec{} + std::numeric_limits<float>::quiet_NaN();
+      store(out.highest + to, best.bad[v] ? none : best.faded.value[v]);
+      store(out.best + to, best.plain[v]);
+      std::memcpy(out.argument + to, &best.faded.where[v], sizeof best.faded.where[v]);
     }
   }
 }
@@ -261,7 +331,9 @@ void forward_range(const og_reid_groups& in, const og_reid_projection& out, int6
     float* z = out.z ? out.z + row * in.k * in.half : scratch;
     float* gates = out.gates ? out.gates + row * in.k * in.half : nullptr;
     gate_center<kReduced>(in, row / in.centers, row, narrow, z, gates);
-    if (out.highest)
+    if (out.fade)
+      project_faded_center(z, in, out, row);
+    else if (out.highest)
       project_center(z, in.k, in.half, out.channels, out.panels, out.highest + row * out.channels,
                      out.argument + row * out.channels);
   }
