@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from pose.atomic import replacing
 
 from .embedding import PhotoPreprocessing, Preprocessing
-from .models import PGFA, Embedder, rebuild, store
+from .models import PGFA, Embedder, StripeNet, rebuild, store
 
 __all__ = [
     "StoredModel",
@@ -71,7 +71,7 @@ class StoredModel:
 class StoredPeopleModel:
     """A network of photographs read from a file; fields as of `StoredModel`."""
 
-    model: PGFA
+    model: PGFA | StripeNet
     preprocessing: PhotoPreprocessing
     training: Mapping[str, Any]
     version: str
@@ -166,7 +166,7 @@ def read_model(path: str | Path) -> StoredModel:
 
 def save_people_model(
     path: str | Path,
-    model: PGFA,
+    model: PGFA | StripeNet,
     preprocessing: PhotoPreprocessing,
     training: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
@@ -180,11 +180,14 @@ def save_people_model(
 
 def read_people_model(path: str | Path) -> StoredPeopleModel:
     """Reads what `save_people_model` wrote; errors as of `read_model`."""
-    return StoredPeopleModel(*_read(path, _PEOPLE_FORMAT, _pgfa, PhotoPreprocessing))
+    return StoredPeopleModel(*_read(path, _PEOPLE_FORMAT, _of_photographs, PhotoPreprocessing))
 
 
-def _pgfa(stored: Mapping[str, Any]) -> PGFA:
-    return PGFA(stored["num_classes"], stored["parts"], global_branch=stored["global_branch"])
+def _of_photographs(stored: Mapping[str, Any]) -> PGFA | StripeNet:
+    arguments = dict(stored)
+    if arguments.pop("kind", "pgfa") == "stripes":
+        return StripeNet(**arguments)
+    return PGFA(**arguments)
 
 
 def takes_photographs(path: str | Path) -> bool:

@@ -5,11 +5,8 @@ A YAML file only says what differs from the defaults. Unknown keys and wrong typ
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -19,9 +16,12 @@ from .data.transforms import Augmentation
 from .embedding import Layout, TestView
 from .evaluation import AveragePrecision
 from .fusion import FusionConfig
+from .models.heads import HPM_STRIPES, Pool
 from .objective import LossConfig
+from .strict import build
 
 __all__ = [
+    "PHOTO_PRESETS",
     "BudgetConfig",
     "DataConfig",
     "FusionConfig",
@@ -35,6 +35,9 @@ __all__ = [
     "load_config",
     "to_dict",
 ]
+
+PHOTO_PRESETS = ("pgfa", "stripes")
+"""Networks of photographs; the others are of clouds."""
 
 Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
 
@@ -77,7 +80,8 @@ class DataConfig:
 class ModelConfig:
     """Which network; what a network does not have is left out."""
 
-    # of clouds: or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg; of photographs: pgfa
+    # of clouds: or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg; of photographs: pgfa, or
+    # stripes
     preset: str = "ognet-small"
     num_points: int = 256  # points left by the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
@@ -88,7 +92,13 @@ class ModelConfig:
     parts: int = 3  # of pgfa: horizontal stripes; 0 = the global branch alone
     # of pgfa: guided by the joints; the mean alone; or none, as PCB
     global_branch: Literal["pose", "average", "none"] = "pose"
-    # of pgfa's backbone: imagenet, a file of torchvision's resnet50, or null for random ones
+    # of stripes: how many of equal height, in a list for each branch; this is HPM, and
+    # [[1], [1, 2], [1, 3]] with pool=max MGN
+    stripes: tuple[tuple[int, ...], ...] = HPM_STRIPES
+    pool: Pool = "both"  # of stripes: average, max, or the sum of both
+    # not of pgfa: BNNeck, a norm between what other losses see and what is classified and compared
+    neck: bool = False
+    # of photographs' backbone: imagenet, a file of torchvision's resnet50, or null for random ones
     weights: str | None = None
 
 
@@ -101,7 +111,7 @@ class OptimConfig:
     lr: float = 1.5e-3  # highest learning rate
     weight_decay: float = 5e-4  # of adamw on matrices only, otherwise on all parameters
     momentum: float = 0.9  # of sgd
-    backbone: float = 0.1  # learning rate of pgfa's backbone as a share of the heads'
+    backbone: float = 0.1  # learning rate of a backbone of photographs as a share of the heads'
     warmup: float = 0.03  # share of the run over which the learning rate rises from 0
     schedule: Literal["cosine", "step"] = "cosine"  # what it does then
     final_lr: float = 0.01  # of cosine: last learning rate as a share of lr
@@ -185,8 +195,27 @@ class TrainConfig:
                 f"nobody of the training set; got loss.identity={loss.identity}, "
                 f"data.recolor={recolor}"
             )
-        if loss.lsro and not recolor:
-            raise ValueError("loss.lsro is about recoloured people: data.recolor must be above 0")
+        photos = self.model.preset in PHOTO_PRESETS
+        if loss.lsro and not (loss.identity or photos):
+            raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
+        if photos and loss.lsro and loss.part_masked:
+            raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
+        if not photos and (loss.part_masked or loss.part_triplet):
+            raise ValueError(
+                "loss.part_masked and loss.part_triplet are of photographs: model.preset must be "
+                f"one of {', '.join(PHOTO_PRESETS)}; got {self.model.preset!r}"
+            )
+        if self.model.neck and self.model.preset == "pgfa":
+            raise ValueError(
+                "model.neck is of stripes and of the networks of clouds: the heads of pgfa have "
+                "norms of their own"
+            )
+        if self.model.neck and not photos:
+            if not loss.identity or (loss.circle and loss.circle_form == "reference"):
+                raise ValueError(
+                    "model.neck needs loss.identity above 0, and does not go with "
+                    "loss.circle_form=reference"
+                )
 
     def _check_course(self) -> None:
         budget = self.budget
@@ -299,12 +328,12 @@ def load_config(
         except yaml.YAMLError as error:
             raise ValueError(f"{override!r}: {text!r} is no valid YAML value") from error
         _put(settings, key.split("."), value)
-    return _build(kind, settings, "")
+    return build(kind, settings, "")
 
 
 def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
     """The configuration with ``settings`` in place of the defaults; errors as `load_config`."""
-    config: TrainConfig = _build(TrainConfig, settings, "")
+    config: TrainConfig = build(TrainConfig, settings, "")
     return config
 
 
@@ -341,50 +370,3 @@ def _put(settings: dict[str, Any], keys: list[str], value: Any) -> None:
             raise ValueError(f"{'.'.join(keys)}: {key} is a setting, not a group of settings")
         settings = inner
     settings[keys[-1]] = value
-
-
-def _build(kind: Any, settings: Any, prefix: str) -> Any:
-    """A dataclass from a mapping, its fields checked one by one."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{prefix[:-1]} must be a group of settings; got {settings!r}")
-    known = {each.name for each in fields(kind)}
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown setting {prefix}{key}: did you mean {prefix}{near}?")
-    hints = typing.get_type_hints(kind)
-    values = {
-        key: _build(hints[key], value, f"{prefix}{key}.")
-        if is_dataclass(hints[key])
-        else _convert(hints[key], value, prefix + key)
-        for key, value in settings.items()
-    }
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    """``value`` if it has the type of the hint; an int may stand for a float."""
-    if typing.get_origin(hint) is types.UnionType:  # only `float | None` and `int | None` occur
-        return None if value is None else _convert(typing.get_args(hint)[0], value, name)
-    if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{name} must be one of {typing.get_args(hint)}; got {value!r}")
-        return value
-    if typing.get_origin(hint) is tuple:
-        kinds = typing.get_args(hint)
-        if kinds[-1] is Ellipsis:
-            if not isinstance(value, (list, tuple)):
-                raise ValueError(f"{name} must be a list, such as [40]; got {value!r}")
-            kinds = kinds[:1] * len(value)
-        if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise ValueError(f"{name} must be a list of {len(kinds)} values; got {value!r}")
-        return tuple(_convert(kind, one, name) for kind, one in zip(kinds, value, strict=True))
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        # YAML 1.1 reads 1e-3 (without a point) as text.
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ValueError(f"{name} must be {hint.__name__}; got {value!r}")
-    return value

@@ -18,6 +18,7 @@ from .data.source import CloudSource
 from .data.transforms import mirror_x
 from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
+from .models.stripe_net import StripeNet
 
 __all__ = [
     "Layout",
@@ -119,9 +120,10 @@ def embed_batch(
 
 def _direction(model: nn.Module, points: Tensor, colors: Tensor, test_view: TestView) -> Tensor:
     """(B, D) of length 1."""
-    features = model(points, colors)
+    neck = getattr(model, "neck", None) or nn.Identity()
+    features = neck(model(points, colors))
     if test_view == "scale-1.1":
-        features = features + model(1.1 * points, colors)
+        features = features + neck(model(1.1 * points, colors))
     return functional.normalize(features, dim=1)
 
 
@@ -172,7 +174,11 @@ def embed_set(
 
 
 def embed_people(
-    network: PGFA, people: PeopleSet, batch_size: int = 32, *, descriptor: Descriptor = "raw"
+    network: PGFA | StripeNet,
+    people: PeopleSet,
+    batch_size: int = 32,
+    *,
+    descriptor: Descriptor = "raw",
 ) -> Iterator[Embedding]:
     """Features of photographs, batch by batch, so that a gallery need not lie in memory.
 

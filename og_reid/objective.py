@@ -44,7 +44,8 @@ class LossConfig:
     identity_margin: float | None = None  # of forms but softmax; null = that of its paper
     identity_scale: float | None = None  # of forms but softmax; null = that of its paper
     label_smoothing: float = 0.1  # of the identity loss in the form softmax
-    lsro: bool = False  # recoloured people, who are nobody, shall look like everybody alike
+    # recoloured people and generated images, who are nobody, shall look like everybody alike
+    lsro: bool = False
     oim: float = 0.0  # online instance matching; recoloured people go into its queue
     oim_queue: int = 5000  # slots for them
     oim_momentum: float = 0.5  # share of a person's remembered feature that stays
@@ -52,7 +53,11 @@ class LossConfig:
     verification: float = 0.0  # same person or not, from the squared difference
     center: float = 0.0  # half the squared distance to a person's moving centre
     center_rate: float = 0.5  # how far centres move
-    part_weight: float = 0.2  # of pgfa, its only one: share of the parts' losses, the rest global
+    # of photographs, which have none of the above but triplet_margin and lsro: share of the
+    # stripes' losses, the rest is that of the whole image
+    part_weight: float = 0.2
+    part_masked: bool = False  # of photographs: stripes that are hidden teach nothing
+    part_triplet: float = 0.0  # of photographs: batch-hard triplet over commonly visible stripes
     warmup_epochs: int = 0  # over which all losses are scaled from .1 to 1
 
     def __post_init__(self) -> None:
@@ -72,8 +77,11 @@ class LossConfig:
                 "loss.circle_gamma must be above 0 and loss.warmup_epochs at least 0; "
                 f"got {self.circle_gamma} and {self.warmup_epochs}"
             )
-        if not 0 <= self.part_weight <= 1:
-            raise ValueError(f"loss.part_weight must be in [0, 1]; got {self.part_weight}")
+        if not 0 <= self.part_weight <= 1 or not self.part_triplet >= 0:
+            raise ValueError(
+                "loss.part_weight must be in [0, 1] and loss.part_triplet at least 0; "
+                f"got {self.part_weight} and {self.part_triplet}"
+            )
         margins = (self.identity_margin, self.identity_scale)
         if self.identity_form == "softmax":
             if margins != (None, None):
@@ -81,8 +89,6 @@ class LossConfig:
                     "loss.identity_margin and identity_scale are of the forms with a margin; got "
                     f"{margins[0]} and {margins[1]} with loss.identity_form=softmax"
                 )
-            if self.lsro and not self.identity:
-                raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
         elif not self.identity or self.lsro or (self.circle and self.circle_form == "reference"):
             raise ValueError(
                 f"loss.identity_form={self.identity_form} needs loss.identity above 0, and goes "
@@ -137,7 +143,12 @@ class Objective(nn.Module):
             self.center = CenterLoss(dim, num_classes, rate=config.center_rate)
 
     def forward(
-        self, model: nn.Module, features: Tensor, people: Tensor, labels: Tensor | None = None
+        self,
+        model: nn.Module,
+        features: Tensor,
+        people: Tensor,
+        labels: Tensor | None = None,
+        codes: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch.
 
@@ -150,6 +161,8 @@ class Objective(nn.Module):
             people: (B,) int64, who is who in the batch.
             labels: (B,) int64 in [0, C), which identity of the training set; -1 for none of them.
                 None where ``people`` says so.
+            codes: (B, D) what the identity loss sees in place of ``features``: what comes out of
+                the neck of a model that has one.
         """
         config, labels = self.config, people if labels is None else labels
         total = self._of_pairs(features, people)
@@ -165,7 +178,8 @@ class Objective(nn.Module):
             circle = reference_circle_loss(dropped, people, gamma=config.circle_gamma)
             total = total + config.circle * circle
         if config.identity:
-            total = total + config.identity * self._identity(model, features, labels, dropped)
+            seen = features if codes is None else codes
+            total = total + config.identity * self._identity(model, seen, labels, dropped)
         return total
 
     def _of_pairs(self, features: Tensor, people: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from .evaluation import AveragePrecision, evaluate_distances
 from .matching import visible_part_similarity
 from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
+from .models.stripe_net import StripeNet
 
 __all__ = ["compare_people", "score_views"]
 
@@ -19,7 +20,7 @@ __all__ = ["compare_people", "score_views"]
 def compare_people(
     query: PeopleSet,
     gallery: PeopleSet,
-    network: PGFA,
+    network: PGFA | StripeNet,
     *,
     name: str = "pgfa",
     descriptor: Descriptor = "raw",

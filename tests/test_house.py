@@ -14,7 +14,7 @@ ROOMS = ("pose", "meshes", "og_reid")
 LEVELS = (
     {"ops"},
     {"models", "matching"},
-    {"losses", "data"},
+    {"losses", "data", "strict"},
     {"config", "evaluation", "fusion", "histogram", "embedding", "objective"},
     {
         "checkpoint",

@@ -171,6 +171,10 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
     )  # fmt: skip
     options.add_dataset(command)
     command.add_argument(
+        "--generated", type=Path, metavar="FOLDER",
+        help="images of nobody in particular to train with, too (loss.lsro, data.sampling=shuffle)",
+    )  # fmt: skip
+    command.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
     )
     command.add_argument(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .sources import can_be_searched, check_search, held_out
+from .sources import can_be_searched, check_search, generated, held_out
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
@@ -116,16 +116,18 @@ def do_pose(options: argparse.Namespace) -> None:
 def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
     """PGFA on the photographs of a data set."""
     from ..train import PeopleTask
+    from ..train.people import photo_parts
 
     images = splits(data, options)
     if not images.train:
         raise ValueError(f"{options.dataset} has no training images: it is there to test on")
-    prepared = config.model.parts, config.photos
+    prepared = photo_parts(config.model), config.photos
     known, held = images.train, None
     if config.data.hold_out:
         held = held_out(images.train, config.data.hold_out)
         known = tuple(images.train[i] for i in held.train)
-    train_set = people_set(known, *prepared, options, config.model.global_branch == "pose")
+    guided = config.model.preset == "pgfa" and config.model.global_branch == "pose"
+    train_set = people_set((*known, *generated(options)), *prepared, options, guided)
     validation = None
     if held is not None:
         query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
@@ -168,7 +170,7 @@ def evaluate_people(options: argparse.Namespace) -> None:
 
 
 def _test_people(
-    images: MarketSplits, parts: int, photos: Any, options: argparse.Namespace
+    images: MarketSplits, parts: int | tuple[int, ...], photos: Any, options: argparse.Namespace
 ) -> tuple[PeopleSet, PeopleSet]:
     return (
         people_set(images.query, parts, photos, options),
@@ -178,7 +180,7 @@ def _test_people(
 
 def people_set(
     samples: Sequence[Sample],
-    parts: int,
+    parts: int | tuple[int, ...],
     photos: Any,
     options: argparse.Namespace,
     needed: bool = False,

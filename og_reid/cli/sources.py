@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,15 @@ if TYPE_CHECKING:
     from ..data.hold_out import HeldOut
     from ..data.store import CloudStore
 
-__all__ = ["can_be_searched", "check_search", "held_out", "lifted", "lifted_test", "stored_test"]
+__all__ = [
+    "can_be_searched",
+    "check_search",
+    "generated",
+    "held_out",
+    "lifted",
+    "lifted_test",
+    "stored_test",
+]
 
 
 def can_be_searched(images: MarketSplits) -> bool:
@@ -34,6 +43,24 @@ def check_search(images: MarketSplits, dataset: str | None) -> None:
 def _of_tracklets(images: MarketSplits) -> bool:
     """Whether queries are several images each, which are not to be scored one by one."""
     return any(getattr(sample, "tracklet", "") for sample in images.query)
+
+
+def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
+    """The photographs of ``--generated``, which show nobody in particular: identity -1."""
+    from ..data import Sample
+    from ..data.datasets.listing import IMAGE_ENDINGS
+
+    folder: Path | None = options.generated
+    if folder is None:
+        return ()
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+    )
+    if not paths:
+        raise ValueError(f"--generated must be a folder with images; {folder} has none")
+    return tuple(Sample(path, -1, 0) for path in paths)
 
 
 def held_out(samples: Sequence[Sample], people: int) -> HeldOut:

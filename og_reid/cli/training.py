@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .photos import people_task
-from .sources import can_be_searched, lifted, lifted_test, stored_test
+from .sources import can_be_searched, generated, lifted, lifted_test, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -158,8 +158,10 @@ def _show_source(told: Mapping[str, Any]) -> None:
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
+    from ..config import PHOTO_PRESETS
+
     data = _world(config.world, options) if options.data is None else options.data
-    if config.model.preset == "pgfa":
+    if config.model.preset in PHOTO_PRESETS:
         return people_task(config, data, options)
     return _cloud_task(config, data, options)
 
@@ -174,6 +176,8 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     named = options.dataset is not None
     validation: tuple[Clouds, Clouds] | None = None
     train_set: CloudSet | CloudStore
+    if options.generated is not None and not named and (data.is_file() or is_store(data)):
+        raise ValueError("--generated is for photographs, which are lifted; --data holds clouds")
     if data.is_file() and not named:
         train_set = CloudSet.load(data)
     elif is_store(data) and not named:
@@ -185,7 +189,8 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         images = splits(data, options)
         if not images.train:
             raise ValueError(f"{options.dataset} has no training images: it is there to test on")
-        train_set = lifted(images.train, "lifting training images", options)
+        samples = (*images.train, *generated(options))
+        train_set = lifted(samples, "lifting training images", options)
         if not config.data.hold_out and can_be_searched(images):
             validation = lifted_test(images, options)
     if config.data.hold_out:

@@ -58,7 +58,7 @@ class PeopleSet:
         keypoints: people found in a photograph, in its pixels and all of one layout; None or
             nobody means that everything counts as visible. For PGFA's own files ``lambda s:
             pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.
-        parts: stripes; 0 for none.
+        parts: stripes; 0 for none; several numbers for stripes of several heights.
         size: height and width of the network's images, multiples of 16.
         mode: of heat maps and visible stripes, see `pose.occlusion`.
         target: which of several people, see `pose.select_person`; None: as `mode` has it.
@@ -73,7 +73,7 @@ class PeopleSet:
         samples: Sequence[Sample],
         keypoints: Callable[[Sample], Keypoints | None],
         *,
-        parts: int = 3,
+        parts: int | Sequence[int] = 3,
         size: tuple[int, int] = IMAGE_SIZE,
         mode: Mode = "corrected",
         target: Target | None = None,
@@ -81,14 +81,17 @@ class PeopleSet:
     ) -> None:
         if not samples:
             raise ValueError("samples must hold at least one photograph; got none")
-        if parts < 0 or threads < 1:
+        counts = (parts,) if isinstance(parts, int) else tuple(parts)
+        if min(counts, default=0) < 0 or threads < 1:
             raise ValueError(
                 f"parts must be at least 0 and threads at least 1; got {parts} and {threads}"
             )
         if size[0] % 16 or size[1] % 16 or min(size) < 16:
             raise ValueError(f"size must be multiples of 16, at least 16; got {size}")
         self.samples, self.keypoints = tuple(samples), keypoints
-        self.parts, self.size, self.mode, self.target = parts, size, mode, target
+        self.parts = parts if isinstance(parts, int) else counts
+        self._counts = tuple(count for count in counts if count)
+        self.size, self.mode, self.target = size, mode, target
         self.threads = threads
         self.pids = torch.tensor([sample.pid for sample in samples])
         self.camids = torch.tensor([sample.camid for sample in samples])
@@ -137,9 +140,9 @@ class PeopleSet:
         size = (image.shape[0], image.shape[1])
         cells = (self.size[0] // 16, self.size[1] // 16)
         maps = heatmaps(people, size, mode=self.mode, cells=cells, target=self.target)
-        visible = torch.ones(0)
-        if self.parts:
-            visible = part_visibility(
-                people, size, parts=self.parts, mode=self.mode, target=self.target
-            )
-        return network_image(image, self.size), maps.float(), visible
+        visible = [
+            part_visibility(people, size, parts=count, mode=self.mode, target=self.target)
+            for count in self._counts
+        ]
+        joined = torch.cat(visible) if visible else torch.ones(0)
+        return network_image(image, self.size), maps.float(), joined

@@ -10,6 +10,7 @@ from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, ClassifierHead, StripeHeads
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .pointnet2 import PointNet2
+from .stripe_net import StripeNet
 
 __all__ = [
     "ARCHITECTURES",
@@ -25,6 +26,7 @@ __all__ = [
     "OGNet",
     "PointNet2",
     "StripeHeads",
+    "StripeNet",
     "build",
     "rebuild",
     "settings_of",

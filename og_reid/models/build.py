@@ -58,7 +58,8 @@ def store(model: Embedder) -> dict[str, Any]:
     """What `rebuild` needs, as plain values: the kind of the network and its arguments."""
     for name, kind in KINDS.items():
         if type(model) is kind:
-            return {"kind": name, **model.architecture()}
+            neck = {} if model.neck is None else {"neck": True}
+            return {"kind": name, **model.architecture(), **neck}
     raise ValueError(f"model must be one of {', '.join(KINDS)}; got {type(model).__name__}")
 
 
@@ -75,11 +76,14 @@ def rebuild(stored: Mapping[str, Any]) -> Embedder:
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in stored.items()
-        if key != "kind"
+        if key not in ("kind", "neck")
     }
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
     try:
-        return KINDS[kind](**arguments)
+        model = KINDS[kind](**arguments)
     except TypeError as error:
         raise ValueError(f"{kind} cannot be built from {dict(stored)}: {error}") from error
+    if stored.get("neck"):
+        model.add_neck()
+    return model

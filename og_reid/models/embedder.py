@@ -25,10 +25,16 @@ class Embedder(nn.Module, ABC):
     Attributes:
         proj_output: the classifier, or None.
         dropout: share of the descriptor dropped before the classifier.
+        neck: a norm without shift, see `add_neck`; None without.
     """
 
     proj_output: nn.Linear | None
     dropout: float
+    neck: nn.BatchNorm1d | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neck = None
 
     @abstractmethod
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
@@ -45,6 +51,15 @@ class Embedder(nn.Module, ABC):
     @abstractmethod
     def architecture(self) -> dict[str, Any]:
         """The arguments that build this network again without its classifier, as plain values."""
+
+    def add_neck(self) -> None:
+        """Puts a norm after the descriptor (`og_reid.models.BNNeck`).
+
+        Metric losses see the descriptor of `forward`; ``neck`` of it is what is classified, and
+        what `og_reid.embedding.embed_batch` gives to be compared.
+        """
+        self.neck = nn.BatchNorm1d(self.architecture()["embedding_dim"])
+        self.neck.bias.requires_grad_(False)
 
     def classify(self, descriptor: Tensor) -> Tensor:
         """Logits of the training identities.

@@ -1,7 +1,8 @@
 """Heads on features and feature maps: codes to compare people by, logits to learn them from.
 
 All of them give codes from `forward` and the logits of the training identities from
-``classify(codes)``; the losses of `og_reid.losses` take either.
+``classify(codes)`` (with necks, of codes that went through them); the losses of `og_reid.losses`
+take either.
 """
 
 from __future__ import annotations
@@ -119,9 +120,11 @@ class StripeHeads(nn.Module):
         branches: for each branch the numbers of stripes that its map is cut into.
         pool: mean of a stripe, maximum, or the sum of both.
         dim: length of a code.
+        neck: codes are of the linear map alone, and a `BNNeck` follows each of them.
         generator: source of the initial weights; None uses torch's global one.
 
     Attributes:
+        necks: one for each stripe, or None.
         whole: for each of the S stripes whether it is the whole image.
 
     Raises:
@@ -136,6 +139,7 @@ class StripeHeads(nn.Module):
         *,
         pool: Pool = "both",
         dim: int = 256,
+        neck: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -156,7 +160,12 @@ class StripeHeads(nn.Module):
             count == 1 for stripes in self.branches for count in stripes for _ in range(count)
         )
         self.heads, self.classifiers = nn.ModuleList(), nn.ModuleList()
+        self.necks = nn.ModuleList() if neck else None
         for _ in self.whole:
+            if self.necks is not None:
+                self.heads.append(nn.Linear(channels, dim, bias=False))
+                self.necks.append(BNNeck(dim, num_classes, generator=generator))
+                continue
             head, classifier = nn.Linear(channels, dim, bias=False), nn.Linear(dim, num_classes)
             nn.init.kaiming_normal_(head.weight, mode="fan_out", generator=generator)
             nn.init.normal_(classifier.weight, 0.0, 0.001, generator=generator)
@@ -190,14 +199,23 @@ class StripeHeads(nn.Module):
         rows = torch.cat(stripes, 2).unbind(2)
         return torch.stack([head(row) for head, row in zip(self.heads, rows, strict=True)], 1)
 
+    def compared(self, codes: Tensor) -> Tensor:
+        """(B, S, dim) codes of `forward` to those that are classified and compared."""
+        if self.necks is None:
+            return codes
+        pairs = zip(self.necks, codes.unbind(1), strict=True)
+        return torch.stack([cast("Tensor", neck(row)) for neck, row in pairs], 1)
+
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, S, dim) codes to (B, S, num_classes) logits, see `og_reid.losses.parts`."""
-        rows = codes.unbind(1)
-        each = [
-            cast("Tensor", classifier(row))
-            for classifier, row in zip(self.classifiers, rows, strict=True)
-        ]
-        return torch.stack(each, 1)
+        """(B, S, dim) codes of `compared` to (B, S, num_classes) logits.
+
+        The losses in `og_reid.losses.parts` take them.
+        """
+        last = self.classifiers
+        if self.necks is not None:
+            last = nn.ModuleList(cast("BNNeck", neck).classifier for neck in self.necks)
+        pairs = zip(last, codes.unbind(1), strict=True)
+        return torch.stack([cast("Tensor", classifier(row)) for classifier, row in pairs], 1)
 
     def _pooled(self, feature_map: Tensor, count: int) -> Tensor:
         """(B, C, count)."""

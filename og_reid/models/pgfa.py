@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .embedding import Embedding
-from .pgfa_weights import imagenet_state, make_resnet50, reference_state
+from .pgfa_weights import (
+    backbone_map,
+    imagenet_state,
+    initialize_backbone,
+    make_resnet50,
+    reference_state,
+)
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -198,20 +204,7 @@ class PGFA(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 2048, H / 16, W / 16)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                f"images must be (B, 3, H, W) floating point; got {tuple(images.shape)} "
-                f"{images.dtype}: use og_reid.data.images.network_image"
-            )
-        if images.shape[2] % 16 or images.shape[3] % 16 or not images.numel():
-            raise ValueError(
-                "images must have H and W that are multiples of 16, and at least one image; got "
-                f"{tuple(images.shape)}"
-            )
-        net = cast("Any", self.model)
-        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        features: Tensor = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-        return features
+        return backbone_map(self.model, images)
 
     def classify(self, features: PGFAFeatures) -> tuple[Tensor, Tensor | None]:
         """Logits of the training identities: (B, P, num_classes) by part, (B, num_classes)."""
@@ -237,24 +230,14 @@ class PGFA(nn.Module):
                 and the other one fully.
         """
         by_part, whole = self.classify(features)
-        return self.loss_of_logits(by_part if self.parts else None, whole, labels, part_weight)
-
-    def loss_of_logits(
-        self, by_part: Tensor | None, whole: Tensor | None, labels: Tensor, part_weight: float = 0.2
-    ) -> PGFALoss:
-        """`loss` from the logits of `classify`; None for a branch that is off."""
         if not 0 <= part_weight <= 1:
             raise ValueError(f"part_weight must be in [0, 1]; got {part_weight}")
-        some = whole if by_part is None else by_part
-        assert some is not None
-        zero = some.new_zeros(())
-        parts = zero
-        if by_part is not None:
-            parts = sum((F.cross_entropy(each, labels) for each in by_part.unbind(1)), zero)
+        zero = by_part.new_zeros(())
+        parts = sum((F.cross_entropy(each, labels) for each in by_part.unbind(1)), zero)
         if whole is None:
             return PGFALoss(parts, parts, zero)
         global_ = F.cross_entropy(whole, labels)
-        if by_part is None:
+        if not self.parts:
             return PGFALoss(global_, zero, global_)
         total = part_weight * parts + (1 - part_weight) * global_
         return PGFALoss(total, parts, global_)
@@ -332,11 +315,7 @@ class PGFA(nn.Module):
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator | None) -> None:
         """Start as torchvision starts the backbone, and the authors the heads."""
-        for module in self.model.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, mode="fan_out", nonlinearity="relu", generator=generator
-                )
+        initialize_backbone(self.model, generator)
         heads = [*self.part_heads, *([self.global_head] if self.global_head else [])]
         for head in heads:
             linear, norm = cast("ClassBlock", head).add_block

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from pose.torchvision_import import import_torchvision
 
 from .reference_weights import read_snapshot
 
-__all__ = ["imagenet_state", "make_resnet50", "reference_state"]
+__all__ = [
+    "backbone_map",
+    "imagenet_state",
+    "initialize_backbone",
+    "make_resnet50",
+    "reference_state",
+]
 
 _INSTALL = "pip install 'og-reid[pgfa]'"
 _FILE = re.compile(r"net_(.+)\.(pth|safetensors)")
@@ -32,6 +39,47 @@ def make_resnet50() -> nn.Module:
     del network.fc, network.avgpool
     module: nn.Module = network
     return module
+
+
+@torch.no_grad()
+def initialize_backbone(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Gives a `make_resnet50` the random weights that torchvision starts with."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+
+
+def backbone_map(network: nn.Module, images: Tensor, stages: int = 4) -> Tensor:
+    """What a `make_resnet50` sees.
+
+    Args:
+        network: the backbone.
+        images: (B, 3, H, W) as `og_reid.data.images.network_image` gives them; H and W multiples
+            of 16.
+        stages: how many of its four stages to go through, 3 or 4.
+
+    Returns:
+        (B, 2048, H / 16, W / 16), of three stages (B, 1024, H / 16, W / 16).
+
+    Raises:
+        ValueError: shapes are not as said.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"images must be (B, 3, H, W) floating point; got {tuple(images.shape)} "
+            f"{images.dtype}: use og_reid.data.images.network_image"
+        )
+    if images.shape[2] % 16 or images.shape[3] % 16 or not images.numel():
+        raise ValueError(
+            "images must have H and W that are multiples of 16, and at least one image; got "
+            f"{tuple(images.shape)}"
+        )
+    net = cast("Any", network)
+    x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+    features: Tensor = net.layer3(net.layer2(net.layer1(x)))
+    return cast("Tensor", net.layer4(features)) if stages == 4 else features
 
 
 def imagenet_state(weights: str | Path) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
 from .record import Record
 from .sampling import build_sampler
-from .task import ALL_ROWS, Outcome, whole_group
+from .task import ALL_ROWS, Outcome, label_people, whole_group
 
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
@@ -76,7 +76,7 @@ class CloudTask:
 
     Raises:
         ValueError: When the data does not fill a batch, has another layout, shows one person or
-            holds junk.
+            nobody without a use for it.
     """
 
     def __init__(
@@ -94,9 +94,7 @@ class CloudTask:
                     f"data.layout is {config.data.layout!r}; got clouds of layout "
                     f"{clouds.layout!r}: give other clouds or change the setting"
                 )
-        if (train_set.pids == -1).any():
-            raise ValueError("train_set holds identity -1 (junk): leave those clouds out")
-        self.present, self.labels = train_set.pids.unique(return_inverse=True)
+        self.present, self.labels = label_people(train_set.pids, config)
         if len(self.present) < 2:
             raise ValueError(
                 "train_set must show at least 2 people to be told apart; got "
@@ -109,6 +107,8 @@ class CloudTask:
             softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
             model = build_model(config.model, classes if softmax else 0, generator)
+            if config.model.neck:
+                model.add_neck()
         generator = step_generator(config.seed, _LOSS)
         dim = config.model.embedding_dim
         self.criterion = Objective(config.loss, dim, classes, generator=generator)
@@ -127,7 +127,9 @@ class CloudTask:
         copies = copy_numbers(indices)[rows]
         indices = indices[rows]
         draws = Draws.keyed(seed, _CLOUD, step, indices, copies)
-        people = self.labels[indices]
+        labels = self.labels[indices]
+        # Each item of nobody is somebody else.
+        people = torch.where(labels < 0, len(self.present) + indices, labels)
         person = Draws.keyed(seed, _PERSON, step, people)
         batch = self.clouds.batch(indices, data.num_points, draws)
         if data.background:
@@ -143,17 +145,22 @@ class CloudTask:
             colors, people = permute_identities(colors, people, person, probability=data.permute)
         batch = replace(batch, colors=colors)
         points, colors = augment(batch, self.config.augment, draws=draws).network_input()
-        return LabelledClouds(points, colors, people, people.masked_fill(new, -1))
+        return LabelledClouds(points, colors, people, people.masked_fill(new | (labels < 0), -1))
 
     def features(self, batch: LabelledClouds) -> dict[str, Tensor]:
         """Descriptors, and whose they are."""
         descriptors = self.model(batch.points, batch.colors)
-        return {"descriptors": descriptors, "people": batch.people, "labels": batch.labels}
+        found = {"descriptors": descriptors, "people": batch.people, "labels": batch.labels}
+        neck = getattr(self.model, "neck", None)
+        if neck is not None:
+            found["codes"] = neck(descriptors)  # here, where processes share moments
+        return found
 
     def objective(self, features: dict[str, Tensor]) -> Outcome:
         """The configured losses; accuracy is that of the nearest other cloud in the batch."""
         descriptors, people = features["descriptors"], features["people"]
-        loss = self.criterion(self.model, descriptors, people, features["labels"])
+        codes = features.get("codes")
+        loss = self.criterion(self.model, descriptors, people, features["labels"], codes)
         return Outcome(loss, nearest_accuracy(descriptors.detach(), people))
 
     def names(self, step: int) -> list[str]:

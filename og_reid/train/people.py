@@ -1,4 +1,4 @@
-"""Photographs with keypoints as a task: PGFA and its baselines."""
+"""Photographs with keypoints as a task: PGFA and its baselines, and stripes at several heights."""
 
 from __future__ import annotations
 
@@ -10,35 +10,54 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import save_people_model
-from ..config import TrainConfig, to_dict
+from ..config import ModelConfig, TrainConfig, to_dict
 from ..data.people import PeopleBatch, PeopleSet
 from ..data.photos import augment_people
 from ..data.samplers import step_generator
 from ..embedding import PhotoPreprocessing, embed_people
 from ..evaluation import Metrics, evaluate_distances
+from ..losses import identity_loss, part_identity_loss, part_triplet
 from ..matching import visible_part_similarity
 from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, PGFAFeatures
+from ..models.stripe_net import StripeNet
 from .sampling import build_sampler
-from .task import ALL_ROWS, Outcome
+from .task import ALL_ROWS, Outcome, label_people
 
-__all__ = ["PeopleTask", "build_pgfa", "people_metrics"]
+__all__ = ["PeopleTask", "build_photo_network", "people_metrics", "photo_parts"]
 
 # Keys that keep the random streams of a run apart.
 _BATCH, _WEIGHTS = 20, 21
 _NUMBERS = 6  # of `augment_people`, for each photograph
 
 
-def build_pgfa(config: TrainConfig, num_classes: int) -> PGFA:
+def build_photo_network(config: TrainConfig, num_classes: int) -> PGFA | StripeNet:
     """The network of a configuration with fresh weights, of the backbone perhaps ImageNet's."""
     model = config.model
+    generator = step_generator(config.seed, _WEIGHTS)
+    if model.preset == "stripes":
+        return StripeNet(
+            num_classes,
+            model.stripes,
+            pool=model.pool,
+            neck=model.neck,
+            weights=model.weights,
+            generator=generator,
+        )
     return PGFA(
         num_classes,
         model.parts,
         global_branch=model.global_branch,
         weights=model.weights,
-        generator=step_generator(config.seed, _WEIGHTS),
+        generator=generator,
     )
+
+
+def photo_parts(model: ModelConfig) -> int | tuple[int, ...]:
+    """Which stripes the network of a configuration compares, as `PeopleSet` takes them."""
+    if model.preset == "stripes":
+        return tuple(count for stripes in model.stripes for count in stripes)
+    return model.parts
 
 
 def people_metrics(
@@ -59,16 +78,17 @@ def people_metrics(
 
 
 class PeopleTask:
-    """PGFA's cross entropies on photographs: an `og_reid.train.task.Task`.
+    """Cross entropies of stripes and of the whole, on photographs: an `og_reid.train.task.Task`.
 
     Args:
-        config: All settings of the run. Of ``loss`` only ``part_weight`` matters.
+        config: All settings of the run. Of ``loss`` those matter that are of photographs, and
+            ``triplet_margin`` and ``lsro``.
         train_set: Photographs of people; identities may be any numbers.
         validation: Query and gallery photographs of other people, to be ranked now and then.
         model: Network to train instead of the configured one.
 
     Raises:
-        ValueError: When the data does not fill a batch, holds junk, or is prepared for another
+        ValueError: When the data does not fill a batch, shows nobody, or is prepared for another
             number of parts or size than configured.
     """
 
@@ -78,23 +98,21 @@ class PeopleTask:
         train_set: PeopleSet,
         *,
         validation: tuple[PeopleSet, PeopleSet] | None = None,
-        model: PGFA | None = None,
+        model: PGFA | StripeNet | None = None,
     ) -> None:
         self.config, self.people, self.validation = config, train_set, validation
         photos = config.photos
-        wanted = (config.model.parts, (photos.height, photos.width), photos.mode)
+        wanted = (photo_parts(config.model), (photos.height, photos.width), photos.mode)
         for people in (train_set, *(validation or ())):
             if (people.parts, people.size, people.mode) != wanted:
                 raise ValueError(
-                    "photographs must be prepared as configured (model.parts, photos.height and "
-                    f"width, photos.mode) = {wanted}; got "
+                    "photographs must be prepared as configured (model.parts or stripes, "
+                    f"photos.height and width, photos.mode) = {wanted}; got "
                     f"{(people.parts, people.size, people.mode)}"
                 )
-        if (train_set.pids == -1).any():
-            raise ValueError("train_set holds identity -1 (junk): leave those photographs out")
-        self.present, self.labels = train_set.pids.unique(return_inverse=True)
+        self.present, self.labels = label_people(train_set.pids, config)
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
-        self.model = build_pgfa(config, len(self.present)) if model is None else model
+        self.model = build_photo_network(config, len(self.present)) if model is None else model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone learns at ``optim.backbone`` of the heads' learning rate."""
@@ -110,25 +128,57 @@ class PeopleTask:
         return augment_people(batch, self.config.photos, draws)
 
     def features(self, batch: PeopleBatch) -> dict[str, Tensor]:
-        """What the loss needs of each photograph: logits of the parts and of the whole."""
-        found: PGFAFeatures = self.model(batch.images, batch.heatmaps)
-        by_part, whole = self.model.classify(found)
+        """What the loss needs of each photograph: codes and logits of stripes, logits of all."""
         result = {"labels": batch.pids}
+        if isinstance(self.model, StripeNet):
+            codes = self.model(batch.images)
+            by_part = self.model.classify(self.model.compared(codes))
+            whole = None
+        else:
+            found: PGFAFeatures = self.model(batch.images, batch.heatmaps)
+            codes = found.part_codes
+            by_part, whole = self.model.classify(found)
         if self.model.parts:
-            result["by_part"] = by_part
+            result |= {"by_part": by_part, "codes": codes, "visibility": batch.visibility}
         if whole is not None:
             result["whole"] = whole
         return result
 
     def objective(self, features: dict[str, Tensor]) -> Outcome:
-        """The authors' loss; accuracy is that of the mean of all heads' probabilities."""
-        by_part, whole = features.get("by_part"), features.get("whole")
-        labels, weight = features["labels"], self.config.loss.part_weight
-        loss = self.model.loss_of_logits(by_part, whole, labels, weight).total
-        heads = [] if by_part is None else list(by_part.detach().unbind(1))
-        heads += [] if whole is None else [whole.detach()]
+        """The authors' loss as configured; accuracy is that of the mean of all heads' guesses."""
+        config, labels, whole = self.config.loss, features["labels"], features.get("whole")
+        heads = [] if whole is None else [whole.detach()]
+        loss = labels.new_zeros((), dtype=torch.float32)
+        if whole is not None:
+            loss = identity_loss(whole, labels, uniform=config.lsro)
+        if "by_part" in features:
+            by_part, visibility = features["by_part"], features["visibility"]
+            heads += by_part.detach().unbind(1)
+            parts = self._of_parts(by_part, labels, visibility)
+            share = config.part_weight
+            loss = parts if whole is None else share * parts + (1 - share) * loss
+            if config.part_triplet:
+                triplet = part_triplet(
+                    features["codes"], self._people(labels), visibility, config.triplet_margin
+                )
+                loss = loss + config.part_triplet * triplet
         guess = torch.stack([each.softmax(-1) for each in heads]).mean(0).argmax(-1)
         return Outcome(loss, float((guess == labels).float().mean()))
+
+    def _of_parts(self, by_part: Tensor, labels: Tensor, visibility: Tensor) -> Tensor:
+        """The sum of the stripes' losses; with masks as if what is seen stood for all."""
+        if self.config.loss.part_masked:
+            return by_part.shape[1] * part_identity_loss(by_part, labels, visibility)
+        each = [
+            identity_loss(logits, labels, uniform=self.config.loss.lsro)
+            for logits in by_part.unbind(1)
+        ]
+        return torch.stack(each).sum()
+
+    def _people(self, labels: Tensor) -> Tensor:
+        """Who is who in a batch: each image of nobody (-1) is somebody else."""
+        others = len(self.present) + torch.arange(len(labels), device=labels.device)
+        return torch.where(labels < 0, others, labels)
 
     def names(self, step: int) -> list[str]:
         """Number, identity and file of each photograph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -65,9 +66,12 @@ class Stepper:
         self._see, self._learner = learner.see, cast("nn.Module", learner)
         if processes.world > 1:
             share_norms(task.model)
-            with warnings.catch_warnings():  # of the argument's younger name, which old torch lacks
-                warnings.simplefilter("ignore", FutureWarning)
-                self._learner = DistributedDataParallel(self._learner, broadcast_buffers=False)
+            # Norms share their moments as they go; the argument has a younger name from torch 2.13.
+            known = inspect.signature(DistributedDataParallel).parameters
+            name = (
+                "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            )
+            self._learner = DistributedDataParallel(self._learner, **cast("Any", {name: False}))
             # That weights of 1 x 1 convolutions have two equal layouts costs nothing.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
 

@@ -14,10 +14,11 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..config import PHOTO_PRESETS, TrainConfig
 from ..data.samplers import Sampler
 from ..evaluation import Metrics
 
-__all__ = ["ALL_ROWS", "Batch", "Outcome", "Task", "whole_group"]
+__all__ = ["ALL_ROWS", "Batch", "Outcome", "Task", "label_people", "whole_group"]
 
 ALL_ROWS = slice(None)
 
@@ -118,6 +119,38 @@ class Task(Protocol[B]):
             Whether it was written; False when the network is none that a file can describe.
         """
         ...
+
+
+def label_people(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Numbers for the identities of a training set.
+
+    Args:
+        pids: (n,) int64; -1 = nobody in particular: a generated or unlabelled image.
+        config: ``loss.lsro`` is what such images need, and ``data.sampling`` must not ask who they
+            are.
+
+    Returns:
+        (C,) the identities in ascending order, and (n,) int64 the number of each item's, or -1.
+
+    Raises:
+        ValueError: There are images of nobody and no use for them, or the other way round.
+    """
+    nobody = pids == -1
+    if nobody.any() and not (config.loss.lsro and config.data.sampling == "shuffle"):
+        raise ValueError(
+            f"train_set holds {int(nobody.sum())} items of identity -1, nobody in particular: "
+            "leave them out, or set loss.lsro=true and data.sampling=shuffle; got "
+            f"{config.loss.lsro} and {config.data.sampling}"
+        )
+    recolored = config.data.recolor and config.model.preset not in PHOTO_PRESETS
+    if config.loss.lsro and not (recolored or nobody.any()):
+        raise ValueError(
+            "loss.lsro is about people who are nobody: give generated images (og-reid train "
+            "--generated) or, for clouds, data.recolor above 0"
+        )
+    present = pids[~nobody].unique()
+    labels = torch.searchsorted(present, pids).masked_fill(nobody, -1)
+    return present, labels
 
 
 def whole_group(model: nn.Module) -> list[dict[str, Any]]:

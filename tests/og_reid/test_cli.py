@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -338,3 +339,14 @@ def test_help_needs_no_torch() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stderr.strip() == "False"
+
+
+@pytest.mark.parametrize(("argument", "code"), [("datasets", 141), ("--help", 0)])
+def test_nobody_listens(argument: str, code: int) -> None:
+    """As ``og-reid datasets | head -1``: no complaint; argparse takes it for success."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "og_reid.cli", argument]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (code, "")

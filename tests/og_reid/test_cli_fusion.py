@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from meshes.pointcloud import PointCloud
 from og_reid import lifting
+from og_reid.checkpoint import read_origin
 from og_reid.cli import main
 from og_reid.comparison import load_comparisons
 from og_reid.config import FusionConfig, load_config
@@ -24,6 +25,9 @@ from pose.torchvision_import import import_torchvision
 
 TRAIN, TEST = range(1, 9), range(11, 15)
 HELD = [2, 5, 7]
+CLOUDS = [
+    "data.num_points=48", "data.identities=2", "data.views=2", "model.num_points=32", "model.k=4",
+]  # fmt: skip
 
 
 def lifted(samples: Sequence[Sample], **_: object) -> CloudSet:
@@ -66,17 +70,13 @@ def runs(data: Path) -> Path:
         "data.batch_size=4", "optim.drop_epochs=[]", "optim.schedule=cosine", "budget.epochs=null",
         "photos.mode=corrected",
     ]  # fmt: skip
-    clouds = [
-        "data.num_points=48", "data.identities=2", "data.views=2", "model.num_points=32",
-        "model.k=4",
-    ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifting, "lift_split", lifted)
         patch.setitem(sys.modules, "matplotlib", None)  # no curves, which take longest
         for name, config, settings in (
             ("pgfa", "occluded_duke/pgfa", [*photos, "data.hold_out=3"]),
-            ("og_net", "occluded_duke/og_net_small", [*clouds, "data.hold_out=3"]),
-            ("all", "occluded_duke/og_net_small", clouds),
+            ("og_net", "occluded_duke/og_net_small", [*CLOUDS, "data.hold_out=3"]),
+            ("all", "occluded_duke/og_net_small", CLOUDS),
         ):
             command = ["train", config, *settings, *common, "--out", str(folder / name)]
             assert main(command) == 0
@@ -176,3 +176,25 @@ def test_a_configuration_of_the_other_command_is_named(capsys: pytest.CaptureFix
     for setting in ("hold_out=0", "second=2", "parts=-1"):
         with pytest.raises(ValueError, match=setting.split("=")[0]):
             load_config("occluded_duke/fusion", [setting], FusionConfig)
+
+
+def test_generated_images_are_learned_from(
+    run: Callable[..., int], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LSRO: images of nobody, in any folder and with any name."""
+    generated = tmp_path / "generated"
+    (generated / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        Image.fromarray(np.full((32, 16, 3), 9, np.uint8)).save(generated / name)
+    settings = [*CLOUDS, "budget.steps=2", "device=cpu", "optim.average=0", "data.batch_size=4"]
+    command = ["train", "occluded_duke/og_net_small", "--generated", generated, "--out", tmp_path]
+    lsro = ["loss.lsro=true", "data.sampling=shuffle"]
+    assert run(*command, *settings) == 1
+    assert "2 items of identity -1" in capsys.readouterr().err
+    assert run(*command, *settings, *lsro, "data.hold_out=3") == 0
+    told = read_origin(tmp_path / "model.safetensors")
+    assert told["people"] == sorted(set(TRAIN) - set(HELD))
+    (tmp_path / "empty").mkdir()
+    command[3] = tmp_path / "empty"
+    assert run(*command, *settings, *lsro) == 1
+    assert "--generated must be a folder with images" in capsys.readouterr().err

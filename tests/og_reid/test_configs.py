@@ -29,7 +29,7 @@ from og_reid.data import CloudSet, Sample
 from og_reid.data.convert import convert_market3d
 from og_reid.models import ARCHITECTURES
 from og_reid.train import build_model, read_log
-from og_reid.train.people import build_pgfa
+from og_reid.train.people import build_photo_network
 
 ALL_NAMES = sorted(
     path.relative_to(config_folder()).with_suffix("").as_posix()
@@ -227,7 +227,7 @@ def test_a_configuration_builds_its_network(name: str) -> None:
         network = build_model(config.model, 5, torch.Generator().manual_seed(0))
         assert network.classify(torch.ones(2, config.model.embedding_dim)).shape == (2, 5)
     else:
-        assert len(build_pgfa(config, 5).part_heads) == config.model.parts
+        assert len(build_photo_network(config, 5).part_heads) == config.model.parts
 
 
 def test_the_others_differ_in_numbers_alone() -> None:

@@ -12,8 +12,9 @@ from torch.nn import functional
 from og_reid.checkpoint import read_model, read_state
 from og_reid.config import TrainConfig, from_dict
 from og_reid.data.clouds import CloudSet
-from og_reid.losses import identity_loss
-from og_reid.train import CloudTask, Record, train
+from og_reid.embedding import embed_set
+from og_reid.losses import batch_hard_triplet, identity_loss
+from og_reid.train import CloudTask, Record, fit, train
 
 SETTINGS = {
     "data": {"num_points": 24, "identities": 4, "views": 3, "batch_size": 10, "recolor": 0},
@@ -178,3 +179,42 @@ def test_without_cameras_none_is_balanced() -> None:
     data = config(data={"sampling": "camera"}).data
     with pytest.raises(ValueError, match=r"data\.sampling=camera needs cameras"):
         build_sampler(data, people().pids, None, 0)
+
+
+def test_clouds_of_nobody_shall_look_like_everybody(tmp_path: Path) -> None:
+    loss = {"contrastive": 0.5, "identity": 1, "lsro": True, "label_smoothing": 0}
+    settings = config(loss, {"recolor": 0, "sampling": "shuffle", "batch_size": 8})
+    clouds = people()
+    pids = clouds.pids.masked_fill(clouds.pids < 7, -1)  # two of six people
+    known = CloudTask(settings, replace(clouds, pids=pids))
+    assert -1 not in known.present
+    batch = next(b for b in map(known.batch, range(9)) if 1 < (b.labels < 0).sum() < 8)
+    nobody = batch.people[batch.labels < 0]
+    assert len(nobody.unique()) == len(nobody), "each is somebody else"
+    assert int(nobody.min()) >= len(known.present)
+    assert torch.equal(batch.people[batch.labels >= 0], batch.labels[batch.labels >= 0])
+    assert len(fit(settings, known, out_dir=tmp_path).history) == 4
+    with pytest.raises(ValueError, match="give generated images"):
+        CloudTask(settings, clouds)
+
+
+def test_a_neck_is_between_the_losses(tmp_path: Path) -> None:
+    settings = config({"contrastive": 0, "triplet": 1, "identity": 1, "label_smoothing": 0})
+    settings = replace(settings, model=replace(settings.model, neck=True))
+    task = CloudTask(settings, people())
+    task.model.eval()
+    features = task.features(task.batch(0))
+    descriptors, labels = features["descriptors"], features["people"]
+    codes = task.model.neck(descriptors)
+    expected = batch_hard_triplet(descriptors, labels) + functional.cross_entropy(
+        task.model.proj_output(codes), labels
+    )
+    torch.testing.assert_close(task.objective(features).loss, expected)
+    fit(settings, task, out_dir=tmp_path)
+    stored = read_model(tmp_path / "model.safetensors")
+    assert not torch.equal(stored.model.neck.running_mean, torch.zeros(8))
+    one = embed_set(stored.model, people(), 24)
+    assert torch.equal(one, embed_set(task.model, people(), 24))
+    batch = people().batch(torch.arange(len(people())), 24)
+    plain = task.model.eval()(*batch.network_input())
+    torch.testing.assert_close(one, functional.normalize(task.model.neck(plain), dim=1))

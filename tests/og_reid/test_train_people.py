@@ -131,7 +131,7 @@ def test_photographs_prepared_otherwise_are_refused(folder):
         PeopleTask(config(photos={"mode": "reference"}), people(folder))
     junk = people(folder)
     junk.pids[0] = -1
-    with pytest.raises(ValueError, match="junk"):
+    with pytest.raises(ValueError, match="1 items of identity -1"):
         PeopleTask(config(), junk)
 
 

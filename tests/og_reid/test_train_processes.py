@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -233,6 +234,34 @@ def test_a_killed_process_ends_the_others_with_a_message(tmp_path: Path) -> None
     assert message.startswith("another process of this run ended or does not answer")
     assert "--resume" in message
     assert len(read_log(tmp_path / "log.csv")) >= 2
+
+
+def hanging(folder: Path) -> None:
+    config = from_dict({**SETTINGS, "budget": {"steps": 50}, "checkpoint_every": 2})
+    task, rank = CloudTask(config, clouds()), dist.get_rank()
+
+    def hang(record: Record) -> None:
+        """The second process does nothing until the first has given up."""
+        end = time.monotonic() + 90
+        while record.step == 3 and rank == 1 and time.monotonic() < end:
+            if (folder / "message0.txt").exists():
+                break
+            time.sleep(0.1)
+
+    try:
+        fit(config, task, out_dir=folder, progress=hang)
+    except RuntimeError as error:
+        (folder / f"message{rank}.txt").write_text(str(error))
+        raise SystemExit(7) from error
+
+
+def test_a_process_that_hangs_ends_the_others_with_a_message(tmp_path: Path) -> None:
+    assert together(2, hanging, tmp_path, wait=10.0) == [7, 7]
+    for rank in range(2):
+        message = (tmp_path / f"message{rank}.txt").read_text()
+        assert message.startswith("another process of this run ended or does not answer")
+        assert "--resume" in message
+    assert [record.step for record in read_log(tmp_path / "log.csv")] == [1, 2, 3]
 
 
 def uneven(folder: Path) -> None:
