@@ -37,6 +37,7 @@ def lift(
     body: BodyModel | str | Path | None = None,
     *,
     layout: Layout = "surface",
+    canonical: bool = False,
 ) -> PointCloud:
     """Lift the person in a photograph to a coloured point cloud.
 
@@ -47,6 +48,8 @@ def lift(
         body: model or file of the user's; None for the embedded one.
         layout: ``"surface"``, or ``"reference"`` for the points of the OG-Net authors' clouds:
             one for each pixel of the photo resized to 128 x 64, the vertices that own one first.
+        canonical: give the body in the resting pose, for models trained with ``data.canonical``;
+            only of layout ``"surface"``.
 
     Returns:
         All body vertices (hidden ones grey and not ``visible``) and sampled background, or the
@@ -72,7 +75,8 @@ def lift(
             "60 pixels tall, or give keypoints"
         )
     model = body if isinstance(body, BodyModel) else load_body(body)
-    return lift_image(pixels, pose, model, layout=layout).cloud
+    lifted = lift_image(pixels, pose, model, layout=layout)
+    return lifted.canonical() if canonical else lifted.cloud
 
 
 def embed(

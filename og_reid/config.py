@@ -64,6 +64,8 @@ class DataConfig:
     recolor: float = 0.8  # share of a batch's people that get new clothes colours
     permute: float = 0.0  # share whose colour channels change places: one more person per order
     layout: Layout = "even"  # choice, order and frame of points; reference = the OG-Net authors'
+    # photographs are lifted to the resting pose, when ranking, too; not for stored clouds
+    canonical: bool = False
     background: float = 0.0  # share of clouds that get the background of another cloud
     camera_style: float = 0.0  # share of clouds that get the mean and spread of another camera
     # pk = P people with K clouds each; shuffle = all clouds in random order; balance = clouds

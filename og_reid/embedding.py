@@ -46,11 +46,13 @@ class Preprocessing:
         min_points: A cloud with fewer seen points on the body is given with its background.
         layout: ``even`` = in farthest-point order; ``reference`` = as the OG-Net authors' loader
             gives them.
+        canonical: The person is in the resting pose (`meshes.lift.Lift.canonical`).
     """
 
     num_points: int
     min_points: int = 32
     layout: Layout = "even"
+    canonical: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

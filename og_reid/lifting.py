@@ -46,6 +46,7 @@ def lift_split(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     cache: str | Path | None = None,
+    canonical: bool = False,
 ) -> CloudSet:
     """Lift photographs to packed clouds, with the code that lifts a single one.
 
@@ -60,6 +61,7 @@ def lift_split(
         progress: called with (photographs done, photographs in all).
         cache: folder for finished parts. A run that was interrupted goes on from there; parts are
             made again when their photographs (names, sizes, times) or the settings changed.
+        canonical: give each person in the resting pose, see `meshes.lift.Lift.canonical`.
 
     Returns:
         The clouds in the order of ``samples``.
@@ -77,6 +79,7 @@ def lift_split(
         settings=settings or LiftSettings(),
         estimator=estimator,
         cache=Path(cache) if cache else None,
+        canonical=canonical,
     )
     sets = []
     done = 0
@@ -117,8 +120,10 @@ def _lift_chunk(
     settings: LiftSettings,
     estimator: Callable[[], PoseEstimator],
     cache: Path | None,
+    canonical: bool,
 ) -> CloudSet:
     maker = f"{estimator.__module__}.{getattr(estimator, '__qualname__', type(estimator))}"
+    maker += " in the resting pose" if canonical else ""
     key = _fingerprint(samples, settings, maker)
     part = None if cache is None else cache / f"{key}.safetensors"
     if part is not None and part.is_file():
@@ -132,7 +137,7 @@ def _lift_chunk(
     images = [read_image(sample.path) for sample in samples]
     lifts = lift_images(images, [find(image) for image in images], background=settings.background)
     clouds: list[tuple[PointCloud, int, int, str]] = [
-        (lift.cloud, sample.pid, sample.camid, sample.name)
+        (lift.canonical() if canonical else lift.cloud, sample.pid, sample.camid, sample.name)
         for lift, sample in zip(lifts, samples, strict=True)
     ]
     finished = CloudSet.from_clouds(clouds, max_points=settings.max_points)

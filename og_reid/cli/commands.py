@@ -50,7 +50,9 @@ def do_embed(options: argparse.Namespace) -> None:
     clouds: list[PointCloud | Path] = []
     with progress_bar("lifting photographs") as show:
         for done, path in enumerate(options.inputs, start=1):
-            clouds.append(lift(path) if path.suffix.lower() in _IMAGES else path)
+            photo = path.suffix.lower() in _IMAGES
+            pose = stored.preprocessing.canonical
+            clouds.append(lift(path, canonical=pose) if photo else path)
             show(done, len(options.inputs), "")
     features = embed(clouds, stored).numpy()
     names = [str(path) for path in options.inputs]

@@ -80,7 +80,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
         check_search(images, options.dataset)
         if options.dataset is None:
             attributes = read_attributes(options.data)
-        query, gallery = lifted_test(images, options)
+        query, gallery = lifted_test(images, options, stored.preprocessing.canonical)
     with progress_bar("embedding") as show:
         distances = measure_distances(
             query,

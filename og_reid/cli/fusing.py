@@ -128,7 +128,7 @@ def _embedded(
     network = first.model
     prepared = network.parts, first.preprocessing
     people = people_set(samples, *prepared, options, network.global_branch == "pose")
-    clouds = lifted(samples, "lifting", options)
+    clouds = lifted(samples, "lifting", options, second.preprocessing.canonical)
     if clouds.layout != second.preprocessing.layout:
         raise ValueError(
             f"the model of clouds takes layout {second.preprocessing.layout!r}, and lifted "

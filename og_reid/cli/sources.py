@@ -79,16 +79,20 @@ def stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
     return store.split("query"), store.split("gallery")
 
 
-def lifted_test(images: MarketSplits, options: argparse.Namespace) -> tuple[CloudSet, CloudSet]:
+def lifted_test(
+    images: MarketSplits, options: argparse.Namespace, canonical: bool
+) -> tuple[CloudSet, CloudSet]:
     """Query and gallery, lifted to clouds or found in the cache."""
     return (
-        lifted(images.query, "lifting queries", options),
-        lifted(images.gallery, "lifting gallery", options),
+        lifted(images.query, "lifting queries", options, canonical),
+        lifted(images.gallery, "lifting gallery", options, canonical),
     )
 
 
-def lifted(samples: Sequence[Sample], title: str, options: argparse.Namespace) -> CloudSet:
-    """Photographs lifted to clouds, with a progress bar."""
+def lifted(
+    samples: Sequence[Sample], title: str, options: argparse.Namespace, canonical: bool
+) -> CloudSet:
+    """Photographs lifted to clouds, perhaps in the resting pose, with a progress bar."""
     from ..lifting import lift_split
     from ..progress import progress_bar
 
@@ -98,4 +102,5 @@ def lifted(samples: Sequence[Sample], title: str, options: argparse.Namespace) -
             workers=options.workers,
             progress=lambda done, total: show(done, total, ""),
             cache=options.cache,
+            canonical=canonical,
         )

@@ -176,8 +176,12 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     named = options.dataset is not None
     validation: tuple[Clouds, Clouds] | None = None
     train_set: CloudSet | CloudStore
-    if options.generated is not None and not named and (data.is_file() or is_store(data)):
-        raise ValueError("--generated is for photographs, which are lifted; --data holds clouds")
+    if not named and (data.is_file() or is_store(data)):
+        if options.generated is not None or config.data.canonical:
+            raise ValueError(
+                "--generated and data.canonical are for photographs, which are lifted; --data "
+                "holds clouds"
+            )
     if data.is_file() and not named:
         train_set = CloudSet.load(data)
     elif is_store(data) and not named:
@@ -190,9 +194,9 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         if not images.train:
             raise ValueError(f"{options.dataset} has no training images: it is there to test on")
         samples = (*images.train, *generated(options))
-        train_set = lifted(samples, "lifting training images", options)
+        train_set = lifted(samples, "lifting training images", options, config.data.canonical)
         if not config.data.hold_out and can_be_searched(images):
-            validation = lifted_test(images, options)
+            validation = lifted_test(images, options, config.data.canonical)
     if config.data.hold_out:
         held = hold_out(train_set.pids, train_set.camids, config.data.hold_out)
         validation = train_set.select(held.query), train_set.select(held.gallery)

@@ -40,8 +40,11 @@ class PhotoConfig:
 def augment_people(batch: PeopleBatch, config: PhotoConfig, draws: Tensor) -> PeopleBatch:
     """Mirrors images with their heat maps, and erases rectangles, as the numbers say.
 
-    All randomness is in the argument, so that a batch can be made twice, or a part of it. That is
-    why torchvision's random transforms are not used: they draw from torch's global generator.
+    All randomness is in the argument, so that a batch can be made twice, or a part of it, in any
+    thread. That is why torchvision's random transforms (v2, too) are not used: they draw from
+    torch's global generator. The functions behind them draw nothing, but what they would do here
+    is `Tensor.flip` and one assignment, and resizing is Pillow's in both: for that alone
+    torchvision would be needed to prepare photographs.
 
     Erasing is that of Zhong et al. ("Random Erasing Data Augmentation", AAAI 2020): 2 % to 40 % of
     the area, aspect ratio 0.3 to 3.3, filled with the mean colour (0 after normalisation). What

@@ -198,7 +198,7 @@ class CloudTask:
         if not isinstance(self.model, Embedder):
             return False
         data = self.config.data
-        preprocessing = Preprocessing(data.num_points, layout=data.layout)
+        preprocessing = Preprocessing(data.num_points, layout=data.layout, canonical=data.canonical)
         told = {**origin, "people": self.present.tolist()}
         save_model(path, self.model, preprocessing, to_dict(self.config), told)
         return True

@@ -39,7 +39,7 @@ def cloud(seed: int) -> PointCloud:
 
 
 def fake_lift_split(
-    samples: Sequence[Sample], *, workers: int, progress: object, cache: Path
+    samples: Sequence[Sample], *, workers: int, progress: object, cache: Path, canonical: bool
 ) -> CloudSet:
     progress(len(samples), len(samples))
     return CloudSet.from_clouds(

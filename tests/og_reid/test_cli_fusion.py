@@ -25,16 +25,19 @@ from pose.torchvision_import import import_torchvision
 
 TRAIN, TEST = range(1, 9), range(11, 15)
 HELD = [2, 5, 7]
+#: Whether each photograph was lifted to the resting pose.
+LIFTED: list[bool] = []
 CLOUDS = [
     "data.num_points=48", "data.identities=2", "data.views=2", "model.num_points=32", "model.k=4",
 ]  # fmt: skip
 
 
-def lifted(samples: Sequence[Sample], **_: object) -> CloudSet:
+def lifted(samples: Sequence[Sample], *, canonical: bool, **_: object) -> CloudSet:
     """In place of the lift: a cloud in the colour of the photograph's first pixel."""
 
     def cloud(sample: Sample) -> PointCloud:
         color = torch.tensor(np.asarray(Image.open(sample.path))[0, 0] / 255.0, dtype=torch.float32)
+        LIFTED.append(canonical)
         points = torch.randn(64, 3, generator=torch.Generator().manual_seed(sample.camid)) * 0.3
         return PointCloud(
             points=points, colors=color.expand(64, 3), part=torch.zeros(64, dtype=torch.int64)
@@ -198,3 +201,15 @@ def test_generated_images_are_learned_from(
     command[3] = tmp_path / "empty"
     assert run(*command, *settings, *lsro) == 1
     assert "--generated must be a folder with images" in capsys.readouterr().err
+
+
+def test_a_model_of_the_resting_pose_is_given_it(
+    run: Callable[..., int], runs: Path, tmp_path: Path
+) -> None:
+    settings = [*CLOUDS, "budget.steps=2", "device=cpu", "optim.average=0", "data.canonical=true"]
+    LIFTED.clear()
+    assert run("train", "occluded_duke/og_net_small", *settings, "--out", tmp_path) == 0
+    assert run("evaluate", "--model", tmp_path / "model.safetensors") == 0
+    assert set(LIFTED) == {True}
+    assert run("evaluate", "--model", runs / "all" / "model.safetensors") == 0
+    assert set(LIFTED) == {True, False}

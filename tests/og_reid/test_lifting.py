@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from meshes import lift_images
 from og_reid.data import CloudSet
 from og_reid.data.market import Sample
 from og_reid.lifting import LiftSettings, lift_split
-from pose import COCO_17, Keypoints, Pose
+from pose import COCO_17, Keypoints, Pose, read_image
 
 
 class StandingPerson:
@@ -120,3 +121,21 @@ def test_another_estimator_has_parts_of_its_own(samples, tmp_path):
     lift_split(samples, estimator=StandingPerson, cache=tmp_path / "cache")
     lift_split(samples, estimator=OtherPerson, cache=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_people_in_the_resting_pose_stand_alike(samples, tmp_path):
+    """Their points are those of one pose, and parts in the cache are told apart."""
+    settings = LiftSettings(max_points=200)
+    common = {"estimator": StandingPerson, "settings": settings, "cache": tmp_path / "cache"}
+    posed = lift_split(samples[:2], **common)
+    resting = lift_split(samples[:2], **common, canonical=True)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert not torch.equal(posed.points, resting.points)
+    for index, sample in enumerate(samples[:2]):
+        image = read_image(sample.path)
+        (lift,) = lift_images([image], [StandingPerson()(image)], background=settings.background)
+        alone = CloudSet.from_clouds([(lift.canonical(), 0, 0, "")], max_points=200)
+        rows = slice(int(resting.ptr[index]), int(resting.ptr[index + 1]))
+        torch.testing.assert_close(resting.points[rows], alone.points, atol=2e-3, rtol=0)
+    again = lift_split(samples[:2], **common, canonical=True)
+    assert torch.equal(again.points, resting.points)
