@@ -52,7 +52,7 @@ class Labelled:
     Attributes:
         first: With a global vector, parts and their visibility, such as of PGFA.
         second: With a global vector, such as of OG-Net.
-        pids: (N,) int64 identities.
+        pids: (N,) int64 identities; -1 is nobody.
         camids: (N,) int64 cameras, or None.
     """
 
@@ -182,7 +182,7 @@ def choose_fusion(
             if best is None or value > best[0]:
                 best = (value, Fusion(share, weight, value))
     assert best is not None
-    people = frozenset(int(pid) for pid in torch.cat([query.pids, gallery.pids]) if pid > 0)
+    people = frozenset(int(pid) for pid in torch.cat([query.pids, gallery.pids]) if pid >= 0)
     return Fusion(best[1].second, best[1].parts, best[0], people)
 
 

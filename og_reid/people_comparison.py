@@ -8,8 +8,7 @@ from .comparison import Comparison, query_subsets
 from .data.market import Attributes
 from .data.people import PeopleSet
 from .embedding import embed_people
-from .evaluation import AveragePrecision, evaluate_distances
-from .matching import visible_part_similarity
+from .evaluation import AveragePrecision, evaluate
 from .models.embedding import Embedding
 from .models.pgfa import PGFA, Descriptor
 from .models.stripe_net import StripeNet
@@ -82,15 +81,14 @@ def score_views(
     names = [sample.path.name for sample in query.samples]
     rows = []
     for method, pair in views.items():
-        distances = visible_part_similarity(*pair).neg_()
+        whole = evaluate(
+            *pair,
+            query_pids=query.pids,
+            gallery_pids=gallery.pids,
+            query_camids=query.camids,
+            gallery_camids=gallery.camids,
+            ap=ap,
+        )
         for title, chosen in query_subsets(names, attributes or {}).items():
-            metrics = evaluate_distances(
-                distances[chosen],
-                query_pids=query.pids[chosen],
-                gallery_pids=gallery.pids,
-                query_camids=query.camids[chosen],
-                gallery_camids=gallery.camids,
-                ap=ap,
-            )
-            rows.append(Comparison(method, title, metrics))
+            rows.append(Comparison(method, title, whole.select(chosen)))
     return tuple(rows)

@@ -96,15 +96,19 @@ class CachedPose:
                 partial.write_text(json.dumps(json.loads(self._told), indent=1), encoding="utf-8")
 
     def _read(self, path: Path) -> Pose | None:
-        """The pose in an entry; None where there is none to rely on."""
+        """The pose in an entry; None where there is none, or a damaged one, which is made anew.
+
+        Raises:
+            PermissionError: before hours of work that could not be kept.
+        """
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
             if str(arrays.pop("settings")) != self._told:
                 return None
             return _unpack(arrays)
-        except FileNotFoundError:
-            return None
+        except PermissionError:
+            raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 

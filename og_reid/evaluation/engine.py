@@ -65,13 +65,9 @@ def evaluate(
         raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")
     protocol = protocol if isinstance(protocol, Protocol) else Protocol(protocol)
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    if distance is not None:
-        if query is not None or gallery is not None:
-            raise ValueError("distance must be given instead of query and gallery; got both")
-        return _score_distances(distance, given, protocol, ap, progress)
-    if query is None or gallery is None:
-        raise ValueError("query and gallery, or distance, must be given; got neither")
-    sides, labels = open_sides(query, gallery, given)
+    sides, labels = open_sides(query, gallery, distance, given)
+    if sides is None:
+        return _score_distances(distance, labels, protocol, ap, progress)
     (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
     matches = find_matches(labels, cameras=protocol.cameras)
     counted = count_features(query_side, gallery_side, labels, matches, progress)
@@ -103,12 +99,11 @@ def evaluate_distances(
 
 def _score_distances(
     distance: Any,
-    given: tuple[Any, Any, Any, Any],
+    labels: Labels,
     protocol: Protocol,
     ap: AveragePrecision,
     progress: Progress | None,
 ) -> Metrics:
-    labels = check_labels(*given)
     shape = len(labels.query_pids), len(labels.gallery_pids)
     if protocol.name in ("multi-query", "mars"):
         raise ValueError(f"protocol {protocol.name} averages features; give them, not distances")
@@ -124,18 +119,28 @@ def _score_distances(
 
 
 def open_sides(
-    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
-) -> tuple[tuple[Side, Side], Labels]:
-    """Both sides, and their labels, which must be as many.
+    query: Features | None,
+    gallery: Features | None,
+    distance: Any,
+    given: tuple[Any, Any, Any, Any],
+) -> tuple[tuple[Side, Side] | None, Labels]:
+    """Both sides, or None for distances, and their labels, which must be as many.
 
     Args:
         query: As for `evaluate`.
         gallery: As `query`.
+        distance: As for `evaluate`; its shape is not checked here.
         given: Identities of queries and gallery, cameras of queries and gallery.
 
     Raises:
         ValueError: As `evaluate`.
     """
+    if distance is not None:
+        if query is not None or gallery is not None:
+            raise ValueError("distance must be given instead of query and gallery; got both")
+        return None, check_labels(*given)
+    if query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
     shape = np.shape(given[1])
     sides = open_side(query, "query"), open_side(gallery, "gallery", shape[0] if shape else 0)
     return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)

@@ -20,7 +20,7 @@ from .counts import (
     tiles,
 )
 from .engine import open_sides
-from .labels import Labels, check_labels, find_matches
+from .labels import Labels, find_matches
 from .ranking import nearest_features, nearest_rows
 from .sides import Features
 
@@ -142,10 +142,10 @@ def verify(
         ValueError: As `evaluate`, and when there are no impostors.
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    if distance is not None:
+    sides, labels = open_sides(query, gallery, distance, given)
+    matches = find_matches(labels)
+    if sides is None:
         check_readable_again(distance)
-        labels = check_labels(*given)
-        matches = find_matches(labels)
         shape = len(labels.query_pids), len(labels.gallery_pids)
 
         passes = 1
@@ -161,10 +161,7 @@ def verify(
         rows = distance_rows(distance, shape)
         genuine = count_rows(rows, labels, matches, part_of(progress, 0, 3)).values
         return _operating_points(genuine, blocks, labels, None)
-    if query is None or gallery is None:
-        raise ValueError("query and gallery, or distance, must be given; got neither")
-    sides, labels = open_sides(query, gallery, given)
-    genuine = match_distances(*sides, labels, find_matches(labels)) + 1
+    genuine = match_distances(*sides, labels, matches) + 1
     edges = torch.linspace(0, 2, _EDGES - 1)
 
     def products() -> Iterator[tuple[int, int, Tensor]]:
@@ -193,14 +190,9 @@ def identify(
         ValueError: As `evaluate`, and when every query has a match.
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides = None
-    if distance is not None:
+    sides, labels = open_sides(query, gallery, distance, given)
+    if sides is None:
         check_readable_again(distance)
-        labels = check_labels(*given)
-    elif query is None or gallery is None:
-        raise ValueError("query and gallery, or distance, must be given; got neither")
-    else:
-        sides, labels = open_sides(query, gallery, given)
     matches = find_matches(labels)
     known = matches.ptr.diff() > 0
     if known.all():

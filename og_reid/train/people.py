@@ -15,9 +15,8 @@ from ..data.people import PeopleBatch, PeopleSet
 from ..data.photos import augment_people
 from ..data.samplers import step_generator
 from ..embedding import PhotoPreprocessing, embed_people
-from ..evaluation import Metrics, evaluate_distances
+from ..evaluation import Metrics, evaluate
 from ..losses import identity_loss, part_identity_loss, part_triplet
-from ..matching import visible_part_similarity
 from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, PGFAFeatures
 from ..models.stripe_net import StripeNet
@@ -67,8 +66,9 @@ def people_metrics(
 ) -> Metrics:
     """Figures of the similarity over commonly visible parts."""
     (asked, query_set), (searched, gallery_set) = query, gallery
-    return evaluate_distances(
-        visible_part_similarity(asked, searched).neg_(),
+    return evaluate(
+        asked,
+        searched,
         query_pids=query_set.pids,
         gallery_pids=gallery_set.pids,
         query_camids=query_set.camids,

@@ -125,6 +125,8 @@ def test_people_of_the_choice_are_refused(rng):
     with pytest.raises(ValueError, match=r"chosen on 16 of the people.*\[1, 2, 3, 4, 5\]"):
         fusion.evaluate(query, gallery)
     assert Fusion(fusion.second, fusion.parts).evaluate(query, gallery).mAP > 0.99
+    numbered = side(rng, know, nothing, nothing, seed_pid=0)
+    assert choose_fusion(numbered, numbered).people == frozenset(range(PEOPLE))
 
 
 def test_what_does_not_fit_is_refused(rng):

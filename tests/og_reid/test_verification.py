@@ -114,5 +114,8 @@ def test_unknown_people_by_features(rng: torch.Generator) -> None:
 def test_nobody_to_refuse() -> None:
     with pytest.raises(ValueError, match="got no impostors"):
         verify(distance=[[0.1, 0.2]], query_pids=[1], gallery_pids=[1, 1])
-    with pytest.raises(ValueError, match="must be given"):
+    with pytest.raises(ValueError, match="got neither"):
         verify(query_pids=[1], gallery_pids=[1])
+    for figures in (verify, identify):
+        with pytest.raises(ValueError, match="got both"):
+            figures(torch.ones(1, 2), distance=[[0.1]], query_pids=[1], gallery_pids=[1])

@@ -105,6 +105,17 @@ def test_damaged_entries_are_made_anew(tmp_path, damage):
     assert cached.estimator.calls == 2
 
 
+def test_a_folder_that_may_not_be_read_is_told_before_the_work(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    cached = CachedPose(Counting(), tmp_path)
+    monkeypatch.setattr(np, "load", forbidden)
+    with pytest.raises(PermissionError):
+        cached(picture(5))
+    assert cached.estimator.calls == 0
+
+
 def test_a_pickle_in_an_entry_is_not_read(tmp_path):
     cached = CachedPose(Counting(), tmp_path)
     cached(picture(5))
