@@ -7,7 +7,8 @@ jumps. Here a neighbour's weight has come down to 0 when another takes its slot:
     q_j = (d_j^2 + FLOOR^2) / presence_j.
 
 So a neighbour that is present by a share stands farther off, and one that comes or goes does so at
-infinity. Without a radius and with no one left out all have weight 1. Ties do not matter: of two
+infinity. In place of a radius graphs of such places have WIDEST mean squared distances; points of a
+cloud neither come nor go, and with no one left out all have weight 1. Ties do not matter: of two
 neighbours as far at the end, whichever is taken has weight 0.
 """
 
@@ -35,6 +36,9 @@ __all__ = [
 #: What distances are rounded up by, metres: it keeps weights from running through all their values
 #: within a hair where many neighbours stand in one place.
 FLOOR = 0.01
+#: Where a graph of places ends when no one is left out, in mean squared distances to all places by
+#: presence: one that vanishes has faded out before. As far as places are present nothing ends here.
+WIDEST = 16.0
 #: How steeply weights fall; nearer than sqrt(1 - 1 / GAIN) of the way out they are 1.
 GAIN = 1.5
 
@@ -87,9 +91,13 @@ def present_graph(rows: Tensor, presence: Tensor, k: int) -> FadingNeighbors:
         k: neighbours.
     """
     own = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)
-    far = _far(_squared(rows, rows), presence).masked_fill(own, 0)
-    far, index = far.topk(min(k + 1, rows.shape[1]), largest=False)
-    return _with_self(_fading(index, far, k, math.inf))
+    squared = _squared(rows, rows)
+    share = presence / presence.sum(1, keepdim=True)
+    limit = WIDEST * ((squared @ share[..., None]) + FLOOR**2)
+    far, index = (
+        _far(squared, presence).masked_fill(own, 0).topk(min(k + 1, rows.shape[1]), largest=False)
+    )
+    return _with_self(_fading(index, far, k, limit))
 
 
 def present_balls(
@@ -115,8 +123,11 @@ def present_balls(
     )
 
 
-def _fading(index: Tensor, far: Tensor, count: int, limit: float) -> FadingNeighbors:
-    """Weights of the first `count` of (B, M, n) neighbours, given with ascending q."""
+def _fading(index: Tensor, far: Tensor, count: int, limit: float | Tensor) -> FadingNeighbors:
+    """Weights of the first `count` of (B, M, n) neighbours, given with ascending q.
+
+    `limit` is one, or (B, M, 1).
+    """
     missing = max(0, count + 1 - index.shape[-1])
     index = F.pad(index[..., :count], (0, max(0, count - index.shape[-1])))
     far = F.pad(far[..., : count + 1], (0, missing), value=math.inf)

@@ -50,21 +50,22 @@ def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
         At least one present vertex per cloud, in the order of their place in the lattice.
 
     Raises:
-        ValueError: when a cloud has no point or one too far out to be counted.
+        ValueError: when a cloud has no point, or one that is not finite or too far out.
     """
     if points.shape[1] < 1:
         raise ValueError("points must hold at least one point per cloud; got none")
+    limit = 1 << BITS - 1
+    # Before anything becomes an integer, and written so that NaN fails, too.
+    if points.numel() and not float(points.detach().abs().max()) < (limit // 2 - 1) * spacing:
+        raise ValueError(
+            f"points must be finite and lie within {limit // 2 * spacing:.0f} m of their mean; got "
+            "one farther out, NaN or infinity: give metres"
+        )
     cells, offsets = _candidates(points / spacing)
     weight = (GAIN * (1 - offsets.square().sum(-1) / REACH**2)).clamp_max(1)
     near = weight > 0
     cloud = torch.arange(len(points), device=points.device)[:, None, None].expand_as(near)[near]
     cells, offsets, weight = cells[near], offsets[near], weight[near]
-    limit = 1 << BITS - 1
-    if cells.numel() and int(cells.abs().max()) >= limit:
-        raise ValueError(
-            f"points must lie within {limit // 2 * spacing:.0f} m of their mean; got one farther "
-            "out: give metres"
-        )
     number = cloud
     for axis in cells.unbind(-1):
         number = number << BITS | axis + limit

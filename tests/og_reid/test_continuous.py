@@ -59,13 +59,20 @@ def test_change_is_in_proportion_to_the_move() -> None:
 
 
 @torch.no_grad()
-def test_path_without_jumps() -> None:
-    """Along a path on which neighbours and vertices come and go no step is much larger."""
-    model = network(residual=True)
+@pytest.mark.parametrize(
+    ("k", "ends"), [(6, ((1.0, 1.0, 1.0), (1.3, 0.9, 1.2))), (24, ((0.4,) * 3, (0.2,) * 3))]
+)
+def test_path_without_jumps(k: int, ends: tuple[tuple[float, ...], ...]) -> None:
+    """Along a path on which neighbours and vertices come and go no step is much larger.
+
+    Also in a part of a person, where there are fewer vertices than neighbours are asked for.
+    """
+    model = network(residual=True, k=k)
     points, colors = person(1, 60)
-    ends = points, points * torch.tensor([1.3, 0.9, 1.2]) + person(1, 60, seed=5)[0] * 0.1
+    start, end = (points * torch.tensor(scale, dtype=torch.float64) for scale in ends)
+    end = end + person(1, 60, seed=5)[0] * 0.1 * ends[0][0]
     share = torch.linspace(0, 1, 400, dtype=torch.float64)[:, None, None]
-    path = torch.lerp(ends[0], ends[1], share)
+    path = torch.lerp(start, end, share)
     vertices = {len(model.stages(each[None], colors)["points.0"][0]) for each in path[::80]}
     assert len(vertices) > 1
     steps = model(path, colors.expand_as(path)).diff(dim=0).norm(dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from og_reid.ops.fading import (
     FLOOR,
     GAIN,
+    WIDEST,
     FadingNeighbors,
     fading_balls,
     fading_graph,
@@ -31,7 +32,7 @@ def spread(neighbors: FadingNeighbors, count: int) -> Tensor:
     return total.scatter_add(2, index, weight)
 
 
-def formula(far: Tensor, count: int, limit: float) -> Tensor:
+def formula(far: Tensor, count: int, limit: float | Tensor) -> Tensor:
     """(B, M, N) weights by the definition, from all q."""
     far_sorted = far.sort(dim=-1).values
     left_out = far_sorted[..., count : count + 1]
@@ -67,13 +68,17 @@ def test_graph_and_balls_of_places_follow_the_formula() -> None:
     presence = seeded(2, 20, seed=2)
     presence[:, 15:] = 0
     divisor = presence[:, None]
-    expected = formula((distances(points, points) + FLOOR**2) / divisor, 5, torch.inf)
     # A place counts itself as the nearest whatever its presence, also one that is not there.
     far = ((distances(points, points) + FLOOR**2) / divisor).masked_fill(
         torch.eye(20, dtype=torch.bool), 0
     )
-    expected = formula(far, 5, torch.inf)
-    torch.testing.assert_close(spread(present_graph(points, presence, 5), 20), expected)
+    mean = (distances(points, points) * divisor).sum(-1, keepdim=True) / presence.sum(1)[
+        :, None, None
+    ]
+    limit = WIDEST * (mean + FLOOR**2)
+    for count in (5, 14, 25):
+        expected = formula(far, count, limit)
+        torch.testing.assert_close(spread(present_graph(points, presence, count), 20), expected)
     (ball,) = present_balls(points, presence, centers, (0.5,), (4,))
     expected = formula((distances(points, centers) + FLOOR**2) / divisor, 4, 0.25)
     torch.testing.assert_close(spread(ball, 20), expected)
@@ -88,6 +93,18 @@ def test_neighbors_fewer_than_asked_for_have_full_weight() -> None:
     torch.testing.assert_close(spread(ball, 3), torch.ones(1, 3, 3, dtype=torch.float64))
     alone = fading_graph(points[:, :1], 4)
     torch.testing.assert_close(spread(alone, 1), torch.ones(1, 1, 1, dtype=torch.float64))
+
+
+def test_a_place_that_vanishes_among_few_fades_out_before() -> None:
+    points, presence = seeded(1, 5, 3), torch.ones(1, 5, dtype=torch.float64)
+    weights = []
+    for share in (1.0, 1e-3, 1e-16, 0.0):
+        presence[:, 4] = share
+        weights.append(spread(present_graph(points, presence, 8), 5))
+    assert torch.equal(weights[0], torch.ones(1, 5, 5, dtype=torch.float64))
+    for faint in weights[1:]:
+        assert not faint[:, :4, 4].any()
+        assert torch.equal(faint[:, :4, :4], torch.ones(1, 4, 4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -145,3 +162,11 @@ def test_vertices_of_points_that_cannot_be_placed() -> None:
     with pytest.raises(ValueError, match=r"within .* m of their mean"):
         lattice_vertices(torch.full((1, 1, 3), 1e5), 0.2)
     assert lattice_vertices(torch.zeros(0, 4, 3), 0.2).presence.shape == (0, 0)
+
+
+@pytest.mark.parametrize("far", [1e9, 1e20, torch.inf, torch.nan])
+def test_points_that_cannot_be_counted_are_refused(far: float) -> None:
+    points = seeded(2, 5, 3)
+    points[1, 2, 0] = far
+    with pytest.raises(ValueError, match="points must be finite and lie within"):
+        lattice_vertices(points, 0.1)
