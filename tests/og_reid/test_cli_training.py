@@ -106,9 +106,11 @@ def test_curves_without_matplotlib_are_missed_in_a_line(
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def test_ctrl_c_tells_how_to_go_on(train: list[str], tmp_path: Path) -> None:
         while len(read_log(log)) < 3 and child.poll() is None:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
-        _, told = child.communicate()
+        _, told = child.communicate(timeout=600)
     finally:
         child.kill()
     assert child.returncode == 130
@@ -135,7 +137,7 @@ def test_torchrun_trains_with_two_processes(train: list[str], tmp_path: Path) ->
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     child = start([sys.executable, *torchrun, "-m", "og_reid.cli", *train])
     try:
-        shown, told = child.communicate()
+        shown, told = child.communicate(timeout=600)
     finally:
         child.kill()
     assert child.returncode == 0, told
