@@ -65,7 +65,7 @@ def evaluate(
         raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")
     protocol = protocol if isinstance(protocol, Protocol) else Protocol(protocol)
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_sides(query, gallery, distance, given)
+    sides, labels = open_search(query, gallery, distance, given)
     if sides is None:
         return _score_distances(distance, labels, protocol, ap, progress)
     (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
@@ -118,19 +118,16 @@ def _score_distances(
     return _metrics(counted, labels, matches, protocol, ap, shots)
 
 
-def open_sides(
+def open_search(
     query: Features | None,
     gallery: Features | None,
     distance: Any,
     given: tuple[Any, Any, Any, Any],
 ) -> tuple[tuple[Side, Side] | None, Labels]:
-    """Both sides, or None for distances, and their labels, which must be as many.
+    """`open_sides` where distances may be given instead, whose shape is not checked here.
 
-    Args:
-        query: As for `evaluate`.
-        gallery: As `query`.
-        distance: As for `evaluate`; its shape is not checked here.
-        given: Identities of queries and gallery, cameras of queries and gallery.
+    Returns:
+        The sides, or None for distances, and the labels.
 
     Raises:
         ValueError: As `evaluate`.
@@ -141,6 +138,22 @@ def open_sides(
         return None, check_labels(*given)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
+    return open_sides(query, gallery, given)
+
+
+def open_sides(
+    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
+) -> tuple[tuple[Side, Side], Labels]:
+    """Both sides, and their labels, which must be as many.
+
+    Args:
+        query: As for `evaluate`.
+        gallery: As `query`.
+        given: Identities of queries and gallery, cameras of queries and gallery.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
     shape = np.shape(given[1])
     sides = open_side(query, "query"), open_side(gallery, "gallery", shape[0] if shape else 0)
     return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)

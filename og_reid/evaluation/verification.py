@@ -19,7 +19,7 @@ from .counts import (
     part_of,
     tiles,
 )
-from .engine import open_sides
+from .engine import open_search
 from .labels import Labels, find_matches
 from .ranking import nearest_features, nearest_rows
 from .sides import Features
@@ -142,7 +142,7 @@ def verify(
         ValueError: As `evaluate`, and when there are no impostors.
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_sides(query, gallery, distance, given)
+    sides, labels = open_search(query, gallery, distance, given)
     matches = find_matches(labels)
     if sides is None:
         check_readable_again(distance)
@@ -190,7 +190,7 @@ def identify(
         ValueError: As `evaluate`, and when every query has a match.
     """
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_sides(query, gallery, distance, given)
+    sides, labels = open_search(query, gallery, distance, given)
     if sides is None:
         check_readable_again(distance)
     matches = find_matches(labels)
