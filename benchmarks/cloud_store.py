@@ -22,7 +22,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from og_reid.data.convert import convert_market3d
-from og_reid.data.market3d import PIXELS, read_obj
+from og_reid.data.market3d import PIXELS
+from og_reid.data.reference_obj import read_obj
 from og_reid.data.store import CloudStore
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from .market import Sample
-from .market3d import PIXELS, load_market3d, read_obj
+from .market3d import PIXELS, load_market3d
+from .reference_obj import read_obj
 from .shard import VERSION, CloudLabel, PackedCloud, Shard, import_pyarrow, write_shard
 from .store import MANIFEST, ShardInfo, write_manifest
 

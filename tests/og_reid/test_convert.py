@@ -16,7 +16,7 @@ import torch
 
 from og_reid.data import convert
 from og_reid.data.convert import convert_market3d
-from og_reid.data.market3d import read_obj
+from og_reid.data.reference_obj import read_obj
 from og_reid.data.store import CloudStore
 
 pytest.importorskip("pyarrow")

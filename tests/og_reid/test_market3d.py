@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from og_reid.data import market3d
+from og_reid.data import reference_obj
 from og_reid.data.market import Sample
-from og_reid.data.market3d import RawCloud, load_market3d, read_obj, slim, slim_to
+from og_reid.data.market3d import RawCloud, load_market3d, slim, slim_to
+from og_reid.data.reference_obj import read_obj
 
 THREE = b"""v 0.123456 -1.500000 2.000001 0.000000 0.501961 1.000000
 v -0.000001 0.000000 -0.000000 1.000000 1.000000 1.000000
@@ -56,10 +57,10 @@ def test_both_ways_of_reading_give_the_nearest_float(rows: list[tuple[int, ...]]
     words = [[f"{'-' * (n < 0)}{abs(n) / 1e6:.6f}" for n in row] for row in rows]
     text = "".join(f"v {' '.join(row)}\n" for row in words).encode()
     expected = np.array([[float(word) for word in row] for row in words])
-    fixed = market3d._parse_fixed(text)
+    fixed = reference_obj._parse_fixed(text)
     assert fixed is not None
     np.testing.assert_array_equal(fixed, expected)
-    np.testing.assert_array_equal(market3d._parse_any(text), expected)
+    np.testing.assert_array_equal(reference_obj._parse_any(text), expected)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +75,15 @@ def test_both_ways_of_reading_give_the_nearest_float(rows: list[tuple[int, ...]]
 )  # fmt: skip
 def test_the_fast_way_takes_nothing_else(change: tuple[bytes, bytes]) -> None:
     text = THREE[: THREE.index(b"f")]
-    assert market3d._parse_fixed(text) is not None
+    assert reference_obj._parse_fixed(text) is not None
     assert change[0] in text
-    assert market3d._parse_fixed(text.replace(*change, 1)) is None
+    assert reference_obj._parse_fixed(text.replace(*change, 1)) is None
 
 
 def test_the_published_format_takes_the_fast_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market3d, "_parse_any", lambda text: pytest.fail("slow"))
+    monkeypatch.setattr(reference_obj, "_parse_any", lambda text: pytest.fail("slow"))
     path = write(tmp_path / "a.obj", text_of(random_table(8192)) + b"f 1 2 3\n")
     assert len(read_obj(path)) == 8192
 

@@ -13,7 +13,8 @@ from meshes import PointCloud, write_reference_obj
 from og_reid.checkpoint import StoredModel
 from og_reid.cli import main
 from og_reid.comparison import measure_distances
-from og_reid.data.market3d import RawCloud, read_obj, slim_to
+from og_reid.data.market3d import RawCloud, slim_to
+from og_reid.data.reference_obj import read_obj
 from og_reid.data.store import CloudStore
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet

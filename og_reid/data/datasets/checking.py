@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pose import read_image
 
-from ..market3d import read_obj
+from ..reference_obj import read_obj
 from .description import SPLITS, Dataset
 
 __all__ = ["Check", "check_dataset"]
