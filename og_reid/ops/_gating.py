@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._library import check, cpu_library, pointer, usable_on_cpu
+from ._library import check, cpu_library, pointer
 
 __all__ = ["Fading", "GateBatch", "gate_fits"]
 
@@ -91,10 +91,10 @@ class Fading(NamedTuple):
 
 
 def gate_fits(terms: Sequence[Tensor], index: Tensor, weight: Tensor) -> bool:
-    """Whether the native code takes six terms, index and weight."""
+    """Whether the native code takes six terms, index and weight of such sizes, if it is there."""
     half, reduced = terms[4].shape
     whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
-    return whole and reduced <= MOST_REDUCED and index.numel() > 0 and usable_on_cpu(*terms, weight)
+    return whole and reduced <= MOST_REDUCED and index.numel() > 0
 
 
 class GateBatch:

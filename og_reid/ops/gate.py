@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._gating import GateBatch, gate_fits
+from ._library import usable_on_cpu
 from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
 from .gather import gather_neighbors_torch
 from .indices import all_present
@@ -137,7 +138,8 @@ def _gated_max(
     terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
     if index.device.type == "cpu" and not all_present(index, near.shape[1]):
         raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(index.amin())}")
-    run = _gated_max_native if gate_fits(terms, index, weight) else gated_max_chunks
+    native = gate_fits(terms, index, weight) and usable_on_cpu(*terms, weight)
+    run = _gated_max_native if native else gated_max_chunks
     return run(terms, index, weight, moments)
 
 
@@ -149,7 +151,7 @@ def _gated_max_grad(
     grad_variance: Tensor,
 ) -> list[Tensor]:
     *terms, index, weight = inputs
-    native = gate_fits(terms, index, weight)
+    native = gate_fits(terms, index, weight) and usable_on_cpu(*terms, weight)
     run = _gated_max_grad_native if native else gated_max_grad_chunks
     return run(inputs, results, grad_highest, grad_mean, grad_variance)
 

@@ -34,6 +34,7 @@ class Vertices(NamedTuple):
     presence: Tensor  # (B, M) in (0, 1]; 0 of a filler
 
 
+@torch.compiler.disable  # how many there are depends on the points
 def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
     """The vertices of a body-centred cubic lattice that lie near the points of a cloud.
 

@@ -24,6 +24,8 @@ from og_reid.ops import (
     pool_neighbors,
     radius_count,
 )
+from og_reid.ops.faded import faded_pool
+from og_reid.ops.faded_gate import faded_gated_max
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
@@ -49,6 +51,7 @@ TERMS = tuple(
 )
 GATE = (*TERMS, seeded(8, seed=7))
 PROJECTION = seeded(16, 8, seed=8)
+FADE, WIDE = seeded(2, 60, 5, seed=10).clamp(0, 1), seeded(16, seed=11)
 
 
 def ragged(x: Tensor, q: Tensor) -> Any:
@@ -121,6 +124,20 @@ CASES = {
         lambda *t: gated_max(EdgeTerms(*t[:6]), WHOLE, t[6], moments=True),
         (*GATE, PROJECTION),
     ),
+    "faded_pool": Case(
+        "faded_pool",
+        (FEATURES, WHOLE, FADE, True),
+        lambda x, w: faded_pool(x, WHOLE, w),
+        (FEATURES, FADE),
+    ),
+    "faded_gated_max": Case(
+        "faded_gated_max",
+        (*GATE, WHOLE, FADE, FADE, PROJECTION, WIDE, WIDE, None, None, 1e-5),
+        lambda *t: faded_gated_max(
+            EdgeTerms(*t[:6]), WHOLE, FADE, FADE, t[6], EdgeNorm(t[7], t[7])
+        ),
+        (*GATE, PROJECTION, WIDE),
+    ),
     "edge_conv": Case(
         "edge_conv",
         (FEATURES, INDEX, WEIGHT, NUMBERS, NUMBERS, NUMBERS, None, None, 1e-5, SHARE, False),
@@ -173,7 +190,7 @@ def test_same_bits_on_every_run_and_for_any_number_of_threads(name: str) -> None
     _, _, function, tensors = CASES[name]
     found = []
     # The gradients of a gate's weights are summed per thread: their bits depend on how many.
-    for threads in (2, 2, 2) if name == "gated_max" else (1, 1, 2, 2):
+    for threads in (2, 2, 2) if "gated_max" in name else (1, 1, 2, 2):
         torch.set_num_threads(threads)
         try:
             found.append(results(function, tensors))

@@ -1,0 +1,101 @@
+"""OG-Net in continuous mode against robust mode: CPU time of a training step and of embedding.
+
+Both networks are those of configs/synthetic/default, on its batch (24 people, 4 clouds of 256
+points each) of random clouds; continuous mode has the neighbours that the README gives it. Times
+are CPU seconds of this process, the median over repeats that take turns. ``equal`` is robust mode
+with as many neighbours as continuous mode.
+
+    OMP_NUM_THREADS=1 python benchmarks/continuous.py            # a minute
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from measuring import timed
+from ognet import people
+
+from og_reid.config import load_config
+from og_reid.models import Embedder, build
+from og_reid.ops import native_info
+
+CONFIG, CLASSES = "synthetic/default", 2000
+NEIGHBORS = ("model.k=12", "model.ball_counts=[8, 12, 16]")
+PROGRAMS = {
+    "robust": (),
+    "equal": NEIGHBORS,
+    "continuous": ("model.mode=continuous", *NEIGHBORS),
+}
+
+
+def make(overrides: tuple[str, ...]) -> Embedder:
+    """The network of the configuration, with its classifier."""
+    model = load_config(CONFIG, list(overrides)).model
+    return build(
+        model.preset,
+        num_points=model.num_points,
+        k=model.k,
+        ball_counts=model.ball_counts,
+        mode=model.mode,
+        num_classes=CLASSES,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def step(model: Embedder, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
+    """A function that trains a network by one step."""
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-3)
+    labels = torch.arange(len(clouds[0]))
+
+    def run() -> None:
+        loss = F.cross_entropy(model.classify(model(*clouds)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return run
+
+
+def embed(model: Embedder, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
+    """A function that embeds clouds without gradients."""
+    model.eval()
+
+    def run() -> None:
+        with torch.no_grad():
+            model(*clouds)
+
+    return run
+
+
+def main() -> None:
+    """Read the options, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=9, help="timed runs of each program")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data = load_config(CONFIG, []).data
+    clouds = people(data.identities * data.views, data.num_points)
+    level = native_info()["cpu_level"] or "none (plain torch)"
+    sys.stdout.write(
+        f"torch {torch.__version__}, 1 thread, native code: {level}; batch {len(clouds[0])} x "
+        f"{data.num_points} points, median of {args.repeats}\n"
+    )
+    for task in (step, embed):
+        programs = {name: task(make(each), clouds) for name, each in PROGRAMS.items()}
+        seconds = timed(programs, args.repeats)
+        for name, each in seconds.items():
+            ratio = each / seconds["robust"]
+            sys.stdout.write(f"  {task.__name__:8}{name:12}{each:8.3f} s{ratio:7.2f} x robust\n")
+
+
+if __name__ == "__main__":
+    main()
