@@ -156,6 +156,8 @@ def lift_images(
                 f"poses[{number}].mask must have the image's size {image.shape[:2]}; "
                 f"got {tuple(mask.shape)}: resize it"
             )
+    # Some readers of files give float64, which bodies do not have.
+    poses = [replace(pose, keypoints=pose.keypoints.to(torch.float32)) for pose in poses]
     keypoints = Keypoints.stack([pose.keypoints for pose in poses])
     size = torch.tensor([image.shape[:2] for image in images])
     fits = fit_body(keypoints, size, body)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["embed", "lift", "load_model"]
 
 DEFAULT_MODEL = "default"
+_LONGEST = 100.0  # metres; people in centimetres or millimetres are longer
 
 
 def lift(
@@ -60,6 +61,7 @@ def lift(
         NoPersonError: nobody was found.
         FileNotFoundError: the path leads nowhere.
         ValueError: the image is not readable, or an argument breaks a rule; the message says.
+        TypeError: keypoints are of another type.
         ImportError: keypoints are to be estimated and mediapipe is missing.
     """
     pixels = read_image(image)
@@ -67,8 +69,13 @@ def lift(
         pose = _estimator()(pixels)
     elif isinstance(keypoints, Keypoints):
         pose = Pose(keypoints)
-    else:
+    elif isinstance(keypoints, Pose):
         pose = keypoints
+    else:
+        raise TypeError(
+            "keypoints must be pose.Keypoints, a pose.Pose or None; got "
+            f"{type(keypoints).__name__}: pose.Keypoints(xy, score) takes tensors (17, 2) and (17,)"
+        )
     if not pose.found:
         raise NoPersonError(
             "no person was found in the image: crop it to one person, standing and at least "
@@ -106,8 +113,9 @@ def embed(
 
     Raises:
         FileNotFoundError: a path leads nowhere.
-        ValueError: a cloud is of an unknown type, empty, has too few points, NaN, or colours
-            outside [0, 1]; the message says which and what to do.
+        ValueError: a cloud is of an unknown type, empty, has too few points, NaN, colours
+            outside [0, 1], or a body over 100 m long, which is not in metres; the message
+            says which and what to do.
     """
     clouds, single = as_pointclouds(pointcloud)
     if not clouds:
@@ -121,8 +129,15 @@ def embed(
     reference = preprocessing.layout == "reference"
     least = preprocessing.num_points if reference else preprocessing.min_points
     for position, cloud in enumerate(clouds):
+        which = "pointcloud" if single else f"pointcloud[{position}]"
+        body = cloud.points[~cloud.is_background]
+        extent = float((body.amax(0) - body.amin(0)).max()) if len(body) else 0.0
+        if extent > _LONGEST:
+            raise ValueError(
+                f"{which} must be in metres, a body at most {_LONGEST:.0f} long; got "
+                f"{extent:.0f}: divide millimetres by 1000, centimetres by 100"
+            )
         if len(cloud) < least:
-            which = "pointcloud" if single else f"pointcloud[{position}]"
             raise ValueError(
                 f"{which} must have at least {least} points for this model; got {len(cloud)}"
             )

@@ -5,6 +5,8 @@ A YAML file only says what differs from the defaults. Unknown keys and wrong typ
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
@@ -16,9 +18,10 @@ from .data.transforms import Augmentation
 from .embedding import Layout, TestView
 from .evaluation import AveragePrecision
 from .fusion import FusionConfig
+from .models import ARCHITECTURES
 from .models.heads import HPM_STRIPES, Pool
 from .objective import LossConfig
-from .strict import build
+from .strict import build, check_name
 
 __all__ = [
     "PHOTO_PRESETS",
@@ -161,9 +164,45 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Checks the numbers and what one field alone cannot tell."""
+        self._check_ranges()
         self._check_data()
         self._check_losses()
         self._check_course()
+
+    def _check_ranges(self) -> None:
+        """What would only be found after the lifting, or never."""
+        model, optim, loss = self.model, self.optim, self.loss
+        presets = (*ARCHITECTURES, *PHOTO_PRESETS)
+        if model.preset not in presets:
+            raise ValueError(
+                f"model.preset must be one of {', '.join(presets)}; got {model.preset!r}"
+            )
+        for name in ("num_points", "k", "embedding_dim"):
+            if getattr(model, name) < 1:
+                raise ValueError(f"model.{name} must be at least 1; got {getattr(model, name)}")
+        if min(model.ball_counts) < 1 or model.parts < 0:
+            raise ValueError(
+                "model.ball_counts must be at least 1 each and model.parts at least 0; got "
+                f"{list(model.ball_counts)} and {model.parts}"
+            )
+        for name, seed in (("seed", self.seed), ("world.seed", self.world.seed)):
+            if not 0 <= seed < 2**31:
+                raise ValueError(f"{name} must be in [0, 2147483647]; got {seed}")
+        for name, value in (
+            ("loss.temperature", loss.temperature),
+            ("loss.oim_temperature", loss.oim_temperature),
+            ("optim.lr", optim.lr),
+        ):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite; got {value}")
+        if not 0 <= optim.weight_decay < math.inf:
+            raise ValueError(
+                f"optim.weight_decay must be at least 0 and finite; got {optim.weight_decay}"
+            )
+        if not 0 <= optim.final_lr <= 1:
+            raise ValueError(
+                f"optim.final_lr must be in [0, 1], a share of optim.lr; got {optim.final_lr}"
+            )
 
     def _check_data(self) -> None:
         data = self.data
@@ -330,6 +369,7 @@ def load_config(
         except yaml.YAMLError as error:
             raise ValueError(f"{override!r}: {text!r} is no valid YAML value") from error
         _put(settings, key.split("."), value)
+        check_name(kind, key)
     return build(kind, settings, "")
 
 
@@ -354,7 +394,11 @@ def _find(path: str | Path) -> Path:
         file.relative_to(config_folder()).with_suffix("").as_posix()
         for file in config_folder().rglob("*.yaml")
     )
-    raise ValueError(f"there is no file {path}; configurations in the package: {', '.join(names)}")
+    near = difflib.get_close_matches(given.with_suffix("").as_posix(), names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(
+        f"there is no file {path}{hint}; configurations in the package: {', '.join(names)}"
+    )
 
 
 def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:

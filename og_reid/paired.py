@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .comparison import Comparison
 from .evaluation import Difference, compare_paired
 
-__all__ = ["PairedRow", "compare_runs", "format_differences"]
+__all__ = ["PairedRow", "compare_runs", "format_differences", "left_out"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +32,15 @@ def compare_runs(
 ) -> tuple[PairedRow, ...]:
     """Compares the rows of two runs that are of the same queries.
 
-    The methods of both belong together by their place (the histogram with the histogram, the model
-    with the other model); where there are not as many, by their names.
+    Methods of one name belong together. Of the others those of the model do, where each run has
+    only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
+    `left_out` names the rest.
 
     Raises:
         ValueError: When nothing belongs together, and as `compare_paired`: for other queries,
             another gallery, protocol or convention.
     """
-    names = [list(dict.fromkeys(row.method for row in rows)) for rows in (first, second)]
-    if len(names[0]) == len(names[1]):
-        partner = dict(zip(*names, strict=True))
-    else:
-        partner = {name: name for name in names[0] if name in names[1]}
+    partner = _partners(*({row.method for row in rows} for rows in (first, second)))
     others = {(row.method, row.queries): row for row in second}
     pairs = [
         (row, others[partner[row.method], row.queries])
@@ -61,6 +59,34 @@ def compare_runs(
     )
 
 
+def _partners(first: set[str], second: set[str]) -> dict[str, str]:
+    """Methods of the second run by those of the first."""
+    shared = {name: name for name in first & second}
+    rest = [names - shared.keys() - {"histogram"} for names in (first, second)]
+    # A model gives its name to its variants, such as "NAME + histogram" and "NAME global".
+    models = [
+        [name for name in names if not any(name.startswith(f"{other} ") for other in names)]
+        for names in rest
+    ]
+    if len(models[0]) != 1 or len(models[1]) != 1:
+        return shared
+    one, two = models[0][0], models[1][0]
+    changed = {name: two + name.removeprefix(one) for name in rest[0]}
+    return shared | {name: other for name, other in changed.items() if other in rest[1]}
+
+
+def left_out(
+    first: Sequence[Comparison], second: Sequence[Comparison], pairs: Sequence[PairedRow]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is in no pair: names of methods and queries, of the first run and of the second."""
+    used = {id(row) for pair in pairs for row in (pair.first, pair.second)}
+    one, two = (
+        tuple(f"{row.method}, {row.queries}" for row in rows if id(row) not in used)
+        for rows in (first, second)
+    )
+    return one, two
+
+
 def format_differences(rows: Sequence[PairedRow]) -> str:
     """The rows as plain text: mAP of both in percent, difference with its interval, p-value."""
     names = [
@@ -75,11 +101,14 @@ def format_differences(rows: Sequence[PairedRow]) -> str:
     for name, row in zip(names, rows, strict=True):
         metrics, change = row.first.metrics, row.difference
         queries = f"{row.first.queries} ({metrics.num_valid})"
+        few = math.isnan(change.p_value)
         interval = f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+        p_value = f"{'':6}" if few else f"{change.p_value:6.3f}"
         lines.append(
             f"{name:{width}} {queries:20} {100 * metrics.mAP:6.1f} "
-            f"{100 * row.second.metrics.mAP:6.1f} {100 * change.mean:+6.1f}  {interval:14} "
-            f"{change.p_value:6.3f}  {100 * change.better:.0f} %/{100 * change.worse:.0f} %"
+            f"{100 * row.second.metrics.mAP:6.1f} {100 * change.mean:+6.1f}  "
+            f"{'too few people' if few else interval:14} {p_value}  "
+            f"{100 * change.better:.0f} %/{100 * change.worse:.0f} %"
         )
     if rows:
         lines.append(

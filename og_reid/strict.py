@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
-__all__ = ["build"]
+__all__ = ["build", "check_name"]
 
 
 def build(kind: Any, settings: Any, prefix: str = "") -> Any:
@@ -38,6 +38,37 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         for key, value in settings.items()
     }
     return kind(**values)
+
+
+def check_name(kind: Any, key: str) -> None:
+    """Refuses an unknown setting, naming the nearest of all groups, one of the same name first.
+
+    Args:
+        kind: The dataclass.
+        key: A setting, with dots between groups.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    names = _names(kind)
+    if key in names:
+        return
+    last = key.rpartition(".")[2]
+    near = [name for name in names if name.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else "og-reid show RUN prints all of a run"
+    raise ValueError(f"unknown setting {key}: {hint}")
+
+
+def _names(kind: Any, prefix: str = "") -> list[str]:
+    """All settings of a dataclass, groups among them."""
+    found = []
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        found.append(prefix + each.name)
+        if is_dataclass(hints[each.name]):
+            found += _names(hints[each.name], f"{prefix}{each.name}.")
+    return found
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:

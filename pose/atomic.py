@@ -30,9 +30,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     # Random: threads of a process, and processes of two machines, may write the same file.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # as the user wants new files
+        partial.unlink()
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        partial.chmod(mode)  # some writers make files that only their owner may read
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

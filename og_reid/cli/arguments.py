@@ -21,8 +21,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     given, rest = parser.parse_known_args(arguments)
     # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
-    if rest and (settings != rest or not hasattr(given, "settings")):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    wrong = [each for each in rest if each not in settings or not hasattr(given, "settings")]
+    if wrong:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     if settings:
         given.settings += settings
     return given
@@ -160,7 +161,7 @@ def _add_train(parsers: _Commands[argparse.ArgumentParser]) -> argparse.Argument
         "og_net/market_small, occluded_duke/pgfa",
     )  # fmt: skip
     command.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE",
+        "settings", nargs="*", default=[], metavar="KEY=VALUE",
         help="settings that replace those of the file, such as optim.lr=0.001",
     )  # fmt: skip
     command.add_argument(
@@ -205,7 +206,7 @@ def _add_fuse(parsers: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentP
     command.add_argument("first", type=Path, metavar="FIRST", help="run, or model, of PGFA")
     command.add_argument("second", type=Path, metavar="SECOND", help="run, or model, of clouds")
     command.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE",
+        "settings", nargs="*", default=[], metavar="KEY=VALUE",
         help="settings that replace those of the file, such as second=0.5",
     )  # fmt: skip
     command.add_argument(

@@ -6,12 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import check_out
+from .sources import model_file
+
 if TYPE_CHECKING:
     from meshes import PointCloud
 
 __all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_CLOUDS = {".ply", ".npz", ".obj"}
 
 
 def do_demo(options: argparse.Namespace) -> None:
@@ -31,6 +35,7 @@ def do_lift(options: argparse.Namespace) -> None:
     from ..api import lift
 
     out = options.out or options.photo.with_suffix(".ply")
+    check_out(out)
     cloud = lift(options.photo)
     write_pointcloud(out, cloud)
     print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
@@ -46,7 +51,14 @@ def do_embed(options: argparse.Namespace) -> None:
     from ..progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.
-    stored = load_model(options.model)
+    check_out(options.out)
+    for path in options.inputs:
+        if path.suffix.lower() not in _IMAGES | _CLOUDS:
+            raise ValueError(
+                f"{path} is neither a cloud ({', '.join(sorted(_CLOUDS))}) nor a photograph "
+                f"({', '.join(sorted(_IMAGES))}): convert it"
+            )
+    stored = load_model(model_file(options.model))
     clouds: list[PointCloud | Path] = []
     with progress_bar("lifting photographs") as show:
         for done, path in enumerate(options.inputs, start=1):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from .datasets import splits
 from .fusing import evaluate_fusion
-from .photos import evaluate_people
-from .sources import check_search, lifted_test, stored_test
+from .options import check_out
+from .photos import evaluate_people, refuse_keypoints
+from .sources import check_search, lifted_test, model_file, stored_test, warn_of_one_person
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -63,18 +64,23 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..fusion_run import is_fusion
     from ..progress import progress_bar
 
+    if options.out is not None:
+        check_out(options.out)
     fused = is_fusion(options.model)
-    if fused or (Path(options.model).is_file() and takes_photographs(options.model)):
+    file = options.model if fused else model_file(options.model)
+    if fused or (Path(file).is_file() and takes_photographs(file)):
         if options.protocol != "market" or options.by != ["occlusion"]:
             raise ValueError("--protocol and --by are for models of clouds; this one takes photos")
         evaluate_fusion(options) if fused else evaluate_people(options)
         return
-    stored = load_model(options.model)
+    refuse_keypoints(options)
+    stored = load_model(file)
     query: Clouds
     gallery: Clouds
     attributes = {}
     if options.dataset is None and is_store(options.data):
         query, gallery = stored_test(CloudStore(options.data))
+        warn_of_one_person(gallery.pids.tolist())
     else:
         images = splits(options.data, options)
         check_search(images, options.dataset)
@@ -111,7 +117,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
 def do_compare(options: argparse.Namespace) -> None:
     """Prints a saved run again, or how much better another one is."""
     from ..comparison import format_table, load_comparisons
-    from ..paired import compare_runs, format_differences
+    from ..paired import compare_runs, format_differences, left_out
 
     first = load_comparisons(options.first)
     if options.other is None:
@@ -120,4 +126,10 @@ def do_compare(options: argparse.Namespace) -> None:
             for row in first:
                 print(f"\n{row.method}, {row.queries}\n{row.metrics}")
         return
-    print(format_differences(compare_runs(first, load_comparisons(options.other))))
+    second = load_comparisons(options.other)
+    pairs = compare_runs(first, second)
+    print(format_differences(pairs))
+    files = options.first, options.other
+    for file, names in zip(files, left_out(first, second, pairs), strict=True):
+        if names:
+            print(f"left out, of {file} alone: {'; '.join(names)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .datasets import splits
 from .photos import people_set
-from .sources import check_search, held_out, lifted
+from .sources import check_search, held_out, lifted, model_file
 
 if TYPE_CHECKING:
     from ..checkpoint import StoredModel, StoredPeopleModel
@@ -29,7 +29,7 @@ def do_fuse(options: argparse.Namespace) -> None:
     from ..fusion_run import save_fusion
 
     config = load_config(options.config, options.settings, FusionConfig)
-    files = _model_file(options.first), _model_file(options.second)
+    files = model_file(options.first), model_file(options.second)
     models = read_people_model(files[0]), load_model(files[1])
     if config.second is not None and config.parts is not None:
         fusion = Fusion(config.second, config.parts)
@@ -147,10 +147,3 @@ def _embedded(
         )
     joined = Labelled(Embedding.cat(pieces), Embedding(features), people.pids, people.camids)
     return people, joined
-
-
-def _model_file(path: Path) -> Path:
-    """The finished model of a run, or the file that was given."""
-    from ..train import MODEL_FILE
-
-    return path / MODEL_FILE if path.is_dir() else path

@@ -6,7 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
-__all__ = ["add_cache", "add_dataset", "add_lifting", "add_model", "add_trust", "add_workers"]
+__all__ = [
+    "add_cache",
+    "add_dataset",
+    "add_lifting",
+    "add_model",
+    "add_trust",
+    "add_workers",
+    "check_out",
+]
 
 
 def add_dataset(command: argparse.ArgumentParser) -> None:
@@ -36,7 +44,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default="default", metavar="MODEL",
         help="'default' for the weights in the package, a .safetensors file written by og-reid "
-        "train, or a folder written by og-reid fuse (default: %(default)s)",
+        "train, or a folder written by og-reid train or og-reid fuse (default: %(default)s)",
     )  # fmt: skip
 
 
@@ -62,6 +70,26 @@ def add_cache(command: argparse.ArgumentParser, what: str) -> None:
         "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
         help=f"where {what} are kept for the next time (default: %(default)s)",
     )  # fmt: skip
+
+
+def check_out(path: Path, *, folder: bool = False) -> None:
+    """Finds before the work, not after it, that a file (or folder) cannot be written.
+
+    Raises:
+        ValueError: What is there already, or above it, is in the way.
+    """
+    if path.exists() and path.is_dir() != folder:
+        there, wanted = ("file", "folder") if folder else ("folder", "file")
+        raise ValueError(f"--out must be a {wanted}; {path} is a {there}: give another name")
+    above = path if path.exists() else path.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not path.exists() and not above.is_dir():
+        raise ValueError(f"--out must lie in a folder; {above} is a file: give another name")
+    # A file is replaced by one written beside it.
+    place = above if above.is_dir() else above.absolute().parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {path} cannot be written: {place} is not writable; give another")
 
 
 def _cache_folder() -> Path:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .sources import can_be_searched, check_search, generated, held_out
+from .options import check_out
+from .sources import (
+    can_be_searched,
+    check_search,
+    generated,
+    held_out,
+    model_file,
+    naming_unreadable,
+)
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
@@ -21,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "add_estimator",
     "add_keypoints",
+    "check_guided",
     "do_pose",
     "evaluate_people",
     "people_set",
     "people_task",
+    "refuse_keypoints",
 ]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -81,6 +91,7 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
+    check_out(options.out, folder=options.format == "sep-json")
     root = options.images
     if not root.exists():
         raise ValueError(f"there is no {root}: give a photograph or a folder of photographs")
@@ -105,7 +116,8 @@ def do_pose(options: argparse.Namespace) -> None:
         ]
         images = [name for name, found in zip(names, people, strict=True) for _ in found.score]
         everybody = CocoKeypoints(Keypoints.cat(people), tuple(images))
-        if options.format == "alphapose" and "neck" not in everybody.keypoints.names:
+        # COCO json has 17 keypoints: what reads it knows no others.
+        if options.format == "coco" or "neck" not in everybody.keypoints.names:
             everybody = CocoKeypoints(everybody.keypoints.select(COCO_17), everybody.images)
         write = write_coco if options.format == "coco" else write_alphapose
         write(options.out, everybody)
@@ -145,7 +157,9 @@ def evaluate_people(options: argparse.Namespace) -> None:
     from ..people_comparison import compare_people
     from ..progress import progress_bar
 
-    stored = read_people_model(options.model)
+    stored = read_people_model(model_file(options.model))
+    if getattr(stored.model, "global_branch", None) == "pose":
+        check_guided(options)
     images = splits(options.data, options)
     check_search(images, options.dataset)
     if options.mirror or options.test_view != "none":
@@ -203,10 +217,7 @@ def people_set(
             )
         print(f"people in {found:,} of {len(paths):,} photographs")
     elif needed:
-        raise ValueError(
-            "--keypoints or --estimator must be given: the network is guided by the joints "
-            "(og-reid pose writes them)"
-        )
+        check_guided(options)
     return PeopleSet(
         samples,
         lambda sample: known.get(sample.path),
@@ -217,6 +228,26 @@ def people_set(
         target=None if photos.mode == "reference" else "first",
         threads=options.workers,
     )
+
+
+def check_guided(options: argparse.Namespace) -> None:
+    """Refuses to go without the joints that a network is guided by."""
+    if options.keypoints is None and options.estimator is None:
+        raise ValueError(
+            "--keypoints or --estimator must be given: the network is guided by the joints "
+            "(og-reid pose writes them)"
+        )
+
+
+def refuse_keypoints(options: argparse.Namespace) -> None:
+    """Refuses options about keypoints where photographs are lifted, which has its own."""
+    given = {"--keypoints": options.keypoints, "--estimator": options.estimator}
+    for name, value in given.items():
+        if value is not None and value != "mediapipe":
+            raise ValueError(
+                f"{name} is for networks of photographs, such as pgfa; this one takes clouds, "
+                f"which are lifted with the keypoints of mediapipe: leave {name} out"
+            )
 
 
 def _estimator(options: argparse.Namespace) -> PoseEstimator:
@@ -262,7 +293,7 @@ def _estimated(paths: Sequence[Path], estimator: PoseEstimator, title: str) -> l
     from ..progress import progress_bar
 
     poses: list[Pose] = []
-    with progress_bar(title) as show:
+    with progress_bar(title) as show, naming_unreadable(paths):
         for start in range(0, len(paths), _AT_A_TIME):
             some = estimate_batch(estimator, paths[start : start + _AT_A_TIME])
             poses += [Pose(pose.keypoints, others=pose.others) for pose in some]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +22,13 @@ __all__ = [
     "held_out",
     "lifted",
     "lifted_test",
+    "model_file",
+    "naming_unreadable",
     "stored_test",
+    "warn_of_one_person",
 ]
+
+_NAMED = 5  # unreadable photographs that a message names
 
 
 def can_be_searched(images: MarketSplits) -> bool:
@@ -38,6 +45,58 @@ def check_search(images: MarketSplits, dataset: str | None) -> None:
             f"{dataset} is scored by tracklets, and this command scores images: embed its images "
             "and average each tracklet's in Python"
         )
+    warn_of_one_person(sample.pid for sample in images.gallery)
+
+
+def warn_of_one_person(gallery: Iterable[int]) -> None:
+    """Says what figures are worth where all answers are right."""
+    if len(set(gallery) - {-1}) == 1:
+        print(
+            "the gallery holds a single identity: every answer is right, and the figures say "
+            "nothing about the model",
+            file=sys.stderr,
+        )
+
+
+def model_file(path: str | Path) -> str | Path:
+    """The finished model of a run, or what was given."""
+    from ..train import MODEL_FILE
+
+    inside = Path(path) / MODEL_FILE
+    if not Path(path).is_dir():
+        return path
+    if not inside.is_file():
+        raise ValueError(f"{path} holds no {MODEL_FILE}: give a run that is finished, or a file")
+    return inside
+
+
+@contextmanager
+def naming_unreadable(paths: Sequence[Path]) -> Iterator[None]:
+    """An error about one photograph becomes one about all that cannot be read.
+
+    They are opened after an error only; one that has another cause stays as it is.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        bad = [path for path in paths if not _readable(path)]
+        if len(bad) < 2:
+            raise
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        raise ValueError(
+            f"{len(bad)} of {len(paths)} photographs cannot be read: "
+            f"{', '.join(map(str, bad[:_NAMED]))}{more}; get them again or leave them out"
+        ) from error
+
+
+def _readable(path: Path) -> bool:
+    from pose import read_image
+
+    try:
+        read_image(path)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def _of_tracklets(images: MarketSplits) -> bool:
@@ -96,7 +155,7 @@ def lifted(
     from ..lifting import lift_split
     from ..progress import progress_bar
 
-    with progress_bar(title) as show:
+    with progress_bar(title) as show, naming_unreadable([sample.path for sample in samples]):
         return lift_split(
             samples,
             workers=options.workers,

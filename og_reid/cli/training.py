@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .photos import people_task
+from .photos import people_task, refuse_keypoints
 from .sources import can_be_searched, generated, lifted, lifted_test, stored_test
 
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ def do_train(options: argparse.Namespace) -> None:
     from ..config import WorldConfig, load_config
     from ..progress import progress_bar
     from ..train import choose_device, first_goes_first, fit, join_processes
+    from ..train.record import require_tensorboard
 
     config = load_config(options.config, options.settings)
     if options.dataset is not None and options.data is None:
         raise ValueError(f"--data must say where {options.dataset} is")
     if options.data is not None:
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
+    if config.tensorboard:
+        require_tensorboard()
     device = choose_device(config.device).type
     with join_processes(device, seconds=options.patience) as processes:
         # What the first process makes or lifts, the others find.
@@ -110,7 +113,15 @@ def do_show(options: argparse.Namespace) -> None:
     files = [each for each in files if each.is_file()] if folder.is_dir() else [folder]
     if not files:
         raise ValueError(f"{folder} holds no {MODEL_FILE} and no {STATE_FILE}: it is no run yet")
-    told = read_origin(files[0])
+    try:
+        told = read_origin(files[0])
+    except ValueError as error:
+        if folder.is_dir() or folder.suffix == ".safetensors":
+            raise
+        raise ValueError(
+            f"{folder} is no run of og-reid train, nor a model or checkpoint of one: give the "
+            "folder that --out named"
+        ) from error
     print(
         f"{files[0]}: after step {told.get('step', 'unknown')}, seed {told.get('seed', 'unknown')}"
     )
@@ -125,12 +136,16 @@ def do_show(options: argparse.Namespace) -> None:
             f"{last.loss:.4f}, accuracy {last.accuracy:.3f}, {last.wall_seconds / 60:.1f} minutes"
         )
     looked = [each for each in records if each.mAP is not None and each.rank1 is not None]
-    for title, each in (
-        [("last validation", looked[-1]), ("best", max(looked, key=lambda r: r.mAP or 0.0))]
-        if looked
-        else []
-    ):
-        print(f"{title}: step {each.step}, mAP {each.mAP:.4f}, rank-1 {each.rank1:.4f}")
+    figures = [(f"step {each.step}", each.mAP or 0.0, each.rank1) for each in looked]
+    final = told.get("validation")
+    shown = [("last validation", figures[-1])] if figures else []
+    if final is not None:
+        figures.append(("the finished model", final["mAP"], final["rank1"]))
+        shown.append(("final validation", figures[-1]))
+    if looked:
+        shown.append(("best", max(figures, key=lambda each: each[1])))
+    for title, (when, precision, first) in shown:
+        print(f"{title}: {when}, mAP {precision:.4f}, rank-1 {first:.4f}")
     print(yaml.safe_dump(told.get("config", {}), sort_keys=False, default_flow_style=None), end="")
 
 
@@ -160,6 +175,8 @@ def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
     from ..config import PHOTO_PRESETS
 
+    if config.model.preset not in PHOTO_PRESETS:
+        refuse_keypoints(options)
     data = _world(config.world, options) if options.data is None else options.data
     if config.model.preset in PHOTO_PRESETS:
         return people_task(config, data, options)

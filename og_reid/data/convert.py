@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +130,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder; {folder} is a file")
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     strange = [
         path.name
@@ -149,7 +151,11 @@ def _only_writer(folder: Path) -> Iterator[None]:
         for path in folder.iterdir():
             if _PARTIAL.fullmatch(path.name):
                 path.unlink()
-        yield
+        try:
+            yield
+        finally:
+            if new and [path.name for path in folder.iterdir()] == [_LOCK]:  # nothing was made
+                shutil.rmtree(folder)
 
 
 def _run(tasks: list[_Task], workers: int) -> Iterator[tuple[ShardInfo, bool]]:

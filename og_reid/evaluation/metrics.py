@@ -75,6 +75,15 @@ class Metrics:
                     f"{field.name} must be of {len(self.query_pids)} queries; got {len(value)}"
                 )
 
+    def __repr__(self) -> str:
+        """In a line, as there may be many in a table."""
+        if not self.num_valid:
+            return f"Metrics({self.num_queries} queries, none with a match)"
+        return (
+            f"Metrics({self.num_queries} queries, rank-1 {100 * self.rank(1):.1f} %, "
+            f"mAP {100 * self.mAP:.1f} %)"
+        )
+
     @property
     def valid(self) -> Tensor:
         """(Q,) bool, queries with a match."""

@@ -5,6 +5,7 @@ Queries of one identity are alike, so single queries are no independent draws.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from .metrics import Metrics
 
 __all__ = ["Difference", "bootstrap_interval", "compare_paired"]
 
+# With fewer, not even a sign test could find a difference at the level of 5 %.
+_FEWEST = 6
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -22,7 +26,8 @@ class Difference:
 
     Attributes:
         mean: Mean of the differences of average precision, second minus first.
-        low: Lower end of the bootstrap interval.
+        low: Lower end of the bootstrap interval; NaN (as `high` and `p_value`) with fewer than six
+            identities, which cannot tell.
         high: Upper end.
         p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
         better: Share of the queries on which the second is better.
@@ -88,14 +93,17 @@ def compare_paired(
         raise ValueError("first and second must have matches for the same queries")
     difference = (second.average_precision - first.average_precision)[first.valid]
     clusters = first.query_pids[first.valid]
-    low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
     mean = float(difference.mean())
+    shares = float((difference > 0).double().mean()), float((difference < 0).double().mean())
+    if len(clusters.unique()) < _FEWEST:
+        return Difference(mean, math.nan, math.nan, math.nan, *shares)
+    low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
     away = np.abs(_draws(difference, clusters, repeats, seed) - mean) >= abs(mean)
     return Difference(
         mean, low, high,
         p_value=float((1 + away.sum()) / (1 + repeats)),
-        better=float((difference > 0).double().mean()),
-        worse=float((difference < 0).double().mean()),
+        better=shares[0],
+        worse=shares[1],
     )  # fmt: skip
 
 

@@ -93,8 +93,8 @@ def fit(
 
     Writes to ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` from time to time (and
     ``config.keep - 1`` before it); ``best.safetensors``, the network that ranked the validation
-    data best so far, without averaging; and in the end ``model.safetensors``. Files of networks are
-    left out when the task cannot write its own.
+    data best (the finished one among them); and in the end ``model.safetensors``, which tells its
+    validation, too. Files of networks are left out when the task cannot write its own.
 
     Where processes were joined (`og_reid.train.processes`), each of them must call this with the
     same arguments; the first one writes.
@@ -244,8 +244,11 @@ class _Run:
     def _keep_best(self, metrics: Metrics) -> None:
         if self.best is None or metrics.mAP > self.best:
             self.best = metrics.mAP
-            told = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
-            self.task.write_model(self.out_dir / BEST_FILE, {**self.origin(), "validation": told})
+            self.task.write_model(self.out_dir / BEST_FILE, self._validated(metrics))
+
+    def _validated(self, metrics: Metrics) -> dict[str, Any]:
+        told = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
+        return {**self.origin(), "validation": told}
 
     def finish(self) -> TrainResult:
         """Averages, measures the norms, validates and writes the model."""
@@ -265,6 +268,10 @@ class _Run:
             self.task.write_model(self.out_dir / MODEL_FILE, self.origin())
             # Last: data without a single match must not cost the model.
             metrics = self.task.validate()
+            if metrics is not None:
+                self.task.write_model(self.out_dir / MODEL_FILE, self._validated(metrics))
+                if self.best is not None:  # one of several that were looked at
+                    self._keep_best(metrics)
         if self.processes.world > 1:
             dist.barrier()  # none may end, which the others would take for a failure
         return TrainResult(self.model, self.out_dir / LOG_FILE, metrics)

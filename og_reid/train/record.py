@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["LOG_FILE", "Record", "RunLog", "read_log", "tensorboard_writer"]
+__all__ = ["LOG_FILE", "Record", "RunLog", "read_log", "require_tensorboard", "tensorboard_writer"]
 
 LOG_FILE = "log.csv"
 
@@ -140,6 +140,17 @@ def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
     Raises:
         ImportError: TensorBoard is not installed.
     """
+    make = require_tensorboard()
+    writer: ScalarWriter = make(str(folder), purge_step=step + 1)
+    return writer
+
+
+def require_tensorboard() -> Any:
+    """TensorBoard's class of writers.
+
+    Raises:
+        ImportError: It is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -147,9 +158,7 @@ def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
             "tensorboard=true needs the package tensorboard: pip install tensorboard, or leave the "
             f"setting out, {LOG_FILE} holds the same numbers"
         ) from error
-    make: Any = SummaryWriter
-    writer: ScalarWriter = make(str(folder), purge_step=step + 1)
-    return writer
+    return SummaryWriter
 
 
 def tell(writer: ScalarWriter, record: Record, names: Sequence[str] = _NAMES) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from meshes.pointcloud import PointCloud
 from og_reid import api, lifting
-from og_reid.checkpoint import read_model, save_model
+from og_reid.checkpoint import read_model, read_origin, save_model
 from og_reid.cli import main
 from og_reid.comparison import load_comparisons
 from og_reid.data import CloudSet, Sample
@@ -21,6 +21,7 @@ from og_reid.data.store import CloudStore
 from og_reid.doctor import Finding
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
+from og_reid.train import read_log
 
 SMALL = [
     "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32",
@@ -87,6 +88,16 @@ def test_training_on_a_folder(
     assert "training: 100 % step 3, loss" in output.err
     stored = read_model(run / "model.safetensors")
     assert stored.preprocessing.num_points == 32
+    # What training printed is what show tells, and the finished model may be the best.
+    told = read_origin(run / "model.safetensors")["validation"]
+    assert f"validation: rank-1 {100 * told['rank1']:.1f} %, mAP {100 * told['mAP']:.1f} %" in (
+        output.out
+    )
+    assert main(["show", str(run)]) == 0
+    assert f"final validation: the finished model, mAP {told['mAP']:.4f}" in capsys.readouterr().out
+    looked = [record.mAP for record in read_log(run / "log.csv") if record.mAP is not None]
+    best = read_origin(run / "best.safetensors")["validation"]["mAP"]
+    assert best == max(*looked, told["mAP"])
     assert main([*command, "budget.steps=4", "--resume"]) == 0
     assert "step 4" in capsys.readouterr().err
 

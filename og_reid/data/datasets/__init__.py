@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def describe(name: str) -> Description:
         ValueError: there is none of that name.
     """
     if name not in DATASETS:
-        raise ValueError(f"dataset must be one of {', '.join((*DATASETS, *OWN))}; got {name!r}")
+        names = (*DATASETS, *OWN)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise ValueError(f"dataset must be one of {', '.join(names)}; got {name!r}{hint}")
     return DATASETS[name]
 
 
