@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-enum og_reid_status { OG_REID_OK = 0, OG_REID_BAD_SIZE = -1 };
+enum og_reid_status { OG_REID_OK = 0, OG_REID_BAD_SIZE = -1, OG_REID_NOT_FINITE = -2 };
 
 OG_REID_API int og_reid_abi(void);
 
@@ -73,7 +73,8 @@ OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points,
 // Farthest point sampling -------------------------------------------------------------------------
 //
 // Each pick is the point farthest from those before, the lowest index on ties. Squared distances
-// are float32, without fused multiply-add, and at most 1e10. All coordinates must be finite.
+// are float32, without fused multiply-add, and at most 1e10. On a CPU a coordinate that is not
+// finite is answered by OG_REID_NOT_FINITE.
 struct og_reid_sample {
   int64_t batch, count, picks, threads;
   const float* rows;        // (batch, count, 3)

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._dispatch import needs_no_dispatch
 from ._library import can_look, pointer
 
-__all__ = ["CloudRows", "Clouds", "flatten", "native", "sizes"]
+__all__ = ["CloudRows", "Clouds", "flatten", "native", "regular_starts", "sizes"]
 
 
 class CloudRows(NamedTuple):
@@ -39,7 +38,7 @@ def native(clouds: CloudRows) -> Clouds:
     return Clouds(len(ptr) - 1, rows.shape[1], pointer(rows), pointer(ptr))
 
 
-def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRows:
+def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool) -> CloudRows:
     """Check points and bring dense (B, N, D) or ragged (M, D) clouds into one form.
 
     Args:
@@ -48,6 +47,7 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
             values are not checked on a GPU.
         name: what the caller calls `x`.
         ptr_name: what the caller calls `ptr`.
+        plain: whether `needs_no_dispatch(x)`, which callers know.
 
     Raises:
         ValueError: when they do not fit together.
@@ -60,8 +60,9 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
         )
     if ptr is None:
         batch, count, dims = x.shape
-        starts = _regular_starts(batch, count) if needs_no_dispatch(x) else None
-        if starts is None:
+        if plain:
+            starts = regular_starts(batch, count)
+        else:
             starts = count * torch.arange(batch + 1, device=x.device)
         return CloudRows(x.reshape(batch * count, dims), starts)
     if ptr.ndim != 1 or len(ptr) < 1 or ptr.is_floating_point():
@@ -80,8 +81,8 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str) -> CloudRow
 
 
 @functools.lru_cache(maxsize=128)
-def _regular_starts(batch: int, count: int) -> Tensor:
-    """The same for clouds of one size on a CPU, kept because small clouds notice its making."""
+def regular_starts(batch: int, count: int) -> Tensor:
+    """`ptr` of clouds of one size on a CPU, kept because small clouds notice its making."""
     with torch.inference_mode(mode=False):  # or it could not be saved for a backward pass
         return count * torch.arange(batch + 1)
 

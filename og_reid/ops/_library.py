@@ -90,8 +90,10 @@ def cuda_library() -> ctypes.CDLL | None:
 
 def usable_on_cpu(*tensors: Tensor) -> bool:
     """Whether the CPU library is there and takes these tensors: float32, on the CPU, not empty."""
-    plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
-    return plain and cpu_library() is not None
+    for each in tensors:  # not all(...): small clouds notice what a generator costs
+        if each.device.type != "cpu" or each.dtype != torch.float32 or not each.numel():
+            return False
+    return cpu_library() is not None
 
 
 def usable_on_gpu(*tensors: Tensor) -> bool:

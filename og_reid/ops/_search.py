@@ -46,9 +46,10 @@ def knn_cpu(
     index = torch.empty(len(queries.rows), k, dtype=torch.int64)
     squared = torch.empty(len(queries.rows) if distances else 0, k)
     # Where points and queries are the same tensors, the library prepares them once.
+    own = native(points)
     task = _Knn(
-        native(points),
-        native(queries),
+        own,
+        own if queries is points else native(queries),
         k,
         torch.get_num_threads(),
         local,

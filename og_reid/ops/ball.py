@@ -7,13 +7,14 @@ the radius squared in float32. Pairs whose distance is not finite are never insi
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from ._clouds import CloudRows, Clouds, flatten, native
+from ._clouds import CloudRows, Clouds, native, regular_starts
 from ._dispatch import needs_no_dispatch
 from ._library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
 from ._search import knn_cuda, workspace
@@ -32,6 +33,8 @@ BLOCK_ENTRIES = 1 << 22
 #: Modes and most radii of csrc/og_reid.h.
 MODES = {"nearest": 0, "first": 1, "count": 2}
 MOST_SCALES = 16
+
+_Entry = TypeVar("_Entry", ctypes.c_float, ctypes.c_int64, ctypes.c_void_p)
 
 
 def ball_query(
@@ -227,8 +230,18 @@ class _Ball(ctypes.Structure):
 
 
 def _rows(x: Tensor) -> CloudRows:
-    points = flatten(x, None, "x", "ptr")
-    return CloudRows(points.rows.contiguous(), points.ptr)
+    batch, count, dims = x.shape
+    if x.device.type == "cpu":
+        starts = regular_starts(batch, count)
+    else:
+        starts = count * torch.arange(batch + 1, device=x.device)
+    return CloudRows(x.contiguous().view(batch * count, dims), starts)
+
+
+@functools.cache
+def _array(entry: type[_Entry], size: int) -> type[ctypes.Array[_Entry]]:
+    """An array type; ctypes makes it anew, which takes longer than a search, once none is left."""
+    return entry * size
 
 
 def _run_native(
@@ -236,14 +249,14 @@ def _run_native(
 ) -> list[Tensor]:
     points, balls = _rows(x), _rows(centers)
     # Squared in float32: a product of two of them is exact in float64 and rounded once.
-    narrow = (ctypes.c_float * len(radii))(*radii)
-    limits = (ctypes.c_float * len(radii))(*(radius * radius for radius in narrow))
-    slots = (ctypes.c_int64 * len(counts))(*counts)
+    floats = _array(ctypes.c_float, len(radii))
+    limits = floats(*(radius * radius for radius in floats(*radii)))
+    slots = _array(ctypes.c_int64, len(counts))(*counts)
     shapes = [len(radii)] if mode == "count" else counts
     out = [
         torch.empty(*centers.shape[:2], size, dtype=torch.int64, device=x.device) for size in shapes
     ]
-    addresses = (ctypes.c_void_p * len(out))(*map(pointer, out))
+    addresses = _array(ctypes.c_void_p, len(out))(*map(pointer, out))
     task = _Ball(
         native(points),
         native(balls),

@@ -89,11 +89,11 @@ def knn(
     Raises:
         ValueError: on shapes, dtypes or `ptr` that do not fit, and on k < 1.
     """
-    points, queries = _check(x, k, query, ptr, query_ptr)
     if not return_distances:
-        points, queries = (CloudRows(rows.detach(), starts) for rows, starts in (points, queries))
-    tensors = (points.rows, queries.rows)
-    if needs_no_dispatch(*tensors) and usable_on_cpu(*tensors):
+        x, query = x.detach(), None if query is None else query.detach()
+    plain = needs_no_dispatch(x) if query is None else needs_no_dispatch(x, query)
+    points, queries = _check(x, k, query, ptr, query_ptr, plain)
+    if plain and usable_on_cpu(points.rows, queries.rows):
         squared, index = knn_cpu(points, queries, k, ptr is None, return_distances)
     else:
         squared, index = torch.ops.og_reid.knn(*points, *queries, k, ptr is None, return_distances)
@@ -134,7 +134,7 @@ def knn_torch(
     Takes and returns what `knn` does, without gradients. Builds the distances of one block of
     queries at a time.
     """
-    points, queries = _check(x, k, query, ptr, query_ptr)
+    points, queries = _check(x, k, query, ptr, query_ptr, plain=False)
     squared, index = _knn_twin(*points, *queries, k, ptr is None, return_distances)
     return _unflatten(x if query is None else query, k, index, squared, return_distances)
 
@@ -163,7 +163,12 @@ def smallest(squared: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(
-    x: Tensor, k: int, query: Tensor | None, ptr: Tensor | None, query_ptr: Tensor | None
+    x: Tensor,
+    k: int,
+    query: Tensor | None,
+    ptr: Tensor | None,
+    query_ptr: Tensor | None,
+    plain: bool,
 ) -> tuple[CloudRows, CloudRows]:
     """Points and queries as float32 rows behind each other."""
     if k < 1:
@@ -172,11 +177,11 @@ def _check(
         raise ValueError("query_ptr must come with query; got query_ptr alone")
     if query is not None and (ptr is None) != (query_ptr is None):
         raise ValueError("ptr and query_ptr must come together when query is given; got one")
-    points = flatten(x, ptr, "x", "ptr")
+    points = flatten(x, ptr, "x", "ptr", plain)
     points = CloudRows(points.rows.float().contiguous(), points.ptr)
     if query is None:
         return points, points
-    queries = flatten(query, query_ptr, "query", "query_ptr")
+    queries = flatten(query, query_ptr, "query", "query_ptr", plain)
     if query.shape[-1] != x.shape[-1] or len(queries.ptr) != len(points.ptr):
         raise ValueError(
             f"query must have the clouds and dimensions of x; got {tuple(query.shape)} for "

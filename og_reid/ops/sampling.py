@@ -35,6 +35,9 @@ __all__ = [
 DEAD_ZONE = 1e-3
 #: Threads per block of the reference kernel, which decide its ties.
 REFERENCE_THREADS = 512
+NOT_FINITE = "x must be finite; got NaN or Inf: drop such points first"
+#: OG_REID_NOT_FINITE of csrc/og_reid.h.
+NOT_FINITE_STATUS = -2
 
 
 def farthest_point_sample(
@@ -95,11 +98,8 @@ def _check(x: Tensor, m: int, start: str) -> None:
 
 def _check_finite(x: Tensor) -> None:
     """On a GPU it would mean to wait for the values."""
-    if x.numel() and x.device.type == "cpu":
-        low, high = x.aminmax()
-        limit = torch.finfo(torch.float32).max
-        if not bool((low >= -limit) & (high <= limit)):  # a NaN fails both comparisons
-            raise ValueError("x must be finite; got NaN or Inf: drop such points first")
+    if x.device.type == "cpu" and not bool(x.float().isfinite().all()):
+        raise ValueError(NOT_FINITE)
 
 
 class _Sample(ctypes.Structure):
@@ -139,7 +139,10 @@ def _run_on_cpu(task: _Sample) -> None:
     task.workspace = pointer(scratch)
     library = cpu_library()
     assert library is not None
-    check(library.og_reid_sample_cpu(ctypes.byref(task)), "og_reid_sample_cpu")
+    status = library.og_reid_sample_cpu(ctypes.byref(task))
+    if status == NOT_FINITE_STATUS:
+        raise ValueError(NOT_FINITE)
+    check(status, "og_reid_sample_cpu")
 
 
 def _run_on_gpu(task: _Sample, device: torch.device) -> None:
@@ -202,9 +205,9 @@ def _scan_order(count: int, device: torch.device) -> Tensor:
 
 
 def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
-    _check_finite(x)
     if usable_on_cpu(x):
         return _sample_native(x, m, start, dead_zone, _run_on_cpu)
+    _check_finite(x)
     return _sample_torch(x, m, start, dead_zone)
 
 

@@ -37,19 +37,21 @@ Samples take_samples(Arena& arena, int64_t count) {
 }
 
 // The point farthest from the centroid, in float64 rounded to float32; the first on ties.
-int64_t farthest_from(const float* rows, int64_t count, const double* centroid) {
-  float most = -1.0f;
-  int64_t best = 0;
+int64_t farthest_from(const Samples& samples, int64_t count, const double* centroid) {
+  const float *x = samples.build.at[0], *y = samples.build.at[1], *z = samples.build.at[2];
+  const double cx = centroid[0], cy = centroid[1], cz = centroid[2];
+  float* const distance = samples.nearest;  // not in use yet
   for (int64_t i = 0; i < count; ++i) {
-    const double dx = double(rows[3 * i]) - centroid[0], dy = double(rows[3 * i + 1]) - centroid[1],
-                 dz = double(rows[3 * i + 2]) - centroid[2];
-    const float distance = float(dx * dx + dy * dy + dz * dz);
-    if (distance > most) {
-      most = distance;
-      best = i;
-    }
+    const double dx = double(x[i]) - cx, dy = double(y[i]) - cy, dz = double(z[i]) - cz;
+    distance[i] = float(dx * dx + dy * dy + dz * dz);
   }
-  return best;
+  std::fill(distance + count, distance + up_to(count, kLanes), kNone);
+  Vec most = spread(kNone);
+  for (int64_t i = 0; i < count; i += kLanes) most = larger(most, load(distance + i));
+  const Vec wanted = spread(largest(most));
+  int64_t i = 0;
+  while (!bits(load(distance + i) == wanted)) i += kLanes;
+  return i + lowest(bits(load(distance + i) == wanted));
 }
 
 void start(Samples& samples, bool dead_zone) {
@@ -141,26 +143,31 @@ OG_REID_INLINE int64_t farthest(const Samples& samples) {
   return best;
 }
 
-void sample(const og_reid_sample& task, int64_t cloud, Samples& samples) {
+// False when a point is not finite.
+bool sample(const og_reid_sample& task, int64_t cloud, Samples& samples) {
   const float* rows = task.rows + 3 * task.count * cloud;
+  const bool once = task.centroids != nullptr;
   Index& index = samples.index;
   build(rows, task.count, 3, samples.build, index);
+  if (index.points < task.count) return false;
+  const int64_t pick = once ? farthest_from(samples, task.count, task.centroids + 3 * cloud) : 0;
   start(samples, task.dead_zone != 0);
-  int64_t pick =
-      task.centroids == nullptr ? 0 : farthest_from(rows, task.count, task.centroids + 3 * cloud);
   int64_t at = std::find(index.id, index.id + task.count, int32_t(pick)) - index.id;
   for (int64_t step = 0; step < task.picks; ++step) {
     task.out[cloud * task.picks + step] = index.id[at];
+    const int64_t leaf = at / kLanes, group = leaf / kLanes;
+    // Never again, even when all other points have a pick at distance 0: then, and only then, the
+    // update passes by the leaf of the pick.
+    const bool passed = once && !(samples.leaf[leaf] > 0.0f);
+    if (once) samples.nearest[at] = kNever;
     update(samples, place_of(index, at));
-    if (task.centroids != nullptr) {
-      // Never again, even when all other points have a pick at distance 0.
-      const int64_t leaf = at / kLanes, group = leaf / kLanes;
-      samples.nearest[at] = kNever;
+    if (passed) {
       samples.leaf[leaf] = largest(load(samples.nearest + leaf * kLanes));
       samples.group[group] = largest(load(samples.leaf + group * kLanes));
     }
     at = farthest(samples);
   }
+  return true;
 }
 
 }  // namespace
@@ -178,15 +185,17 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_sample_cpu)(const struct og_reid_sample*
     return OG_REID_BAD_SIZE;
   }
   const int threads = int(task->threads);
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  int broken = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1) \
+    reduction(| : broken)
   for (int thread = 0; thread < threads; ++thread) {
     Arena arena(task->workspace);
     Samples samples = {};
     for (int before = 0; before <= thread; ++before) samples = take_samples(arena, task->count);
     const int64_t end = task->batch * (thread + 1) / threads;
     for (int64_t cloud = task->batch * thread / threads; cloud < end; ++cloud) {
-      sample(*task, cloud, samples);
+      broken |= !sample(*task, cloud, samples);
     }
   }
-  return OG_REID_OK;
+  return broken ? OG_REID_NOT_FINITE : OG_REID_OK;
 }
