@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of this file, so that a stale library is refused and not called.
-#define OG_REID_ABI 7
+#define OG_REID_ABI 8
 
 #ifdef __cplusplus
 extern "C" {
@@ -69,6 +69,21 @@ struct og_reid_queue {
 // Of any dimension. A cloud has less than 2^32 points.
 OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points, int64_t queries,
                                  const struct og_reid_queue* queue);
+
+// The same by a spatial index, which pays for large clouds: at most 3 dimensions, 128 neighbours
+// and OG_REID_MOST_CURVES clouds. First the place of each point on a curve through its cloud; then,
+// with `order`, the numbers of the points by ascending place, the search itself.
+#define OG_REID_MOST_CURVES 32000
+
+OG_REID_API int og_reid_curve_cuda(const struct og_reid_clouds* clouds, int64_t points,
+                                   uint32_t* bounds,  // (clouds, 6) zeros, scratch
+                                   int64_t* places,   // (points)
+                                   const struct og_reid_queue* queue);
+
+OG_REID_API int64_t og_reid_curve_workspace(int64_t points);  // bytes, for task->workspace
+OG_REID_API int og_reid_curve_knn_cuda(const struct og_reid_knn* task, int64_t points,
+                                       int64_t queries, const int64_t* order,
+                                       const struct og_reid_queue* queue);
 
 // Farthest point sampling -------------------------------------------------------------------------
 //

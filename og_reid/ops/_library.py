@@ -33,10 +33,11 @@ __all__ = [
     "start_on_gpu",
     "usable_on_cpu",
     "usable_on_gpu",
+    "workspace_on_gpu",
 ]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
-ABI = 7
+ABI = 8
 #: Environment variable that switches the native libraries off (0) or on (1, as without it), or
 #: names the folder to load them from.
 SWITCH = "OG_REID_NATIVE"
@@ -121,6 +122,15 @@ def start_on_gpu(function: str, device: torch.device, *arguments: object) -> Non
     check(getattr(library, function)(*arguments, ctypes.byref(queue)), function)
 
 
+def workspace_on_gpu(function: str, argument: object, device: torch.device) -> Tensor:
+    """Scratch memory on a GPU, as much as the CUDA library asks for."""
+    library = cuda_library()
+    assert library is not None
+    size = getattr(library, f"{function}_workspace")(argument)
+    check(min(size, 0), function)
+    return torch.empty(size, dtype=torch.uint8, device=device)
+
+
 def can_look(*tensors: Tensor) -> bool:
     """Whether values may be looked at: not on a GPU, where it means to wait, nor when compiled."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
@@ -189,4 +199,6 @@ def _load(name: str) -> ctypes.CDLL | None:
         library.og_reid_cpu_level.restype = ctypes.c_char_p
         for task in ("knn", "features", "sample", "ball"):
             getattr(library, f"og_reid_{task}_workspace").restype = ctypes.c_int64
+    else:
+        library.og_reid_curve_workspace.restype = ctypes.c_int64
     return library

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from ._clouds import CloudRows, Clouds, native
-from ._library import check, cpu_library, pointer, start_on_gpu
+from ._library import check, cpu_library, pointer, start_on_gpu, workspace_on_gpu
 
 __all__ = ["knn_cpu", "knn_cuda", "workspace"]
 
-#: Dimensions the spatial index has.
+#: Dimensions the spatial indexes have.
 INDEXED_DIMS = 3
+#: What the index on a GPU takes, and the points per cloud from which it does: below, a search
+#: through all points has less to prepare.
+CURVE_NEIGHBORS, CURVE_CLOUDS, CURVE_POINTS = 128, 32000, 8192
 
 
 class _Knn(ctypes.Structure):
@@ -79,6 +82,32 @@ def knn_cuda(
         pointer(index),
         pointer(squared if distances else None),
     )
-    rows = (ctypes.c_int64(len(each.rows)) for each in (points, queries))
-    start_on_gpu("og_reid_knn_cuda", device, ctypes.byref(task), *rows)
+    rows = [ctypes.c_int64(len(each.rows)) for each in (points, queries)]
+    if _along_curve(points, k):
+        order = _order_on_curve(points)
+        scratch = workspace_on_gpu("og_reid_curve", rows[0], device)
+        task.workspace = pointer(scratch)
+        places = ctypes.c_void_p(pointer(order))
+        start_on_gpu("og_reid_curve_knn_cuda", device, ctypes.byref(task), *rows, places)
+    else:
+        start_on_gpu("og_reid_knn_cuda", device, ctypes.byref(task), *rows)
     return squared, index
+
+
+def _along_curve(points: CloudRows, k: int) -> bool:
+    """Whether clouds on a GPU are large enough for an index, and it takes them."""
+    clouds, dims = len(points.ptr) - 1, points.rows.shape[1]
+    fits = 1 <= dims <= INDEXED_DIMS and k <= CURVE_NEIGHBORS and clouds <= CURVE_CLOUDS
+    return fits and len(points.rows) >= CURVE_POINTS * clouds
+
+
+def _order_on_curve(points: CloudRows) -> Tensor:
+    """(M,) int64 rows of the clouds, each cloud along its curve."""
+    rows, device = len(points.rows), points.rows.device
+    bounds = torch.zeros(len(points.ptr) - 1, 6, dtype=torch.int32, device=device)
+    places = torch.empty(rows, dtype=torch.int64, device=device)
+    addresses = (ctypes.c_void_p(pointer(each)) for each in (bounds, places))
+    start_on_gpu(
+        "og_reid_curve_cuda", device, ctypes.byref(native(points)), ctypes.c_int64(rows), *addresses
+    )
+    return places.argsort(stable=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from og_reid.ops import (
     _library,
+    _search,
     ball,
     ball_query_torch,
     farthest_point_sample_torch,
@@ -49,7 +50,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     include = f"-I{Path(__file__).parent / 'cuda_on_cpu'}"
     target = folder / "kernels.so"
     subprocess.run([COMPILER, *flags, include, *sources, "-o", str(target)], check=True)
-    return ctypes.CDLL(str(target))
+    library = ctypes.CDLL(str(target))
+    library.og_reid_curve_workspace.restype = ctypes.c_int64
+    return library
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +101,107 @@ def test_knn_of_ragged_queries(k: int) -> None:
     x, query = seeded(91, 3), seeded(86, 3, seed=1)
     _, index = KNN._knn_on_gpu(x, ptr, query, query_ptr, k, False, False)
     assert torch.equal(index, knn_torch(x, k, ptr=ptr, query=query, query_ptr=query_ptr))
+
+
+def hard(batch: int, count: int, dims: int) -> dict[str, Tensor]:
+    """What is known to be hard for a spatial index."""
+    plain = seeded(batch, count, dims, seed=3)
+    far, huge, flat = plain.clone(), plain.clone(), plain.clone()
+    far[:, 0] = 1e4
+    huge[:, ::7] *= 1e19  # their squares overflow
+    flat[..., 0] = 2.0
+    mostly = plain.clone()
+    mostly[:, : count * 2 // 3] = mostly[:, :1]
+    return {
+        **kinds(batch, count, dims),
+        "shifted": plain + 1000.0,
+        "every point five times": plain[:, torch.arange(count) // 5],
+        "two thirds equal": mostly,
+        "outlier": far,
+        "huge": huge,
+        "flat": flat,
+        "tiny": plain * 1e-30,
+        "signs of zero": torch.where(plain > 0, 0.0, -0.0),
+        "nothing finite": torch.full_like(plain, torch.nan),
+    }
+
+
+@pytest.fixture
+def along_curve(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Send clouds of any size to the spatial index; what was started is listed."""
+    started: list[str] = []
+    start = _search.start_on_gpu
+    monkeypatch.setattr(_search, "CURVE_POINTS", 0)
+    monkeypatch.setattr(
+        _search, "start_on_gpu", lambda name, *rest: (started.append(name), start(name, *rest))
+    )
+    return started
+
+
+# 1,100 points are more than one group of leaves.
+@pytest.mark.parametrize(
+    ("count", "dims", "k"),
+    [(1, 3, 1), (33, 3, 33), (70, 3, 9), (40, 1, 20), (40, 2, 70), (40, 3, 128), (1100, 3, 4)],
+)
+def test_knn_along_a_curve(count: int, dims: int, k: int, along_curve: list[str]) -> None:
+    for name, x in hard(2, count, dims).items():
+        if count > 1000 and name != "outlier":  # a query costs milliseconds here
+            continue
+        x = x if count < 1000 else x[:1]
+        starts = count * torch.arange(len(x) + 1)
+        rows = x.flatten(0, 1).contiguous()
+        squared, index = KNN._knn_on_gpu(rows, starts, rows, starts, k, True, True)
+        want, near = knn_torch(x, k, return_distances=True)
+        assert torch.equal(index.view_as(want), want), name
+        assert torch.equal(squared.view_as(near), near), name
+    assert set(along_curve) == {"og_reid_curve_cuda", "og_reid_curve_knn_cuda"}
+
+
+@pytest.mark.parametrize("k", [4, 40])
+def test_knn_along_a_curve_of_ragged_queries(k: int, along_curve: list[str]) -> None:
+    ptr, query_ptr = (
+        torch.tensor([0, 0, 7, 89, 89, 90, 90]),
+        torch.tensor([0, 3, 9, 20, 25, 28, 28]),
+    )
+    for name, x in hard(1, 90, 3).items():
+        query = torch.cat([x[0, ::9], seeded(18, 3, seed=1) * 3])
+        given = (x[0].contiguous(), ptr, query, query_ptr)
+        _, index = KNN._knn_on_gpu(*given, k, False, False)
+        want = knn_torch(x[0], k, ptr=ptr, query=query, query_ptr=query_ptr)
+        assert torch.equal(index, want), name
+        own = x[0].contiguous()
+        _, index = KNN._knn_on_gpu(own, ptr, own, ptr, k, False, False)
+        assert torch.equal(index, knn_torch(own, k, ptr=ptr)), name
+    assert "og_reid_knn_cuda" not in along_curve
+
+
+def test_knn_along_a_curve_does_not_trust_ptr(along_curve: list[str]) -> None:
+    x, ptr = seeded(99, 3), torch.tensor([-4, 50, 999])
+    _, index = KNN._knn_on_gpu(x, ptr, x, ptr, 3, False, False)
+    assert torch.equal(index, knn_torch(x, 3, ptr=torch.tensor([0, 50, 99])))
+    for wrong in ([5, 50, 80], [60, 20, 99], [99, 99, 99]):  # no right answer, but an end
+        ptr = torch.tensor(wrong)
+        _, index = KNN._knn_on_gpu(x, ptr, x, ptr, 3, False, False)
+        assert index.min() >= -1
+        assert index.max() < 99
+    # Rows before the first cloud and after the last are of none.
+    ptr = torch.tensor([5, 50, 80])
+    _, index = KNN._knn_on_gpu(x, ptr, x, ptr, 3, False, False)
+    inside = knn_torch(x[5:80], 3, ptr=torch.tensor([0, 45, 75])) + 5
+    assert torch.equal(index[5:80], inside)
+    assert bool((index[:5] == -1).all())
+    assert bool((index[80:] == -1).all())
+
+
+def test_small_clouds_and_many_neighbours_are_searched_through(
+    along_curve: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, ptr = seeded(150, 3), torch.tensor([0, 150])
+    KNN._knn_on_gpu(x, ptr, x, ptr, 129, True, False)
+    KNN._knn_on_gpu(x.repeat(1, 2), ptr, x.repeat(1, 2), ptr, 3, True, False)
+    monkeypatch.setattr(_search, "CURVE_POINTS", 151)
+    KNN._knn_on_gpu(x, ptr, x, ptr, 3, True, False)
+    assert along_curve == ["og_reid_knn_cuda"] * 3
 
 
 def test_knn_does_not_trust_ptr() -> None:

@@ -38,6 +38,7 @@ def seeded(*shape: int, seed: int = 0) -> Tensor:
 
 POINTS, FEATURES, CENTERS = seeded(3, 700, 3), seeded(3, 700, 40, seed=1), seeded(3, 90, 3, seed=2)
 PTR = torch.tensor([0, 0, 900, 901, 2100, 2100])
+MANY = seeded(2, 20000, 3, seed=13)  # enough for the spatial index
 INDEX = torch.randint(-1, 700, (3, 700, 20), generator=torch.Generator().manual_seed(3))
 WEIGHT, NUMBERS = seeded(48, 80, seed=4), seeded(48, seed=5)
 GATE = (
@@ -56,6 +57,16 @@ def broken() -> Tensor:
 # What must be equal bit by bit: indices and distances.
 EXACT: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...]]] = {
     "knn": (lambda x: knn(x, 20, return_distances=True), (POINTS,)),
+    "knn of many points": (lambda x: knn(x, 20, return_distances=True), (MANY,)),
+    "knn of many broken points": (
+        lambda x: knn((x * 9).round().where(x > -2, torch.nan), 33, return_distances=True),
+        (MANY,),
+    ),
+    "ragged knn of many points": (
+        lambda x, ptr: knn(x, 40, ptr=ptr),
+        (MANY.flatten(0, 1), torch.tensor([0, 0, 9, 30000, 30000, 40000])),
+    ),
+    "queries to many points": (lambda x, q: knn(x, 9, query=q), (MANY, CENTERS[:2] * 2)),
     "knn far away": (lambda x: knn(x, 20), (POINTS + 1000.0,)),
     "knn of a grid with holes": (lambda x: knn(x, 33, return_distances=True), (broken(),)),
     "knn of features": (lambda x: knn(x, 20, return_distances=True), (FEATURES,)),

@@ -20,6 +20,12 @@ __device__ inline float add_square(float total, float a, float b) {
   return __fadd_rn(total, __fmul_rn(difference, difference));
 }
 
+// Unsigned integers in the order of floats; 0 is below all of them.
+__device__ inline unsigned ordered(float value) {
+  const unsigned bits = __float_as_uint(value);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
 struct Range {
   int64_t begin, end;
 };

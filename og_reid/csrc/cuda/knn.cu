@@ -4,15 +4,9 @@
 // makes 4 x 4 distances in registers from shared memory, then each warp offers the distances of its
 // queries to their lists. A list of up to 128 neighbours lies sorted across the lanes of a warp.
 // More neighbours are found one after the other, by a warp per query.
-#include <cfloat>
-
-#include "device.h"
+#include "neighbors.h"
 
 namespace {
-
-// Distance bits above the index within the cloud: keys are in the order that is wanted.
-using Key = unsigned long long;
-constexpr Key kNone = ~Key{0};
 
 constexpr int kTile = 64;
 constexpr int kDepth = 16;  // dimensions in shared memory at a time
@@ -20,13 +14,6 @@ constexpr int kSide = 16;   // threads along a side of the tile
 constexpr int kPairs = kTile / kSide;
 constexpr int kThreads = kSide * kSide;
 constexpr int kRows = kTile / (kThreads / kWarp);  // queries of a warp
-constexpr int kMostRounds = 4;
-
-// Infinite and NaN distances are no neighbours.
-__device__ inline Key key_of(float distance, int64_t index) {
-  if (!(distance <= FLT_MAX)) return kNone;
-  return (Key(__float_as_uint(distance)) << 32) | Key(index);
-}
 
 // Rows first .. first + kTile - 1, dimensions depth .. depth + kDepth - 1, columns by row.
 __device__ inline void load_tile(const float* rows, int64_t dims, int64_t first, int64_t end,
@@ -36,31 +23,6 @@ __device__ inline void load_tile(const float* rows, int64_t dims, int64_t first,
     const bool inside = first + row < end && depth + d < dims;
     tile[d][row] = inside ? rows[(first + row) * dims + depth + d] : 0.0f;
   }
-}
-
-// Offers one key per lane to a list whose entry p is in round p / 32 of lane p % 32.
-template <int kRounds>
-__device__ inline void offer(Key (&list)[kRounds], Key key, int last_lane) {
-  const int lane = int(threadIdx.x) % kWarp;
-  const Key worst = __shfl_sync(kAll, list[kRounds - 1], last_lane);
-  for (unsigned better = __ballot_sync(kAll, key < worst); better; better &= better - 1) {
-    const Key next = __shfl_sync(kAll, key, __ffs(int(better)) - 1);
-#pragma unroll
-    for (int round = kRounds - 1; round >= 0; --round) {
-      Key before = __shfl_up_sync(kAll, list[round], 1);
-      const Key edge = round ? __shfl_sync(kAll, list[round ? round - 1 : 0], kWarp - 1) : Key{0};
-      if (lane == 0) before = edge;
-      if (list[round] > next) list[round] = before > next ? before : next;
-    }
-  }
-}
-
-__device__ inline void write(const og_reid_knn& task, int64_t query, int64_t rank, Key key,
-                             int64_t begin) {
-  const int64_t at = query * task.k + rank;
-  task.index[at] = key == kNone ? int64_t{-1} : int64_t(key & kAll) + (task.local ? 0 : begin);
-  if (task.squared)
-    task.squared[at] = __uint_as_float(key == kNone ? 0x7F800000u : unsigned(key >> 32));
 }
 
 template <int kRounds>
@@ -128,11 +90,7 @@ __global__ void __launch_bounds__(kThreads)
       if (query >= last) continue;
       const int64_t cloud = cloud_of(task.queries.ptr, task.queries.clouds, query);
       const int64_t begin = rows_of(task.points.ptr, cloud, points).begin;
-#pragma unroll
-      for (int round = 0; round < kRounds; ++round) {
-        const int64_t rank = round * kWarp + lane;
-        if (rank < task.k) write(task, query, rank, lists[r][round], begin);
-      }
+      write(task, query, lists[r], begin);
     }
   }
 }
@@ -172,10 +130,7 @@ extern "C" OG_REID_API int og_reid_abi(void) { return OG_REID_ABI; }
 
 extern "C" OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points,
                                             int64_t queries, const struct og_reid_queue* queue) {
-  if (task->k < 1 || points < 0 || points > int64_t{kAll} || queries < 0 ||
-      task->points.clouds != task->queries.clouds || task->points.dims != task->queries.dims ||
-      task->points.dims < 0)
-    return OG_REID_BAD_SIZE;
+  if (!fits(*task, points, queries)) return OG_REID_BAD_SIZE;
   if (queries == 0 || task->points.clouds == 0) return OG_REID_OK;
   const dim3 tiles(blocks_for(queries, kTile)), warps(blocks_for(queries, kThreads / kWarp));
   switch ((task->k + kWarp - 1) / kWarp) {

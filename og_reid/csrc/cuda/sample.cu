@@ -18,12 +18,6 @@ struct Best {
   unsigned key, index;
 };
 
-// Unsigned integers in the order of floats; 0 is below all of them.
-__device__ inline unsigned ordered(float value) {
-  const unsigned bits = __float_as_uint(value);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
 // The largest key, the lowest index on ties.
 __device__ inline Best best_of_warp(Best mine) {
   const unsigned key = __reduce_max_sync(kAll, mine.key);

@@ -21,6 +21,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __shared__ static
 #define __launch_bounds__(threads)
 
@@ -201,6 +202,13 @@ inline unsigned __reduce_max_sync(unsigned, unsigned value) {
 inline unsigned __reduce_min_sync(unsigned, unsigned value) {
   const auto all = emulated::exchange(value);
   return *std::min_element(all.begin(), all.end());
+}
+
+// Threads take turns, so nothing comes between.
+inline unsigned atomicMax(unsigned* at, unsigned value) {
+  const unsigned before = *at;
+  *at = std::max(before, value);
+  return before;
 }
 
 inline int __ffs(int value) { return __builtin_ffs(value); }
