@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 __all__ = [
+    "PHOTO_ENDINGS",
     "add_cache",
     "add_dataset",
     "add_lifting",
@@ -15,6 +16,9 @@ __all__ = [
     "add_workers",
     "check_out",
 ]
+
+#: Of the names of photographs, in small letters.
+PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 def add_dataset(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .options import check_out
+from .options import PHOTO_ENDINGS, check_out
 from .sources import (
     can_be_searched,
     check_search,
@@ -16,6 +16,7 @@ from .sources import (
     held_out,
     model_file,
     naming_unreadable,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ __all__ = [
     "refuse_keypoints",
 ]
 
-_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _AT_A_TIME = 32
 # Those of `pose.select_person`, which is not imported to tell them.
-_TARGETS = (
+TARGETS = (
     "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central",
 )  # fmt: skip
+# As `pose.precomputed.FileFormat`.
+FORMATS = ("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose")
 
 
 def add_keypoints(command: argparse.ArgumentParser) -> None:
@@ -53,7 +55,7 @@ def add_keypoints(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--keypoints-format", metavar="FORMAT",
-        choices=("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"),
+        choices=FORMATS,
         help="what --keypoints holds: %(choices)s (default: sep-json for a folder, alphapose for a "
         "list, else coco)",
     )  # fmt: skip
@@ -74,7 +76,7 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
         help="of mmpose: weights (default: download those of the name)",
     )  # fmt: skip
     command.add_argument(
-        "--target", choices=_TARGETS,
+        "--target", choices=TARGETS,
         help="who of several people a photograph is about (default: most_joints)",
     )  # fmt: skip
 
@@ -98,10 +100,10 @@ def do_pose(options: argparse.Namespace) -> None:
     paths = sorted(
         path
         for path in ([root] if root.is_file() else root.rglob("*"))
-        if path.suffix.lower() in _IMAGES and not path.name.startswith(".")
+        if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith(".")
     )
     if not paths:
-        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(_IMAGES))})")
+        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(PHOTO_ENDINGS))})")
     if options.format == "sep-json":
         _check_stems(paths)
     poses = _estimated(paths, _estimator(options), "estimating poses")
@@ -215,7 +217,7 @@ def people_set(
                 f"nobody was found in any of {len(paths):,} photographs, such as {paths[0]}: are "
                 "the keypoints of other photographs?"
             )
-        print(f"people in {found:,} of {len(paths):,} photographs")
+        say(f"people in {found:,} of {len(paths):,} photographs")
     elif needed:
         check_guided(options)
     return PeopleSet(

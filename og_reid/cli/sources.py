@@ -24,11 +24,20 @@ __all__ = [
     "lifted_test",
     "model_file",
     "naming_unreadable",
+    "say",
     "stored_test",
     "warn_of_one_person",
 ]
 
 _NAMED = 5  # unreadable photographs that a message names
+
+
+def say(text: str) -> None:
+    """Prints what all processes of a run find, in the first one alone."""
+    from ..train.processes import present_processes
+
+    if present_processes().first:
+        print(text)
 
 
 def can_be_searched(images: MarketSplits) -> bool:

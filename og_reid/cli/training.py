@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .photos import people_task, refuse_keypoints
-from .sources import can_be_searched, generated, lifted, lifted_test, stored_test
+from .sources import can_be_searched, generated, lifted, lifted_test, say, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -31,7 +31,7 @@ def do_train(options: argparse.Namespace) -> None:
     """Trains on a folder, a cloud set, or a world of its own."""
     from ..config import WorldConfig, load_config
     from ..progress import progress_bar
-    from ..train import choose_device, first_goes_first, fit, join_processes
+    from ..train import check_unused, choose_device, first_goes_first, fit, join_processes
     from ..train.record import require_tensorboard
 
     config = load_config(options.config, options.settings)
@@ -41,6 +41,8 @@ def do_train(options: argparse.Namespace) -> None:
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
     if config.tensorboard:
         require_tensorboard()
+    if not options.resume:
+        check_unused(options.out)  # before hours of lifting
     device = choose_device(config.device).type
     with join_processes(device, seconds=options.patience) as processes:
         # What the first process makes or lifts, the others find.
@@ -220,7 +222,7 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         train_set = train_set.select(held.train)
     task = CloudTask(config, train_set, validation=validation)
     if config.data.sampling != "pk":
-        print(tell_epochs(task.sampler, train_set.pids))
+        say(tell_epochs(task.sampler, train_set.pids))
     return task
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from ._checks import check_batch, check_classes
 
@@ -127,9 +128,10 @@ class MarginSoftmax(nn.Module):
             self.weight = nn.Parameter(weight)
         else:
             margin = math.degrees(self.margin) if kind == "arcface" else self.margin
-            self.loss = _metric_learning(kind)(
-                num_classes=num_classes, embedding_size=dim, margin=margin, scale=self.scale
-            )
+            with torch.random.fork_rng([]):  # its own weights, which are replaced
+                self.loss = _metric_learning(kind)(
+                    num_classes=num_classes, embedding_size=dim, margin=margin, scale=self.scale
+                )
             self.loss.W.data = weight.T.contiguous()
         self.num_classes = num_classes
 
@@ -161,7 +163,7 @@ class InstanceLoss(nn.Module):
         self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        self.classifier = nn.Linear(dim, num_classes)
+        self.classifier = skip_init(nn.Linear, dim, num_classes)
         nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
         nn.init.zeros_(self.classifier.bias)
 
@@ -191,7 +193,7 @@ class VerificationLoss(nn.Module):
 
     def __init__(self, dim: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.classifier = nn.Linear(dim, 2)
+        self.classifier = skip_init(nn.Linear, dim, 2)
         nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
         nn.init.zeros_(self.classifier.bias)
 
@@ -201,7 +203,8 @@ class VerificationLoss(nn.Module):
         first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
         same = labels[first] == labels[second]
         if not same.any() or same.all():
-            return features.sum() * 0 + self.classifier.weight.sum() * 0
+            # With every parameter: processes that share a batch wait for all gradients.
+            return 0 * (features.sum() + sum(each.sum() for each in self.parameters()))
         square = (features[first] - features[second]).square()
         each = functional.cross_entropy(self.classifier(square), same.long(), reduction="none")
         return (each[same].mean() + each[~same].mean()) / 2

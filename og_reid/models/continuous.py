@@ -101,9 +101,10 @@ def convolve(
     center = F.linear(features, own - difference, bias)
     mean, highest = faded_pool(near, index, weight)
     if norm.training:
-        folded, variance = faded_moments(near, center, index, weight * presence[..., None], mean)
+        counted = weight * presence[..., None]
+        folded, variance = faded_moments(near, center, index, counted, mean)
         moments = (folded * sign, variance)
-        update_running(norm, (moments[0].detach(), variance.detach()), index.numel())
+        update_running(norm, (moments[0].detach(), variance.detach()), (counted > 0).sum())
     else:
         moments = running(norm)
     scale, shift = affine(norm, moments)
@@ -161,7 +162,7 @@ def _pool_scale(
     share = fade * presence[..., None]
     if first.training:
         moments = faded_moments(near, center, index, share)
-        update_running(first, (moments[0].detach(), moments[1].detach()), index.numel())
+        update_running(first, (moments[0].detach(), moments[1].detach()), (share > 0).sum())
     else:
         moments = running(first)
     scaling, shift = affine(first, moments)
@@ -179,7 +180,7 @@ def _pool_scale(
     norm = EdgeNorm(second.weight, second.bias, mean, variance, second.eps)
     pooled, *found = faded_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)
     if second.training:
-        update_running(second, (found[0], found[1]), index.numel())
+        update_running(second, (found[0], found[1]), (share > 0).sum())
     return pooled
 
 

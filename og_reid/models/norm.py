@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..ops.moments import Moments, share_moments, sharing
+from ..ops.moments import Moments, share_moments, share_total, sharing
 
 __all__ = ["affine", "running", "share_norms", "update_running"]
 
@@ -25,7 +25,9 @@ def running(norm: nn.modules.batchnorm._BatchNorm) -> Moments:
 
 
 @torch.no_grad()
-def update_running(norm: nn.modules.batchnorm._BatchNorm, moments: Moments, count: int) -> None:
+def update_running(
+    norm: nn.modules.batchnorm._BatchNorm, moments: Moments, count: int | Tensor
+) -> None:
     """Fold batch moments over `count` values into the running statistics, as torch does.
 
     The variance stored is the unbiased one; `momentum=None` means a cumulative average.
@@ -33,10 +35,9 @@ def update_running(norm: nn.modules.batchnorm._BatchNorm, moments: Moments, coun
     Args:
         norm: The layer.
         moments: Of the batch, as shared by all processes that share theirs.
-        count: Values they are of on this process; all processes have equally many.
+        count: Values they are of on this process; a tensor where processes may have more or fewer.
     """
     mean, variance = moments
-    count *= sharing()
     running_mean, running_variance = running(norm)
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked += 1
@@ -46,7 +47,13 @@ def update_running(norm: nn.modules.batchnorm._BatchNorm, moments: Moments, coun
         weight = norm.momentum
     mean, variance = mean.to(running_mean), variance.to(running_variance)
     running_mean.lerp_(mean, weight)
-    running_variance.lerp_(variance * (count / max(1, count - 1)), weight)
+    if isinstance(count, Tensor):
+        total = share_total(count.to(running_variance))
+        variance = variance * (total / (total - 1).clamp_min(1))
+    else:
+        count *= sharing()
+        variance = variance * (count / max(1, count - 1))
+    running_variance.lerp_(variance, weight)
 
 
 def share_norms(model: nn.Module) -> None:

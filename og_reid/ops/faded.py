@@ -17,7 +17,7 @@ from ._pooling import spaced
 from .chunks import argument_type
 from .gather import gather_neighbors
 from .indices import all_present, flat_index
-from .moments import Moments, weighted_moments
+from .moments import Moments, share_moments, weighted_moments
 
 __all__ = [
     "faded_mean",
@@ -90,16 +90,21 @@ def faded_moments(
             weight may have any.
 
     Returns:
-        (mean, variance), each (C,); the variance is the biased one. Centres without any weight pass
-        no right gradient on to theirs.
+        (mean, variance), each (C,); the variance is the biased one. Found in single precision at
+        least, over all processes that share theirs. Centres without any weight pass no right
+        gradient on to theirs.
     """
     if mean_near is None:
         mean_near = faded_mean(near, index, weight)
+    near, center, mean_near = (_full(each) for each in (near, center, mean_near))
+    weight = _full(weight)
     share = _shares(weight, None)
     degree = share.new_zeros(near.shape[0] * near.shape[1])
     degree = degree.index_add_(0, flat_index(index, near.shape[1]), share.flatten())
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
-    return weighted_moments(*rows, degree, share.sum(2).flatten())
+    with torch.autocast(near.device.type, enabled=False):
+        found = weighted_moments(*rows, degree, share.sum(2).flatten())
+    return share_moments(found, weight.sum())
 
 
 def faded_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Tensor) -> Moments:
@@ -108,10 +113,21 @@ def faded_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Ten
 
 
 def row_moments(rows: Tensor, weight: Tensor) -> Moments:
-    """Mean and biased variance, (C,) each, of (B, M, n, C) rows that count by (B, M, n) weights."""
-    rows, share = rows.flatten(0, 2), _shares(weight, None).flatten()
-    mean = share @ rows
-    return mean, share @ (rows - mean).square()
+    """Mean and biased variance, (C,) each, of (B, M, n, C) rows that count by (B, M, n) weights.
+
+    In single precision at least, over all processes that share their moments.
+    """
+    rows, weight = _full(rows).flatten(0, 2), _full(weight)
+    share = _shares(weight, None).flatten()
+    with torch.autocast(rows.device.type, enabled=False):
+        mean = share @ rows
+        variance = share @ (rows - mean).square()
+    return share_moments((mean, variance), weight.sum())
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """In single precision at least."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def native_for(*tensors: Tensor) -> bool:

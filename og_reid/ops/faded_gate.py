@@ -1,7 +1,8 @@
 """Gated neighbourhoods that fade: gate each edge, project, normalise, fade, take the maximum.
 
 In float32 on a CPU this runs native and in chunks, like `gate`: rows (B, M, n, C) of a whole batch
-never exist. Anything else, and fades that need gradients, take plain torch.
+never exist. Anything else, fades that need gradients, and moments over several processes take
+plain torch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .edge_conv import EdgeNorm
 from .faded import check_index, native_for, row_moments
 from .gate import EdgeTerms
 from .gather import gather_neighbors
+from .moments import sharing
 
 __all__ = ["faded_gated_max", "faded_gated_max_torch"]
 
@@ -50,8 +52,10 @@ def faded_gated_max(
     terms = EdgeTerms(*(t.to(kind) for t in terms))
     weight, known = weight.to(kind), norm.mean is not None
     native = native_for(*terms, fade, weight) and gate_fits(terms, index, weight)
-    if not native or fade.requires_grad or share.requires_grad:
-        return faded_gated_max_torch(terms, index, fade, share, weight, norm)
+    shared = sharing() > 1 and not known  # their gradients come from all processes
+    if not native or shared or fade.requires_grad or share.requires_grad:
+        with torch.autocast(weight.device.type, enabled=False):
+            return faded_gated_max_torch(terms, index, fade, share, weight, norm)
     scale, shift, mean, variance, eps = norm
     highest, *found = torch.ops.og_reid.faded_gated_max(
         *terms, index, fade, share, weight, scale, shift, mean, variance, eps
@@ -225,6 +229,7 @@ torch.library.define(
 )
 torch.library.impl("og_reid::faded_gated_max", "CPU", _forward)
 torch.library.impl("og_reid::faded_gated_max_grad", "CPU", _gradient)
+torch.library.register_autocast("og_reid::faded_gated_max", "cpu", torch.float32)
 torch.library.register_fake("og_reid::faded_gated_max", _forward_fake)
 torch.library.register_fake("og_reid::faded_gated_max_grad", _gradient_fake)
 torch.library.register_autograd("og_reid::faded_gated_max", _backward, setup_context=_save)

@@ -18,6 +18,7 @@ __all__ = [
     "Moments",
     "edge_moments",
     "share_moments",
+    "share_total",
     "sharing",
     "sharing_moments",
     "weighted_moments",
@@ -35,7 +36,8 @@ def sharing_moments(world: int) -> Iterator[None]:
 
     Args:
         world: Processes of the default group of `torch.distributed`, all of which must find the
-            same moments in the same order, of equally many values; 1: nothing is shared.
+            same moments in the same order, of equally many values or with the weight of each;
+            1: nothing is shared.
     """
     global _sharing
     before, _sharing = _sharing, world
@@ -50,34 +52,48 @@ def sharing() -> int:
     return _sharing
 
 
-def share_moments(moments: Moments) -> Moments:
+def share_moments(moments: Moments, weight: Tensor | None = None) -> Moments:
     """Moments over the values of all sharing processes, from those of each one's own values.
 
     The gradient is that of the sum of what all processes minimise, as it is for
     `torch.nn.SyncBatchNorm`.
+
+    Args:
+        moments: Of this process's values.
+        weight: () sum of the weights of this process's values, not below 0; None: all processes
+            have equally many values, which count alike.
     """
     if _sharing == 1:
         return moments
     mean, variance = moments
-    joint = _Average.apply(mean, _sharing)
-    return joint, _Average.apply(variance + (mean - joint).square(), _sharing)
+    own: Tensor | float = 1 / _sharing
+    if weight is not None:
+        total = share_total(weight)
+        own = weight / torch.where(total > 0, total, 1.0)
+    joint = _Total.apply(mean * own)
+    return joint, _Total.apply((variance + (mean - joint).square()) * own)
 
 
-class _Average(torch.autograd.Function):
-    """The mean of a tensor over processes; its gradient is the mean of theirs."""
+def share_total(value: Tensor) -> Tensor:
+    """The sum of what all sharing processes have, with gradients to each of them."""
+    total: Tensor = value if _sharing == 1 else _Total.apply(value)
+    return total
+
+
+class _Total(torch.autograd.Function):
+    """The sum of a tensor over processes; its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, world: int) -> Tensor:
-        ctx.world = world
+    def forward(ctx: Any, value: Tensor) -> Tensor:
         total = value.clone()
         dist.all_reduce(total)
-        return total / world
+        return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.clone()
         dist.all_reduce(total)
-        return total / ctx.world, None
+        return total
 
 
 def edge_moments(

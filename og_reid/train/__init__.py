@@ -1,7 +1,16 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
 from .clouds import CloudTask, build_model, train
-from .loop import BEST_FILE, MODEL_FILE, STATE_FILE, Interrupted, TrainResult, choose_device, fit
+from .loop import (
+    BEST_FILE,
+    MODEL_FILE,
+    STATE_FILE,
+    Interrupted,
+    TrainResult,
+    check_unused,
+    choose_device,
+    fit,
+)
 from .people import PeopleTask
 from .processes import first_goes_first, join_processes
 from .record import LOG_FILE, Record, read_log
@@ -22,6 +31,7 @@ __all__ = [
     "TrainResult",
     "build_model",
     "build_sampler",
+    "check_unused",
     "choose_device",
     "first_goes_first",
     "fit",

@@ -30,7 +30,7 @@ from ..schedule import (
     estimate_norms,
 )
 from .ahead import Ahead
-from .processes import Processes, present_processes, told_apart
+from .processes import Processes, present_processes, told_apart, told_by_first
 from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
 from .step import Stepper
 from .task import Batch, Task
@@ -42,6 +42,7 @@ __all__ = [
     "STATE_FILE",
     "Interrupted",
     "TrainResult",
+    "check_unused",
     "choose_device",
     "fit",
 ]
@@ -54,6 +55,11 @@ FAILED_FILE = "failed_batch.txt"
 _MAY_CHANGE = {
     "budget", "device", "validate_every", "checkpoint_every", "keep", "tensorboard", "prefetch",
 }  # fmt: skip
+
+_USED = (
+    "{} holds a run already, which a new one would write over: go on with it (--resume, or "
+    "resume=True), or give another folder"
+)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -105,12 +111,12 @@ def fit(
         task: What to train on; made from the same configuration.
         out_dir: Folder, made when missing.
         progress: Called after each step.
-        resume: Go on from ``out_dir/checkpoint.pt`` if it is there. The budget, the device and how
-            often to validate and save may have changed, no other setting.
+        resume: Go on from ``out_dir/checkpoint.pt`` if the first process sees it. The budget, the
+            device and how often to validate and save may have changed, no other setting.
 
     Raises:
-        ValueError: When the checkpoint belongs to other settings, or the processes cannot share a
-            batch.
+        ValueError: When the checkpoint belongs to other settings, ``out_dir`` holds a run that is
+            not to be gone on with, or the processes cannot share a batch.
         RuntimeError: When the loss or its gradient is NaN or infinite (``failed_batch.txt`` names
             the items then), or another process is gone.
         Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
@@ -150,13 +156,13 @@ class _Run:
     def open(self, resume: bool) -> Iterator[None]:
         """Reads the checkpoint, opens the log, and closes everything in the end."""
         _share_rows(self.task, self.processes)
-        if resume and (self.out_dir / STATE_FILE).exists():
-            self.load()
+        self._begin(resume)
         self.log = self.writer = None
         try:
             if self.processes.first:
-                for left in self.out_dir.glob(".*.partial"):  # of a process that was killed
-                    left.unlink(missing_ok=True)
+                for name in (STATE_FILE, BEST_FILE, MODEL_FILE):  # of a process that was killed
+                    for left in self.out_dir.glob(f".{name}.*.partial"):
+                        left.unlink(missing_ok=True)
                 self.log = RunLog(self.out_dir / LOG_FILE, self.step)
                 if self.config.tensorboard:
                     self.writer = tensorboard_writer(self.out_dir / "tensorboard", self.step)
@@ -166,6 +172,24 @@ class _Run:
             for each in (self.log, self.writer):
                 if each is not None:
                     each.close()
+
+    def _begin(self, resume: bool) -> None:
+        """Loads the checkpoint, or sees to it that there is no run.
+
+        The first process decides for all: others may see another folder, or see it later.
+        """
+        state, model = ((self.out_dir / name).exists() for name in (STATE_FILE, MODEL_FILE))
+        if not resume and told_by_first(self.processes, state or model, self.device):
+            raise ValueError(_USED.format(self.out_dir))
+        if resume and told_by_first(self.processes, state, self.device):
+            self.load()
+            step = told_by_first(self.processes, self.step, self.device)
+            if step != self.step:
+                raise ValueError(
+                    f"{self.out_dir / STATE_FILE} is after step {step} for the first process and "
+                    f"after step {self.step} for process {self.processes.rank}: give a folder that "
+                    "all processes share"
+                )
 
     def goes_on(self, stop: bool) -> bool:
         """Whether there is another step to do; saves and raises when the user wants to stop."""
@@ -368,6 +392,16 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
         elif before != after:
             names.append(f"{prefix}{key}: {before!r} -> {after!r}")
     return names
+
+
+def check_unused(folder: Path) -> None:
+    """Refuses a folder with results of a run, which a new run would write over.
+
+    Raises:
+        ValueError: There is a checkpoint or a model in it.
+    """
+    if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE)):
+        raise ValueError(_USED.format(folder))
 
 
 def choose_device(name: str) -> torch.device:

@@ -24,6 +24,7 @@ __all__ = [
     "join_rows",
     "present_processes",
     "told_apart",
+    "told_by_first",
 ]
 
 
@@ -108,6 +109,15 @@ def told_apart(world: int) -> Iterator[None]:
             "the other one says, and go on from the last checkpoint with --resume "
             f"({text.splitlines()[0][:200]})"
         ) from error
+
+
+def told_by_first(processes: Processes, number: int, device: torch.device) -> int:
+    """The number that the first process has."""
+    if processes.world == 1:
+        return number
+    told = torch.tensor([number], device=device)
+    dist.broadcast(told, 0)
+    return int(told)
 
 
 def join_rows(features: dict[str, Tensor], world: int) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from meshes.pointcloud import PointCloud
 from og_reid import api, lifting
 from og_reid.checkpoint import read_model, read_origin, save_model
-from og_reid.cli import main
+from og_reid.cli import main, photos
 from og_reid.comparison import load_comparisons
 from og_reid.data import CloudSet, Sample
 from og_reid.data.store import CloudStore
@@ -22,6 +23,8 @@ from og_reid.doctor import Finding
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
 from og_reid.train import read_log
+from pose.precomputed import FileFormat
+from pose.target import Target
 
 SMALL = [
     "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32",
@@ -98,8 +101,17 @@ def test_training_on_a_folder(
     looked = [record.mAP for record in read_log(run / "log.csv") if record.mAP is not None]
     best = read_origin(run / "best.safetensors")["validation"]["mAP"]
     assert best == max(*looked, told["mAP"])
+    assert main([*command, "budget.steps=4"]) == 1
+    error = capsys.readouterr().err
+    assert "holds a run already" in error
+    assert "lifting" not in error
     assert main([*command, "budget.steps=4", "--resume"]) == 0
     assert "step 4" in capsys.readouterr().err
+
+
+def test_choices_of_options_are_those_of_pose() -> None:
+    assert photos.TARGETS == get_args(Target)
+    assert photos.FORMATS == get_args(FileFormat)
 
 
 def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

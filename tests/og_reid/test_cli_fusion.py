@@ -198,7 +198,7 @@ def test_generated_images_are_learned_from(
     told = read_origin(tmp_path / "model.safetensors")
     assert told["people"] == sorted(set(TRAIN) - set(HELD))
     (tmp_path / "empty").mkdir()
-    command[3] = tmp_path / "empty"
+    command[3], command[5] = tmp_path / "empty", tmp_path / "other"
     assert run(*command, *settings, *lsro) == 1
     assert "--generated must be a folder with images" in capsys.readouterr().err
 

@@ -321,3 +321,23 @@ def test_weights_that_are_learnt_take_the_twin() -> None:
     highest, *_ = faded_gated_max(terms, index, fade, fade, weight, norm)
     (grad,) = torch.autograd.grad(highest.sum(), fade)
     assert grad.any()
+
+
+def test_moments_under_autocast_are_in_single_precision() -> None:
+    """In bfloat16 the variance of rows far from 0 would be lost."""
+    near, center = seeded(2, 11, 6) + 40, seeded(2, 3, 6, seed=1)
+    index, weight = indices(2, 11, 3, 4), weights(2, 3, 4)
+    terms, fade, *rest = gated(2, 3, 4, 8, 1, 16)
+    work = (terms, index, fade, fade, *rest)
+    calls = [
+        lambda: faded_moments(near, center, index, weight),
+        lambda: faded_moments_torch(near, center, index, weight),
+        lambda: faded_gated_max(*work)[1:],
+    ]
+    for call in calls:
+        want = call()
+        with torch.autocast("cpu", torch.bfloat16):
+            got = call()
+        for ours, theirs in zip(got, want, strict=True):
+            assert ours.dtype == torch.float32
+            assert close(ours, theirs)

@@ -265,7 +265,30 @@ def test_pairs_of_one_kind_verify_nothing(labels: list[int]) -> None:
     value.backward()
     assert value.item() == 0
     assert features.grad.abs().max() == 0
-    assert loss.classifier.weight.grad is not None, "every process must have a gradient"
+    for parameter in loss.parameters():
+        assert parameter.grad is not None, "every process must have a gradient"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda generator: VerificationLoss(3, generator=generator),
+        lambda generator: InstanceLoss(3, 2, generator=generator),
+        *(
+            lambda generator, kind=kind: MarginSoftmax(kind, 3, 2, generator=generator)
+            for kind in KINDS
+        ),
+    ],
+)
+def test_weights_draw_from_the_generator_alone(
+    make: Callable[[torch.Generator], torch.nn.Module], rng: torch.Generator
+) -> None:
+    before = torch.get_rng_state()
+    try:
+        make(rng)
+    except ImportError:
+        pytest.skip("pytorch-metric-learning is not installed")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_equal_features_and_nan() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +16,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from og_reid.cli import main
 from og_reid.config import from_dict
 from og_reid.data.clouds import CloudSet
 from og_reid.models.norm import share_norms
+from og_reid.ops.edge_conv import EdgeNorm
+from og_reid.ops.faded import faded_moments
+from og_reid.ops.faded_gate import faded_gated_max
+from og_reid.ops.gate import EdgeTerms
 from og_reid.ops.moments import share_moments, sharing_moments
 from og_reid.schedule import build_optimizer
 from og_reid.train import Record, fit, join_processes, read_log
@@ -33,25 +38,35 @@ fork = multiprocessing.get_context("fork")
 def together(
     world: int, work: Callable[..., None], *arguments: object, wait: float = 60.0
 ) -> list[int]:
-    """Runs work(*arguments) in joined processes; their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Runs work(*arguments) in joined processes; their exit codes, None for one that hung."""
+    # As of torchrun: they meet at a store that is there already, at a port nobody else can have.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def enter(rank: int) -> None:
         os.environ.update(
-            RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+            RANK=str(rank),
+            WORLD_SIZE=str(world),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(store.port),
+            TORCHELASTIC_USE_AGENT_STORE="True",
         )
         with join_processes("cpu", seconds=wait) as processes:
             assert processes == Processes(rank, world)
             work(*arguments)
 
-    children = [fork.Process(target=enter, args=(rank,)) for rank in range(world)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-    return [child.exitcode for child in children]
+    children = [fork.Process(target=enter, args=(rank,), daemon=True) for rank in range(world)]
+    end = time.monotonic() + 120
+    try:
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(max(0.0, end - time.monotonic()))
+        return [child.exitcode for child in children]
+    finally:
+        for child in children:
+            if child.is_alive():
+                child.kill()
+                child.join()
 
 
 def clouds(people: int = 8, images: int = 3, points: int = 64) -> CloudSet:
@@ -87,10 +102,10 @@ class InDouble(CloudTask):
         return replace(batch, points=batch.points.double(), colors=batch.colors.double())
 
 
-def gradients(preset: str, path: Path) -> None:
+def gradients(preset: str, mode: str, path: Path) -> None:
     # Losses with weights and memories of their own, too: all processes must change them alike.
     loss = {**SETTINGS["loss"], "quadruplet": 0.1, "oim": 1, "verification": 1, "center": 0.1}
-    model = {**SETTINGS["model"], "preset": preset}
+    model = {**SETTINGS["model"], "preset": preset, "mode": mode}
     config = from_dict({**SETTINGS, "model": model, "loss": loss})
     task = InDouble(config, clouds())
     task.model.double()
@@ -106,10 +121,16 @@ def gradients(preset: str, path: Path) -> None:
         torch.save({"found": found, "slopes": slopes, "state": state}, path)
 
 
-@pytest.mark.parametrize("preset", ["ognet-small", "dgcnn", "pointnet2-ssg"])
-def test_two_processes_find_the_gradient_of_one(tmp_path: Path, preset: str) -> None:
-    gradients(preset, tmp_path / "one.pt")
-    assert together(2, gradients, preset, tmp_path / "two.pt") == [0, 0]
+@pytest.mark.parametrize(
+    ("preset", "mode"),
+    [
+        *(("ognet-small", mode) for mode in ("robust", "continuous")),
+        *((preset, "robust") for preset in ("dgcnn", "pointnet2-ssg")),
+    ],
+)
+def test_two_processes_find_the_gradient_of_one(tmp_path: Path, preset: str, mode: str) -> None:
+    gradients(preset, mode, tmp_path / "one.pt")
+    assert together(2, gradients, preset, mode, tmp_path / "two.pt") == [0, 0]
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     assert two["found"][0] == pytest.approx(one["found"][0], rel=1e-9)
     assert two["found"][1] == one["found"][1]
@@ -211,6 +232,92 @@ def shared_norms() -> None:
 
 def test_norms_share_their_moments_on_a_cpu() -> None:
     assert together(2, shared_norms) == [0, 0]
+
+
+def faded(count: int) -> tuple[EdgeTerms, Tensor, Tensor, Tensor, EdgeNorm]:
+    """What `faded_gated_max` takes, of some clouds, in single precision."""
+    generator = torch.Generator().manual_seed(4)
+    wide, narrow = (torch.randn(count, 2, 9, n, generator=generator) for n in (16, 4))
+    terms = EdgeTerms(
+        wide[:, 0], wide[:, 1], narrow[:, 0], narrow[:, 1],
+        torch.randn(16, 4, generator=generator), torch.randn(16, generator=generator),
+    )  # fmt: skip
+    index = torch.randint(9, (count, 9, 5), generator=generator)
+    fade = torch.rand(count, 9, 5, generator=generator)
+    weight = torch.randn(8, 16, generator=generator)
+    return terms, index, fade, weight, EdgeNorm(torch.ones(8), torch.zeros(8))
+
+
+def shared_gate() -> None:
+    """The clouds of one process weigh more than those of the other."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    terms, index, fade, weight, norm = faded(4)
+    share = fade * torch.tensor([1.0, 0.1, 0.7, 0.0])[:, None, None]
+    weight.requires_grad_()
+    expected, *moments = faded_gated_max(terms, index, fade, share, weight, norm)
+    edges = faded_moments(terms.near, terms.center, index, share)
+    slope = torch.autograd.grad(expected.square().sum() + edges[1].sum(), weight)[0]
+    own = [term[rank::world] if term.ndim == 3 and len(term) == 4 else term for term in terms]
+    index, fade, share = (each[rank::world] for each in (index, fade, share))
+    with sharing_moments(world):
+        found, *theirs = faded_gated_max(EdgeTerms(*own), index, fade, share, weight, norm)
+        ours = faded_moments(own[0], own[1], index, share)
+        grad = torch.autograd.grad(found.square().sum(), weight)[0]
+    dist.all_reduce(grad)
+    torch.testing.assert_close(found, expected[rank::world], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(theirs, moments, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, edges, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(grad, slope, rtol=1e-3, atol=1e-4 * float(slope.abs().max()))
+
+
+def test_moments_by_weight_are_shared_in_single_precision() -> None:
+    assert together(2, shared_gate) == [0, 0]
+
+
+def lone_checkpoint(folder: Path, owner: int) -> None:
+    """The processes see folders of their own, one of them with a checkpoint."""
+    rank = dist.get_rank()
+    source = folder / "checkpoint.pt"
+    own = folder / f"{owner}-{rank}"
+    own.mkdir()
+    if rank == owner:
+        shutil.copy(source, own / source.name)
+    task = CloudTask(from_dict({**SETTINGS, "budget": {"steps": 3}}), clouds())
+    try:
+        fit(task.config, task, out_dir=own, resume=True)
+    except ValueError as error:
+        raise SystemExit(7 if "is not a file" in str(error) else 9) from error
+    except RuntimeError as error:
+        raise SystemExit(8) from error
+
+
+def test_the_first_process_decides_whether_a_run_goes_on(tmp_path: Path) -> None:
+    task = CloudTask(from_dict({**SETTINGS, "budget": {"steps": 2}}), clouds())
+    fit(task.config, task, out_dir=tmp_path)
+    assert together(2, lone_checkpoint, tmp_path, 0, wait=20.0) == [8, 7]
+    assert together(2, lone_checkpoint, tmp_path, 1) == [0, 0]
+    assert len(read_log(tmp_path / "1-0" / "log.csv")) == 3
+
+
+def command(folder: Path) -> None:
+    settings = [
+        "data.sampling=balance", "data.batch_size=8", "data.num_points=32", "model.num_points=32",
+        "model.k=2", "model.ball_counts=[2, 2, 2]", "device=cpu", "budget.steps=1",
+        "optim.average=0",
+    ]  # fmt: skip
+    data = str(folder / "clouds.safetensors")
+    assert (
+        main(["train", "synthetic/og_net_small", *settings, "--data", data, "--out", str(folder)])
+        == 0
+    )
+
+
+def test_what_all_find_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    clouds().save(tmp_path / "clouds.safetensors")
+    assert together(2, command, tmp_path) == [0, 0]
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines))
+    assert sum("epoch" in line for line in lines) == 1
 
 
 def dying(folder: Path) -> None:

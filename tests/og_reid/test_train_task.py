@@ -181,6 +181,28 @@ def test_what_was_best_is_known_after_an_interruption(tmp_path: Path) -> None:
     assert [each["file"] for each in again.written] == ["model.safetensors"]
 
 
+@pytest.mark.parametrize("left", ["checkpoint.pt", "model.safetensors"])
+def test_a_run_is_not_written_over(tmp_path: Path, left: str) -> None:
+    fit(config(budget={"steps": 2}), Regression(), out_dir=tmp_path)
+    (tmp_path / "checkpoint.pt").rename(tmp_path / left)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"holds a run already.*--resume.*another folder"):
+        fit(config(budget={"steps": 3}), Regression(), out_dir=tmp_path)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_only_its_own_half_written_files_are_cleared_away(tmp_path: Path) -> None:
+    own = [
+        ".checkpoint.pt.7.partial",
+        ".checkpoint.pt.7.older.partial",
+        ".best.safetensors.7.partial",
+    ]
+    for name in (*own, ".notes.txt.7.partial"):
+        (tmp_path / name).touch()
+    fit(config(budget={"steps": 1}), Regression(), out_dir=tmp_path)
+    assert [each.name for each in tmp_path.glob(".*")] == [".notes.txt.7.partial"]
+
+
 def test_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
     settings = config(budget={"steps": 11}, checkpoint_every=2, keep=3)
     fit(settings, Regression(), out_dir=tmp_path)
@@ -194,8 +216,8 @@ def test_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_a_checkpoint_does_not_grow(tmp_path: Path) -> None:
     sizes = []
     for steps in (5, 500):
-        fit(config(budget={"steps": steps}), Regression(), out_dir=tmp_path)
-        sizes.append((tmp_path / "checkpoint.pt").stat().st_size)
+        fit(config(budget={"steps": steps}), Regression(), out_dir=tmp_path / str(steps))
+        sizes.append((tmp_path / str(steps) / "checkpoint.pt").stat().st_size)
     assert abs(sizes[1] - sizes[0]) < 256
 
 
