@@ -205,7 +205,7 @@ def test_evaluation_tells_occluded_queries_apart(
 def test_lifting_writes_a_cloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "lift", lambda path: cloud(0))
+    monkeypatch.setattr(api, "lift", lambda path, **_: cloud(0))
     assert main(["lift", str(tmp_path / "a.jpg")]) == 0
     assert (tmp_path / "a.ply").exists()
     assert (
@@ -216,7 +216,7 @@ def test_lifting_writes_a_cloud(
 def test_embedding_photographs_and_clouds(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "lift", lambda path: cloud(0))
+    monkeypatch.setattr(api, "lift", lambda path, **_: cloud(0))
     assert main(["lift", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "b.npz")]) == 0
     out = tmp_path / "f.npz"
     inputs = [str(tmp_path / "a.jpg"), str(tmp_path / "b.npz")]
