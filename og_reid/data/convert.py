@@ -28,7 +28,7 @@ __all__ = ["Conversion", "convert_market3d"]
 
 _LOCK = ".lock"
 _SHARD = re.compile(r"clouds-(\d{6})\.arrow")
-_PARTIAL = re.compile(r"\..*\.\d+\.partial")
+_PARTIAL = re.compile(r"\..*\.[0-9a-f]+\.partial")  # of `pose.atomic.replacing`
 
 
 @dataclass(frozen=True)

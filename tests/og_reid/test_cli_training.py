@@ -157,6 +157,7 @@ def test_people_held_out_validate_and_are_not_learned_from(
     assert main([*train, "data.hold_out=2"]) == 0
     assert "validation: rank-1" in capsys.readouterr().out
     assert read_origin(tmp_path / "run" / "model.safetensors")["people"] == [0, 2, 3, 4, 6]
+    train += ["--out", str(tmp_path / "another")]
     assert main([*train, "data.canonical=true"]) == 1
     assert "--data holds clouds" in capsys.readouterr().err
     assert main([*train, "data.hold_out=6"]) == 1

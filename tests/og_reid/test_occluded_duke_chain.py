@@ -166,7 +166,7 @@ def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys
     rows = load_comparisons(tmp_path / "r.json")
     assert [row.method for row in rows] == ["model", "model unmasked"]
     capsys.readouterr()
-    arguments = ["train", "occluded_duke/pgfa", *brief, "--out", out, *common]
+    arguments = ["train", "occluded_duke/pgfa", *brief, "--out", tmp_path / "pgfa", *common]
     assert main([str(each) for each in arguments]) == 1
     assert "--keypoints or --estimator must be given" in capsys.readouterr().err
     wrong = tmp_path / "wrong"
