@@ -84,7 +84,7 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool
 def regular_starts(batch: int, count: int) -> Tensor:
     """`ptr` of clouds of one size on a CPU, kept because small clouds notice its making."""
     with torch.inference_mode(mode=False):  # or it could not be saved for a backward pass
-        return count * torch.arange(batch + 1)
+        return count * torch.arange(batch + 1, device="cpu")
 
 
 def sizes(ptr: Tensor) -> list[int]:

@@ -165,7 +165,7 @@ class GateBatch:
             for shape in ((self.reduced, half), (half,), (channels, half))
         ]
         buffers = [weight.new_empty(self.step * self.rows, half) for _ in range(3)]
-        order = torch.empty(self.threads, channels + self.k + 1, dtype=torch.int32)
+        order = torch.empty(self.threads, channels + self.k + 1, dtype=torch.int32, device="cpu")
         library = cpu_library()
         assert library is not None
         for start in range(0, self.batch, self.step):

@@ -36,7 +36,7 @@ def workspace(task: ctypes.Structure, function: str) -> Tensor:
     assert library is not None
     size = getattr(library, f"{function}_workspace")(ctypes.byref(task))
     check(min(size, 0), function)
-    return torch.empty(size, dtype=torch.uint8)
+    return torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
 def knn_cpu(
@@ -46,8 +46,8 @@ def knn_cpu(
     library = cpu_library()
     assert library is not None
     function = "og_reid_knn" if points.rows.shape[1] <= INDEXED_DIMS else "og_reid_features"
-    index = torch.empty(len(queries.rows), k, dtype=torch.int64)
-    squared = torch.empty(len(queries.rows) if distances else 0, k)
+    index = torch.empty(len(queries.rows), k, dtype=torch.int64, device="cpu")
+    squared = torch.empty(len(queries.rows) if distances else 0, k, device="cpu")
     # Where points and queries are the same tensors, the library prepares them once.
     own = native(points)
     task = _Knn(

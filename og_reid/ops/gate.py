@@ -107,7 +107,7 @@ def _gated_max_native(
     channels, half = weight.shape
     near, work = terms.near, GateBatch(terms, index)
     highest = near.new_empty(work.batch, work.centers, channels)
-    argument = torch.empty(highest.shape, dtype=torch.int32)
+    argument = torch.empty(highest.shape, dtype=torch.int32, device="cpu")
     total, gram = near.new_zeros(half), near.new_zeros(half, half)
 
     def visit(_: slice, z: Tensor) -> None:

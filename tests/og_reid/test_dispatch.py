@@ -94,3 +94,23 @@ def test_starts_made_in_inference_mode_can_be_saved_for_backward() -> None:
     query = torch.randn(3, 2, 3, requires_grad=True)
     knn(x, 2, query=query, return_distances=True)[1].sum().backward()
     assert query.grad is not None
+
+
+def test_operators_work_where_they_are_given_tensors_not_on_the_default_device() -> None:
+    points = torch.rand(3, 37, 3, generator=torch.Generator().manual_seed(0))
+    features = torch.rand(3, 19, 40, generator=torch.Generator().manual_seed(1))
+
+    def run() -> list[Tensor]:
+        return [
+            knn(points, 4),
+            knn(features, 5),
+            farthest_point_sample(points, 6),
+            *ball_query(points, points[:, :5], (0.2, 0.4), (3, 5)),
+            radius_count(points, points[:, :5], (0.2, 0.4)),
+        ]
+
+    with torch.device("meta"):  # first: what is made for a size is kept
+        found = run()
+    for one, other in zip(found, run(), strict=True):
+        assert one.device.type == "cpu"
+        assert torch.equal(one, other)
