@@ -31,7 +31,6 @@ from ..ops.edge_conv import EdgeNorm
 from ..ops.faded import faded_mean, faded_moments, faded_pool
 from ..ops.faded_gate import faded_gated_max
 from ..ops.fading import FadingNeighbors, fading_balls, present_balls
-from ..ops.gate import EdgeTerms
 from ..ops.lattice import Vertices
 from .edge_conv import NeighborMix
 from .norm import affine, running, update_running
@@ -157,7 +156,6 @@ def _pool_scale(
     assert isinstance(gate, PointGate)
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(second, nn.BatchNorm2d)
-    assert gate.se_expand.bias is not None
     index, fade = ball
     share = fade * presence[..., None]
     if first.training:
@@ -166,16 +164,7 @@ def _pool_scale(
     else:
         moments = running(first)
     scaling, shift = affine(first, moments)
-    near, center = near * scaling, torch.addcmul(shift, center, scaling)
-    reduce = gate.se_reduce.weight.flatten(1)
-    terms = EdgeTerms(
-        near,
-        center,
-        F.linear(near, reduce),
-        F.linear(center, reduce, gate.se_reduce.bias),
-        gate.se_expand.weight.flatten(1),
-        gate.se_expand.bias,
-    )
+    terms = gate.terms(near * scaling, torch.addcmul(shift, center, scaling))
     mean, variance = (None, None) if second.training else running(second)
     norm = EdgeNorm(second.weight, second.bias, mean, variance, second.eps)
     pooled, *found = faded_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)

@@ -33,6 +33,19 @@ class PointGate(nn.Module):
         self.se_reduce = nn.Conv2d(channels, reduced, 1)
         self.se_expand = nn.Conv2d(reduced, channels, 1)
 
+    def terms(self, near: Tensor, center: Tensor) -> EdgeTerms:
+        """What the gated rows near_j + center_i are made of; the narrow layer is split alike."""
+        assert self.se_expand.bias is not None
+        reduce = self.se_reduce.weight.flatten(1)
+        return EdgeTerms(
+            near,
+            center,
+            F.linear(near, reduce),
+            F.linear(center, reduce, self.se_reduce.bias),
+            self.se_expand.weight.flatten(1),
+            self.se_expand.bias,
+        )
+
 
 class AbstractionScale(nn.ModuleList):
     """One scale: convolution, norm, gate, convolution, norm, activation, maximum.
@@ -69,17 +82,7 @@ class AbstractionScale(nn.ModuleList):
         assert isinstance(gate, PointGate)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        assert gate.se_expand.bias is not None
-        near, center = self._normalized(near, center, ball)
-        reduce = gate.se_reduce.weight.flatten(1)
-        terms = EdgeTerms(
-            near,
-            center,
-            F.linear(near, reduce),
-            F.linear(center, reduce, gate.se_reduce.bias),
-            gate.se_expand.weight.flatten(1),
-            gate.se_expand.bias,
-        )
+        terms = gate.terms(*self._normalized(near, center, ball))
         # A negative scale turns the maximum into a minimum: fold its sign into the rows first.
         sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(near.dtype)
         weight = conv.weight.flatten(1) * sign[:, None]

@@ -16,7 +16,7 @@ from ._library import check, cpu_library, pointer
 from ._pooling import spaced
 from .chunks import argument_type
 from .gather import gather_neighbors
-from .indices import all_present, flat_index
+from .indices import check_present, flat_index
 from .moments import Moments, share_moments, weighted_moments
 
 __all__ = [
@@ -58,7 +58,7 @@ def faded_pool(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor,
 def faded_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Plain-torch twin of `faded_pool`: its specification."""
     near, weight = gather_neighbors(features, index), weight[..., None]
-    mean = (_shares(weight, 2) * near).sum(2)
+    mean = (shares(weight, 2) * near).sum(2)
     return mean, (weight * (near - mean[:, :, None])).max(2).values
 
 
@@ -73,7 +73,7 @@ def faded_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
 def faded_mean_torch(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Plain-torch twin of `faded_mean`: its specification."""
-    return (_shares(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
+    return (shares(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
 
 
 def faded_moments(
@@ -98,7 +98,7 @@ def faded_moments(
         mean_near = faded_mean(near, index, weight)
     near, center, mean_near = (_full(each) for each in (near, center, mean_near))
     weight = _full(weight)
-    share = _shares(weight, None)
+    share = shares(weight, None)
     degree = share.new_zeros(near.shape[0] * near.shape[1])
     degree = degree.index_add_(0, flat_index(index, near.shape[1]), share.flatten())
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
@@ -118,7 +118,7 @@ def row_moments(rows: Tensor, weight: Tensor) -> Moments:
     In single precision at least, over all processes that share their moments.
     """
     rows, weight = _full(rows).flatten(0, 2), _full(weight)
-    share = _shares(weight, None).flatten()
+    share = shares(weight, None).flatten()
     with torch.autocast(rows.device.type, enabled=False):
         mean = share @ rows
         variance = share @ (rows - mean).square()
@@ -141,7 +141,7 @@ def _has_library() -> bool:
     return cpu_library() is not None
 
 
-def _shares(weight: Tensor, dim: int | None) -> Tensor:
+def shares(weight: Tensor, dim: int | None) -> Tensor:
     """Weights as shares of their sum along a dimension, or of all; 0 where that is 0."""
     total = weight.sum() if dim is None else weight.sum(dim, keepdim=True)
     return weight / torch.where(total > 0, total, 1.0)
@@ -186,16 +186,10 @@ class _FadeGrad(ctypes.Structure):
     ]
 
 
-def check_index(index: Tensor, count: int) -> None:
-    """Refuse neighbours that are not in 0..count-1."""
-    if not all_present(index, count):
-        raise IndexError(f"index must be in 0..{count - 1}; got {int(index.amin())}")
-
-
 def _pool(
     features: Tensor, index: Tensor, weight: Tensor, highest: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    check_index(index, features.shape[1])
+    check_present(index, features.shape[1])
     library = cpu_library()
     assert library is not None
     results = _pool_fake(features, index, weight, highest)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ._gating import Fading, GateBatch, gate_fits
 from .edge_conv import EdgeNorm
-from .faded import check_index, native_for, row_moments
+from .faded import native_for, row_moments, shares
 from .gate import EdgeTerms
 from .gather import gather_neighbors
+from .indices import check_present
 from .moments import sharing
 
 __all__ = ["faded_gated_max", "faded_gated_max_torch"]
@@ -102,12 +103,12 @@ def _forward(
 
     The moments of y = W z are those of z, which is half as wide, seen through W.
     """
-    check_index(index, near.shape[1])
+    check_present(index, near.shape[1])
     terms = (near, center, gate_near, gate_center, expand, bias)
     work, (channels, half) = GateBatch(terms, index), weight.shape
     mean_z, covariance = near.new_zeros(half), near.new_zeros(half, half)
     if mean is None or variance is None:
-        rows = _shares(share).view(len(index), -1)
+        rows = shares(share, None).reshape(len(index), -1)
 
         def visit(clouds: slice, z: Tensor) -> None:
             weighted = z * rows[clouds].reshape(-1, 1)
@@ -152,25 +153,19 @@ def _gradient(
     slope = factor * inverse * grad_scale
     row = (slope * mean - factor * grad_shift) @ weight
     mix = (weight.t() * -slope) @ weight
-    shares = _shares(share).view(len(index), -1)
+    rows = shares(share, None).reshape(len(index), -1)
 
     def rest(clouds: slice, z: Tensor, grad_z: Tensor) -> None:
         if known:
             grad_z.zero_()
         else:
-            torch.addmm(row, z, mix, out=grad_z).mul_(shares[clouds].reshape(-1, 1))
+            torch.addmm(row, z, mix, out=grad_z).mul_(rows[clouds].reshape(-1, 1))
 
     grads = GateBatch(terms, index).backward(weight, grad * factor, argument, rest)
     if not known:
         grads[-1].addr_(factor * grad_shift, mean_z, alpha=-1.0)
         grads[-1].sub_((weight @ covariance) * slope[:, None])
     return [*grads, grad_scale, grad_shift]
-
-
-def _shares(weight: Tensor) -> Tensor:
-    """Weights as shares of their sum; zeros if there is nothing to share."""
-    total = weight.sum()
-    return (weight / torch.where(total > 0, total, 1.0)).contiguous()
 
 
 def _forward_fake(*inputs: Any) -> tuple[Tensor, ...]:

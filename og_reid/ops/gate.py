@@ -19,7 +19,7 @@ from ._gating import GateBatch, gate_fits
 from ._library import usable_on_cpu
 from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
 from .gather import gather_neighbors_torch
-from .indices import all_present
+from .indices import check_present
 
 __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
 
@@ -136,8 +136,8 @@ def _gated_max(
     moments: bool,
 ) -> tuple[Tensor, ...]:
     terms = EdgeTerms(near, center, gate_near, gate_center, expand, bias)
-    if index.device.type == "cpu" and not all_present(index, near.shape[1]):
-        raise IndexError(f"index must be in 0..{near.shape[1] - 1}; got {int(index.amin())}")
+    if index.device.type == "cpu":
+        check_present(index, near.shape[1])
     native = gate_fits(terms, index, weight) and usable_on_cpu(*terms, weight)
     run = _gated_max_native if native else gated_max_chunks
     return run(terms, index, weight, moments)

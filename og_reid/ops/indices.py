@@ -7,7 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["InEdges", "all_present", "flat_index", "in_degree", "in_edges", "present"]
+__all__ = [
+    "InEdges",
+    "all_present",
+    "check_present",
+    "flat_index",
+    "in_degree",
+    "in_edges",
+    "present",
+]
 
 
 def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
@@ -50,6 +58,16 @@ def all_present(index: Tensor, count: int) -> bool:
     if int(high) >= count:
         raise IndexError(f"index must be below the number of rows, {count}; got {int(high)}")
     return int(low) >= 0
+
+
+def check_present(index: Tensor, count: int) -> None:
+    """Refuses neighbours on a CPU that are not in 0..count-1.
+
+    Raises:
+        IndexError: when there are any.
+    """
+    if not all_present(index, count):
+        raise IndexError(f"index must be in 0..{count - 1}; got {int(index.amin())}")
 
 
 class InEdges(NamedTuple):

@@ -6,16 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "level.h"
+#include "lanes.h"
 
 namespace {
-
-template <int kWidth, typename Argument>
-struct Lanes {
-  typedef float Float __attribute__((vector_size(kWidth * 4)));
-  typedef int32_t Int __attribute__((vector_size(kWidth * 4)));
-  typedef Argument Place __attribute__((vector_size(kWidth * sizeof(Argument))));
-};
 
 // What to pool for one centre.
 template <typename Argument>
@@ -169,8 +162,6 @@ void weigh(const og_reid_fade_grad& task, int64_t first, int64_t last) {
     }
   }
 }
-
-constexpr int64_t kByteSlots = 256;
 
 }  // namespace
 

@@ -6,16 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "level.h"
+#include "lanes.h"
 
 namespace {
-
-template <int kWidth, typename Argument>
-struct Lanes {
-  typedef float Float __attribute__((vector_size(kWidth * 4)));
-  typedef int32_t Int __attribute__((vector_size(kWidth * 4)));
-  typedef Argument Place __attribute__((vector_size(kWidth * sizeof(Argument))));
-};
 
 // What to pool for one centre.
 template <typename Argument>
@@ -146,8 +139,6 @@ void spread(const og_reid_pool_grad& task, int64_t cloud, int64_t begin, int64_t
     }
   }
 }
-
-constexpr int64_t kByteSlots = 256;
 
 }  // namespace
 
