@@ -7,7 +7,8 @@ it). With unit vectors f_k of the parts, g of the whole and visibilities v_k,
 
 higher = more alike. With n = v_q . v_g the sum over parts is one product of the concatenations
 [g, v_1 f_1, ..., v_P f_P], so that s = (product + n + 1) / (2 n + 2): two matrix products, and
-nothing of size Q x G x P. It holds for visibilities anywhere in [0, 1].
+nothing of size Q x G x P. It holds for visibilities anywhere in [0, 1]. Evaluation and re-ranking,
+which keep their rows and blocks in another way, weigh their products by the same `weigh_cosines`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from .models.embedding import Embedding
 
-__all__ = ["similarity_blocks", "visible_part_similarity"]
+__all__ = ["similarity_blocks", "visible_part_similarity", "weigh_cosines"]
 
 _BLOCK_BYTES = 64 << 20
 _EPS = 1e-12  # of lengths; a vector of zeros has cosine 0 with everything
@@ -74,13 +75,27 @@ def similarity_blocks(
             similarity /= 2
         else:
             shared = seen @ piece.visibility.to(prepared.dtype).T
-            weight = shared if query.features is None else shared + 1
-            similarity += weight
-            similarity /= 2 * weight
-            if query.features is None:
-                similarity.masked_fill_(shared == 0, 0)
+            weigh_cosines(similarity, shared, query.features is not None)
         yield start, similarity
         start += len(piece)
+
+
+def weigh_cosines(cosines: Tensor, shared: Tensor, whole: bool, sign: int = 1) -> Tensor:
+    """Similarities of pairs from the sums of their weighted cosines, in the memory of both.
+
+    Args:
+        cosines: (...) sum of the cosines of the parts times their shared visibility, and of the
+            cosine of the whole; becomes the result.
+        shared: (...) n, the visibility that the two of a pair share; overwritten.
+        whole: Whether `cosines` has the global vectors, of weight 1.
+        sign: 1, or -1 for negated similarities: smaller = closer.
+
+    Returns:
+        ``sign * (cosines + w) / (2 w)`` with w = n + 1, or n without the whole; 0 where w is 0.
+    """
+    weight = shared.add_(1) if whole else shared
+    cosines.add_(weight).div_(weight).mul_(0.5 * sign)
+    return cosines if whole else cosines.masked_fill_(weight == 0, 0)
 
 
 def _blocks(gallery: Embedding) -> Iterator[Embedding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..matching import weigh_cosines
 from .sides import Unit
 
 __all__ = ["Product", "plan"]
@@ -25,12 +26,9 @@ def plan(width: int) -> tuple[int, int]:
 class Product:
     """Negated similarities of blocks, smaller = closer, without new memory for each block.
 
-    The similarity of global features is their cosine s. With parts (visibility v, shared visibility
-    n = sum of v_q * v_g) it is the mean over the global feature and the shared parts of (1 + cos) /
-    2, weighted by 1 and v_q * v_g, as in PGFA (Miao et al., 2019). As parts come multiplied by
-    their visibility, one product of the long rows gives the sum of all weighted cosines c, and
-    s = (c + 1 + n) / (2 + 2 n); without a global feature s = (c + n) / (2 n), and 0 where no part
-    is shared.
+    The similarity of global features is their cosine. With parts it is that of
+    `og_reid.matching`: as they come multiplied by their visibility, one product of the long rows
+    gives the sum of all weighted cosines, and one of the visibilities what is shared.
     """
 
     def __init__(self) -> None:
@@ -42,11 +40,7 @@ class Product:
         if query.visibility is None or items.visibility is None:
             return similarity.neg_()
         shared = self._multiply(1, query.visibility, items.visibility)
-        if query.layout[0]:
-            total = shared.add_(1)
-            return similarity.add_(total).div_(total).mul_(-0.5)
-        similarity.add_(shared).div_(shared).mul_(-0.5)
-        return similarity.masked_fill_(shared == 0, 0)
+        return weigh_cosines(similarity, shared, bool(query.layout[0]), sign=-1)
 
     def _multiply(self, slot: int, left: Tensor, right: Tensor) -> Tensor:
         rows, columns = len(left), len(right)

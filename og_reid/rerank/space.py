@@ -12,6 +12,7 @@ from torch import Tensor
 from ..evaluation.counts import Progress
 from ..evaluation.products import Product, plan
 from ..evaluation.sides import Features, Unit, open_side
+from ..matching import weigh_cosines
 from ..ops.nearest import Nearest, select_nearest
 
 __all__ = ["DistanceSpace", "FeatureSpace", "Space", "open_space"]
@@ -88,9 +89,8 @@ class FeatureSpace:
             one, two = (self.unit[torch.from_numpy(each[some])] for each in (left, right))
             cosine = torch.einsum("nd,nd->n", one.rows, two.rows)
             if one.visibility is not None and two.visibility is not None:
-                total = torch.einsum("np,np->n", one.visibility, two.visibility)
-                total += bool(self.unit.layout[0])
-                cosine = torch.where(total > 0, (cosine + total) / (2 * total), 0.0)
+                shared = torch.einsum("np,np->n", one.visibility, two.visibility)
+                weigh_cosines(cosine, shared, bool(self.unit.layout[0]))
             result[some] = _squared(-cosine).numpy()
         return result
 
