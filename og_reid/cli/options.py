@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 __all__ = [
     "PHOTO_ENDINGS",
+    "Commands",
     "add_cache",
+    "add_command",
+    "add_config",
     "add_dataset",
     "add_lifting",
     "add_model",
+    "add_run_folder",
+    "add_settings",
     "add_trust",
     "add_workers",
     "check_out",
@@ -19,6 +26,46 @@ __all__ = [
 
 #: Of the names of photographs, in small letters.
 PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    parsers: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    summary: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    """A command that ``run`` answers."""
+    command: argparse.ArgumentParser = parsers.add_parser(
+        name, help=summary, description=description
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def add_config(command: argparse.ArgumentParser, names: str) -> None:
+    """What a run is made with; ``names`` are some of the package."""
+    command.add_argument(
+        "config", metavar="CONFIG",
+        help=f"YAML file, or the name of one in the package, such as {names}",
+    )  # fmt: skip
+
+
+def add_settings(command: argparse.ArgumentParser, example: str) -> None:
+    """What differs from CONFIG; after the other arguments without a name."""
+    command.add_argument(
+        "settings", nargs="*", default=[], metavar="KEY=VALUE",
+        help=f"settings that replace those of the file, such as {example}",
+    )  # fmt: skip
+
+
+def add_run_folder(command: argparse.ArgumentParser) -> None:
+    """Where a run goes."""
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the run is written"
+    )
 
 
 def add_dataset(command: argparse.ArgumentParser) -> None:
