@@ -15,7 +15,7 @@ LEVELS = (
     {"ops"},
     {"models", "matching"},
     {"losses", "data", "strict"},
-    {"config", "evaluation", "fusion", "histogram", "embedding", "objective"},
+    {"config", "config_checks", "evaluation", "fusion", "histogram", "embedding", "objective"},
     {
         "checkpoint",
         "comparison",
