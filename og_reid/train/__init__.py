@@ -1,16 +1,9 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
 from .clouds import CloudTask, build_model, train
-from .loop import (
-    BEST_FILE,
-    MODEL_FILE,
-    STATE_FILE,
-    Interrupted,
-    TrainResult,
-    check_unused,
-    choose_device,
-    fit,
-)
+from .folder import BEST_FILE, MODEL_FILE, STATE_FILE, check_unused
+from .interrupt import Interrupted
+from .loop import TrainResult, choose_device, fit
 from .people import PeopleTask
 from .processes import first_goes_first, join_processes
 from .record import LOG_FILE, Record, read_log

@@ -6,8 +6,6 @@ uninterrupted one would have, and the run may stop by steps, processor time or w
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -30,40 +28,14 @@ from ..schedule import (
     estimate_norms,
 )
 from .ahead import Ahead
+from .folder import BEST_FILE, FAILED_FILE, MODEL_FILE, STATE_FILE, USED, differences
+from .interrupt import Interrupted, until_interrupted
 from .processes import Processes, present_processes, told_apart, told_by_first
 from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
 from .step import Stepper
 from .task import Batch, Task
 
-__all__ = [
-    "BEST_FILE",
-    "FAILED_FILE",
-    "MODEL_FILE",
-    "STATE_FILE",
-    "Interrupted",
-    "TrainResult",
-    "check_unused",
-    "choose_device",
-    "fit",
-]
-
-MODEL_FILE = "model.safetensors"
-BEST_FILE = "best.safetensors"
-STATE_FILE = "checkpoint.pt"
-FAILED_FILE = "failed_batch.txt"
-# Settings of a run that may be others when it is resumed.
-_MAY_CHANGE = {
-    "budget", "device", "validate_every", "checkpoint_every", "keep", "tensorboard", "prefetch",
-}  # fmt: skip
-
-_USED = (
-    "{} holds a run already, which a new one would write over: go on with it (--resume, or "
-    "resume=True), or give another folder"
-)
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by the user, and saved."""
+__all__ = ["TrainResult", "choose_device", "fit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +94,7 @@ def fit(
         Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
     """
     run = _Run(config, task, Path(out_dir))
-    with told_apart(run.processes.world), _until_interrupted() as stopped, run.open(resume):
+    with told_apart(run.processes.world), until_interrupted() as stopped, run.open(resume):
         while run.goes_on(stopped.is_set()):
             record = run.advance()
             if progress is not None:
@@ -180,7 +152,7 @@ class _Run:
         """
         state, model = ((self.out_dir / name).exists() for name in (STATE_FILE, MODEL_FILE))
         if not resume and told_by_first(self.processes, state or model, self.device):
-            raise ValueError(_USED.format(self.out_dir))
+            raise ValueError(USED.format(self.out_dir))
         if resume and told_by_first(self.processes, state, self.device):
             self.load()
             step = told_by_first(self.processes, self.step, self.device)
@@ -331,7 +303,7 @@ class _Run:
         state = read_state(path)
         # Settings that are younger than the file had their defaults when it was written.
         before, now = to_dict(from_dict(state["origin"]["config"])), to_dict(self.config)
-        different = _differences(before, now)
+        different = differences(before, now)
         if different:
             raise ValueError(
                 f"{path} was made with other settings ({', '.join(different)}): go on with the "
@@ -351,27 +323,6 @@ class _Run:
             self.moving.load_state_dict(state["moving"], self.device)
 
 
-@contextmanager
-def _until_interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, once; the second one interrupts. In the main thread only."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(*_: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _share_rows(task: Task[Any], processes: Processes) -> None:
     """Refuses batches that do not give every process equally many rows, at least two."""
     size = len(task.sampler.indices(0))
@@ -380,28 +331,6 @@ def _share_rows(task: Task[Any], processes: Processes) -> None:
             f"a batch of {size} must give each of {processes.world} processes equally many items, "
             "at least 2: change data.identities, data.views or data.batch_size"
         )
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ, but for those that a run may change on its way."""
-    names: list[str] = []
-    for key in sorted((old.keys() | new.keys()) - _MAY_CHANGE):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            names += _differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            names.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return names
-
-
-def check_unused(folder: Path) -> None:
-    """Refuses a folder with results of a run, which a new run would write over.
-
-    Raises:
-        ValueError: There is a checkpoint or a model in it.
-    """
-    if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE)):
-        raise ValueError(_USED.format(folder))
 
 
 def choose_device(name: str) -> torch.device:
