@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def test_ten_kills_change_no_bit(tmp_path: Path) -> None:
         assert not list(folder.glob(".*")), "what kills left half-written is cleared away"
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where a shell that starts jobs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_step_and_saves(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", config(12))
     task = CloudTask(config(12, validate_every=0), clouds(), model=Pointwise())
@@ -136,6 +146,7 @@ def test_ctrl_c_ends_the_step_and_saves(tmp_path: Path) -> None:
         assert torch.equal(value, again[name]), name
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     def interrupt(record: Record) -> None:
         os.kill(os.getpid(), signal.SIGINT)
