@@ -2,84 +2,17 @@
 // projection and its maximum.
 //
 // A centre's rows are made, projected and reduced while they are in the first-level cache. The
-// caller walks a batch in chunks and computes the rows again for the backward pass, so the rows of
-// a whole batch never exist.
+// caller walks a batch in chunks and computes the rows again for the backward pass (see
+// gate_backward.cpp), so the rows of a whole batch never exist.
 #include <cstring>
 #include <limits>
 
-#include "level.h"
+#include "gates.h"
 
 namespace {
 
-// Rows are whole multiples of 8 channels, not always of 16.
-constexpr int kWidth = OG_REID_LANES < 8 ? OG_REID_LANES : 8;
-constexpr int64_t kMultiple = 8;
 // Channels of a panel of the packed projection.
 constexpr int kPanel = 16;
-// Edges whose gates are opened together, and the widest narrow layer (its buffers are on the
-// stack).
-constexpr int64_t kTile = 32;
-constexpr int64_t kMostReduced = 64;
-
-typedef float Vec __attribute__((vector_size(kWidth * 4)));
-typedef int32_t VecInt __attribute__((vector_size(kWidth * 4)));
-
-OG_REID_INLINE Vec load(const float* from) {
-  Vec value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-OG_REID_INLINE void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
-
-// exp(x) to about 2 ulp: x = n ln 2 + r, a polynomial in r (Cephes), n put into the exponent.
-OG_REID_INLINE Vec exponential(Vec x) {
-  const Vec low = Vec{} - 87.0f, high = Vec{} + 87.0f;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
-  const Vec magic = Vec{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec shifted = x * 1.44269504088896341f + magic;
-  const Vec n = shifted - magic;
-  const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vec p = Vec{} + 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  VecInt exponent;
-  std::memcpy(&exponent, &shifted, sizeof exponent);
-  exponent = exponent << 23;  // the low bits of `shifted` hold n; the rest falls out
-  VecInt bits;
-  std::memcpy(&bits, &p, sizeof bits);
-  bits += exponent;
-  std::memcpy(&p, &bits, sizeof p);
-  return p;
-}
-
-OG_REID_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
-
-// Narrow layer of the gates of one tile of edges, before (raw) and after (open) the swish
-// raw * slope; entry t * reduced + r.
-struct Narrow {
-  alignas(64) float raw[kTile * kMostReduced] = {};
-  alignas(64) float slope[kTile * kMostReduced];
-  alignas(64) float open[kTile * kMostReduced];
-};
-
-OG_REID_INLINE void open_tile(const og_reid_groups& in, const float* gate_near,
-                              const float* gate_center, const int64_t* points, int64_t edges,
-                              int64_t reduced, Narrow& narrow) {
-  for (int64_t t = 0; t < edges; ++t)
-    for (int64_t r = 0; r < reduced; ++r)
-      narrow.raw[t * reduced + r] = gate_near[points[t] * in.reduced + r] + gate_center[r];
-  for (int64_t e = 0; e < edges * reduced; e += kWidth) {
-    const Vec raw = load(narrow.raw + e), slope = sigmoid(raw);
-    store(narrow.slope + e, slope);
-    store(narrow.open + e, raw * slope);
-  }
-}
 
 // Rows z (k, half) of one centre, and their gates where asked for. kReduced is in.reduced where it
 // is known when compiling, or 0.
@@ -224,105 +157,6 @@ OG_REID_INLINE void project_faded_center(const float* z, const og_reid_groups& i
   }
 }
 
-// Adds the gradient of the maximum, which reaches one edge per centre and channel. Channels are
-// walked edge by edge, so that rows of z and of its gradient stay in registers.
-OG_REID_INLINE void spread_maximum(const og_reid_groups& in, const og_reid_groups_grad& grad,
-                                   int64_t row, int32_t* order, int32_t* ends, float* grad_weight) {
-  const int64_t half = in.half, channels = grad.channels;
-  const int32_t* argument = grad.argument + row * channels;
-  const float* upstream = grad.grad_highest + row * channels;
-  std::memset(ends, 0, sizeof(int32_t) * (in.k + 1));
-  for (int64_t c = 0; c < channels; ++c) ++ends[argument[c] + 1];
-  for (int64_t t = 0; t < in.k; ++t) ends[t + 1] += ends[t];
-  for (int64_t c = 0; c < channels; ++c) order[ends[argument[c]]++] = int32_t(c);
-  // ends[t] is now where the channels of edge t end.
-  for (int64_t t = 0; t < in.k; ++t) {
-    const int32_t begin = t ? ends[t - 1] : 0, end = ends[t];
-    const float* z = grad.z + (row * in.k + t) * half;
-    float* grad_z = grad.grad_z + (row * in.k + t) * half;
-    int64_t h = 0;
-    constexpr int kBlock = 3;  // 24 channels: divides the row of every published width
-    for (; h + kBlock * kWidth <= half; h += kBlock * kWidth) {
-      Vec total0 = load(grad_z + h), total1 = load(grad_z + h + kWidth);
-      Vec total2 = load(grad_z + h + 2 * kWidth);
-      const Vec z0 = load(z + h), z1 = load(z + h + kWidth), z2 = load(z + h + 2 * kWidth);
-      for (int32_t entry = begin; entry < end; ++entry) {
-        const int64_t c = order[entry];
-        const float value = upstream[c];
-        const float* weight = grad.weight + c * half + h;
-        float* to = grad_weight + c * half + h;
-        total0 += value * load(weight);
-        total1 += value * load(weight + kWidth);
-        total2 += value * load(weight + 2 * kWidth);
-        store(to, load(to) + value * z0);
-        store(to + kWidth, load(to + kWidth) + value * z1);
-        store(to + 2 * kWidth, load(to + 2 * kWidth) + value * z2);
-      }
-      store(grad_z + h, total0);
-      store(grad_z + h + kWidth, total1);
-      store(grad_z + h + 2 * kWidth, total2);
-    }
-    for (; h < half; h += kWidth) {
-      Vec total = load(grad_z + h);
-      const Vec here = load(z + h);
-      for (int32_t entry = begin; entry < end; ++entry) {
-        const int64_t c = order[entry];
-        total += upstream[c] * load(grad.weight + c * half + h);
-        store(grad_weight + c * half + h, load(grad_weight + c * half + h) + upstream[c] * here);
-      }
-      store(grad_z + h, total);
-    }
-  }
-}
-
-OG_REID_INLINE float sum_of(Vec value) {
-  float lanes[kWidth], total = 0.0f;
-  std::memcpy(lanes, &value, sizeof value);
-  for (int l = 0; l < kWidth; ++l) total += lanes[l];
-  return total;
-}
-
-// Where the gradients of one thread are collected.
-struct Shares {
-  float* expand;
-  float* bias;
-};
-
-// Gradient of one edge from that of its row, which is overwritten.
-template <int kReduced>
-OG_REID_INLINE void edge_backward(const og_reid_groups& in, const og_reid_groups_grad& grad,
-                                  int64_t point, int64_t row, const float* gates, float* grad_z,
-                                  const Narrow& narrow, int64_t t, const Shares& shares) {
-  const int64_t reduced = kReduced ? kReduced : in.reduced, half = in.half;
-  const float* near = in.near + point * half;
-  const float* center = in.center + row * half;
-  float* grad_near = grad.grad_near + point * half;
-  float* grad_center = grad.grad_center + row * half;
-  for (int64_t h = 0; h < half; h += kWidth) {
-    const Vec gate = load(gates + h), grad_x = load(grad_z + h) * gate;
-    const Vec pull = grad_x * (load(near + h) + load(center + h)) * (1.0f - gate);
-    store(grad_z + h, pull);
-    store(grad_near + h, load(grad_near + h) + grad_x);
-    store(grad_center + h, load(grad_center + h) + grad_x);
-    store(shares.bias + h, load(shares.bias + h) + pull);
-  }
-  for (int64_t r = 0; r < reduced; ++r) {
-    const int64_t e = t * reduced + r;
-    const float open = narrow.open[e];
-    Vec total = {};
-    for (int64_t h = 0; h < half; h += kWidth) {
-      const Vec pull = load(grad_z + h);
-      float* to = shares.expand + r * half + h;
-      store(to, load(to) + pull * open);
-      total += pull * load(in.expand + r * half + h);
-    }
-    const float slope = narrow.slope[e];
-    const float value = slope * (1.0f + narrow.raw[e] * (1.0f - slope)) * sum_of(total);
-    grad.grad_gate_near[point * in.reduced + r] += value;
-    grad.grad_gate_center[row * in.reduced + r] += value;
-  }
-}
-
 template <int kReduced>
 void forward_range(const og_reid_groups& in, const og_reid_projection& out, int64_t first,
                    int64_t last, float* scratch) {
@@ -339,61 +173,6 @@ void forward_range(const og_reid_groups& in, const og_reid_projection& out, int6
   }
 }
 
-template <int kReduced>
-void backward_cloud(const og_reid_groups& in, const og_reid_groups_grad& grad, int64_t cloud,
-                    int64_t thread) {
-  const int64_t reduced = kReduced ? kReduced : in.reduced;
-  Narrow narrow;
-  int32_t* order = grad.scratch + thread * (grad.channels + in.k + 1);
-  float* grad_weight = grad.grad_weight + thread * grad.channels * in.half;
-  const Shares shares = {grad.grad_expand + thread * in.reduced * in.half,
-                         grad.grad_bias + thread * in.half};
-  for (int64_t i = 0; i < in.centers; ++i) {
-    const int64_t row = cloud * in.centers + i;
-    spread_maximum(in, grad, row, order, order + grad.channels, grad_weight);
-    for (int64_t first = 0; first < in.k; first += kTile) {
-      const int64_t edges = in.k - first < kTile ? in.k - first : kTile;
-      const int64_t* points = in.index + row * in.k + first;
-      open_tile(in, in.gate_near + cloud * in.count * in.reduced, in.gate_center + row * in.reduced,
-                points, edges, reduced, narrow);
-      for (int64_t t = 0; t < edges; ++t) {
-        const int64_t at = (row * in.k + first + t) * in.half;
-        edge_backward<kReduced>(in, grad, cloud * in.count + points[t], row, grad.gates + at,
-                                grad.grad_z + at, narrow, t, shares);
-      }
-    }
-  }
-}
-
-bool fits(const og_reid_groups& in) {
-  return in.batch >= 0 && in.count >= 1 && in.centers >= 1 && in.k >= 1 && in.half >= kMultiple &&
-         in.half % kMultiple == 0 && in.reduced >= 1 && in.reduced <= kMostReduced &&
-         in.threads >= 1;
-}
-
-// Calls a template with the narrow widths of the published networks fixed when compiling.
-#define OG_REID_BY_REDUCED(function, reduced, ...) \
-  switch (reduced) {                               \
-    case 1:                                        \
-      function<1>(__VA_ARGS__);                    \
-      break;                                       \
-    case 2:                                        \
-      function<2>(__VA_ARGS__);                    \
-      break;                                       \
-    case 4:                                        \
-      function<4>(__VA_ARGS__);                    \
-      break;                                       \
-    case 5:                                        \
-      function<5>(__VA_ARGS__);                    \
-      break;                                       \
-    case 8:                                        \
-      function<8>(__VA_ARGS__);                    \
-      break;                                       \
-    default:                                       \
-      function<0>(__VA_ARGS__);                    \
-      break;                                       \
-  }
-
 }  // namespace
 
 extern "C" int OG_REID_AT_LEVEL(og_reid_gate_cpu)(const struct og_reid_groups* groups,
@@ -406,21 +185,6 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_gate_cpu)(const struct og_reid_groups* g
     float* scratch = out->scratch + thread * in.k * in.half;
     OG_REID_BY_REDUCED(forward_range, in.reduced, in, *out, rows * thread / threads,
                        rows * (thread + 1) / threads, scratch)
-  }
-  return OG_REID_OK;
-}
-
-extern "C" int OG_REID_AT_LEVEL(og_reid_gate_backward_cpu)(const struct og_reid_groups* groups,
-                                                           const struct og_reid_groups_grad* grad) {
-  if (!fits(*groups) || grad->channels < 0) return OG_REID_BAD_SIZE;
-  const og_reid_groups& in = *groups;
-  const int64_t threads = in.threads;
-#pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)
-  for (int64_t thread = 0; thread < threads; ++thread) {
-    const int64_t last = in.batch * (thread + 1) / threads;
-    for (int64_t cloud = in.batch * thread / threads; cloud < last; ++cloud) {
-      OG_REID_BY_REDUCED(backward_cloud, in.reduced, in, *grad, cloud, thread)
-    }
   }
   return OG_REID_OK;
 }
