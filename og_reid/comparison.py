@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from pose.atomic import replacing
@@ -18,18 +18,24 @@ from .data.market import Attributes
 from .data.store import CloudStore
 from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, ProtocolName, camera_pairs, evaluate
+from .evaluation.counts import part_of, shifted
 from .evaluation.metrics import METRICS_FORMAT, load_metrics, read_record
+from .evaluation.sides import Features
 from .histogram import histogram_distance, part_histograms
-from .slicing import Slicing, occlusion_slices, query_slices
+from .models.embedding import Embedding
+from .rerank import Reranked, Variant, gnn, k_reciprocal
+from .slicing import Searched, Slicing, query_slices
 
 __all__ = [
     "Clouds",
     "Comparison",
+    "Reranking",
+    "Search",
     "compare",
     "format_table",
     "load_comparisons",
     "measure_distances",
-    "query_subsets",
+    "rerank_by",
     "save_comparisons",
     "score",
 ]
@@ -38,6 +44,10 @@ __all__ = [
 _FORMAT = "og_reid comparison 1"
 #: Clouds to rank: lifted ones, or a store of published ones.
 Clouds = CloudSet | CloudStore
+#: By what a gallery is ranked: (Q, G) distances, or features of queries and gallery.
+Search = Tensor | Reranked | tuple[Embedding, Embedding]
+#: A variant of k-reciprocal re-ranking, or the graph's, by the name of `og_reid.rerank`.
+Reranking = Variant | Literal["gnn"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,7 @@ def compare(
     ap: AveragePrecision = "step",
     protocol: ProtocolName = "market",
     by: Sequence[Slicing] = ("occlusion",),
+    rerank: Reranking | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Comparison, ...]:
     """Ranks by the histogram baseline, by every model, and by both together.
@@ -81,14 +92,16 @@ def compare(
         protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
         by: What queries are also scored apart by, see `og_reid.slicing.query_slices`; ``cameras``
             scores the queries of each camera in the images of each other one.
+        rerank: Also rank by re-ranked distances of every model, see `og_reid.rerank`.
         progress: Called with the number of clouds described and of all, for each method.
 
     Returns:
         Rows by method, then by queries.
     """
     distances = measure_distances(
-        query, gallery, models, mirror=mirror, test_view=test_view, progress=progress
-    )
+        query, gallery, models,
+        mirror=mirror, test_view=test_view, rerank=rerank, progress=progress,
+    )  # fmt: skip
     views = name_views(mirror, test_view)
     return score(
         distances, query, gallery,
@@ -103,20 +116,23 @@ def measure_distances(
     *,
     mirror: bool = False,
     test_view: TestView = "none",
+    rerank: Reranking | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Tensor]:
+) -> dict[str, Tensor | Reranked]:
     """(Q, G) distances by method: ``histogram``, every model, and the last model ``+ histogram``.
 
     The histogram needs to know the parts of the body: stores of published clouds go without it.
 
-    The last adds both distances, each divided by its standard deviation over all pairs.
+    The last adds both distances, each divided by its standard deviation over all pairs. With
+    ``rerank`` every model is there once more as ``NAME re-ranked``.
     """
-    distances = {}
+    distances: dict[str, Tensor | Reranked] = {}
+    learned = colors = None
     total = len(query) + len(gallery)
     if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
-        distances["histogram"] = histogram_distance(
-            part_histograms(query, progress=_shifted(progress, 0, total)),
-            part_histograms(gallery, progress=_shifted(progress, len(query), total)),
+        distances["histogram"] = colors = histogram_distance(
+            part_histograms(query, progress=shifted(progress, 0, total)),
+            part_histograms(gallery, progress=shifted(progress, len(query), total)),
         )
     for name, stored in models.items():
         parts = []
@@ -132,23 +148,29 @@ def measure_distances(
                 stored.preprocessing.num_points,
                 mirror=mirror,
                 test_view=test_view,
-                progress=_shifted(progress, before, total),
+                progress=shifted(progress, before, total),
             )
             parts.append(features)
-        distances[name] = 1 - parts[0] @ parts[1].T
-    if models and "histogram" in distances:
-        learned, colors = distances[name], distances["histogram"]
+        distances[name] = learned = 1 - parts[0] @ parts[1].T
+        if rerank is not None:
+            distances[f"{name} re-ranked"] = rerank_by(
+                rerank, parts[0], parts[1], progress=progress
+            )
+    if learned is not None and colors is not None:
         distances[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
     return distances
 
 
-def _shifted(
-    progress: Callable[[int, int], None] | None, before: int, total: int
-) -> Callable[[int, int], None] | None:
-    """``progress`` for a part of the clouds that comes after ``before`` others."""
-    if progress is None:
-        return None
-    return lambda done, _: progress(before + done, total)
+def rerank_by(
+    name: Reranking,
+    query: Features,
+    gallery: Features,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reranked:
+    """Re-ranking by its name, with the parameters that its authors have."""
+    if name == "gnn":
+        return gnn(query, gallery, progress=progress)
+    return k_reciprocal(query, gallery, variant=name, progress=progress)
 
 
 def _spread(distance: Tensor) -> Tensor:
@@ -157,9 +179,9 @@ def _spread(distance: Tensor) -> Tensor:
 
 
 def score(
-    distances: Mapping[str, Tensor],
-    query: Clouds,
-    gallery: Clouds,
+    searches: Mapping[str, Search],
+    query: Searched,
+    gallery: Searched,
     *,
     attributes: Mapping[str, Attributes] | None = None,
     ap: AveragePrecision = "step",
@@ -168,26 +190,33 @@ def score(
     views: str = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Figures of (Q, G) distances by method.
+    """Figures of searches by method.
 
     ``views`` names the test-time views that the distances of the models were made with, to be kept
-    with their figures; ``progress`` is called with the queries ranked and all, over the methods;
-    for the other arguments see `compare`.
+    with their figures; ``progress`` is called with what is done and all, over the methods; for the
+    other arguments see `compare`.
     """
-    slices = query_slices(query, gallery, attributes or {}, by)
+    pairs = [each for each in searches.values() if isinstance(each, tuple)]
+    seen = next((pair[0].visibility for pair in pairs if pair[0].visibility is not None), None)
+    slices = query_slices(query, gallery, attributes or {}, by, seen)
     labels = {
         "query_pids": query.pids, "gallery_pids": gallery.pids,
         "query_camids": query.camids, "gallery_camids": gallery.camids,
     }  # fmt: skip
     rows = []
-    total = len(distances) * len(query)
-    for number, (method, distance) in enumerate(distances.items()):
-        show = _shifted(progress, number * len(query), total)
-        whole = evaluate(distance=distance, **labels, ap=ap, protocol=protocol, progress=show)
+    passes = 2 if "cameras" in by else 1
+    for number, (method, search) in enumerate(searches.items()):
+        given: dict[str, Any] = {"ap": ap, "protocol": protocol, **labels}
+        if isinstance(search, tuple):
+            given |= {"query": search[0], "gallery": search[1]}
+        else:
+            given["distance"] = search
+        shows = [part_of(progress, passes * number + i, passes * len(searches)) for i in (0, 1)]
+        whole = evaluate(**given, progress=shows[0])
         scored = {"all": whole} | {name: whole.select(some) for name, some in slices.items()}
         if "cameras" in by:
-            pairs = camera_pairs(distance=distance, **labels, ap=ap, protocol=protocol)
-            scored |= {f"camera {one} in {two}": each for (one, two), each in pairs.items()}
+            between = camera_pairs(**given, progress=shows[1])
+            scored |= {f"camera {one} in {two}": each for (one, two), each in between.items()}
         for name, metrics in scored.items():
             told = metrics if method == "histogram" else replace(metrics, test_view=views)
             rows.append(Comparison(method, name, told))
@@ -209,6 +238,13 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         lines.append(f"mAP by the {metrics.ap} convention")
         views = {row.metrics.test_view for row in comparisons} - {"none"}
         lines += [f"models with test-time views: {view}" for view in sorted(views)]
+        lines += [
+            f"{method}: {told}"
+            for method, told in dict.fromkeys(
+                (row.method, row.metrics.reranking) for row in comparisons
+            )
+            if told != "none"
+        ]
         skipped = metrics.num_queries - metrics.num_valid
         if skipped:
             lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
@@ -241,11 +277,3 @@ def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
         )
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def query_subsets(names: Sequence[str], attributes: Mapping[str, Attributes]) -> dict[str, Tensor]:
-    """Rows of the queries of these names, all of them and by occlusion where it is known."""
-    everyone = {"all": torch.arange(len(names))}
-    return everyone | {
-        name: rows for name, rows in occlusion_slices(names, attributes).items() if len(rows)
-    }

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from meshes import Lift, lift_image
 from meshes.world import write_world
@@ -23,7 +22,7 @@ from pose import MediapipePose, NoPersonError, Pose, read_image
 
 from .api import load_model
 from .checkpoint import StoredModel, read_model
-from .comparison import Comparison, measure_distances, score
+from .comparison import Comparison, Search, measure_distances, score
 from .config import TrainConfig, load_config
 from .data import CloudSet, MarketSplits, load_market, read_attributes
 from .data.market import Attributes, Sample
@@ -281,7 +280,7 @@ def _results_section(rows: Sequence[Comparison], splits: MarketSplits) -> Sectio
 
 
 def _ranking_section(
-    distances: Mapping[str, Tensor], splits: MarketSplits, attributes: Mapping[str, Attributes]
+    distances: Mapping[str, Search], splits: MarketSplits, attributes: Mapping[str, Attributes]
 ) -> Section:
     """The shipped weights' answers to evenly chosen queries, occluded and not."""
     query, gallery = splits.query, splits.gallery

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -11,41 +11,67 @@ from torch import Tensor
 
 from .data.clouds import CloudSet
 from .data.market import Attributes
-from .data.store import CloudStore
 from .evaluation import yaw_difference
 from .histogram import part_histograms
 
-__all__ = ["Slicing", "occlusion_slices", "query_slices"]
+__all__ = ["Searched", "Slicing", "occlusion_slices", "query_slices"]
 
 #: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
 Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
-_Clouds = CloudSet | CloudStore
 _Known = Mapping[str, Attributes]
 #: Share of a body part that must be seen for the part to count.
 _SEEN = 0.25
 
 
+class Searched(Protocol):
+    """Images of one side of a search: clouds or photographs."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the n image files."""
+        ...
+
+    @property
+    def pids(self) -> Tensor:
+        """(n,) identities."""
+        ...
+
+    @property
+    def camids(self) -> Tensor:
+        """(n,) cameras."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 def query_slices(
-    query: _Clouds, gallery: _Clouds, attributes: _Known, by: Sequence[Slicing]
+    query: Searched,
+    gallery: Searched,
+    attributes: _Known,
+    by: Sequence[Slicing],
+    seen: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Rows of the queries by the name of their slice; empty slices are left out.
 
     Args:
-        query: Q clouds.
-        gallery: Clouds that are searched in; ``yaw`` needs theirs.
-        attributes: By cloud name.
+        query: Q images.
+        gallery: Images that are searched in; ``yaw`` needs theirs.
+        attributes: By image name.
         by: ``occlusion``: with something in front of them, and without (queries whose attributes
             are unknown are in neither). ``visibility``: quarters of the share of the silhouette
             that is seen. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
-            at least. ``yaw``: how far the person has turned between the query and the most alike
-            view of the right answers.
+            at least, or how many stripes of the photograph. ``yaw``: how far the person has turned
+            between the query and the most alike view of the right answers.
+        seen: (Q, P) visibility of the stripes of photographs in [0, 1], see `Embedding`.
 
     Raises:
         ValueError: When it is not known of all that it needs.
     """
     slices: dict[str, Tensor] = {}
     for each in by:
-        if each != "cameras":
+        if each == "parts":
+            slices |= _parts(query) if seen is None else _stripes(seen)
+        elif each != "cameras":
             slices |= _SLICERS[each](query, gallery, attributes)
     return {name: rows for name, rows in slices.items() if len(rows)}
 
@@ -59,26 +85,34 @@ def occlusion_slices(names: Sequence[str], attributes: _Known) -> dict[str, Tens
     }
 
 
-def _occlusion(query: _Clouds, _: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+def _occlusion(query: Searched, _: Searched, attributes: _Known) -> dict[str, Tensor]:
     return occlusion_slices(query.names, attributes)
 
 
-def _visibility(query: _Clouds, _: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+def _visibility(query: Searched, _: Searched, attributes: _Known) -> dict[str, Tensor]:
     share = [each.visible_fraction for each in _all(query, attributes, "visibility")]
     place = np.digitize(share, (0.25, 0.5, 0.75))
     return {f"{25 * i}-{25 * i + 25} % seen": _rows(place == i) for i in range(4)}
 
 
-def _parts(query: _Clouds, _: _Clouds, __: _Known) -> dict[str, Tensor]:
+def _parts(query: Searched) -> dict[str, Tensor]:
     if not isinstance(query, CloudSet):
-        raise ValueError("by parts needs lifted clouds; those of a store do not know their parts")
+        raise ValueError(
+            "by parts needs lifted clouds, or a model with stripes of photographs: of others it is "
+            "not known which parts are seen"
+        )
     seen = (part_histograms(query).visibility >= _SEEN).sum(dim=1).numpy()
     place = np.digitize(seen, (5, 9))
     names = ("0-4 parts seen", "5-8 parts seen", "9-13 parts seen")
     return {name: _rows(place == i) for i, name in enumerate(names)}
 
 
-def _yaw(query: _Clouds, gallery: _Clouds, attributes: _Known) -> dict[str, Tensor]:
+def _stripes(seen: Tensor) -> dict[str, Tensor]:
+    total, count = seen.shape[1], (seen >= _SEEN).sum(dim=1).cpu().numpy()
+    return {f"{some} of {total} stripes seen": _rows(count == some) for some in range(total + 1)}
+
+
+def _yaw(query: Searched, gallery: Searched, attributes: _Known) -> dict[str, Tensor]:
     sides = [
         torch.tensor([each.yaw for each in _all(clouds, attributes, "yaw")])
         for clouds in (query, gallery)
@@ -92,22 +126,21 @@ def _yaw(query: _Clouds, gallery: _Clouds, attributes: _Known) -> dict[str, Tens
     return {name: _rows(place == i) for i, name in enumerate(names)}
 
 
-_SLICERS: dict[str, Callable[[_Clouds, _Clouds, _Known], dict[str, Tensor]]] = {
+_SLICERS: dict[str, Callable[[Searched, Searched, _Known], dict[str, Tensor]]] = {
     "occlusion": _occlusion,
     "visibility": _visibility,
-    "parts": _parts,
     "yaw": _yaw,
 }
 
 
-def _all(clouds: _Clouds, attributes: _Known, by: str) -> list[Attributes]:
-    missing = [name for name in clouds.names if name not in attributes]
+def _all(images: Searched, attributes: _Known, by: str) -> list[Attributes]:
+    missing = [name for name in images.names if name not in attributes]
     if missing:
         raise ValueError(
             f"by {by} needs attributes.csv beside the images with a line for each; "
-            f"{len(missing):,} of {len(clouds):,} are missing, first: {missing[:3]}"
+            f"{len(missing):,} of {len(images):,} are missing, first: {missing[:3]}"
         )
-    return [attributes[name] for name in clouds.names]
+    return [attributes[name] for name in images.names]
 
 
 def _rows(mask: np.ndarray) -> Tensor:

@@ -10,37 +10,13 @@ from .datasets import splits
 from .fusing import evaluate_fusion
 from .options import check_out
 from .photos import evaluate_people, refuse_keypoints
-from .sources import check_search, lifted_test, model_file, stored_test, warn_of_one_person
+from .scoring import score_and_tell
+from .sources import check_answers, check_search, lifted_test, model_file, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
 
-__all__ = ["add_runs", "add_scoring", "do_compare", "do_evaluate"]
-
-
-def add_scoring(command: argparse.ArgumentParser) -> None:
-    """Options of how a search is scored, and what is kept of it."""
-    command.add_argument(
-        "--ap", choices=("step", "trapezoid"), default="step",
-        help="how average precision is computed (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--protocol", choices=("market", "single-gallery-shot", "unfiltered"), default="market",
-        help="which answers count: those of other cameras; those, in random galleries of one image "
-        "a person; all (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--by", nargs="+", metavar="WHAT", default=["occlusion"],
-        choices=("occlusion", "visibility", "parts", "yaw", "cameras"),
-        help="score queries apart by: occlusion; visibility (quarters of the person seen); parts "
-        "(body parts that the cloud shows); yaw (turned how far from the best right answer); "
-        "cameras (each in each other). All but parts and cameras need attributes.csv (default: "
-        "occlusion, where it is known)",
-    )  # fmt: skip
-    command.add_argument(
-        "--out", type=Path, metavar="FILE",
-        help="JSON with the figures of every query, for og-reid compare",
-    )  # fmt: skip
+__all__ = ["add_runs", "do_compare", "do_evaluate"]
 
 
 def add_runs(command: argparse.ArgumentParser) -> None:
@@ -57,8 +33,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
     from ..api import load_model
     from ..checkpoint import takes_photographs
-    from ..comparison import format_table, measure_distances, save_comparisons, score
-    from ..data import read_attributes
+    from ..comparison import measure_distances
     from ..data.store import CloudStore, is_store
     from ..embedding import name_views
     from ..fusion_run import is_fusion
@@ -69,23 +44,18 @@ def do_evaluate(options: argparse.Namespace) -> None:
     fused = is_fusion(options.model)
     file = options.model if fused else model_file(options.model)
     if fused or (Path(file).is_file() and takes_photographs(file)):
-        if options.protocol != "market" or options.by != ["occlusion"]:
-            raise ValueError("--protocol and --by are for models of clouds; this one takes photos")
         evaluate_fusion(options) if fused else evaluate_people(options)
         return
     refuse_keypoints(options)
     stored = load_model(file)
     query: Clouds
     gallery: Clouds
-    attributes = {}
     if options.dataset is None and is_store(options.data):
         query, gallery = stored_test(CloudStore(options.data))
-        warn_of_one_person(gallery.pids.tolist())
+        check_answers(_labels(query), _labels(gallery), options.protocol)
     else:
         images = splits(options.data, options)
-        check_search(images, options.dataset)
-        if options.dataset is None:
-            attributes = read_attributes(options.data)
+        check_search(images, options.dataset, options.protocol)
         query, gallery = lifted_test(images, options, stored.preprocessing.canonical)
     with progress_bar("embedding") as show:
         distances = measure_distances(
@@ -94,24 +64,15 @@ def do_evaluate(options: argparse.Namespace) -> None:
             {str(options.model): stored},
             mirror=options.mirror,
             test_view=options.test_view,
+            rerank=options.rerank,
             progress=lambda done, total: show(done, total, ""),
         )
-    with progress_bar("ranking") as show:
-        rows = score(
-            distances,
-            query,
-            gallery,
-            attributes=attributes,
-            ap=options.ap,
-            protocol=options.protocol,
-            by=options.by,
-            views=name_views(options.mirror, options.test_view),
-            progress=lambda done, total: show(done, total, ""),
-        )
-    print(format_table(rows))
-    if options.out is not None:
-        save_comparisons(rows, options.out)
-        print(f"figures of every query, for og-reid compare: {options.out}")
+    views = name_views(options.mirror, options.test_view)
+    score_and_tell(distances, query, gallery, options, views)
+
+
+def _labels(clouds: Clouds) -> list[tuple[int, int]]:
+    return list(zip(clouds.pids.tolist(), clouds.camids.tolist(), strict=True))
 
 
 def do_compare(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .datasets import splits
 from .photos import people_set
+from .scoring import score_and_tell
 from .sources import check_search, held_out, lifted, model_file
 
 if TYPE_CHECKING:
@@ -44,16 +45,14 @@ def do_fuse(options: argparse.Namespace) -> None:
 
 def evaluate_fusion(options: argparse.Namespace) -> None:
     """Prints how well two fused models rank a data set, and each of them alone."""
-    from ..comparison import format_table, save_comparisons
-    from ..data import read_attributes
+    from ..comparison import Search
     from ..fusion_run import read_fusion
-    from ..people_comparison import score_views
 
     if options.mirror or options.test_view != "none" or options.descriptor != "raw":
         raise ValueError("--mirror, --test-view and --descriptor are not for fused models")
     stored = read_fusion(options.model)
     images = splits(options.data, options)
-    check_search(images, options.dataset)
+    check_search(images, options.dataset, options.protocol)
     (query, asked), (gallery, searched) = (
         _embedded(stored.first, stored.second, each, options)
         for each in (images.query, images.gallery)
@@ -61,7 +60,7 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
     if options.dataset == stored.dataset:
         stored.fusion.check_people(query.pids)
     name = Path(options.model).name
-    views = {
+    searches: dict[str, Search] = {
         name: (
             stored.fusion(asked.first, asked.second),
             stored.fusion(searched.first, searched.second),
@@ -69,13 +68,7 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
         f"{name} first": (asked.first, searched.first),
         f"{name} second": (asked.second, searched.second),
     }
-    attributes = read_attributes(options.data) if options.dataset is None else {}
-    known = {n: each for n, each in attributes.items() if each.split == "query"}
-    rows = score_views(views, query, gallery, attributes=known, ap=options.ap)
-    print(format_table(rows))
-    if options.out is not None:
-        save_comparisons(rows, options.out)
-        print(f"figures of every query: {options.out}")
+    score_and_tell(searches, query, gallery, options)
 
 
 def _choose(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import commands, evaluation, fusing, options, photos, training
+from . import commands, evaluation, fusing, options, photos, scoring, training
 from .options import Commands
 
 __all__ = [
@@ -141,7 +141,7 @@ def add_evaluate(parsers: Commands) -> argparse.ArgumentParser:
         help="add the descriptor of the cloud 1.1 times as large, as the OG-Net authors do "
         "(default: %(default)s)",
     )  # fmt: skip
-    evaluation.add_scoring(command)
+    scoring.add_scoring(command)
     command.add_argument(
         "--descriptor", choices=("raw", "code"), default="raw",
         help="of PGFA's stripes: their means, as its authors compare, or the codes of the heads, "

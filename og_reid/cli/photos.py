@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .options import PHOTO_ENDINGS, check_out
+from .scoring import score_and_tell
 from .sources import (
     can_be_searched,
     check_search,
@@ -154,35 +155,27 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
 def evaluate_people(options: argparse.Namespace) -> None:
     """Prints how well a network of photographs ranks a data set."""
     from ..checkpoint import read_people_model
-    from ..comparison import format_table, save_comparisons
-    from ..data import read_attributes
-    from ..people_comparison import compare_people
+    from ..people_comparison import search_people
     from ..progress import progress_bar
 
     stored = read_people_model(model_file(options.model))
     if getattr(stored.model, "global_branch", None) == "pose":
         check_guided(options)
-    images = splits(options.data, options)
-    check_search(images, options.dataset)
     if options.mirror or options.test_view != "none":
         raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
+    images = splits(options.data, options)
+    check_search(images, options.dataset, options.protocol)
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
-    attributes = read_attributes(options.data) if options.dataset is None else {}
     with progress_bar("embedding") as show:
-        rows = compare_people(
+        searches = search_people(
             query,
             gallery,
             stored.model,
             name=Path(options.model).stem,
             descriptor=options.descriptor,
-            attributes={n: each for n, each in attributes.items() if each.split == "query"},
-            ap=options.ap,
             progress=lambda done, total: show(done, total, ""),
         )
-    print(format_table(rows))
-    if options.out is not None:
-        save_comparisons(rows, options.out)
-        print(f"figures of every query: {options.out}")
+    score_and_tell(searches, query, gallery, options)
 
 
 def _test_people(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "can_be_searched",
+    "check_answers",
     "check_search",
     "generated",
     "held_out",
@@ -26,7 +27,6 @@ __all__ = [
     "naming_unreadable",
     "say",
     "stored_test",
-    "warn_of_one_person",
 ]
 
 _NAMED = 5  # unreadable photographs that a message names
@@ -45,7 +45,7 @@ def can_be_searched(images: MarketSplits) -> bool:
     return bool(images.query and images.gallery) and not _of_tracklets(images)
 
 
-def check_search(images: MarketSplits, dataset: str | None) -> None:
+def check_search(images: MarketSplits, dataset: str | None, protocol: str) -> None:
     """Refuses a data set whose queries cannot be scored image by image, and says why."""
     if not (images.query and images.gallery):
         raise ValueError(f"{dataset} has no queries or no gallery to evaluate on")
@@ -54,12 +54,35 @@ def check_search(images: MarketSplits, dataset: str | None) -> None:
             f"{dataset} is scored by tracklets, and this command scores images: embed its images "
             "and average each tracklet's in Python"
         )
-    warn_of_one_person(sample.pid for sample in images.gallery)
+    query, gallery = (
+        [(each.pid, each.camid) for each in samples] for samples in (images.query, images.gallery)
+    )
+    check_answers(query, gallery, protocol)
 
 
-def warn_of_one_person(gallery: Iterable[int]) -> None:
-    """Says what figures are worth where all answers are right."""
-    if len(set(gallery) - {-1}) == 1:
+def check_answers(
+    query: Sequence[tuple[int, int]], gallery: Sequence[tuple[int, int]], protocol: str
+) -> None:
+    """Finds before the work, not after it, that a search has no right answer.
+
+    Says what figures are worth where all answers are right.
+
+    Args:
+        query: Identity and camera of each.
+        gallery: The same.
+        protocol: Name of an `og_reid.evaluation.Protocol`.
+
+    Raises:
+        ValueError: No query has a match.
+    """
+    from ..evaluation.labels import check_labels, find_matches
+
+    (query_pids, query_camids), (gallery_pids, gallery_camids) = (
+        list(zip(*side, strict=True)) for side in (query, gallery)
+    )
+    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
+    find_matches(labels, cameras=protocol != "unfiltered")
+    if len(set(gallery_pids) - {-1}) == 1:
         print(
             "the gallery holds a single identity: every answer is right, and the figures say "
             "nothing about the model",

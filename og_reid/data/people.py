@@ -99,6 +99,11 @@ class PeopleSet:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the n files."""
+        return tuple(sample.path.name for sample in self.samples)
+
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> PeopleBatch:
         """Some of the people.
 

@@ -25,6 +25,7 @@ __all__ = [
     "distance_rows",
     "match_distances",
     "part_of",
+    "shifted",
     "tiles",
 ]
 
@@ -38,6 +39,13 @@ def part_of(progress: Progress | None, number: int, parts: int) -> Progress | No
     if progress is None:
         return None
     return lambda done, total: progress(number * total + done, parts * total)
+
+
+def shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """``progress`` for a part of the work that comes after ``before`` of ``total``."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)
 
 
 def tiles(
@@ -64,7 +72,13 @@ def tiles(
             progress(min(place + len(piece), len(wanted)), len(wanted))
 
 
-def match_distances(query: Side, gallery: Side, labels: Labels, matches: Matches) -> Tensor:
+def match_distances(
+    query: Side,
+    gallery: Side,
+    labels: Labels,
+    matches: Matches,
+    progress: Progress | None = None,
+) -> Tensor:
     """(M,) float32 negated similarities of the right answers.
 
     The same products are made as for the others, with fewer rows, so that equal features have equal
@@ -93,6 +107,8 @@ def match_distances(query: Side, gallery: Side, labels: Labels, matches: Matches
             some = pairs[here]
             index = (row[here] - low).to(block.device), (place[some] - start).to(block.device)
             values[some] = block[index].cpu()
+        if progress is not None:
+            progress(start + len(piece), len(wanted))
     return values
 
 
@@ -103,9 +119,16 @@ def count_features(
     matches: Matches,
     progress: Progress | None = None,
 ) -> Thresholds:
-    """Right answers of features, and the wrong ones among them."""
-    thresholds = sort_matches(matches, match_distances(query, gallery, labels, matches))
-    return count_among(query, gallery, labels, labels.kept, labels.item_ids, thresholds, progress)
+    """Right answers of features, and the wrong ones among them.
+
+    ``progress`` is called with the gallery rows done, over both passes, and all.
+    """
+    answers = len(matches.item.unique())
+    total = answers + len(labels.kept)
+    shows = shifted(progress, 0, total), shifted(progress, answers, total)
+    values = match_distances(query, gallery, labels, matches, shows[0])
+    thresholds = sort_matches(matches, values)
+    return count_among(query, gallery, labels, labels.kept, labels.item_ids, thresholds, shows[1])
 
 
 def count_among(
@@ -186,6 +209,8 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
             raise ValueError(f"distance must have rows of {shape[1]}; got {tuple(block.shape)}")
         if start + len(block) > shape[0]:
             raise ValueError(f"distance must have {shape[0]} rows, as the queries; got more")
+        if block.is_complex():
+            raise ValueError(f"distance must hold real numbers; got {block.dtype}")
         block = block.detach().float()
         bad = ~block.isfinite().all(dim=1)
         if bad.any():
@@ -219,7 +244,12 @@ def _row_blocks(distance: Any) -> Iterator[Tensor]:
         )
     if not isinstance(distance, Tensor | np.ndarray):
         for block in distance:
-            block = torch.as_tensor(block)
+            try:
+                block = torch.as_tensor(block)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"distance must have rows of numbers; got {type(block).__name__}: {error}"
+                ) from error
             yield block[None] if block.dim() == 1 else block
         return
     if len(distance.shape) != 2:

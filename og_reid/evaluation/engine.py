@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from .counts import (
     count_features,
     count_rows,
     distance_rows,
+    part_of,
 )
 from .labels import Labels, Matches, check_labels, find_matches, gallery_digest
 from .metrics import AveragePrecision, Metrics
 from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
+from .reranked import Reranked
 from .sides import Features, Side, open_side
 
 __all__ = ["evaluate", "evaluate_distances"]
@@ -55,7 +58,8 @@ def evaluate(
         gallery_camids: (G,) cameras.
         protocol: Which answers count, see `Protocol`.
         ap: Convention of ``Metrics.mAP``; both are computed.
-        progress: Called with the gallery rows done and all of them (queries, for distances).
+        progress: Called with what is done, over all passes, and all: gallery rows, or queries for
+            distances.
 
     Raises:
         ValueError: On wrong shapes, on NaN, infinite or zero feature rows (with their numbers),
@@ -70,10 +74,12 @@ def evaluate(
         return _score_distances(distance, labels, protocol, ap, progress)
     (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
     matches = find_matches(labels, cameras=protocol.cameras)
-    counted = count_features(query_side, gallery_side, labels, matches, progress)
+    shows = _passes(progress, protocol)
+    counted = count_features(query_side, gallery_side, labels, matches, shows[0])
     shots = None
     if protocol.name == "single-gallery-shot":
-        shots = shot_ranks((query_side, gallery_side), labels, matches, counted, protocol)
+        source = query_side, gallery_side
+        shots = shot_ranks(source, labels, matches, counted, protocol, shows[1])
     return _metrics(counted, labels, matches, protocol, ap, shots)
 
 
@@ -110,12 +116,23 @@ def _score_distances(
     if protocol.name == "single-gallery-shot":
         check_readable_again(distance)
     matches = find_matches(labels, cameras=protocol.cameras)
-    counted = count_rows(distance_rows(distance, shape), labels, matches, progress)
+    shows = _passes(progress, protocol)
+    counted = count_rows(distance_rows(distance, shape), labels, matches, shows[0])
     shots = None
     if protocol.name == "single-gallery-shot":
         rows = distance_rows(distance, shape)
-        shots = shot_ranks(rows, labels, matches, counted, protocol)
-    return _metrics(counted, labels, matches, protocol, ap, shots)
+        shots = shot_ranks(rows, labels, matches, counted, protocol, shows[1])
+    metrics = _metrics(counted, labels, matches, protocol, ap, shots)
+    return replace(metrics, reranking=str(distance)) if isinstance(distance, Reranked) else metrics
+
+
+def _passes(
+    progress: Progress | None, protocol: Protocol
+) -> tuple[Progress | None, Progress | None]:
+    """For the whole gallery, and for random ones where there are any."""
+    if protocol.name != "single-gallery-shot":
+        return progress, None
+    return part_of(progress, 0, 2), part_of(progress, 1, 2)
 
 
 def open_search(

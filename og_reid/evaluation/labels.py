@@ -213,10 +213,11 @@ def _no_match_message(labels: Labels, removed: bool) -> str:
     if removed:
         return (
             "camera filter removed every match: each query's identity is only seen by the query's "
-            "own camera; pass query_camids=None and gallery_camids=None if cameras are unknown"
+            "own camera; if cameras are unknown, pass query_camids=None and gallery_camids=None, "
+            "or protocol='unfiltered' (--protocol unfiltered on the command line)"
         )
+    asked, there = (each.unique()[:5].tolist() for each in (labels.query_pids, labels.gallery_pids))
     return (
-        "no identity of the queries is in the gallery; first query identities: "
-        f"{labels.query_pids[:5].tolist()}, first gallery identities: "
-        f"{labels.gallery_pids[:5].tolist()}"
+        "no identity of the queries is in the gallery: are they of one data set, or folders mixed "
+        f"up? First identities of the queries: {asked}, of the gallery: {there}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class Metrics:
         shot_ranks: (Q, R) int64 ranks of the match in R random galleries of one image per
             identity, or None; ``cmc`` is then over those.
         test_view: Which further views of each cloud are in its descriptor, ``none`` unless told.
+        reranking: Name and parameters of the re-ranking that the distances are of, or ``none``.
     """
 
     ap: AveragePrecision
@@ -63,6 +64,7 @@ class Metrics:
     gallery: str = ""
     shot_ranks: Tensor | None = None
     test_view: str = "none"
+    reranking: str = "none"
 
     def __post_init__(self) -> None:
         """Checks the convention and that everything is of the same queries."""
@@ -127,7 +129,7 @@ class Metrics:
     @property
     def mAP_all(self) -> float:
         """Mean average precision when a query without a match counts as 0."""
-        return self.mAP * self.num_valid / self.num_queries if self.num_valid else 0.0
+        return self._of_all(self.mAP)
 
     @property
     def mINP(self) -> float:
@@ -155,6 +157,10 @@ class Metrics:
             raise ValueError(f"k must be at least 1; got {k}")
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
         return self._mean(((ranks > 0) & (ranks <= k)).double().mean(dim=1))
+
+    def rank_all(self, k: int) -> float:
+        """Share of all queries with a match among the first k >= 1."""
+        return self._of_all(self.rank(k))
 
     def figures(self, ranks: Sequence[int] = _RANKS) -> dict[str, float]:
         """The means by name, in [0, 1]."""
@@ -239,13 +245,16 @@ class Metrics:
                 lines[-1] += f", rank-1 {100 * least:.2f} to {100 * most:.2f} %"
         lines += [
             f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
-            f"match; mAP ({self.ap}) over all queries {100 * self.mAP_all:.2f} %",
+            f"match; over all queries rank-1 {100 * self.rank_all(1):.2f} %, mAP ({self.ap}) "
+            f"{100 * self.mAP_all:.2f} %",
             f"gallery of {self.num_items} images, {self.num_junk} of them junk; "
             f"{int(self.same_camera.sum())} answers of the query's own camera left out; "
             f"{self.num_ties} matches tied with a wrong answer, counted as missed",
         ]
         if self.test_view != "none":
             lines.append(f"test-time views: {self.test_view}")
+        if self.reranking != "none":
+            lines.append(f"re-ranked by {self.reranking}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -266,11 +275,18 @@ class Metrics:
         Raises:
             ValueError: When something is missing.
         """
-        missing = [field.name for field in fields(Metrics) if field.name not in record]
+        # Fields with a default are younger than some files.
+        missing = [
+            field.name
+            for field in fields(Metrics)
+            if field.name not in record and field.default is MISSING
+        ]
         if missing:
             raise ValueError(f"record must hold all fields of Metrics; {missing} are missing")
         values = {}
         for field in fields(Metrics):
+            if field.name not in record:
+                continue
             value = record[field.name]
             if field.type == "Tensor" and not isinstance(value, list):
                 raise ValueError(f"{field.name} must be a list; got {type(value).__name__}")
@@ -296,6 +312,10 @@ class Metrics:
             writer = csv.writer(file)
             writer.writerow(("query", *names))
             writer.writerows((row, *rest) for row, rest in enumerate(zip(*columns, strict=True)))
+
+    def _of_all(self, mean: float) -> float:
+        """A mean over the valid queries, when the others count as 0."""
+        return mean * self.num_valid / self.num_queries if self.num_valid else 0.0
 
     def _mean(self, values: Tensor) -> float:
         return float(values[self.valid].mean()) if self.num_valid else float("nan")

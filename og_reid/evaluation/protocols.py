@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..models.embedding import Embedding
 from ..ops.counting import Thresholds, count_wrong
-from .counts import count_among
+from .counts import Progress, count_among, part_of
 from .labels import Labels, Matches
 from .sides import Side
 
@@ -120,6 +120,7 @@ def shot_ranks(
     matches: Matches,
     thresholds: Thresholds,
     protocol: Protocol,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Ranks of one match per query in random galleries of one image per identity.
 
@@ -131,6 +132,7 @@ def shot_ranks(
         matches: The right answers.
         thresholds: Their distances.
         protocol: Number of galleries, and their seed.
+        progress: Called with the galleries (queries, for distances) done and all.
 
     Returns:
         (Q, repeats) int64, 0 without a match.
@@ -139,10 +141,11 @@ def shot_ranks(
     galleries = [_draw_gallery(labels, generator) for _ in range(protocol.repeats)]
     drawn = [_draw_match(matches, thresholds, generator) for _ in range(protocol.repeats)]
     if isinstance(source, tuple):
-        for items, single in zip(galleries, drawn, strict=True):
+        for number, (items, single) in enumerate(zip(galleries, drawn, strict=True)):
             counted = count_among(
-                *source, labels, labels.kept[items], labels.item_ids[items], single
-            )
+                *source, labels, labels.kept[items], labels.item_ids[items], single,
+                part_of(progress, number, protocol.repeats),
+            )  # fmt: skip
             single.landed.copy_(counted.landed)
     else:
         for start, block in source:
@@ -152,6 +155,8 @@ def shot_ranks(
                     block.cpu()[:, labels.kept[items]], labels.query_ids[start:stop],
                     labels.item_ids[items], single, start,
                 )  # fmt: skip
+            if progress is not None:
+                progress(stop, len(labels.query_pids))
     ranks = torch.zeros(len(labels.query_pids), protocol.repeats, dtype=torch.int64)
     valid = matches.ptr.diff() > 0
     for repeat, single in enumerate(drawn):

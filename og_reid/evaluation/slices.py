@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .counts import check_readable_again, part_of
 from .engine import evaluate
+from .given import given_tensor
 from .labels import check_labels, find_matches
 from .metrics import Metrics
 
@@ -39,7 +40,7 @@ def camera_pairs(
         By (camera of the queries, camera of the gallery); pairs without a match are left out.
 
     Raises:
-        ValueError: As `evaluate`.
+        ValueError: As `evaluate`, and when no pair has a match.
     """
     if query_camids is None or gallery_camids is None:
         raise ValueError("query_camids and gallery_camids must be given for pairs of cameras")
@@ -74,12 +75,17 @@ def camera_pairs(
             some = metrics.select(known == other)
             if some.num_valid:
                 result[other, camera] = some
+    if not result:
+        raise ValueError(
+            "query_camids and gallery_camids must differ for pairs of cameras; no query has a "
+            f"match of another camera, the gallery's are {cameras[:5]}"
+        )
     return dict(sorted(result.items()))
 
 
 def yaw_difference(
-    query_yaw: Tensor,
-    gallery_yaw: Tensor,
+    query_yaw: Any,
+    gallery_yaw: Any,
     *,
     query_pids: Any,
     gallery_pids: Any,
@@ -89,10 +95,10 @@ def yaw_difference(
     """How far each person has turned between the query and the most alike view of its matches.
 
     Put into ranges it makes labels for `Metrics.slices`; for the yaw of a fitted body see
-    `og_reid.rerank.body_yaw`.
+    `meshes.BodyFit.yaw` and `og_reid.rerank.body_yaw`.
 
     Args:
-        query_yaw: (Q,) radians.
+        query_yaw: (Q,) radians; NaN (either side) is unknown.
         gallery_yaw: (G,) radians.
         query_pids: As for `evaluate`.
         gallery_pids: As for `evaluate`.
@@ -100,8 +106,15 @@ def yaw_difference(
         gallery_camids: As for `evaluate`.
 
     Returns:
-        (Q,) radians in [0, pi]; NaN without a match.
+        (Q,) radians in [0, pi]; NaN without a match of known yaw.
+
+    Raises:
+        ValueError: As `evaluate`, of labels.
     """
+    query_yaw, gallery_yaw = (
+        given_tensor(each, name).detach().float().cpu()
+        for each, name in ((query_yaw, "query_yaw"), (gallery_yaw, "gallery_yaw"))
+    )
     labels = check_labels(
         query_pids, gallery_pids, query_camids, gallery_camids,
         queries=len(query_yaw), items=len(gallery_yaw),
@@ -110,5 +123,6 @@ def yaw_difference(
     owner = matches.query
     turn = query_yaw[owner] - gallery_yaw[labels.kept[matches.item]]
     turn = torch.atan2(turn.sin(), turn.cos()).abs()
+    turn = turn.masked_fill(turn.isnan(), torch.inf)
     least = torch.full_like(query_yaw, torch.inf).scatter_reduce_(0, owner, turn, "amin")
-    return least.masked_fill(matches.ptr.diff() == 0, torch.nan)
+    return least.masked_fill(least.isinf(), torch.nan)

@@ -17,6 +17,7 @@ from .counts import (
     distance_rows,
     match_distances,
     part_of,
+    shifted,
     tiles,
 )
 from .engine import open_search
@@ -161,11 +162,14 @@ def verify(
         rows = distance_rows(distance, shape)
         genuine = count_rows(rows, labels, matches, part_of(progress, 0, 3)).values
         return _operating_points(genuine, blocks, labels, None)
-    genuine = match_distances(*sides, labels, matches) + 1
+    answers = len(matches.item.unique())
+    total = answers + len(labels.kept)
+    genuine = match_distances(*sides, labels, matches, shifted(progress, 0, total)) + 1
     edges = torch.linspace(0, 2, _EDGES - 1)
 
     def products() -> Iterator[tuple[int, int, Tensor]]:
-        for start, place, block in tiles(*sides, labels.kept, progress):
+        show = shifted(progress, answers, total)
+        for start, place, block in tiles(*sides, labels.kept, show):
             yield start, place, block.add_(1).cpu()
 
     return _operating_points(genuine, products, labels, edges)

@@ -6,6 +6,7 @@ name and parameters, to be reported with every figure.
 
 from __future__ import annotations
 
+from ..evaluation.reranked import Reranked
 from .expansion import augment_database, expand_queries
 from .gnn import gnn
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
@@ -17,7 +18,6 @@ from .metadata import (
     penalise_direction,
     penalise_equal,
 )
-from .result import Reranked
 
 __all__ = [
     "Reranked",

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.counts import Progress
+from ..evaluation.counts import Progress, part_of
+from ..evaluation.reranked import Reranked
 from ..evaluation.sides import Features
-from .result import Reranked
+from .products import multiply_sparse
 from .space import open_space
 
 __all__ = ["gnn"]
@@ -36,7 +37,7 @@ def gnn(
         gallery: The same, not in blocks.
         k1: Neighbours in the graph, itself counted.
         k2: Neighbours that pass their description on, itself counted.
-        progress: Called with the images searched and all.
+        progress: Called with the images done, over all passes, and all.
 
     Returns:
         New distances, smaller = closer: pass them to `evaluate` as ``distance``.
@@ -50,7 +51,8 @@ def gnn(
         raise ValueError(f"k2 must be in [1, k1]; got k1 = {k1} and k2 = {k2}")
     space = open_space(query, gallery)
     count, queries = space.total, space.queries
-    found = space.nearest(min(k1, count), progress)
+    passes = 3 if k2 > 1 else 1
+    found = space.nearest(min(k1, count), part_of(progress, 0, passes))
     index = found.indices.numpy().astype(np.int32)
     weight = np.square(1 - found.values.numpy() / 2)
 
@@ -61,8 +63,9 @@ def gnn(
     graph = matrix(np.ones(index.shape, np.float32), index)
     if k2 > 1:
         spread = matrix(np.ascontiguousarray(weight[:, :k2]), np.ascontiguousarray(index[:, :k2]))
-        for _ in range(2):
-            graph = (spread @ (graph + graph.T)).tocsr()
+        for step in range(2):
+            both = (graph + graph.T).tocsr()
+            graph = multiply_sparse(spread, both, part_of(progress, 1 + step, passes))
             norms = np.sqrt(np.asarray(graph.multiply(graph).sum(axis=1))).ravel()
             graph = (sparse.diags_array(1 / np.maximum(norms, 1e-12)) @ graph).astype(np.float32)
     first, second = graph[:queries], graph[queries:].T.tocsr()

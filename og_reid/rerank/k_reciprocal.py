@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from ..evaluation.counts import Progress, part_of
+from ..evaluation.given import given_tensor
+from ..evaluation.reranked import Reranked
 from ..evaluation.sides import Features
-from .result import Reranked
+from .products import multiply_sparse
 from .space import DistanceSpace, Space, open_space
 
 __all__ = ["Variant", "k_reciprocal", "k_reciprocal_distances"]
 
 Variant = Literal["original", "layumi", "fast-reid", "transreid"]
 _ROWS = 2048
+_PAIRS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def k_reciprocal(
             torchreid. ``layumi``: the square of that squared distance. ``fast-reid``: one neighbour
             less, weights by a softmax of distances that are not normalised, and the cosine
             distance mixed in. ``transreid``: original with k1 = 50, k2 = 15.
-        progress: Called with the images searched and described, and twice their number.
+        progress: Called with the images done, over all passes, and all.
 
     Returns:
         New distances, smaller = closer: pass them to `evaluate` as ``distance``.
@@ -85,9 +88,9 @@ def k_reciprocal(
 
 
 def k_reciprocal_distances(
-    query_gallery: Tensor | np.ndarray,
-    query_query: Tensor | np.ndarray,
-    gallery_gallery: Tensor | np.ndarray,
+    query_gallery: Any,
+    query_query: Any,
+    gallery_gallery: Any,
     *,
     k1: int = 20,
     k2: int = 6,
@@ -97,7 +100,7 @@ def k_reciprocal_distances(
     """The original by given distances, which are squared, as in the authors' code.
 
     Args:
-        query_gallery: (Q, G).
+        query_gallery: (Q, G) tensor, array or list.
         query_query: (Q, Q).
         gallery_gallery: (G, G).
         k1: As for `k_reciprocal`.
@@ -105,14 +108,17 @@ def k_reciprocal_distances(
         lambda_value: As for `k_reciprocal`.
         progress: As for `k_reciprocal`.
     """
-    given = (query_gallery, query_query, gallery_gallery)
-    space = DistanceSpace(
-        *(
-            # Torch takes no reversed arrays.
-            torch.as_tensor(np.ascontiguousarray(each) if isinstance(each, np.ndarray) else each)
-            for each in given
+    given = [
+        given_tensor(each, name).detach()
+        for each, name in (
+            (query_gallery, "query_gallery"),
+            (query_query, "query_query"),
+            (gallery_gallery, "gallery_gallery"),
         )
-    )
+    ]
+    if given[0].dim() != 2:
+        raise ValueError(f"query_gallery must be (Q, G); got {tuple(given[0].shape)}")
+    space = DistanceSpace(*given)
     return _rerank(space, "original", k1, k2, lambda_value, progress)
 
 
@@ -125,14 +131,14 @@ def _rerank(
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
     wide = min(max(k1 + recipe.beyond, k2), space.total)
-    found = space.nearest(wide, part_of(progress, 0, 2))
+    found = space.nearest(wide, part_of(progress, 0, 4))
     index = found.indices.numpy().astype(np.int32)
     farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
     left, right = _expanded(
-        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, part_of(progress, 1, 2)
+        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, part_of(progress, 1, 4)
     )
-    weights = _weights(space, recipe, left, right, farthest)
-    vectors = _averaged(weights, index[:, :k2])
+    weights = _weights(space, recipe, left, right, farthest, part_of(progress, 2, 4))
+    vectors = _averaged(weights, index[:, :k2], part_of(progress, 3, 4))
     overlap = _Overlap(vectors, space.queries)
 
     def rows(start: int, stop: int) -> Tensor:
@@ -198,12 +204,22 @@ def _expanded(
 
 
 def _weights(
-    space: Space, recipe: _Recipe, left: np.ndarray, right: np.ndarray, farthest: np.ndarray
+    space: Space,
+    recipe: _Recipe,
+    left: np.ndarray,
+    right: np.ndarray,
+    farthest: np.ndarray,
+    progress: Progress | None,
 ) -> Any:
     """(N, N) sparse rows of sum 1: the nearer a member, the larger."""
     from scipy import sparse
 
-    distance = space.pairs(left, right)
+    distance = np.empty(len(left), np.float32)
+    for start in range(0, len(left), _PAIRS):
+        some = slice(start, start + _PAIRS)
+        distance[some] = space.pairs(left[some], right[some])
+        if progress is not None:
+            progress(min(start + _PAIRS, len(left)), len(left))
     if not recipe.softmax:
         distance /= farthest[left]
         if recipe.again:
@@ -217,16 +233,18 @@ def _weights(
     )
 
 
-def _averaged(vectors: Any, index: np.ndarray) -> Any:
+def _averaged(vectors: Any, index: np.ndarray, progress: Progress | None) -> Any:
     """Each row replaced by the mean over the neighbours in index (N, k)."""
     from scipy import sparse
 
     count, k = index.shape
     if k == 1:
+        if progress is not None:
+            progress(count, count)
         return vectors
     share = np.full(count * k, 1 / k, np.float32)
     mean = sparse.csr_matrix((share, index.ravel(), np.arange(0, count * k + 1, k)), (count, count))
-    return (mean @ vectors).tocsr()
+    return multiply_sparse(mean, vectors, progress)
 
 
 class _Overlap:

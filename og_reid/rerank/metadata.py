@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation.counts import Progress
+from ..evaluation.given import given_tensor
 from ..evaluation.products import Product, plan
 from ..evaluation.protocols import group_rows
 from ..evaluation.sides import Features, open_side
@@ -32,37 +33,42 @@ __all__ = [
 
 
 def penalise_equal(
-    distance: Tensor, query_labels: Any, gallery_labels: Any, amount: float = 0.3
+    distance: Any, query_labels: Any, gallery_labels: Any, amount: float = 0.3
 ) -> Tensor:
     """Moves pairs with equal labels apart: the same place is no evidence of the same person.
 
     The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features.
 
     Args:
-        distance: (Q, G), smaller = closer.
+        distance: (Q, G) tensor or array, smaller = closer.
         query_labels: (Q,) whole numbers; negative ones are unknown and equal to nothing.
         gallery_labels: (G,).
         amount: Added to the distance.
 
     Returns:
         (Q, G) new distances.
+
+    Raises:
+        ValueError: On labels of other lengths, or that are no whole numbers.
     """
-    first, second = _labels(query_labels, gallery_labels, distance)
+    distance, first, second = _pairs(distance, query_labels, gallery_labels)
+    if first.is_floating_point() or second.is_floating_point():
+        raise ValueError(f"labels must be whole numbers; got {first.dtype} and {second.dtype}")
     equal = (first[:, None] == second) & (first[:, None] >= 0)
-    return distance + amount * equal
+    return distance + amount * equal.to(distance.dtype)
 
 
 def penalise_direction(
-    distance: Tensor,
-    query_yaw: Tensor,
-    gallery_yaw: Tensor,
+    distance: Any,
+    query_yaw: Any,
+    gallery_yaw: Any,
     amount: float = 0.1,
     threshold: float = 0.25,
 ) -> Tensor:
     """Moves pairs seen from like directions apart: they look alike whoever they are.
 
     Args:
-        distance: (Q, G), smaller = closer.
+        distance: (Q, G) tensor or array, smaller = closer.
         query_yaw: (Q,) radians.
         gallery_yaw: (G,) radians; NaN (either side) is unknown.
         amount: Added to the distance.
@@ -70,12 +76,16 @@ def penalise_direction(
 
     Returns:
         (Q, G) new distances.
+
+    Raises:
+        ValueError: On yaws of other lengths.
     """
-    first, second = _labels(query_yaw, gallery_yaw, distance)
-    return distance + amount * ((first[:, None] - second).cos() >= threshold)
+    distance, first, second = _pairs(distance, query_yaw, gallery_yaw)
+    alike = (first[:, None] - second).cos() >= threshold
+    return distance + amount * alike.to(distance.dtype)
 
 
-def body_yaw(rotations: Tensor) -> Tensor:
+def body_yaw(rotations: Any) -> Tensor:
     """Direction that a fitted body faces.
 
     Args:
@@ -84,41 +94,53 @@ def body_yaw(rotations: Tensor) -> Tensor:
 
     Returns:
         (...,) radians: 0 towards the camera, positive to the right of the image.
+
+    Raises:
+        ValueError: On other shapes.
     """
+    rotations = given_tensor(rotations, "rotations")
+    if rotations.dim() < 3 or tuple(rotations.shape[-2:]) != (3, 3) or not rotations.shape[-3]:
+        raise ValueError(f"rotations must be (..., J, 3, 3); got {tuple(rotations.shape)}")
     front = rotations[..., 0, :, 2]
     return torch.atan2(front[..., 0], front[..., 2])
 
 
-def add_track_means(features: Tensor, tracks: Any, weight: float = 0.5) -> Tensor:
+def add_track_means(features: Features, tracks: Any, weight: float = 0.5) -> Tensor:
     """Adds to each image the mean of its tracklet.
 
     Args:
-        features: (n, D).
+        features: (n, D), without parts; as for `og_reid.evaluate`.
         tracks: (n,) tracklet numbers.
         weight: Of the mean.
 
     Returns:
         (n, D) unit features.
+
+    Raises:
+        ValueError: As `evaluate`, of features, and on tracks of another length.
     """
-    group, first = group_rows(_whole(tracks, len(features)))
-    unit = functional.normalize(features, dim=1)
+    unit = _unit(features)
+    group, first = group_rows(_whole(tracks, len(unit)))
     return functional.normalize(unit + weight * _means(unit, group, len(first))[group], dim=1)
 
 
-def cluster_means(features: Tensor, clusters: Any) -> Tensor:
+def cluster_means(features: Features, clusters: Any) -> Tensor:
     """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
 
     The winners did this to queries, with clusters of ``eps = 0.5``.
 
     Args:
-        features: (n, D).
+        features: (n, D), without parts; as for `og_reid.evaluate`.
         clusters: (n,) as `cluster` gives them.
 
     Returns:
         (n, D) unit features.
+
+    Raises:
+        ValueError: As `evaluate`, of features, and on clusters of another length.
     """
-    clusters = _whole(clusters, len(features))
-    unit = functional.normalize(features, dim=1)
+    unit = _unit(features)
+    clusters = _whole(clusters, len(unit))
     inside = clusters >= 0
     if not inside.any():
         return unit
@@ -182,13 +204,21 @@ def cluster(
     return torch.from_numpy(result)
 
 
+def _unit(features: Features) -> Tensor:
+    """(n, D) rows at length 1, checked."""
+    unit = open_side(features, "features").unit()
+    if unit.visibility is not None:
+        raise ValueError("features must be global features only: parts have no agreed mean")
+    return unit.rows
+
+
 def _means(unit: Tensor, group: Tensor, count: int) -> Tensor:
     sums = unit.new_zeros(count, unit.shape[1]).index_add_(0, group, unit)
     return sums / torch.bincount(group, minlength=count)[:, None].clamp(min=1)
 
 
 def _whole(labels: Any, count: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = given_tensor(labels, "labels")
     if labels.shape != (count,) or labels.is_floating_point():
         raise ValueError(
             f"labels must be ({count},) whole numbers, one for each image; "
@@ -197,11 +227,14 @@ def _whole(labels: Any, count: int) -> Tensor:
     return labels.long()
 
 
-def _labels(first: Any, second: Any, distance: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = torch.as_tensor(first), torch.as_tensor(second)
-    if (len(first), len(second)) != tuple(distance.shape):
+def _pairs(distance: Any, first: Any, second: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances, and what is known of queries and gallery images."""
+    distance = given_tensor(distance, "distance")
+    distance = distance if distance.is_floating_point() else distance.float()
+    first, second = (given_tensor(each, "labels").to(distance.device) for each in (first, second))
+    if (*first.shape, *second.shape) != tuple(distance.shape):
         raise ValueError(
             f"labels must be of the {tuple(distance.shape)} queries and gallery images; "
-            f"got {len(first)} and {len(second)}"
+            f"got {tuple(first.shape)} and {tuple(second.shape)}"
         )
-    return first, second
+    return distance, first, second

@@ -158,8 +158,8 @@ def test_one_camera_for_all_is_explained() -> None:
     cameras = {"query_camids": ids(1, 1), "gallery_camids": ids(1, 1, 1)}
     with pytest.raises(ValueError, match=r"camera filter removed every match.*query_camids=None"):
         evaluate(features(2), features(3), **labels, **cameras)
-    with pytest.raises(ValueError, match="no identity of the queries is in the gallery"):
-        evaluate(features(2), features(3), query_pids=ids(8, 9), gallery_pids=ids(1, 2, 3))
+    with pytest.raises(ValueError, match=r"folders mixed up\? First .*: \[8\], of .*: \[1, 2\]"):
+        evaluate(features(2), features(3), query_pids=ids(8, 8), gallery_pids=ids(1, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,12 @@ def test_one_camera_for_all_is_explained() -> None:
         ({"gallery": "files"}, "must have 3 rows|must be an Embedding"),
         ({"query": torch.full((2, 4), 1e30)}, "too large for float32 in rows 0, 1"),
         ({"query": None, "gallery": None, "distance": 5}, "iterable of rows; got int"),
+        ({"query": None, "gallery": None, "distance": "far"}, "rows of numbers; got str"),
+        ({"query": None, "gallery": None, "distance": [None, None]}, "numbers; got NoneType"),
+        (
+            {"query": None, "gallery": None, "distance": torch.ones(2, 3) * 1j},
+            "distance must hold real numbers; got torch.complex64",
+        ),
         ({"query": None}, "query and gallery, or distance, must be given"),
         ({"distance": torch.ones(2, 3)}, "instead of query and gallery; got both"),
         ({"protocol": "duke"}, "protocol must be one of market, single-gallery-shot"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from og_reid.evaluation import Metrics, Protocol, evaluate, verify
+from og_reid.rerank import gnn, k_reciprocal
 
 
 def sorted_precision(distance: Tensor, query: int, pids: list[int], top: int = 10**9) -> float:
@@ -46,7 +47,9 @@ def test_queries_without_an_answer_are_told() -> None:
         distance=torch.eye(4) * -1, query_pids=[1, 2, 3, 9], gallery_pids=[1, 2, 3, 4]
     )
     assert (metrics.mAP, metrics.mAP_all, metrics.num_valid) == (1, 0.75, 3)
-    assert "3 of 4 queries have a match; mAP (step) over all queries 75.00 %" in str(metrics)
+    assert (metrics.rank(1), metrics.rank_all(1)) == (1, 0.75)
+    told = "3 of 4 queries have a match; over all queries rank-1 75.00 %, mAP (step) 75.00 %"
+    assert told in str(metrics)
 
 
 def test_random_galleries_repeat(rng: torch.Generator) -> None:
@@ -101,6 +104,44 @@ def test_similarities_below_zero_are_ordinary_numbers(rng: torch.Generator) -> N
     pids = {"query_pids": torch.arange(6) % 3, "gallery_pids": torch.arange(30) % 3}
     expected = evaluate(distance=distances, **pids).step
     assert torch.equal(evaluate(distance=distances - 5, **pids).step, expected)
+
+
+def test_one_image_on_both_sides_is_not_its_own_answer(rng: torch.Generator) -> None:
+    """1,870 queries of Occluded-Duke are in its gallery: ranked by cameras they are left out."""
+    query = torch.randn(20, 8, generator=rng)
+    gallery = torch.cat([query, torch.randn(40, 8, generator=rng)])
+    pids = torch.arange(20)
+    labels = {"query_pids": pids, "gallery_pids": torch.cat([pids, pids, pids])}
+    cameras = torch.cat([torch.zeros(20), torch.ones(40)]).long()
+    naive = evaluate(query, gallery, **labels)
+    assert naive.rank(1) == 1
+    metrics = evaluate(query, gallery, **labels, query_camids=cameras[:20], gallery_camids=cameras)
+    assert metrics.rank(1) < 0.5
+    assert metrics.same_camera.tolist() == [1] * 20
+
+
+def test_features_of_any_length_are_ranked_by_direction(rng: torch.Generator) -> None:
+    """Graph weights of features that are not normalised grow with their lengths."""
+    query, gallery = torch.randn(9, 6, generator=rng), torch.randn(60, 6, generator=rng)
+    lengths = 10 ** (2 * torch.rand(60, 1, generator=rng))
+    for method in (gnn, k_reciprocal):
+        once, again = method(query, gallery).dense(), method(7 * query, lengths * gallery).dense()
+        torch.testing.assert_close(once, again, atol=2e-5, rtol=0)
+        assert method(query, gallery).method in str(method(query, gallery))
+
+
+def test_a_reranked_figure_names_its_variant(rng: torch.Generator) -> None:
+    """The re-rankings of the field are different functions under one name."""
+    query, gallery = torch.randn(9, 6, generator=rng), torch.randn(60, 6, generator=rng)
+    labels = {"query_pids": torch.arange(9) % 3, "gallery_pids": torch.arange(60) % 3}
+    assert evaluate(query, gallery, **labels).reranking == "none"
+    for variant, told in (
+        ("original", "k-reciprocal, original (k1 = 20, k2 = 6, lambda = 0.3)"),
+        ("transreid", "k-reciprocal, transreid (k1 = 50, k2 = 15, lambda = 0.3)"),
+    ):
+        metrics = evaluate(distance=k_reciprocal(query, gallery, variant=variant), **labels)
+        assert metrics.reranking == told
+        assert str(metrics).endswith(f"re-ranked by {told}")
 
 
 def test_matches_behind_the_first_hundred_count() -> None:

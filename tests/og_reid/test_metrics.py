@@ -37,6 +37,7 @@ def test_both_conventions_and_both_means(rng: torch.Generator) -> None:
     assert metrics.mAP_trapezoid != metrics.mAP_step
     assert metrics.mAP_all == pytest.approx(metrics.mAP * 28 / 30)
     text = str(metrics)
+    assert metrics.rank_all(5) == pytest.approx(metrics.rank(5) * 28 / 30)
     for part in ("mAP step", "mAP trapezoid", "28 of 30 queries have a match", "0 of them junk"):
         assert part in text
     assert f"{100 * metrics.mAP_all:.2f} %" in text
@@ -51,6 +52,18 @@ def test_json_keeps_everything(protocol: Protocol, rng: torch.Generator, tmp_pat
     assert torch.equal(again.step.nan_to_num(-1), metrics.step.nan_to_num(-1))
     assert compare_paired(metrics, again).mean == 0
     json.loads((tmp_path / "run.json").read_text(), parse_constant=lambda name: 1 / 0)
+
+
+def test_files_from_before_a_field_are_read(rng: torch.Generator, tmp_path: Path) -> None:
+    metrics = scored(rng)
+    record = metrics.record()
+    del record["reranking"]
+    assert str(Metrics.from_record(record)) == str(metrics)
+    del record["ties"]
+    with pytest.raises(
+        ValueError, match=r"must hold all fields of Metrics; \['ties'\] are missing"
+    ):
+        Metrics.from_record(record)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

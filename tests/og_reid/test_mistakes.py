@@ -13,7 +13,7 @@ from og_reid import Metrics, embed, evaluate, lift
 from og_reid.checkpoint import save_people_model
 from og_reid.cli import main
 from og_reid.cli.options import check_out
-from og_reid.cli.sources import naming_unreadable, warn_of_one_person
+from og_reid.cli.sources import check_answers, naming_unreadable
 from og_reid.comparison import Comparison
 from og_reid.config import from_dict, load_config
 from og_reid.data.datasets import describe
@@ -127,9 +127,9 @@ def test_all_unreadable_photographs_are_named(tmp_path: Path) -> None:
 
 
 def test_a_single_identity_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    warn_of_one_person([3, 3, -1])
+    check_answers([(3, 1)], [(3, 2), (3, 2), (-1, 2)], "market")
     assert "a single identity" in capsys.readouterr().err
-    warn_of_one_person([3, 4])
+    check_answers([(3, 1)], [(3, 2), (4, 2)], "market")
     assert capsys.readouterr().err == ""
 
 

@@ -222,5 +222,7 @@ def test_bad_input_is_refused() -> None:
         k_reciprocal(ones, torch.ones(3, 4))
     with pytest.raises(ValueError, match="must be an Embedding, a tensor or an array; got list"):
         k_reciprocal(ones, [ones])
+    with pytest.raises(ValueError, match=r"query_gallery must be \(Q, G\); got \(3,\)"):
+        k_reciprocal_distances(torch.ones(3), torch.ones(3, 3), torch.ones(4, 4))
     with pytest.raises(ValueError, match=r"query_query must be \(3, 3\); got \(2, 2\)"):
         k_reciprocal_distances(torch.ones(3, 4), torch.ones(2, 2), torch.ones(4, 4))

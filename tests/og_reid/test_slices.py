@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from og_reid.evaluation import camera_pairs, evaluate, yaw_difference
+from og_reid.rerank import body_yaw
 
 
 def test_camera_pairs_are_searches_in_one_camera(rng: torch.Generator) -> None:
@@ -41,6 +43,14 @@ def test_pairs_without_a_match_are_left_out() -> None:
     assert list(pairs) == [(0, 1)]
     with pytest.raises(ValueError, match="must be given for pairs of cameras"):
         camera_pairs(query_pids=[1], gallery_pids=[1], query_camids=None, gallery_camids=None)
+    with pytest.raises(ValueError, match=r"match of another camera, the gallery's are \[7\]"):
+        camera_pairs(
+            distance=[[0.1, 0.2]],
+            query_pids=[1],
+            gallery_pids=[1, 2],
+            query_camids=[7],
+            gallery_camids=[7, 7],
+        )
 
 
 def test_the_most_alike_view_counts() -> None:
@@ -53,3 +63,26 @@ def test_the_most_alike_view_counts() -> None:
     assert turned[0] == pytest.approx(2 * math.pi - 6, abs=1e-6)
     assert turned[1] == 0.25
     assert turned[2].isnan()
+
+
+def test_unknown_views_are_passed_over() -> None:
+    labels = {"query_pids": [1, 2, 3], "gallery_pids": [1, 1, 2, 3]}
+    turned = yaw_difference([0.0, 0.0, math.nan], np.array([math.nan, 0.5, math.nan, 0]), **labels)
+    assert turned[0] == 0.5
+    assert turned[1:].isnan().all()
+    with pytest.raises(ValueError, match=r"gallery_yaw must be a tensor.*; got list: it is of <U"):
+        yaw_difference([0.0] * 3, ["front"] * 4, **labels)
+    with pytest.raises(ValueError, match=r"query_pids must be \(2,\)"):
+        yaw_difference([0.0] * 2, [0.0] * 4, **labels)
+
+
+def test_slices_by_the_yaw_of_fitted_bodies() -> None:
+    """From bodies to figures: who has turned is found worse."""
+    front, back = torch.eye(3), torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
+    rotations = torch.stack([front, front, front, back])[:, None]
+    yaw = body_yaw(rotations)
+    labels = {"query_pids": [1, 2], "gallery_pids": [1, 2]}
+    turned = yaw_difference(yaw[:2], yaw[2:], **labels)
+    metrics = evaluate(distance=[[0.1, 0.9], [0.2, 0.3]], **labels)
+    slices = metrics.slices(np.digitize(turned.rad2deg(), (30, 90)))
+    assert {each: some.rank(1) for each, some in slices.items()} == {0: 1, 2: 0}

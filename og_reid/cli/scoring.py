@@ -1,0 +1,83 @@
+"""How a search is scored and what is told of it, for all kinds of models."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..comparison import Search
+    from ..slicing import Searched
+
+__all__ = ["add_scoring", "score_and_tell"]
+
+
+def add_scoring(command: argparse.ArgumentParser) -> None:
+    """Options of how a search is scored, and what is kept of it."""
+    command.add_argument(
+        "--ap", choices=("step", "trapezoid"), default="step",
+        help="how average precision is computed (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--protocol", choices=("market", "single-gallery-shot", "unfiltered"), default="market",
+        help="which answers count: those of other cameras; those, in random galleries of one image "
+        "a person; all (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--by", nargs="+", metavar="WHAT", default=["occlusion"],
+        choices=("occlusion", "visibility", "parts", "yaw", "cameras"),
+        help="score queries apart by: occlusion; visibility (quarters of the person seen); parts "
+        "(body parts, or stripes, that are seen); yaw (turned how far from the best right answer); "
+        "cameras (each in each other). All but parts and cameras need attributes.csv (default: "
+        "occlusion, where it is known)",
+    )  # fmt: skip
+    command.add_argument(
+        "--rerank", choices=("original", "layumi", "fast-reid", "transreid", "gnn"),
+        help="also score the model re-ranked: by k-reciprocal neighbours, in the original or a "
+        "variant of the field, or by a graph of neighbours",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="JSON with the figures of every query, for og-reid compare",
+    )  # fmt: skip
+
+
+def score_and_tell(
+    searches: Mapping[str, Search],
+    query: Searched,
+    gallery: Searched,
+    options: argparse.Namespace,
+    views: str = "none",
+) -> None:
+    """Ranks, prints the figures and keeps them, as the options of `add_scoring` say."""
+    from ..comparison import format_table, rerank_by, save_comparisons, score
+    from ..data import read_attributes
+    from ..data.store import is_store
+    from ..progress import progress_bar
+
+    known = options.dataset is None and not is_store(options.data)
+    searches = dict(searches)
+    for method, search in list(searches.items()):
+        if options.rerank is not None and isinstance(search, tuple):
+            with progress_bar(f"re-ranking {method}") as show:
+                searches[f"{method} re-ranked"] = rerank_by(
+                    options.rerank, *search, progress=lambda done, total: show(done, total, "")
+                )
+    with progress_bar("ranking") as show:
+        rows = score(
+            searches,
+            query,
+            gallery,
+            attributes=read_attributes(options.data) if known else {},
+            ap=options.ap,
+            protocol=options.protocol,
+            by=options.by,
+            views=views,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    print(format_table(rows))
+    if options.out is not None:
+        save_comparisons(rows, options.out)
+        print(f"figures of every query, for og-reid compare: {options.out}")
