@@ -5,6 +5,7 @@ import torch
 from hypothesis import settings
 
 from meshes.body import BodyModel, load_body
+from og_reid.ops import native_info
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("any_machine", deadline=None)
@@ -28,8 +29,11 @@ def body() -> BodyModel:
 
 
 def pytest_collection_modifyitems(items):
-    skip = pytest.mark.skip(reason="needs a CUDA device")
-    if not torch.cuda.is_available():
+    there = {
+        "gpu": (torch.cuda.is_available(), "a CUDA device"),
+        "native": (native_info()["cpu_library"] is not None, "the native CPU library"),
+    }
+    for name, (found, what) in there.items():
         for item in items:
-            if "gpu" in item.keywords:
-                item.add_marker(skip)
+            if not found and name in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"needs {what}"))

@@ -17,6 +17,7 @@ from og_reid.ops import (
     radius_count,
     radius_count_torch,
 )
+from tensors import seeded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ognet"
 ORDERS: tuple[Literal["first", "nearest"], ...] = ("first", "nearest")
@@ -25,10 +26,6 @@ ORDERS: tuple[Literal["first", "nearest"], ...] = ("first", "nearest")
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
     return load_file(GOLDEN / "ops.safetensors")
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_reference_balls_are_golden(golden: dict[str, Tensor]) -> None:

@@ -22,6 +22,7 @@ from og_reid.models import (
 )
 from og_reid.models.pointnet2 import PointMaps
 from og_reid.ops import gather_neighbors, knn
+from random_clouds import person
 
 # Published in millions, without classifier.
 PARAMETERS = {
@@ -31,15 +32,6 @@ PARAMETERS = {
 }
 #: Sizes for clouds of a few points.
 TINY = {"dgcnn": {"k": 6}, "pointnet2-ssg": {"num_points": 16}, "pointnet2-msg": {"num_points": 16}}
-
-
-def person(batch: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Half cylinders 1.7 m high with random colours: (B, N, 3) points and colours."""
-    generator = torch.Generator().manual_seed(seed)
-    height, angle, *rgb = torch.rand(5, batch, count, generator=generator)
-    angle = angle * torch.pi
-    points = torch.stack([0.2 * angle.cos(), 1.7 * height, 0.15 * angle.sin()], dim=-1)
-    return points, torch.stack(rgb, dim=-1) - 0.5
 
 
 def tiny(name: str, **overrides: object) -> Embedder:

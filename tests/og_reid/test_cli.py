@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from interpreter import run_python
 from meshes.pointcloud import PointCloud
 from og_reid import api, lifting
 from og_reid.checkpoint import read_model, read_origin, save_model
@@ -25,21 +26,9 @@ from og_reid.models import OGNet
 from og_reid.train import read_log
 from pose.precomputed import FileFormat
 from pose.target import Target
+from random_clouds import SMALL, cloud
 
-SMALL = [
-    "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32",
-    "model.k=2", "model.ball_counts=[2, 2, 2]", "device=cpu", "optim.norm_batches=2",
-    "budget.steps=3", "validate_every=2",
-]  # fmt: skip
-
-
-def cloud(seed: int) -> PointCloud:
-    generator = torch.Generator().manual_seed(seed)
-    return PointCloud(
-        points=torch.randn(60, 3, generator=generator),
-        colors=torch.rand(60, 3, generator=generator),
-        part=torch.randint(24, (60,), generator=generator),
-    )
+SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "validate_every=2")
 
 
 def fake_lift_split(
@@ -84,7 +73,7 @@ def test_training_on_a_folder(
     market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    command = ["train", "synthetic/og_net_small", *SMALL, "--data", str(market), "--out", str(run)]
+    command = ["train", "synthetic/og_net_small", *SHORT, "--data", str(market), "--out", str(run)]
     assert main(command) == 0
     output = capsys.readouterr()
     assert output.out.startswith(f"model: {run / 'model.safetensors'}\nvalidation: rank-1 ")
@@ -118,7 +107,7 @@ def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[s
     clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(8))
     clouds.save(tmp_path / "clouds.safetensors")
     data, run = str(tmp_path / "clouds.safetensors"), str(tmp_path / "run")
-    assert main(["train", "synthetic/default", *SMALL, "--data", data, "--out", run]) == 0
+    assert main(["train", "synthetic/default", *SHORT, "--data", data, "--out", run]) == 0
     shown = f"model: {run}/model.safetensors\ncurves: {run}/curves.png\n"
     assert capsys.readouterr().out == shown
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -145,7 +134,7 @@ def test_training_on_a_world_of_its_own(
         "world.train_identities=4", "world.test_identities=3", "world.views=2",
         "world.cameras=3", "world.seed=11", "world.first_identity=70",
     ]  # fmt: skip
-    command = ["train", "synthetic/default", *SMALL, *world, "--out", str(run), "--workers", "2"]
+    command = ["train", "synthetic/default", *SHORT, *world, "--out", str(run), "--workers", "2"]
     assert main(command) == 0
     plan = {
         "train_identities": 4, "test_identities": 3, "views": 2, "cameras": 3,
@@ -162,7 +151,7 @@ def test_given_data_no_world_is_made(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshes.world.write_world", lambda *_, **__: pytest.fail("a world"))
-    command = ["train", "synthetic/default", *SMALL, "--data", str(market)]
+    command = ["train", "synthetic/default", *SHORT, "--data", str(market)]
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert not (tmp_path / "run" / "world").exists()
 
@@ -358,9 +347,8 @@ def test_help_needs_no_torch() -> None:
         "try: cli.main(['--help'])\n"
         "except SystemExit: print('torch' in sys.modules, file=sys.stderr)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    result = run_python(script)
+    assert result.returncode == 0
     assert result.stderr.strip() == "False"
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from meshes.pointcloud import PointCloud
 from og_reid import lifting
 from og_reid.checkpoint import save_model
 from og_reid.cli import main
@@ -19,12 +18,10 @@ from og_reid.data import CloudSet, Sample, datasets
 from og_reid.data.datasets import DATASETS, Counts
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
+from random_clouds import SMALL, cloud
 
 Told = pytest.CaptureFixture[str]
-SMALL = [
-    "data.num_points=32", "data.identities=2", "data.views=2", "model.num_points=32", "model.k=2",
-    "model.ball_counts=[2, 2, 2]", "device=cpu", "optim.norm_batches=2", "budget.steps=1",
-]  # fmt: skip
+SHORT = (*SMALL, "data.identities=2", "budget.steps=1")
 
 
 def people(root: Path, count: int = 8) -> Path:
@@ -62,15 +59,6 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(lifting, "lift_split", fake)
-
-
-def cloud(seed: int) -> PointCloud:
-    generator = torch.Generator().manual_seed(seed)
-    return PointCloud(
-        points=torch.randn(60, 3, generator=generator),
-        colors=torch.rand(60, 3, generator=generator),
-        part=torch.randint(24, (60,), generator=generator),
-    )
 
 
 @pytest.fixture
@@ -130,7 +118,7 @@ def test_check(tmp_path: Path, capsys: Told) -> None:
 def test_training_and_evaluation_by_name(tmp_path: Path, capsys: Told) -> None:
     data = str(people(tmp_path / "people"))
     out = tmp_path / "run"
-    command = ["train", "synthetic/og_net_small", *SMALL, "--data", data, "--dataset", "folder"]
+    command = ["train", "synthetic/og_net_small", *SHORT, "--data", data, "--dataset", "folder"]
     assert main([*command, "--out", str(out)]) == 0
     assert "validation: rank-1" in capsys.readouterr().out
     model = str(out / "model.safetensors")
@@ -146,7 +134,7 @@ def test_a_set_without_cameras_is_evaluated_whole(tmp_path: Path, model: str, ca
     data = str(partial_reid(tmp_path / "set"))
     assert main(["evaluate", "--dataset", "partial-reid", "--data", data, "--model", model]) == 0
     assert "100.0" in capsys.readouterr().out
-    command = ["train", "synthetic/default", *SMALL, "--dataset", "partial-reid"]
+    command = ["train", "synthetic/default", *SHORT, "--dataset", "partial-reid"]
     assert main([*command, "--data", data, "--out", str(tmp_path / "run")]) == 1
     assert "partial-reid has no training images" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "run")]) == 1
@@ -166,7 +154,7 @@ def test_what_cannot_be_ranked_by_image_is_refused(
     command = ["evaluate", "--model", model, "--unverified", "--data"]
     assert main([*command, str(video), "--dataset", "dukemtmc-videoreid"]) == 1
     assert "dukemtmc-videoreid is scored by tracklets" in capsys.readouterr().err
-    train = ["train", "synthetic/og_net_small", *SMALL, "--out", str(tmp_path / "run")]
+    train = ["train", "synthetic/og_net_small", *SHORT, "--out", str(tmp_path / "run")]
     train += ["--data", str(video), "--dataset", "dukemtmc-videoreid", "--unverified"]
     assert main(train) == 0
     assert "validation" not in capsys.readouterr().out

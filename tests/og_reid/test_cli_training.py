@@ -14,26 +14,13 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from meshes.pointcloud import PointCloud
 from og_reid.checkpoint import read_origin
 from og_reid.cli import main
 from og_reid.data import CloudSet
 from og_reid.train import read_log
+from random_clouds import SMALL, cloud
 
-SMALL = [
-    "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32",
-    "model.k=2", "model.ball_counts=[2, 2, 2]", "device=cpu", "optim.norm_batches=2",
-    "budget.steps=3", "checkpoint_every=2",
-]  # fmt: skip
-
-
-def cloud(seed: int) -> PointCloud:
-    generator = torch.Generator().manual_seed(seed)
-    return PointCloud(
-        points=torch.randn(60, 3, generator=generator),
-        colors=torch.rand(60, 3, generator=generator),
-        part=torch.randint(24, (60,), generator=generator),
-    )
+SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "checkpoint_every=2")
 
 
 @pytest.fixture
@@ -42,7 +29,7 @@ def train(tmp_path: Path) -> list[str]:
     clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(8))
     clouds.save(tmp_path / "clouds.safetensors")
     data, run = str(tmp_path / "clouds.safetensors"), str(tmp_path / "run")
-    return ["train", "synthetic/default", *SMALL, "--data", data, "--out", run]
+    return ["train", "synthetic/default", *SHORT, "--data", data, "--out", run]
 
 
 def test_a_run_tells_what_it_is(

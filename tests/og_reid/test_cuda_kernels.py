@@ -28,16 +28,13 @@ from og_reid.ops import (
 from og_reid.ops.gather import gather_neighbors_torch
 from og_reid.ops.indices import in_degree, in_edges
 from og_reid.ops.pool import pool_neighbors_torch
+from tensors import seeded
 
 # og_reid.ops.knn is the function.
 KNN = importlib.import_module("og_reid.ops.knn")
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "og_reid" / "csrc" / "cuda"
 COMPILER = shutil.which("g++")
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from og_reid.ops import EdgeNorm, edge_conv, knn
 from og_reid.ops.edge_conv import edge_conv_torch
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tensors import seeded
 
 
 def graph(kind: str, batch: int, count: int, k: int) -> Tensor:

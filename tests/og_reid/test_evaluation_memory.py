@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from interpreter import run_python
 
 SCRIPT = """
 import sys
@@ -41,10 +40,8 @@ print(resident("VmHWM") - before)
 
 def raised(items: int) -> float:
     """MiB that the evaluation of a gallery takes in a process of its own."""
-    command = [sys.executable, "-c", SCRIPT, str(items)]
     # What the C library keeps of freed blocks adapts to their sizes, unless this is set.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    run = run_python(SCRIPT, str(items), MALLOC_MMAP_THRESHOLD_="65536")
     assert run.returncode == 0, run.stderr
     return float(run.stdout)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops import EdgeNorm, EdgeTerms, _gating, native_info
+from og_reid.ops import EdgeNorm, EdgeTerms, _gating
 from og_reid.ops.faded import (
     faded_mean,
     faded_mean_torch,
@@ -19,19 +19,7 @@ from og_reid.ops.faded import (
     faded_pool_torch,
 )
 from og_reid.ops.faded_gate import faded_gated_max, faded_gated_max_torch
-
-needs_native = pytest.mark.skipif(
-    native_info()["cpu_library"] is None, reason="the native CPU library is not built"
-)
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def indices(batch: int, count: int, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(9)
-    return torch.randint(0, count, (batch, *shape), generator=generator)
+from tensors import close, indices, seeded
 
 
 def weights(*shape: int, seed: int = 4) -> Tensor:
@@ -40,13 +28,6 @@ def weights(*shape: int, seed: int = 4) -> Tensor:
     weight = (torch.rand(*shape, generator=generator) * 1.6 - 0.3).clamp(0, 1)
     weight[0, 0] = 0
     return weight
-
-
-def close(got: Tensor, want: Tensor) -> bool:
-    """Equal up to rounding of sums whose size is that of the largest entry."""
-    if not want.numel():
-        return got.shape == want.shape
-    return bool((got - want).abs().max() <= 2e-5 * want.abs().max() + 1e-6)
 
 
 def results(function: Callable[..., Any], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -73,7 +54,7 @@ def test_pool_by_hand() -> None:
 SHAPES = [(3, 7, 5, 24), (2, 9, 12, 384), (2, 4, 3, 7), (1, 5, 1, 1), (2, 3, 300, 20)]
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize(("batch", "centers", "k", "channels"), SHAPES)
 @pytest.mark.parametrize("learnt", [False, True])
 def test_native_pool_equals_twin(
@@ -88,7 +69,7 @@ def test_native_pool_equals_twin(
             assert close(one, other)
 
 
-@needs_native
+@pytest.mark.native
 def test_native_pool_takes_a_slice_of_channels() -> None:
     features, index, weight = seeded(2, 6, 40), indices(2, 6, 4, 3), weights(2, 4, 3)
     part = features[..., 5:21]
@@ -98,7 +79,7 @@ def test_native_pool_takes_a_slice_of_channels() -> None:
     assert torch.equal(got[2][..., 5:21], want[2])
 
 
-@needs_native
+@pytest.mark.native
 def test_native_pool_is_the_same_for_any_number_of_threads() -> None:
     features, index, weight = seeded(3, 9, 50), indices(3, 9, 8, 6), weights(3, 8, 6)
     one = results(lambda x, w: faded_pool(x, index, w), (features, weight))
@@ -152,7 +133,7 @@ def test_shapes_are_checked(
         faded_pool(seeded(*shape), torch.zeros(index, dtype=torch.int64), torch.ones(weight))
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_neighbors_must_be_there(wrong: int) -> None:
     index = torch.tensor([[[0, wrong]]])
@@ -187,7 +168,7 @@ def test_moments_of_nothing_are_finite() -> None:
     assert torch.isfinite(variance).all()
 
 
-@needs_native
+@pytest.mark.native
 def test_single_precision_moments_equal_twin() -> None:
     near, center = seeded(3, 9, 24, seed=1), seeded(3, 7, 24, seed=2) + 0.5
     index, weight = indices(3, 9, 7, 6), weights(3, 7, 6)
@@ -252,7 +233,7 @@ def test_gated_max_by_hand() -> None:
 
 
 # Published sizes, one of the general path, edges over, one edge.
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize(
     ("batch", "centers", "k", "half", "reduced", "channels"),
@@ -279,7 +260,7 @@ def test_native_gate_equals_twin(
         assert close(one, other)
 
 
-@needs_native
+@pytest.mark.native
 def test_native_gate_by_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     work, index = gated(5, 4, 6, 24, 1, 48), indices(5, 11, 4, 6)
     want = gated_results(faded_gated_max, work, index)

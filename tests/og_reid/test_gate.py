@@ -8,27 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from og_reid.ops import chunks, gated_max, native_info
+from og_reid.ops import chunks, gated_max
 from og_reid.ops.gate import EdgeTerms, gated_max_torch
 from og_reid.ops.gate_chunks import gated_max_chunks, gated_max_grad_chunks
-
-needs_native = pytest.mark.skipif(
-    native_info()["cpu_library"] is None, reason="the native CPU library is not built"
-)
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def indices(batch: int, count: int, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(9)
-    return torch.randint(0, count, (batch, *shape), generator=generator)
-
-
-def close(got: Tensor, want: Tensor) -> bool:
-    """Equal up to rounding of sums whose size is that of the largest entry."""
-    return bool((got - want).abs().max() <= 2e-5 * want.abs().max() + 1e-6)
+from tensors import close, indices, seeded
 
 
 def gate_terms(batch: int, count: int, centers: int, half: int, reduced: int) -> EdgeTerms:
@@ -53,7 +36,7 @@ def gate_results(
 
 # half 24, 48, 96, 192 with reduced 1, 2, 4, 8 are the published sizes; the others take the
 # general path; k = 40 is more than one tile of edges, k = 3 and 5 leave edges over.
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("batch", "centers", "k", "half", "reduced", "channels"),
     [
@@ -99,7 +82,7 @@ def test_gate_by_chunks_equals_twin(
         assert close(one, other) if dtype == torch.float32 else torch.allclose(one, other)
 
 
-@needs_native
+@pytest.mark.native
 def test_native_gate_and_chunks_agree() -> None:
     terms, weight = gate_terms(2, 11, 5, 24, 2), seeded(32, 24, seed=8)
     index = indices(2, 11, 5, 6)
@@ -157,7 +140,7 @@ def test_gate_by_chunks_keeps_no_rows_of_edges() -> None:
     assert sum(saved) <= given + 4 * 2 * 30 * 16 + 8 * (24 + 24 * 24)
 
 
-@needs_native
+@pytest.mark.native
 def test_native_gate_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     from og_reid.ops import _gating
 
@@ -174,7 +157,7 @@ def test_native_gate_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None
         assert close(one, other)
 
 
-@needs_native
+@pytest.mark.native
 def test_gate_saturates_without_overflow() -> None:
     terms = gate_terms(1, 5, 2, 8, 1)
     terms = terms._replace(bias=torch.tensor([200.0, -200, 90, -90, 1, -1, 0, 50]))

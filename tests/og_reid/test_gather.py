@@ -14,29 +14,11 @@ from og_reid.ops import (
     gather_neighbors,
     in_degree,
     mean_neighbors,
-    native_info,
     pool_neighbors,
 )
 from og_reid.ops.gather import gather_neighbors_torch
 from og_reid.ops.pool import pool_neighbors_torch
-
-needs_native = pytest.mark.skipif(
-    native_info()["cpu_library"] is None, reason="the native CPU library is not built"
-)
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def indices(batch: int, count: int, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(9)
-    return torch.randint(0, count, (batch, *shape), generator=generator)
-
-
-def close(got: Tensor, want: Tensor) -> bool:
-    """Equal up to rounding of sums whose size is that of the largest entry."""
-    return bool((got - want).abs().max() <= 2e-5 * want.abs().max() + 1e-6)
+from tensors import indices, seeded
 
 
 def test_pooling_by_hand() -> None:
@@ -58,7 +40,7 @@ def test_tied_maximum_sends_its_gradient_to_the_first() -> None:
     assert x.grad[0].sum(1).tolist() == [0.0, 0.0, 8.0]
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("channels", [1, 3, 4, 24, 50])
 @pytest.mark.parametrize("k", [1, 9, 40])
 def test_native_pooling_equals_twin(channels: int, k: int) -> None:
@@ -73,7 +55,7 @@ def test_native_pooling_equals_twin(channels: int, k: int) -> None:
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-@needs_native
+@pytest.mark.native
 def test_pooling_of_a_slice_of_channels() -> None:
     wide, index = seeded(2, 9, 24), indices(2, 9, 4, 3)
     for x in (wide[..., 5:14], wide.transpose(0, 1)[:2].transpose(1, 2)[..., :8]):
@@ -83,7 +65,7 @@ def test_pooling_of_a_slice_of_channels() -> None:
         torch.testing.assert_close(mean_neighbors(x, rows), gather_neighbors(x, rows).mean(2))
 
 
-@needs_native
+@pytest.mark.native
 def test_pooling_of_clouds_of_one_point() -> None:
     """The stride of a dimension of length 1 means nothing; torch calls such a tensor contiguous."""
     x, index = seeded(1, 4, 8).transpose(0, 1), torch.zeros(4, 3, 2, dtype=torch.int64)
@@ -213,7 +195,7 @@ def test_missing_neighbors_by_hand() -> None:
     assert in_degree(index, 3).tolist() == [[1, 1, 0]]
 
 
-@needs_native
+@pytest.mark.native
 def test_native_pooling_of_nan() -> None:
     x, index = seeded(1, 6, 20), torch.tensor([[[0, 1, 4, 1], [2, 0, 5, 3]]])
     x[0, 1, ::3] = torch.nan
@@ -263,7 +245,7 @@ def test_half_is_pooled_as_float32(dtype: torch.dtype) -> None:
         assert torch.equal(one, other.to(dtype))
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("batch", [1, 3])
 def test_threads_do_not_change_pooling(batch: int) -> None:
     x, index = seeded(batch, 40, 23), missing(batch, 40, 30, 9)
@@ -278,7 +260,7 @@ def test_threads_do_not_change_pooling(batch: int) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@needs_native
+@pytest.mark.native
 def test_offsets_beyond_32_bits() -> None:
     """Rows 2^31 entries and more apart: a view of a file without content, which takes no memory."""
     stride = (1 << 31) + 64

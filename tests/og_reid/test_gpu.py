@@ -25,15 +25,12 @@ from og_reid.ops import (
     pool_neighbors,
     radius_count,
 )
+from tensors import seeded
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 POINTS, FEATURES, CENTERS = seeded(3, 700, 3), seeded(3, 700, 40, seed=1), seeded(3, 90, 3, seed=2)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from interpreter import run_python
 from og_reid.ops import knn, knn_torch, native_info
-
-needs_native = pytest.mark.skipif(
-    native_info()["cpu_library"] is None, reason="the native CPU library is not built"
-)
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tensors import seeded
 
 
 def test_points_on_a_line() -> None:
@@ -56,7 +47,7 @@ def cloud_of(kind: str, count: int, dims: int, seed: int = 0) -> Tensor:
     return x * (1e-20 if kind == "tiny" else 1.0)
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("kind", ["plain", "far", "grid", "duplicates", "same", "outlier", "tiny"])
 @pytest.mark.parametrize(
     ("count", "dims", "k"),
@@ -67,14 +58,14 @@ def test_native_equals_twin(kind: str, count: int, dims: int, k: int) -> None:
     assert torch.equal(knn(x, k), knn_torch(x, k))
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("k", [1, 2, 31, 64, 130])
 def test_native_equals_twin_up_to_all_points(k: int) -> None:
     x = cloud_of("grid", 130, 2)
     assert torch.equal(knn(x, k), knn_torch(x, k))
 
 
-@needs_native
+@pytest.mark.native
 def test_threads_do_not_change_the_result() -> None:
     x, features = seeded(3, 150, 3), seeded(3, 50, 9)
     alone, wide = knn(x, 9), knn(features, 9)
@@ -190,7 +181,7 @@ def test_ragged_queries(find: Callable[..., Any], dims: int) -> None:
     assert torch.equal(index[2:], expected[0])
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("kind", ["plain", "far", "grid", "duplicates", "same", "outlier", "tiny"])
 @pytest.mark.parametrize(
     ("count", "dims", "k"), [(1, 3, 2), (300, 3, 20), (300, 2, 60), (40, 7, 9)]
@@ -271,7 +262,7 @@ def test_float64_agrees_wherever_float32_can_tell(
     assert ((squared[0, :, :kept].double() - found).abs() <= tolerance).all()
 
 
-@needs_native
+@pytest.mark.native
 @pytest.mark.parametrize("level", ["baseline", "x86-64-v3"])
 def test_all_levels_agree(level: str) -> None:
     script = (
@@ -288,10 +279,7 @@ def test_all_levels_agree(level: str) -> None:
         "assert torch.equal(radius_count(x, c, r[0]), radius_count_torch(x, c, r[0]));"
         "print(native_info()['cpu_level'])"
     )
-    environment = {**os.environ, "OG_REID_CPU_LEVEL": level}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_python(script, OG_REID_CPU_LEVEL=level)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("baseline", level)
 

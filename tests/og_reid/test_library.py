@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from interpreter import run_python
 from og_reid.ops import (
     _library,
     ball,
@@ -46,9 +46,7 @@ print(knn(torch.arange(4.0).view(1, 4, 1), 2)[0, 3].tolist())
 
 
 def run(value: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OG_REID_NATIVE": value}
-    command = [sys.executable, "-c", SCRIPT]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return run_python(SCRIPT, OG_REID_NATIVE=value)
 
 
 def test_switched_off_without_a_warning() -> None:
@@ -56,7 +54,7 @@ def test_switched_off_without_a_warning() -> None:
     assert result.stdout.split("\n")[:2] == ["None", "[3, 2]"], result.stderr
 
 
-@pytest.mark.skipif(native_info()["cpu_library"] is None, reason="no native CPU library here")
+@pytest.mark.native
 def test_switched_on() -> None:
     path, neighbors = run("1").stdout.split("\n")[:2]
     assert os.path.exists(path)
@@ -150,7 +148,7 @@ def test_a_gpu_without_the_library_gets_the_twins_and_one_warning(
         torch.testing.assert_close(found[name], want, rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.skipif(native_info()["cpu_library"] is None, reason="no native CPU library here")
+@pytest.mark.native
 def test_libraries_of_a_folder(tmp_path: Path) -> None:
     assert "library of og_reid is missing" in run(str(tmp_path)).stderr
     copy = tmp_path / "_cpu.so"

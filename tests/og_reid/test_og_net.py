@@ -5,26 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from og_reid.models import OGNet
+from random_clouds import person
+from tensors import seeded
 
 # Parameters of the published models without classifier, less the scalar `logit_scale` that their
 # count includes and no forward pass uses.
 PARAMETERS = {"ognet-small": 1_200_834 - 1, "ognet": 1_951_739 - 1, "ognet-deep": 2_470_499 - 1}
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def person(batch: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Half cylinders 1.7 m high with random colours: (B, N, 3) points and colours."""
-    generator = torch.Generator().manual_seed(seed)
-    height, angle, *rgb = torch.rand(5, batch, count, generator=generator)
-    angle = angle * torch.pi
-    points = torch.stack([0.2 * angle.cos(), 1.7 * height, 0.15 * angle.sin()], dim=-1)
-    return points, torch.stack(rgb, dim=-1) - 0.5
 
 
 def small(**overrides: object) -> OGNet:

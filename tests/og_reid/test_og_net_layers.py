@@ -13,23 +13,8 @@ from og_reid.models.norm import update_running
 from og_reid.models.set_abstraction import SetAbstraction
 from og_reid.ops import gather_neighbors, in_degree
 from og_reid.ops.moments import edge_moments
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def indices(batch: int, count: int, *shape: int) -> Tensor:
-    return torch.randint(0, count, (batch, *shape), generator=torch.Generator().manual_seed(9))
-
-
-def person(batch: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Half cylinders 1.7 m high with random colours: (B, N, 3) points and colours."""
-    generator = torch.Generator().manual_seed(seed)
-    height, angle, *rgb = torch.rand(5, batch, count, generator=generator)
-    angle = angle * torch.pi
-    points = torch.stack([0.2 * angle.cos(), 1.7 * height, 0.15 * angle.sin()], dim=-1)
-    return points, torch.stack(rgb, dim=-1) - 0.5
+from random_clouds import person
+from tensors import indices, seeded
 
 
 def shake(model: nn.Module, seed: int = 3) -> None:

@@ -26,10 +26,7 @@ from og_reid.ops import (
 )
 from og_reid.ops.faded import faded_pool
 from og_reid.ops.faded_gate import faded_gated_max
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tensors import seeded
 
 
 class Case(NamedTuple):

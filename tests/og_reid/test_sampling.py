@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from og_reid.ops import farthest_point_sample, farthest_point_sample_torch
+from tensors import seeded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ognet"
 
@@ -17,10 +18,6 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "ognet"
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
     return load_file(GOLDEN / "ops.safetensors")
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import copy
 import pickle
 import shutil
-import subprocess
 import sys
 import urllib.error
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from interpreter import run_python
 from pose import COCO_17, MMPose, PoseEstimator, estimate_batch
 
 RTMPOSE = "rtmpose-s_8xb256-420e_coco-256x192"
@@ -276,5 +276,6 @@ def test_a_missing_mmpose_names_the_command():
         "try: MMPose('x', 'y')\n"
         "except ImportError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
     assert "requirements-mmpose.txt" in done.stdout

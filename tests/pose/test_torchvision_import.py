@@ -2,10 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from interpreter import run_python
 
 ROOT = Path(__file__).parents[2]
 CALL = """
@@ -25,12 +26,7 @@ def run(tmp_path: Path, source: str | None) -> subprocess.CompletedProcess:
     (tmp_path / "torchvision" / "models.py").write_text("")
     source = "raise ModuleNotFoundError('none')" if source is None else source
     (tmp_path / "torchvision" / "__init__.py").write_text(source)
-    return subprocess.run(
-        [sys.executable, "-c", CALL],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-    )
+    return run_python(CALL, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,18 @@
+"""Python in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What ``python -c CODE ...`` prints, in this environment with some variables changed."""
+    return subprocess.run(
+        [sys.executable, "-c", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
