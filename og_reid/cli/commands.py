@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import PHOTO_ENDINGS, check_out
+from .options import check_out
 from .sources import model_file
 
 if TYPE_CHECKING:
@@ -47,21 +47,22 @@ def do_embed(options: argparse.Namespace) -> None:
     from pose.atomic import replacing
 
     from ..api import embed, lift, load_model
+    from ..data.market import IMAGE_ENDINGS
     from ..progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.
     check_out(options.out)
     for path in options.inputs:
-        if path.suffix.lower() not in PHOTO_ENDINGS | _CLOUDS:
+        if path.suffix.lower() not in IMAGE_ENDINGS | _CLOUDS:
             raise ValueError(
                 f"{path} is neither a cloud ({', '.join(sorted(_CLOUDS))}) nor a photograph "
-                f"({', '.join(sorted(PHOTO_ENDINGS))}): convert it"
+                f"({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
             )
     stored = load_model(model_file(options.model))
     clouds: list[PointCloud | Path] = []
     with progress_bar("lifting photographs") as show:
         for done, path in enumerate(options.inputs, start=1):
-            photo = path.suffix.lower() in PHOTO_ENDINGS
+            photo = path.suffix.lower() in IMAGE_ENDINGS
             pose = stored.preprocessing.canonical
             clouds.append(lift(path, canonical=pose) if photo else path)
             show(done, len(options.inputs), "")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 __all__ = [
-    "PHOTO_ENDINGS",
     "Commands",
     "add_cache",
     "add_command",
@@ -24,8 +23,6 @@ __all__ = [
     "check_out",
 ]
 
-#: Of the names of photographs, in small letters.
-PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 

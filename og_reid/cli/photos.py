@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
-from .options import PHOTO_ENDINGS, check_out
+from .options import check_out
 from .scoring import score_and_tell
 from .sources import (
     can_be_searched,
@@ -94,6 +94,8 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
+    from ..data.market import IMAGE_ENDINGS
+
     check_out(options.out, folder=options.format == "sep-json")
     root = options.images
     if not root.exists():
@@ -101,10 +103,10 @@ def do_pose(options: argparse.Namespace) -> None:
     paths = sorted(
         path
         for path in ([root] if root.is_file() else root.rglob("*"))
-        if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
     )
     if not paths:
-        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(PHOTO_ENDINGS))})")
+        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(IMAGE_ENDINGS))})")
     if options.format == "sep-json":
         _check_stems(paths)
     poses = _estimated(paths, _estimator(options), "estimating poses")

@@ -139,7 +139,7 @@ def _of_tracklets(images: MarketSplits) -> bool:
 def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
     """The photographs of ``--generated``, which show nobody in particular: identity -1."""
     from ..data import Sample
-    from ..data.datasets.listing import IMAGE_ENDINGS
+    from ..data.market import IMAGE_ENDINGS
 
     folder: Path | None = options.generated
     if folder is None:

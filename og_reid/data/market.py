@@ -14,11 +14,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["Attributes", "MarketSplits", "Sample", "load_market", "read_attributes"]
+__all__ = [
+    "IMAGE_ENDINGS",
+    "Attributes",
+    "MarketSplits",
+    "Sample",
+    "load_market",
+    "read_attributes",
+]
+
+#: Of the names of images, in small letters.
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 SPLIT_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _NAME = re.compile(r"^(-1|\d{4})_c(\d+)s(\d+)_(\d{6})_(\d{2})\.(jpg|png)$")
-_IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _COLUMNS = ("split", "name", "occluder", "visible_fraction", "yaw")
 
 
@@ -187,7 +196,7 @@ def _list_split(folder: Path, *, allow_junk: bool) -> tuple[Sample, ...]:
     images = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _IMAGE_ENDINGS and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
     )
     matches = [_NAME.match(path.name) for path in images]
     unreadable = [path.name for path, match in zip(images, matches, strict=True) if match is None]

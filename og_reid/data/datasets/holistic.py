@@ -90,6 +90,17 @@ _DUKE = Description(
 )
 
 
+_CUHK03_VARIANTS = {
+    7_365: "the training images of detected boxes",
+    7_368: "the training images of labeled boxes",
+    5_332: "the gallery of detected boxes",
+    5_328: "the gallery of labeled boxes",
+    14_097: "all images of detected boxes in one folder",
+    14_096: "all images of labeled boxes in one folder",
+    13_164: "the images of the old protocol",
+}
+
+
 def _cuhk03(kind: str, train: int, gallery: int) -> Description:
     # As extracted (1_001_1_01.png: pair of cameras, person, view, image) or like Market-1501's.
     tree_name = (
@@ -123,6 +134,7 @@ def _cuhk03(kind: str, train: int, gallery: int) -> Description:
         },
         counts_from="split files",
         identities=1_467,
+        variants=_CUHK03_VARIANTS,
         notice=_REAL_PEOPLE,
         when_missing=(
             "cuhk-03.mat itself is not read: extract its images as a tree like Market-1501's, or "
@@ -207,7 +219,7 @@ _DUKE_VIDEO = Description(
     gallery=(Folder("gallery", _VIDEO_NAME, depth=2),),
     counts={
         "train": Counts(None, 702, 2_196),
-        "query": Counts(None, 702),
+        "query": Counts(None, 702, 702),
         "gallery": Counts(None, 1_110, 2_636),
     },
     counts_from="reference loaders",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..market import Sample
+from ..market import IMAGE_ENDINGS, Sample
 from ..market3d import load_market3d
 from .description import (
     Clouds,
@@ -27,9 +27,8 @@ from .description import (
 )
 from .posetrack import list_posetrack
 
-__all__ = ["IMAGE_ENDINGS", "is_there", "list_source", "walk"]
+__all__ = ["is_there", "list_source", "walk"]
 
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _MARS_NAME = re.compile(r"(\d{4}|00-1)C[1-6]T\d{4}F\d{3}\.jpg")
 _ITEM = re.compile(r"<Item\b([^>]*)>")
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')

@@ -117,8 +117,11 @@ def find_root(description: Description, root: Path) -> Path:
 
 
 def find_folder(description: Description, root: Path) -> Path | None:
-    """The folder in ``root`` that bears a usual name of the data set; None when there is none."""
+    """The folder in ``root``, or itself, with a usual name of the data set; None without one."""
     for wanted in description.folders:
+        names = [_plain(part) for part in wanted.split("/")]
+        if [_plain(part) for part in root.resolve().parts[-len(names) :]] == names:
+            return root
         folders = [root]
         for part in wanted.split("/"):
             folders = [

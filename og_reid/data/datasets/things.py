@@ -57,6 +57,13 @@ _CLOUDS = Description(
     train=(FirstOf((Clouds("train_all"), Clouds("train"))),),
     query=(Clouds("query"),),
     gallery=(Clouds("gallery"),),
+    variants={
+        12_936: "train_all of Market-1501, one cloud for each image",
+        16_522: "train_all of DukeMTMC-reID, one cloud for each image",
+        7_365: "train_all of CUHK03-NP, detected boxes, one cloud for each image",
+        30_248: "list_train of MSMT17, one cloud for each image",
+        32_621: "list_train and list_val of MSMT17, one cloud for each image",
+    },
     notice="One cloud for each photograph; how many could not be lifted is not documented.",
     when_missing="its authors link to it; og-reid convert makes a compact store of it",
     kind="clouds",
