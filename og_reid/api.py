@@ -103,7 +103,8 @@ def embed(
             cannot say, exactly middle grey means hidden, and all points count as the body
             (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
             points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
-        model: ``"default"``, a file written by ``og-reid train``, or what ``load_model`` gave.
+        model: ``"default"``, a file or a folder written by ``og-reid train``, or what
+            ``load_model`` gave.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
 
@@ -158,23 +159,29 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
 
     Args:
         name_or_path: ``"default"`` for the weights that come with the package (OG-Net-Small,
-            trained on synthetic people only), or a ``.safetensors`` file written by training.
+            trained on synthetic people only), a ``.safetensors`` file written by training, or the
+            folder of a run, whose ``model.safetensors`` is taken.
 
     Returns:
         The network in evaluation mode with what belongs to it. The default one is loaded once and
         shared.
 
     Raises:
-        ValueError: no such name or file, or the file is damaged, a pickle (which could run code),
-            or of another architecture.
+        ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
+            (which could run code), or of another architecture.
     """
     if name_or_path == DEFAULT_MODEL:
         return _default_model()
     path = Path(name_or_path)
     if not path.suffix and not path.exists():
         raise ValueError(
-            f"name_or_path must be {DEFAULT_MODEL!r} or a .safetensors file; got {name_or_path!r}"
+            f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
+            f"got {name_or_path!r}"
         )
+    if path.is_dir():
+        from .train.folder import finished_model
+
+        path = finished_model(path)
     return read_model(path)
 
 

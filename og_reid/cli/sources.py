@@ -92,14 +92,9 @@ def check_answers(
 
 def model_file(path: str | Path) -> str | Path:
     """The finished model of a run, or what was given."""
-    from ..train import MODEL_FILE
+    from ..train import finished_model
 
-    inside = Path(path) / MODEL_FILE
-    if not Path(path).is_dir():
-        return path
-    if not inside.is_file():
-        raise ValueError(f"{path} holds no {MODEL_FILE}: give a run that is finished, or a file")
-    return inside
+    return finished_model(Path(path)) if Path(path).is_dir() else path
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
 from .clouds import CloudTask, build_model, train
-from .folder import BEST_FILE, MODEL_FILE, STATE_FILE, check_unused
+from .folder import BEST_FILE, MODEL_FILE, STATE_FILE, check_unused, finished_model
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
 from .people import PeopleTask
@@ -26,6 +26,7 @@ __all__ = [
     "build_sampler",
     "check_unused",
     "choose_device",
+    "finished_model",
     "first_goes_first",
     "fit",
     "join_processes",

@@ -6,7 +6,10 @@ from safetensors.torch import load_file, save_file
 import og_reid
 from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid import api
+from og_reid.checkpoint import save_model
 from og_reid.config import from_dict, load_config
+from og_reid.embedding import Preprocessing
+from og_reid.models import OGNet
 from pose import COCO_17_FEET, Keypoints, NoPersonError, Pose
 
 
@@ -126,6 +129,22 @@ def test_default_model_says_how_it_was_made():
     assert parameters == 1_200_834 - 1  # the published count has one unused scalar
 
 
+def test_the_folder_of_a_run_is_its_finished_model(tmp_path, cloud, rng):
+    network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
+    save_model(tmp_path / "model.safetensors", network, Preprocessing(32))
+    save_model(tmp_path / "best.safetensors", og_reid.load_model().model, Preprocessing(32))
+    for folder in (tmp_path, str(tmp_path)):
+        weights = og_reid.load_model(folder).model.state_dict()
+        assert all(torch.equal(weights[name], each) for name, each in network.state_dict().items())
+    of_the_file = og_reid.embed(cloud, model=tmp_path / "model.safetensors")
+    assert torch.equal(og_reid.embed(cloud, model=tmp_path), of_the_file)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(
+        ValueError, match=r"holds no model\.safetensors: give a run that is finished"
+    ):
+        og_reid.load_model(tmp_path)
+
+
 class _Attack:
     def __reduce__(self):
         return eval, ("__import__('pathlib').Path('owned').touch()",)
@@ -133,7 +152,7 @@ class _Attack:
 
 def test_models_that_are_none_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"'default' or a \.safetensors file"):
+    with pytest.raises(ValueError, match=r"'default', a \.safetensors file or the folder of a run"):
         og_reid.load_model("resnet50")
     with pytest.raises(ValueError, match="not a file"):
         og_reid.load_model(tmp_path / "none.safetensors")
