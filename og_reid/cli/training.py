@@ -127,8 +127,9 @@ def do_show(options: argparse.Namespace) -> None:
     print(
         f"{files[0]}: after step {told.get('step', 'unknown')}, seed {told.get('seed', 'unknown')}"
     )
+    others = {each.name: read_origin(each) for each in files[1:]}
     for each in files[1:]:
-        print(f"{each}: after step {read_origin(each).get('step', 'unknown')}")
+        print(f"{each}: after step {others[each.name].get('step', 'unknown')}")
     _show_source(told)
     records = read_log(folder / LOG_FILE) if folder.is_dir() else ()
     if records:
@@ -144,6 +145,9 @@ def do_show(options: argparse.Namespace) -> None:
     if final is not None:
         figures.append(("the finished model", final["mAP"], final["rank1"]))
         shown.append(("final validation", figures[-1]))
+    best = others.get(BEST_FILE, {})
+    if "validation" in best:  # perhaps a network that was finished before the run went on
+        figures.append((f"step {best['step']}", *(best["validation"][k] for k in ("mAP", "rank1"))))
     if looked:
         shown.append(("best", max(figures, key=lambda each: each[1])))
     for title, (when, precision, first) in shown:

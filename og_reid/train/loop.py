@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ..checkpoint import keep_states, origin, read_state, save_state
+from ..checkpoint import keep_states, origin, read_origin, read_state, save_state
 from ..config import TrainConfig, from_dict, to_dict
 from ..evaluation import Metrics
 from ..schedule import (
@@ -242,6 +242,14 @@ class _Run:
             self.best = metrics.mAP
             self.task.write_model(self.out_dir / BEST_FILE, self._validated(metrics))
 
+    def _best_so_far(self, saved: float | None) -> float | None:
+        """What is to be surpassed: the finished network is validated after the last checkpoint."""
+        path = self.out_dir / BEST_FILE
+        if saved is None or not path.is_file():
+            return saved
+        told = read_origin(path).get("validation")
+        return saved if told is None else max(saved, float(told["mAP"]))
+
     def _validated(self, metrics: Metrics) -> dict[str, Any]:
         told = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
         return {**self.origin(), "validation": told}
@@ -315,7 +323,7 @@ class _Run:
         self.clock = Clock(
             self.timetable.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
         )
-        self.step, self.best = state["step"], state["best"]
+        self.step, self.best = state["step"], self._best_so_far(state["best"])
         # Under another budget the average so far is of weights from the middle of the run.
         if before["budget"] == now["budget"]:
             self.average.load_state_dict(state["average"], self.device)

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from og_reid.checkpoint import read_origin
 from og_reid.cli import main
 from og_reid.data import CloudSet
-from og_reid.train import read_log
+from og_reid.train import CloudTask, read_log
 from random_clouds import SMALL, cloud
+from regression import metrics
 
 SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "checkpoint_every=2")
 
@@ -70,6 +71,26 @@ def test_figures_of_a_validated_run_are_told(
     shown = capsys.readouterr().out
     assert "last validation: step 3, mAP 0.2500, rank-1 0.1000\n" in shown
     assert "best: step 2, mAP 0.7500, rank-1 0.5000\n" in shown
+
+
+def test_a_finished_network_stays_the_best_when_its_run_goes_on(
+    tmp_path: Path,
+    train: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = iter([1 / 3, 1, 1 / 2, 1 / 4])  # of steps 2 and 3 (finished), 4 and 5 (finished)
+    monkeypatch.setattr(CloudTask, "validate", lambda _: metrics(next(figures)))
+    run = tmp_path / "run"
+    assert main([*train, "validate_every=2"]) == 0
+    assert main([*train, "validate_every=2", "budget.steps=5", "--resume"]) == 0
+    assert read_origin(run / "best.safetensors")["step"] == 3
+    capsys.readouterr()
+    assert main(["show", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "last validation: step 4, mAP 0.5000, rank-1 0.0000\n" in shown
+    assert "final validation: the finished model, mAP 0.2500, rank-1 0.0000\n" in shown
+    assert "best: step 3, mAP 1.0000, rank-1 1.0000\n" in shown
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
