@@ -38,8 +38,9 @@ def add_train(parsers: Commands) -> argparse.ArgumentParser:
     )  # fmt: skip
     options.add_dataset(command)
     command.add_argument(
-        "--generated", type=Path, metavar="FOLDER",
-        help="images of nobody in particular to train with, too (loss.lsro, data.sampling=shuffle)",
+        "--generated", type=Path, metavar="PATH",
+        help="folder, or CSV file with the column path, of images of nobody in particular to train "
+        "with, too (loss.lsro, data.sampling=shuffle)",
     )  # fmt: skip
     options.add_run_folder(command)
     command.add_argument(

@@ -134,18 +134,25 @@ def _of_tracklets(images: MarketSplits) -> bool:
 def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
     """The photographs of ``--generated``, which show nobody in particular: identity -1."""
     from ..data import Sample
+    from ..data.datasets import paths_from_csv
     from ..data.market import IMAGE_ENDINGS
 
-    folder: Path | None = options.generated
-    if folder is None:
+    source: Path | None = options.generated
+    if source is None:
         return ()
+    if source.is_file():
+        paths = paths_from_csv(source, allow_absolute=options.absolute)
+        return tuple(Sample(path, -1, 0) for path in paths)
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in source.rglob("*")
         if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
     )
     if not paths:
-        raise ValueError(f"--generated must be a folder with images; {folder} has none")
+        raise ValueError(
+            "--generated must be a folder with images, or a CSV file with the column path; "
+            f"{source} has none"
+        )
     return tuple(Sample(path, -1, 0) for path in paths)
 
 

@@ -21,6 +21,7 @@ from og_reid.comparison import load_comparisons
 from og_reid.config import FusionConfig, load_config
 from og_reid.data import CloudSet, Sample
 from og_reid.fusion_run import read_fusion
+from og_reid.train import read_log
 from pose.torchvision_import import import_torchvision
 
 TRAIN, TEST = range(1, 9), range(11, 15)
@@ -197,6 +198,23 @@ def test_generated_images_are_learned_from(
     assert run(*command, *settings, *lsro, "data.hold_out=3") == 0
     told = read_origin(tmp_path / "model.safetensors")
     assert told["people"] == sorted(set(TRAIN) - set(HELD))
+    listed = tmp_path / "generated.csv"
+    listed.write_text("note,path\nfirst,generated/a.png\n,generated/more/b.png\n")
+    command[3], command[5] = listed, tmp_path / "of_a_list"
+    assert run(*command, *settings) == 1
+    assert "2 items of identity -1" in capsys.readouterr().err
+    assert run(*command, *settings, *lsro, "data.hold_out=3") == 0
+    first, second = (read_log(folder / "log.csv") for folder in (tmp_path, command[5]))
+    assert [each.loss for each in first] == [each.loss for each in second]
+    for text, message in (
+        ("image\na.png\n", "has no column path; its first line must name the column path; got"),
+        ("path\n", "must list at least one image"),
+        ("path\ngenerated/c.png\n", "line 2: there is no file"),
+        (f"path\n{generated / 'a.png'}\n", "line 2: path must stay in"),
+    ):
+        listed.write_text(text)
+        assert run(*command[:5], tmp_path / "refused", *settings, *lsro) == 1
+        assert message in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     command[3], command[5] = tmp_path / "empty", tmp_path / "other"
     assert run(*command, *settings, *lsro) == 1

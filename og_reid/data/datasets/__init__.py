@@ -10,7 +10,7 @@ from .checking import Check, check_dataset
 from .description import Counts, Dataset, DatasetSample, Description
 from .holistic import HOLISTIC
 from .occluded import OCCLUDED
-from .own import from_csv, from_folder
+from .own import from_csv, from_folder, paths_from_csv
 from .reading import find_folder, read_dataset
 from .things import THINGS
 
@@ -28,6 +28,7 @@ __all__ = [
     "from_csv",
     "from_folder",
     "load_dataset",
+    "paths_from_csv",
     "read_dataset",
 ]
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from .description import SPLITS, Dataset, DatasetSample
 from .listing import walk
 
-__all__ = ["from_csv", "from_folder"]
+__all__ = ["from_csv", "from_folder", "paths_from_csv"]
 
 #: Anything longer does not fit into 64 bits.
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -75,7 +75,8 @@ def from_csv(
     """
     file = Path(path)
     base = (file.parent if root is None else Path(root)).resolve()
-    rows, columns = _read_rows(file)
+    known = "the columns path, pid and, where known, camid and split"
+    rows, columns = _read_rows(file, ("path", "pid"), known)
     paths = _paths(file, rows, base, allow_absolute)
     pids = _numbers((row["pid"] for _, row in rows), f"{file}: pid", lowest=-1)
     cameras: dict[str, int] = {}
@@ -116,33 +117,53 @@ def from_csv(
     return _dataset("csv", base, splits, has_cameras=bool(cameras))
 
 
-def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
+def paths_from_csv(path: str | Path, *, allow_absolute: bool = False) -> list[Path]:
+    """The photographs in the column ``path`` of a CSV file, in the order of its lines.
+
+    Args:
+        path: The file, UTF-8; relative paths begin from its folder.
+        allow_absolute: As of `from_csv`.
+
+    Raises:
+        ValueError: As of `from_csv`.
+    """
+    file = Path(path)
+    rows, _ = _read_rows(file, ("path",), "the column path")
+    return _paths(file, rows, file.parent.resolve(), allow_absolute)
+
+
+def _read_rows(
+    file: Path, needed: Sequence[str], described: str
+) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
+    """The number and the values of each line, and the names of the columns."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} must be text in UTF-8; {error}") from error
     try:
-        return _parse_rows(file, csv.DictReader(StringIO(text, newline=""), skipinitialspace=True))
+        reader = csv.DictReader(StringIO(text, newline=""), skipinitialspace=True)
+        return _parse_rows(file, reader, needed, described)
     except csv.Error as error:
         raise ValueError(f"{file} must be a CSV file: {error}") from error
 
 
 def _parse_rows(
-    file: Path, reader: csv.DictReader[str]
+    file: Path, reader: csv.DictReader[str], needed: Sequence[str], described: str
 ) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
-    """The number and the values of each line, and the names of the columns."""
     columns = reader.fieldnames or ()
-    missing = [column for column in ("path", "pid") if column not in columns]
+    missing = [column for column in needed if column not in columns]
     if missing:
         raise ValueError(
-            f"{file} has no column {', '.join(missing)}; its first line must name the columns "
-            f"path, pid and, where known, camid and split; got {list(columns)}"
+            f"{file} has no column {', '.join(missing)}; its first line must name "
+            f"{described}; got {list(columns)}"
         )
     rows = []
     for row in reader:
         known = {name: (row[name] or "").strip() for name in columns}
-        if not (known["path"] and known["pid"]):
-            raise ValueError(f"{file}, line {reader.line_num}: path and pid must be given")
+        if not all(known[column] for column in needed):
+            raise ValueError(
+                f"{file}, line {reader.line_num}: {' and '.join(needed)} must be given"
+            )
         rows.append((reader.line_num, known))
     if not rows:
         raise ValueError(f"{file} must list at least one image; got none")
