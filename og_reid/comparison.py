@@ -235,7 +235,8 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         lines.append(f"{row.method:{width}} {queries:20} {figures}")
     if comparisons:
         metrics = comparisons[0].metrics
-        lines.append(f"mAP by the {metrics.ap} convention")
+        lines.append(f"mAP by the {metrics.ap} convention, protocol {metrics.protocol}")
+        lines += [told for row in comparisons if (told := _told_spread(row))]
         views = {row.metrics.test_view for row in comparisons} - {"none"}
         lines += [f"models with test-time views: {view}" for view in sorted(views)]
         lines += [
@@ -249,6 +250,17 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         if skipped:
             lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
     return "\n".join(lines)
+
+
+def _told_spread(row: Comparison) -> str:
+    """How much the ranks of all queries differ between random galleries, where there are any."""
+    shots, deviation = row.metrics.shot_ranks, row.metrics.cmc_deviation
+    if row.queries != "all" or shots is None or deviation is None:
+        return ""
+    spread = ", ".join(f"{100 * deviation[min(k, len(deviation)) - 1]:.1f}" for k in (1, 5, 10))
+    return (
+        f"{row.method}: ranks over {shots.shape[1]} random galleries, standard deviation {spread}"
+    )
 
 
 def save_comparisons(comparisons: Sequence[Comparison], path: str | Path) -> None:

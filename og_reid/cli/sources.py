@@ -52,7 +52,7 @@ def check_search(images: MarketSplits, dataset: str | None, protocol: str) -> No
     if _of_tracklets(images):
         raise ValueError(
             f"{dataset} is scored by tracklets, and this command scores images: embed its images "
-            "and average each tracklet's in Python"
+            "and score them in Python by Protocol('mars', query_tracks=..., gallery_tracks=...)"
         )
     query, gallery = (
         [(each.pid, each.camid) for each in samples] for samples in (images.query, images.gallery)

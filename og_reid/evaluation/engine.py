@@ -62,8 +62,8 @@ def evaluate(
             distances.
 
     Raises:
-        ValueError: On wrong shapes, on NaN, infinite or zero feature rows (with their numbers),
-            on an empty side, and when no query has a match.
+        ValueError: On wrong shapes, on NaN, infinite or zero feature rows (with their numbers;
+            rows of junk are not looked at), on an empty side, and when no query has a match.
     """
     if ap not in ("step", "trapezoid"):
         raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")

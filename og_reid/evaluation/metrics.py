@@ -19,7 +19,7 @@ __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
 AveragePrecision = Literal["step", "trapezoid"]
 METRICS_FORMAT = "og_reid metrics 1"
-_RANKS = (1, 5, 10)
+_RANKS = (1, 3, 5, 10)  # 3 is reported on data of partial people
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +233,7 @@ class Metrics:
             lines.append(told + "identity")
             if deviation is not None:
                 spread = (f"{100 * deviation[min(k, len(deviation)) - 1]:.2f}" for k in _RANKS)
-                lines[-1] += f", standard deviation {', '.join(spread)}"
+                lines[-1] += f", standard deviation {', '.join(spread)} %"
         if self.num_valid:
             low, high = self.interval()
             least, most = self.interval(lambda metrics: (metrics.first_match == 1).double())
@@ -342,6 +342,8 @@ def load_metrics(path: str | Path) -> Metrics:
 
 def read_record(path: str | Path, tags: Sequence[str], writer: str) -> dict[str, Any]:
     """The object in a JSON file whose ``format`` is a tag; its writer is for the ValueError."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder: give a file of {writer}")
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -23,8 +23,8 @@ class RetrievalResult:
     """The nearest gallery items of each query.
 
     Attributes:
-        indices: (Q, k) int64; ``indices[i, j] = g`` means gallery item g is the j-th nearest to
-            query i, lower indices first among equals; -1 where fewer than k may be ranked.
+        indices: (Q, k) int64, k at most G; ``indices[i, j] = g`` means gallery item g is the j-th
+            nearest to query i, lower indices first among equals; -1 where fewer may be ranked.
         distances: (Q, k) float32, ascending; infinity where the index is -1.
     """
 

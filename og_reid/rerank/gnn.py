@@ -65,9 +65,7 @@ def gnn(
         spread = matrix(np.ascontiguousarray(weight[:, :k2]), np.ascontiguousarray(index[:, :k2]))
         for step in range(2):
             both = (graph + graph.T).tocsr()
-            graph = multiply_sparse(spread, both, part_of(progress, 1 + step, passes))
-            norms = np.sqrt(np.asarray(graph.multiply(graph).sum(axis=1))).ravel()
-            graph = (sparse.diags_array(1 / np.maximum(norms, 1e-12)) @ graph).astype(np.float32)
+            graph = multiply_sparse(spread, both, part_of(progress, 1 + step, passes), unit=True)
     first, second = graph[:queries], graph[queries:].T.tocsr()
 
     def rows(start: int, stop: int) -> Tensor:

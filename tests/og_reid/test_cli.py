@@ -188,7 +188,7 @@ def test_evaluation_tells_occluded_queries_apart(
         ["histogram", "occluded", "(2)"],
     ]
     assert lines[4].startswith(str(model))
-    assert lines[10] == "mAP by the step convention"
+    assert lines[10] == "mAP by the step convention, protocol market"
 
 
 def test_lifting_writes_a_cloud(

@@ -161,6 +161,9 @@ def test_bad_csv_files_are_refused(lines: list[str], message: str, tmp_path: Pat
 
 def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "images.csv"
+    for other in (path, tmp_path):
+        with pytest.raises(ValueError, match="is not a file: give the CSV file"):
+            from_csv(other)
     path.write_bytes(b"path,pid\n\xff\xfe,1")
     with pytest.raises(ValueError, match=r"images\.csv must be text in UTF-8"):
         from_csv(path)

@@ -76,7 +76,7 @@ def test_every_protocol_gives_the_same_kind_of_answer(rng: torch.Generator) -> N
         metrics = evaluate(*sides, **labels, protocol=protocol)
         assert isinstance(metrics, Metrics)
         assert set(metrics.figures()) == {
-            "rank-1", "rank-5", "rank-10", "mAP step", "mAP trapezoid", "mINP"
+            "rank-1", "rank-3", "rank-5", "rank-10", "mAP step", "mAP trapezoid", "mINP"
         }  # fmt: skip
 
 

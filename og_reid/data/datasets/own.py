@@ -136,6 +136,8 @@ def _read_rows(
     file: Path, needed: Sequence[str], described: str
 ) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
     """The number and the values of each line, and the names of the columns."""
+    if not file.is_file():
+        raise ValueError(f"{file} is not a file: give the CSV file that lists the photographs")
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
