@@ -56,6 +56,7 @@ class LossConfig:
     # of photographs, which have none of the above but triplet_margin and lsro: share of the
     # stripes' losses, the rest is that of the whole image
     part_weight: float = 0.2
+    part_smoothing: float = 0.0  # of photographs: label smoothing, of stripes and the whole
     part_masked: bool = False  # of photographs: stripes that are hidden teach nothing
     part_triplet: float = 0.0  # of photographs: batch-hard triplet over commonly visible stripes
     warmup_epochs: int = 0  # over which all losses are scaled from .1 to 1
@@ -82,6 +83,8 @@ class LossConfig:
                 "loss.part_weight must be in [0, 1] and loss.part_triplet at least 0; "
                 f"got {self.part_weight} and {self.part_triplet}"
             )
+        if not 0 <= self.part_smoothing < 1:
+            raise ValueError(f"loss.part_smoothing must be in [0, 1); got {self.part_smoothing}")
         margins = (self.identity_margin, self.identity_scale)
         if self.identity_form == "softmax":
             if margins != (None, None):

@@ -150,7 +150,7 @@ class PeopleTask:
         heads = [] if whole is None else [whole.detach()]
         loss = labels.new_zeros((), dtype=torch.float32)
         if whole is not None:
-            loss = identity_loss(whole, labels, uniform=config.lsro)
+            loss = identity_loss(whole, labels, config.part_smoothing, uniform=config.lsro)
         if "by_part" in features:
             by_part, visibility = features["by_part"], features["visibility"]
             heads += by_part.detach().unbind(1)
@@ -167,10 +167,12 @@ class PeopleTask:
 
     def _of_parts(self, by_part: Tensor, labels: Tensor, visibility: Tensor) -> Tensor:
         """The sum of the stripes' losses; with masks as if what is seen stood for all."""
-        if self.config.loss.part_masked:
-            return by_part.shape[1] * part_identity_loss(by_part, labels, visibility)
+        config = self.config.loss
+        if config.part_masked:
+            loss = part_identity_loss(by_part, labels, visibility, config.part_smoothing)
+            return by_part.shape[1] * loss
         each = [
-            identity_loss(logits, labels, uniform=self.config.loss.lsro)
+            identity_loss(logits, labels, config.part_smoothing, uniform=config.lsro)
             for logits in by_part.unbind(1)
         ]
         return torch.stack(each).sum()

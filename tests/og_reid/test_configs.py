@@ -181,6 +181,8 @@ def smaller(config: TrainConfig) -> list[str]:
         "photos.height": 64, "photos.width": 32, "model.weights": "null",
         "optim.drop_epochs": "[]", "optim.schedule": "cosine", "loss.warmup_epochs": 0,
     }  # fmt: skip
+    if config.model.preset == "stripes":  # a row of the map for each stripe
+        settings["photos.height"] = 128
     if config.optim.norm_batches is not None:
         settings["optim.norm_batches"] = 1
     known = {field.name for field in fields(TrainConfig)}
@@ -226,6 +228,10 @@ def test_a_configuration_builds_its_network(name: str) -> None:
     if config.model.preset in ARCHITECTURES:
         network = build_model(config.model, 5, torch.Generator().manual_seed(0))
         assert network.classify(torch.ones(2, config.model.embedding_dim)).shape == (2, 5)
+    elif config.model.preset == "stripes":
+        network = build_photo_network(config, 5)
+        assert network.classify(network(torch.ones(2, 3, 128, 64))).shape[::2] == (2, 5)
+        assert network.parts == tuple(each for stripes in config.model.stripes for each in stripes)
     else:
         assert len(build_photo_network(config, 5).part_heads) == config.model.parts
 

@@ -132,6 +132,26 @@ def test_the_triplet_loss_is_over_common_stripes(
     train(settings, people(settings), people(settings), tmp_path)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_targets_of_photographs_are_smoothed(
+    people: Callable[..., PeopleSet], masked: bool
+) -> None:
+    settings = config(loss={"part_smoothing": 0.2, "part_masked": masked})
+    task = PeopleTask(settings, people(settings))
+    task.model.eval()
+    features = task.features(task.batch(0))
+    labels, seen = features["labels"], features["visibility"]
+    if not masked:
+        seen = torch.ones_like(seen)
+    classes = features["whole"].shape[1]
+    target = 0.8 * functional.one_hot(labels, classes) + 0.2 / classes
+    each = -(target[:, None] * features["by_part"].log_softmax(2)).sum(2)
+    parts = each.shape[1] * (each * seen).sum() / seen.sum()
+    whole = -(target * features["whole"].log_softmax(1)).sum(1).mean()
+    share = settings.loss.part_weight
+    torch.testing.assert_close(task.objective(features).loss, share * parts + (1 - share) * whole)
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -206,3 +226,9 @@ def test_images_of_nobody_without_a_use_are_refused(people: Callable[..., People
         PeopleTask(pk, people(pk, nobody=4))
     with pytest.raises(ValueError, match="give generated images"):
         PeopleTask(settings, people(settings))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_smoothing_out_of_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"loss\.part_smoothing must be in \[0, 1\)"):
+        config(loss={"part_smoothing": share})
