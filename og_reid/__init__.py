@@ -43,6 +43,9 @@ _HOME = {
     "load_model": "og_reid.api",
 }
 
+# Reached without an import of their own, as in ``og_reid.rerank.k_reciprocal``.
+_PACKAGES = ("data", "evaluation", "losses", "models", "ops", "rerank", "train")
+
 
 def _refuse_shadows() -> None:
     """A user's own ``pose.py`` or ``meshes`` in front of ours would fail in puzzling ways."""
@@ -62,10 +65,12 @@ _refuse_shadows()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'og_reid' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_PACKAGES})

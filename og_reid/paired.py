@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .comparison import Comparison
@@ -28,13 +28,16 @@ class PairedRow:
 
 
 def compare_runs(
-    first: Sequence[Comparison], second: Sequence[Comparison]
+    first: Sequence[Comparison],
+    second: Sequence[Comparison],
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[PairedRow, ...]:
     """Compares the rows of two runs that are of the same queries.
 
     Methods of one name belong together. Of the others those of the model do, where each run has
     only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
-    `left_out` names the rest.
+    `left_out` names the rest. ``progress`` is called with the rows compared and all.
 
     Raises:
         ValueError: When nothing belongs together, and as `compare_paired`: for other queries,
@@ -52,11 +55,13 @@ def compare_runs(
             sorted({f"{row.method}, {row.queries}" for row in rows}) for rows in (first, second)
         ]
         raise ValueError(f"the runs have no methods and queries in common: {told[0]} and {told[1]}")
-    return tuple(
-        PairedRow(one, two, compare_paired(one.metrics, two.metrics))
-        for one, two in pairs
-        if one.metrics.num_valid
-    )
+    found = []
+    for done, (one, two) in enumerate(pairs, 1):
+        if one.metrics.num_valid:
+            found.append(PairedRow(one, two, compare_paired(one.metrics, two.metrics)))
+        if progress is not None:
+            progress(done, len(pairs))
+    return tuple(found)
 
 
 def _partners(first: set[str], second: set[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,13 +129,17 @@ def _states(descriptions: Mapping[str, Description], root: Path) -> dict[str, st
 
     states = {}
     with progress_bar("looking") as show:
-        for done, (name, description) in enumerate(descriptions.items(), 1):
-            states[name] = f"  {_state(description, root)}"
-            show(done, len(descriptions), "")
+        for number, (name, description) in enumerate(descriptions.items()):
+
+            def inside(done: int, total: int, before: int = number) -> None:
+                show(before + done / total, len(descriptions), "")
+
+            states[name] = f"  {_state(description, root, inside)}"
+            inside(1, 1)
     return states
 
 
-def _state(description: Description, root: Path) -> str:
+def _state(description: Description, root: Path, progress: Callable[[int, int], None]) -> str:
     from ..data.datasets import find_folder, read_dataset
 
     if not root.is_dir():
@@ -144,7 +148,7 @@ def _state(description: Description, root: Path) -> str:
     if folder is None:
         return "- not here"
     try:
-        dataset = read_dataset(description, folder, notice=lambda _: None)
+        dataset = read_dataset(description, folder, notice=lambda _: None, progress=progress)
     except (ValueError, OSError) as error:
         return f"- BAD: {error}"
     count = len(dataset.train) + len(dataset.query) + len(dataset.gallery)

@@ -79,6 +79,7 @@ def do_compare(options: argparse.Namespace) -> None:
     """Prints a saved run again, or how much better another one is."""
     from ..comparison import format_table, load_comparisons
     from ..paired import compare_runs, format_differences, left_out
+    from ..progress import progress_bar
 
     first = load_comparisons(options.first)
     if options.other is None:
@@ -88,7 +89,8 @@ def do_compare(options: argparse.Namespace) -> None:
                 print(f"\n{row.method}, {row.queries}\n{row.metrics}")
         return
     second = load_comparisons(options.other)
-    pairs = compare_runs(first, second)
+    with progress_bar("comparing") as show:
+        pairs = compare_runs(first, second, progress=lambda done, total: show(done, total, ""))
     print(format_differences(pairs))
     files = options.first, options.other
     for file, names in zip(files, left_out(first, second, pairs), strict=True):

@@ -107,7 +107,9 @@ def test_saved_runs_are_compared(
     rng: torch.Generator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = run(rng, ("histogram", "a"), 0.1), run(rng, ("histogram", "b"), 0.5)
-    pairs = compare_runs(first, second)
+    steps: list[tuple[int, int]] = []
+    pairs = compare_runs(first, second, progress=lambda *step: steps.append(step))
+    assert steps == [(1, 2), (2, 2)]
     assert [(pair.first.method, pair.second.method) for pair in pairs] == [
         ("histogram", "histogram"), ("a", "b")
     ]  # fmt: skip
