@@ -14,7 +14,7 @@ from .data.market import Attributes
 from .evaluation import yaw_difference
 from .histogram import part_histograms
 
-__all__ = ["Searched", "Slicing", "occlusion_slices", "query_slices"]
+__all__ = ["Searched", "Slicing", "known_attributes", "occlusion_slices", "query_slices"]
 
 #: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
 Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
@@ -90,7 +90,9 @@ def _occlusion(query: Searched, _: Searched, attributes: _Known) -> dict[str, Te
 
 
 def _visibility(query: Searched, _: Searched, attributes: _Known) -> dict[str, Tensor]:
-    share = [each.visible_fraction for each in _all(query, attributes, "visibility")]
+    share = [
+        each.visible_fraction for each in known_attributes(query.names, attributes, "visibility")
+    ]
     place = np.digitize(share, (0.25, 0.5, 0.75))
     return {f"{25 * i}-{25 * i + 25} % seen": _rows(place == i) for i in range(4)}
 
@@ -114,7 +116,7 @@ def _stripes(seen: Tensor) -> dict[str, Tensor]:
 
 def _yaw(query: Searched, gallery: Searched, attributes: _Known) -> dict[str, Tensor]:
     sides = [
-        torch.tensor([each.yaw for each in _all(clouds, attributes, "yaw")])
+        torch.tensor([each.yaw for each in known_attributes(clouds.names, attributes, "yaw")])
         for clouds in (query, gallery)
     ]
     turned = yaw_difference(
@@ -133,14 +135,19 @@ _SLICERS: dict[str, Callable[[Searched, Searched, _Known], dict[str, Tensor]]] =
 }
 
 
-def _all(images: Searched, attributes: _Known, by: str) -> list[Attributes]:
-    missing = [name for name in images.names if name not in attributes]
+def known_attributes(names: Sequence[str], attributes: _Known, by: str) -> list[Attributes]:
+    """The attributes of images of these names.
+
+    Raises:
+        ValueError: They are not known of all; ``by`` is what needs them.
+    """
+    missing = [name for name in names if name not in attributes]
     if missing:
         raise ValueError(
             f"by {by} needs attributes.csv beside the images with a line for each; "
-            f"{len(missing):,} of {len(images):,} are missing, first: {missing[:3]}"
+            f"{len(missing):,} of {len(names):,} are missing, first: {missing[:3]}"
         )
-    return [attributes[name] for name in images.names]
+    return [attributes[name] for name in names]
 
 
 def _rows(mask: np.ndarray) -> Tensor:

@@ -10,8 +10,8 @@ from .datasets import splits
 from .fusing import evaluate_fusion
 from .options import check_out
 from .photos import evaluate_people, refuse_keypoints
-from .scoring import score_and_tell
-from .sources import check_answers, check_search, lifted_test, model_file, stored_test
+from .scoring import check_scoring, score_and_tell
+from .sources import check_answers, lifted_test, model_file, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -38,6 +38,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..embedding import name_views
     from ..fusion_run import is_fusion
     from ..progress import progress_bar
+    from ..slicing import query_slices
 
     if options.out is not None:
         check_out(options.out)
@@ -53,9 +54,10 @@ def do_evaluate(options: argparse.Namespace) -> None:
     if options.dataset is None and is_store(options.data):
         query, gallery = stored_test(CloudStore(options.data))
         check_answers(_labels(query), _labels(gallery), options.protocol)
+        query_slices(query, gallery, {}, options.by)  # refuses what is not known of a store
     else:
         images = splits(options.data, options)
-        check_search(images, options.dataset, options.protocol)
+        check_scoring(images, options)
         query, gallery = lifted_test(images, options, stored.preprocessing.canonical)
     with progress_bar("embedding") as show:
         distances = measure_distances(

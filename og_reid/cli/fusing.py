@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from .datasets import splits
 from .photos import people_set
-from .scoring import score_and_tell
-from .sources import check_search, held_out, lifted, model_file
+from .scoring import check_scoring, score_and_tell
+from .sources import held_out, lifted, model_file
 
 if TYPE_CHECKING:
     from ..checkpoint import StoredModel, StoredPeopleModel
@@ -52,7 +52,7 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
         raise ValueError("--mirror, --test-view and --descriptor are not for fused models")
     stored = read_fusion(options.model)
     images = splits(options.data, options)
-    check_search(images, options.dataset, options.protocol)
+    check_scoring(images, options)
     (query, asked), (gallery, searched) = (
         _embedded(stored.first, stored.second, each, options)
         for each in (images.query, images.gallery)

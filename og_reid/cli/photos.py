@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .options import check_out
-from .scoring import score_and_tell
+from .scoring import check_scoring, score_and_tell
 from .sources import (
     can_be_searched,
-    check_search,
     generated,
     held_out,
     model_file,
@@ -166,7 +165,7 @@ def evaluate_people(options: argparse.Namespace) -> None:
     if options.mirror or options.test_view != "none":
         raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
     images = splits(options.data, options)
-    check_search(images, options.dataset, options.protocol)
+    check_scoring(images, options)
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
     with progress_bar("embedding") as show:
         searches = search_people(

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .sources import check_search
+
 if TYPE_CHECKING:
     from ..comparison import Search
+    from ..data import MarketSplits
+    from ..data.market import Attributes
     from ..slicing import Searched
 
-__all__ = ["add_scoring", "score_and_tell"]
+__all__ = ["add_scoring", "check_scoring", "score_and_tell"]
 
 
 def add_scoring(command: argparse.ArgumentParser) -> None:
@@ -44,6 +48,22 @@ def add_scoring(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def check_scoring(images: MarketSplits, options: argparse.Namespace) -> None:
+    """Finds before the work, not after it, that images cannot be scored as the options say.
+
+    Raises:
+        ValueError: No query has an answer, or what `add_scoring`'s ``--by`` needs is not known.
+    """
+    from ..slicing import known_attributes
+
+    check_search(images, options.dataset, options.protocol)
+    attributes = _attributes(options)
+    query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
+    for by, names in (("visibility", query), ("yaw", [*query, *gallery])):
+        if by in options.by:
+            known_attributes(names, attributes, by)
+
+
 def score_and_tell(
     searches: Mapping[str, Search],
     query: Searched,
@@ -53,11 +73,8 @@ def score_and_tell(
 ) -> None:
     """Ranks, prints the figures and keeps them, as the options of `add_scoring` say."""
     from ..comparison import format_table, rerank_by, save_comparisons, score
-    from ..data import read_attributes
-    from ..data.store import is_store
     from ..progress import progress_bar
 
-    known = options.dataset is None and not is_store(options.data)
     searches = dict(searches)
     for method, search in list(searches.items()):
         if options.rerank is not None and isinstance(search, tuple):
@@ -70,7 +87,7 @@ def score_and_tell(
             searches,
             query,
             gallery,
-            attributes=read_attributes(options.data) if known else {},
+            attributes=_attributes(options),
             ap=options.ap,
             protocol=options.protocol,
             by=options.by,
@@ -81,3 +98,12 @@ def score_and_tell(
     if options.out is not None:
         save_comparisons(rows, options.out)
         print(f"figures of every query, for og-reid compare: {options.out}")
+
+
+def _attributes(options: argparse.Namespace) -> dict[str, Attributes]:
+    """Those beside the images; of stores and of data sets by name there are none."""
+    from ..data import read_attributes
+    from ..data.store import is_store
+
+    known = options.dataset is None and not is_store(options.data)
+    return read_attributes(options.data) if known else {}

@@ -153,3 +153,24 @@ def test_a_search_without_answers_is_refused_before_the_work(
         path.rename(path.with_name(path.name.replace("000", "009", 1)))
     assert main(["evaluate", "--data", str(data), "--model", clouds]) == 1
     assert "folders mixed up" in capsys.readouterr().err
+
+
+def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
+    data: Path, clouds: str, network: str, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("hours of work")
+
+    monkeypatch.setattr(lifting, "lift_split", work)
+    monkeypatch.setattr("og_reid.cli.photos.people_set", work)
+    lines = "split,name,occluder,visible_fraction,yaw\n"
+    lines += "".join(f"query,{path.name},none,1,0\n" for path in (data / "query").iterdir())
+    for text, by, missing in (("", "visibility", "2 of 2"), (lines, "yaw", "6 of 8")):
+        if text:
+            (data / "attributes.csv").write_text(text)
+        for model in (clouds, network):
+            command = ["evaluate", "--data", str(data), "--model", model, "--by", by]
+            assert main(command) == 1
+            said = capsys.readouterr().err
+            assert f"by {by} needs attributes.csv" in said
+            assert f"{missing} are missing" in said
