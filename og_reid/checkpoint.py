@@ -32,6 +32,7 @@ __all__ = [
     "StoredModel",
     "StoredPeopleModel",
     "keep_states",
+    "misfit",
     "origin",
     "package_version",
     "read_model",
@@ -253,7 +254,9 @@ def _read(
             f"{path} was written by version {metadata.get('version')}, which this version "
             f"({package_version()}) cannot read: {error}"
         ) from error
-    _compare(model.state_dict(), weights, str(path))
+    differences = misfit(model.state_dict(), weights)
+    if differences:
+        raise ValueError(f"{path}: weights do not fit the network it names: {differences}")
     model.load_state_dict(weights)
     return model.eval(), preprocessing, training, written_by, told
 
@@ -373,8 +376,8 @@ def _open(
         ) from error
 
 
-def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: str) -> None:
-    """Refuses weights that do not fit, naming the first few that differ."""
+def misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """How weights do not fit a network, naming the first few that differ; empty where they do."""
     problems = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
@@ -389,5 +392,4 @@ def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: st
         for kind, names in problems.items()
         if names
     ]
-    if texts:
-        raise ValueError(f"{path}: weights do not fit the network it names: {'; '.join(texts)}")
+    return "; ".join(texts)

@@ -99,7 +99,8 @@ class ModelConfig:
     pool: Pool = "both"  # of stripes: average, max, or the sum of both
     # not of pgfa: BNNeck, a norm between what other losses see and what is classified and compared
     neck: bool = False
-    # of photographs' backbone: imagenet, a file of torchvision's resnet50, or null for random ones
+    # to start from; null = random ones. Of clouds: default, or a model.safetensors of any mode and
+    # with other neighbours; of photographs' backbone: imagenet, or a file of torchvision's resnet50
     weights: str | None = None
 
 

@@ -179,10 +179,14 @@ def _show_source(told: Mapping[str, Any]) -> None:
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
+    import torch
+
     from ..config import PHOTO_PRESETS
+    from ..train import build_model
 
     if config.model.preset not in PHOTO_PRESETS:
         refuse_keypoints(options)
+        build_model(config.model, 0, torch.Generator())  # refuses wrong weights before the lifting
     data = _world(config.world, options) if options.data is None else options.data
     if config.model.preset in PHOTO_PRESETS:
         return people_task(config, data, options)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import save_model
+from ..checkpoint import misfit, save_model
 from ..config import ModelConfig, TrainConfig, to_dict
 from ..data.borrow import CameraStyles, swap_background
 from ..data.draws import Draws, copy_numbers
@@ -57,12 +57,49 @@ class LabelledClouds:
 
 
 def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> Embedder:
-    """The network of a configuration with fresh weights; settings it does not have are left out."""
+    """The network of a configuration, without settings that it does not have.
+
+    Its weights are fresh or, with ``weights``, those of another network of the same parameters. Its
+    classifier knows other people and is fresh in any case; so is a neck that the other one lacks.
+
+    Raises:
+        ValueError: When the network has no such mode, or other parameters than the weights.
+    """
     known = settings_of(config.preset)
     if "mode" not in known and config.mode != "robust":
         raise ValueError(f"{config.preset} has no model.mode; got {config.mode!r}: leave it out")
     settings = {name: value for name, value in asdict(config).items() if name in known}
-    return build(config.preset, **settings, num_classes=num_classes, generator=generator)
+    model = build(config.preset, **settings, num_classes=num_classes, generator=generator)
+    if config.neck:
+        model.add_neck()
+    if config.weights is not None:
+        _start_from(model, config.weights)
+    return model
+
+
+def _start_from(model: Embedder, weights: str) -> None:
+    from ..api import load_model
+
+    try:
+        start = load_model(weights).model
+    except ValueError as error:
+        raise ValueError(f"model.weights cannot be read: {error}") from error
+    found, wanted = start.state_dict(), model.state_dict()
+    own = ["proj_output."]
+    if start.neck is None or model.neck is None:
+        own.append("neck.")
+    own_names = tuple(own)
+    found, wanted = (
+        {name: value for name, value in state.items() if not name.startswith(own_names)}
+        for state in (found, wanted)
+    )
+    differences = misfit(wanted, found)
+    if differences:
+        raise ValueError(
+            f"model.weights={weights} are not of this network: {differences}; give the "
+            "model.preset, model.embedding_dim that they were trained with (og-reid show)"
+        )
+    model.load_state_dict(found, strict=False)
 
 
 class CloudTask:
@@ -107,8 +144,6 @@ class CloudTask:
             softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
             model = build_model(config.model, classes if softmax else 0, generator)
-            if config.model.neck:
-                model.add_neck()
         generator = step_generator(config.seed, _LOSS)
         dim = config.model.embedding_dim
         self.criterion = Objective(config.loss, dim, classes, generator=generator)
