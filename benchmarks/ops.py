@@ -1,10 +1,11 @@
 """The geometry operators against other libraries: CPU seconds of this process, all threads.
 
-Programs take turns, and the median over repeats counts. Peers that are not installed are left out
-with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are exact; scipy runs with
-workers=1, so ratios are those on equal cores.
+Programs take turns, each runs twice, and the median over the second runs counts; that over the
+first runs stands in brackets (caches full of what another program left). Peers that are not
+installed are left out with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are
+exact; scipy runs with workers=1, so ratios are those on equal cores.
 
-    python benchmarks/ops.py                 # about three minutes
+    python benchmarks/ops.py                 # about six minutes
     python benchmarks/ops.py --repeats 3 --only knn hard
     python benchmarks/ops.py --only growth network  # 1k to 64k points; k-NN also of a million
 """
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measuring import resident, timed
+from measuring import resident, timed, timed_twice
 
 from og_reid.models import OGNet
 from og_reid.models.edge_conv import NeighborMix, edge_conv
@@ -83,11 +84,17 @@ def optional(name: str) -> ModuleType | None:
 
 
 def show(title: str, programs: Programs, repeats: int) -> None:
-    """Print one line: the CPU milliseconds of the first program, and of the others as multiples."""
-    times = timed(programs, repeats)
+    """Print one line: the CPU milliseconds of the first program, and of the others as multiples.
+
+    Of the second of two runs; in brackets of the first, which another program's run preceded.
+    """
+    times = timed_twice(programs, repeats)
     first, *others = times
-    ratios = "".join(f"  {name} {times[name] / times[first]:.1f}x" for name in others)
-    print(f"{title:<34} {first} {1e3 * times[first]:8.2f} ms {ratios}", flush=True)
+    cold, hot = times[first]
+    ratios = "".join(
+        f"  {name} {times[name][1] / hot:.1f}x ({times[name][0] / cold:.1f}x)" for name in others
+    )
+    print(f"{title:<34} {first} {1e3 * hot:8.2f} ({1e3 * cold:.2f}) ms {ratios}", flush=True)
 
 
 def trees(x: Tensor, k: int) -> None:
