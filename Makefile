@@ -51,8 +51,10 @@ demo: $(VENV)/stamp-demo
 
 weights: $(VENV)/stamp-demo
 	OMP_NUM_THREADS=1 $(BIN)/og-reid train synthetic/default --out runs/default --cache runs/default/clouds --resume
+	OMP_NUM_THREADS=1 $(BIN)/og-reid train synthetic/continuous --data runs/default/world \
+	  --out runs/continuous --cache runs/default/clouds --resume
 	mkdir -p og_reid/weights
-	cp runs/default/model.safetensors og_reid/weights/default.safetensors
+	cp runs/continuous/model.safetensors og_reid/weights/default.safetensors
 
 check: install
 	$(BIN)/ruff format --check $(wildcard $(PYTHON_DIRS))

@@ -1,9 +1,9 @@
 """OG-Net in continuous mode against robust mode: CPU time of a training step and of embedding.
 
-Both networks are those of configs/synthetic/default, on its batch (24 people, 4 clouds of 256
-points each) of random clouds; continuous mode has the neighbours that the README gives it. Times
-are CPU seconds of this process, the median over repeats that take turns. ``equal`` is robust mode
-with as many neighbours as continuous mode.
+The networks of configs/synthetic/default and configs/synthetic/continuous, on their batch (24
+people, 4 clouds of 256 points each) of random clouds. Times are CPU seconds of this process, the
+median over repeats that take turns. ``equal`` is robust mode with as many neighbours as continuous
+mode.
 
     OMP_NUM_THREADS=1 python benchmarks/continuous.py            # a minute
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,22 +25,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import timed
 from ognet import people
 
-from og_reid.config import load_config
+from og_reid.config import ModelConfig, load_config
 from og_reid.models import Embedder, build
 from og_reid.ops import native_info
 
-CONFIG, CLASSES = "synthetic/default", 2000
-NEIGHBORS = ("model.k=12", "model.ball_counts=[8, 12, 16]")
+CONFIG, CLASSES = "synthetic/continuous", 2000
+ROBUST = load_config("synthetic/default").model
+CONTINUOUS = load_config(CONFIG).model
 PROGRAMS = {
-    "robust": (),
-    "equal": NEIGHBORS,
-    "continuous": ("model.mode=continuous", *NEIGHBORS),
+    "robust": ROBUST,
+    "equal": replace(CONTINUOUS, mode="robust"),
+    "continuous": CONTINUOUS,
 }
 
 
-def make(overrides: tuple[str, ...]) -> Embedder:
-    """The network of the configuration, with its classifier."""
-    model = load_config(CONFIG, list(overrides)).model
+def make(model: ModelConfig) -> Embedder:
+    """The network of a configuration with fresh weights and a classifier."""
     return build(
         model.preset,
         num_points=model.num_points,
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="timed runs of each program")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_config(CONFIG, []).data
+    data = load_config(CONFIG).data
     clouds = people(data.identities * data.views, data.num_points)
     level = native_info()["cpu_level"] or "none (plain torch)"
     sys.stdout.write(

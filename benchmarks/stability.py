@@ -1,11 +1,11 @@
-"""How much the descriptor moves when every point moves a little: robust against reference mode.
+"""How much the descriptor moves when every point moves a little, against reference mode.
 
-Takes the weights that come with the package. They were trained in robust mode; in reference mode
-(the index rules of the authors' code: balls keep the first points in order, sampling starts at
-point 0 and skips points near the origin) the same weights are run as they are, which compares the
-rules and not two trained networks. Clouds of a CloudSet are in farthest-point order, in which the
-first points of a ball are spread evenly, so that the authors' rule does well; ``--shuffle`` gives
-both modes the points in random order, as files of other programs have them.
+Takes the weights that come with the package, in the mode they were trained in, which is continuous.
+In reference mode (the index rules of the authors' code: balls keep the first points in order,
+sampling starts at point 0 and skips points near the origin) the same weights are run as they are,
+which compares the rules and not two trained networks. Clouds of a CloudSet are in farthest-point
+order, in which the first points of a ball are spread evenly, so that the authors' rule does well;
+``--shuffle`` gives both modes the points in random order, as files of other programs have them.
 
     python benchmarks/stability.py                         # a few people of the synthetic world
     python benchmarks/stability.py --clouds set.safetensors
@@ -15,7 +15,7 @@ With weights that were trained in reference mode, each mode runs its own:
     og-reid train synthetic/default model.mode=reference --out runs/reference_mode
     python benchmarks/stability.py --reference runs/reference_mode/model.safetensors
 
-Weights of continuous mode take the place of robust ones when they are given as ``--model``.
+``--model runs/default/model.safetensors`` measures those of robust mode.
 """
 
 from __future__ import annotations
