@@ -124,7 +124,7 @@ def test_default_model_says_how_it_was_made():
     assert stored is og_reid.load_model("default")
     assert stored.training["model"]["preset"] == "ognet-small"
     # What the README says of them is the configuration in the package.
-    assert from_dict(stored.training) == load_config("synthetic/default")
+    assert from_dict(stored.training) == load_config("synthetic/continuous")
     parameters = sum(each.numel() for each in stored.model.parameters())
     assert parameters == 1_200_834 - 1  # the published count has one unused scalar
 

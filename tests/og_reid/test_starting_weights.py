@@ -53,7 +53,7 @@ def test_a_neck_is_taken_where_both_have_one(tmp_path: Path, theirs: bool, ours:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weights": "imagenet"}, "model.weights cannot be read: .*'default' or a .safetensors"),
+        ({"weights": "imagenet"}, "model.weights cannot be read: .*'default', a .safetensors"),
         ({"weights": "gone.safetensors"}, "model.weights cannot be read: gone.*is not a file"),
         ({"weights": "default", "embedding_dim": 64}, "of another shape.*model.embedding_dim"),
         ({"weights": "default", "preset": "ognet-deep"}, "missing.*model.preset"),
