@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,12 @@ from meshes import BodyModel, PointCloud, lift_image, load_body
 from meshes.lift import Layout
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
 
-from .checkpoint import StoredModel, read_model
+from .checkpoint import StoredModel
 from .clouds_in import ReferenceClouds, as_pointclouds
 from .data.clouds import CloudSet
 from .data.source import CloudSource
 from .embedding import Preprocessing, embed_set
+from .loading import DEFAULT_MODEL, load_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["embed", "lift", "load_model"]
 
-DEFAULT_MODEL = "default"
 _LONGEST = 100.0  # metres; people in centimetres or millimetres are longer
 
 
@@ -152,43 +151,6 @@ def _packed(clouds: Sequence[PointCloud], preprocessing: Preprocessing) -> Cloud
         ((cloud, 0, 0, str(position)) for position, cloud in enumerate(clouds)),
         min_points=preprocessing.min_points,
     )
-
-
-def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
-    """Load a model.
-
-    Args:
-        name_or_path: ``"default"`` for the weights that come with the package (OG-Net-Small,
-            trained on synthetic people only), a ``.safetensors`` file written by training, or the
-            folder of a run, whose ``model.safetensors`` is taken.
-
-    Returns:
-        The network in evaluation mode with what belongs to it. The default one is loaded once and
-        shared.
-
-    Raises:
-        ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
-            (which could run code), or of another architecture.
-    """
-    if name_or_path == DEFAULT_MODEL:
-        return _default_model()
-    path = Path(name_or_path)
-    if not path.suffix and not path.exists():
-        raise ValueError(
-            f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
-            f"got {name_or_path!r}"
-        )
-    if path.is_dir():
-        from .train.folder import finished_model
-
-        path = finished_model(path)
-    return read_model(path)
-
-
-@lru_cache(maxsize=1)
-def _default_model() -> StoredModel:
-    with as_file(files("og_reid").joinpath("weights/default.safetensors")) as path:
-        return read_model(path)
 
 
 @lru_cache(maxsize=1)

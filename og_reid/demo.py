@@ -20,7 +20,6 @@ from meshes import Lift, lift_image
 from meshes.world import write_world
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
-from .api import load_model
 from .checkpoint import StoredModel, read_model
 from .comparison import Comparison, Search, measure_distances, score
 from .config import TrainConfig, load_config
@@ -29,6 +28,7 @@ from .data.market import Attributes, Sample
 from .embedding import Preprocessing
 from .evaluation import rank_distances
 from .lifting import lift_split
+from .loading import load_model
 from .report import Html, Picture, Section, results_table, write_report
 from .train import MODEL_FILE, Record, TrainResult, build_model, train
 from .visualize import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure

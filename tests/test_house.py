@@ -21,6 +21,7 @@ LEVELS = (
         "comparison",
         "fusion_run",
         "lifting",
+        "loading",
         "paired",
         "rerank",
         "schedule",

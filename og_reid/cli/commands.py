@@ -46,8 +46,9 @@ def do_embed(options: argparse.Namespace) -> None:
 
     from pose.atomic import replacing
 
-    from ..api import embed, lift, load_model
+    from ..api import embed, lift
     from ..data.market import IMAGE_ENDINGS
+    from ..loading import load_model
     from ..progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.

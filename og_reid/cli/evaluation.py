@@ -31,12 +31,12 @@ def add_runs(command: argparse.ArgumentParser) -> None:
 
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
-    from ..api import load_model
     from ..checkpoint import takes_photographs
     from ..comparison import measure_distances
     from ..data.store import CloudStore, is_store
     from ..embedding import name_views
     from ..fusion_run import is_fusion
+    from ..loading import load_model
     from ..progress import progress_bar
     from ..slicing import query_slices
 

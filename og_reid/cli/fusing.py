@@ -23,11 +23,11 @@ __all__ = ["do_fuse", "evaluate_fusion"]
 
 def do_fuse(options: argparse.Namespace) -> None:
     """Chooses the weights of two models, and writes both as one run."""
-    from ..api import load_model
     from ..checkpoint import read_people_model
     from ..config import FusionConfig, load_config
     from ..fusion import Fusion
     from ..fusion_run import save_fusion
+    from ..loading import load_model
 
     config = load_config(options.config, options.settings, FusionConfig)
     files = model_file(options.first), model_file(options.second)

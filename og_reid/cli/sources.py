@@ -92,7 +92,7 @@ def check_answers(
 
 def model_file(path: str | Path) -> str | Path:
     """The finished model of a run, or what was given."""
-    from ..train import finished_model
+    from ..loading import finished_model
 
     return finished_model(Path(path)) if Path(path).is_dir() else path
 

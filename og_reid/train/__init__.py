@@ -1,7 +1,8 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
+from ..loading import MODEL_FILE
 from .clouds import CloudTask, build_model, train
-from .folder import BEST_FILE, MODEL_FILE, STATE_FILE, check_unused, finished_model
+from .folder import BEST_FILE, STATE_FILE, check_unused
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
 from .people import PeopleTask
@@ -26,7 +27,6 @@ __all__ = [
     "build_sampler",
     "check_unused",
     "choose_device",
-    "finished_model",
     "first_goes_first",
     "fit",
     "join_processes",

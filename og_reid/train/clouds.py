@@ -20,6 +20,7 @@ from ..data.source import CloudSource
 from ..data.transforms import augment
 from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
+from ..loading import load_model
 from ..models import Embedder, build, settings_of
 from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
@@ -78,8 +79,6 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
 
 
 def _start_from(model: Embedder, weights: str) -> None:
-    from ..api import load_model
-
     try:
         start = load_model(weights).model
     except ValueError as error:

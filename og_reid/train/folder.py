@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..loading import MODEL_FILE
+
 __all__ = [
     "BEST_FILE",
     "FAILED_FILE",
-    "MODEL_FILE",
     "STATE_FILE",
     "USED",
     "check_unused",
     "differences",
-    "finished_model",
 ]
 
-MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
 STATE_FILE = "checkpoint.pt"
 FAILED_FILE = "failed_batch.txt"
@@ -40,18 +39,6 @@ def check_unused(folder: Path) -> None:
     """
     if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE)):
         raise ValueError(USED.format(folder))
-
-
-def finished_model(folder: Path) -> Path:
-    """The file of the network that a run ended with.
-
-    Raises:
-        ValueError: It is not there.
-    """
-    path = folder / MODEL_FILE
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no {MODEL_FILE}: give a run that is finished, or a file")
-    return path
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

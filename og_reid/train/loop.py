@@ -19,6 +19,7 @@ from torch import nn
 from ..checkpoint import keep_states, origin, read_origin, read_state, save_state
 from ..config import TrainConfig, from_dict, to_dict
 from ..evaluation import Metrics
+from ..loading import MODEL_FILE
 from ..schedule import (
     Clock,
     MovingAverage,
@@ -28,7 +29,7 @@ from ..schedule import (
     estimate_norms,
 )
 from .ahead import Ahead
-from .folder import BEST_FILE, FAILED_FILE, MODEL_FILE, STATE_FILE, USED, differences
+from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, differences
 from .interrupt import Interrupted, until_interrupted
 from .processes import Processes, present_processes, told_apart, told_by_first
 from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer

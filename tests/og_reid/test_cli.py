@@ -14,7 +14,7 @@ import torch
 
 from interpreter import run_python
 from meshes.pointcloud import PointCloud
-from og_reid import api, lifting
+from og_reid import api, lifting, loading
 from og_reid.checkpoint import read_model, read_origin, save_model
 from og_reid.cli import main, photos
 from og_reid.comparison import load_comparisons
@@ -287,7 +287,7 @@ def test_mistakes_give_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(api, "DEFAULT_MODEL", "none")
+    monkeypatch.setattr(loading, "DEFAULT_MODEL", "none")
     if command[0] == "evaluate":
         command = [*command, "--model", str(model)]
     assert main(command) == 1
