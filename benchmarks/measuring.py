@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["resident", "timed", "timed_twice"]
+__all__ = ["resident", "timed", "timed_hot"]
 
 
 def timed(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -23,26 +23,26 @@ def timed(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
-def timed_twice(
+def timed_hot(
     programs: Mapping[str, Callable[[], Any]], repeats: int
-) -> dict[str, tuple[float, float]]:
-    """As `timed`, but every program runs twice when its turn comes; median of each of the two.
+) -> dict[str, list[tuple[float, float]]]:
+    """CPU seconds (all threads) of each program in each turn: of a first run, and of a hot one.
 
-    The first run finds the caches full of what another program left there, which costs a program
-    of a millisecond more than one of a hundred; the second finds its own data.
+    The first run of a turn finds the caches full of what another program left there, which costs a
+    program of a millisecond more than one of a hundred. Two more follow at once; the shorter is the
+    hot one. Programs of one turn are to be compared with each other: the speed of a machine drifts.
     """
-    first: dict[str, list[float]] = {name: [] for name in programs}
-    second: dict[str, list[float]] = {name: [] for name in programs}
+    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for turn in range(repeats + 1):
         for name, program in programs.items():
-            for seconds in (first[name], second[name]):
+            seconds = []
+            for _ in range(3):
                 start = time.process_time()
                 program()
-                if turn:
-                    seconds.append(time.process_time() - start)
-    return {
-        name: (statistics.median(first[name]), statistics.median(second[name])) for name in programs
-    }
+                seconds.append(time.process_time() - start)
+            if turn:
+                turns[name].append((seconds[0], min(seconds[1:])))
+    return turns
 
 
 def resident(field: str) -> float:

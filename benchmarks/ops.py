@@ -1,11 +1,12 @@
 """The geometry operators against other libraries: CPU seconds of this process, all threads.
 
-Programs take turns, each runs twice, and the median over the second runs counts; that over the
-first runs stands in brackets (caches full of what another program left). Peers that are not
-installed are left out with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are
-exact; scipy runs with workers=1, so ratios are those on equal cores.
+Programs take turns and run three times in each. What counts is the median over turns of how many
+times as long as ours the shorter of the two last runs took; that of the first runs stands in
+brackets, for which the caches are full of what another program left. Peers that are not installed
+are left out with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are exact, and
+scipy runs with workers=1, so that ratios are those on equal cores.
 
-    python benchmarks/ops.py                 # about six minutes
+    python benchmarks/ops.py                 # about eight minutes
     python benchmarks/ops.py --repeats 3 --only knn hard
     python benchmarks/ops.py --only growth network  # 1k to 64k points; k-NN also of a million
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measuring import resident, timed, timed_twice
+from measuring import resident, timed, timed_hot
 
 from og_reid.models import OGNet
 from og_reid.models.edge_conv import NeighborMix, edge_conv
@@ -86,15 +88,20 @@ def optional(name: str) -> ModuleType | None:
 def show(title: str, programs: Programs, repeats: int) -> None:
     """Print one line: the CPU milliseconds of the first program, and of the others as multiples.
 
-    Of the second of two runs; in brackets of the first, which another program's run preceded.
+    Medians over turns of hot runs; in brackets of runs that another program's preceded.
     """
-    times = timed_twice(programs, repeats)
-    first, *others = times
-    cold, hot = times[first]
-    ratios = "".join(
-        f"  {name} {times[name][1] / hot:.1f}x ({times[name][0] / cold:.1f}x)" for name in others
-    )
-    print(f"{title:<34} {first} {1e3 * hot:8.2f} ({1e3 * cold:.2f}) ms {ratios}", flush=True)
+    turns = timed_hot(programs, repeats)
+    first, *others = turns
+    cold, hot = (1e3 * statistics.median(each) for each in zip(*turns[first], strict=True))
+    line = f"{title:<34} {first} {hot:8.2f} ({cold:.2f}) ms "
+    for name in others:
+        ratios = [
+            [theirs / ours for theirs, ours in zip(*pair, strict=True)]
+            for pair in zip(turns[name], turns[first], strict=True)
+        ]
+        cold, hot = (statistics.median(each) for each in zip(*ratios, strict=True))
+        line += f"  {name} {hot:.1f}x ({cold:.1f}x)"
+    print(line, flush=True)
 
 
 def trees(x: Tensor, k: int) -> None:
