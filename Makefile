@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
-# make weights train the weights that ship, anew (about an hour and a half on two cores)
+# make weights train the weights that ship, anew (about two and a half hours on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
 # make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels

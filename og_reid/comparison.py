@@ -198,7 +198,9 @@ def score(
     """
     pairs = [each for each in searches.values() if isinstance(each, tuple)]
     seen = next((pair[0].visibility for pair in pairs if pair[0].visibility is not None), None)
-    slices = query_slices(query, gallery, attributes or {}, by, seen)
+    slices = query_slices(
+        query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
+    )
     labels = {
         "query_pids": query.pids, "gallery_pids": gallery.pids,
         "query_camids": query.camids, "gallery_camids": gallery.camids,

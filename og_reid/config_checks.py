@@ -101,10 +101,16 @@ def _check_losses(config: TrainConfig) -> None:
         raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
     if photos and loss.lsro and loss.part_masked:
         raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
-    if not photos and (loss.part_masked or loss.part_triplet):
+    if not photos and (loss.part_masked or loss.part_triplet or loss.part_smoothing):
         raise ValueError(
-            "loss.part_masked and loss.part_triplet are of photographs: model.preset must be "
-            f"one of {', '.join(PHOTO_PRESETS)}; got {config.model.preset!r}"
+            "loss.part_masked, part_triplet and part_smoothing are of photographs: model.preset "
+            f"must be one of {', '.join(PHOTO_PRESETS)}; got {config.model.preset!r}"
+        )
+    weights = str(config.model.weights)
+    if photos and (weights == "default" or weights.endswith(".safetensors")):
+        raise ValueError(
+            "model.weights of photographs are the backbone's: imagenet, or a file of torchvision's "
+            f"resnet50; got {weights!r}"
         )
     if config.model.neck and config.model.preset == "pgfa":
         raise ValueError(

@@ -50,6 +50,8 @@ def query_slices(
     attributes: _Known,
     by: Sequence[Slicing],
     seen: Tensor | None = None,
+    *,
+    own_camera: bool = False,
 ) -> dict[str, Tensor]:
     """Rows of the queries by the name of their slice; empty slices are left out.
 
@@ -63,6 +65,7 @@ def query_slices(
             at least, or how many stripes of the photograph. ``yaw``: how far the person has turned
             between the query and the most alike view of the right answers.
         seen: (Q, P) visibility of the stripes of photographs in [0, 1], see `Embedding`.
+        own_camera: Whether right answers may be of the query's camera (protocol ``unfiltered``).
 
     Raises:
         ValueError: When it is not known of all that it needs.
@@ -71,6 +74,8 @@ def query_slices(
     for each in by:
         if each == "parts":
             slices |= _parts(query) if seen is None else _stripes(seen)
+        elif each == "yaw":
+            slices |= _yaw(query, gallery, attributes, own_camera)
         elif each != "cameras":
             slices |= _SLICERS[each](query, gallery, attributes)
     return {name: rows for name, rows in slices.items() if len(rows)}
@@ -114,14 +119,17 @@ def _stripes(seen: Tensor) -> dict[str, Tensor]:
     return {f"{some} of {total} stripes seen": _rows(count == some) for some in range(total + 1)}
 
 
-def _yaw(query: Searched, gallery: Searched, attributes: _Known) -> dict[str, Tensor]:
+def _yaw(
+    query: Searched, gallery: Searched, attributes: _Known, own_camera: bool
+) -> dict[str, Tensor]:
     sides = [
         torch.tensor([each.yaw for each in known_attributes(clouds.names, attributes, "yaw")])
         for clouds in (query, gallery)
     ]
     turned = yaw_difference(
         *sides, query_pids=query.pids, gallery_pids=gallery.pids,
-        query_camids=query.camids, gallery_camids=gallery.camids,
+        query_camids=None if own_camera else query.camids,
+        gallery_camids=None if own_camera else gallery.camids,
     ).rad2deg().numpy()  # fmt: skip
     place = np.where(np.isnan(turned), -1, np.digitize(turned, (30, 90)))
     names = ("turned 0-30", "turned 30-90", "turned 90-180")
@@ -131,7 +139,6 @@ def _yaw(query: Searched, gallery: Searched, attributes: _Known) -> dict[str, Te
 _SLICERS: dict[str, Callable[[Searched, Searched, _Known], dict[str, Tensor]]] = {
     "occlusion": _occlusion,
     "visibility": _visibility,
-    "yaw": _yaw,
 }
 
 

@@ -164,6 +164,8 @@ def evaluate_people(options: argparse.Namespace) -> None:
         check_guided(options)
     if options.mirror or options.test_view != "none":
         raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
+    if "parts" in options.by and not stored.model.parts:
+        raise ValueError("--by parts needs a network with stripes; this one has none")
     images = splits(options.data, options)
     check_scoring(images, options)
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)

@@ -59,6 +59,9 @@ def check_scoring(images: MarketSplits, options: argparse.Namespace) -> None:
     check_search(images, options.dataset, options.protocol)
     attributes = _attributes(options)
     query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
+    cameras = {each.camid for each in (*images.query, *images.gallery)}
+    if "cameras" in options.by and len(cameras) < 2:
+        raise ValueError(f"--by cameras needs images of several cameras; got those of {cameras}")
     for by, names in (("visibility", query), ("yaw", [*query, *gallery])):
         if by in options.by:
             known_attributes(names, attributes, by)

@@ -29,9 +29,18 @@ _DRAWN = 2000
 
 def do_train(options: argparse.Namespace) -> None:
     """Trains on a folder, a cloud set, or a world of its own."""
-    from ..config import WorldConfig, load_config
+    import torch
+
+    from ..config import PHOTO_PRESETS, WorldConfig, load_config
     from ..progress import progress_bar
-    from ..train import check_unused, choose_device, first_goes_first, fit, join_processes
+    from ..train import (
+        build_model,
+        check_unused,
+        choose_device,
+        first_goes_first,
+        fit,
+        join_processes,
+    )
     from ..train.record import require_tensorboard
 
     config = load_config(options.config, options.settings)
@@ -43,6 +52,8 @@ def do_train(options: argparse.Namespace) -> None:
         require_tensorboard()
     if not options.resume:
         check_unused(options.out)  # before hours of lifting
+    if config.model.weights is not None and config.model.preset not in PHOTO_PRESETS:
+        build_model(config.model, 0, torch.Generator())  # refuses wrong weights
     device = choose_device(config.device).type
     with join_processes(device, seconds=options.patience) as processes:
         # What the first process makes or lifts, the others find.
@@ -179,14 +190,10 @@ def _show_source(told: Mapping[str, Any]) -> None:
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
-    import torch
-
     from ..config import PHOTO_PRESETS
-    from ..train import build_model
 
     if config.model.preset not in PHOTO_PRESETS:
         refuse_keypoints(options)
-        build_model(config.model, 0, torch.Generator())  # refuses wrong weights before the lifting
     data = _world(config.world, options) if options.data is None else options.data
     if config.model.preset in PHOTO_PRESETS:
         return people_task(config, data, options)

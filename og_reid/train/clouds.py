@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..data.source import CloudSource
 from ..data.transforms import augment
 from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
-from ..loading import load_model
+from ..loading import DEFAULT_MODEL, load_model
 from ..models import Embedder, build, settings_of
 from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
@@ -101,6 +102,17 @@ def _start_from(model: Embedder, weights: str) -> None:
     model.load_state_dict(found, strict=False)
 
 
+def _known_people(weights: str | None) -> frozenset[int] | None:
+    """Whom the weights that a run starts from have learned from; None if their file does not tell.
+
+    The shipped ones know synthetic people, who are in no data set.
+    """
+    if weights is None or weights == DEFAULT_MODEL:
+        return frozenset()
+    people = load_model(weights).origin.get("people")
+    return None if people is None else frozenset(people)
+
+
 class CloudTask:
     """Descriptors of clouds: an `og_reid.train.task.Task`.
 
@@ -139,12 +151,23 @@ class CloudTask:
         self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
         classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
+        start = config.model.weights if model is None else None
         if model is None:
             softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
             model = build_model(config.model, classes if softmax else 0, generator)
         generator = step_generator(config.seed, _LOSS)
         dim = config.model.embedding_dim
+        self.known = _known_people(start)
+        if validation is not None and self.known:
+            both = sorted(self.known & set(validation[0].pids.tolist()))
+            if both:
+                warnings.warn(
+                    f"model.weights={start} have learned from people with the "
+                    f"numbers of {len(both)} to validate on, such as {both[:5]}: if they are the "
+                    "same, the figures are too good",
+                    stacklevel=2,
+                )
         self.criterion = Objective(config.loss, dim, classes, generator=generator)
         # A part of the network, as its classifier is: moved, optimised and kept with it.
         model.add_module("criterion", self.criterion)
@@ -233,7 +256,9 @@ class CloudTask:
             return False
         data = self.config.data
         preprocessing = Preprocessing(data.num_points, layout=data.layout, canonical=data.canonical)
-        told = {**origin, "people": self.present.tolist()}
+        told = dict(origin)
+        if self.known is not None:
+            told["people"] = sorted(self.known.union(self.present.tolist()))
         save_model(path, self.model, preprocessing, to_dict(self.config), told)
         return True
 

@@ -174,3 +174,38 @@ def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
             said = capsys.readouterr().err
             assert f"by {by} needs attributes.csv" in said
             assert f"{missing} are missing" in said
+
+
+def test_slices_of_one_camera_are_told_before_the_work(
+    data: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    for path in sorted((data / "bounding_box_test").iterdir()):
+        if "_c3" in path.name:
+            path.unlink()
+        else:
+            path.rename(path.with_name(path.name.replace("_c2s1", "_c1s2")))
+    lines = "split,name,occluder,visible_fraction,yaw\n"
+    for folder in ("query", "bounding_box_test"):
+        turned = 1.0 if folder == "query" else 0.0
+        lines += "".join(f"{folder},{p.name},none,1,{turned}\n" for p in (data / folder).iterdir())
+    (data / "attributes.csv").write_text(lines)
+    out = tmp_path / "run.json"
+    command = ["evaluate", "--data", str(data), "--model", network, "--out", str(out)]
+    command += ["--protocol", "unfiltered", "--by"]
+    assert main([*command, "yaw"]) == 0
+    assert "turned 30-90" in {row.queries for row in load_comparisons(out)}
+    monkeypatch.setattr("og_reid.cli.photos.people_set", None)
+    assert main([*command, "cameras"]) == 1
+    assert "--by cameras needs images of several cameras; got those of {1}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_network_without_stripes_has_none_to_slice_by(
+    data: Path, tmp_path: Path, rng: torch.Generator, capsys: Told
+) -> None:
+    model = PGFA(2, 0, global_branch="average", generator=rng)
+    save_people_model(tmp_path / "whole.safetensors", model, PhotoPreprocessing(32, 16))
+    command = ["evaluate", "--data", str(data), "--model", str(tmp_path / "whole.safetensors")]
+    assert main([*command, "--by", "parts"]) == 1
+    assert "--by parts needs a network with stripes" in capsys.readouterr().err

@@ -165,6 +165,8 @@ def test_shipped_files_load_by_name() -> None:
             "goes neither with loss.lsro",
         ),
         ({"loss": {"part_masked": True}}, "are of photographs"),
+        ({"loss": {"part_smoothing": 0.1}}, "are of photographs"),
+        ({"model": {"preset": "pgfa", "weights": "default"}}, "imagenet, or a file of torchvision"),
         ({"loss": {"part_triplet": -1}}, "part_triplet at least 0"),
         (
             {"model": {"preset": "stripes"}, "loss": {"part_masked": True, "lsro": True}},

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
 from og_reid import load_model
-from og_reid.checkpoint import save_model
+from og_reid.checkpoint import read_origin, save_model
 from og_reid.cli import main
-from og_reid.config import ModelConfig
+from og_reid.config import ModelConfig, TrainConfig, from_dict
+from og_reid.data import CloudSet
 from og_reid.embedding import Preprocessing
-from og_reid.train import build_model
+from og_reid.train import CloudTask, build_model
+from random_clouds import cloud
 
 #: Neighbours and mode are no parameters: the weights that come with the package were trained with
 #: others.
@@ -73,3 +76,46 @@ def test_wrong_weights_are_found_before_a_world_is_made(
     assert main(["train", "synthetic/og_net_small", *settings, "--out", str(run)]) != 0
     assert "model.weights=default are not of this network" in capsys.readouterr().err
     assert not (run / "world").exists()
+
+
+def clouds_of(*people: int) -> CloudSet:
+    rows = [(cloud(10 * pid + i), pid, i, f"{pid}_{i}") for pid in people for i in range(2)]
+    return CloudSet.from_clouds(rows)
+
+
+def of_weights(weights: str) -> TrainConfig:
+    data = {"num_points": 32, "identities": 2, "views": 2}
+    return from_dict({"data": data, "model": {"num_points": 32, "k": 5, "weights": weights}})
+
+
+@pytest.mark.parametrize(
+    ("told", "people"),
+    [({"people": [1, 5]}, [1, 2, 5, 7]), ({}, None), (None, [2, 7])],
+)
+def test_a_run_tells_whom_its_start_has_learned_from(
+    tmp_path: Path, told: dict[str, list[int]] | None, people: list[int] | None
+) -> None:
+    start = "default"
+    if told is not None:
+        start = str(tmp_path / "start.safetensors")
+        model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
+        save_model(start, model.eval(), Preprocessing(32), origin=told)
+    task = CloudTask(of_weights(start), clouds_of(2, 7))
+    assert task.write_model(tmp_path / "model.safetensors", {})
+    assert read_origin(tmp_path / "model.safetensors").get("people") == people
+
+
+def test_validation_on_people_of_the_start_is_told(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
+    save_model(start, model.eval(), Preprocessing(32), origin={"people": [1, 5]})
+    for pid in (5, 6):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            CloudTask(
+                of_weights(str(start)),
+                clouds_of(2, 7),
+                validation=(clouds_of(pid), clouds_of(pid)),
+            )
+        found = [each for each in caught if "too good" in str(each.message)]
+        assert len(found) == (pid == 5)
