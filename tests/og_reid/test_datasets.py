@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from dataset_trees import read, touch
 from og_reid.data.datasets import DATASETS, describe, find_folder, listing, load_dataset
-from og_reid.data.datasets.description import SPLITS, Dataset
+from og_reid.data.datasets.description import SPLITS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -111,12 +111,6 @@ TREES = {
 OF_LISTS = ("msmt17", "mars", "aicity", "occluded-posetrack")
 
 
-def touch(root: Path, paths: Iterable[str]) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
-
-
 def make(name: str, root: Path) -> Path:
     for images in TREES[name].values():
         touch(root, images)
@@ -133,13 +127,6 @@ def test_listing_tells_how_far_it_is(tmp_path: Path) -> None:
         "p-dukemtmc", root, verify=False, progress=lambda done, total: steps.append((done, total))
     )
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-
-def read(dataset: Dataset, split: str) -> dict[str, tuple[int, int]]:
-    return {
-        each.path.relative_to(dataset.root).as_posix(): (each.pid, each.camid)
-        for each in dataset.split(split)
-    }
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dataset_trees import touch
 from og_reid.data.datasets import DATASETS, Counts, describe, load_dataset, reading
 from og_reid.data.datasets.description import DatasetSample, Description
 from og_reid.data.datasets.reading import differences, read_dataset
@@ -30,12 +30,6 @@ TREES = {
         "bounding_box_test/0005_c5_f0051781.jpg",
     ),
 }
-
-
-def touch(root: Path, paths: Iterable[str]) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
 
 
 def make(name: str, root: Path) -> Path:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
+from dataset_trees import read, touch
 from og_reid.data.datasets import load_dataset
-from og_reid.data.datasets.description import SPLITS, Dataset
+from og_reid.data.datasets.description import SPLITS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -52,12 +52,6 @@ TREES = {
         },
     },
 }  # fmt: skip
-
-
-def touch(root: Path, paths: Iterable[str]) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
 
 
 def make(name: str, root: Path) -> Path:
@@ -102,13 +96,6 @@ def write_posetrack(root: Path) -> None:
         sampling = {"id": {row: int(row) + 50 for row in rows}, "split": rows}
         path = root / "occluded_posetrack_reid" / f"{part}_dataset_sampling.json"
         path.write_text(json.dumps(sampling))
-
-
-def read(dataset: Dataset, split: str) -> dict[str, tuple[int, int]]:
-    return {
-        each.path.relative_to(dataset.root).as_posix(): (each.pid, each.camid)
-        for each in dataset.split(split)
-    }
 
 
 @pytest.mark.parametrize("name", TREES)
