@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .checkpoint import StoredModel, read_model
 
-__all__ = ["DEFAULT_MODEL", "MODEL_FILE", "finished_model", "load_model"]
+__all__ = ["DEFAULT_MODEL", "MODEL_FILE", "finished_model", "load_model", "model_file"]
 
 DEFAULT_MODEL = "default"
 #: What a run leaves in its folder when it is done.
@@ -25,6 +25,11 @@ def finished_model(folder: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"{folder} holds no {MODEL_FILE}: give a run that is finished, or a file")
     return path
+
+
+def model_file(path: str | Path) -> str | Path:
+    """The finished model of a run, where its folder is given, or what was given."""
+    return finished_model(Path(path)) if Path(path).is_dir() else path
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
@@ -51,7 +56,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
             f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
             f"got {name_or_path!r}"
         )
-    return read_model(finished_model(path) if path.is_dir() else path)
+    return read_model(model_file(path))
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import check_out
-from .sources import model_file
 
 if TYPE_CHECKING:
     from meshes import PointCloud
@@ -59,7 +58,7 @@ def do_embed(options: argparse.Namespace) -> None:
                 f"{path} is neither a cloud ({', '.join(sorted(_CLOUDS))}) nor a photograph "
                 f"({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
             )
-    stored = load_model(model_file(options.model))
+    stored = load_model(options.model)
     clouds: list[PointCloud | Path] = []
     with progress_bar("lifting photographs") as show:
         for done, path in enumerate(options.inputs, start=1):

@@ -11,7 +11,7 @@ from .fusing import evaluate_fusion
 from .options import check_out
 from .photos import evaluate_people, refuse_keypoints
 from .scoring import check_scoring, score_and_tell
-from .sources import check_answers, lifted_test, model_file, stored_test
+from .sources import check_answers, lifted_test, stored_test
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
@@ -36,7 +36,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..data.store import CloudStore, is_store
     from ..embedding import name_views
     from ..fusion_run import is_fusion
-    from ..loading import load_model
+    from ..loading import load_model, model_file
     from ..progress import progress_bar
     from ..slicing import query_slices
 

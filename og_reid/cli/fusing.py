@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .datasets import splits
 from .photos import people_set
 from .scoring import check_scoring, score_and_tell
-from .sources import held_out, lifted, model_file
+from .sources import held_out, lifted
 
 if TYPE_CHECKING:
     from ..checkpoint import StoredModel, StoredPeopleModel
@@ -27,7 +27,7 @@ def do_fuse(options: argparse.Namespace) -> None:
     from ..config import FusionConfig, load_config
     from ..fusion import Fusion
     from ..fusion_run import save_fusion
-    from ..loading import load_model
+    from ..loading import load_model, model_file
 
     config = load_config(options.config, options.settings, FusionConfig)
     files = model_file(options.first), model_file(options.second)

@@ -14,7 +14,6 @@ from .sources import (
     can_be_searched,
     generated,
     held_out,
-    model_file,
     naming_unreadable,
     say,
 )
@@ -156,6 +155,7 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
 def evaluate_people(options: argparse.Namespace) -> None:
     """Prints how well a network of photographs ranks a data set."""
     from ..checkpoint import read_people_model
+    from ..loading import model_file
     from ..people_comparison import search_people
     from ..progress import progress_bar
 

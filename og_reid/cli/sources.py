@@ -23,7 +23,6 @@ __all__ = [
     "held_out",
     "lifted",
     "lifted_test",
-    "model_file",
     "naming_unreadable",
     "say",
     "stored_test",
@@ -88,13 +87,6 @@ def check_answers(
             "nothing about the model",
             file=sys.stderr,
         )
-
-
-def model_file(path: str | Path) -> str | Path:
-    """The finished model of a run, or what was given."""
-    from ..loading import finished_model
-
-    return finished_model(Path(path)) if Path(path).is_dir() else path
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import misfit, save_model
+from ..checkpoint import misfit, read_origin, save_model
 from ..config import ModelConfig, TrainConfig, to_dict
 from ..data.borrow import CameraStyles, swap_background
 from ..data.draws import Draws, copy_numbers
@@ -21,7 +21,7 @@ from ..data.source import CloudSource
 from ..data.transforms import augment
 from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
-from ..loading import DEFAULT_MODEL, load_model
+from ..loading import DEFAULT_MODEL, load_model, model_file
 from ..models import Embedder, build, settings_of
 from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
@@ -84,14 +84,11 @@ def _start_from(model: Embedder, weights: str) -> None:
         start = load_model(weights).model
     except ValueError as error:
         raise ValueError(f"model.weights cannot be read: {error}") from error
-    found, wanted = start.state_dict(), model.state_dict()
-    own = ["proj_output."]
-    if start.neck is None or model.neck is None:
-        own.append("neck.")
-    own_names = tuple(own)
+    necks = start.neck is not None and model.neck is not None
+    fresh = ("proj_output.",) if necks else ("proj_output.", "neck.")
     found, wanted = (
-        {name: value for name, value in state.items() if not name.startswith(own_names)}
-        for state in (found, wanted)
+        {name: value for name, value in each.state_dict().items() if not name.startswith(fresh)}
+        for each in (start, model)
     )
     differences = misfit(wanted, found)
     if differences:
@@ -109,7 +106,7 @@ def _known_people(weights: str | None) -> frozenset[int] | None:
     """
     if weights is None or weights == DEFAULT_MODEL:
         return frozenset()
-    people = load_model(weights).origin.get("people")
+    people = read_origin(model_file(weights)).get("people")
     return None if people is None else frozenset(people)
 
 
