@@ -1,0 +1,57 @@
+"""Exceptions of file readers in one kind, and the category of warnings about doubtful input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["InputWarning", "reading"]
+
+
+class InputWarning(UserWarning):
+    """Input that is accepted but probably not what was meant; the message says how to mend it."""
+
+
+@contextmanager
+def reading(path: str | Path, rule: str = "must be a whole, readable file") -> Iterator[None]:
+    """Converts the exceptions of a parser on a damaged file to ``ValueError`` with the path.
+
+    Parsers (zipfile, zlib, json, Pillow, safetensors, pyarrow, ...) raise many types on crafted or
+    damaged files: KeyError, AttributeError, NotImplementedError, struct.error, RecursionError,
+    MemoryError. A caller can only handle one kind.
+
+    Args:
+        path: Of the file, for the message.
+        rule: What a sound file is, as in ``must be an npz of plain arrays``; used where the
+            exception is not a ``ValueError`` that names the path itself.
+
+    Raises:
+        OSError: As it came (no such file, no permission, disk error), with the path.
+        ImportError: As it came: an optional package is missing.
+        ValueError: Anything else.
+    """
+    try:
+        yield
+    except (ImportError, Warning):
+        raise
+    except OSError as error:
+        if error.errno is None:  # of a decoder, not of the system: Pillow's "truncated"
+            raise ValueError(_message(path, rule, error)) from error
+        if error.filename is None:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(_message(path, rule, error)) from error
+    except Exception as error:
+        raise ValueError(_message(path, rule, error)) from error
+
+
+def _message(path: str | Path, rule: str, error: Exception) -> str:
+    # The text of a KeyError is a bare key, of a MemoryError often nothing.
+    plain = isinstance(error, ValueError | OSError)
+    cause = str(error) if plain else f"{type(error).__name__}: {error}".rstrip(": ")
+    # Rules of our own ("must hold ...") stand alone.
+    return f"{path}: {cause}" if cause.startswith("must ") else f"{path}: {rule}: {cause}"
