@@ -2,6 +2,7 @@
 # make weights train the weights that ship, anew (about two and a half hours on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
+# make fuzz    fuzz every file reader, guided by coverage (SECONDS=60 for each)
 # make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -11,10 +12,10 @@ BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights mmpose test sanitize check format install system clean
+.PHONY: help demo weights mmpose test fuzz sanitize check format install system clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 5
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 # What open3d and opencv (of mediapipe) load when they are imported.
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
@@ -64,6 +65,12 @@ check: install
 
 test: check
 	$(BIN)/pytest $(ARGS)
+
+SECONDS ?= 60
+
+fuzz: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(ARGS)
 
 SANITIZED := build/sanitize
 # AddressSanitizer must see the exceptions of a C++ library that Python would load later.
