@@ -1,61 +1,136 @@
 """Point clouds as files: npz (everything), ply (any viewer), obj with vertex colours.
 
 The frame on disk is ours (y up, z towards the camera), with one exception: ``.obj`` files of the
-OG-Net authors (Zheng et al., TNNLS 2022) have y down and z away from the camera. Those carry no
-header of ours and are turned on reading, and ``write_reference_obj`` writes such; all other files
-that we write carry one.
+OG-Net authors (Zheng et al., TNNLS 2022) have y down and z away from the camera. Those are known by
+their form and turned on reading, and ``write_reference_obj`` writes such; our own carry a header.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pose.atomic import replacing
+from pose.reading import InputWarning, reading
 
+from .cloud_values import MAX_POINTS, far_points, numeric_tensor, unit_colors
+from .npz_file import read_npz_arrays
+from .obj_file import OBJ_HEADER, Frame, read_obj_vertices
+from .ply_file import read_ply_vertices
 from .pointcloud import HIDDEN_GREY, PointCloud
 
-__all__ = ["read_pointcloud", "write_pointcloud", "write_reference_obj"]
+__all__ = ["Frame", "read_doubting", "read_pointcloud", "write_pointcloud", "write_reference_obj"]
 
-_OBJ_HEADER = "# og_reid point cloud; x y z r g b; metres, y up, z towards the camera"
 _OBJ_LINE = "v %.6f %.6f %.6f %.6f %.6f %.6f"
 _FLIP = np.array([1.0, -1.0, -1.0], np.float32)
+_RULES = {
+    ".npz": "must be an npz archive of the arrays points and colors",
+    ".ply": "must be a whole PLY file",
+    ".obj": "must be a whole OBJ file",
+}
+_COLORS = (
+    ("red", "green", "blue"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+    ("r", "g", "b"),
+)
+_SPLATS = ("f_dc_0", "f_dc_1", "f_dc_2")
+_HARMONIC = 0.5 / np.sqrt(np.pi)  # of degree 0
 
 
-def read_pointcloud(path: str | Path) -> PointCloud:
+def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointCloud:
     """Read a cloud.
 
+    Of meshes the vertices are taken. Materials, textures and other files that a file names are
+    never opened.
+
     Args:
-        path: ``.npz`` (points, colors and optionally normals, visible, part), ``.ply`` (vertices
-            with colours), or ``.obj`` (lines ``v x y z r g b``). An ``.obj`` without our header is
-            taken for the OG-Net authors' (y down, z away from the camera) and turned to our frame.
+        path: ``.npz`` (points, colors and optionally normals, visible, part), ``.ply`` (ASCII or
+            binary; x, y, z and the colours red, green, blue, or diffuse_red ..., or r, g, b, or
+            f_dc_0 ... of Gaussian splats), or ``.obj`` (lines ``v x y z r g b``). At most 5 million
+            points; coordinates and colours by the rules of ``PointCloud``.
+        frame: of the file. ``"y-up"`` is ours: y up, z towards the camera; points in
+            ``"reference"`` (y down, z away, as in the OG-Net authors' files) are turned to ours.
+            None takes ``.npz``, ``.ply`` and ``.obj`` of known programs (ours, Open3D, trimesh,
+            MeshLab, Blender, CloudCompare, Assimp) as y up, and ``.obj`` of nothing but vertices
+            and one face at the end, without comments, as reference.
+
+    Warns:
+        InputWarning: the frame of an ``.obj`` is not certain, colours are almost black for their
+            type, or float32 coordinates lie too far from the origin.
 
     Raises:
-        ValueError: the file is not readable, has no points or no colours; it names the file.
+        ValueError: the file is damaged or cut short, or has no points or no colours; it names the
+            file.
         FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
     """
+    cloud, doubts = read_doubting(path, frame)
+    for doubt in doubts:
+        warnings.warn(f"{path}: {doubt}", InputWarning, stacklevel=2)
+    return cloud
+
+
+def read_doubting(
+    path: str | Path, frame: Frame | None = None
+) -> tuple[PointCloud, tuple[str, ...]]:
+    """`read_pointcloud` for many files: returns the text of the warnings, without the path."""
     path = Path(path)
-    readers: dict[str, Callable[[Path], PointCloud]] = {
-        ".npz": _read_npz,
-        ".ply": _read_ply,
-        ".obj": _read_obj,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    if frame is not None and frame not in get_args(Frame):
+        raise ValueError(f"frame must be None or one of {get_args(Frame)}; got {frame!r}")
+    ending = path.suffix.lower()
+    if ending not in _RULES:
         raise ValueError(f"{path}: a point cloud file ends in .npz, .ply or .obj")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    try:
-        return reader(path)
-    except Exception as error:  # damaged files make zipfile, zlib and trimesh raise their own types
-        message = str(error)
-        raise ValueError(
-            message if message.startswith(str(path)) else f"{path}: {message}"
-        ) from error
+    if not path.is_file():  # a pipe would block, a device may never end
+        raise ValueError(f"{path}: must be a regular file; got a folder, pipe or device")
+    with reading(path, _RULES[ending]):
+        raw = _READERS[ending](path, frame)
+        try:
+            return _from_file(raw)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Raw:
+    """Contents of a file in its frame, of the types that it has."""
+
+    points: np.ndarray
+    colors: np.ndarray
+    frame: Frame
+    doubt: str = ""
+    optional: dict[str, np.ndarray] = field(default_factory=dict)  # by the names of PointCloud
+
+
+def _from_file(raw: _Raw) -> tuple[PointCloud, tuple[str, ...]]:
+    colors, dark = unit_colors(numeric_tensor(raw.colors, "colors"))
+    points, optional = raw.points, dict(raw.optional)
+    if "visible" in optional and optional["visible"].shape == colors.shape[:1]:
+        # 8 bits cannot hold 0.5: the exact grey of hidden points is restored.
+        hidden = torch.from_numpy(optional["visible"] == 0)
+        colors = torch.where(hidden[:, None], HIDDEN_GREY, colors)
+    if raw.frame == "reference":
+        points = points * _FLIP
+        if "normals" in optional:
+            optional["normals"] = optional["normals"] * _FLIP
+    cloud = PointCloud(
+        numeric_tensor(points, "points"),
+        colors,
+        **{name: _tensor(each, name) for name, each in optional.items()},
+    )
+    return cloud, tuple(filter(None, (raw.doubt, dark, far_points(cloud.points))))
+
+
+def _tensor(array: np.ndarray, name: str) -> Tensor:
+    return torch.from_numpy(array) if array.dtype == np.bool_ else numeric_tensor(array, name)
 
 
 def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
@@ -104,19 +179,11 @@ def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
         stream.write(b"f 1 2 3\n")
 
 
-def _read_npz(path: Path) -> PointCloud:
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {"points", "colors"} - set(archive.files)
-        if missing:
-            raise ValueError(f"must hold the arrays points and colors; {sorted(missing)} missing")
-        optional = {
-            name: torch.from_numpy(archive[name])
-            for name in ("normals", "visible", "part")
-            if name in archive.files
-        }
-        return PointCloud(
-            torch.from_numpy(archive["points"]), torch.from_numpy(archive["colors"]), **optional
-        )
+def _read_npz(path: Path, frame: Frame | None) -> _Raw:
+    arrays = read_npz_arrays(
+        path, ("points", "colors"), ("normals", "visible", "part"), 3 * MAX_POINTS
+    )
+    return _Raw(arrays.pop("points"), arrays.pop("colors"), frame or "y-up", optional=arrays)
 
 
 def _write_npz(stream: BinaryIO, cloud: PointCloud) -> None:
@@ -134,7 +201,8 @@ def _write_npz(stream: BinaryIO, cloud: PointCloud) -> None:
 def _write_ply(stream: BinaryIO, cloud: PointCloud) -> None:
     columns = [(name, "<f4") for name in ("x", "y", "z")]
     columns += [(name, "u1") for name in ("red", "green", "blue", "visible")]
-    columns += [("part", "<i2")]
+    wide = len(cloud) > 0 and int(cloud.part.abs().max()) >= 2**15
+    columns += [("part", "<i4" if wide else "<i2")]
     rows = np.zeros(len(cloud), dtype=columns)
     points, colors = cloud.points.cpu().numpy(), cloud.colors.cpu().numpy()
     for axis, name in enumerate(("x", "y", "z")):
@@ -143,59 +211,48 @@ def _write_ply(stream: BinaryIO, cloud: PointCloud) -> None:
         rows[name] = np.round(colors[:, channel] * 255)
     rows["visible"] = cloud.visible.cpu().numpy()
     rows["part"] = cloud.part.cpu().numpy()
-    names = {"<f4": "float", "u1": "uchar", "<i2": "short"}
+    names = {"<f4": "float", "u1": "uchar", "<i2": "short", "<i4": "int"}
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud)}"]
     header += [f"property {names[kind]} {name}" for name, kind in columns]
     stream.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
     stream.write(rows.tobytes())
 
 
-def _read_ply(path: Path) -> PointCloud:
-    import trimesh
-
-    loaded = trimesh.load(path, process=False)
-    vertices = getattr(loaded, "vertices", None)
-    if vertices is None or not len(vertices):
-        raise ValueError("must hold at least one vertex; got none")
-    data = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-    visual = getattr(loaded, "visual", None)
-    # A mesh without colours would answer with a default grey.
-    if visual is not None:
-        colors = visual.vertex_colors if visual.kind == "vertex" else None
-    else:
-        colors = getattr(loaded, "colors", None)
-    if colors is None or len(colors) != len(vertices):
-        raise ValueError("must hold vertex colours (red, green, blue); got positions only")
-    extra = {}
-    for name, kind in (("visible", np.bool_), ("part", np.int64)):
-        if data is not None and name in (data.dtype.names or ()):
-            extra[name] = torch.from_numpy(np.asarray(data[name]).reshape(-1).astype(kind))
-    rgb = np.asarray(colors)[:, :3].astype(np.float32) / 255
-    if "visible" in extra:  # 8 bits cannot hold 0.5: restore the exact grey of hidden points
-        rgb[~extra["visible"].numpy()] = HIDDEN_GREY
-    return PointCloud(
-        torch.from_numpy(np.asarray(vertices, np.float32)), torch.from_numpy(rgb), **extra
+def _read_ply(path: Path, frame: Frame | None) -> _Raw:
+    columns = read_ply_vertices(path)
+    held = f"the vertex columns are {', '.join(columns)}"
+    if not columns.keys() >= {"x", "y", "z"}:
+        raise ValueError(f"must hold the vertex columns x, y, z; {held}")
+    names = next((each for each in (*_COLORS, _SPLATS) if columns.keys() >= set(each)), None)
+    if names is None:
+        raise ValueError(f"must hold vertex colours (red, green, blue); {held}")
+    if len({columns[name].dtype for name in names}) > 1:
+        raise ValueError(f"must hold {', '.join(names)} of one type; {held}")
+    colors = np.stack([columns[name] for name in names], axis=1)
+    if names == _SPLATS:
+        if colors.dtype.kind != "f":
+            raise ValueError(f"must hold {', '.join(names)} as floats; got {colors.dtype}")
+        colors = (0.5 + _HARMONIC * colors.astype(np.float64)).clip(0, 1)
+    return _Raw(
+        points=np.stack([columns[name].astype(np.float64) for name in ("x", "y", "z")], axis=1),
+        colors=colors,
+        frame=frame or "y-up",
+        optional={name: columns[name] for name in ("visible", "part") if name in columns},
     )
 
 
 def _write_obj(stream: BinaryIO, cloud: PointCloud) -> None:
-    stream.write((_OBJ_HEADER + "\n").encode("ascii"))
+    stream.write(f"{OBJ_HEADER}; {len(cloud)} points\n".encode("ascii"))
     np.savetxt(stream, cloud.to_array(), fmt=_OBJ_LINE)
 
 
-def _read_obj(path: Path) -> PointCloud:
-    text = path.read_text(encoding="ascii", errors="strict")
-    ours = text.startswith(_OBJ_HEADER)
-    lines = [line for line in text.splitlines() if line.startswith("v ")]
-    if not lines:
-        raise ValueError("must hold lines 'v x y z r g b'; got none")
-    widths = {len(line.split()) for line in lines}
-    if widths != {7}:
-        raise ValueError(
-            "every vertex line must be 'v x y z r g b'; got lines with "
-            f"{sorted(width - 1 for width in widths)} numbers: the file has no vertex colours "
-            "or is cut short"
-        )
-    table = np.array([line.split()[1:] for line in lines], dtype=np.float32)
-    points = table[:, :3] if ours else table[:, :3] * _FLIP
-    return PointCloud(torch.from_numpy(points), torch.from_numpy(table[:, 3:].clip(0, 1)))
+def _read_obj(path: Path, frame: Frame | None) -> _Raw:
+    found = read_obj_vertices(path, frame)
+    return _Raw(found.points, found.colors, found.frame, found.doubt)
+
+
+_READERS: dict[str, Callable[[Path, Frame | None], _Raw]] = {
+    ".npz": _read_npz,
+    ".ply": _read_ply,
+    ".obj": _read_obj,
+}

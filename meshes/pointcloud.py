@@ -5,14 +5,17 @@ Frame: metres, camera-aligned, x to the right of the image, y up, z towards the 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    import numpy as np
+from pose.reading import InputWarning
+
+from .cloud_values import near_points, numeric_tensor, unit_colors
 
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
 
@@ -28,8 +31,12 @@ class PointCloud:
     """Coloured points, checked once at construction.
 
     Attributes:
-        points: (N, 3) float32 metres; x right, y up, z towards the camera.
-        colors: (N, 3) float32 in [0, 1]; grey 0.5 where hidden.
+        points: (N, 3) float32 metres; x right, y up, z towards the camera. Coordinates of a wider
+            type that rounding to float32 would move by more than 0.1 mm, such as those of a
+            national grid, are taken relative to their centroid; all others are kept to the bit.
+        colors: (N, 3) float32 in [0, 1]; grey 0.5 where hidden. Integers are divided by the largest
+            value of their type (255, 65535); those of 32 and 64 bits up to 255 by 255, and up to 1
+            they are fractions. Floats up to 1.01 count as 1.
         normals: (N, 3) unit vectors, or None.
         visible: (N,) bool, ``visible[i]`` means the colour of point i was seen in the photograph.
             Defaults to all True.
@@ -37,7 +44,8 @@ class PointCloud:
             Defaults to all 0 ("on the body").
 
     Raises:
-        ValueError: a shape is wrong, a value is NaN or infinite, or colours are not in [0, 1].
+        ValueError: a shape or type is wrong, a value is NaN or infinite, or colours are not in
+            [0, 1].
     """
 
     points: Tensor
@@ -48,8 +56,10 @@ class PointCloud:
 
     def __post_init__(self) -> None:
         """Convert to the documented types and check."""
-        points = _floats(self.points, "points")
-        colors = _colors(self.colors)
+        points = near_points(_rows(self.points, "points"))
+        colors, doubt = unit_colors(_rows(self.colors, "colors"))
+        if doubt:
+            warnings.warn(doubt, InputWarning, stacklevel=3)
         count = len(points)
         if len(colors) != count:
             raise ValueError(
@@ -59,7 +69,7 @@ class PointCloud:
         visible = _flags(self.visible, count, torch.bool, True, "visible", device)
         part = _flags(self.part, count, torch.int64, 0, "part", device)
         if self.normals is not None:
-            normals = _floats(self.normals, "normals")
+            normals = _rows(self.normals, "normals").float()
             if len(normals) != count:
                 raise ValueError(f"normals must be ({count}, 3); got {tuple(normals.shape)}")
             object.__setattr__(self, "normals", normals)
@@ -77,8 +87,8 @@ class PointCloud:
 
     @classmethod
     def from_array(cls, array: np.ndarray | Tensor) -> PointCloud:
-        """Make a cloud of an (N, 6) array: xyz in metres, rgb in [0, 1]."""
-        table = torch.as_tensor(array)
+        """Make a cloud of an (N, 6) array: xyz in metres, rgb by the rule of ``colors``."""
+        table = numeric_tensor(array, "pointcloud")
         if table.ndim != 2 or table.shape[1] != 6:
             raise ValueError(
                 "pointcloud must be (N, 6): xyz in metres and rgb in [0, 1]; "
@@ -146,11 +156,13 @@ class PointCloud:
         return cloud
 
 
-def _floats(value: Any, name: str) -> Tensor:
-    tensor = torch.as_tensor(value)
+def _rows(value: Any, name: str) -> Tensor:
+    """(N, 3) finite numbers of any real type."""
+    tensor = numeric_tensor(value, name)
     if tensor.ndim != 2 or tensor.shape[1] != 3:
         raise ValueError(f"{name} must be (N, 3); got {tuple(tensor.shape)}")
-    tensor = tensor.detach().float()
+    if not tensor.is_floating_point():
+        return tensor
     bad = ~torch.isfinite(tensor).all(1)
     if bool(bad.any()):
         rows = bad.nonzero()[:5, 0].tolist()
@@ -161,22 +173,18 @@ def _floats(value: Any, name: str) -> Tensor:
     return tensor
 
 
-def _colors(value: Any) -> Tensor:
-    colors = _floats(value, "colors")
-    if colors.numel() and (float(colors.min()) < 0 or float(colors.max()) > 1):
-        hint = ": divide 8-bit colours by 255" if 1 < float(colors.max()) <= 255 else ""
-        raise ValueError(
-            f"colors must be in [0, 1]; got {float(colors.min()):g}..{float(colors.max()):g}{hint}"
-        )
-    return colors
-
-
 def _flags(
     value: Any, count: int, dtype: torch.dtype, default: int, name: str, device: torch.device
 ) -> Tensor:
     if value is None:
         return torch.full((count,), default, dtype=dtype, device=device)
-    flags = torch.as_tensor(value, device=device)
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+        value = value.astype(np.uint8) if value.dtype == np.bool_ else value
+    is_bool = isinstance(value, Tensor) and value.dtype == torch.bool
+    flags = (value if is_bool else numeric_tensor(value, name)).to(device)
     if flags.shape != (count,):
         raise ValueError(f"{name} must be ({count},), one per point; got {tuple(flags.shape)}")
+    if flags.is_floating_point() and not bool((flags.round() - flags == 0).all()):
+        raise ValueError(f"{name} must be whole numbers; got fractions, NaN or infinity")
     return flags.to(dtype)

@@ -16,7 +16,7 @@ from meshes.lift import Layout
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
 
 from .checkpoint import StoredModel
-from .clouds_in import ReferenceClouds, as_pointclouds
+from .clouds_in import ReferenceClouds, as_pointclouds, check_extents, near_origin
 from .data.clouds import CloudSet
 from .data.source import CloudSource
 from .embedding import Preprocessing, embed_set
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["embed", "lift", "load_model"]
-
-_LONGEST = 100.0  # metres; people in centimetres or millimetres are longer
 
 
 def lift(
@@ -96,8 +94,10 @@ def embed(
     Args:
         pointcloud: one cloud or many: ``PointCloud``; (N, 6) array or tensor (xyz in metres with y
             up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to ``.ply``,
-            ``.npz`` or the OG-Net authors' ``.obj``; a sequence of those; (B, N, 6); a
-            torch-geometric ``Batch``. Background is left out, as long as enough of the body is
+            ``.npz`` or ``.obj`` as ``meshes.read_pointcloud`` takes them (where the frame of a
+            file is doubtful, read it with ``frame=`` and give the cloud); a sequence of those;
+            (B, N, 6); a torch-geometric ``Batch``. Coordinates and colours of any numeric type by
+            the rules of ``PointCloud``. Background is left out, as long as enough of the body is
             seen. Points that are not ``visible`` lend their shape but no colour; where a type
             cannot say, exactly middle grey means hidden, and all points count as the body
             (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
@@ -111,11 +111,16 @@ def embed(
         (D,) for one cloud, (B, D) for many, float32 on the CPU; unit norm, so that the dot product
         of two is their similarity. D = 512 for the default model.
 
+    Warns:
+        InputWarning: once for each kind of doubt: bodies not between 0.3 and 3 m long in any
+            direction, files in an unknown frame, colours that are almost black for their type,
+            float32 coordinates far from the origin.
+
     Raises:
         FileNotFoundError: a path leads nowhere.
         ValueError: a cloud is of an unknown type, empty, has too few points, NaN, colours
-            outside [0, 1], or a body over 100 m long, which is not in metres; the message
-            says which and what to do.
+            outside [0, 1], or a body not between 0.03 and 10 long, which is not in metres; the
+            message says which and what to do.
     """
     clouds, single = as_pointclouds(pointcloud)
     if not clouds:
@@ -130,17 +135,12 @@ def embed(
     least = preprocessing.num_points if reference else preprocessing.min_points
     for position, cloud in enumerate(clouds):
         which = "pointcloud" if single else f"pointcloud[{position}]"
-        body = cloud.points[~cloud.is_background]
-        extent = float((body.amax(0) - body.amin(0)).max()) if len(body) else 0.0
-        if extent > _LONGEST:
-            raise ValueError(
-                f"{which} must be in metres, a body at most {_LONGEST:.0f} long; got "
-                f"{extent:.0f}: divide millimetres by 1000, centimetres by 100"
-            )
         if len(cloud) < least:
             raise ValueError(
                 f"{which} must have at least {least} points for this model; got {len(cloud)}"
             )
+    check_extents(clouds, single)
+    clouds = [near_origin(cloud) for cloud in clouds]
     source: CloudSource = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
     features = embed_set(network, source, preprocessing.num_points, batch_size)
     return features[0] if single else features

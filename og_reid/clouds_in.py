@@ -1,33 +1,53 @@
-"""Whatever people hold their point clouds in, as `PointCloud`."""
+"""Conversion from files and other libraries' point clouds, and checks before an embedding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import math
+import os
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from meshes import PointCloud, read_pointcloud
+from meshes import PointCloud
+from meshes.cloud_io import read_doubting
+from meshes.cloud_values import far_points, numeric_tensor, unit_colors
 from meshes.pointcloud import HIDDEN_GREY
+from pose.reading import InputWarning
 
 from .data.batch import CloudBatch
 from .data.draws import Draws
 from .data.market3d import RawCloud, slim_batch
 
-__all__ = ["ReferenceClouds", "as_pointclouds"]
+__all__ = ["ReferenceClouds", "as_pointclouds", "check_extents", "near_origin"]
 
 _GREY_STEP = 0.51 / 255  # 8-bit colours cannot hold the exact middle
 _KINDS = (
     "a PointCloud, an (N, 6) array or tensor (xyz in metres, rgb in [0, 1]), an Open3D, trimesh or "
     "torch-geometric cloud, a path (.ply, .npz, .obj), or a sequence of those"
 )
+_FAR = 1024.0  # metres from the origin; up to there float32 has steps of 0.1 mm at most
+_SHORTEST, _TALLEST = 0.3, 3.0  # metres of a person in any posture, in the longest direction
+_LEAST, _MOST = 0.03, 10.0  # beyond these the unit is another, between them it is doubtful
+_USUAL = 1.7
+_UNITS = (  # and their metres
+    ("multiply feet by 0.3048", 0.3048),
+    ("divide decimetres by 10", 0.1),
+    ("multiply inches by 0.0254", 0.0254),
+    ("divide centimetres by 100", 0.01),
+    ("divide millimetres by 1000", 0.001),
+    ("divide micrometres by 1000000", 1e-6),
+    ("multiply decametres by 10", 10.0),
+    ("multiply hectometres by 100", 100.0),
+    ("multiply kilometres by 1000", 1000.0),
+)
 
 
 class ReferenceClouds:
-    """Clouds in memory, of nobody known, as models of the OG-Net authors want them.
+    """Unlabelled clouds in memory in the layout of the OG-Net authors' models.
 
     They are turned to the authors' frame; all points count, in their order.
     """
@@ -56,10 +76,11 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
     """Convert clouds of any accepted type.
 
     Args:
-        value: one cloud: ``PointCloud``; (N, 6) array or tensor of xyz in metres and rgb in
-            [0, 1]; Open3D legacy or tensor point cloud; trimesh ``PointCloud`` or ``Trimesh`` with
-            vertex colours; torch-geometric ``Data`` with ``pos`` and colours in ``x``; path. Or
-            many: a (B, N, 6) array or tensor, a torch-geometric ``Batch``, or a sequence.
+        value: one cloud: ``PointCloud``; (N, 6) array or tensor of xyz in metres and rgb; Open3D
+            legacy or tensor point cloud or mesh; trimesh ``PointCloud`` or ``Trimesh`` with vertex
+            colours; torch-geometric ``Data`` with ``pos`` and colours in ``x``; path. Or many: a
+            (B, N, 6) array or tensor, a torch-geometric ``Batch``, or a sequence. Colours and
+            coordinates of any type by the rules of ``PointCloud``.
 
     Points of clouds that cannot carry flags count as hidden where they are exactly middle grey,
     which is how a lift paints them.
@@ -67,36 +88,86 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
     Returns:
         The clouds, and whether a single one was given.
 
+    Warns:
+        InputWarning: once for each kind of doubt, with the number of clouds and the first names.
+
     Raises:
-        ValueError: a value is of another type, or its contents break a rule of ``PointCloud``; in
-            a sequence the message names the position.
+        ValueError: a value is of another type, or its contents break a rule of ``PointCloud``; of
+            many the message names the position.
     """
+    single = False
     if isinstance(value, np.ndarray | Tensor) and value.ndim == 3:
-        return [_one(row) for row in value], False
-    if _package(value) == "torch_geometric" and hasattr(value, "to_data_list"):
-        return [_one(data) for data in value.to_data_list()], False
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        clouds = []
-        for position, each in enumerate(value):
-            try:
-                clouds.append(_one(each))
-            except ValueError as error:
-                raise ValueError(f"pointcloud[{position}]: {error}") from error
-        return clouds, False
-    return [_one(value)], True
+        values: Sequence[Any] = list(value)
+    elif _package(value) == "torch_geometric" and hasattr(value, "to_data_list"):
+        values = value.to_data_list()
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        values = value
+    else:
+        values, single = [value], True
+    clouds = []
+    doubtful: dict[str, list[str]] = {}
+    for position, each in enumerate(values):
+        name = "pointcloud" if single else f"pointcloud[{position}]"
+        try:
+            cloud, doubts = _one(each)
+        except ValueError as error:
+            if single:
+                raise
+            raise ValueError(f"{name}: {error}") from error
+        clouds.append(cloud)
+        for doubt in doubts:
+            doubtful.setdefault(doubt, []).append(f"{each}" if _is_path(each) else name)
+    for doubt, names in doubtful.items():
+        warnings.warn(_counted(names, len(clouds), doubt), InputWarning, stacklevel=3)
+    return clouds, single
 
 
-def _one(value: Any) -> PointCloud:
+_Doubted = tuple[PointCloud, tuple[str, ...]]
+
+
+def _counted(names: Sequence[str], total: int, doubt: str) -> str:
+    """A sentence about one or many clouds: how many of how many, and the first names."""
+    if total == 1:
+        return f"{names[0]}: {doubt}"
+    more = ", ..." if len(names) > 3 else ""
+    return f"{len(names)} of {total} clouds ({', '.join(names[:3])}{more}): {doubt}"
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _one(value: Any) -> _Doubted:
     if isinstance(value, PointCloud):
-        return value
-    if isinstance(value, str | Path):
-        return _unflagged(read_pointcloud(value))
+        return value, tuple(filter(None, [far_points(value.points)]))
+    if _is_path(value):
+        cloud, doubts = read_doubting(os.fspath(value))
+        return _unflagged(cloud), doubts
     if isinstance(value, np.ndarray | Tensor):
-        return _unflagged(PointCloud.from_array(value))
-    convert = {"open3d": _open3d, "trimesh": _trimesh, "torch_geometric": _pyg}.get(_package(value))
+        table = numeric_tensor(value, "pointcloud")
+        if table.ndim != 2 or table.shape[1] != 6:
+            PointCloud.from_array(table)  # raises, in its words
+        return _checked(table[:, :3], table[:, 3:])
+    package = _package(value)
+    convert = {"open3d": _open3d, "trimesh": _trimesh, "torch_geometric": _pyg}.get(package)
     if convert is None:
         raise ValueError(f"pointcloud must be {_KINDS}; got {type(value).__name__}")
-    return _unflagged(convert(value))
+    try:
+        return convert(value)
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:  # the packages raise many types on objects that are half filled
+        raise ValueError(
+            f"pointcloud must be {_KINDS}; got {package} {type(value).__name__} that fails with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked(points: Any, colors: Any, **flags: Any) -> _Doubted:
+    """A cloud of raw values, and all that is doubtful about it."""
+    unit, dark = unit_colors(numeric_tensor(colors, "colors"))
+    cloud = PointCloud(numeric_tensor(points, "points"), unit, **flags)
+    return _unflagged(cloud), tuple(filter(None, (dark, far_points(cloud.points))))
 
 
 def _unflagged(cloud: PointCloud) -> PointCloud:
@@ -116,21 +187,25 @@ def _package(value: Any) -> str:
     return ""
 
 
-def _open3d(cloud: Any) -> PointCloud:
-    if hasattr(cloud, "point"):  # tensor-based
-        if "colors" not in cloud.point:
-            raise ValueError("the Open3D cloud has no colours: set cloud.point.colors")
-        points, colors = cloud.point.positions.numpy(), cloud.point.colors.numpy()
-    elif hasattr(cloud, "colors") and hasattr(cloud, "points"):
-        points, colors = np.asarray(cloud.points), np.asarray(cloud.colors)
-        if len(points) and not len(colors):
-            raise ValueError("the Open3D cloud has no colours: set cloud.colors")
-    else:
-        raise ValueError(f"pointcloud must be {_KINDS}; got open3d {type(cloud).__name__}")
-    return PointCloud(torch.from_numpy(points.astype(np.float32)), _unit(colors))
+def _open3d(cloud: Any) -> _Doubted:
+    for name in ("point", "vertex"):  # tensor-based: clouds, meshes
+        if hasattr(cloud, name):
+            columns = getattr(cloud, name)
+            if "positions" not in columns or "colors" not in columns:
+                raise ValueError(
+                    f"the Open3D cloud has no colours or positions: set cloud.{name}.colors"
+                )
+            return _checked(columns.positions.cpu().numpy(), columns.colors.cpu().numpy())
+    for points, colors in (("points", "colors"), ("vertices", "vertex_colors")):
+        if hasattr(cloud, points) and hasattr(cloud, colors):
+            xyz, rgb = np.asarray(getattr(cloud, points)), np.asarray(getattr(cloud, colors))
+            if len(xyz) and not len(rgb):
+                raise ValueError(f"the Open3D cloud has no colours: set cloud.{colors}")
+            return _checked(xyz, rgb)
+    raise ValueError(f"pointcloud must be {_KINDS}; got open3d {type(cloud).__name__}")
 
 
-def _trimesh(cloud: Any) -> PointCloud:
+def _trimesh(cloud: Any) -> _Doubted:
     visual = getattr(cloud, "visual", None)
     # A mesh without colours would answer with a default grey.
     if visual is not None:
@@ -138,19 +213,99 @@ def _trimesh(cloud: Any) -> PointCloud:
     else:
         colors = getattr(cloud, "colors", None)
     if colors is None or len(colors) != len(cloud.vertices):
-        raise ValueError("the trimesh cloud has no colours, one for each vertex")
-    points = np.asarray(cloud.vertices, dtype=np.float32)
-    return PointCloud(torch.from_numpy(points), _unit(np.asarray(colors)[:, :3]))
+        raise ValueError(
+            "the trimesh cloud has no colours, one for each vertex: textures are not sampled, "
+            "mesh.visual.to_color() does that"
+        )
+    return _checked(np.asarray(cloud.vertices), np.asarray(colors)[:, :3])
 
 
-def _pyg(data: Any) -> PointCloud:
-    if data.pos is None or data.x is None or data.x.shape[-1] < 3:
+def _pyg(data: Any) -> _Doubted:
+    pos, x = getattr(data, "pos", None), getattr(data, "x", None)
+    if pos is None or x is None or x.ndim != 2 or x.shape[1] < 3:
         raise ValueError("the torch-geometric Data needs pos (N, 3) and x (N, 3), rgb in [0, 1]")
     flags = {name: data[name] for name in ("visible", "part") if name in data}
-    return PointCloud(data.pos, data.x[:, :3], **flags)
+    return _checked(pos, x[:, :3], **flags)
 
 
-def _unit(colors: np.ndarray) -> Tensor:
-    """Colours in [0, 1]: bytes are divided by 255, floats are taken as they are."""
-    scale = 255.0 if np.issubdtype(colors.dtype, np.integer) else 1.0
-    return torch.from_numpy((colors / scale).astype(np.float32))
+def near_origin(cloud: PointCloud) -> PointCloud:
+    """The cloud about the origin where it lies far from it, so that float32 means are exact."""
+    if not len(cloud) or float(cloud.points.abs().max()) < _FAR:
+        return cloud
+    points = cloud.points.double()
+    points = (points - points.mean(dim=0)).float()
+    return PointCloud(points, cloud.colors, cloud.normals, cloud.visible, cloud.part)
+
+
+def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:
+    """Checks that bodies have the size of a person in metres, in their longest direction.
+
+    Between 0.3 m (a head) and 3 m is right in any posture. Further out is doubtful: feet, parts of
+    bodies, or background without a flag. No person is below 0.03 or above 10.
+
+    Args:
+        clouds: whose background does not count.
+        single: for messages: one cloud was given rather than a sequence.
+
+    Warns:
+        InputWarning: once, about all doubtful clouds.
+
+    Raises:
+        ValueError: a cloud is in another unit, with the factors that would fit.
+    """
+    doubtful = []
+    total = 0
+    for position, cloud in enumerate(clouds):
+        total += 1
+        body = _body(cloud)
+        if not len(body):
+            continue
+        extent = float((body.amax(0) - body.amin(0)).max())
+        if _SHORTEST <= extent <= _TALLEST:
+            continue
+        name = "pointcloud" if single else f"pointcloud[{position}]"
+        if not _LEAST <= extent <= _MOST:
+            raise ValueError(
+                f"{name} must be in metres, a person of {_SHORTEST:g} to {_TALLEST:g}; got "
+                f"{extent:.4g}: {_advise(body, extent)}"
+            )
+        doubtful.append((name, extent, body))
+    if doubtful:
+        name, extent, body = doubtful[0]
+        text = (
+            f"a person in metres is {_SHORTEST:g} to {_TALLEST:g} long, the first of these is "
+            f"{extent:.3g}: {_advise(body, extent)}"
+        )
+        names = [each for each, _, _ in doubtful]
+        warnings.warn(_counted(names, total, text), InputWarning, stacklevel=3)
+
+
+def _body(cloud: PointCloud) -> Tensor:
+    """(N, 3) points of the body; of files without flags, all before the plane they may end in.
+
+    That plane is how the OG-Net authors' files hold the background.
+    """
+    body = cloud.points[~cloud.is_background]
+    if len(body) < len(cloud) or not len(body):
+        return body
+    elsewhere = (body[:, 2] != body[-1, 2]).nonzero()
+    stop = int(elsewhere[-1]) + 1 if len(elsewhere) else len(body)
+    return body[:stop] if stop < len(body) - 1 else body
+
+
+def _advise(body: Tensor, extent: float) -> str:
+    """How points would get the size of a person."""
+    if extent == 0:
+        return "all points are in one place"
+    middle = body.sort(dim=0).values[len(body) // 100 : len(body) - len(body) // 100]
+    inner = float((middle[-1] - middle[0]).max())
+    if _SHORTEST <= inner <= _TALLEST < extent:
+        return f"all but a few stray points are within {inner:.3g}: drop those"
+    fits = [
+        (abs(math.log(extent * factor / _USUAL)), f"{advice} ({extent * factor:.3g})")
+        for advice, factor in _UNITS
+        if _SHORTEST <= extent * factor <= _TALLEST
+    ]
+    if not fits:
+        return f"scale it by {_USUAL / extent:.3g} for a person of {_USUAL}"
+    return " or ".join(text for _, text in sorted(fits))

@@ -8,20 +8,26 @@ from typing import NoReturn
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from meshes.cloud_values import MAX_BYTES, near_points
 
 from .market3d import PIXELS, RawCloud
 
 __all__ = ["read_obj"]
 
-_FACE = re.compile(rb"f(\s+\d+[/\d]*){3,}\s*")
+# Each digit matches in one way only: else many tokens before a wrong one would take for ever.
+_FACE = re.compile(rb"f(\s+\d[/\d]*){3,}\s*")
 
 
 def read_obj(path: str | Path, *, expected: int | None = PIXELS) -> RawCloud:
     """Reads a cloud of the authors.
 
     The file is ASCII: lines ``v x y z r g b``, then one face line ``f ...``, which means nothing
-    but shows that the file is whole. Values are the float32 nearest to the decimals. (Recent
-    releases of Open3D drop points without a face, here all but three.)
+    but shows that the file is whole. Values are the float32 nearest to the decimals; points too far
+    from the origin for that are taken relative to their centroid (`meshes.cloud_values`). (Recent
+    releases of Open3D drop points without a face, here all but three.) `meshes.read_pointcloud`
+    takes other notations, too.
 
     Args:
         path: the ``.obj`` file.
@@ -32,25 +38,27 @@ def read_obj(path: str | Path, *, expected: int | None = PIXELS) -> RawCloud:
 
     Raises:
         ValueError: the file is cut short, is a mesh, has no colours, other lines or another number
-            of points, or values that are not finite or colours outside [0, 1]. The message names
-            the file.
+            of points, values that are not finite or colours outside [0, 1], or is no regular file
+            or above 1 GiB. The message names the file.
         OSError: the file cannot be read.
     """
-    data = Path(path).read_bytes()
+    path = Path(path)
     try:
-        table = _table(data)
+        size = path.stat().st_size
+        if not path.is_file() or size > MAX_BYTES:  # a pipe would block
+            raise ValueError(f"must be a regular file of at most {MAX_BYTES} bytes; got {size}")
+        points, table = _values(path.read_bytes())
         if expected is not None and len(table) != expected:
             raise ValueError(
                 f"must hold {expected} points; got {len(table)}: give expected=None to take any"
             )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    values = torch.from_numpy(table)
-    return RawCloud(values[:, :3].contiguous(), values[:, 3:].contiguous())
+    return RawCloud(points, torch.from_numpy(table[:, 3:].copy()))
 
 
-def _table(data: bytes) -> np.ndarray:
-    """(N, 6) float32 checked values of a file's text."""
+def _values(data: bytes) -> tuple[Tensor, np.ndarray]:
+    """(N, 3) float32 points and the (N, 6) float32 checked values of a file's text."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
     text = _vertex_lines(data)
@@ -66,7 +74,7 @@ def _table(data: bytes) -> np.ndarray:
     if low < 0 or high > 1:
         hint = ": divide 8-bit colours by 255" if low >= 0 and 1 < high <= 255 else ""
         raise ValueError(f"colours must be in [0, 1]; got {low:g}..{high:g}{hint}")
-    return table
+    return near_points(torch.from_numpy(numbers[:, :3])).contiguous(), table
 
 
 def _vertex_lines(data: bytes) -> bytes:
@@ -143,6 +151,8 @@ def _parse_any(text: bytes) -> np.ndarray:
         _explain(text)
     del words[::7]
     try:
+        if b"_" in text:  # which `float` takes between digits
+            _explain(text)
         return np.fromiter(map(float, words), np.float64, len(words)).reshape(-1, 6)
     except ValueError:
         _explain(text)
@@ -158,6 +168,8 @@ def _explain(text: bytes) -> NoReturn:
         if len(words) != 7 or words[0] != b"v":
             raise ValueError(what)
         try:
+            if b"_" in line:
+                raise ValueError("underscores are no digits")
             list(map(float, words[1:]))
         except ValueError as error:
             raise ValueError(what) from error
