@@ -33,7 +33,9 @@ _COUNTS = re.compile(
     r"|^# ([0-9]{1,18}) vertex positions",
     re.IGNORECASE,
 )
-_FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}")  # a line of the authors' files
+# A line of the authors' files, and one whose last number may be cut.
+_FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}")
+_CUT = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){5} -?[0-9]*\.?[0-9]{0,6}")
 _MAX_COMMENTS = 1000
 _NO_FACE = (
     "must end in a face line 'f ...', as the OG-Net authors' files do; got none: the file is cut "
@@ -72,8 +74,8 @@ class _Content:
     others: int = 0  # lines of other elements, and vertices after a face
     integers: bool = True  # all colours, as written
     decimals: set[int] = field(default_factory=set)  # of the last numbers of all lines but the last
-    last: str = ""  # number of the last line
-    whole: bool = True  # the last vertex line ends in a newline
+    last: list[str] = field(default_factory=list)  # words of the last vertex line
+    whole: bool = True  # that line ends in a newline
     first_is_vertex: bool = False
 
 
@@ -137,6 +139,8 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
             if len(content.comments) < _MAX_COMMENTS:
                 content.comments.append(line.strip())
         elif words[0] == "f":
+            if len(words) < 4 and not line.endswith("\n"):
+                raise ValueError(f"must end in a whole face line; got {line!r}: cut short")
             content.faces += 1
             content.whole = True
         elif words[0][0].isalpha():
@@ -164,8 +168,8 @@ def _add_vertex(content: _Content, line: str, words: list[str]) -> None:
     if content.integers:
         content.integers = "".join(words[4:7]).isdecimal()
     if content.last:
-        content.decimals.add(_decimals(content.last))
-    content.last = words[-1]
+        content.decimals.add(_decimals(content.last[-1]))
+    content.last = words
     content.whole = line.endswith("\n")
 
 
@@ -190,15 +194,16 @@ def _check_last(content: _Content, ours: bool) -> None:
     """Refuses a last number that has lost digits: nothing follows it, and all others are longer."""
     if content.whole:
         return
-    usual = {6} if ours else content.decimals
-    if len(usual) == 1 and (ours or content.vertices > 2) and _decimals(content.last) < min(usual):
-        raise ValueError(f"must end in a whole line; got the number {content.last!r}: cut short")
+    number = content.last[-1]
+    usual = {6} if ours else content.decimals | {_decimals(word) for word in content.last[1:-1]}
+    if len(usual) == 1 and _decimals(number) < min(usual):
+        raise ValueError(f"must end in a whole line; got the number {number!r}: cut short")
 
 
 def _find_frame(content: _Content, known: bool, frame: Frame | None) -> tuple[Frame, str]:
     plain = content.first_is_vertex and not content.comments and not content.others
-    # All lines but perhaps the last, which may be cut.
-    fixed = plain and content.fixed >= max(1, content.vertices - 1)
+    ends = content.fixed == content.vertices or _CUT.fullmatch(" ".join(content.last)) is not None
+    fixed = plain and content.fixed >= content.vertices - 1 and ends
     if fixed and not content.faces and frame != "y-up":
         raise ValueError(_NO_FACE)
     if frame is not None or known:
