@@ -188,6 +188,8 @@ def _package(value: Any) -> str:
 
 
 def _open3d(cloud: Any) -> _Doubted:
+    if not {"PointCloud", "TriangleMesh"} & {base.__name__ for base in type(cloud).__mro__}:
+        raise ValueError(f"pointcloud must be {_KINDS}; got open3d {type(cloud).__name__}")
     for name in ("point", "vertex"):  # tensor-based: clouds, meshes
         if hasattr(cloud, name):
             columns = getattr(cloud, name)
@@ -196,13 +198,12 @@ def _open3d(cloud: Any) -> _Doubted:
                     f"the Open3D cloud has no colours or positions: set cloud.{name}.colors"
                 )
             return _checked(columns.positions.cpu().numpy(), columns.colors.cpu().numpy())
-    for points, colors in (("points", "colors"), ("vertices", "vertex_colors")):
-        if hasattr(cloud, points) and hasattr(cloud, colors):
-            xyz, rgb = np.asarray(getattr(cloud, points)), np.asarray(getattr(cloud, colors))
-            if len(xyz) and not len(rgb):
-                raise ValueError(f"the Open3D cloud has no colours: set cloud.{colors}")
-            return _checked(xyz, rgb)
-    raise ValueError(f"pointcloud must be {_KINDS}; got open3d {type(cloud).__name__}")
+    mesh = hasattr(cloud, "vertices")
+    points, colors = ("vertices", "vertex_colors") if mesh else ("points", "colors")
+    xyz, rgb = np.asarray(getattr(cloud, points)), np.asarray(getattr(cloud, colors))
+    if len(xyz) and not len(rgb):
+        raise ValueError(f"the Open3D cloud has no colours: set cloud.{colors}")
+    return _checked(xyz, rgb)
 
 
 def _trimesh(cloud: Any) -> _Doubted:
