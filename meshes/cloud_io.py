@@ -91,7 +91,8 @@ def read_doubting(
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():  # a pipe would block, a device may never end
         raise ValueError(f"{path}: must be a regular file; got a folder, pipe or device")
-    with reading(path, _RULES[ending]):
+    # Signalling NaN in a damaged file would make NumPy warn before they are refused.
+    with reading(path, _RULES[ending]), np.errstate(all="ignore"):
         raw = _READERS[ending](path, frame)
         try:
             return _from_file(raw)

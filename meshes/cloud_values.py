@@ -69,7 +69,8 @@ def numeric_tensor(value: Any, name: str) -> Tensor:
     if plain.kind == "f" and plain.itemsize > 8:  # long double
         plain = np.dtype(np.float64)
     if array.dtype != plain or not array.flags.writeable or min(array.strides, default=0) < 0:
-        array = np.array(array, dtype=plain, order="C")
+        with np.errstate(all="ignore"):  # NaN and infinity are refused later, in words
+            array = np.array(array, dtype=plain, order="C")
     return torch.from_numpy(array)
 
 

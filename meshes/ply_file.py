@@ -247,11 +247,11 @@ def _read_binary(
 
 def _row_type(element: _Element, order: str, lengths: dict[int, int]) -> np.dtype:
     """Rows whose lists have these lengths, by index of the property."""
-    fields: list[tuple[str, str] | tuple[str, str, int]] = []
+    fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
     for index, each in enumerate(element.properties):
         if each.length:
             fields.append((f"length {index}", order + each.length))
-            fields.append((f"list {index}", order + each.type, lengths[index]))
+            fields.append((f"list {index}", order + each.type, (lengths[index],)))
         else:
             fields.append(
                 (each.name if element.name == "vertex" else f"{index}", order + each.type)

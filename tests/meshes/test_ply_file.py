@@ -162,9 +162,9 @@ def test_the_vertices_lie_anywhere_among_other_elements(tmp_path, encoding, ragg
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("ragged", [False, True])
-def test_lists_beside_the_coordinates(tmp_path, encoding, ragged):
-    lists = [[1.0] * (row % 3 if ragged else 2) for row in range(COUNT)]
+@pytest.mark.parametrize("lengths", [[0], [1], [2], [1, 0, 2]])
+def test_lists_beside_the_coordinates(tmp_path, encoding, lengths):
+    lists = [[1.0] * lengths[row % len(lengths)] for row in range(COUNT)]
     vertex = [XYZ[0], Column("double", "weights", lists, "uchar"), *XYZ[1:], *RGB]
     check(read(tmp_path, ply_bytes({"vertex": vertex}, encoding)))
 

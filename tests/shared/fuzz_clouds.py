@@ -1,0 +1,100 @@
+"""Readers of point clouds with sound files, from which fuzzers make damaged ones."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
+from og_reid.clouds_in import as_pointclouds
+from og_reid.data.reference_obj import read_obj
+from ply_bytes import Column, columns, ply_bytes, triangles
+
+COUNT = 9
+
+
+def _table() -> np.ndarray:
+    draw = np.random.default_rng(0)
+    colors = draw.integers(0, 256, (COUNT, 3)) / 255
+    return np.hstack([draw.uniform(-1, 1, (COUNT, 3)), colors])
+
+
+def _written(write: Callable[[Path, PointCloud], None], ending: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{ending}"
+        write(path, PointCloud.from_array(_table()))
+        return path.read_bytes()
+
+
+def _ply_files() -> list[bytes]:
+    table = _table()
+    eight = (table[:, 3:] * 255).round().astype(int)
+    vertex = columns("double", "x y z", table[:, :3]) + columns("uchar", "red green blue", eight)
+    floats = columns("float", "x y z r g b alpha", np.hstack([table, table[:, :1]]))
+    splats = columns("float", "x y z f_dc_0 f_dc_1 f_dc_2", table)
+    flags = [Column("uchar", "visible", [1, 0] * 4 + [1]), Column("short", "part", range(COUNT))]
+    lists = [Column("float", "weights", [[0.5] * (row % 3) for row in range(COUNT)], "ushort")]
+    faces, ragged = triangles(4, COUNT), triangles(4, COUNT, "int", ragged=True)
+    comments = ["comment TextureFile a.png", "obj_info any"]
+    files = [_written(write_pointcloud, ".ply")]
+    for encoding in ("ascii", "binary_little_endian", "binary_big_endian"):
+        files += [
+            ply_bytes({"vertex": vertex + flags, "face": faces}, encoding, comments=comments),
+            ply_bytes({"face": ragged, "vertex": floats}, encoding, newline="\r\n"),
+            ply_bytes({"camera": splats, "vertex": splats + lists}, encoding),
+        ]
+    return files
+
+
+def _obj_files() -> list[bytes]:
+    table = _table()
+    rows = "".join("v " + " ".join(f"{value:.9g}" for value in row) + "\n" for row in table)
+    eight = "".join(
+        "v " + " ".join(f"{value:.3f}" for value in row[:3]) + " 255 0 17 255 # a\r\n"
+        for row in table
+    )
+    return [
+        _written(write_pointcloud, ".obj"),
+        _written(write_reference_obj, ".obj"),
+        f"# Created by Open3D\n# number of vertices: {COUNT}\n{rows}f 1 2 3\nf 2 3 4\n".encode(),
+        f"\ufeff# größe\nmtllib a.mtl\no a\n{eight}vn 0 0 1\nf 1//1 2//1 \\\n3//1\n".encode(),
+    ]
+
+
+def _npz_files() -> list[bytes]:
+    table = _table()
+    files = [_written(write_pointcloud, ".npz")]
+    for kind, method in (("u1", zipfile.ZIP_STORED), (">u2", zipfile.ZIP_DEFLATED)):
+        largest = np.iinfo(kind).max
+        arrays = {
+            "points": table[:, :3], "colors": (table[:, 3:] * largest).astype(kind),
+            "normals": np.ones((COUNT, 3)), "visible": np.ones(COUNT, bool),
+            "part": np.arange(COUNT, dtype="i2"), "names": np.array(["a", "b"]),
+        }  # fmt: skip
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", method) as archive:
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.save(member, array)
+                archive.writestr(f"{name}.npy", member.getvalue())
+        files.append(stream.getvalue())
+    return files
+
+
+def _read_reference(path: Path) -> object:
+    return read_obj(path, expected=None)
+
+
+#: Name of a reader: the ending of its files, the reader, sound files.
+TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
+    "ply": (".ply", read_pointcloud, _ply_files()),
+    "obj": (".obj", read_pointcloud, _obj_files()),
+    "npz": (".npz", read_pointcloud, _npz_files()),
+    "reference_obj": (".obj", _read_reference, [_written(write_reference_obj, ".obj")]),
+    "clouds_in": (".ply", as_pointclouds, _ply_files()[:4]),
+}
