@@ -34,7 +34,7 @@ _COUNTS = re.compile(
     re.IGNORECASE,
 )
 # A line of the authors' files, and one whose last number may be cut.
-_FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}")
+_FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}$")
 _CUT = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){5} -?[0-9]*\.?[0-9]{0,6}")
 _MAX_COMMENTS = 1000
 _NO_FACE = (
@@ -69,7 +69,7 @@ class _Content:
     widths: dict[int, int] = field(default_factory=dict)  # numbers in a line: lines
     comments: list[str] = field(default_factory=list)
     vertices: int = 0
-    fixed: int = 0  # vertices as the authors' files have them
+    fixed: int = 0  # vertices as the authors' files have them, from the first on
     faces: int = 0
     others: int = 0  # lines of other elements, and vertices after a face
     integers: bool = True  # all colours, as written
@@ -153,7 +153,8 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
 
 
 def _add_vertex(content: _Content, line: str, words: list[str]) -> None:
-    content.fixed += _FIXED.fullmatch(line.rstrip("\n")) is not None
+    if not content.comments and content.fixed == content.vertices:
+        content.fixed += _FIXED.match(line) is not None
     if "#" in line:
         words = line.partition("#")[0].split()
     if "_" in line and "_" in "".join(words):  # which `float` takes
@@ -167,7 +168,7 @@ def _add_vertex(content: _Content, line: str, words: list[str]) -> None:
     content.numbers.extend(map(float, words[1:]))
     if content.integers:
         content.integers = "".join(words[4:7]).isdecimal()
-    if content.last:
+    if content.last and len(content.decimals) < 2:
         content.decimals.add(_decimals(content.last[-1]))
     content.last = words
     content.whole = line.endswith("\n")

@@ -18,6 +18,7 @@ __all__ = ["read_obj"]
 
 # Each digit matches in one way only: else many tokens before a wrong one would take for ever.
 _FACE = re.compile(rb"f(\s+\d[/\d]*){3,}\s*")
+_NEAR = 2048.0  # metres; up to there float32 moves no point by more than 0.1 mm
 
 
 def read_obj(path: str | Path, *, expected: int | None = PIXELS) -> RawCloud:
@@ -74,7 +75,9 @@ def _values(data: bytes) -> tuple[Tensor, np.ndarray]:
     if low < 0 or high > 1:
         hint = ": divide 8-bit colours by 255" if low >= 0 and 1 < high <= 255 else ""
         raise ValueError(f"colours must be in [0, 1]; got {low:g}..{high:g}{hint}")
-    return near_points(torch.from_numpy(numbers[:, :3])).contiguous(), table
+    if np.abs(table[:, :3]).max() < _NEAR:
+        return torch.from_numpy(table[:, :3].copy()), table
+    return near_points(torch.from_numpy(numbers[:, :3])), table
 
 
 def _vertex_lines(data: bytes) -> bytes:
