@@ -36,7 +36,8 @@ _COUNTS = re.compile(
 # A line of the authors' files, and one whose last number may be cut.
 _FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}$")
 _CUT = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){5} -?[0-9]*\.?[0-9]{0,6}")
-_MAX_COMMENTS = 1000
+_MAX_COMMENTS, _MAX_COMMENT = 1000, 200  # lines, characters of a line
+_MAX_LINE = 2**20
 _NO_FACE = (
     "must end in a face line 'f ...', as the OG-Net authors' files do; got none: the file is cut "
     "short. If it is whole and of another writer, give frame='y-up'"
@@ -127,8 +128,10 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
     for line in lines:
         if not begun:
             line = line.removeprefix("\xef\xbb\xbf")  # the byte order mark of UTF-8
-        while line.endswith("\\\n"):
-            line = line[:-2] + " " + lines.readline()
+        if line.endswith("\\\n"):
+            line = _joined(line, lines)
+        if len(line) > _MAX_LINE:
+            raise ValueError(f"must hold lines of at most {_MAX_LINE} characters")
         words = line.split()
         if not words:
             continue
@@ -137,7 +140,7 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
             _add_vertex(content, line, words)
         elif words[0].startswith("#"):
             if len(content.comments) < _MAX_COMMENTS:
-                content.comments.append(line.strip())
+                content.comments.append(line[:_MAX_COMMENT].strip())
         elif words[0] == "f":
             if len(words) < 4 and not line.endswith("\n"):
                 raise ValueError(f"must end in a whole face line; got {line!r}: cut short")
@@ -150,6 +153,19 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
             raise ValueError(f"must hold lines of OBJ, such as 'v x y z r g b'; got {line[:60]!r}")
         begun = True
     return content
+
+
+def _joined(line: str, lines: io.TextIOWrapper) -> str:
+    """A line and those that it goes on in, after backslashes."""
+    parts = []
+    length = 0
+    while line.endswith("\\\n"):
+        parts.append(line[:-2])
+        length += len(line)
+        if length > _MAX_LINE:
+            raise ValueError(f"must hold lines of at most {_MAX_LINE} characters")
+        line = lines.readline()
+    return " ".join([*parts, line])
 
 
 def _add_vertex(content: _Content, line: str, words: list[str]) -> None:

@@ -9,6 +9,7 @@ import io
 import itertools
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +32,7 @@ _STRUCT = {
 }  # fmt: skip
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 _MAX_HEADER = 2**20
+_MAX_LINE = 2**20
 _SHORT = "got a file that is cut short"
 
 
@@ -168,7 +170,7 @@ def _ascii_table(lines: io.TextIOWrapper, before: list[_Element], vertex: _Eleme
             skipped -= not line.isspace()
     if vertex.has_lists:
         return _ascii_rows(lines, vertex)
-    filled = itertools.islice((line for line in lines if not line.isspace()), vertex.count)
+    filled = itertools.islice(_filled(lines), vertex.count)
     first = next(filled, None)
     if first is None:  # of which `loadtxt` would warn
         raise ValueError(f"must hold {vertex.count} vertices; {_SHORT}")
@@ -178,13 +180,8 @@ def _ascii_table(lines: io.TextIOWrapper, before: list[_Element], vertex: _Eleme
 def _ascii_rows(lines: io.TextIOWrapper, vertex: _Element) -> np.ndarray:
     """The scalars of rows that hold lists, too."""
     rows: list[list[float]] = []
-    while len(rows) < vertex.count:
-        line = lines.readline()
-        if not line:
-            raise ValueError(f"must hold {vertex.count} vertices; {_SHORT}")
+    for line in itertools.islice(_filled(lines), vertex.count):
         words = line.split()
-        if not words:
-            continue
         row, place = [], 0
         for each in vertex.properties:
             if place >= len(words):
@@ -200,7 +197,16 @@ def _ascii_rows(lines: io.TextIOWrapper, vertex: _Element) -> np.ndarray:
         if place != len(words):
             raise ValueError(f"must hold whole rows; got {line[:80]!r}")
         rows.append(row)
-    return np.array(rows, np.float64)
+    return np.array(rows, np.float64).reshape(len(rows), len(vertex.scalars))
+
+
+def _filled(lines: io.TextIOWrapper) -> Iterator[str]:
+    """Lines that are not blank."""
+    for line in lines:
+        if len(line) > _MAX_LINE:
+            raise ValueError(f"must hold lines of at most {_MAX_LINE} characters")
+        if not line.isspace():
+            yield line
 
 
 def _whole(column: np.ndarray, each: _Property) -> np.ndarray:

@@ -99,7 +99,12 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
     if isinstance(value, np.ndarray | Tensor) and value.ndim == 3:
         values: Sequence[Any] = list(value)
     elif _package(value) == "torch_geometric" and hasattr(value, "to_data_list"):
-        values = value.to_data_list()
+        try:
+            values = value.to_data_list()
+        except Exception as error:  # of many types, where it was filled by hand
+            raise ValueError(
+                f"pointcloud is a torch-geometric Batch that fails: {error}"
+            ) from error
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         values = value
     else:

@@ -286,3 +286,11 @@ def test_a_large_file_takes_seconds(tmp_path):
     start = time.process_time()
     assert len(read_pointcloud(tmp_path / "large.obj")) == 50_000
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("text", [b"\\\n" * 10**6, b"v" + b" 1" * 10**6, b"#" + b" " * 10**7])
+def test_crafted_lines_are_refused_at_once(tmp_path, text):
+    start = time.process_time()
+    with pytest.raises(ValueError, match="lines of at most 1048576 characters"):
+        read(tmp_path, text)
+    assert time.process_time() - start < 2

@@ -176,9 +176,11 @@ def test_half_filled_objects_are_refused_with_words() -> None:
     tensor = open3d.t.geometry.PointCloud()
     for value in (
         tensor, open3d.geometry.LineSet(), trimesh.Scene(), data.HeteroData(), data.Data(),
-        data.Data(pos=torch.zeros(4, 3), x=torch.zeros(4)),
+        data.Data(pos=torch.zeros(4, 3), x=torch.zeros(4)), data.Batch(pos=torch.zeros(4, 3)),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=r"colours|pointcloud must be|needs pos"):
+        with pytest.raises(
+            ValueError, match=r"colours|pointcloud must be|needs pos|Batch that fails"
+        ):
             as_pointclouds(value)
 
 
