@@ -15,7 +15,7 @@ MAX_POINTS = 5_000_000
 """Points of a file at most: a scan of one person has fewer, and a header may promise any number."""
 
 MAX_BYTES = 2**30
-"""Size of a text file at most; binary files are bounded by `MAX_POINTS`."""
+"""Size of a text file at most, and half the size of binary data."""
 
 _LOSS = 1e-4  # metres that the rounding to float32 may move a point
 _ROUNDING = 1e-6  # below 0: interpolation in float32 gives such colours
@@ -104,6 +104,8 @@ def near_points(points: Tensor) -> Tensor:
 def far_points(points: Tensor) -> str:
     """A sentence about points so far from the origin that float32 has coarsened them, or nothing.
 
+    It is the same for all such clouds, so that warnings can be counted.
+
     Args:
         points: (N, 3) float32.
     """
@@ -117,7 +119,7 @@ def far_points(points: Tensor) -> str:
     if spacing <= _COARSE * max(extent, 1.0):
         return ""
     return (
-        f"points lie {far:.3g} m from the origin, where float32 has steps of {spacing:.2g} m, and "
+        "points lie so far from the origin that the steps of float32 are above 1 mm there, and "
         "have lost their shape: subtract the centroid in float64 before the conversion to float32"
     )
 
@@ -164,7 +166,7 @@ def unit_colors(colors: Tensor) -> tuple[Tensor, str]:
     doubt = ""
     if largest > 255 and 0 < high <= 255:
         doubt = (
-            f"colours of type {kind} are divided by {largest}, and none is above {high:g}: almost "
+            f"colours of type {kind} are divided by {largest}, and none is above 255: almost "
             "black; 8-bit colours must be stored as uint8"
         )
     return (values / largest).float(), doubt

@@ -76,7 +76,7 @@ def read_ply_vertices(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: No PLY file, cut short, without a vertex, or larger than `MAX_POINTS` or, as
-            text, `MAX_BYTES`.
+            text or with lists, `MAX_BYTES`, or twice that.
         OSError: It cannot be read.
     """
     with path.open("rb") as stream:
@@ -239,6 +239,8 @@ def _read_binary(
             raise ValueError(
                 f"must hold {vertex.count} vertices in {wanted} bytes; {_SHORT}: {size} are left"
             )
+        if wanted > 2 * MAX_BYTES:  # a file with holes may be that large and take no space
+            raise ValueError(f"must hold at most {2 * MAX_BYTES} bytes of vertices; got {wanted}")
         rows = np.frombuffer(stream.read(wanted), _row_type(vertex, order, {}), vertex.count)
         return {each.name: _native(rows[each.name]) for each in vertex.scalars}
     if size > MAX_BYTES:

@@ -87,7 +87,9 @@ def _vertex_lines(data: bytes) -> bytes:
             "was written by this package, in another frame: read it with meshes.read_pointcloud"
         )
     if not data.startswith(b"v"):
-        raise ValueError("must start with lines 'v x y z r g b'; got none")
+        first = _quote(data[:61].partition(b"\n")[0]) if data else "none"
+        other = ": read files of other writers with meshes.read_pointcloud" if data else ""
+        raise ValueError(f"must start with lines 'v x y z r g b'; got {first}{other}")
     end = data.find(b"\nf") + 1
     if not end:
         raise ValueError("must end in a face line 'f ...'; got none: the file is cut short")

@@ -364,3 +364,19 @@ def test_pipes_and_folders_are_no_clouds(tmp_path):
     for name in ("pipe.ply", "folder.ply"):
         with pytest.raises(ValueError, match=f"{name}: must be a regular file"):
             read_pointcloud(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_of_holes_are_not_read(tmp_path, encoding):
+    wide = columns("double", "x y z", POINTS) + [
+        Column("double", f"c{index}", [0.0] * COUNT) for index in range(100)
+    ]
+    data = ply_bytes({"vertex": wide}, encoding)
+    path = tmp_path / "a.ply"
+    path.write_bytes(data.replace(b"element vertex 6\n", b"element vertex 5000000\n"))
+    os.truncate(path, 2**33)  # takes no space
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"must (be|hold) at most [0-9]+ bytes"):
+        read_pointcloud(path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()

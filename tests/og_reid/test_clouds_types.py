@@ -206,6 +206,14 @@ def test_many_doubtful_files_are_one_warning(tmp_path: Path) -> None:
 
 def test_coordinates_that_float32_has_coarsened_are_warned_of() -> None:
     table = np.hstack([POINTS + 1e6, BYTES / 255]).astype(np.float32)
-    with pytest.warns(InputWarning, match="subtract the centroid in float64") as caught:
-        as_pointclouds([table, PointCloud.from_array(table)])
+    other = PointCloud.from_array(table + np.float32([5e6, 0, 0, 0, 0, 0]))
+    with pytest.warns(InputWarning, match=r"^2 of 3 .*subtract the centroid in float64") as caught:
+        as_pointclouds([table, other, PointCloud(torch.zeros(2, 3), torch.zeros(2, 3))])
+    assert len(caught) == 1
+
+
+def test_many_clouds_of_almost_black_are_one_warning() -> None:
+    clouds = [_pyg(POINTS, (BYTES * share).round().astype(np.uint16)) for share in (0.2, 0.5, 1)]
+    with pytest.warns(InputWarning, match=r"^3 of 3 clouds .*: colours of type uint16") as caught:
+        as_pointclouds(clouds)
     assert len(caught) == 1

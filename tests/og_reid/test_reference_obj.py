@@ -40,3 +40,10 @@ def test_national_grids_are_centred_before_they_are_rounded(tmp_path):
     path.write_text("".join(f"v {row} 0 0 0\n" for row in rows) + "f 1 2 3\n")
     found = read_obj(path, expected=None).points.numpy()
     np.testing.assert_allclose(found, place - place.mean(0), atol=2e-6)
+
+
+def test_files_of_other_writers_are_sent_to_the_reader_of_all(tmp_path):
+    path = tmp_path / "a.obj"
+    path.write_bytes(b"# https://trimesh.org\nv 1 2 3 0 0 0\nf 1 1 1\n")
+    with pytest.raises(ValueError, match=r"got '# https://trimesh.org': read .*read_pointcloud"):
+        read_obj(path, expected=None)
