@@ -103,7 +103,8 @@ def read_ply_vertices(path: Path) -> dict[str, np.ndarray]:
 def _read_header(stream: BinaryIO) -> tuple[str, list[_Element], int]:
     """Byte order ("" = ASCII), elements, and where the data starts."""
     head = stream.read(_MAX_HEADER)
-    first = re.match(rb"ply[ \t]*(\r\n|\n|\r)", head)
+    # Editors put the byte order mark of UTF-8 before the text.
+    first = re.match(rb"(?:\xef\xbb\xbf)?ply[ \t]*(\r\n|\n|\r)", head)
     if first is None:
         raise ValueError("must start with the line 'ply'")
     # After a lone carriage return, a line feed is the first byte of the data.

@@ -358,6 +358,11 @@ def test_elements_without_properties_cost_nothing(tmp_path):
         check(read(tmp_path, data.replace(b"element vertex", promise)))
 
 
+def test_a_byte_order_mark_before_the_text_is_skipped(tmp_path):
+    data = ply_bytes({"vertex": XYZ + RGB}, "ascii", newline="\r\n")
+    check(read(tmp_path, b"\xef\xbb\xbf" + data))
+
+
 def test_pipes_and_folders_are_no_clouds(tmp_path):
     os.mkfifo(tmp_path / "pipe.ply")
     (tmp_path / "folder.ply").mkdir()
