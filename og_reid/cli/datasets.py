@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from ..data import MarketSplits
     from ..data.datasets import Check, Dataset, Description
 
-__all__ = ["do_check", "do_datasets", "do_prepare", "splits"]
+__all__ = ["do_check", "do_datasets", "do_prepare", "look_first", "splits"]
 
 _SHOWN = 10
+_Command: TypeAlias = Callable[[argparse.Namespace], None]
 
 
 def do_datasets(options: argparse.Namespace) -> None:
     """Lists the data sets that are known, and what a folder holds of them."""
-    from ..data.datasets import DATASETS
+    from ..data.datasets import DATASETS, added_datasets
 
-    width = max(map(len, DATASETS))
+    added = added_datasets()
+    width = max(map(len, (*DATASETS, *added)))
     states = {} if options.root is None else _states(DATASETS, options.root)
     for name, description in DATASETS.items():
         print(f"{name:{width}}  {description.title}{states.get(name, '')}")
-    print(f"{'folder':{width}}  your own: <person>/<image>")
+    for name in added:
+        print(f"{name:{width}}  added to this installation")
+    print(f"{'folder':{width}}  your own: folders of people, of cameras, of queries and gallery")
     print(
         f"{'csv':{width}}  your own: a file with the columns path, pid and, if known, camid, split"
     )
@@ -84,13 +90,35 @@ def do_prepare(options: argparse.Namespace) -> None:
 def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
     """The images in a folder (or CSV file), which ``--dataset`` says what it is.
 
+    They are listed once for a command: what `look_first` found is not listed again.
+
     Raises:
         ValueError: the data set holds clouds, or is not as it should be.
     """
-    if options.dataset is None:
-        from ..data import load_market
+    known: tuple[Path, MarketSplits] | None = getattr(options, "looked", None)
+    if known is not None and known[0] == data:
+        return known[1]
+    images = _market(data, options) if options.dataset is None else _images(data, options)
+    if hasattr(options, "resume") and not images.train:  # of og-reid train
+        raise ValueError(
+            f"{options.dataset or data} has no training images: it is there to test on"
+        )
+    return images
 
-        return load_market(data)
+
+def _market(data: Path, options: argparse.Namespace) -> MarketSplits:
+    from ..data.market import few_queries, load_market
+
+    if getattr(options, "layout", None) is not None:
+        raise ValueError(f"--layout {options.layout} is for --dataset folder: give both")
+    images = load_market(data)
+    few = few_queries(images)
+    if few and hasattr(options, "protocol"):
+        _tell(f"note: {few}")
+    return images
+
+
+def _images(data: Path, options: argparse.Namespace) -> Dataset:
     dataset = _load(data, options, verify=not options.unverified)
     if dataset.name == "og-net-3d":
         raise ValueError(
@@ -100,11 +128,50 @@ def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
     return dataset
 
 
+def look_first(run: _Command) -> _Command:
+    """A command that scores, once its images are listed: before slow imports and the model.
+
+    What is wrong with the data is found in a second; `splits` gives the command what was found.
+    """
+
+    @functools.wraps(run)
+    def looking(options: argparse.Namespace) -> None:
+        named = options.dataset is not None
+        if hasattr(options, "protocol") and (named or _of_images(options.data)):
+            images = splits(options.data, options)
+            if not (images.query and images.gallery):
+                raise ValueError(_unsearchable(options.dataset or options.data, images))
+            options.looked = (options.data, images)
+        run(options)
+
+    return looking
+
+
+def _of_images(data: Path) -> bool:
+    """Whether data without a name are images rather than stored clouds."""
+    stored = data.is_dir() and ((data / "store.json").is_file() or any(data.glob("clouds-*.arrow")))
+    return not data.is_file() and not stored
+
+
+def _unsearchable(what: object, images: MarketSplits) -> str:
+    people = len({each.pid for each in images.train if each.pid > 0})
+    text = f"{what} has no queries or no gallery to evaluate on"
+    if not images.train:
+        return text
+    return (
+        f"{text}: all {people:,} identities are for training; put test images into folders query "
+        "and gallery, or give a CSV file with a column split"
+    )
+
+
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
+    from pose.reading import InputWarning
+
     from ..data import load_dataset
     from ..progress import progress_bar
 
-    with progress_bar("listing") as show:
+    with progress_bar("listing") as show, warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # their text is among the notes
         dataset = load_dataset(
             options.dataset,
             data,
@@ -112,6 +179,7 @@ def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
             notice=_tell,
             progress=lambda done, total: show(done, total, ""),
             allow_absolute=options.absolute,
+            layout=getattr(options, "layout", None),
         )
     for difference in dataset.differences:
         _tell(f"not as published: {difference}")

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from .datasets import look_first
+
 __all__ = [
+    "LAYOUTS",
     "Commands",
     "add_cache",
     "add_command",
@@ -23,6 +26,9 @@ __all__ = [
     "check_out",
 ]
 
+
+#: Those of `og_reid.data.datasets.from_folder`, which is imported when it is needed.
+LAYOUTS = ("people", "cameras", "people-cameras", "folders", "names", "splits", "table")
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -70,9 +76,10 @@ def add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dataset", metavar="NAME",
         help="what --data is, by a name of og-reid datasets; its numbers are verified (default: "
-        "anything laid out like Market-1501)",
+        "anything laid out like Market-1501; folder = folders of people, cameras or splits)",
     )  # fmt: skip
     add_trust(command)
+    command.set_defaults(run=look_first(command.get_default("run")))
 
 
 def add_trust(command: argparse.ArgumentParser) -> None:
@@ -84,6 +91,13 @@ def add_trust(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--absolute", action="store_true",
         help="let a CSV file name images outside its own folder",
+    )  # fmt: skip
+    command.add_argument(
+        "--layout", choices=LAYOUTS,
+        help="how --dataset folder is read, where it can be read in several ways: <identity>/, "
+        "<camera>/<identity>/, <identity>/<camera>/, each folder with images an identity, file "
+        "names as in Market-1501, folders query and gallery, a CSV file in it (default: found out, "
+        "or asked)",
     )  # fmt: skip
 
 

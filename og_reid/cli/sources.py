@@ -40,8 +40,19 @@ def say(text: str) -> None:
 
 
 def can_be_searched(images: MarketSplits) -> bool:
-    """Whether there are queries of one image each, and a gallery."""
-    return bool(images.query and images.gallery) and not _of_tracklets(images)
+    """Whether there are queries of one image each, and a gallery with answers to some.
+
+    Without any answer a validation would fail after all the lifting and training.
+    """
+    if not (images.query and images.gallery) or _of_tracklets(images):
+        return False
+    cameras: dict[int, set[int]] = {}
+    for each in images.gallery:
+        cameras.setdefault(each.pid, set()).add(each.camid)
+    if any(cameras.get(each.pid, set()) - {each.camid} for each in images.query):
+        return True
+    say("not validated: no query has a match of another camera in the gallery")
+    return False
 
 
 def check_search(images: MarketSplits, dataset: str | None, protocol: str) -> None:
@@ -127,7 +138,7 @@ def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
     """The photographs of ``--generated``, which show nobody in particular: identity -1."""
     from ..data import Sample
     from ..data.datasets import paths_from_csv
-    from ..data.market import IMAGE_ENDINGS
+    from ..data.datasets.tree import scan
 
     source: Path | None = options.generated
     if source is None:
@@ -135,11 +146,10 @@ def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
     if source.is_file():
         paths = paths_from_csv(source, allow_absolute=options.absolute)
         return tuple(Sample(path, -1, 0) for path in paths)
-    paths = sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-    )
+    tree = scan(source) if source.is_dir() else None
+    paths = [source / path for path in tree.images] if tree else []
+    for doubt in tree.notes()[0] if tree else ():
+        print(f"note: {source}: {doubt}", file=sys.stderr)
     if not paths:
         raise ValueError(
             "--generated must be a folder with images, or a CSV file with the column path; "

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from .checking import Check, check_dataset
+from .csv_list import from_csv, paths_from_csv
 from .description import Counts, Dataset, DatasetSample, Description
-from .holistic import HOLISTIC
-from .occluded import OCCLUDED
-from .own import from_csv, from_folder, paths_from_csv
+from .own import from_folder
 from .reading import find_folder, read_dataset
-from .things import THINGS
+from .readings import LAYOUTS, Layout
+from .registry import (
+    DATASETS,
+    OWN,
+    added_datasets,
+    describe,
+    find_dataset,
+    load_by,
+    register_dataset,
+)
 
 __all__ = [
     "DATASETS",
+    "LAYOUTS",
     "OWN",
     "Check",
     "Counts",
     "Dataset",
     "DatasetSample",
     "Description",
+    "Layout",
+    "added_datasets",
     "check_dataset",
     "describe",
     "find_folder",
@@ -30,27 +40,8 @@ __all__ = [
     "load_dataset",
     "paths_from_csv",
     "read_dataset",
+    "register_dataset",
 ]
-
-DATASETS: dict[str, Description] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *THINGS)}
-"""The published data sets by name."""
-
-OWN = ("folder", "csv")
-"""Names for one's own photographs, see `from_folder` and `from_csv`."""
-
-
-def describe(name: str) -> Description:
-    """The description of a published data set.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name not in DATASETS:
-        names = (*DATASETS, *OWN)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise ValueError(f"dataset must be one of {', '.join(names)}; got {name!r}{hint}")
-    return DATASETS[name]
 
 
 def load_dataset(
@@ -61,22 +52,29 @@ def load_dataset(
     notice: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     allow_absolute: bool = False,
+    layout: Layout | None = None,
 ) -> Dataset:
     """Lists the images of a data set by name.
 
     Args:
-        name: One of `DATASETS` or `OWN`.
+        name: One of `DATASETS` or `OWN`, or one added by `register_dataset`.
         root: Its folder, or one that holds it; the file for ``csv``.
         verify: See `read_dataset`.
         notice: See `read_dataset`.
         progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
+        layout: See `from_folder`; for ``folder`` alone.
 
     Raises:
         ValueError: see `read_dataset`, `from_folder` and `from_csv`.
     """
+    if layout is not None and name != "folder":
+        raise ValueError(f"layout is for the data set folder; got {layout!r} for {name!r}")
     if name == "folder":
-        return from_folder(root)
+        return from_folder(root, layout=layout, allow_absolute=allow_absolute)
     if name == "csv":
         return from_csv(root, allow_absolute=allow_absolute)
-    return read_dataset(describe(name), root, verify=verify, notice=notice, progress=progress)
+    source = find_dataset(name)
+    if isinstance(source, Description):
+        return read_dataset(describe(name), root, verify=verify, notice=notice, progress=progress)
+    return load_by(source, name, Path(root))

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pose import read_image
-
-from ..reference_obj import read_obj
 from .description import SPLITS, Dataset
 
 __all__ = ["Check", "check_dataset"]
@@ -86,10 +83,16 @@ def check_dataset(dataset: Dataset, *, progress: Callable[[int, int], None] | No
 
 
 def _open(path: Path) -> None:
-    if path.suffix == ".obj":
-        read_obj(path)
-    else:
-        read_image(path)
+    from pose import read_image
+    from pose.reading import reading
+
+    from ..reference_obj import read_obj
+
+    with reading(path, "must be a whole, readable file"):
+        if path.suffix == ".obj":
+            read_obj(path)
+        else:
+            read_image(path)
 
 
 def _named(path: Path, error: Exception) -> str:

@@ -59,6 +59,8 @@ class Dataset(MarketSplits):
         differences: Where the images found are not those published, one clause each; empty when
             the data set was verified.
         notes: What else is worth knowing about them, one sentence each.
+        identity_names: The number of each identity by its name, where names are no numbers.
+        camera_names: The same of cameras.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Dataset(MarketSplits):
     has_cameras: bool = True
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    identity_names: Mapping[str, int] = field(default_factory=dict, hash=False)
+    camera_names: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The images of ``train``, ``query`` or ``gallery``."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..market import IMAGE_ENDINGS, Sample
-from ..market3d import load_market3d
 from .description import (
     Clouds,
     DatasetSample,
@@ -56,6 +55,8 @@ def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
         case Folder():
             return tuple(_folder(source, root / source.path))
         case Clouds():
+            from ..market3d import load_market3d
+
             return load_market3d(root, [source.path])[source.path]
         case ListFile():
             return _existing(_list_file(source, root), root / source.path)

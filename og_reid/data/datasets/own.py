@@ -1,276 +1,242 @@
-"""Photographs of one's own: a folder for each person, or a CSV file."""
+"""Images of one's own in folders: of identities, of cameras, of splits, or beside a table."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Sequence
+from pathlib import Path
 
+from .csv_list import from_csv, is_list
 from .description import SPLITS, Dataset, DatasetSample
-from .listing import walk
+from .layout import Sides, decide, find_sides
+from .numbering import camera_numbers, doubtful_names, listed_numbers, numbers, whole
+from .parting import Names, by_people, finish, refuse_shared
+from .readings import LAYOUTS, MARKET_NAME, Layout, Parts, Reading, read_as
+from .tree import Tree, named, scan
 
-__all__ = ["from_csv", "from_folder", "paths_from_csv"]
-
-#: Anything longer does not fit into 64 bits.
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+__all__ = ["from_folder"]
 
 
-def from_folder(root: str | Path, *, train_share: float = 0.5) -> Dataset:
-    """Photographs as ``<root>/<person>/<image>``, of unknown cameras.
+def from_folder(
+    root: str | Path,
+    *,
+    train_share: float = 0.5,
+    layout: Layout | None = None,
+    allow_absolute: bool = False,
+) -> Dataset:
+    """Images as ``<root>/<identity>/<image>``, or in folders of cameras or splits.
 
-    People called by whole numbers from 1 keep them, otherwise they are numbered from 1 by name.
-    People are split as `from_csv` says.
+    Images may lie deeper; endings are those that the installed Pillow reads. The layouts are
+
+    - ``people``: ``<identity>/.../<image>``, cameras unknown;
+    - ``cameras``: ``<camera>/<identity>/.../<image>``, or ``<camera>/<image>`` where names of files
+      in several cameras tell the identity;
+    - ``people-cameras``: ``<identity>/<camera>/.../<image>``;
+    - ``folders``: each folder that holds images is an identity, whatever lies above it;
+    - ``names``: ``<identity>_c<camera>_<anything>`` tells both, as in Market-1501, where identity
+      -1 is junk and 0 a distractor;
+    - ``splits``: folders ``query`` and ``gallery`` (or ``bounding_box_test``, ``test``; perhaps
+      ``train``), or ``train`` and ``test``, each in one of the ways above;
+    - ``table``: a CSV file beside the images, see `from_csv`.
+
+    Identities called by whole numbers from 1 keep them, otherwise they are numbered from 1 by
+    name: ``Dataset.identity_names``. A folder -1 is junk. Without splits people are divided as
+    `from_csv` says.
 
     Args:
         root: The folder.
-        train_share: Share of the people to train on, in [0, 1].
+        train_share: Share of the people to train on, in [0, 1]; not of splits.
+        layout: How to read it; None: found out from names and depths of folders.
+        allow_absolute: See `from_csv`, for ``table``.
+
+    Returns:
+        The data set; its notes say how it was read, and what was left out.
 
     Raises:
-        ValueError: no image is there, or ``train_share`` is out of range.
+        OSError: the folder cannot be listed.
+        ValueError: no image is there, ``train_share`` is out of range, or the layout is not
+            certain: the message shows the possible readings with their counts.
+
+    Warns:
+        InputWarning: files are probably left out by mistake, or labelled wrongly.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the one that holds a folder a person")
-    paths = walk(folder, 1)
-    if not paths:
-        raise ValueError(f"{folder} must hold images as <person>/<image>; got none")
-    pids = _numbers((path.split("/")[0] for path in paths), f"{folder}:", lowest=1)
-    samples = [DatasetSample(folder / path, pids[path.split("/")[0]], 0) for path in paths]
-    return _split_people("folder", folder, samples, train_share, has_cameras=False)
-
-
-def from_csv(
-    path: str | Path,
-    *,
-    root: str | Path | None = None,
-    train_share: float = 0.5,
-    allow_absolute: bool = False,
-) -> Dataset:
-    """Photographs listed in a CSV file with the columns ``path`` and ``pid``.
-
-    ``camid`` and ``split`` (train, query or gallery) may be there as well; more columns are passed
-    over. Identities and cameras are whole numbers, or words, which are numbered from 1 in sorted
-    order; identities -1 (junk) and 0 (distractor) may be in the gallery, also beside words.
-    Without a column ``split``, people are divided by a hash of their number, so that adding some
-    moves none of the others (unless words are numbered anew): a share to train on, and of each of
-    the others the first image as query and the rest as gallery, or all as gallery when there is
-    only one.
-
-    Args:
-        path: The file, UTF-8.
-        root: What relative paths begin from; None: the folder of the file.
-        train_share: Share of the people to train on when there is no column ``split``.
-        allow_absolute: Take absolute paths and such that lead out of ``root``.
-
-    Returns:
-        The splits in the order of the lines.
-
-    Raises:
-        ValueError: naming the line: a column is missing, a value does not parse, a file is not
-            there, listed twice, or outside ``root``.
-    """
-    file = Path(path)
-    base = (file.parent if root is None else Path(root)).resolve()
-    known = "the columns path, pid and, where known, camid and split"
-    rows, columns = _read_rows(file, ("path", "pid"), known)
-    paths = _paths(file, rows, base, allow_absolute)
-    pids = _numbers((row["pid"] for _, row in rows), f"{file}: pid", lowest=-1)
-    cameras: dict[str, int] = {}
-    if "camid" in columns:
-        filled = [bool(row["camid"]) for _, row in rows]
-        if any(filled) and not all(filled):
-            line = rows[filled.index(False)][0]
-            raise ValueError(f"{file}, line {line}: camid must be given in all lines or in none")
-        if all(filled):
-            cameras = _numbers((row["camid"] for _, row in rows), f"{file}: camid", lowest=0)
-    samples = [
-        DatasetSample(each, pids[row["pid"]], cameras[row["camid"]] if cameras else 0)
-        for each, (_, row) in zip(paths, rows, strict=True)
-    ]
-    if "split" not in columns:
-        return _split_people("csv", base, samples, train_share, has_cameras=bool(cameras))
-    splits: dict[str, list[DatasetSample]] = {split: [] for split in SPLITS}
-    for sample, (line, row) in zip(samples, rows, strict=True):
-        if row["split"] not in splits:
-            raise ValueError(
-                f"{file}, line {line}: split must be one of {', '.join(SPLITS)}; got "
-                f"{row['split']!r}"
-            )
-        if sample.pid < 1 and row["split"] != "gallery":
-            raise ValueError(
-                f"{file}, line {line}: identities -1 (junk) and 0 (distractor) belong in the "
-                f"gallery only; got {sample.pid} in {row['split']}"
-            )
-        splits[row["split"]].append(sample)
-    shared = {each.pid for each in splits["train"]} & {
-        each.pid for split in ("query", "gallery") for each in splits[split]
-    }
-    if shared:
-        raise ValueError(
-            f"{file}: {len(shared):,} people are in the training and in the test images, first: "
-            f"{sorted(shared)[:3]}: give each person to one side"
-        )
-    return _dataset("csv", base, splits, has_cameras=bool(cameras))
-
-
-def paths_from_csv(path: str | Path, *, allow_absolute: bool = False) -> list[Path]:
-    """The photographs in the column ``path`` of a CSV file, in the order of its lines.
-
-    Args:
-        path: The file, UTF-8; relative paths begin from its folder.
-        allow_absolute: As of `from_csv`.
-
-    Raises:
-        ValueError: As of `from_csv`.
-    """
-    file = Path(path)
-    rows, _ = _read_rows(file, ("path",), "the column path")
-    return _paths(file, rows, file.parent.resolve(), allow_absolute)
-
-
-def _read_rows(
-    file: Path, needed: Sequence[str], described: str
-) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
-    """The number and the values of each line, and the names of the columns."""
-    if not file.is_file():
-        raise ValueError(f"{file} is not a file: give the CSV file that lists the photographs")
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must be text in UTF-8; {error}") from error
-    try:
-        reader = csv.DictReader(StringIO(text, newline=""), skipinitialspace=True)
-        return _parse_rows(file, reader, needed, described)
-    except csv.Error as error:
-        raise ValueError(f"{file} must be a CSV file: {error}") from error
-
-
-def _parse_rows(
-    file: Path, reader: csv.DictReader[str], needed: Sequence[str], described: str
-) -> tuple[list[tuple[int, dict[str, str]]], Sequence[str]]:
-    columns = reader.fieldnames or ()
-    missing = [column for column in needed if column not in columns]
-    if missing:
-        raise ValueError(
-            f"{file} has no column {', '.join(missing)}; its first line must name "
-            f"{described}; got {list(columns)}"
-        )
-    rows = []
-    for row in reader:
-        known = {name: (row[name] or "").strip() for name in columns}
-        if not all(known[column] for column in needed):
-            raise ValueError(
-                f"{file}, line {reader.line_num}: {' and '.join(needed)} must be given"
-            )
-        rows.append((reader.line_num, known))
-    if not rows:
-        raise ValueError(f"{file} must list at least one image; got none")
-    return rows, columns
-
-
-def _paths(
-    file: Path, rows: Sequence[tuple[int, dict[str, str]]], base: Path, allow_absolute: bool
-) -> list[Path]:
-    lines: dict[Path, int] = {}
-    for line, row in rows:
-        text = row["path"]
-        absolute = PureWindowsPath(text).is_absolute() or PurePosixPath(text).is_absolute()
-        path = base / (text if absolute else text.replace("\\", "/"))
-        resolved = path.resolve()
-        if not allow_absolute and (absolute or not resolved.is_relative_to(base)):
-            raise ValueError(
-                f"{file}, line {line}: path must stay in {base}; got {text!r}: move the image, or "
-                "allow it with allow_absolute=True (--absolute on the command line)"
-            )
-        if not resolved.is_file():
-            raise ValueError(f"{file}, line {line}: there is no file {path}")
-        if resolved in lines:
-            raise ValueError(
-                f"{file}, line {line}: {text} is listed twice, before in line {lines[resolved]}"
-            )
-        lines[resolved] = line
-    return list(lines)
-
-
-def _numbers(labels: Iterable[str], what: str, *, lowest: int) -> dict[str, int]:
-    """Whole numbers for labels: the labels themselves where all are, or their places from 1.
-
-    Junk and distractors (-1 and 0, where ``lowest`` allows them) stay what they are beside words.
-    """
-    distinct = sorted(set(labels))
-    values = {label: int(label) for label in distinct if _WHOLE.fullmatch(label)}
-    if len(values) < len(distinct) or min(values.values()) < lowest:
-        kept = {label: value for label, value in values.items() if lowest == -1 <= value < 1}
-        words = (label for label in distinct if label not in kept)
-        return kept | {label: place for place, label in enumerate(words, 1)}
-    written: dict[int, str] = {}
-    for label, value in values.items():
-        if value in written:
-            raise ValueError(
-                f"{what} {written[value]!r} and {label!r} are one number: write them alike if they "
-                "are the same, or in words if not"
-            )
-        written[value] = label
-    return values
-
-
-def _split_people(
-    name: str,
-    root: Path,
-    samples: Sequence[DatasetSample],
-    train_share: float,
-    *,
-    has_cameras: bool,
-) -> Dataset:
+    if layout is not None and layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)} or None; got {layout!r}")
     if not 0 <= train_share <= 1:
         raise ValueError(f"train_share must be in [0, 1]; got {train_share}")
-    counts = Counter(sample.pid for sample in samples)
+    tree = scan(folder)
+    table = _table(tree, layout)
+    if table is not None:
+        return from_csv(
+            table, train_share=train_share, allow_absolute=allow_absolute, name="folder"
+        )
+    doubts, notes = tree.notes()
+    paths, loose = _in_folders(tree, layout)
+    if not paths:
+        found = f"; {'; '.join([*doubts, *notes])}" if doubts or notes else ""
+        raise ValueError(f"{folder} must hold images as <person>/<image>; got none{found}")
+    if loose:
+        doubts.append(
+            f"left out: {len(loose):,} images beside the folders, of unknown identity: "
+            f"{named(loose)}"
+        )
+    sides = _sides(folder, paths, layout)
+    parted = ""
+    if sides is None:
+        reading, told = _reading(folder, paths, layout)
+        notes += told
+        samples, names = _labelled(folder, reading, doubts, notes)
+        splits, parted = by_people(samples, train_share)
+    else:
+        reading, samples, names = _of_sides(folder, sides, paths, doubts, notes)
+        splits = _divided(folder, sides, reading, samples, notes)
+    return finish(
+        "folder", folder, splits, has_cameras=_has_cameras(reading), names=names, parted=parted,
+        doubts=doubts, notes=notes,
+    )  # fmt: skip
+
+
+def _table(tree: Tree, layout: str | None) -> Path | None:
+    """The CSV file beside the images that lists them."""
+    if layout not in (None, "table"):
+        return None
+    files = [tree.root / name for name in tree.tables if is_list(tree.root / name)]
+    if len(files) > 1:
+        raise ValueError(
+            f"{tree.root} holds {len(files)} CSV files with the columns path and pid "
+            f"({named([file.name for file in files])}): give one of them to from_csv (--dataset "
+            "csv --data FILE on the command line)"
+        )
+    if not files:
+        if layout == "table":
+            raise ValueError(
+                f"layout table needs a CSV file with the columns path and pid in {tree.root}; it "
+                f"has {named(tree.tables) if tree.tables else 'none'}"
+            )
+        return None
+    inside = [path for path in tree.images if "/" in path]
+    if layout is None and inside:
+        paths = [tuple(path.split("/")) for path in inside]
+        people = read_as("people", paths)
+        raise ValueError(
+            f"{tree.root} can be read in several ways: as table, by {files[0].name}; or as "
+            f"{people}. Choose by layout='table', or the layout of the folders (--layout on the "
+            "command line)"
+        )
+    return files[0]
+
+
+def _in_folders(tree: Tree, layout: str | None) -> tuple[list[Parts], list[str]]:
+    """Paths of the images, and names of those that lie beside the folders of the others."""
+    paths = [tuple(path.split("/")) for path in tree.images]
+    inside = [path for path in paths if len(path) > 1]
+    if not inside or layout == "names":
+        return paths, []
+    return inside, [path[0] for path in paths if len(path) == 1]
+
+
+def _sides(folder: Path, paths: Sequence[Parts], layout: str | None) -> Sides | None:
+    if layout not in (None, "splits"):
+        return None
+    sides = find_sides(sorted({path[0] for path in paths if len(path) > 1}))
+    if sides is None and layout == "splits":
+        raise ValueError(
+            f"layout splits needs the folders query and gallery, or train and test, with images "
+            f"in {folder}; it has {named(sorted({path[0] for path in paths}))}"
+        )
+    return sides
+
+
+def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[Reading, list[str]]:
+    if layout is None:
+        return decide(paths, str(folder))
+    reading = read_as(layout, paths)
+    if isinstance(reading, str):
+        raise ValueError(f"{folder}: {reading}")
+    return reading, []
+
+
+def _of_sides(
+    folder: Path, sides: Sides, paths: Sequence[Parts], doubts: list[str], notes: list[str]
+) -> tuple[Reading, list[DatasetSample], Names]:
+    """What the folders of splits hold; adds to the doubts and notes."""
+    used = [path for path in paths if path[0] in sides.folders]
+    others = [path for path in paths if path[0] not in sides.folders]
+    if others:
+        doubts.append(
+            f"left out: {len(others):,} images in folders beside {', '.join(sides.folders)}: "
+            f"{named(sides.others)}"
+        )
+    inner = [path[1:] for path in used]
+    if all(_named_alike(path) for path in inner):
+        reading, told = _reading(folder, inner, "names")
+    else:
+        reading, told = decide(inner, f"{folder}/{{{','.join(sides.folders)}}}")
+    sources = ", ".join(f"{split} from {name}" for name, split in sides.folders.items())
+    notes += [f"read as splits: {sources}", *told]
+    whole_paths = Reading(reading.layout, tuple(used), reading.labels, reading.hint)
+    return (whole_paths, *_labelled(folder, whole_paths, doubts, notes))
+
+
+def _divided(
+    folder: Path,
+    sides: Sides,
+    reading: Reading,
+    samples: Sequence[DatasetSample],
+    notes: list[str],
+) -> dict[str, list[DatasetSample]]:
+    """The splits that the folders are."""
     splits: dict[str, list[DatasetSample]] = {split: [] for split in SPLITS}
-    train = {pid for pid in counts if pid > 0 and _draw(pid) < train_share}
-    asked: set[int] = set()
-    for sample in samples:
-        if sample.pid in train:
-            splits["train"].append(sample)
-        elif sample.pid > 0 and sample.pid not in asked and counts[sample.pid] > 1:
-            asked.add(sample.pid)
-            splits["query"].append(sample)
-        else:
-            splits["gallery"].append(sample)
-    people = sum(pid > 0 for pid in counts)
-    note = (
-        f"{len(train):,} of the {people:,} people are for training, the others for testing: "
-        "train_share and, in a CSV file, the column split say otherwise"
-    )
-    return _dataset(name, root, splits, has_cameras=has_cameras, notes=(note,) if train else ())
+    unparted = []
+    for sample, path in zip(samples, reading.paths, strict=True):
+        split = sides.folders[path[0]]
+        if split == "test":
+            unparted.append(sample)
+            continue
+        if sample.pid < 1 and split != "gallery":
+            raise ValueError(
+                f"{sample.path}: identities -1 (junk) and 0 (distractor) belong in the gallery "
+                f"only; got {sample.pid} in {split}"
+            )
+        splits[split].append(sample)
+    if unparted:
+        parted, _ = by_people(unparted, 0.0)
+        splits["query"], splits["gallery"] = parted["query"], parted["gallery"]
+        notes.append("queries are the first image of each identity in test")
+    refuse_shared(folder, splits)
+    return splits
 
 
-def _draw(pid: int) -> float:
-    """A number in [0, 1) that depends on the person alone."""
-    return int.from_bytes(hashlib.sha256(str(pid).encode()).digest()[:4], "big") / 2**32
+def _named_alike(path: Parts) -> bool:
+    """Whether a name tells identity and camera, and a folder, if any, the same identity."""
+    match = MARKET_NAME.fullmatch(path[-1])
+    return match is not None and (len(path) == 1 or whole(path[0]) == int(match["pid"]))
 
 
-def _dataset(
-    name: str,
-    root: Path,
-    splits: Mapping[str, list[DatasetSample]],
-    *,
-    has_cameras: bool,
-    notes: tuple[str, ...] = (),
-) -> Dataset:
-    # Queries of camera 0 and a gallery of camera 1: no rule about cameras leaves anything out.
-    gallery = splits["gallery"]
-    if not has_cameras:
-        gallery = [DatasetSample(each.path, each.pid, 1) for each in gallery]
-    return Dataset(
-        tuple(splits["train"]),
-        tuple(splits["query"]),
-        tuple(gallery),
-        name=name,
-        root=root,
-        has_cameras=has_cameras,
-        notes=notes,
-    )
+def _has_cameras(reading: Reading) -> bool:
+    return reading.labels[0][1] is not None
+
+
+def _labelled(
+    folder: Path, reading: Reading, doubts: list[str], notes: list[str]
+) -> tuple[list[DatasetSample], Names]:
+    """Samples with numbers for their labels; adds to the doubts and notes."""
+    people = [person for person, _ in reading.labels]
+    kept = (-1, 0) if reading.layout == "names" else (-1,)
+    pids = numbers(people, f"{folder}:", lowest=1, kept=kept)
+    seen = [camera for _, camera in reading.labels if camera is not None]
+    cameras = camera_numbers(seen)
+    samples = [
+        DatasetSample(folder.joinpath(*path), pids[person], cameras[camera] if camera else 0)
+        for path, (person, camera) in zip(reading.paths, reading.labels, strict=True)
+    ]
+    doubts += doubtful_names(people)
+    told = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
+    notes += [each for each in told if each]
+    for pid, meaning in ((-1, "junk, which is ignored"), (0, "a distractor, a wrong answer")):
+        count = people.count(str(pid)) if pid in pids.values() else 0
+        if count:
+            notes.append(f"{count:,} images of identity {pid}, which is {meaning}")
+    return samples, (pids, cameras)

@@ -14,7 +14,7 @@ from ..market import Sample
 from .description import SPLITS, Counts, Dataset, DatasetSample, Description
 from .listing import is_there, list_source
 
-__all__ = ["differences", "find_folder", "find_root", "read_dataset"]
+__all__ = ["differences", "find_folder", "find_root", "read_dataset", "refuse_junk"]
 
 
 def read_dataset(
@@ -54,7 +54,7 @@ def read_dataset(
         if progress is not None:
             progress(done, len(sources))
     splits = {split: tuple(samples) for split, samples in listed.items()}
-    _refuse_junk(folder, splits)
+    refuse_junk(folder, splits)
     found, notes = _mixed_up(splits), _notes(description, splits)
     counted = differences(description, splits)
     if description.counts_from == "papers":
@@ -67,7 +67,9 @@ def read_dataset(
             "on the command line) to use it as it is."
         )
     return Dataset(
-        **splits,
+        splits["train"],
+        splits["query"],
+        splits["gallery"],
         name=description.name,
         root=folder,
         has_cameras=description.has_cameras,
@@ -191,7 +193,8 @@ def _hint(description: Description, split: str, count: int) -> str:
     return f" - this looks like {variant}" if variant else ""
 
 
-def _refuse_junk(folder: Path, splits: dict[str, tuple[Sample, ...]]) -> None:
+def refuse_junk(folder: Path, splits: dict[str, tuple[Sample, ...]]) -> None:
+    """Refuses junk and distractors outside the gallery."""
     for split in ("train", "query"):
         wrong = [each.name for each in splits[split] if each.pid < 1]
         if wrong:

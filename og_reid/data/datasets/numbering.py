@@ -1,0 +1,105 @@
+"""Numbers for the names of identities and cameras, and what is doubtful about the names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from .tree import named
+
+__all__ = ["camera_numbers", "doubtful_names", "listed_numbers", "normal", "numbers"]
+
+#: Anything longer does not fit into 64 bits. Spreadsheets write whole numbers as 7.0, too.
+_WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0+)?")
+_UNKNOWN = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "unknown", "?", "-"})
+_LAST_NUMBER = re.compile(r"([0-9]{1,9})[^0-9]*$")
+
+
+def normal(name: str) -> str:
+    """A name in one spelling of its accents, of which file systems have two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def whole(label: str) -> int | None:
+    """The whole number that a label is, or None."""
+    match = _WHOLE.fullmatch(label)
+    return int(match[1]) if match else None
+
+
+def numbers(
+    labels: Iterable[str], what: str, *, lowest: int, kept: Sequence[int] = (), shift: int = 0
+) -> dict[str, int]:
+    """Whole numbers for labels: the labels themselves where all are, or their places from 1.
+
+    Args:
+        labels: Any number of times each.
+        what: For messages.
+        lowest: With a number below it, numbers are names like others.
+        kept: Numbers that stay what they are among names, and are not shifted.
+        shift: Added to all other numbers.
+
+    Raises:
+        ValueError: Two labels are one number.
+    """
+    distinct = sorted(set(labels))
+    values = {label: value for label in distinct if (value := whole(label)) is not None}
+    counted = [value for value in values.values() if value not in kept]
+    if len(values) < len(distinct) or min(counted, default=lowest) < lowest:
+        special = {label: value for label, value in values.items() if value in kept}
+        words = (label for label in distinct if label not in special)
+        return special | {label: place for place, label in enumerate(words, 1)}
+    written: dict[int, str] = {}
+    for label, value in values.items():
+        if value in written:
+            raise ValueError(
+                f"{what} {written[value]!r} and {label!r} are one number: write them alike if they "
+                "are the same, or in words if not"
+            )
+        written[value] = label
+    return {label: value if value in kept else value + shift for label, value in values.items()}
+
+
+def camera_numbers(names: Iterable[str]) -> dict[str, int]:
+    """Numbers for names of cameras: the last number in each where they differ, or their places."""
+    distinct = sorted(set(names))
+    found = [_LAST_NUMBER.search(name) for name in distinct]
+    values = [int(match[1]) for match in found if match]
+    if len(set(values)) == len(distinct):
+        return dict(zip(distinct, values, strict=True))
+    return {name: place for place, name in enumerate(distinct, 1)}
+
+
+def listed_numbers(values: Mapping[str, int], what: str) -> str:
+    """A note about names that became numbers; empty where all were numbers already."""
+    if all(whole(label) == value for label, value in values.items()):
+        return ""
+    pairs = [
+        f"{label} = {value}"
+        for label, value in sorted(values.items(), key=lambda item: item[1])
+        if whole(label) != value
+    ]
+    return f"{what}: {named(pairs, 4)}"
+
+
+def doubtful_names(labels: Iterable[str]) -> list[str]:
+    """What is probably wrong with names of identities."""
+    distinct = sorted(set(labels))
+    doubts = []
+    unknown = [label for label in distinct if label.casefold() in _UNKNOWN]
+    if unknown:
+        doubts.append(
+            f"{named([repr(each) for each in unknown])} is taken as the name of one identity: "
+            "images of unknown identities belong into none; -1 marks images to be ignored"
+        )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in distinct:
+        alike[re.sub(r"[\s_-]+", " ", label).strip().casefold()].append(label)
+    pairs = [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]
+    if pairs:
+        doubts.append(
+            f"identities that differ by capitals, blanks or lines alone: {named(pairs)}: rename "
+            "them if each is one"
+        )
+    return doubts

@@ -1,0 +1,160 @@
+"""One's own images divided into splits, and what is worth knowing about the result."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..market import few_queries
+from .description import SPLITS, Dataset, DatasetSample
+from .tree import named, shared_images
+
+__all__ = ["Names", "by_people", "finish", "refuse_shared"]
+
+Names = tuple[Mapping[str, int], Mapping[str, int]]
+"""Numbers of identities and of cameras by their names."""
+
+
+def by_people(
+    samples: Sequence[DatasetSample], train_share: float
+) -> tuple[dict[str, list[DatasetSample]], str]:
+    """Divides images by identities, so that adding some moves none of the others.
+
+    A hash of their numbers chooses those to train on. Of each of the others the first image is a
+    query and the rest are gallery, or all are gallery when there is only one.
+
+    Args:
+        samples: All images.
+        train_share: Fraction of the identities to train on, in [0, 1].
+
+    Returns:
+        The splits, and a note about them; empty where all is for testing.
+
+    Raises:
+        ValueError: ``train_share`` is out of range.
+    """
+    if not 0 <= train_share <= 1:
+        raise ValueError(f"train_share must be in [0, 1]; got {train_share}")
+    counts = Counter(sample.pid for sample in samples)
+    splits: dict[str, list[DatasetSample]] = {split: [] for split in SPLITS}
+    train = {pid for pid in counts if pid > 0 and _draw(pid) < train_share}
+    asked: set[int] = set()
+    for sample in samples:
+        if sample.pid in train:
+            splits["train"].append(sample)
+        elif sample.pid > 0 and sample.pid not in asked and counts[sample.pid] > 1:
+            asked.add(sample.pid)
+            splits["query"].append(sample)
+        else:
+            splits["gallery"].append(sample)
+    people = sum(pid > 0 for pid in counts)
+    note = (
+        f"{len(train):,} of the {people:,} people are for training, the others for testing: "
+        "train_share and, in a CSV file, the column split say otherwise"
+    )
+    return splits, note if train else ""
+
+
+def _draw(pid: int) -> float:
+    """A number in [0, 1) that depends on the person alone."""
+    return int.from_bytes(hashlib.sha256(str(pid).encode()).digest()[:4], "big") / 2**32
+
+
+def refuse_shared(where: Path, splits: Mapping[str, Sequence[DatasetSample]]) -> None:
+    """Refuses identities that are in the training and in the test images."""
+    shared = {each.pid for each in splits["train"]} & {
+        each.pid for split in ("query", "gallery") for each in splits[split]
+    }
+    if shared:
+        raise ValueError(
+            f"{where}: {len(shared):,} people are in the training and in the test images, first: "
+            f"{sorted(shared)[:3]}: give each person to one side"
+        )
+
+
+def finish(
+    name: str,
+    root: Path,
+    splits: Mapping[str, Sequence[DatasetSample]],
+    *,
+    has_cameras: bool,
+    names: Names = ({}, {}),
+    parted: str = "",
+    doubts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """A data set of one's own images, once it has been looked over.
+
+    Args:
+        name: Of the data set.
+        root: Where it lies.
+        splits: Its images.
+        has_cameras: Whether the cameras of the samples are known.
+        names: Kept with it.
+        parted: How the splits came about, a note.
+        doubts: What is probably wrong with it: notes, and a warning.
+        notes: What else is worth knowing.
+    """
+    # Queries of camera 0 and a gallery of camera 1: no rule about cameras leaves anything out.
+    gallery = list(splits["gallery"])
+    if not has_cameras:
+        gallery = [DatasetSample(each.path, each.pid, 1) for each in gallery]
+    found = _doubts(splits)
+    alone = len({each.pid for each in splits["train"]}) == 1
+    single = "the training images show a single identity: nothing can be learned from one"
+    # Where a hash has divided few identities, it is no mistake.
+    found += [single] if alone and not parted else []
+    notes = [*notes, single] if alone and parted else list(notes)
+    doubts = [*doubts, *found]
+    dataset = Dataset(
+        tuple(splits["train"]), tuple(splits["query"]), tuple(gallery), name=name, root=root
+    )
+    few = few_queries(dataset)
+    counted = "; ".join(each for each in (parted, few, _unmatched(dataset, has_cameras)) if each)
+    if doubts:
+        from pose.reading import InputWarning
+
+        warnings.warn(f"{root}: {'; '.join(doubts)}", InputWarning, stacklevel=3)
+    return Dataset(
+        dataset.train,
+        dataset.query,
+        dataset.gallery,
+        name=name,
+        root=root,
+        has_cameras=has_cameras,
+        notes=tuple(each for each in (*doubts, *notes, counted) if each),
+        identity_names=names[0],
+        camera_names=names[1],
+    )
+
+
+def _doubts(splits: Mapping[str, Sequence[DatasetSample]]) -> list[str]:
+    doubts = []
+    labels = {each.path: str(each.pid) for split in SPLITS for each in splits[split]}
+    pairs = shared_images(labels)
+    if pairs:
+        shown = [f"{a} = {b}" for a, b in pairs]
+        times = "once" if len(pairs) == 1 else f"{len(pairs):,} times"
+        doubts.append(f"the same image under two identities, {times}: {named(shown)}")
+    if splits["query"] and not splits["gallery"]:
+        doubts.append("there are queries but no gallery")
+    elif splits["query"] and not {each.pid for each in splits["query"]} & {
+        each.pid for each in splits["gallery"]
+    }:
+        doubts.append("none of the identities of the queries is in the gallery")
+    return doubts
+
+
+def _unmatched(dataset: Dataset, has_cameras: bool) -> str:
+    if not has_cameras or not dataset.gallery:
+        return ""
+    cameras: dict[int, set[int]] = {}
+    for each in dataset.gallery:
+        cameras.setdefault(each.pid, set()).add(each.camid)
+    alone = sum(not cameras.get(each.pid, set()) - {each.camid} for each in dataset.query)
+    if not alone:
+        return ""
+    return f"{alone:,} of {len(dataset.query):,} queries have no match of another camera"

@@ -1,0 +1,149 @@
+"""Ways to read a tree of images: which part of a path is the identity, and which the camera."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from .numbering import normal
+from .tree import named
+
+__all__ = ["LAYOUTS", "MARKET_NAME", "Layout", "Parts", "Reading", "read_as"]
+
+Parts: TypeAlias = tuple[str, ...]
+"""A path, from the first folder to the name of the file."""
+
+Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "splits", "table"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+#: As Market-1501, DukeMTMC-reID and their like call images: identity, camera, anything.
+MARKET_NAME = re.compile(r"(?P<pid>-1|\d{1,9})_c(?P<camid>\d{1,9})(?:[^\d].*)?\.[a-z0-9]+", re.I)
+_PREFIX = re.compile(r"[^_\-. ]+")
+
+_SHAPES = {
+    "people": "<identity>/.../<image>",
+    "cameras": "<camera>/<identity>/.../<image>",
+    "people-cameras": "<identity>/<camera>/.../<image>",
+    "folders": "each folder with images is one identity",
+    "names": "<identity>_c<camera>_....jpg",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Identity and camera of each image.
+
+    Attributes:
+        layout: By what rule.
+        paths: Of the images.
+        labels: Name of the identity and of the camera (None: unknown) of each.
+        hint: How identities follow from names of files; empty where they are folders.
+    """
+
+    layout: str
+    paths: tuple[Parts, ...]
+    labels: tuple[tuple[str, str | None], ...]
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """The reading with its counts, for messages."""
+        people = sorted({person for person, _ in self.labels})
+        cameras = sorted({camera for _, camera in self.labels if camera is not None})
+        ones = "1 identity" if len(people) == 1 else f"{len(people):,} identities"
+        text = f"{self.layout} ({self.shape}): {ones} ({named(people)})"
+        if cameras:
+            eyes = "1 camera" if len(cameras) == 1 else f"{len(cameras):,} cameras"
+            text += f" in {eyes} ({named(cameras)})"
+        images = "1 image" if len(self.paths) == 1 else f"{len(self.paths):,} images"
+        return f"{text}, {images}"
+
+    @property
+    def shape(self) -> str:
+        """How paths look."""
+        return self.hint or _SHAPES[self.layout]
+
+
+def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
+    """Reads paths by a rule, or says why they cannot be read so.
+
+    Args:
+        layout: One of `LAYOUTS` but ``splits`` and ``table``.
+        paths: At least one.
+    """
+    fewest = {"people": 2, "cameras": 2, "people-cameras": 3, "folders": 2, "names": 1}[layout]
+    short = [path for path in paths if len(path) < fewest]
+    if short:
+        return (
+            f"layout {layout} ({_SHAPES[layout]}) needs images {fewest - 1} or more folders deep; "
+            f"{len(short):,} of {len(paths):,} are not: {named(['/'.join(each) for each in short])}"
+        )
+    if layout == "names":
+        wrong = [path for path in paths if not MARKET_NAME.fullmatch(path[-1])]
+        if wrong:
+            return (
+                f"layout names needs images called {_SHAPES['names']}, such as 0001_c1_0.jpg; "
+                f"{len(wrong):,} of {len(paths):,} are not: "
+                f"{named(['/'.join(each) for each in wrong])}"
+            )
+        return Reading(layout, tuple(paths), tuple(_of_name(path[-1]) for path in paths))
+    if layout == "cameras":
+        return _by_cameras(tuple(paths))
+    rules: dict[str, Callable[[Parts], tuple[str, str | None]]] = {
+        "people": lambda path: (normal(path[0]), None),
+        "people-cameras": lambda path: (normal(path[0]), normal(path[1])),
+        "folders": lambda path: (normal("/".join(path[:-1])), None),
+    }
+    return Reading(layout, tuple(paths), tuple(rules[layout](path) for path in paths))
+
+
+def _of_name(name: str) -> tuple[str, str]:
+    match = MARKET_NAME.fullmatch(name)
+    assert match is not None
+    return str(int(match["pid"])), str(int(match["camid"]))
+
+
+def _by_cameras(paths: tuple[Parts, ...]) -> Reading | str:
+    flat = [path for path in paths if len(path) == 2]
+    if not flat:
+        labels = tuple((normal(path[1]), normal(path[0])) for path in paths)
+        return Reading("cameras", paths, labels)
+    if len(flat) < len(paths):
+        return (
+            f"layout cameras ({_SHAPES['cameras']}) needs a folder for each identity; "
+            f"{len(flat):,} of {len(paths):,} images lie in none: "
+            f"{named(['/'.join(each) for each in flat])}"
+        )
+    rule = _identity_rule(paths)
+    if rule is None:
+        return (
+            "layout cameras needs a folder for each identity in those of the cameras, or names of "
+            f"files that tell it, such as anna_1.jpg; found {named(['/'.join(e) for e in flat])}"
+        )
+    identity, told = rule
+    labels = tuple((normal(identity(path[1])), normal(path[0])) for path in paths)
+    return Reading("cameras", paths, labels, f"<camera>/<image>, identities by {told}")
+
+
+def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] | None:
+    """How names of files in folders of cameras tell identities: one that several cameras share."""
+    if all(MARKET_NAME.fullmatch(path[-1]) for path in paths):
+        return lambda name: _of_name(name)[0], "names as of Market-1501"
+
+    def stem(name: str) -> str:
+        return os.path.splitext(name)[0]
+
+    def prefix(name: str) -> str:
+        match = _PREFIX.match(stem(name))
+        return match[0] if match else stem(name)
+
+    for rule, told in ((stem, "the whole name"), (prefix, "the beginning of the name")):
+        cameras: dict[str, set[str]] = defaultdict(set)
+        for path in paths:
+            cameras[rule(path[-1])].add(path[0])
+        if sum(len(each) > 1 for each in cameras.values()) * 2 > len(cameras):
+            return rule, told
+    return None

@@ -1,0 +1,150 @@
+"""Data sets by name: the published ones, and those that users and other packages add."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TypeAlias
+
+from ..market import MarketSplits
+from .description import SPLITS, Dataset, Description
+from .holistic import HOLISTIC
+from .occluded import OCCLUDED
+from .reading import refuse_junk
+from .things import THINGS
+
+__all__ = [
+    "DATASETS",
+    "ENTRY_POINTS",
+    "OWN",
+    "Loader",
+    "added_datasets",
+    "describe",
+    "find_dataset",
+    "load_by",
+    "register_dataset",
+]
+
+DATASETS: dict[str, Description] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *THINGS)}
+"""The published data sets by name."""
+
+OWN = ("folder", "csv")
+"""Names for one's own images, see `from_folder` and `from_csv`."""
+
+ENTRY_POINTS = "og_reid.datasets"
+"""Group of entry points by which installed packages add data sets."""
+
+Loader: TypeAlias = Callable[[Path], MarketSplits]
+"""Lists the images of a data set in a folder (or file)."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*", re.IGNORECASE)
+_registered: dict[str, Description | Loader] = {}
+
+
+def register_dataset(name: str, source: Description | Loader, *, overwrite: bool = False) -> None:
+    """Adds a data set, for `load_dataset` and ``--dataset``.
+
+    Installed packages need no call: an entry point in the group ``og_reid.datasets`` whose name is
+    that of the data set, and whose object is a description or a loader, does the same.
+
+    Args:
+        name: Of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.
+        source: A `Description`, or a function that takes the path given to `load_dataset` and
+            returns `MarketSplits` (or a `Dataset`). The description's own name does not matter.
+        overwrite: Replace one that was registered before; published ones stay.
+
+    Raises:
+        ValueError: the name is taken or not of that form, or ``source`` is neither.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"name must be of letters, digits, '.', '_', '+' and '-', such as my-data; got {name!r}"
+        )
+    if name in DATASETS or name in OWN:
+        raise ValueError(
+            f"name must be a new one; {name!r} is a data set of og_reid: choose another"
+        )
+    if name in _registered and not overwrite:
+        raise ValueError(
+            f"name must be a new one; {name!r} is registered already: choose another, or pass "
+            "overwrite=True"
+        )
+    _registered[name] = _checked(source, f"source of {name!r}")
+
+
+def _checked(source: object, what: str) -> Description | Loader:
+    if not isinstance(source, Description) and not callable(source):
+        raise ValueError(
+            f"{what} must be a Description, or a function from a path to MarketSplits; got "
+            f"{type(source).__name__}"
+        )
+    return source
+
+
+def added_datasets() -> tuple[str, ...]:
+    """Names of the data sets that are registered or that installed packages offer."""
+    offered = {each.name for each in entry_points(group=ENTRY_POINTS)}
+    return tuple(sorted(({*_registered} | offered) - {*DATASETS, *OWN}))
+
+
+def find_dataset(name: str) -> Description | Loader:
+    """What is known of a data set.
+
+    Raises:
+        ValueError: there is none of that name, or the package that offers it cannot be imported.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if name in _registered:
+        return _registered[name]
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            try:
+                source = point.load()
+            except Exception as error:  # whatever the import of another package raises
+                raise ValueError(
+                    f"data set {name!r} is offered by {point.value}, which cannot be loaded: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            return _checked(source, f"entry point {name!r} ({point.value})")
+    names = (*DATASETS, *OWN, *added_datasets())
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]}?" if near else ""
+    raise ValueError(f"dataset must be one of {', '.join(names)}; got {name!r}{hint}")
+
+
+def describe(name: str) -> Description:
+    """The description of a data set.
+
+    Raises:
+        ValueError: there is none of that name, or it was added as a function.
+    """
+    source = find_dataset(name)
+    if isinstance(source, Description):
+        return source if name in DATASETS else replace(source, name=name)
+    raise ValueError(f"data set {name!r} is listed by a function and has no description")
+
+
+def load_by(loader: Loader, name: str, root: Path) -> Dataset:
+    """The images that a function lists, as a data set of that name.
+
+    Raises:
+        ValueError: the function returns something else, no image, or junk outside the gallery.
+    """
+    found = loader(root)
+    if not isinstance(found, MarketSplits):
+        raise ValueError(
+            f"the function of data set {name!r} must return MarketSplits; got "
+            f"{type(found).__name__}"
+        )
+    splits = {split: tuple(getattr(found, split)) for split in SPLITS}
+    if not any(splits.values()):
+        raise ValueError(f"the function of data set {name!r} found no image in {root}")
+    refuse_junk(root, splits)
+    if isinstance(found, Dataset):
+        return replace(found, name=name)
+    return Dataset(splits["train"], splits["query"], splits["gallery"], name=name, root=root)

@@ -1,0 +1,241 @@
+"""All images below a folder, and what lies there besides: nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..image_files import image_endings, is_unread_image
+
+__all__ = ["Tree", "named", "scan", "shared_images"]
+
+# What operating systems and archives leave behind.
+_LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx"})
+_TABLES = frozenset({".csv", ".tsv"})
+_LINKS = 3  # links to folders within links that are followed: more grow without bound
+_HEAD = 4096  # bytes that tell most files apart
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a folder holds.
+
+    Attributes:
+        root: The folder.
+        images: Paths of the images below it, with ``/``, folder by folder in the order of names.
+        unread: Images and films of formats that cannot be read here.
+        broken: Folders that cannot be listed, links that lead nowhere or in a circle, and images
+            that are no regular files.
+        empty: Images of 0 bytes; they are among the images.
+        hidden: Images and folders whose name begins with a dot.
+        bare: Folders without an image in them or below them.
+        others: Other files.
+        tables: CSV files in the folder itself.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    def notes(self) -> tuple[list[str], list[str]]:
+        """What is left out: probably by mistake, and by the way."""
+        doubts, notes = [], []
+        heic = [each for each in self.unread if each.lower().endswith((".heic", ".heif", ".hif"))]
+        other = [each for each in self.unread if each not in heic]
+        if heic:
+            doubts.append(
+                f"left out: {_count(heic, 'HEIC image')}, which Pillow does not read: "
+                f"{named(heic)}; convert to JPEG (or, in Python, pip install pillow-heif and call "
+                "pillow_heif.register_heif_opener())"
+            )
+        if other:
+            doubts.append(
+                f"left out: {_count(other, 'file')} of formats that cannot be read here "
+                f"({', '.join(sorted({_ending(each) for each in other}))}): {named(other)}; "
+                "convert to JPEG or PNG"
+            )
+        if self.broken:
+            doubts.append(
+                f"left out: {len(self.broken):,} that cannot be read (folders without permission, "
+                f"links that lead nowhere or in a circle): {named(self.broken)}"
+            )
+        if self.empty:
+            doubts.append(f"{_count(self.empty, 'image')} of 0 bytes: {named(self.empty)}")
+        if self.hidden:
+            notes.append(f"left out: {len(self.hidden):,} hidden: {named(self.hidden)}")
+        if self.bare:
+            notes.append(f"{_count(self.bare, 'folder')} without images: {named(self.bare)}")
+        if self.others:
+            notes.append(
+                f"left out: {_count(self.others, 'file')} that are no images by their endings "
+                f"({', '.join(sorted({_ending(each) for each in self.others})[:8])}): "
+                f"{named(self.others)}"
+            )
+        return doubts, notes
+
+
+@dataclass
+class _Found:
+    images: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+
+def scan(root: Path) -> Tree:
+    """Lists a folder to any depth; links are followed, and none in a circle.
+
+    Raises:
+        OSError: The folder itself cannot be listed.
+    """
+    found = _Found()
+    # Folder, its path below the root, the real paths from the root to it, links on the way.
+    waiting: list[tuple[str, str, tuple[frozenset[str], int]]] = [
+        (str(root), "", (frozenset({os.path.realpath(root)}), 0))
+    ]
+    while waiting:
+        folder, below, way = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            if not below:
+                raise
+            found.broken.append(below)
+            continue
+        for entry in entries:
+            path = f"{below}/{entry.name}" if below else entry.name
+            if entry.name.lower() in _LITTER or entry.name.startswith("._"):
+                continue
+            try:
+                inner = _look(entry, path, way, found)
+            except OSError:  # a link in a circle, a name that the system cannot follow
+                found.broken.append(path)
+                continue
+            if inner is not None:
+                waiting.append((entry.path, path, inner))
+    return _tree(root, found)
+
+
+def _look(
+    entry: os.DirEntry[str], path: str, way: tuple[frozenset[str], int], found: _Found
+) -> tuple[frozenset[str], int] | None:
+    """Files an entry; of a folder to go into, the way to it."""
+    hidden = entry.name.startswith(".")
+    if entry.is_dir():
+        if hidden:
+            found.hidden.append(f"{path}/")
+            return None
+        found.folders.append(path)
+        real, links = os.path.realpath(entry.path), way[1] + entry.is_symlink()
+        if real in way[0] or links > _LINKS:
+            found.broken.append(path)
+            return None
+        return way[0] | {real}, links
+    ending = os.path.splitext(entry.name)[1].lower()
+    image = ending in image_endings()
+    if hidden:
+        if image:
+            found.hidden.append(path)
+    elif image and entry.is_file():
+        found.images.append(path)
+        if entry.stat().st_size == 0:
+            found.empty.append(path)
+    elif image or (entry.is_symlink() and not entry.is_file()):
+        found.broken.append(path)
+    elif is_unread_image(entry.name):
+        found.unread.append(path)
+    elif ending in _TABLES and "/" not in path:
+        found.tables.append(path)
+    else:
+        found.others.append(path)
+    return None
+
+
+def _tree(root: Path, found: _Found) -> Tree:
+    full: set[str] = set()
+    for path in (*found.images, *found.unread):
+        parts = path.split("/")
+        full.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    bare = [path for path in found.folders if path not in full and path not in found.broken]
+    # Of nested ones the outermost says it all.
+    nested = set(bare)
+    bare = [path for path in bare if os.path.dirname(path) not in nested]
+
+    def ordered(paths: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(paths, key=lambda path: path.split("/")))
+
+    return Tree(
+        root,
+        ordered(found.images),
+        ordered(found.unread),
+        ordered(found.broken),
+        ordered(found.empty),
+        ordered(found.hidden),
+        ordered(bare),
+        ordered(found.others),
+        ordered(found.tables),
+    )
+
+
+def shared_images(labelled: Mapping[Path, str]) -> list[tuple[Path, Path]]:
+    """Pairs of files with the same content and different labels.
+
+    Only files of one size are read, and of these those whose labels differ.
+
+    Args:
+        labelled: The label of each file.
+    """
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in labelled:
+        with suppress(OSError):
+            sizes[path.stat().st_size].append(path)
+    sizes.pop(0, None)
+    pairs = []
+    for paths in sizes.values():
+        for alike in _grouped(paths, labelled, _HEAD):
+            for same in _grouped(alike, labelled, None):
+                pairs += [
+                    (same[0], path) for path in same[1:] if labelled[path] != labelled[same[0]]
+                ]
+    return pairs
+
+
+def _grouped(paths: list[Path], labels: Mapping[Path, str], head: int | None) -> list[list[Path]]:
+    """Files that are the same in their first bytes and that have several labels."""
+    groups: dict[bytes, list[Path]] = defaultdict(list)
+    if len({labels[path] for path in paths}) > 1:
+        for path in paths:
+            with suppress(OSError), path.open("rb") as file:
+                data = file.read(-1 if head is None else head)
+                groups[hashlib.blake2b(data, digest_size=16).digest()].append(path)
+    return [group for group in groups.values() if len({labels[path] for path in group}) > 1]
+
+
+def named(items: Sequence[object], count: int = 3) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(items) - count:,} more" if len(items) > count else ""
+    return ", ".join(str(each) for each in items[:count]) + more
+
+
+def _count(items: Sequence[object], what: str) -> str:
+    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "no ending"

@@ -1,0 +1,202 @@
+"""Tables of text: CSV and its dialects, read into rows that know their lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+__all__ = ["Row", "Table", "read_table"]
+
+#: Larger files are no lists of images: ten million lines of 50 characters are below it.
+MAX_BYTES = 512_000_000
+_DELIMITERS = (",", ";", "\t", "|")
+_SEP_LINE = re.compile(r"sep=([,;\t|])\s*", re.IGNORECASE)  # what Excel writes and reads
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        line: Its number in the file, from 1; of several lines the last.
+        values: By the name of the column, without blanks around them.
+    """
+
+    line: int
+    values: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.values[column]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file.
+
+    Attributes:
+        path: The file.
+        columns: Names of the columns, by which rows know their values.
+        rows: In the order of the file; blank lines are left out.
+        renamed: Header of a column in the file by the name under which it was asked for, where
+            they differ by more than capitals and blanks.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    renamed: Mapping[str, str]
+
+
+def read_table(
+    path: str | Path,
+    needed: Sequence[str],
+    described: str,
+    *,
+    optional: Sequence[str] = (),
+    synonyms: Mapping[str, Sequence[str]] | None = None,
+    doubtful: Mapping[str, Sequence[str]] | None = None,
+    filled: Sequence[str] | None = None,
+) -> Table:
+    """Reads a table whose first line names its columns.
+
+    Values are separated by commas, semicolons, tabs or bars, whichever separates the needed
+    columns in the first line. The text is UTF-8, with or without a byte-order mark, or UTF-16 with
+    one. Capitals, blanks, ``-`` and ``_`` in names of columns do not matter.
+
+    Args:
+        path: The file.
+        needed: Columns that must be there.
+        described: What the first line must name, for messages.
+        optional: Other columns that are known by synonyms.
+        synonyms: Other names of columns, in small letters, by the name asked for.
+        doubtful: Names that may mean a needed column, but are not taken for it: for messages.
+        filled: Needed columns that must have a value in each line; None: all needed ones.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no text, too large, lacks a column or a value, has two columns for one
+            name, or a line has more values than there are columns.
+    """
+    file = Path(path)
+    text = _decoded(file)
+    lines = _records(file, text, _delimiter(text, needed, synonyms or {}))
+    number, header = next(lines, (1, []))
+    names, renamed = _columns(file, header, (*needed, *optional), synonyms or {})
+    missing = [column for column in needed if column not in names]
+    if missing:
+        raise ValueError(
+            f"{file} has no column {', '.join(missing)}; its first line must name {described}; "
+            f"got {header}" + _hint(header, missing, doubtful or {})
+        )
+    wanted = needed if filled is None else filled
+    rows = []
+    for number, record in lines:
+        if len(record) > len(names) and any(each.strip() for each in record[len(names) :]):
+            raise ValueError(
+                f"{file}, line {number}: has {len(record)} values for {len(names)} columns: is "
+                'there a separator in a value? Put the value in quotes ("...")'
+            )
+        padded = [*record, *[""] * (len(names) - len(record))]
+        values = {name: each.strip() for name, each in zip(names, padded, strict=False)}
+        if not all(values[column] for column in wanted):
+            raise ValueError(f"{file}, line {number}: {' and '.join(wanted)} must be given")
+        rows.append(Row(number, values))
+    return Table(file, tuple(names), tuple(rows), renamed)
+
+
+def _decoded(file: Path) -> str:
+    from pose.reading import reading
+
+    with reading(file, "must be a readable text file"):
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"must be a table of at most {MAX_BYTES // 1_000_000:,} MB; got {size:,} bytes"
+            )
+        data = file.read_bytes()
+    try:
+        if data.startswith(_BYTE_ORDER_MARKS):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file} must be text in UTF-8 (of a spreadsheet: saved as 'CSV UTF-8'); {error}"
+        ) from error
+
+
+def _delimiter(text: str, needed: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> str:
+    """What separates the values: most of the needed columns, then most columns decide."""
+    first = next((line for line in StringIO(text) if line.strip()), "")
+    told = _SEP_LINE.fullmatch(first)
+    if told:
+        return told[1]
+    known = [{_plain(each) for each in (name, *synonyms.get(name, ()))} for name in needed]
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        names = {_plain(each.strip().strip('"')) for each in first.split(delimiter)}
+        return sum(bool(names & each) for each in known), first.count(delimiter)
+
+    return max(_DELIMITERS, key=fit)  # of equals the first: a comma
+
+
+def _records(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(
+        StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    begun = False
+    try:
+        for record in reader:
+            blank = not any(each.strip() for each in record)
+            excel = not begun and _SEP_LINE.fullmatch(delimiter.join(record))
+            if blank or excel:
+                continue
+            begun = True
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise ValueError(f"{file} must be a CSV file: {error} (line {reader.line_num})") from error
+
+
+def _columns(
+    file: Path, header: Sequence[str], asked: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> tuple[list[str], dict[str, str]]:
+    """The names of the columns, those asked for under the name asked for."""
+    names = [each.strip() for each in header]
+    twice = [each for place, each in enumerate(names) if each and each in names[:place]]
+    if twice:
+        raise ValueError(f"{file} has two columns {twice[0]!r}: rename or remove one of them")
+    renamed: dict[str, str] = {}
+    for name in asked:
+        if name in names:
+            continue
+        spelled = [each for each in names if _plain(each) == _plain(name)]
+        others = {_plain(each) for each in synonyms.get(name, ())}
+        found = spelled or [each for each in names if _plain(each) in others]
+        if len(found) > 1:
+            raise ValueError(
+                f"{file} has the columns {' and '.join(map(repr, found))}, which may both be "
+                f"{name}: call the right one {name}"
+            )
+        if found:
+            names[names.index(found[0])] = name
+            if not spelled:
+                renamed[name] = found[0]
+    return names, renamed
+
+
+def _hint(header: Sequence[str], missing: Sequence[str], doubtful: Mapping[str, object]) -> str:
+    for name in missing:
+        known = doubtful.get(name, ())
+        assert isinstance(known, Sequence)
+        near = [each for each in header if _plain(each) in known]
+        if near:
+            return f": if {near[0]!r} is {name}, call it {name}"
+    return ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
