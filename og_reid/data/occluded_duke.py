@@ -12,10 +12,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -29,8 +30,9 @@ from .datasets.reading import find_root
 
 __all__ = ["LISTS", "NameList", "Prepared", "prepare_occluded_duke"]
 
-_NAME = re.compile(DUKE_NAME)
+_NAME = re.compile(DUKE_NAME, re.IGNORECASE)
 _GALLERY = "bounding_box_test"
+_LARGEST = 32_000_000  # bytes of an image; the largest of DukeMTMC-reID have 60,000
 
 
 @dataclass(frozen=True)
@@ -149,19 +151,22 @@ class _Images(Protocol):
 
 class _Unpacked:
     def __init__(self, root: Path) -> None:
-        self.root = root
-        folders = (each for each in root.iterdir() if each.is_dir())
-        self.keys = {(folder.name, name) for folder in folders for name in os.listdir(folder)}
+        self.files = {
+            _key(folder.name, name): folder / name
+            for folder in sorted(root.iterdir())
+            if folder.is_dir()
+            for name in sorted(os.listdir(folder))
+        }
 
     def __contains__(self, key: tuple[str, str]) -> bool:
-        return key in self.keys
+        return key in self.files
 
     def same(self, key: tuple[str, str], path: Path) -> bool:
-        source = self.root.joinpath(*key)
+        source = self.files[key]
         return path.samefile(source) or filecmp.cmp(source, path, shallow=False)
 
     def write(self, key: tuple[str, str], path: Path) -> None:
-        source = self.root.joinpath(*key)
+        source = self.files[key]
         try:
             os.link(source, path)
         except OSError:  # another disk, one without hard links, or a damaged file in the place
@@ -170,14 +175,28 @@ class _Unpacked:
 
 
 class _Zipped:
+    """Members by the last two parts of their names, whatever lies above; none is unpacked there."""
+
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
         self.entries: dict[tuple[str, str], zipfile.ZipInfo] = {}
         for entry in archive.infolist():
-            path = PurePosixPath(entry.filename)
-            if entry.is_dir() or path.parts[0] == "__MACOSX" or not _NAME.fullmatch(path.name):
+            # Some programs of Windows write their own separators, against the format.
+            path = PurePosixPath(entry.filename.replace("\\", "/"))
+            if len(path.parts) < 2 or "__MACOSX" in path.parts or not _NAME.fullmatch(path.name):
                 continue
-            before = self.entries.setdefault((path.parent.name, path.name), entry)
+            if ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
+                raise ValueError(
+                    f"{archive.filename}: {entry.filename} must be a file inside the archive; it "
+                    "leads out of it or is a link: get the archive from its source again"
+                )
+            if entry.file_size > _LARGEST:
+                raise ValueError(
+                    f"{archive.filename}: {entry.filename} must be an image of at most "
+                    f"{_LARGEST // 1_000_000} MB; got {entry.file_size:,} bytes: is the archive "
+                    "damaged?"
+                )
+            before = self.entries.setdefault(_key(path.parent.name, path.name), entry)
             if (before.CRC, before.file_size) != (entry.CRC, entry.file_size):
                 raise ValueError(
                     f"{archive.filename} holds two different images {before.filename} and "
@@ -197,28 +216,50 @@ class _Zipped:
         entry = self.entries[key]
         try:
             data = self.archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the disk, not of the archive
+            if type(error) is RuntimeError:
+                raise ValueError(
+                    f"{self.archive.filename}: {entry.filename} needs a password: unpack the "
+                    "archive, and give the folder"
+                ) from error
             raise ValueError(
                 f"{self.archive.filename}: {entry.filename} is damaged ({error}): get the archive "
                 "again"
             ) from error
-        except RuntimeError as error:
-            raise ValueError(
-                f"{self.archive.filename}: {entry.filename} needs a password: unpack the archive, "
-                "and give the folder"
-            ) from error
         with replacing(path) as partial:
             partial.write_bytes(data)
+
+
+def _key(folder: str, name: str) -> tuple[str, str]:
+    """How images are known: archives and disks of other systems change capitals."""
+    return folder.lower(), name.lower()
 
 
 def _open(duke: Path, stack: ExitStack) -> _Images:
     if not duke.exists():
         raise ValueError(f"there is no {duke}: give DukeMTMC-reID as a .zip file or a folder")
     if duke.is_dir():
+        for folder in (duke, *sorted(child for child in duke.iterdir() if child.is_dir())):
+            inside = {child.name.lower() for child in folder.iterdir()}
+            if {"bounding_box_train", "query", _GALLERY} <= inside:
+                return _Unpacked(folder)
         return _Unpacked(find_root(describe("dukemtmc-reid"), duke))
-    try:
+    if not duke.is_file():
+        raise ValueError(f"{duke} must be a .zip file or a folder; it is neither")
+    with _opening(duke):
         return _Zipped(stack.enter_context(zipfile.ZipFile(duke)))
-    except zipfile.BadZipFile as error:
+
+
+@contextmanager
+def _opening(duke: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        named = isinstance(error, ValueError) and str(error).startswith(str(duke))
+        if named or (isinstance(error, OSError) and error.errno is not None):
+            raise
         raise ValueError(
             f"{duke} must be a whole .zip file or a folder; got neither ({error}): was the "
             "download cut short?"
@@ -233,9 +274,12 @@ def _read_list(folder: Path, expected: NameList) -> list[str]:
             f"there is no {path}: give the folder with the authors' train.list, query.list and "
             "gallery.list"
         )
+    size = path.stat().st_size
+    if size > 1000 * (expected.images + 1000):
+        raise ValueError(f"{path} must hold {expected.images:,} short names; got {size:,} bytes")
     text = path.read_bytes().decode("utf-8-sig", "replace")
     names = sorted(line.strip() for line in text.splitlines() if line.strip())
-    wrong = [name for name in names if not _NAME.fullmatch(name)]
+    wrong = [name for name in names if not re.fullmatch(DUKE_NAME, name)]
     if wrong:
         raise ValueError(
             f"{path} must hold names such as 0001_c2_f0046182.jpg; got {wrong[0][:80]!r}"
@@ -265,7 +309,8 @@ def _find(source: _Images, names: dict[str, list[str]], duke: Path) -> list[_Job
     missing = []
     for folder, listed in names.items():
         for name in listed:
-            keys = [key for key in ((folder, name), (_GALLERY, name)) if key in source]
+            known = (_key(folder, name), _key(_GALLERY, name))
+            keys = [key for key in known if key in source]
             if keys:
                 jobs.append((folder, name, keys[0]))
             else:

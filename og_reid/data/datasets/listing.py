@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,10 @@ __all__ = ["is_there", "list_source", "walk"]
 _MARS_NAME = re.compile(r"(\d{4}|00-1)C[1-6]T\d{4}F\d{3}\.jpg")
 _ITEM = re.compile(r"<Item\b([^>]*)>")
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
+_COUNT = re.compile(r"[0-9]{1,9}")  # int() takes other digits, too, and any number of them
+#: Lists of the published data sets are far below it.
+_MAX_BYTES = 256_000_000
+_COMPRESSED, _PIECE = 15, 1 << 20  # of Matlab files: kind of an element; bytes at a time
 _CUHK03_NAME = re.compile(r"[1-5]_\d{3}_([12])_\d{2}\.png")
 
 
@@ -134,7 +141,7 @@ def _list_file(source: ListFile, root: Path) -> Iterator[DatasetSample]:
         if not words:
             continue
         match = pattern.fullmatch(words[0]) if len(words) == 2 else None
-        if match is None or not words[1].isdigit():
+        if match is None or not _COUNT.fullmatch(words[1]):
             raise ValueError(
                 f"{path}, line {number}: must be '<image> <identity>' with an image called "
                 f"{source.name}; got {line[:80]!r}"
@@ -192,21 +199,21 @@ def _matlab(source: MatlabProtocol, root: Path) -> Iterator[DatasetSample]:
             if row < 0 or match is None:
                 raise ValueError(f"{path}: entry {row + 1} must name an image; got {name[:80]!r}")
             yield DatasetSample(root / source.folder / name, int(labels[row]), int(match[1]))
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is not the protocol of CUHK03-NP: {error}") from error
 
 
 def _labels(source: LabelFile, root: Path) -> Iterator[DatasetSample]:
     path = root / source.path
     # Not parsed as XML: the files call themselves gb2312, which expat does not know.
-    for number, item in enumerate(_ITEM.finditer(path.read_text(encoding="latin-1")), 1):
+    for number, item in enumerate(_ITEM.finditer(_text(path, "latin-1")), 1):
         found = dict(_ATTRIBUTE.findall(item[1]))
         name, camera = found.get("imageName", ""), found.get("cameraID", "").lstrip("c")
         if not re.fullmatch(r"[\w-]+\.(jpg|png)", name):
             raise ValueError(f"{path}, item {number}: imageName must be a file; got {name!r}")
         if "vehicleID" not in found:
             return  # of test images it is not published
-        if not (camera.isdigit() and found["vehicleID"].isdigit()):
+        if not (_COUNT.fullmatch(camera) and _COUNT.fullmatch(found["vehicleID"])):
             raise ValueError(
                 f"{path}, item {number}: cameraID and vehicleID must be numbers; got "
                 f"{found.get('cameraID')!r} and {found['vehicleID']!r}"
@@ -234,11 +241,26 @@ def _existing(samples: Iterator[DatasetSample], source: Path) -> tuple[DatasetSa
     return listed
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be a text file in UTF-8: {error}") from error
+def _text(path: Path, encoding: str = "utf-8") -> str:
+    with _reading(path, f"a text file in {encoding.upper()}"):
+        return path.read_text(encoding=encoding)
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """Names the file and what it must be, whatever its parser raises."""
+    from pose.reading import reading
+
+    with reading(path):
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ValueError(f"must have at most {_MAX_BYTES // 1_000_000} MB; got {size:,} bytes")
+        try:
+            yield
+        except (ImportError, OSError):
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} must be {what}: {error}") from error
 
 
 def _whole_numbers(where: str, root: Path) -> np.ndarray:
@@ -249,15 +271,30 @@ def _whole_numbers(where: str, root: Path) -> np.ndarray:
         raise ValueError(f"{root / path}: must hold {name}; it holds {sorted(table)}")
     try:
         return np.asarray(table[name]).astype(np.int64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{root / path}: {name} must hold whole numbers: {error}") from error
 
 
 def _load_mat(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
-    try:
+    with _reading(path, "a Matlab file before version 7.3"):
+        _refuse_swelling(path.read_bytes())
         table = loadmat(path)
-    except (ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
-        raise ValueError(f"{path} must be a Matlab file before version 7.3: {error}") from error
     return {name: each for name, each in table.items() if not name.startswith("__")}
+
+
+def _refuse_swelling(data: bytes) -> None:
+    """Refuses a Matlab file whose compressed parts would take more memory than lists need."""
+    place, size = 128, 0  # behind the header
+    while place + 8 <= len(data):
+        kind, length = struct.unpack_from("<II", data, place)
+        if kind == _COMPRESSED:
+            part = zlib.decompressobj()
+            rest = data[place + 8 : place + 8 + length]
+            while rest and not part.eof:
+                size += len(part.decompress(rest, _PIECE))
+                rest = part.unconsumed_tail
+                if size > _MAX_BYTES:
+                    raise ValueError(f"must have at most {_MAX_BYTES // 1_000_000} MB of values")
+        place += 8 + length

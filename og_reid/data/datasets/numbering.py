@@ -95,6 +95,8 @@ def doubtful_names(labels: Iterable[str]) -> list[str]:
         )
     alike: dict[str, list[str]] = defaultdict(list)
     for label in distinct:
+        if whole(label) is not None:
+            continue  # 1 and -1 are different
         alike[re.sub(r"[\s_-]+", " ", label).strip().casefold()].append(label)
     pairs = [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]
     if pairs:

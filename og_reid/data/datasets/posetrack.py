@@ -11,6 +11,9 @@ from .description import DatasetSample, PoseTrack
 
 __all__ = ["list_posetrack"]
 
+#: The sampling files and the annotations of a video are far below it.
+_MAX_BYTES = 256_000_000
+
 
 def list_posetrack(source: PoseTrack, root: Path) -> Iterator[DatasetSample]:
     """The images of a split, in the order of video, person and frame.
@@ -33,7 +36,7 @@ def list_posetrack(source: PoseTrack, root: Path) -> Iterator[DatasetSample]:
                     frame, person = each["image_id"], int(each["person_id"])
                     found.append((videos[frame], person, str(frame)))
                     wanted.discard(each["id"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path} must be a file of PoseTrack21 with images and annotations: {error!r}"
             ) from error
@@ -69,7 +72,10 @@ def _wanted(source: PoseTrack, path: Path) -> set[Any]:
 
 
 def _read(path: Path) -> Any:
-    try:
+    from pose.reading import reading
+
+    with reading(path, "must be a JSON file"):
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ValueError(f"must have at most {_MAX_BYTES // 1_000_000} MB; got {size:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be a JSON file: {error}") from error
