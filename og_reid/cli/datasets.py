@@ -165,13 +165,11 @@ def _unsearchable(what: object, images: MarketSplits) -> str:
 
 
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
-    from pose.reading import InputWarning
-
     from ..data import load_dataset
     from ..progress import progress_bar
 
-    with progress_bar("listing") as show, warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputWarning)  # their text is among the notes
+    with progress_bar("listing") as show, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         dataset = load_dataset(
             options.dataset,
             data,
@@ -181,6 +179,9 @@ def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
             allow_absolute=options.absolute,
             layout=getattr(options, "layout", None),
         )
+    for each in caught:  # what is among the notes is not told twice
+        if not any(note in str(each.message) for note in dataset.notes):
+            _tell(f"note: {each.message}")
     for difference in dataset.differences:
         _tell(f"not as published: {difference}")
     for note in dataset.notes:
