@@ -109,8 +109,10 @@ def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
 def _market(data: Path, options: argparse.Namespace) -> MarketSplits:
     from ..data.market import few_queries, load_market
 
-    if getattr(options, "layout", None) is not None:
-        raise ValueError(f"--layout {options.layout} is for --dataset folder: give both")
+    for name in ("layout", "train_share"):
+        if getattr(options, name, None) is not None:
+            given = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise ValueError(f"{given} is for --dataset folder: give both")
     images = load_market(data)
     few = few_queries(images)
     if few and hasattr(options, "protocol"):
@@ -160,14 +162,18 @@ def _unsearchable(what: object, images: MarketSplits) -> str:
         return text
     return (
         f"{text}: all {people:,} identities are for training; put test images into folders query "
-        "and gallery, or give a CSV file with a column split"
+        "and gallery, give a CSV file with a column split, or say --train-share 0"
     )
 
 
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
     from ..data import load_dataset
+    from ..data.datasets import OWN
     from ..progress import progress_bar
 
+    share: float | None = getattr(options, "train_share", None)
+    if share is not None and options.dataset not in OWN:
+        raise ValueError(f"--train-share is for --dataset folder and csv; got {options.dataset}")
     with progress_bar("listing") as show, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         dataset = load_dataset(
@@ -178,6 +184,7 @@ def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
             progress=lambda done, total: show(done, total, ""),
             allow_absolute=options.absolute,
             layout=getattr(options, "layout", None),
+            train_share=0.5 if share is None else share,
         )
     for each in caught:  # what is among the notes is not told twice
         if not any(note in str(each.message) for note in dataset.notes):

@@ -99,6 +99,11 @@ def add_trust(command: argparse.ArgumentParser) -> None:
         "names as in Market-1501, folders query and gallery, a CSV file in it (default: found out, "
         "or asked)",
     )  # fmt: skip
+    command.add_argument(
+        "--train-share", type=float, metavar="F",
+        help="fraction of the identities that --dataset folder or csv keeps for training, where "
+        "nothing says which (default: 0.5; 0 = all are for testing)",
+    )  # fmt: skip
 
 
 def add_model(command: argparse.ArgumentParser) -> None:

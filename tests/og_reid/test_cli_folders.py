@@ -111,6 +111,12 @@ def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Tol
     error = capsys.readouterr().err
     assert "folder has no queries or no gallery to evaluate on: all 1 identities are for" in error
     assert "put test images into folders query and gallery" in error
+    assert main(["check", "folder", "--data", str(root), "--train-share", "0"]) == 0
+    assert "train            0 images of 0 people" in capsys.readouterr().out
+    for dataset in ([], ["--dataset", "mars"]):
+        command = ["evaluate", "--data", str(root), "--train-share", "0", *dataset]
+        assert main(command) == 1
+        assert "is for --dataset folder" in capsys.readouterr().err
 
 
 def test_a_validation_without_answers_is_found_before_lifting(capsys: Told) -> None:

@@ -53,6 +53,7 @@ def load_dataset(
     progress: Callable[[int, int], None] | None = None,
     allow_absolute: bool = False,
     layout: Layout | None = None,
+    train_share: float = 0.5,
 ) -> Dataset:
     """Lists the images of a data set by name.
 
@@ -64,6 +65,7 @@ def load_dataset(
         progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
         layout: See `from_folder`; for ``folder`` alone.
+        train_share: See `from_folder`; for `OWN` alone.
 
     Raises:
         ValueError: see `read_dataset`, `from_folder` and `from_csv`.
@@ -71,9 +73,11 @@ def load_dataset(
     if layout is not None and name != "folder":
         raise ValueError(f"layout is for the data set folder; got {layout!r} for {name!r}")
     if name == "folder":
-        return from_folder(root, layout=layout, allow_absolute=allow_absolute)
+        return from_folder(
+            root, layout=layout, train_share=train_share, allow_absolute=allow_absolute
+        )
     if name == "csv":
-        return from_csv(root, allow_absolute=allow_absolute)
+        return from_csv(root, train_share=train_share, allow_absolute=allow_absolute)
     source = find_dataset(name)
     if isinstance(source, Description):
         return read_dataset(describe(name), root, verify=verify, notice=notice, progress=progress)

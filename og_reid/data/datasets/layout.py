@@ -84,7 +84,8 @@ def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
             chooses.
     """
     if all(len(path) == 1 for path in paths):
-        return _flat(paths, where), []
+        reading = _flat(paths, where)
+        return reading, [_told(reading)]
     tops = _children(paths, 0)
     flat = [path for path in paths if len(path) == 2]
     deeper = [path for path in paths if len(path) > 2]

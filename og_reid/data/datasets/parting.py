@@ -53,7 +53,7 @@ def by_people(
     people = sum(pid > 0 for pid in counts)
     note = (
         f"{len(train):,} of the {people:,} people are for training, the others for testing: "
-        "train_share and, in a CSV file, the column split say otherwise"
+        "train_share (--train-share) and, in a CSV file, the column split say otherwise"
     )
     return splits, note if train else ""
 
