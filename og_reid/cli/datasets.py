@@ -186,7 +186,7 @@ def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
             layout=getattr(options, "layout", None),
             train_share=0.5 if share is None else share,
         )
-    for each in caught:  # what is among the notes is not told twice
+    for each in caught:  # what is among the notes is not said twice
         if not any(note in str(each.message) for note in dataset.notes):
             _tell(f"note: {each.message}")
     for difference in dataset.differences:

@@ -132,9 +132,9 @@ def _decoded(file: Path) -> str:
 def _delimiter(text: str, needed: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> str:
     """What separates the values: most of the needed columns, then most columns decide."""
     first = next((line for line in StringIO(text) if line.strip()), "")
-    told = _SEP_LINE.fullmatch(first)
-    if told:
-        return told[1]
+    stated = _SEP_LINE.fullmatch(first)
+    if stated:
+        return stated[1]
     known = [{_plain(each) for each in (name, *synonyms.get(name, ()))} for name in needed]
 
     def fit(delimiter: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from og_reid.cli.sources import can_be_searched
 from og_reid.data import CloudSet, MarketSplits, Sample
 from random_clouds import cloud
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 def photo(path: Path, shade: int) -> Path:
@@ -43,7 +43,7 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("lifted")
-def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Told) -> None:
+def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Capture) -> None:
     photo(tmp_path / "Query" / "0001_c1s1_000001_00.jpg", 10)
     photo(tmp_path / "gallery" / "0001_c2s1_000001_00.jpg", 20)
     photo(tmp_path / "gallery" / "0002_c2s1_000001_00.jpg", 30)
@@ -71,7 +71,7 @@ def test_mistakes_in_the_data_are_found_without_torch(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("lifted")
 def test_images_are_listed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     root = people(tmp_path)
     photo(root / "loose.png", 250)
@@ -87,7 +87,7 @@ def test_images_are_listed_once(
 
 
 @pytest.mark.usefixtures("lifted")
-def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Told) -> None:
+def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Capture) -> None:
     for camera in "AB":
         for person in range(6):
             photo(tmp_path / f"cam {camera}" / f"p{person}.png", 20 * person + (camera == "A"))
@@ -105,8 +105,8 @@ def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Told)
     assert "layout is for the data set folder" in capsys.readouterr().err
 
 
-def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Told) -> None:
-    root = people(tmp_path / "all", 1)  # whom the hash puts to training
+def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Capture) -> None:
+    root = people(tmp_path / "all", 1)  # the hash puts this identity to training
     assert main(["evaluate", "--dataset", "folder", "--data", str(root)]) == 1
     error = capsys.readouterr().err
     assert "folder has no queries or no gallery to evaluate on: all 1 identities are for" in error
@@ -119,7 +119,7 @@ def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Tol
         assert "is for --dataset folder" in capsys.readouterr().err
 
 
-def test_a_validation_without_answers_is_found_before_lifting(capsys: Told) -> None:
+def test_a_validation_without_answers_is_found_before_lifting(capsys: Capture) -> None:
     def sample(pid: int, camid: int) -> Sample:
         return Sample(Path("x"), pid, camid)
 
@@ -130,7 +130,7 @@ def test_a_validation_without_answers_is_found_before_lifting(capsys: Told) -> N
     assert can_be_searched(MarketSplits(train, (sample(3, 1),), (sample(3, 2),)))
 
 
-def test_generated_images_of_all_formats_are_taken(tmp_path: Path, capsys: Told) -> None:
+def test_generated_images_of_all_formats_are_taken(tmp_path: Path, capsys: Capture) -> None:
     from argparse import Namespace
 
     from og_reid.cli.sources import generated

@@ -85,8 +85,8 @@ def test_dialects(root: Path, encoding: str, separator: str, header: str) -> Non
     assert [(each.path, each.pid, each.camid) for each in dataset.query] == [
         (root / FILES[0], 1, 1), (root / FILES[2], 2, 1), (root / FILES[4], 3, 1)
     ]  # fmt: skip
-    told = any("'File_Name' is read as path" in note for note in dataset.notes)
-    assert told == header.startswith("File")
+    noted = any("'File_Name' is read as path" in note for note in dataset.notes)
+    assert noted == header.startswith("File")
 
 
 def test_splits_may_be_in_capitals(root: Path) -> None:

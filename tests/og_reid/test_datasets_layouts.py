@@ -13,7 +13,7 @@ from og_reid.cli.options import LAYOUTS as CHOICES
 from og_reid.data import Dataset, load_dataset
 from og_reid.data.datasets import LAYOUTS, from_folder
 
-# The trees hold empty files, which are told.
+# The trees hold empty files, of which a warning speaks.
 pytestmark = pytest.mark.filterwarnings("ignore::pose.reading.InputWarning")
 
 PEOPLE = ("anna", "bert")
@@ -121,14 +121,14 @@ def test_names_in_folders_of_cameras_may_begin_with_the_identity(tmp_path: Path)
 
 def test_names_that_tell_no_identity_are_refused_in_folders_of_cameras(tmp_path: Path) -> None:
     touch(tmp_path, ["cam1/x1.jpg", "cam2/y2.jpg"])
-    with pytest.raises(ValueError, match="names of files that tell it"):
+    with pytest.raises(ValueError, match="names of files that hold it"):
         from_folder(tmp_path, layout="cameras")
 
 
 @pytest.mark.parametrize(
     ("paths", "layouts"),
     [
-        # door and yard may be cameras, or people of whom there are folders of one name
+        # door and yard may be cameras, or people with folders of one name
         (["door/anna/1.jpg", "door/bert/1.jpg", "yard/anna/1.jpg"], ("people", "cameras")),
         (["1/0001/a.jpg", "1/0002/a.jpg", "2/0001/a.jpg"], ("people", "cameras", "folders")),
         (["men/al/1.jpg", "men/bo/1.jpg", "women/cy/1.jpg", "women/di/1.jpg"], ("people", "fol")),
@@ -307,3 +307,16 @@ def test_what_a_layout_cannot_be_is_said(tmp_path: Path) -> None:
             from_folder(tmp_path, layout=layout)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layout is for the data set folder"):
         load_dataset("csv", tmp_path, layout="people")
+
+
+@pytest.mark.parametrize("tops", [("querry", "gallery"), ("train", "val"), ("query", "anna")])
+@pytest.mark.parametrize("inner", ["{}.jpg", "p{}/1.jpg"])
+def test_splits_that_are_not_whole_are_not_taken_for_people(
+    tmp_path: Path, tops: tuple[str, str], inner: str
+) -> None:
+    touch(tmp_path, (f"{top}/{inner.format(i)}" for top in tops for i in range(2)))
+    with pytest.raises(ValueError, match="as if its folders were splits, but not query and gal"):
+        from_folder(tmp_path)
+    assert from_folder(tmp_path, layout="people").identity_names == {
+        name: place for place, name in enumerate(sorted(tops), 1)
+    }

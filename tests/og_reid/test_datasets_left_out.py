@@ -93,7 +93,7 @@ def test_other_files_empty_folders_and_hidden_images_are_noted(root: Path) -> No
     assert note(dataset, "1 folder without images") == "1 folder without images: dora"
 
 
-def test_images_beside_the_folders_of_people_are_told(root: Path) -> None:
+def test_images_beside_the_folders_of_people_are_named(root: Path) -> None:
     photo(root / "loose.png", 200)
     with pytest.warns(InputWarning, match=r"left out: 1 images beside the folders.*: loose\.png"):
         from_folder(root)
@@ -144,7 +144,7 @@ def test_pipes_are_no_images(root: Path) -> None:
         from_folder(root)
 
 
-def test_empty_files_are_told(root: Path) -> None:
+def test_empty_files_are_named(root: Path) -> None:
     (root / "anna" / "3.png").touch()
     with pytest.warns(InputWarning, match=r"1 image of 0 bytes: anna/3\.png"):
         from_folder(root)
@@ -192,10 +192,10 @@ def test_few_queries_are_said_when_reading(tmp_path: Path) -> None:
         for view in range(2):
             photo(tmp_path / str(person + 1) / f"{view}.png", 20 * person + view)
     assert from_folder(tmp_path, train_share=0).notes == ()
-    (told,) = from_folder(tmp_path).notes
-    assert "are for training" in told
-    assert "one answer moves rank-1 by" in told
-    assert "metrics of fewer than 10 queries or 5 identities say little" in told
+    (summary,) = from_folder(tmp_path).notes
+    assert "are for training" in summary
+    assert "one answer moves rank-1 by" in summary
+    assert "metrics of fewer than 10 queries or 5 identities say little" in summary
 
 
 def test_a_folder_without_any_image_says_what_it_holds(tmp_path: Path) -> None:
@@ -203,3 +203,18 @@ def test_a_folder_without_any_image_says_what_it_holds(tmp_path: Path) -> None:
     message = "must hold images as <person>/<image>; got none; left out: 2 HEIC images"
     with pytest.raises(ValueError, match=message):
         from_folder(tmp_path)
+
+
+def test_queries_that_find_themselves_are_named(root: Path) -> None:
+    (root / "anna" / "copy.png").write_bytes((root / "anna" / "1.png").read_bytes())
+    with pytest.warns(InputWarning, match=r"1 queries are in the gallery as the same image, and f"):
+        from_folder(root, train_share=0)
+    listed = root / "list.csv"
+    text = "path,pid,camid,split\nanna/1.png,1,1,query\nanna/copy.png,1,{},gallery\n"
+    listed.write_text(text.format(2) + "anna/2.png,1,2,gallery\n")
+    with pytest.warns(InputWarning, match="1 queries are in the gallery"):
+        from_csv(listed)
+    listed.write_text(text.format(1) + "anna/2.png,1,2,gallery\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_csv(listed)  # of one camera they are left out of the ranking

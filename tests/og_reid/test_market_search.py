@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataset_trees import touch
+from og_reid.data import load_dataset
 from og_reid.data.market import few_queries, load_market, read_attributes
 
 QUERY, GALLERY = "0003_c1s3_000551_00.jpg", "0003_c2s1_000551_02.jpg"
@@ -72,8 +73,8 @@ def test_few_queries(tmp_path: Path) -> None:
         touch(tmp_path, [f"test/{person:04}_c2s1_000001_00.jpg"])
     assert few_queries(load_market(tmp_path)) == ""
     (tmp_path / "query" / "0010_c1s1_000001_00.jpg").unlink()
-    told = few_queries(load_market(tmp_path))
-    assert told.startswith("9 queries of 9 identities: one answer moves rank-1 by 11 points")
+    note = few_queries(load_market(tmp_path))
+    assert note.startswith("9 queries of 9 identities: one answer moves rank-1 by 11 points")
 
 
 @pytest.fixture
@@ -125,3 +126,21 @@ def test_attributes_in_dialects(market: Path, encoding: str, separator: str) -> 
         "bus", 0.25, -3.1
     )  # fmt: skip
     assert (found[GALLERY].split, found[GALLERY].occluded) == ("gallery", False)
+
+
+@pytest.mark.parametrize("train", ["", "empty"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_published_set_without_training_images_can_be_searched(
+    tmp_path: Path, train: str
+) -> None:
+    touch(tmp_path, [f"query/{QUERY}", f"bounding_box_test/{GALLERY}"])
+    if train:
+        (tmp_path / "bounding_box_train").mkdir()
+    else:
+        with pytest.raises(
+            ValueError, match=r"no bounding_box_train.* to search its gallery, pass"
+        ):
+            load_dataset("market-1501", tmp_path)
+    dataset = load_dataset("market-1501", tmp_path, verify=False)
+    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (0, 1, 1)
+    assert any(each.startswith("train (bounding_box_train) has 0") for each in dataset.differences)

@@ -14,7 +14,7 @@ from og_reid.data import MarketSplits, Sample, load_dataset, register_dataset
 from og_reid.data.datasets import Description, added_datasets, describe, registry
 from og_reid.data.datasets.description import Folder
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_description_is_a_data_set(root: Path) -> None:
     assert describe("ours").title == "Ours"
 
 
-def test_the_command_line_takes_it(root: Path, capsys: Told) -> None:
+def test_the_command_line_takes_it(root: Path, capsys: Capture) -> None:
     register_dataset("ours", list_images)
     assert main(["datasets"]) == 0
     assert "ours" in capsys.readouterr().out

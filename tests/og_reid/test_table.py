@@ -53,7 +53,7 @@ def test_lines_are_counted_with_blank_and_quoted_ones(tmp_path: Path) -> None:
     assert [(row.line, row["path"]) for row in found.rows] == [(6, "a\nb"), (7, "c")]
 
 
-def test_synonyms_are_taken_and_told(tmp_path: Path) -> None:
+def test_synonyms_are_taken_and_named(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("File Name,ID\na.png,5\n")
     names = {"path": ("filename",), "pid": ("id",)}

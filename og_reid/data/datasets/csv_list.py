@@ -83,8 +83,8 @@ def from_csv(
         DatasetSample(each, pids[person], cameras[row["camid"]] if cameras else 0)
         for each, person, row in zip(paths, names, table.rows, strict=True)
     ]
-    told = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
-    notes += [each for each in told if each]
+    numbered = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
+    notes += [each for each in numbered if each]
     doubts = [*doubtful_names(names), *_unreadable(paths)]
     parted = ""
     if has_split:

@@ -35,6 +35,7 @@ _SIDES = {
     "bounding_box_test": "gallery", "gallery": "gallery", "galleries": "gallery",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,16 @@ def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
     """
     if all(len(path) == 1 for path in paths):
         reading = _flat(paths, where)
-        return reading, [_told(reading)]
+        return reading, [_found_out(reading)]
     tops = _children(paths, 0)
+    splits = [top for top in tops if top.casefold() in _VALIDATION | set(_SIDES)]
+    if splits and len(tops) > 1:
+        raise ValueError(
+            f"{where} holds {named([repr(top) for top in splits])}, as if its folders were splits, "
+            f"but not query and gallery, nor train and test alone; it holds {named(sorted(tops))}: "
+            f"rename the folders, or choose a layout, such as {read_as('people', paths)}, by "
+            "layout='people' (--layout people on the command line)"
+        )
     flat = [path for path in paths if len(path) == 2]
     deeper = [path for path in paths if len(path) > 2]
     inner = {name for path in deeper for name in [path[1]]}
@@ -97,7 +106,7 @@ def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
         return _sure("people", paths), []
     if not flat and all(map(_is_camera, inner)) and len(tops) > 1:
         reading = _sure("people-cameras", paths)
-        return reading, [_told(reading)]
+        return reading, [_found_out(reading)]
     if all(_SESSION.fullmatch(name) for name in inner):
         return _sure("people", paths), [_deeper(deeper)]
     if len(tops) == 1 and not flat and len(inner) > 1:
@@ -135,7 +144,7 @@ def _of_cameras(
     sure = nested and not any(map(_is_camera, inner)) and (words or _shared(deeper))
     named_so = not deeper and all(MARKET_NAME.fullmatch(path[-1]) for path in paths)
     if isinstance(reading, Reading) and (sure or named_so):
-        return reading, [_told(reading)]
+        return reading, [_found_out(reading)]
     other = ("people-cameras",) if nested and all(map(_is_camera, inner)) else ()
     raise ValueError(_asked(where, paths, ("people", "cameras", *other)))
 
@@ -159,7 +168,7 @@ def _sure(layout: str, paths: Sequence[Parts]) -> Reading:
     return reading
 
 
-def _told(reading: Reading) -> str:
+def _found_out(reading: Reading) -> str:
     return f"read as {reading}; layout (--layout) says otherwise"
 
 

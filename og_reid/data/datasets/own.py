@@ -32,7 +32,7 @@ def from_folder(
       in several cameras tell the identity;
     - ``people-cameras``: ``<identity>/<camera>/.../<image>``;
     - ``folders``: each folder that holds images is an identity, whatever lies above it;
-    - ``names``: ``<identity>_c<camera>_<anything>`` tells both, as in Market-1501, where identity
+    - ``names``: ``<identity>_c<camera>_<anything>`` gives both, as in Market-1501, where identity
       -1 is junk and 0 a distractor;
     - ``splits``: folders ``query`` and ``gallery`` (or ``bounding_box_test``, ``test``; perhaps
       ``train``), or ``train`` and ``test``, each in one of the ways above;
@@ -85,8 +85,8 @@ def from_folder(
     sides = _sides(folder, paths, layout)
     parted = ""
     if sides is None:
-        reading, told = _reading(folder, paths, layout)
-        notes += told
+        reading, more = _reading(folder, paths, layout)
+        notes += more
         samples, names = _labelled(folder, reading, doubts, notes)
         splits, parted = by_people(samples, train_share)
     else:
@@ -171,11 +171,11 @@ def _of_sides(
         )
     inner = [path[1:] for path in used]
     if all(_named_alike(path) for path in inner):
-        reading, told = _reading(folder, inner, "names")
+        reading, more = _reading(folder, inner, "names")
     else:
-        reading, told = decide(inner, f"{folder}/{{{','.join(sides.folders)}}}")
+        reading, more = decide(inner, f"{folder}/{{{','.join(sides.folders)}}}")
     sources = ", ".join(f"{split} from {name}" for name, split in sides.folders.items())
-    notes += [f"read as splits: {sources}", *told]
+    notes += [f"read as splits: {sources}", *more]
     whole_paths = Reading(reading.layout, tuple(used), reading.labels, reading.hint)
     return (whole_paths, *_labelled(folder, whole_paths, doubts, notes))
 
@@ -210,7 +210,7 @@ def _divided(
 
 
 def _named_alike(path: Parts) -> bool:
-    """Whether a name tells identity and camera, and a folder, if any, the same identity."""
+    """Whether a name holds identity and camera, and a folder, if any, the same identity."""
     match = MARKET_NAME.fullmatch(path[-1])
     return match is not None and (len(path) == 1 or whole(path[0]) == int(match["pid"]))
 
@@ -233,8 +233,8 @@ def _labelled(
         for path, (person, camera) in zip(reading.paths, reading.labels, strict=True)
     ]
     doubts += doubtful_names(people)
-    told = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
-    notes += [each for each in told if each]
+    numbered = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
+    notes += [each for each in numbered if each]
     for pid, meaning in ((-1, "junk, which is ignored"), (0, "a distractor, a wrong answer")):
         count = people.count(str(pid)) if pid in pids.values() else 0
         if count:

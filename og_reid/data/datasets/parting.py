@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..market import few_queries
 from .description import SPLITS, Dataset, DatasetSample
-from .tree import named, shared_images
+from .tree import named, same_images
 
 __all__ = ["Names", "by_people", "finish", "refuse_shared"]
 
@@ -102,7 +102,7 @@ def finish(
     gallery = list(splits["gallery"])
     if not has_cameras:
         gallery = [DatasetSample(each.path, each.pid, 1) for each in gallery]
-    found = _doubts(splits)
+    found = _doubts(splits, has_cameras=has_cameras)
     alone = len({each.pid for each in splits["train"]}) == 1
     single = "the training images show a single identity: nothing can be learned from one"
     # Where a hash has divided few identities, it is no mistake.
@@ -131,14 +131,36 @@ def finish(
     )
 
 
-def _doubts(splits: Mapping[str, Sequence[DatasetSample]]) -> list[str]:
+def _doubts(splits: Mapping[str, Sequence[DatasetSample]], *, has_cameras: bool) -> list[str]:
     doubts = []
-    labels = {each.path: str(each.pid) for split in SPLITS for each in splits[split]}
-    pairs = shared_images(labels)
+    pids = {each.path: each.pid for split in SPLITS for each in splits[split]}
+    groups = same_images(pids)
+    pairs = [
+        (group[0], path) for group in groups for path in group[1:] if pids[path] != pids[group[0]]
+    ]
     if pairs:
         shown = [f"{a} = {b}" for a, b in pairs]
         times = "once" if len(pairs) == 1 else f"{len(pairs):,} times"
         doubts.append(f"the same image under two identities, {times}: {named(shown)}")
+    queries = {each.path: each.camid for each in splits["query"]}
+    gallery = {each.path: each.camid for each in splits["gallery"]}
+    found = []
+    for group in groups:
+        copies = {gallery[path]: path for path in reversed(group) if path in gallery}
+        for path in group:
+            # Of the same camera they are left out of the ranking.
+            others = [
+                copy
+                for camid, copy in copies.items()
+                if not (has_cameras and camid == queries.get(path))
+            ]
+            if path in queries and others:
+                found.append(f"{path} = {others[0]}")
+    if found:
+        doubts.append(
+            f"{len(found):,} queries are in the gallery as the same image, and find themselves: "
+            f"{named(found)}"
+        )
     if splits["query"] and not splits["gallery"]:
         doubts.append("there are queries but no gallery")
     elif splits["query"] and not {each.pid for each in splits["query"]} & {

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..market import Sample
-from .description import SPLITS, Counts, Dataset, DatasetSample, Description
-from .listing import is_there, list_source
+from .description import SPLITS, Counts, Dataset, DatasetSample, Description, Folder, Source
+from .listing import is_there, list_source, walk
 
 __all__ = ["differences", "find_folder", "find_root", "read_dataset", "refuse_junk"]
 
@@ -44,13 +44,14 @@ def read_dataset(
         ValueError: something is missing, does not parse, or differs (see ``verify``); the message
             says what and what to do.
     """
-    folder = find_root(description, Path(root))
+    folder = find_root(description, Path(root), to_search=not verify)
     if description.notice:
         (notice or _warn_once)(f"{description.title}: {description.notice}")
     listed: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     sources = [(split, each) for split in SPLITS for each in description.sources[split]]
     for done, (split, source) in enumerate(sources, 1):
-        listed[split] += list_source(source, folder)
+        if verify or split != "train" or _holds_images(source, folder):
+            listed[split] += list_source(source, folder)
         if progress is not None:
             progress(done, len(sources))
     splits = {split: tuple(samples) for split, samples in listed.items()}
@@ -78,13 +79,24 @@ def read_dataset(
     )
 
 
+def _holds_images(source: Source, folder: Path) -> bool:
+    if isinstance(source, Folder):
+        return is_there(source, folder) and bool(walk(folder / source.path, source.depth))
+    return is_there(source, folder)
+
+
 @functools.cache
 def _warn_once(text: str) -> None:
     warnings.warn(text, stacklevel=4)
 
 
-def find_root(description: Description, root: Path) -> Path:
+def find_root(description: Description, root: Path, *, to_search: bool = False) -> Path:
     """The folder with all that a description needs: ``root``, or the one in it.
+
+    Args:
+        description: Of the data set.
+        root: Its folder, or one that holds it.
+        to_search: Whether one without the training images will do where there is none with them.
 
     Raises:
         ValueError: there is none, or several are.
@@ -99,12 +111,15 @@ def find_root(description: Description, root: Path) -> Path:
         )
     candidates = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
     complete = [path for path in candidates if all(is_there(each, path) for each in sources)]
+    tested = [*description.query, *description.gallery]
+    if not complete and to_search and description.query and description.gallery:
+        complete = [path for path in candidates if all(is_there(each, path) for each in tested)]
     if not complete:
         needed = dict.fromkeys(path for source in sources for path in source.needs)
         missing = [path for path in needed if not (root / path).exists()]
         raise ValueError(
             f"{root} holds no {' and no '.join(missing)}, which {description.title} has. If yours "
-            f"is not complete: {description.when_missing}"
+            f"is not complete: {description.when_missing}{_alone(description, root, tested)}"
         )
     if complete[0] == root or len(complete) == 1:
         return complete[0]
@@ -116,6 +131,12 @@ def find_root(description: Description, root: Path) -> Path:
             f"({', '.join(path.name for path in complete)}): give one of them"
         )
     return named[0]
+
+
+def _alone(description: Description, root: Path, tested: Sequence[Source]) -> str:
+    if not tested or not all(is_there(each, root) for each in tested):
+        return ""
+    return "; to search its gallery, pass verify=False (--unverified on the command line)"
 
 
 def find_folder(description: Description, root: Path) -> Path | None:

@@ -121,15 +121,15 @@ def _by_cameras(paths: tuple[Parts, ...]) -> Reading | str:
     if rule is None:
         return (
             "layout cameras needs a folder for each identity in those of the cameras, or names of "
-            f"files that tell it, such as anna_1.jpg; found {named(['/'.join(e) for e in flat])}"
+            f"files that hold it, such as anna_1.jpg; found {named(['/'.join(e) for e in flat])}"
         )
-    identity, told = rule
+    identity, source = rule
     labels = tuple((normal(identity(path[1])), normal(path[0])) for path in paths)
-    return Reading("cameras", paths, labels, f"<camera>/<image>, identities by {told}")
+    return Reading("cameras", paths, labels, f"<camera>/<image>, identities by {source}")
 
 
 def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] | None:
-    """How names of files in folders of cameras tell identities: one that several cameras share."""
+    """How names of files in folders of cameras hold identities: one that several cameras share."""
     if all(MARKET_NAME.fullmatch(path[-1]) for path in paths):
         return lambda name: _of_name(name)[0], "names as of Market-1501"
 
@@ -140,10 +140,10 @@ def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] |
         match = _PREFIX.match(stem(name))
         return match[0] if match else stem(name)
 
-    for rule, told in ((stem, "the whole name"), (prefix, "the beginning of the name")):
+    for rule, source in ((stem, "the whole name"), (prefix, "the beginning of the name")):
         cameras: dict[str, set[str]] = defaultdict(set)
         for path in paths:
             cameras[rule(path[-1])].add(path[0])
         if sum(len(each) > 1 for each in cameras.values()) * 2 > len(cameras):
-            return rule, told
+            return rule, source
     return None

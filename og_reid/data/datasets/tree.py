@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..image_files import image_endings, is_unread_image
 
-__all__ = ["Tree", "named", "scan", "shared_images"]
+__all__ = ["Tree", "named", "same_images", "scan"]
 
 # What operating systems and archives leave behind.
 _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx"})
@@ -193,38 +193,30 @@ def _tree(root: Path, found: _Found) -> Tree:
     )
 
 
-def shared_images(labelled: Mapping[Path, str]) -> list[tuple[Path, Path]]:
-    """Pairs of files with the same content and different labels.
-
-    Only files of one size are read, and of these those whose labels differ.
-
-    Args:
-        labelled: The label of each file.
-    """
+def same_images(paths: Iterable[Path]) -> list[list[Path]]:
+    """Groups of files with the same content; only files of one size are read."""
     sizes: dict[int, list[Path]] = defaultdict(list)
-    for path in labelled:
+    for path in paths:
         with suppress(OSError):
             sizes[path.stat().st_size].append(path)
     sizes.pop(0, None)
-    pairs = []
-    for paths in sizes.values():
-        for alike in _grouped(paths, labelled, _HEAD):
-            for same in _grouped(alike, labelled, None):
-                pairs += [
-                    (same[0], path) for path in same[1:] if labelled[path] != labelled[same[0]]
-                ]
-    return pairs
+    return [
+        same
+        for alike in sizes.values()
+        for begun_alike in _grouped(alike, _HEAD)
+        for same in _grouped(begun_alike, -1)
+    ]
 
 
-def _grouped(paths: list[Path], labels: Mapping[Path, str], head: int | None) -> list[list[Path]]:
-    """Files that are the same in their first bytes and that have several labels."""
+def _grouped(paths: list[Path], head: int) -> list[list[Path]]:
+    """Files whose first bytes are the same, where there are several."""
     groups: dict[bytes, list[Path]] = defaultdict(list)
-    if len({labels[path] for path in paths}) > 1:
+    if len(paths) > 1:
         for path in paths:
             with suppress(OSError), path.open("rb") as file:
-                data = file.read(-1 if head is None else head)
+                data = file.read(head)
                 groups[hashlib.blake2b(data, digest_size=16).digest()].append(path)
-    return [group for group in groups.values() if len({labels[path] for path in group}) > 1]
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def named(items: Sequence[object], count: int = 3) -> str:
