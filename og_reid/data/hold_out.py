@@ -41,6 +41,11 @@ def hold_out(pids: Tensor, camids: Tensor, people: int) -> HeldOut:
         ValueError: There are too few people, or none of those kept is seen by two cameras.
     """
     present = pids[pids >= 0].unique()
+    if len(present) < 3:
+        raise ValueError(
+            "people can be held out of at least 3 identities, as at least 2 must remain to learn "
+            f"from; got {len(present)}: add training images of others"
+        )
     if not 1 <= people <= len(present) - 2:
         raise ValueError(
             f"people to hold out must be from 1 to {max(0, len(present) - 2)}, as at least 2 of "
@@ -57,8 +62,9 @@ def hold_out(pids: Tensor, camids: Tensor, people: int) -> HeldOut:
         cameras.setdefault(pid, set()).add(camid)
     query = [index for (pid, _), index in first.items() if len(cameras[pid]) > 1]
     if not query:
+        unknown = ", or add cameras: all images are of one" if len(camids.unique()) == 1 else ""
         raise ValueError(
             f"none of {people} people held out is seen by two cameras, so that none can be "
-            "searched for: hold out more"
+            f"searched for: hold out more{unknown}"
         )
     return HeldOut((~kept).nonzero()[:, 0], torch.tensor(sorted(query)), gallery)

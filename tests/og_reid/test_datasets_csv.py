@@ -44,6 +44,7 @@ def test_identities_from_zero_are_all_people(root: Path) -> None:
 def test_identities_from_zero_with_splits(root: Path) -> None:
     values = ("0,query", "0,gallery", "1,query", "1,gallery", "-1,gallery", "2,train")
     dataset = from_csv(write(root, lines("path,pid,split", *values)))
+    assert "the training images show a single identity" in " ".join(dataset.notes)
     assert [each.pid for each in dataset.query] == [1, 2]
     assert [each.pid for each in dataset.gallery] == [1, 2, -1]
     assert [each.pid for each in dataset.train] == [3]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+import unicodedata
 import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from dataset_trees import read, touch
 from og_reid.cli.options import LAYOUTS as CHOICES
@@ -320,3 +324,38 @@ def test_splits_that_are_not_whole_are_not_taken_for_people(
     assert from_folder(tmp_path, layout="people").identity_names == {
         name: place for place, name in enumerate(sorted(tops), 1)
     }
+
+
+LETTERS = st.characters(exclude_characters="/\\0", exclude_categories=("Cs",))
+FOLDERS = st.text(LETTERS, min_size=1, max_size=12).filter(
+    lambda name: not name.startswith(".") and name.casefold() not in ("@eadir", "__macosx")
+)
+
+
+@given(
+    names=st.sets(FOLDERS, min_size=1, max_size=5),
+    counts=st.lists(st.integers(1, 3), min_size=5, max_size=5),
+    ending=st.sampled_from((".jpg", ".JPEG", ".png", ".Webp")),
+)
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+def test_whatever_people_are_called_no_image_is_lost_or_mixed_up(
+    names: set[str], counts: list[int], ending: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {
+            f"{name}/{i}{ending}"
+            for name, count in zip(sorted(names), counts, strict=False)
+            for i in range(count)
+        }
+        touch(Path(folder), paths)
+        try:
+            dataset = from_folder(folder, layout="people")
+        except ValueError as error:  # such as 1 and 01
+            assume("are one number" not in str(error))
+            raise
+        found = labels(dataset)
+    assert set(found) == paths
+    people = {path.split("/")[0]: pid for path, pid in found.items()}
+    assert all(pid == people[path.split("/")[0]] for path, pid in found.items())
+    same = {unicodedata.normalize("NFC", name) for name in names}
+    assert len(set(people.values())) == len(same)

@@ -44,3 +44,15 @@ def test_too_many_people_and_people_of_one_camera_are_refused() -> None:
             hold_out(PIDS, CAMIDS, people)
     with pytest.raises(ValueError, match="seen by two cameras"):
         hold_out(PIDS, torch.ones_like(CAMIDS), 8)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_identities_to_hold_out_any(count: int) -> None:
+    pids = torch.arange(count).repeat(2)
+    with pytest.raises(ValueError, match=rf"at least 3 identities, .*; got {count}: add training"):
+        hold_out(pids, torch.ones_like(pids), 1)
+
+
+def test_images_of_one_camera_cannot_be_held_out() -> None:
+    with pytest.raises(ValueError, match="hold out more, or add cameras: all images are of one"):
+        hold_out(PIDS, torch.zeros_like(CAMIDS), 8)

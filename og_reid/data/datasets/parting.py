@@ -102,13 +102,10 @@ def finish(
     gallery = list(splits["gallery"])
     if not has_cameras:
         gallery = [DatasetSample(each.path, each.pid, 1) for each in gallery]
-    found = _doubts(splits, has_cameras=has_cameras)
+    doubts = [*doubts, *_doubts(splits, has_cameras=has_cameras)]
     alone = len({each.pid for each in splits["train"]}) == 1
     single = "the training images show a single identity: nothing can be learned from one"
-    # Where a hash has divided few identities, it is no mistake.
-    found += [single] if alone and not parted else []
-    notes = [*notes, single] if alone and parted else list(notes)
-    doubts = [*doubts, *found]
+    notes = [*notes, single if alone else ""]
     dataset = Dataset(
         tuple(splits["train"]), tuple(splits["query"]), tuple(gallery), name=name, root=root
     )
