@@ -110,15 +110,18 @@ def read_table(
 
 
 def _decoded(file: Path) -> str:
-    from pose.reading import reading
-
-    with reading(file, "must be a readable text file"):
+    try:
         size = file.stat().st_size
         if size > MAX_BYTES:
             raise ValueError(
                 f"must be a table of at most {MAX_BYTES // 1_000_000:,} MB; got {size:,} bytes"
             )
         data = file.read_bytes()
+    except Exception:
+        from pose.reading import reading  # not before it is needed: it brings torch along
+
+        with reading(file, "must be a readable text file"):
+            raise
     try:
         if data.startswith(_BYTE_ORDER_MARKS):
             return data.decode("utf-16")

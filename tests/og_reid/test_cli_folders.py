@@ -56,16 +56,29 @@ def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Capture) -> N
     assert f"{tmp_path} has no training images: it is there to test on" in capsys.readouterr().err
 
 
-def test_mistakes_in_the_data_are_found_without_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ([], "holds no bounding_box_test"),
+        (["--dataset", "folder"], "must hold images as <person>/<image>; got none"),
+        (["--dataset", "market-1501"], "holds no bounding_box_train"),
+        (["--dataset", "csv"], "line 2: there is no file"),
+    ],
+)
+def test_mistakes_in_the_data_are_found_without_torch(
+    tmp_path: Path, dataset: list[str], message: str
+) -> None:
     (tmp_path / "query").mkdir()
+    (tmp_path / "query" / "list.csv").write_text("path,pid\nx.jpg,1\n")
+    data = tmp_path / "query" / "list.csv" if "csv" in dataset else tmp_path
     code = (
         "import sys\n"
         "from og_reid.cli import main\n"
-        f"assert main(['evaluate', '--data', {str(tmp_path)!r}]) == 1\n"
+        f"assert main(['evaluate', '--data', {str(data)!r}, *{dataset!r}]) == 1\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "holds no bounding_box_test" in done.stderr
+    assert message in done.stderr
     assert done.stdout == "False\n"
 
 

@@ -123,10 +123,13 @@ def is_list(file: Path) -> bool:
 
 
 def _base(file: Path, root: str | Path | None) -> Path:
-    from pose.reading import reading
-
-    with reading(file, "must be a path of a file"):
+    try:
         return (file.parent if root is None else Path(root)).resolve()
+    except Exception:
+        from pose.reading import reading  # not before it is needed: it brings torch along
+
+        with reading(file, "must be a path of a file"):
+            raise
 
 
 def _read(file: Path, needed: Sequence[str], described: str) -> Table:
