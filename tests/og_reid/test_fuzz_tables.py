@@ -6,11 +6,14 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from fuzz_tables import TARGETS
+from og_reid.data.datasets import listing
 
 ODD = [b"\0", b"\xff", b'"', b",", b"\n", b"nan", b"-1", b"9" * 5000, b"1e999", b"..", "²".encode()]
 CHANGES = st.lists(
@@ -74,3 +77,15 @@ def test_changed_files_are_read_or_refused(name: str) -> None:
 @settings(max_examples=15, deadline=None, database=None, derandomize=True)
 def test_anything_is_read_or_refused(name: str, data: bytes) -> None:
     read(name, data)
+
+
+def test_a_matlab_file_that_swells_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tracks.mat"
+    savemat(path, {"track": np.zeros((500_000, 4))}, do_compression=True)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(listing, "_MAX_BYTES", 4_000_000)
+    monkeypatch.setattr("scipy.io.loadmat", lambda _: pytest.fail("unpacked"))
+    with pytest.raises(ValueError, match=r"t\.mat must be .* must have at most 4 MB of values"):
+        TARGETS["tracks"][1](path)
