@@ -7,6 +7,7 @@ from .fit import BodyFit, fit_body
 from .lift import Lift, lift_image, lift_images
 from .part_visibility import body_visibility, part_visibility
 from .pointcloud import PointCloud
+from .quality import LiftQuality
 
 __all__ = [
     "BodyFit",
@@ -14,6 +15,7 @@ __all__ = [
     "BodyPose",
     "CropCamera",
     "Lift",
+    "LiftQuality",
     "PointCloud",
     "body_visibility",
     "fit_body",

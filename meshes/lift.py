@@ -22,6 +22,7 @@ from .body import BodyModel, load_body
 from .color import BodyView, color_vertices, keypoint_evidence, view_body
 from .fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
+from .quality import UNMEASURED, LiftQuality, measure_quality
 from .reference_layout import reference_cloud
 from .rotation import axis_angle_to_matrix
 
@@ -43,11 +44,14 @@ class Lift:
         cloud: the points of the body by vertex index, then the background points.
         fit: the fitted body, B = 1.
         view: how the camera sees it.
+        quality: reprojection error, mean score, number of people, and what speaks against the
+            lift; not measured (NaN) for a lift made by hand.
     """
 
     cloud: PointCloud
     fit: BodyFit
     view: BodyView
+    quality: LiftQuality = UNMEASURED
 
     def upright(self) -> PointCloud:
         """The cloud turned by the camera's estimated pitch, so that y points away from gravity."""
@@ -176,7 +180,8 @@ def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> 
         behind = cloud.is_background
         colors = torch.where(behind[:, None], cloud.colors, HIDDEN_GREY)
         cloud = replace(cloud, colors=colors, visible=behind)
-    return Lift(cloud, fit, view_body(fit, *image.shape[:2]))
+    view = view_body(fit, *image.shape[:2])
+    return Lift(cloud, fit, view, measure_quality(image, pose, fit))
 
 
 def _color(
@@ -209,7 +214,7 @@ def _color(
         visible=torch.cat([seen, torch.ones(count, dtype=torch.bool)]),
         part=torch.cat([fit.body.part, torch.full((count,), BACKGROUND)]),
     )
-    return Lift(cloud, fit, view)
+    return Lift(cloud, fit, view, measure_quality(image, pose, fit))
 
 
 def _background(
