@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,13 @@ import numpy as np
 import torch
 
 from .atomic import replacing
-from .json_fields import check_file, number, read_json
+from .joint_names import check_names, human_names
+from .json_fields import check_file, number, read_json, warn_of_fractions
 from .keypoints import COCO_17, SKELETON, Keypoints
+from .reading import reading
+
+_ARRAYS = ("xy", "score", "visibility", "names", "xyz")
+_LARGEST_ARRAYS = 1 << 30  # bytes that the arrays of a file may take
 
 __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
 
@@ -44,47 +49,59 @@ class CocoKeypoints:
 def read_coco(
     path: str | Path,
     *,
-    names: Sequence[str] = COCO_17,
+    names: Sequence[str] | None = None,
     values: Literal["flags", "scores"] = "flags",
 ) -> CocoKeypoints:
     """Read a COCO json: a list of annotations, or a dict with "annotations".
 
     Each annotation has "keypoints": K triples (x, y, v) in one flat list, pixels, and may have
-    "score" in [0, 1], which multiplies the keypoints' scores.
+    "score" in [0, 1], which multiplies the keypoints' scores. The skeleton is the one that the
+    file names under "categories", in any order and in the spellings that data sets have
+    (``L_Eye``, ``left eye``); the joints of PoseTrack, CrowdPose, MPII, Human3.6M and JRDB are
+    known. A file without names has COCO's 17 joints.
 
     Args:
         path: the file.
-        names: the K names, in the file's order.
+        names: the K names, in the file's order, in place of those in the file.
         values: what v means. "flags", as COCO labels: 0 not labelled (score 0, visibility 0), 1
             labelled but hidden (1, 0), 2 labelled and visible (1, 1). "scores", as most
             estimators write: v in [0, 1] is both score and visibility.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: anything in the file is not as said; the message names file, entry and rule.
+        ValueError: anything in the file is not as said, or its joints are of no human skeleton;
+            the message names file, entry and rule.
+
+    Warns:
+        InputWarning: all joints lie in [-1, 1], as fractions of an image do.
     """
     if values not in ("flags", "scores"):
         raise ValueError(f'values must be "flags" or "scores"; got {values!r}')
+    given = None if names is None else check_names(names)
     path = Path(path)
     content = read_json(path)
-    file_names = {}
+    file_names: dict[int | str, str] = {}
+    categories: dict[int | str, tuple[str, ...]] = {}
     if isinstance(content, dict):
         if not isinstance(content.get("annotations"), list):
             raise ValueError(f'{path}: a COCO dict must hold a list under "annotations"')
         file_names = _file_names(path, content.get("images", []))
+        if given is None:
+            categories = _categories(path, content.get("categories"))
         content = content["annotations"]
     if not isinstance(content, list):
         raise ValueError(
             f"{path}: must hold a list of annotations or a dict; got {type(content).__name__}"
         )
-    triples = np.zeros((len(content), len(names), 3))
+    found, kept, count = _skeleton(path, content, given, categories)
+    triples = np.zeros((len(content), len(found), 3))
     person_score = np.ones((len(content), 1))
     images = []
     for i, entry in enumerate(content):
         where = f"{path}: annotation {i}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: must be a dict; got {type(entry).__name__}")
-        triples[i] = _triples(where, entry.get("keypoints"), len(names), values)
+        triples[i] = _triples(where, entry.get("keypoints"), count, values)[kept]
         person_score[i] = number(where, "score", entry.get("score", 1.0), 0, 1)
         image_id = entry.get("image_id", "")
         if not isinstance(image_id, (int, str)):
@@ -96,7 +113,8 @@ def read_coco(
     score = (value > 0).float() if flags else value
     visibility = (value == 2).float() if flags else value
     score = score * torch.from_numpy(person_score).float()
-    keypoints = Keypoints(xyv[..., :2].contiguous(), score, visibility, tuple(names))
+    keypoints = Keypoints(xyv[..., :2].contiguous(), score, visibility, found)
+    warn_of_fractions(path, keypoints)
     return CocoKeypoints(keypoints, tuple(images))
 
 
@@ -152,16 +170,12 @@ def read_npz(path: str | Path) -> Keypoints:
     path = Path(path)
     check_file(path)
     arrays: dict[str, np.ndarray] = {}
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("it holds one bare array")
-        with loaded as archive:
-            for key in ("xy", "score", "visibility", "names", "xyz"):
+    with reading(path, "must be an npz of plain arrays"):
+        _check_members(path)
+        with np.load(path, allow_pickle=False) as archive:
+            for key in _ARRAYS:
                 if key in archive:
                     arrays[key] = archive[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: must be an npz of plain arrays: {error}") from error
     missing = [key for key in ("xy", "score", "names") if key not in arrays]
     if missing:
         raise ValueError(f"{path}: must hold the arrays xy, score and names; lacks {missing}")
@@ -171,11 +185,11 @@ def read_npz(path: str | Path) -> Keypoints:
     for key, value in arrays.items():
         if value.dtype.kind != "f":
             raise ValueError(f"{path}: {key} must be floating point; got {value.dtype}")
-    try:
-        tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-        return Keypoints(names=names, **tensors)
-    except (ValueError, TypeError) as error:  # TypeError: a float type torch does not have
-        raise ValueError(f"{path}: {error}") from error
+    with reading(path):
+        # Files of machines with another byte order are as good.
+        native = {key: each.astype(each.dtype.newbyteorder("=")) for key, each in arrays.items()}
+        keypoints = Keypoints(names=names, **{k: torch.from_numpy(v) for k, v in native.items()})
+    return keypoints
 
 
 def write_npz(path: str | Path, keypoints: Keypoints) -> None:
@@ -199,12 +213,84 @@ def write_npz(path: str | Path, keypoints: Keypoints) -> None:
 def _file_names(path: Path, images: Any) -> dict[int | str, str]:
     if not isinstance(images, list):
         raise ValueError(f'{path}: "images" must be a list; got {type(images).__name__}')
-    found = {}
+    found: dict[int | str, str] = {}
     for i, entry in enumerate(images):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
             raise ValueError(f'{path}: image {i}: must be a dict with an "id"')
-        found[entry["id"]] = str(entry.get("file_name", entry["id"]))
+        name = str(entry.get("file_name", entry["id"]))
+        if found.setdefault(entry["id"], name) != name:
+            raise ValueError(
+                f"{path}: image {i}: ids must differ; {found[entry['id']]} and {name} have one"
+            )
     return found
+
+
+def _categories(path: Path, categories: Any) -> dict[int | str, tuple[str, ...]]:
+    """The joints' names of each category that has them, by its id."""
+    if categories is None:
+        return {}
+    if not isinstance(categories, list) or not all(isinstance(each, dict) for each in categories):
+        raise ValueError(f'{path}: "categories" must be a list of dicts')
+    found: dict[int | str, tuple[str, ...]] = {}
+    for i, each in enumerate(categories):
+        names = each.get("keypoints")
+        if not names:
+            continue
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f'{path}: category {i}: "keypoints" must be a list of names')
+        if not isinstance(each.get("id", 0), (int, str)):
+            raise ValueError(f'{path}: category {i}: "id" must be a number or a text')
+        found[each.get("id", 0)] = tuple(names)
+    return found
+
+
+def _skeleton(
+    path: Path,
+    annotations: list[Any],
+    given: tuple[str, ...] | None,
+    categories: Mapping[int | str, tuple[str, ...]],
+) -> tuple[tuple[str, ...], list[int], int]:
+    """Names of the joints that are kept, their positions in the file, and the number there."""
+    if given is not None or not categories:
+        names = COCO_17 if given is None else given
+        return names, list(range(len(names))), len(names)
+    ids = [each.get("category_id") for each in annotations if isinstance(each, dict)]
+    used = [each for each in categories if each in ids] or list(categories)
+    skeletons = {categories[each] for each in used}
+    if len(skeletons) > 1:
+        raise ValueError(
+            f"{path}: the categories of all annotations must have one skeleton; got "
+            f"{len(skeletons)}: give each a file of its own"
+        )
+    spelled = skeletons.pop()
+    human = human_names(spelled)
+    if human is None:
+        raise ValueError(
+            f'{path}: the joints under "categories" must be those of a human skeleton, each named '
+            f"once; got {_listed(spelled)}: pass names= with their names in the file's order "
+            f"(such as {', '.join(COCO_17[:6])})"
+        )
+    return human[0], list(human[1]), len(spelled)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
+
+
+def _check_members(path: Path) -> None:
+    """Refuse what is no archive, and arrays that are larger than any keypoints, unread."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            bare = file.read(6) == b"\x93NUMPY"
+        raise ValueError("it holds one bare array" if bare else "it is no archive")
+    with zipfile.ZipFile(path) as archive:
+        wanted = {f"{key}.npy" for key in _ARRAYS} | set(_ARRAYS)
+        size = sum(each.file_size for each in archive.infolist() if each.filename in wanted)
+    if size > _LARGEST_ARRAYS:
+        raise ValueError(
+            f"must hold arrays of at most {_LARGEST_ARRAYS >> 20} MB; these would take "
+            f"{size >> 20} MB: write fewer people to a file"
+        )
 
 
 def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_file", "clamp_scores", "number", "read_json", "rows", "scored_rows"]
+from .keypoints import Keypoints
+from .reading import InputWarning, reading
+
+__all__ = [
+    "are_fractions",
+    "check_file",
+    "clamp_scores",
+    "number",
+    "read_json",
+    "rows",
+    "scored_rows",
+    "warn_of_fractions",
+]
 
 _LARGEST = 1e9  # pixels; also keeps whole numbers of any length within a float
 # What estimators call a score: the height of a heat map's peak is around 1 at best, of some
@@ -30,10 +43,9 @@ def check_file(path: Path) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds."""
     check_file(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: must be a whole JSON file: {error}") from error
+    with reading(path, "must be a whole JSON file"):
+        # Of bytes: UTF-8, UTF-16 and UTF-32, with and without a byte order mark.
+        return json.loads(path.read_bytes())
 
 
 def number(
@@ -94,3 +106,25 @@ def clamp_scores(where: str, key: str, found: np.ndarray) -> np.ndarray:
             f"{scores.max():.4g}: if they are percent, divide them by 100"
         )
     return np.concatenate([found[:, :-1], scores.clip(0, 1)[:, None]], 1)
+
+
+def are_fractions(keypoints: Keypoints, threshold: float = 0.0) -> bool:
+    """Whether all joints lie in [-1, 1], which is one pixel: fractions of an image were meant.
+
+    Args:
+        keypoints: (..., K) people; three joints at least are needed to say.
+        threshold: scores above it are of found joints.
+    """
+    found = keypoints.xy[keypoints.score > threshold]
+    return len(found) >= 3 and bool((found.abs() <= 1).all())
+
+
+def warn_of_fractions(path: str | Path, keypoints: Keypoints) -> None:
+    """Warn, at the caller of a reader, of a file whose joints all lie in [-1, 1]."""
+    if are_fractions(keypoints):
+        warnings.warn(
+            f"{path}: keypoints must be in pixels; all joints lie in [-1, 1], as fractions of the "
+            "image do: multiply x by its width and y by its height",
+            InputWarning,
+            stacklevel=3,
+        )
