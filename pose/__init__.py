@@ -8,6 +8,8 @@ from .estimator_files import (
     read_mmpose,
     read_openpose,
     read_sep_json,
+)
+from .estimator_writers import (
     write_alphapose,
     write_kpr,
     write_mmpose,

@@ -16,10 +16,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["read_image"]
+__all__ = ["image_size", "read_image"]
 
 _MIN_HEIGHT, _MIN_WIDTH = 16, 8
 _MAX_PIXELS = 100_000_000
+_ORIENTATION = 0x0112  # of EXIF
 # What PIL's readers raise on damaged files: OSError covers "cannot identify" and "truncated",
 # the others escape from single formats.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error, zlib.error)
@@ -57,6 +58,24 @@ def read_image(image: str | Path | Image.Image | np.ndarray | Tensor) -> np.ndar
         "image must be a path, a PIL image, a numpy array or a torch tensor; got "
         f"{type(image).__name__}"
     )
+
+
+def image_size(path: str | Path) -> tuple[int, int] | None:
+    """Height and width of an image file as `read_image` gives it, from its header alone.
+
+    None where there is no such file, no image in it, or no Pillow.
+    """
+    try:
+        pil = _import_pil()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pil.DecompressionBombWarning)
+            opened = pil.open(path)
+        with opened:
+            turned = opened.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            height, width = int(opened.height), int(opened.width)
+    except Exception:
+        return None
+    return (width, height) if turned else (height, width)
 
 
 def _from_file(path: Path) -> np.ndarray:

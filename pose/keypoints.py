@@ -196,6 +196,11 @@ class Keypoints:
         """(...,) bool: whether anything was found, that is any score > 0."""
         return (self.score > 0).any(-1)
 
+    def inside(self, height: float, width: float) -> Tensor:
+        """(..., K) bool: which joints lie in an image of this size in pixels, found or not."""
+        x, y = self.xy.unbind(-1)
+        return (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+
     def __getitem__(self, index: Any) -> Keypoints:
         """Index the batch dimensions, as `tensor[index]` would; never the keypoints."""
         if not self.shape:

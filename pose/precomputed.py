@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import filecmp
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
@@ -17,18 +19,24 @@ from .estimator_files import (
     read_openpose,
     read_sep_json,
 )
+from .image import image_size
 from .io import CocoKeypoints, read_coco
+from .joint_names import check_names
+from .json_fields import are_fractions
 from .keypoints import Keypoints
-from .target import Target
+from .reading import InputWarning
+from .target import Target, lies_outside
 
 __all__ = ["FileFormat", "PrecomputedPose"]
 
 FileFormat = Literal["coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"]
 """``coco`` and ``alphapose`` are one file of many photographs, the others a folder with a file for
 each: named as the photograph but for its ending, of ``openpose`` with ``_keypoints.json`` behind
-the stem, and of ``kpr`` behind the whole name."""
+the stem, and of ``kpr`` behind the whole name. The files may lie in folders as the photographs
+do."""
 
-_Photo = tuple[tuple[str, ...], Keypoints]  # its path in parts, and its people
+# Where an entry is: its path in parts, the last one its name; and its people, or their file.
+_Entry = tuple[tuple[str, ...], Keypoints | Path]
 
 _ENDINGS = {
     "sep-json": "{stem}.json",
@@ -41,8 +49,13 @@ _ENDINGS = {
 class PrecomputedPose:
     """Look people up in keypoint files.
 
-    A photograph that no file names is one where nobody was found, as estimators write nothing for
-    it then. That also hides a wrong folder: `len` tells how many photographs are known.
+    A photograph that no entry names is one where nobody was found, as estimators write nothing for
+    it then. That also hides a wrong folder: `len` gives how many photographs are known. Entries
+    and photographs belong together by name, and by folder as far as the entry has folders. An
+    entry belongs to one photograph alone (or to copies of it).
+
+    People whose joints cannot be pixels of the photograph, see `target.lies_outside`, are left
+    out with one warning; `left_out` counts them.
 
     Args:
         source: file or folder, see `FileFormat`.
@@ -50,10 +63,16 @@ class PrecomputedPose:
         target: who of several people a photograph is about, see `select_person`; of ``kpr`` files
             None takes who they mark.
         threshold: scores above it are of found joints, for `target`.
+        names: the joints in the files' order, for files of another skeleton or order; None: as
+            the readers take them (`read_coco` and `read_mmpose` by the names in the file).
+
+    Attributes:
+        left_out: number of people so far whose joints lie outside their photograph.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: a file is damaged, or the folder has no file of the format.
+        ValueError: a file is damaged, all its joints lie in [-1, 1] and are no pixels, or the
+            folder has no file of the format.
     """
 
     def __init__(
@@ -63,6 +82,7 @@ class PrecomputedPose:
         *,
         target: Target | None = None,
         threshold: float = 0.2,
+        names: Sequence[str] | None = None,
     ) -> None:
         if format not in get_args(FileFormat):
             raise ValueError(
@@ -71,24 +91,17 @@ class PrecomputedPose:
         self.source, self.format = Path(source), format
         self.target: Target = target or ("first" if format == "kpr" else "most_joints")
         self.threshold = threshold
+        self.names = None if names is None else check_names(names)
+        self.left_out = 0
+        self._owner: dict[tuple[str, ...], Path] = {}
         if not self.source.exists():
             raise FileNotFoundError(f"there is no {self.source} with keypoints")
-        self._people: Mapping[str, list[_Photo]] | None = None
-        self._files: frozenset[str] = frozenset()
-        self._names: tuple[str, ...] | None = None
-        if format in _ENDINGS:
-            self._files = self._folder()
-        else:
-            read = read_coco if format == "coco" else read_alphapose
-            everybody = read(self.source)
-            self._names = everybody.keypoints.names
-            self._people = _by_image(everybody)
+        self._layout: tuple[str, ...] | None = None
+        self._entries = self._folder() if format in _ENDINGS else self._file()
 
     def __len__(self) -> int:
         """Number of photographs with a file, or with somebody in the file."""
-        if self._people is None:
-            return len(self._files)
-        return sum(map(len, self._people.values()))
+        return sum(map(len, self._entries.values()))
 
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """The people of a photograph.
@@ -97,7 +110,11 @@ class PrecomputedPose:
             image: its path; files know photographs by their names.
 
         Raises:
-            ValueError: pixels were given, or the file of this photograph is damaged.
+            ValueError: pixels were given, the file of this photograph is damaged, or its entry is
+                that of another photograph of the same name.
+
+        Warns:
+            InputWarning: the first people whose joints lie outside their photograph.
         """
         if not isinstance(image, (str, Path)):
             raise ValueError(
@@ -106,69 +123,140 @@ class PrecomputedPose:
             )
         path = Path(image)
         people = self._found(path)
-        size = checked_image(path).shape[:2] if self.target == "most_central" else None
+        size = image_size(path) if len(people.score) else None
+        if size is not None:
+            people = self._within(path, people, size)
+        if self.target == "most_central" and size is None:
+            height, width = checked_image(path).shape[:2]
+            size = height, width
         return choose(people, self.target, size, self.threshold)
 
     def _found(self, path: Path) -> Keypoints:
-        if self._people is not None:
-            photos = self._people.get(path.name) or self._people.get(path.stem)
-            known = _closest(path, photos) if photos else None
-            return _nobody(self._names or ()) if known is None else known
-        name = _ENDINGS[self.format].format(stem=path.stem, name=path.name)
-        if name not in self._files:
-            return _nobody(self._layout())
-        return self._read(self.source / name)
+        form = _ENDINGS.get(self.format)
+        names = (
+            (path.name, path.stem)
+            if form is None
+            else (form.format(stem=path.stem, name=path.name),)
+        )
+        entry = next(
+            _fitting(path, [e for name in names for e in self._entries.get(name, ())]), None
+        )
+        if entry is None:
+            return _nobody(self._known_layout())
+        parts, people = entry
+        self._claim(parts, path)
+        return self._read(people) if isinstance(people, Path) else people
 
-    def _folder(self) -> frozenset[str]:
+    def _claim(self, entry: tuple[str, ...], path: Path) -> None:
+        """Refuse an entry that another photograph has already, unless that is a copy."""
+        own = path.absolute()
+        other = self._owner.setdefault(entry, own)
+        if other == own or _same_content(other, own):
+            return
+        raise ValueError(
+            f"{self.source}: an entry must belong to one photograph; {other} and {path} would both "
+            f"take {'/'.join(entry)!r}: name entries with the folders of the photographs (such as "
+            f"{path.parent.name}/{entry[-1]})"
+        )
+
+    def _within(self, path: Path, people: Keypoints, size: tuple[int, int]) -> Keypoints:
+        """People without those whose joints lie outside the photograph."""
+        outside = lies_outside(people, size, self.threshold)
+        count = int(outside.sum())
+        if not count:
+            return people
+        first = not self.left_out
+        self.left_out += count
+        if first:
+            warnings.warn(
+                f"{self.source}: keypoints must be in pixels of their own image; of the people in "
+                f"{path} at most one joint lies inside its {size[0]} x {size[1]} (rows x columns), "
+                "so they are left out, and so are others like them: shift coordinates of a whole "
+                "frame by the corner of the crop, scale those of another size",
+                InputWarning,
+                stacklevel=3,
+            )
+        return people[~outside]
+
+    def _file(self) -> dict[str, list[_Entry]]:
+        """Entries of a file of many photographs by their name without folders."""
+        read = read_coco if self.format == "coco" else read_alphapose
+        everybody: CocoKeypoints = read(self.source, names=self.names)
+        self._check_pixels(self.source, everybody.keypoints)
+        self._layout = everybody.keypoints.names
+        rows: dict[tuple[str, ...], list[int]] = {}
+        for row, image in enumerate(everybody.images):
+            parts = PurePosixPath(image.replace("\\", "/")).parts
+            while parts[:1] == ("..",):  # relative to a folder that is not known here
+                parts = parts[1:]
+            rows.setdefault(parts, []).append(row)
+        found: dict[str, list[_Entry]] = {}
+        for parts, each in rows.items():
+            if parts:
+                entry = (parts, everybody.keypoints[torch.tensor(each)])
+                found.setdefault(parts[-1], []).append(entry)
+        return found
+
+    def _folder(self) -> dict[str, list[_Entry]]:
         ending = _ENDINGS[self.format].rpartition("}")[2]
         if not self.source.is_dir():
             raise ValueError(f"source must be a folder for format {self.format}; got {self.source}")
-        names = frozenset(p.name for p in self.source.iterdir() if p.name.endswith(ending))
-        if not names:
+        found: dict[str, list[_Entry]] = {}
+        for path in sorted(self.source.rglob(f"*{ending}")):
+            found.setdefault(path.name, []).append((path.relative_to(self.source).parts, path))
+        if not found:
             raise ValueError(f"{self.source} has no file *{ending}, as format {self.format} has")
-        return names
+        return found
 
     def _read(self, path: Path) -> Keypoints:
         read: Any = {
             "sep-json": read_sep_json,
             "openpose": read_openpose,
             "kpr": read_kpr,
-            "mmpose": lambda each: read_mmpose(each).keypoints,
+            "mmpose": lambda each, names: read_mmpose(each, names=names).keypoints,
         }[self.format]
-        people: Keypoints = read(path)
+        people: Keypoints = read(path, names=self.names)
+        self._check_pixels(path, people)
         return people
 
-    def _layout(self) -> tuple[str, ...]:
+    def _check_pixels(self, path: Path, people: Keypoints) -> None:
+        if are_fractions(people, self.threshold):
+            raise ValueError(
+                f"{path}: keypoints must be in pixels; all joints lie in [-1, 1], as fractions of "
+                "the image do: multiply x by its width and y by its height"
+            )
+
+    def _known_layout(self) -> tuple[str, ...]:
         """Of the people in the first file, for photographs without one."""
-        if self._names is None:
-            self._names = self._read(self.source / min(self._files)).names
-        return self._names
+        if self._layout is None:
+            _, path = next(iter(self._entries.values()))[0]
+            assert isinstance(path, Path)
+            self._layout = self._read(path).names
+        return self._layout
 
 
-def _by_image(everybody: CocoKeypoints) -> dict[str, list[_Photo]]:
-    """Photographs with their (P,) people, by their name without folders."""
-    rows: dict[tuple[str, ...], list[int]] = {}
-    for row, image in enumerate(everybody.images):
-        rows.setdefault(PurePosixPath(image.replace("\\", "/")).parts, []).append(row)
-    found: dict[str, list[_Photo]] = {}
-    for parts, each in rows.items():
-        if parts:
-            photo = (parts, everybody.keypoints[torch.tensor(each)])
-            found.setdefault(parts[-1], []).append(photo)
-    return found
+def _fitting(path: Path, entries: Sequence[_Entry]) -> Iterator[_Entry]:
+    """The entries whose folders agree with those of a photograph, the longest agreement first."""
+    own = path.absolute().parts[:-1]
+    for entry in sorted(entries, key=lambda each: -len(each[0])):
+        folders = entry[0][:-1]
+        if not folders or own[-len(folders) :] == folders:
+            yield entry
+        elif _is_moved(entry[0]) and own[-1:] == folders[-1:]:
+            yield entry
 
 
-def _closest(path: Path, photos: list[_Photo]) -> Keypoints | None:
-    """Whose path agrees with the end of this one; or the only one of the name."""
-    own = path.parts[:-1]
-    fitting = [
-        (len(parts), people)
-        for parts, people in photos
-        if len(parts) == 1 or own[1 - len(parts) :] == parts[:-1]
-    ]
-    if fitting:
-        return max(fitting, key=lambda each: each[0])[1]
-    return photos[0][1] if len(photos) == 1 else None
+def _is_moved(parts: tuple[str, ...]) -> bool:
+    """Whether an entry is the absolute path of a file that is not there (any more)."""
+    absolute = parts[0] == "/" or parts[0].endswith(":")
+    return absolute and not Path(*parts).exists()
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:
+        return False
 
 
 def _nobody(names: tuple[str, ...]) -> Keypoints:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .keypoints import Keypoints
 
-__all__ = ["Target", "select_person"]
+__all__ = ["Target", "lies_outside", "select_person"]
 
 Target = Literal[
     "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central"
@@ -58,6 +58,22 @@ def select_person(
     value = _value(people[candidates], joints[candidates], target, size)
     best = (value == value.max()).nonzero().squeeze(1)
     return int(candidates[best[-1 if target == "most_joints_last" else 0]])
+
+
+def lies_outside(people: Keypoints, size: tuple[int, int], threshold: float = 0.0) -> Tensor:
+    """(...,) bool: whose joints cannot be pixels of this image.
+
+    That is: three or more joints were found, and at most one of them lies inside. Coordinates of
+    a whole video frame, or of an image of another size, are like this.
+
+    Args:
+        people: (..., K) people.
+        size: height and width of the image in pixels.
+        threshold: scores above it are of found joints.
+    """
+    found = people.score > threshold
+    inside = (found & people.inside(*size)).sum(-1)
+    return (found.sum(-1) >= 3) & (inside <= 1)
 
 
 def _value(people: Keypoints, joints: Tensor, target: str, size: tuple[int, int] | None) -> Tensor:
