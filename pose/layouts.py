@@ -64,7 +64,8 @@ def to_openpose18(people: Keypoints) -> Keypoints:
     """The 18 keypoints of OpenPose, with a neck made as AlphaPose makes it where there is none.
 
     Args:
-        people: (...,) of a layout that holds `COCO_17`.
+        people: (...,) of a layout that holds `COCO_17`; eyes, ears and nose may be missing, as in
+            PoseTrack and Human3.6M, and are then not found (score 0).
 
     Returns:
         (...,) named `OPENPOSE_18`. A made neck is the mean of both shoulders in position, score
@@ -73,6 +74,7 @@ def to_openpose18(people: Keypoints) -> Keypoints:
     Raises:
         ValueError: a keypoint is missing.
     """
+    people = _with_face(people)
     if "neck" in people.names:
         return people.select(OPENPOSE_18)
     rest = people.select([name for name in OPENPOSE_18 if name != "neck"])
@@ -84,6 +86,23 @@ def to_openpose18(people: Keypoints) -> Keypoints:
         (*rest.names, "neck"),
         None if rest.xyz is None else torch.cat([rest.xyz, _mean_xyz(both)], -2),
     ).select(OPENPOSE_18)
+
+
+def _with_face(people: Keypoints) -> Keypoints:
+    """The same people with all joints of the face, those that the layout lacks not found."""
+    missing = [name for name in COCO_17[:5] if name not in people.names]
+    if not missing:
+        return people
+    none = people.score.new_zeros(*people.score.shape[:-1], len(missing))
+    zero = none[..., None]
+    xyz = people.xyz
+    return Keypoints(
+        torch.cat([people.xy, zero.expand(*none.shape, 2).to(people.xy)], -2),
+        torch.cat([people.score, none], -1),
+        torch.cat([people.visibility, none.to(people.visibility)], -1),
+        (*people.names, *missing),
+        None if xyz is None else torch.cat([xyz, zero.expand(*none.shape, 3).to(xyz)], -2),
+    )
 
 
 def _mean_xyz(both: Keypoints) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pose import Keypoints, read_image
+from pose.json_fields import are_fractions
 from pose.occlusion import Mode, heatmaps, part_visibility
-from pose.target import Target
+from pose.reading import InputWarning
+from pose.target import Target, lies_outside
 
 from .images import IMAGE_SIZE, mirror_images, network_image
 from .market import Sample
@@ -53,6 +56,10 @@ class PeopleBatch:
 class PeopleSet:
     """Photographs of known people, read and prepared when a batch asks for them.
 
+    People whose joints cannot be pixels of their photograph (see `pose.target.lies_outside`, or
+    all joints in [-1, 1]) are left out: they would hide every part, or none. The first batch with
+    such people warns (`InputWarning`).
+
     Args:
         samples: the photographs, as `load_market` lists them.
         keypoints: people found in a photograph, in its pixels and all of one layout; None or
@@ -93,6 +100,7 @@ class PeopleSet:
         self._counts = tuple(count for count in counts if count)
         self.size, self.mode, self.target = size, mode, target
         self.threads = threads
+        self._warned = False
         self.pids = torch.tensor([sample.pid for sample in samples])
         self.camids = torch.tensor([sample.camid for sample in samples])
 
@@ -121,7 +129,8 @@ class PeopleSet:
                 prepared = list(pool.map(self._prepared, rows.tolist()))
         else:
             prepared = [self._prepared(row) for row in rows.tolist()]
-        images, maps, visible = zip(*prepared, strict=True)
+        images, maps, visible, left_out = zip(*prepared, strict=True)
+        self._warn([row for row, count in zip(rows.tolist(), left_out, strict=True) if count])
         if len({len(each) for each in maps}) > 1:
             raise ValueError(
                 "keypoints must be of one layout for all photographs; got "
@@ -138,11 +147,29 @@ class PeopleSet:
             return found
         return found.mirrored(torch.rand(len(found), generator=generator) < 0.5)
 
-    def _prepared(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _warn(self, rows: list[int]) -> None:
+        """Warn, once for the set, of photographs whose people were left out."""
+        if not rows or self._warned:
+            return
+        self._warned = True
+        first = ", ".join(str(self.samples[row].path) for row in rows[:3])
+        warnings.warn(
+            f"keypoints must be in pixels of their own photograph; in {len(rows)} of the first "
+            f"photographs, such as {first}, at most one joint of a person lies inside, or all lie "
+            "in [-1, 1]: such people are left out",
+            InputWarning,
+            stacklevel=3,
+        )
+
+    def _prepared(self, row: int) -> tuple[Tensor, Tensor, Tensor, int]:
         sample = self.samples[row]
         image = read_image(sample.path)
         people = self.keypoints(sample)
         size = (image.shape[0], image.shape[1])
+        given = 0 if people is None else len(people.score)
+        if people is not None and given:
+            kept = ~lies_outside(people, size)
+            people = people[kept & ~torch.tensor([are_fractions(people[i]) for i in range(given)])]
         cells = (self.size[0] // 16, self.size[1] // 16)
         maps = heatmaps(people, size, mode=self.mode, cells=cells, target=self.target)
         visible = [
@@ -150,4 +177,5 @@ class PeopleSet:
             for count in self._counts
         ]
         joined = torch.cat(visible) if visible else torch.ones(0)
-        return network_image(image, self.size), maps.float(), joined
+        left_out = given - (0 if people is None else len(people.score))
+        return network_image(image, self.size), maps.float(), joined, left_out

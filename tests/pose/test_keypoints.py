@@ -5,7 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pose import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
+from pose import (
+    COCO_17,
+    COCO_17_FEET,
+    FLIP_PAIRS,
+    OPENPOSE_18,
+    SKELETON,
+    Keypoints,
+    to_openpose18,
+)
 
 
 def make(*batch: int, names: tuple[str, ...] = COCO_17_FEET, xyz: bool = True) -> Keypoints:
@@ -155,3 +163,22 @@ def test_bad_fields_are_refused(change, message):
     fields = {"xy": torch.zeros(17, 2), "score": torch.zeros(17)} | change
     with pytest.raises(ValueError, match=message):
         Keypoints(**fields)
+
+
+def test_inside_is_said_of_each_joint():
+    xy = torch.tensor([[0.0, 0.0], [64.0, 128.0], [64.1, 10.0], [10.0, -0.1], [1e9, 1e9]])
+    found = Keypoints(xy, torch.zeros(5), names=tuple("abcde"))
+    assert found.inside(128, 64).tolist() == [True, True, False, False, False]
+    assert Keypoints.stack([found, found]).inside(128, 64).shape == (2, 5)
+
+
+def test_skeletons_without_a_face_become_openpose():
+    """As PoseTrack's, which has no eyes, and CrowdPose's, which has no nose."""
+    names = (*COCO_17[5:], "neck")
+    found = Keypoints(torch.ones(2, 13, 2), torch.full((2, 13), 0.5), names=names)
+    full = to_openpose18(found)
+    assert full.names == OPENPOSE_18
+    assert full.select(["left_knee", "neck"]).score.eq(0.5).all()
+    assert full.select(COCO_17[:5]).score.eq(0).all()
+    with pytest.raises(ValueError, match="left_knee"):
+        to_openpose18(found.select([name for name in names if name != "left_knee"]))
