@@ -211,3 +211,83 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_coco_keypoints_check_themselves():
     with pytest.raises(ValueError, match="same number of people"):
         CocoKeypoints(Keypoints.stack([Keypoints.none()]), ())
+
+
+def zipped(path, members, **options):
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content, **options)
+
+
+def npy(array) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_npz_of_another_byte_order_is_read(tmp_path):
+    np.savez(tmp_path / "k.npz", xy=np.arange(34, dtype=">f8").reshape(17, 2),
+             score=np.full(17, 0.5, ">f4"), names=np.array(COCO_17))  # fmt: skip
+    found = read_npz(tmp_path / "k.npz")
+    assert found.xy[3].tolist() == [6, 7]
+    assert found.score.eq(0.5).all()
+
+
+def test_npz_that_promises_more_than_it_holds_takes_no_memory(tmp_path):
+    path = tmp_path / "k.npz"
+    header = npy(np.zeros((1, 1), np.float64)).replace(b"(1, 1)", b"(9999999999999, 17, 2)")
+    zipped(path, {"xy.npy": header[:200], "score.npy": npy(np.zeros(17)), "names.npy": b""})
+    with pytest.raises(ValueError, match="plain arrays"):
+        read_npz(path)
+
+
+def test_npz_of_a_gigabyte_of_zeros_is_refused_unread(tmp_path):
+    import zipfile
+
+    path = tmp_path / "k.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for key in ("xy", "score", "visibility"):
+            with archive.open(f"{key}.npy", "w") as file:
+                for _ in range(45):
+                    file.write(bytes(8 << 20))
+    with pytest.raises(ValueError, match=r"k\.npz: must hold arrays of at most 1024 MB"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw.replace(b"\x50\x4b\x01\x02\x14\x03\x14\x00\x00\x00\x08",
+                                b"\x50\x4b\x01\x02\x14\x03\x14\x00\x01\x00\x08"),  # encrypted
+        lambda raw: raw.replace(b"\x08\x00", b"\x63\x00"),  # unknown compression
+        lambda raw: raw.replace(b"descr", b"descx"),
+        lambda raw: raw[: len(raw) // 2] + b"\xff" * 20 + raw[len(raw) // 2 + 20 :],
+    ],
+)  # fmt: skip
+def test_damaged_archives_are_named(tmp_path, damage):
+    path = tmp_path / "k.npz"
+    write_npz(path, Keypoints.none())
+    raw = damage(path.read_bytes())
+    path.write_bytes(raw)
+    try:
+        read_npz(path)
+    except ValueError as error:
+        text = str(error)
+    else:
+        text = str(path)  # the damage hit nothing that is read
+    assert text.startswith(str(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_in_any_encoding(tmp_path, encoding):
+    content = {
+        "images": [{"id": 1, "file_name": "Jörg/雪.jpg"}],
+        "annotations": [{"keypoints": FLAT, "image_id": 1}],
+    }
+    path = tmp_path / "people.json"
+    path.write_bytes(json.dumps(content, ensure_ascii=False, indent=1).encode(encoding))
+    assert read_coco(path).images == ("Jörg/雪.jpg",)

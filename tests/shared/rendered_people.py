@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from meshes.world import draw_camera, draw_identity, render, sample_scene
+from meshes.world.chance import Chance
 from meshes.world.figure import pose_figure
-from meshes.world.tailor import world_body
 from meshes.world.motion import draw_motion
 from meshes.world.occluders import moved
-from meshes.world.chance import Chance
+from meshes.world.tailor import world_body
 
 __all__ = ["one_person", "two_people"]
 
