@@ -181,7 +181,8 @@ def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> 
         colors = torch.where(behind[:, None], cloud.colors, HIDDEN_GREY)
         cloud = replace(cloud, colors=colors, visible=behind)
     view = view_body(fit, *image.shape[:2])
-    return Lift(cloud, fit, view, measure_quality(image, pose, fit))
+    quality = measure_quality(image, pose, fit, view, bool(cloud.seen_mask.any()))
+    return Lift(cloud, fit, view, quality)
 
 
 def _color(
@@ -214,7 +215,7 @@ def _color(
         visible=torch.cat([seen, torch.ones(count, dtype=torch.bool)]),
         part=torch.cat([fit.body.part, torch.full((count,), BACKGROUND)]),
     )
-    return Lift(cloud, fit, view, measure_quality(image, pose, fit))
+    return Lift(cloud, fit, view, measure_quality(image, pose, fit, view, bool(seen.any())))
 
 
 def _background(

@@ -6,16 +6,29 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pose import Pose
+from pose.target import lies_outside
 
+from .color import BodyView
 from .fit import BodyFit
 
-__all__ = ["UNMEASURED", "LiftQuality", "measure_quality"]
+__all__ = ["UNMEASURED", "LiftQuality", "image_reasons", "measure_quality"]
 
 # Of 35 lifts checked by eye these two limits catch 3 of the 4 worst.
 MAX_ERROR = 0.02
 MIN_SCORE = 0.45
+# Rendered and real colour images vary by 5 levels and more around their grey, images of one tint
+# by less than 1. In rendered ones a tenth of the pixels is brighter than a third of white.
+_MIN_COLOR = 1.5
+_MIN_BRIGHT = 0.2
+_MIN_ROWS = 48
+# Relative difference of an image and the same at `_MIN_ROWS` rows: colour images of people have
+# 0.17 and more, those enlarged from 32 rows under 0.1, from 24 rows under 0.06.
+_MIN_DETAIL = 0.08
+_MAX_ROWS = 512  # large images are reduced to so many rows before they are looked at
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class LiftQuality:
         reprojection_error: root mean square distance between the keypoints and the fitted body in
             the image, weighted by score, as a fraction of the body's height; 0 is exact. NaN where
             no keypoint was found.
-        mean_score: mean score of the keypoints, in [0, 1].
+        mean_score: mean score of the keypoints inside the image, in [0, 1].
         people: number of people seen in the image, 0 where none was found.
         reasons: why the lift is doubtful, one short sentence each; empty for a sound one.
     """
@@ -46,29 +59,133 @@ UNMEASURED = LiftQuality(math.nan, math.nan, 0)
 """Of a lift made by hand."""
 
 
-def measure_quality(image: np.ndarray, pose: Pose, fit: BodyFit) -> LiftQuality:
+def measure_quality(
+    image: np.ndarray, pose: Pose, fit: BodyFit, view: BodyView, seen: bool = True
+) -> LiftQuality:
     """Measure the quality of a lift.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         pose: the keypoints.
         fit: the body fitted to them, B = 1.
+        view: how the camera sees the body.
+        seen: whether the image shows any point of the body.
     """
-    score = float(pose.keypoints.score.mean()) if pose.keypoints.score.numel() else 0.0
-    people = int(pose.found) + (0 if pose.others is None else int(pose.others.found.sum()))
-    error = _relative_error(fit, len(image)) if pose.found else math.nan
-    reasons = []
     if not pose.found:
-        reasons.append("no person was found")
-    else:
-        if error > MAX_ERROR:
-            reasons.append(
-                f"keypoints and body disagree: reprojection error {error:.3f} of the body's "
-                f"height, over {MAX_ERROR}"
-            )
-        if score < MIN_SCORE:
-            reasons.append(f"the keypoints' mean score is {score:.2f}, under {MIN_SCORE}")
-    return LiftQuality(error, score, people, tuple(reasons))
+        return LiftQuality(math.nan, 0.0, _count(pose), ("no person was found",))
+    height, width = image.shape[:2]
+    keypoints = pose.keypoints
+    inside = keypoints.inside(height, width)
+    score = float(keypoints.score[inside].mean()) if bool(inside.any()) else 0.0
+    error = _relative_error(fit, height)
+    reasons = []
+    sure = keypoints.score > 0.3
+    within, total = int((sure & inside).sum()), int(sure.sum())
+    if bool(lies_outside(keypoints, (height, width))) or within * 3 < total:
+        reasons.append(f"only {within} of {total} joints lie inside the image")
+    elif not seen:
+        reasons.append("the image shows no point of the body")
+    if error > MAX_ERROR:
+        reasons.append(
+            f"keypoints and body disagree (reprojection error {error:.3f} of the body's height, "
+            f"over {MAX_ERROR})"
+        )
+    if score < MIN_SCORE:
+        reasons.append(f"the keypoints' mean score is {score:.2f}, under {MIN_SCORE}")
+    reasons += image_reasons(image, _box(view, height, width))
+    return LiftQuality(error, score, _count(pose), tuple(reasons))
+
+
+def image_reasons(image: np.ndarray, box: tuple[int, int, int, int]) -> list[str]:
+    """What an image lacks for comparing people: colours, light, pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: left, top, right and bottom of the person in pixels, inside the image.
+    """
+    left, top, right, bottom = box
+    rows = bottom - top
+    part = torch.from_numpy(image[top:bottom, left:right].copy())
+    pixels = part.permute(2, 0, 1).float()
+    if rows > _MAX_ROWS:
+        pixels = _resized(pixels, _MAX_ROWS)
+    reasons = []
+    # Few rows: the noise of a sensor at night is no colour.
+    small = _resized(pixels, 32) if pixels.shape[1] > 32 else pixels
+    brightness = float(small.mean(0).flatten().quantile(0.9)) / 255
+    color = _color_variation(small)
+    if brightness < _MIN_BRIGHT:
+        reasons.append(
+            f"the image is dark (nine tenths of the pixels are under {100 * brightness:.0f} % of "
+            "white), so colours cannot be compared"
+        )
+    elif color < _MIN_COLOR:
+        reasons.append(
+            f"the image is grey or of one tint (its colours vary by {color:.1f} of 255 levels), so "
+            "clothes can be compared by brightness alone"
+        )
+    if rows < _MIN_ROWS:
+        reasons.append(f"the person is {rows} pixels tall, under {_MIN_ROWS}")
+    elif brightness >= _MIN_BRIGHT and not _has_detail(pixels.mean(0)):
+        reasons.append(
+            f"the person is {rows} pixels tall with the detail of fewer than {_MIN_ROWS} (an "
+            "enlarged thumbnail, or out of focus)"
+        )
+    return reasons
+
+
+def _color_variation(pixels: Tensor) -> float:
+    """Variation of colours (3, h, w) around one tint, root mean square, levels of 255.
+
+    The tint is the best straight line from dark to light in the space of colours.
+    """
+    colors = pixels.flatten(1).double()
+    centred = colors - colors.mean(1, keepdim=True)
+    spread = torch.linalg.eigvalsh(centred @ centred.T / max(1, centred.shape[1]))
+    return math.sqrt(max(0.0, float(spread[:2].sum())))
+
+
+def _has_detail(grey: Tensor) -> bool:
+    """Whether an image (h, w) shows more than fits in `_MIN_ROWS` rows."""
+    spread = float(grey.std())
+    if len(grey) <= _MIN_ROWS or spread < 1 or _repeats_rows(grey):
+        return len(grey) <= _MIN_ROWS or spread < 1
+    reduced = _resized(grey[None], _MIN_ROWS)
+    again = torch.nn.functional.interpolate(reduced[None], size=grey.shape, mode="bicubic")[0, 0]
+    return float((again - grey).square().mean().sqrt()) >= _MIN_DETAIL * spread
+
+
+def _repeats_rows(grey: Tensor) -> bool:
+    """Whether an image was enlarged from few rows by repeating them."""
+    changes = ((grey[1:] - grey[:-1]).abs().mean(1) >= 1).nonzero()[:, 0]
+    steps = changes.diff().float()
+    if not 8 <= len(steps) < _MIN_ROWS:
+        return False
+    # Where rows are equal for another reason, as on a plain wall, the steps differ.
+    low, high = steps.quantile(torch.tensor([0.1, 0.9])).tolist()
+    return high - low <= 1 and low >= 2
+
+
+def _resized(pixels: Tensor, rows: int) -> Tensor:
+    """(C, rows, w') of (C, h, w), in the same proportions."""
+    width = max(1, round(pixels.shape[2] * rows / pixels.shape[1]))
+    size = (rows, width)
+    return torch.nn.functional.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0]
+
+
+def _box(view: BodyView, height: int, width: int) -> tuple[int, int, int, int]:
+    """Box of the body inside the image; the whole image where it is outside or one pixel thin."""
+    low = view.projected[0, :, :2].amin(0).floor().tolist()
+    high = view.projected[0, :, :2].amax(0).ceil().tolist()
+    left, top = max(0, int(low[0])), max(0, int(low[1]))
+    right, bottom = min(width, int(high[0])), min(height, int(high[1]))
+    if right - left < 2 or bottom - top < 2:
+        return 0, 0, width, height
+    return left, top, right, bottom
+
+
+def _count(pose: Pose) -> int:
+    return int(pose.found) + (0 if pose.others is None else int(pose.others.found.sum()))
 
 
 def _relative_error(fit: BodyFit, image_height: int) -> float:

@@ -6,14 +6,24 @@ import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from meshes import BodyModel, PointCloud, lift_image, load_body
+from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
 from meshes.lift import Layout
+from meshes.lift_people import (
+    check_pixels,
+    chosen_person,
+    count_people,
+    estimated_people,
+    given_people,
+    warn_of_doubts,
+)
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
+from pose.image import ImageSource
+from pose.target import Target
 
 from .checkpoint import StoredModel
 from .clouds_in import ReferenceClouds, as_pointclouds, check_extents, near_origin
@@ -22,32 +32,87 @@ from .data.source import CloudSource
 from .embedding import Preprocessing, embed_set
 from .loading import DEFAULT_MODEL, load_model
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
-
 __all__ = ["embed", "lift", "load_model"]
 
 
+@overload
 def lift(
-    image: str | Path | Image.Image | np.ndarray,
+    image: ImageSource,
     keypoints: Keypoints | Pose | None = None,
     body: BodyModel | str | Path | None = None,
     *,
     layout: Layout = "surface",
     canonical: bool = False,
-) -> PointCloud:
+    all: Literal[False] = False,
+    people: int | Target | None = None,
+    return_quality: Literal[False] = False,
+) -> PointCloud: ...
+@overload
+def lift(
+    image: ImageSource,
+    keypoints: Keypoints | Pose | None = None,
+    body: BodyModel | str | Path | None = None,
+    *,
+    layout: Layout = "surface",
+    canonical: bool = False,
+    all: Literal[False] = False,
+    people: int | Target | None = None,
+    return_quality: Literal[True],
+) -> tuple[PointCloud, LiftQuality]: ...
+@overload
+def lift(
+    image: ImageSource,
+    keypoints: Keypoints | Pose | None = None,
+    body: BodyModel | str | Path | None = None,
+    *,
+    layout: Layout = "surface",
+    canonical: bool = False,
+    all: Literal[True],
+    return_quality: Literal[False] = False,
+) -> list[PointCloud]: ...
+@overload
+def lift(
+    image: ImageSource,
+    keypoints: Keypoints | Pose | None = None,
+    body: BodyModel | str | Path | None = None,
+    *,
+    layout: Layout = "surface",
+    canonical: bool = False,
+    all: Literal[True],
+    return_quality: Literal[True],
+) -> tuple[list[PointCloud], list[LiftQuality]]: ...
+
+
+def lift(
+    image: ImageSource,
+    keypoints: Keypoints | Pose | None = None,
+    body: BodyModel | str | Path | None = None,
+    *,
+    layout: Layout = "surface",
+    canonical: bool = False,
+    all: bool = False,
+    people: int | Target | None = None,
+    return_quality: bool = False,
+) -> Any:
     """Lift the person in a photograph to a coloured point cloud.
 
     Args:
-        image: path, PIL image, or (H, W, 3) uint8 RGB array. Best a crop of one standing person.
+        image: path, the bytes of a file, binary file object, PIL image, or (H, W, 3) uint8 RGB
+            array. Best a crop of one standing person.
         keypoints: where the person's joints are, in pixels of the image; None estimates them
-            (needs the extra ``demo``). A ``Pose`` brings a person mask along.
+            (needs the extra ``demo``). A ``Pose`` brings a person mask along. (P, K) keypoints of
+            several people need ``people`` or ``all``.
         body: model or file of the user's; None for the embedded one.
         layout: ``"surface"``, or ``"reference"`` for the points of the OG-Net authors' clouds:
             one for each pixel of the photo resized to 128 x 64, the vertices that own one first.
         canonical: give the body in the resting pose, for models trained with ``data.canonical``;
             only of layout ``"surface"``.
+        all: lift everybody in the image: a list of clouds. First the person that is lifted
+            without it, then the others (estimated ones from left to right).
+        people: which of several people to lift: an index into what ``all`` gives, or a rule of
+            ``pose.select_person``, such as ``"largest"`` or ``"most_central"``.
+        return_quality: give the quality of the lift, too, see ``meshes.LiftQuality``: the result
+            is ``(cloud, quality)``, with ``all`` a list of clouds and a list of qualities.
 
     Returns:
         All body vertices (hidden ones grey and not ``visible``) and sampled background, or the
@@ -57,30 +122,39 @@ def lift(
     Raises:
         NoPersonError: nobody was found.
         FileNotFoundError: the path leads nowhere.
-        ValueError: the image is not readable, or an argument breaks a rule; the message says.
+        ValueError: the image is not readable, given keypoints cannot be pixels of it, there is no
+            such person, or an argument breaks a rule; the message says.
         TypeError: keypoints are of another type.
         ImportError: keypoints are to be estimated and mediapipe is missing.
+
+    Warns:
+        InputWarning: the lift is doubtful: several people and no choice among them, keypoints and
+            body disagree, low scores, or an image that is dark, grey, or of few pixels.
     """
+    if all and people is not None:
+        raise ValueError("all and people exclude each other: give one of them")
     pixels = read_image(image)
     if keypoints is None:
-        pose = _estimator()(pixels)
-    elif isinstance(keypoints, Keypoints):
-        pose = Pose(keypoints)
-    elif isinstance(keypoints, Pose):
-        pose = keypoints
+        poses, seen = estimated_people(pixels, _estimator(), several=all or people is not None)
     else:
-        raise TypeError(
-            "keypoints must be pose.Keypoints, a pose.Pose or None; got "
-            f"{type(keypoints).__name__}: pose.Keypoints(xy, score) takes tensors (17, 2) and (17,)"
-        )
-    if not pose.found:
+        poses = given_people(keypoints, pixels, several=all or people is not None)
+        seen = len(poses)
+    if not poses:
         raise NoPersonError(
             "no person was found in the image: crop it to one person, standing and at least "
             "60 pixels tall, or give keypoints"
         )
     model = body if isinstance(body, BodyModel) else load_body(body)
-    lifted = lift_image(pixels, pose, model, layout=layout)
-    return lifted.canonical() if canonical else lifted.cloud
+    chosen = poses if all else [poses[chosen_person(poses, people, pixels)]]
+    check_pixels(chosen, pixels)
+    lifts = [lift_image(pixels, pose, model, layout=layout) for pose in chosen]
+    unasked = not all and people is None
+    qualities = [count_people(each.quality, seen, chosen[0], unasked=unasked) for each in lifts]
+    warn_of_doubts(qualities)
+    clouds = [each.canonical() if canonical else each.cloud for each in lifts]
+    if not all:
+        return (clouds[0], qualities[0]) if return_quality else clouds[0]
+    return (clouds, qualities) if return_quality else clouds
 
 
 def embed(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from meshes import BodyFit, CropCamera, LiftQuality, lift_image, lift_images
-from meshes.quality import measure_quality
+from meshes.color import view_body
+from meshes.quality import image_reasons, measure_quality
 from meshes.rotation import axis_angle_to_matrix
 from meshes.skeleton import Skeleton
 from pose import COCO_17_FEET, Keypoints, Pose
@@ -57,10 +58,12 @@ def test_the_error_is_a_fraction_of_the_bodys_height(body):
     """0.1 image heights of 256 rows are 25.6 pixels; the body is stature x 130 pixels tall."""
     stature = float(body.v_template[:, 1].max() - body.v_template[:, 1].min())
     pose = Pose(keypoints_of(body))
-    quality = measure_quality(IMAGE, pose, walking(body, error=0.1))
+    fit = walking(body, error=0.1)
+    quality = measure_quality(IMAGE, pose, fit, view_body(fit, HEIGHT, WIDTH))
     assert quality.reprojection_error == pytest.approx(25.6 / (130 * stature), rel=1e-4)
     twice = np.repeat(np.repeat(IMAGE, 2, 0), 2, 1)
-    taller = measure_quality(twice, pose, walking(body, error=0.05))
+    fit = walking(body, error=0.05)
+    taller = measure_quality(twice, pose, fit, view_body(fit, 2 * HEIGHT, 2 * WIDTH))
     assert taller.reprojection_error == pytest.approx(quality.reprojection_error, rel=1e-4)
 
 
@@ -99,3 +102,103 @@ def test_each_lift_has_its_own_quality(body, layout):
     poses = [Pose(keypoints_of(body)), Pose(keypoints_of(body, score=0.4))]
     lifts = lift_images([IMAGE] * 2, poses, body, layout=layout)
     assert [lift.quality.doubtful for lift in lifts] == [False, True]
+
+
+def textured(rows: int = HEIGHT) -> np.ndarray:
+    """Coloured noise, the finest that so many rows can show, at 256 rows."""
+    generator = np.random.default_rng(3)
+    fine = generator.integers(20, 236, (rows, rows // 2, 3), dtype=np.uint8)
+    return np.repeat(np.repeat(fine, HEIGHT // rows, 0), HEIGHT // rows, 1)
+
+
+WHOLE = (0, 0, WIDTH, HEIGHT)
+
+
+def smooth(rows: int) -> np.ndarray:
+    """Coloured noise of so many rows, enlarged smoothly to 256."""
+    small = torch.from_numpy(textured(rows)[:: HEIGHT // rows, :: HEIGHT // rows].copy())
+    planes = small.permute(2, 0, 1)[None].float()
+    large = torch.nn.functional.interpolate(planes, (HEIGHT, WIDTH), mode="bicubic")
+    return large[0].permute(1, 2, 0).clamp(0, 255).byte().numpy()
+
+
+def grey(image: np.ndarray, tint=(1.0, 1.0, 1.0)) -> np.ndarray:
+    return (image.mean(-1, keepdims=True) * np.array(tint)).astype(np.uint8)
+
+
+def test_a_sound_image_has_no_reasons():
+    assert image_reasons(smooth(128), WHOLE) == []
+
+
+@pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.85, 0.6), (0.2, 1, 0.3)])
+def test_grey_and_images_of_one_tint_have_no_colours(tint):
+    (reason,) = image_reasons(grey(textured(64), tint), WHOLE)
+    assert "grey or of one tint" in reason
+    assert "vary by 0." in reason
+
+
+def test_noise_of_a_sensor_is_no_colour():
+    noise = np.random.default_rng(0).normal(0, 8, (HEIGHT, WIDTH, 3))
+    image = (grey(textured(64)) + noise).clip(0, 255).astype(np.uint8)
+    assert any("grey" in reason for reason in image_reasons(image, WHOLE))
+
+
+def test_darkness_is_said_in_percent_of_white():
+    """Most of the image is 25 of 255, or 10 %; a lamp does not change that."""
+    image = np.full((HEIGHT, WIDTH, 3), 25, np.uint8)
+    image[:16] = 255
+    (reason,) = image_reasons(image, WHOLE)
+    assert "the image is dark (nine tenths of the pixels are under 10 % of white)" in reason
+
+
+def test_dark_surroundings_of_a_bright_person_do_not_count():
+    image = np.zeros((600, 600, 3), np.uint8)
+    image[100 : 100 + HEIGHT, 200 : 200 + WIDTH] = textured(128)
+    assert image_reasons(image, (200, 100, 200 + WIDTH, 100 + HEIGHT)) == []
+
+
+@pytest.mark.parametrize("rows", [8, 16])
+def test_enlarged_thumbnails_have_little_detail(rows):
+    (reason,) = image_reasons(smooth(rows), WHOLE)
+    assert "256 pixels tall with the detail of fewer than 48" in reason
+
+
+@pytest.mark.parametrize("rows", [16, 32])
+def test_repeated_rows_are_no_detail(rows):
+    (reason,) = image_reasons(textured(rows), WHOLE)
+    assert "detail of fewer than 48" in reason
+
+
+def test_64_rows_are_enough():
+    assert image_reasons(smooth(64), WHOLE) == []
+    assert image_reasons(textured(64), WHOLE) == []
+
+
+def test_a_small_person_in_a_large_image_is_small():
+    (reason,) = image_reasons(textured(128), (40, 40, 60, 80))
+    assert reason == "the person is 40 pixels tall, under 48"
+
+
+def test_joints_outside_the_image_are_a_reason(body):
+    found = keypoints_of(body)
+    away = Keypoints(found.xy + 5000, found.score, names=found.names, xyz=found.xyz)
+    quality = lift_image(IMAGE, Pose(away), body).quality
+    assert "only 0 of 21 joints lie inside the image" in quality.reasons
+
+
+def test_a_portrait_is_no_reason(body):
+    """The lower half of the body is outside, and the estimator is not sure of it."""
+    found = keypoints_of(body)
+    xy = found.xy + torch.tensor([0.0, 100.0])
+    score = torch.where(xy[:, 1] > HEIGHT, 0.2, 0.95)
+    portrait = Keypoints(xy, score, names=found.names, xyz=found.xyz)
+    quality = lift_image(IMAGE, Pose(portrait), body).quality
+    assert quality.reasons == ()
+    assert quality.mean_score == pytest.approx(0.95)
+
+
+def test_read_only_images_are_measured_without_a_warning(body, recwarn):
+    image = IMAGE.copy()
+    image.flags.writeable = False
+    lift_image(image, Pose(keypoints_of(body)), body)
+    assert not recwarn.list
