@@ -8,6 +8,7 @@ shows.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -17,12 +18,15 @@ import torch
 from torch import Tensor
 
 from pose import Keypoints, Pose
+from pose.json_fields import are_fractions
+from pose.reading import InputWarning
+from pose.target import lies_outside
 
 from .body import BodyModel, load_body
 from .color import BodyView, color_vertices, keypoint_evidence, view_body
 from .fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
-from .quality import UNMEASURED, LiftQuality, measure_quality
+from .quality import UNMEASURED, LiftQuality, level_outside, measure_quality
 from .reference_layout import reference_cloud
 from .rotation import axis_angle_to_matrix
 
@@ -140,7 +144,12 @@ def lift_images(
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
 ) -> list[Lift]:
-    """``lift_image`` for many photographs, of any sizes, fitted together."""
+    """``lift_image`` for many photographs, of any sizes, fitted together.
+
+    Warns:
+        InputWarning: at most one joint of a person lies inside the image, so that keypoints are
+            probably no pixels of it; once for all images.
+    """
     if layout not in get_args(Layout):
         raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}; got {layout!r}")
     if len(images) != len(poses):
@@ -163,6 +172,7 @@ def lift_images(
     # Some readers of files give float64, which bodies do not have.
     poses = [replace(pose, keypoints=pose.keypoints.to(torch.float32)) for pose in poses]
     keypoints = Keypoints.stack([pose.keypoints for pose in poses])
+    _warn_of_outsiders(images, poses)
     size = torch.tensor([image.shape[:2] for image in images])
     fits = fit_body(keypoints, size, body)
     return [
@@ -171,6 +181,24 @@ def lift_images(
         else _color(image, pose, fits[number], background, evidence_threshold)
         for number, (image, pose) in enumerate(zip(images, poses, strict=True))
     ]
+
+
+def _warn_of_outsiders(images: Sequence[np.ndarray], poses: Sequence[Pose]) -> None:
+    outside = [
+        number
+        for number, (image, pose) in enumerate(zip(images, poses, strict=True))
+        if bool(lies_outside(pose.keypoints, (image.shape[0], image.shape[1])))
+        or are_fractions(pose.keypoints)
+    ]
+    if outside:
+        warnings.warn(
+            "keypoints must be in pixels of their image; those of "
+            f"{len(outside)} of {len(images)} images (number {', '.join(map(str, outside[:5]))}) "
+            "have at most one joint inside, or all in [-1, 1]: the image shows nothing of these "
+            "people",
+            InputWarning,
+            stacklevel=level_outside(),
+        )
 
 
 def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> Lift:

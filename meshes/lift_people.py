@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pose.people import find_people, find_spots, unmatched
 from pose.reading import InputWarning
 from pose.target import Target, lies_outside
 
-from .quality import LiftQuality
+from .quality import LiftQuality, level_outside
 
 __all__ = [
     "check_pixels",
@@ -26,8 +25,6 @@ __all__ = [
     "given_people",
     "warn_of_doubts",
 ]
-
-_OWN = ("pose", "meshes", "og_reid", "contextlib", "functools")
 
 
 def estimated_people(
@@ -156,12 +153,4 @@ def warn_of_doubts(qualities: Sequence[LiftQuality]) -> None:
         return
     what = "lift" if len(qualities) == 1 else f"lifts of {len(doubts)} of {len(qualities)} people"
     reasons = "; ".join(dict.fromkeys(reason for reasons in doubts for reason in reasons))
-    warnings.warn(f"doubtful {what}: {reasons}", InputWarning, stacklevel=_level_outside())
-
-
-def _level_outside() -> int:
-    """The stack level of the first frame outside these packages, seen from the caller of this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _OWN:
-        level, frame = level + 1, frame.f_back
-    return level
+    warnings.warn(f"doubtful {what}: {reasons}", InputWarning, stacklevel=level_outside())

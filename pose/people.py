@@ -6,6 +6,7 @@ of all people that it sees in a few milliseconds; each of them is then cut out a
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from dataclasses import dataclass, replace
@@ -179,12 +180,21 @@ def _detect(image: np.ndarray, left: int, right: int) -> list[Spot]:
 def _run(image: np.ndarray) -> list[Any]:
     """The native detections; the graph looks at one image at a time."""
     global _detector
+    # The estimator's own guards, where it has them: of forked processes, and of the one stderr
+    # that is muted while a model is loaded.
+    use, loading = getattr(blaze, "_use", None), getattr(blaze, "_loading", None)
+    if use is not None:
+        use.begin()
     with _lock:
-        if _detector is not None:
-            return _detector.process({"image": image}).detections or []
-        with blaze._quiet_native_logs():
-            graph = _load()
-            result = graph.process({"image": image})
+        try:
+            if _detector is not None:
+                return _detector.process({"image": image}).detections or []
+            with loading or contextlib.nullcontext(), blaze._quiet_native_logs():
+                graph = _load()
+                result = graph.process({"image": image})
+        except BaseException:
+            _detector = None  # a graph that failed once fails for ever
+            raise
         _detector = graph
         return result.detections or []
 

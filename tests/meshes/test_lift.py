@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from meshes.rotation import axis_angle_to_matrix
 from meshes.skeleton import Skeleton
 from meshes.zbuffer import rasterize
 from pose import COCO_17_FEET, Keypoints, Pose
+from pose.reading import InputWarning
 
 HEIGHT, WIDTH = 256, 128
 
@@ -367,3 +369,18 @@ def test_in_the_resting_pose_two_photographs_of_a_person_coincide(body, colors):
     few = dataclasses.replace(lifts[0], cloud=lifts[0].cloud.select(torch.arange(100)))
     with pytest.raises(ValueError, match=r"must hold all .* vertices of the body; got 100"):
         few.canonical()
+
+
+def test_keypoints_that_are_no_pixels_are_said_once(body):
+    found = _pose(_fit(body)).keypoints
+    away = Keypoints(found.xy + 5000, found.score, names=COCO_17_FEET, xyz=found.xyz)
+    fractions = Keypoints(found.xy / 300, found.score, names=COCO_17_FEET, xyz=found.xyz)
+    images = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 4
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lift_images(images, [Pose(each) for each in (found, away, found, fractions)], body)
+        lift_images(images[:1], [Pose(found)], body)
+    (warning,) = caught
+    assert warning.category is InputWarning
+    assert warning.filename == __file__
+    assert "those of 2 of 4 images (number 1, 3)" in str(warning.message)
