@@ -23,6 +23,7 @@ from .layouts import OPENPOSE_18, OPENPOSE_25, to_openpose18
 from .mediapipe_estimator import MediapipePose
 from .mmpose_estimator import MMPose
 from .occlusion import heatmaps, part_visibility, stripe_masks
+from .people import find_people
 from .precomputed import PrecomputedPose
 from .target import select_person
 
@@ -43,6 +44,7 @@ __all__ = [
     "PoseEstimator",
     "PrecomputedPose",
     "estimate_batch",
+    "find_people",
     "heatmaps",
     "part_visibility",
     "read_alphapose",

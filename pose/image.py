@@ -94,7 +94,9 @@ def image_size(path: str | Path) -> tuple[int, int] | None:
         if not Path(path).is_file():
             return None
         with _opened(path) as opened:
-            turned = opened.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            # Pillow would decode a whole PNG in search of EXIF behind its pixels.
+            header = opened.format != "PNG" or "exif" in opened.info
+            turned = header and opened.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
             height, width = int(opened.height), int(opened.width)
     except Exception:
         return None

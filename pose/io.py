@@ -267,8 +267,8 @@ def _skeleton(
     if human is None:
         raise ValueError(
             f'{path}: the joints under "categories" must be those of a human skeleton, each named '
-            f"once; got {_listed(spelled)}: pass names= with their names in the file's order "
-            f"(such as {', '.join(COCO_17[:6])})"
+            f"once; got {_listed(spelled)}: pass names= (--keypoints-names) with their names in "
+            f"the file's order (such as {', '.join(COCO_17[:6])})"
         )
     return human[0], list(human[1]), len(spelled)
 

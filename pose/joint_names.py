@@ -28,6 +28,11 @@ _MIDDLE = {
     "chest": "chest", "sternum": "sternum", "torso": "torso", "spine": "spine",
     "belly": "belly", "jaw": "jaw", "chin": "chin", "forehead": "forehead",
 }  # fmt: skip
+# What a body model in SMPL's layout names, its landmarks included.
+_SMPL = {
+    "pelvis", "spine1", "spine2", "spine3", "neck", "head", "nose",
+    *(f"{side}_{joint}" for side in ("left", "right") for joint in _SIDED.values()),
+}  # fmt: skip
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 # Points of face and hands, as COCO-WholeBody has them behind body and feet.
 _FINE = re.compile(
@@ -50,6 +55,8 @@ def human_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]
         K names and their K positions in `names`; None where a name is of no human skeleton, as a
         paw, or two names mean one joint.
     """
+    if "spine1" in names and set(names) <= _SMPL:
+        return tuple(names), tuple(range(len(names)))  # whose pelvis and head are its own joints
     words = [_words(name) for name in names]
     ankles = any(_sided(each) in ("left_ankle", "right_ankle") for each in words)
     found: list[tuple[str, int]] = []

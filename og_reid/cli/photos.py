@@ -58,6 +58,11 @@ def add_keypoints(command: argparse.ArgumentParser) -> None:
         help="what --keypoints holds: %(choices)s (default: sep-json for a folder, alphapose for a "
         "list, else coco)",
     )  # fmt: skip
+    command.add_argument(
+        "--keypoints-names", metavar="NAME,NAME,...",
+        help="the joints of --keypoints in the files' order, such as nose,left_eye,..., for "
+        "another skeleton or order (default: as the files name them, otherwise by their number)",
+    )  # fmt: skip
     add_estimator(command)
 
 
@@ -239,7 +244,11 @@ def check_guided(options: argparse.Namespace) -> None:
 
 def refuse_keypoints(options: argparse.Namespace) -> None:
     """Refuses options about keypoints where photographs are lifted, which has its own."""
-    given = {"--keypoints": options.keypoints, "--estimator": options.estimator}
+    given = {
+        "--keypoints": options.keypoints,
+        "--keypoints-names": options.keypoints_names,
+        "--estimator": options.estimator,
+    }
     for name, value in given.items():
         if value is not None and value != "mediapipe":
             raise ValueError(
@@ -257,7 +266,11 @@ def _estimator(options: argparse.Namespace) -> PoseEstimator:
         if options.estimator is not None:
             raise ValueError("--keypoints and --estimator exclude each other: give one of them")
         format: FileFormat = options.keypoints_format or _usual_format(given)
-        return PrecomputedPose(given, format, target=options.target)
+        names = options.keypoints_names
+        joints = None if names is None else [name.strip() for name in names.split(",")]
+        return PrecomputedPose(given, format, target=options.target, names=joints)
+    if getattr(options, "keypoints_names", None) is not None:
+        raise ValueError("--keypoints-names is for --keypoints: give that, too, or leave it out")
     if options.estimator == "mmpose":
         if options.pose_config is None:
             raise ValueError("--estimator mmpose needs --pose-config (and --pose-checkpoint)")

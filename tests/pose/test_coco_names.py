@@ -201,3 +201,8 @@ def test_layouts_of_the_package_keep_their_names():
 
     for names in (COCO_17_FEET, OPENPOSE_25, HALPE_26, WHOLEBODY_23):
         assert human_names(names) == (names, tuple(range(len(names))))
+
+
+def test_joints_of_a_body_model_keep_their_names(tmp_path):
+    names = ("pelvis", "left_hip", "right_hip", "spine1", "left_foot", "neck", "head", "nose")
+    assert of_names(tmp_path, names).names == names

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from meshes.world import draw_camera, draw_identity, render, sample_scene
+from meshes.world import Scene, draw_camera, draw_identity, render, sample_scene
 from meshes.world.chance import Chance
 from meshes.world.figure import pose_figure
 from meshes.world.motion import draw_motion
@@ -46,6 +46,6 @@ def two_people(seed: int, apart: float = 1.2, behind: float = 0.3) -> np.ndarray
     return render(dataclasses.replace(scene, behind=pieces, view=view)).image.numpy()
 
 
-def _scene(seed: int, generator: torch.Generator):
+def _scene(seed: int, generator: torch.Generator) -> Scene:
     scene = sample_scene(seed, draw_camera(seed % 3, seed % 5), generator)
     return dataclasses.replace(scene, behind=())
