@@ -158,6 +158,11 @@ def lift_images(
         return []
     body = load_body() if body is None else body
     for number, image in enumerate(images):
+        if not isinstance(image, np.ndarray):
+            raise ValueError(
+                f"images[{number}] must be an array (H, W, 3) uint8 RGB; got "
+                f"{type(image).__name__}: pose.read_image converts"
+            )
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
                 f"images[{number}] must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: "

@@ -132,7 +132,7 @@ def checked_image(image: np.ndarray | str | Path) -> np.ndarray:
     Raises:
         ValueError: it is neither that nor a photograph that can be read.
     """
-    if isinstance(image, (str, Path)):
+    if not isinstance(image, np.ndarray):
         return read_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(

@@ -292,7 +292,8 @@ def _named(where: str, triples: np.ndarray, layouts: _Layouts) -> _Person:
     if names is None:
         known = ", ".join(map(str, layouts))
         raise ValueError(
-            f"{where}: must have {known} keypoints; got {len(triples)}: this is of another skeleton"
+            f"{where}: must have {known} keypoints; got {len(triples)}: this is of another "
+            "skeleton, pass names= with its joints in order"
         )
     kept = [i for i, name in enumerate(names) if name]
     return tuple(names[i] for i in kept), triples[kept]

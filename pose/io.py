@@ -298,7 +298,7 @@ def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:
         came = f"{len(flat)} values" if isinstance(flat, list) else type(flat).__name__
         raise ValueError(
             f'{where}: "keypoints" must be a flat list of {3 * count} numbers, x, y, v for each of '
-            f"{count} keypoints; got {came}"
+            f"{count} keypoints; got {came}: pass names= for another skeleton"
         )
     numbers = [number(where, f"keypoints[{j}]", value) for j, value in enumerate(flat)]
     triples = np.array(numbers).reshape(count, 3)

@@ -27,7 +27,9 @@ _THRESHOLD = 0.4
 # The detector looks at 224 x 224 pixels: in wide images it misses people who are far apart. So it
 # looks at windows, too, of this width in image heights, which overlap by half.
 _WINDOW = 0.75
-_SAME = 0.4  # radii: two places nearer than this are of one person
+# Two places nearer than this are of one person, in radii of the larger: across, and down, where
+# the detector errs more and people do not stand side by side.
+_SAME = (0.4, 0.65)
 _REACH = 1.25  # radii around the hips: the square that BlazePose cuts out
 _GRAPH = """
 input_stream: "image"
@@ -57,9 +59,10 @@ class Spot:
     radius: float
     score: float
 
-    def distance(self, x: float, y: float) -> float:
-        """Distance of a point from the hips, pixels."""
-        return math.hypot(self.x - x, self.y - y)
+    def is_at(self, x: float, y: float, radius: float) -> bool:
+        """Whether this is the person with these hips and radius."""
+        across, down = (share * max(self.radius, radius) for share in _SAME)
+        return abs(self.x - x) <= across and abs(self.y - y) <= down
 
 
 def find_spots(image: np.ndarray) -> list[Spot]:
@@ -77,20 +80,15 @@ def find_spots(image: np.ndarray) -> list[Spot]:
     found.sort(key=lambda spot: -spot.score)
     kept: list[Spot] = []
     for spot in found:
-        if all(
-            spot.distance(other.x, other.y) > _SAME * max(spot.radius, other.radius)
-            for other in kept
-        ):
+        if not any(spot.is_at(other.x, other.y, other.radius) for other in kept):
             kept.append(spot)
     return kept
 
 
 def unmatched(spots: list[Spot], poses: list[Pose]) -> list[Spot]:
     """The spots where none of the poses is."""
-    hips = [_hips(pose) for pose in poses if pose.found]
-    return [
-        spot for spot in spots if all(spot.distance(*each) > _SAME * spot.radius for each in hips)
-    ]
+    places = [(*_hips(pose), _radius(pose)) for pose in poses if pose.found]
+    return [spot for spot in spots if not any(spot.is_at(*place) for place in places)]
 
 
 def find_people(image: np.ndarray, estimator: PoseEstimator) -> list[Pose]:
@@ -153,6 +151,14 @@ def _hips(pose: Pose) -> tuple[float, float]:
     hips: Keypoints = pose.keypoints.select(("left_hip", "right_hip"))
     x, y = hips.xy.mean(0).tolist()
     return float(x), float(y)
+
+
+def _radius(pose: Pose) -> float:
+    """Largest distance of a joint that the estimator is sure of from the hips, pixels."""
+    sure = pose.keypoints.xy[pose.keypoints.score > 0.5]
+    if not len(sure):
+        return 0.0
+    return float((sure - sure.new_tensor(_hips(pose))).norm(dim=-1).max())
 
 
 def _windows(height: int, width: int) -> list[tuple[int, int]]:

@@ -384,3 +384,10 @@ def test_keypoints_that_are_no_pixels_are_said_once(body):
     assert warning.category is InputWarning
     assert warning.filename == __file__
     assert "those of 2 of 4 images (number 1, 3)" in str(warning.message)
+
+
+def test_a_path_is_no_image(body):
+    with pytest.raises(
+        ValueError, match=r"images\[0\] must be an array .* got str: pose.read_image"
+    ):
+        lift_image("photo.jpg", _pose(_fit(body)), body)

@@ -56,3 +56,13 @@ def test_keypoints_are_joined():
         Keypoints.cat([two, two.select(["nose"])])
     with pytest.raises(ValueError, match="at least one"):
         Keypoints.cat([])
+
+
+def test_images_of_any_kind_are_checked():
+    from pose.estimator import checked_image
+
+    image = pytest.importorskip("PIL.Image").new("RGB", (16, 32), (1, 2, 3))
+    assert checked_image(image).shape == (32, 16, 3)
+    for bad in (None, 5, [[1, 2]], b"no image"):
+        with pytest.raises(ValueError, match="image"):
+            checked_image(bad)
