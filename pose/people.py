@@ -100,7 +100,7 @@ def find_people(image: np.ndarray, estimator: PoseEstimator) -> list[Pose]:
 
     Returns:
         First the person that the estimator finds in the whole image, then the others from left to
-        right, each with its own mask. Empty where there is nobody.
+        right, each with its own mask. Empty where no person is seen.
     """
     whole = estimator(image)
     poses = [whole] if whole.found else []

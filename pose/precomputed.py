@@ -49,7 +49,7 @@ _ENDINGS = {
 class PrecomputedPose:
     """Look people up in keypoint files.
 
-    A photograph that no entry names is one where nobody was found, as estimators write nothing for
+    A photograph that no entry names is one without a person, as estimators write nothing for
     it then. That also hides a wrong folder: `len` gives how many photographs are known. Entries
     and photographs belong together by name, and by folder as far as the entry has folders. An
     entry belongs to one photograph alone (or to copies of it).

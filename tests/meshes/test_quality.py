@@ -83,7 +83,7 @@ def test_low_scores_are_doubtful(body):
     assert quality.reasons == ("the keypoints' mean score is 0.40, under 0.45",)
 
 
-def test_nobody_found_is_doubtful_and_has_no_error(body):
+def test_no_person_is_doubtful_and_has_no_error(body):
     quality = lift_image(IMAGE, Pose(Keypoints.none(COCO_17_FEET, xyz=True)), body).quality
     assert math.isnan(quality.reprojection_error)
     assert quality.people == 0
@@ -92,8 +92,8 @@ def test_nobody_found_is_doubtful_and_has_no_error(body):
 
 def test_people_are_counted(body):
     found = keypoints_of(body)
-    nobody = Keypoints.none(COCO_17_FEET, xyz=True)
-    others = Keypoints.stack([found, nobody, found])
+    absent = Keypoints.none(COCO_17_FEET, xyz=True)
+    others = Keypoints.stack([found, absent, found])
     assert lift_image(IMAGE, Pose(found, others=others), body).quality.people == 3
 
 

@@ -17,7 +17,7 @@ from og_reid.models import PGFA
 from pose import COCO_17, CocoKeypoints, Keypoints, write_coco
 from pose.reading import InputWarning
 
-Told = pytest.CaptureFixture[str]
+Captured = pytest.CaptureFixture[str]
 FOLDERS = {"bounding_box_train": (1,), "query": (2, 3), "bounding_box_test": (2, 3, 4)}
 
 
@@ -55,23 +55,23 @@ def write(data: Path, xy: torch.Tensor, **options: object) -> None:
 XY = torch.stack([torch.full((17,), 8.0), torch.linspace(1, 31, 17)], 1)
 
 
-def test_fractions_of_the_image_are_refused(data, command, capsys: Told) -> None:
+def test_fractions_of_the_image_are_refused(data, command, capsys: Captured) -> None:
     write(data, XY / torch.tensor([16.0, 32.0]))
     with pytest.warns(InputWarning, match="all joints lie in"):
         assert main(command) == 1
-    told = capsys.readouterr()
-    assert "keypoints must be in pixels; all joints lie in [-1, 1]" in told.err
-    assert "people in" not in told.out
+    shown = capsys.readouterr()
+    assert "keypoints must be in pixels; all joints lie in [-1, 1]" in shown.err
+    assert "people in" not in shown.out
 
 
-def test_coordinates_of_the_whole_frame_are_nobody(data, command, capsys: Told) -> None:
+def test_coordinates_of_the_whole_frame_are_no_people(data, command, capsys: Captured) -> None:
     write(data, XY + 400)
     with pytest.warns(InputWarning, match="at most one joint lies inside"):
         assert main(command) == 1
     assert "nobody was found in any" in capsys.readouterr().err
 
 
-def test_people_outside_their_image_do_not_count(data, command, capsys: Told) -> None:
+def test_people_outside_their_image_do_not_count(data, command, capsys: Captured) -> None:
     """Of two of the five test images the joints are those of the whole frame."""
     write(data, XY)
     path = data.parent / "people.json"
@@ -86,7 +86,7 @@ def test_people_outside_their_image_do_not_count(data, command, capsys: Told) ->
     assert "people in 1 of 2 photographs\npeople in 2 of 3" in capsys.readouterr().out
 
 
-def test_animals_are_refused_and_names_correct_it(data, command, capsys: Told) -> None:
+def test_animals_are_refused_and_names_correct_it(data, command, capsys: Captured) -> None:
     write(data, XY)
     path = data.parent / "people.json"
     content = json.loads(path.read_text())
@@ -97,7 +97,7 @@ def test_animals_are_refused_and_names_correct_it(data, command, capsys: Told) -
     assert main([*command, "--keypoints-names", ",".join(COCO_17)]) == 0
 
 
-def test_names_without_keypoints_are_refused(command, capsys: Told) -> None:
+def test_names_without_keypoints_are_refused(command, capsys: Captured) -> None:
     command = [*command[:-2], "--keypoints-names", ",".join(COCO_17), "--estimator", "mediapipe"]
     assert main(command) == 1
     assert "--keypoints-names is for --keypoints" in capsys.readouterr().err

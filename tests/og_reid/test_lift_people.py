@@ -78,11 +78,11 @@ def test_the_others_of_a_pose_are_people(three, body):
 
 
 def test_those_not_found_are_no_people(three, body):
-    nobody = Keypoints.none(COCO_17_FEET, xyz=True)
-    found = Keypoints.stack([nobody, three[1]])
+    absent = Keypoints.none(COCO_17_FEET, xyz=True)
+    found = Keypoints.stack([absent, three[1]])
     assert len(og_reid.lift(IMAGE, found, body, all=True)) == 1
     with pytest.raises(NoPersonError):
-        og_reid.lift(IMAGE, Keypoints.stack([nobody, nobody]), body, all=True)
+        og_reid.lift(IMAGE, Keypoints.stack([absent, absent]), body, all=True)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ class TestEstimated:
     def test_one_person_gives_no_false_alarm(self):
         doubtful = []
         for seed in range(30):
-            if seed == 12:  # of whom the network finds nothing
+            if seed == 12:  # the network finds no person
                 continue
             _, quality = og_reid.lift(one_person(seed), return_quality=True)
             assert quality.people == 1
@@ -216,7 +216,7 @@ class TestEstimated:
             _, quality = og_reid.lift(astronaut, return_quality=True)
         assert quality.people == 1
 
-    def test_nobody_is_nobody(self):
+    def test_an_empty_image_has_no_person(self):
         blank = np.full((128, 200, 3), 127, np.uint8)
         for options in ({}, {"all": True}, {"people": 0}):
             with pytest.raises(NoPersonError):
