@@ -20,6 +20,7 @@ from .sides import Side
 __all__ = [
     "Progress",
     "check_readable_again",
+    "count_block",
     "count_features",
     "count_rows",
     "distance_rows",
@@ -170,19 +171,26 @@ def count_rows(
     whole = len(labels.kept) == len(labels.gallery_pids)
     for start, given in rows:
         block = given.cpu() if whole else given.cpu()[:, labels.kept]
-        stop = start + len(block)
-        first, last = int(matches.ptr[start]), int(matches.ptr[stop])
-        some = Matches(
-            matches.ptr[start : stop + 1] - first,
-            matches.item[first:last],
-            matches.same_camera[start:stop],
-        )
-        values = sort_matches(some, block[some.query, some.item]).values
-        thresholds.values[first:last] = values
-        count_wrong(block, labels.query_ids[start:stop], labels.item_ids, thresholds, start)
+        count_block(block, labels, matches, thresholds, start)
         if progress is not None:
-            progress(stop, len(labels.query_pids))
+            progress(start + len(block), len(labels.query_pids))
     return thresholds
+
+
+def count_block(
+    block: Tensor, labels: Labels, matches: Matches, thresholds: Thresholds, start: int
+) -> None:
+    """`count_rows` of the (b, n) distances of the queries from ``start`` on to the n items."""
+    stop = start + len(block)
+    first, last = int(matches.ptr[start]), int(matches.ptr[stop])
+    some = Matches(
+        matches.ptr[start : stop + 1] - first,
+        matches.item[first:last],
+        matches.same_camera[start:stop],
+    )
+    values = sort_matches(some, block[some.query, some.item]).values
+    thresholds.values[first:last] = values
+    count_wrong(block, labels.query_ids[start:stop], labels.item_ids, thresholds, start)
 
 
 def sort_matches(matches: Matches, values: Tensor) -> Thresholds:
@@ -192,13 +200,16 @@ def sort_matches(matches: Matches, values: Tensor) -> Thresholds:
     return Thresholds.empty_at(matches.ptr, values[order])
 
 
-def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+def distance_rows(
+    distance: Any, shape: tuple[int, int], *, infinite: bool = False
+) -> Iterator[tuple[int, Tensor]]:
     """Blocks of checked float32 rows of a (Q, G) matrix.
 
     Args:
         distance: A tensor, an array (it may be on the disk), or an iterable of rows or
             blocks of rows.
         shape: (Q, G).
+        infinite: Whether infinity may be among them; minus infinity never.
 
     Raises:
         ValueError: On other shapes, NaN and infinite values.
@@ -212,11 +223,10 @@ def distance_rows(distance: Any, shape: tuple[int, int]) -> Iterator[tuple[int, 
         if block.is_complex():
             raise ValueError(f"distance must hold real numbers; got {block.dtype}")
         block = block.detach().float()
-        bad = ~block.isfinite().all(dim=1)
+        bad = ~(block > -torch.inf if infinite else block.isfinite()).all(dim=1)
         if bad.any():
-            raise ValueError(
-                f"distance has NaN or infinite values in rows {row_numbers(bad, start)}"
-            )
+            kind = "minus infinite" if infinite else "infinite"
+            raise ValueError(f"distance has NaN or {kind} values in rows {row_numbers(bad, start)}")
         yield start, block
         start += len(block)
     if start < shape[0]:

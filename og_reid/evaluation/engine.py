@@ -20,6 +20,7 @@ from .counts import (
 )
 from .labels import Labels, Matches, check_labels, find_matches, gallery_digest
 from .metrics import AveragePrecision, Metrics
+from .orientation import warn_of_similarities
 from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
 from .reranked import Reranked
 from .sides import Features, Side, open_side
@@ -50,7 +51,9 @@ def evaluate(
         gallery: The same of G images, a memory-mapped array, or an iterable of blocks of rows that
             starts over in every pass.
         distance: Instead of both: (Q, G) tensor or array, smaller = closer, or an iterable of
-            blocks of its rows, as `og_reid.rerank` gives.
+            blocks of its rows, as `og_reid.rerank` gives. Negative ones are fine, as of negated
+            similarities; of similarities as they are an `InputWarning` says that right answers
+            are the far ones, where this is beyond chance.
         query_pids: (Q,) identities.
         gallery_pids: (G,) identities; -1 = junk, which is never ranked. Distractors (0 in
             Market-1501) are wrong answers.
@@ -118,6 +121,7 @@ def _score_distances(
     matches = find_matches(labels, cameras=protocol.cameras)
     shows = _passes(progress, protocol)
     counted = count_rows(distance_rows(distance, shape), labels, matches, shows[0])
+    warn_of_similarities(distance, counted, labels, matches, stacklevel=4)
     shots = None
     if protocol.name == "single-gallery-shot":
         rows = distance_rows(distance, shape)

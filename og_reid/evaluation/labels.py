@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Labels", "Matches", "check_labels", "find_matches", "gallery_digest", "row_numbers"]
+__all__ = [
+    "Labels",
+    "Matches",
+    "check_labels",
+    "find_matches",
+    "gallery_digest",
+    "has_matches",
+    "row_numbers",
+]
 
 _LARGEST = np.iinfo(np.int64).max
 _CHUNK = 1 << 16
@@ -140,6 +148,18 @@ def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
     Raises:
         ValueError: When no query has a match.
     """
+    matches = _all_matches(labels, cameras)
+    if not len(matches.item):
+        raise ValueError(_no_match_message(labels, bool(matches.same_camera.any())))
+    return matches
+
+
+def has_matches(labels: Labels) -> bool:
+    """Whether a query has a match, of another camera where cameras are known."""
+    return bool(len(_all_matches(labels, True).item))
+
+
+def _all_matches(labels: Labels, cameras: bool) -> Matches:
     order = (labels.item_ids >= 0).nonzero().squeeze(1)
     order = order[labels.item_ids[order].argsort(stable=True)]
     sorted_ids = labels.item_ids[order]
@@ -151,8 +171,6 @@ def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
     left_out = labels.same_camera(query, item) & cameras
     removed = torch.bincount(query[left_out], minlength=len(count))
     count = count - removed
-    if not count.any():
-        raise ValueError(_no_match_message(labels, bool(removed.any())))
     ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
     return Matches(ptr, item[~left_out], removed)
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..ops.counting import Thresholds
 from ..ops.nearest import Nearest, select_nearest
-from .counts import Progress, distance_rows, tiles
+from .counts import Progress, count_block, distance_rows, tiles
 from .engine import open_sides
-from .labels import Labels, check_labels
-from .sides import Features, Side
+from .labels import Labels, check_labels, find_matches, has_matches
+from .orientation import warn_of_similarities
+from .sides import Features, Side, open_side
 
 __all__ = ["RetrievalResult", "nearest_features", "nearest_rows", "rank", "rank_distances"]
 
@@ -46,8 +49,8 @@ def rank(
     query: Features,
     gallery: Features,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
+    query_pids: Any = None,
+    gallery_pids: Any = None,
     query_camids: Any = None,
     gallery_camids: Any = None,
     k: int = 10,
@@ -55,8 +58,16 @@ def rank(
 ) -> RetrievalResult:
     """The k nearest gallery items of each query, junk left out; arguments as for `evaluate`.
 
-    Distances are 1 - similarity: in [0, 2] by global features, in [0, 1] with parts.
+    Identities may be left out, of both sides: then all items are ranked (a gallery in blocks needs
+    them, as they say how many rows it has). Distances are 1 - similarity: in [0, 2] by global
+    features, in [0, 1] with parts.
+
+    Raises:
+        ValueError: As `evaluate`, but queries need no match.
     """
+    if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
+        sides = open_side(query, "query"), open_side(gallery, "gallery")
+        return nearest_features(sides, _no_labels(sides[0].length, sides[1].length), k, progress)
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
     sides, labels = open_sides(query, gallery, given)
     return nearest_features(sides, labels, k, progress)
@@ -65,16 +76,54 @@ def rank(
 def rank_distances(
     distances: Any,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
+    query_pids: Any = None,
+    gallery_pids: Any = None,
     query_camids: Any = None,
     gallery_camids: Any = None,
     k: int = 10,
     progress: Progress | None = None,
 ) -> RetrievalResult:
-    """Like `rank` for a (Q, G) matrix of distances; progress is in queries."""
+    """Like `rank` for a (Q, G) matrix of distances, smaller = closer; progress is in queries.
+
+    Of similarities an `InputWarning` says what is wrong, where identities show it.
+    """
+    if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
+        shape = tuple(np.shape(distances) if isinstance(distances, list) else _shape(distances))
+        if len(shape) != 2:
+            raise ValueError(f"distances must have two dimensions; got {shape}")
+        return nearest_rows(distances, _no_labels(*shape), k, progress)
     labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
-    return nearest_rows(distances, labels, k, progress)
+    return nearest_rows(distances, labels, k, progress, watched=True)
+
+
+def _unlabelled(query_pids: Any, gallery_pids: Any, *cameras: Any) -> bool:
+    """Whether there are no identities.
+
+    Raises:
+        ValueError: Only some of the labels are there.
+    """
+    if (query_pids is None) != (gallery_pids is None):
+        raise ValueError("query_pids and gallery_pids must be given together or not at all")
+    if query_pids is None and any(each is not None for each in cameras):
+        raise ValueError(
+            "query_camids and gallery_camids must come with query_pids and gallery_pids: items of "
+            "one camera are left out where the identity is the query's, too"
+        )
+    return query_pids is None
+
+
+def _no_labels(queries: int, items: int) -> Labels:
+    return check_labels(torch.arange(queries), torch.zeros(items, dtype=torch.int64))
+
+
+def _shape(distances: Any) -> tuple[int, ...]:
+    shape = getattr(distances, "shape", None)
+    if shape is None:
+        raise ValueError(
+            "query_pids and gallery_pids must be given for distances that come in blocks: their "
+            f"shape is not known; got {type(distances).__name__}"
+        )
+    return tuple(shape)
 
 
 def nearest_features(
@@ -89,18 +138,37 @@ def nearest_features(
 
 
 def nearest_rows(
-    distances: Any, labels: Labels, k: int, progress: Progress | None = None
+    distances: Any,
+    labels: Labels,
+    k: int,
+    progress: Progress | None = None,
+    *,
+    infinite: bool = False,
+    watched: bool = False,
 ) -> RetrievalResult:
-    """`rank_distances` of labels that are checked."""
+    """`rank_distances` of labels that are checked.
+
+    ``infinite`` allows infinity, which is never ranked; ``watched`` warns of similarities.
+    """
     shape = len(labels.query_pids), len(labels.gallery_pids)
+    matches = find_matches(labels) if watched and has_matches(labels) else None
+    counted = None
+    if matches is not None:
+        counted = Thresholds.empty_at(matches.ptr, torch.empty(len(matches.item)))
 
     def blocks() -> Iterator[tuple[int, int, Tensor]]:
-        for start, block in distance_rows(distances, shape):
-            yield start, 0, block.cpu()[:, labels.kept]
+        for start, given in distance_rows(distances, shape, infinite=infinite):
+            block = given.cpu()[:, labels.kept]
+            if matches is not None and counted is not None:
+                count_block(block, labels, matches, counted, start)
+            yield start, 0, block
             if progress is not None:
                 progress(start + len(block), shape[0])
 
-    return _nearest(blocks(), labels, k)
+    found = _nearest(blocks(), labels, k)
+    if matches is not None and counted is not None:
+        warn_of_similarities(distances, counted, labels, matches, stacklevel=4)
+    return found
 
 
 def _nearest(blocks: Iterator[tuple[int, int, Tensor]], labels: Labels, k: int) -> RetrievalResult:

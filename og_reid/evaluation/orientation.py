@@ -1,0 +1,62 @@
+"""Similarities that were given in the place of distances, noticed by the labels."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+
+from pose.reading import InputWarning
+
+from ..ops.counting import Thresholds
+from .labels import Labels, Matches
+from .reranked import Reranked
+
+__all__ = ["warn_of_similarities"]
+
+#: Fraction of the wrong answers nearer than the right ones, from which on the order is reversed.
+#: An embedding that knows cameras and nothing else stays at 0.75, of two cameras.
+_REVERSED = 0.85
+
+
+def warn_of_similarities(
+    distance: Any, counted: Thresholds, labels: Labels, matches: Matches, stacklevel: int = 3
+) -> None:
+    """Warns when right answers are the far ones: a matrix of similarities ranks like that.
+
+    The fraction of the wrong answers that are nearer than the right ones is 0.5 by chance. It is
+    averaged over identities, with a margin of more than three standard deviations of chance.
+
+    Args:
+        distance: As it was given; re-ranked distances are our own.
+        counted: Right answers, and the wrong ones among them.
+        labels: Of both sides.
+        matches: The right answers.
+        stacklevel: Of the warning.
+    """
+    if isinstance(distance, Reranked) or not len(matches.item):
+        return
+    owner, ptr = matches.query, matches.ptr
+    sums = torch.cat([ptr.new_zeros(1), counted.landed.cumsum(0)])
+    new = torch.ones(len(owner), dtype=torch.bool)
+    new[1:] = (counted.values[1:] != counted.values[:-1]) | (owner[1:] != owner[:-1])
+    tied = counted.equal[new][new.cumsum(0) - 1]
+    nearer = (sums[1:] - sums[ptr[owner]]).double() - tied / 2
+    wrong = len(labels.kept) - ptr.diff() - matches.same_camera
+    some = wrong[owner] > 0
+    if not some.any():
+        return
+    fraction = nearer[some] / wrong[owner[some]]
+    _, person = labels.query_ids[owner[some]].unique(return_inverse=True)
+    count = person.bincount()
+    mean = float((person.bincount(weights=fraction) / count).mean())
+    if mean > max(_REVERSED, 0.5 + 1 / math.sqrt(len(count))):
+        warnings.warn(
+            f"distance must be smaller for images that are more alike, but {100 * mean:.0f} % of "
+            "the wrong answers are nearer than the right ones (by chance 50 %): of similarities, "
+            "give 1 - similarity",
+            InputWarning,
+            stacklevel=stacklevel,
+        )

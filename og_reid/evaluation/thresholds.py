@@ -1,0 +1,106 @@
+"""Thresholds of distance at which accepted pairs are counted, and the counts: exact at each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .labels import Labels
+
+__all__ = ["Sample", "choose_thresholds", "count_impostors", "landed_in"]
+
+#: Thresholds beside those of the genuine pairs.
+_QUANTILES = 1 << 13
+_SAMPLE = 1 << 17
+_SMALL = 1 << 14
+
+
+@dataclass(eq=False)
+class Sample:
+    """Distances drawn from blocks while they pass; all of them where there are few.
+
+    Attributes:
+        total: Distances that will come.
+        values: Those drawn so far, block by block.
+    """
+
+    total: int
+    values: list[Tensor] = field(default_factory=list)
+
+    def watch(self, blocks: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+        """The same blocks of first row and (b, G) distances."""
+        generator = torch.Generator().manual_seed(0)
+        share = min(1.0, _SAMPLE / max(1, self.total))
+        for start, block in blocks:
+            flat = block.detach().reshape(-1)
+            if self.total <= _SMALL:
+                self.values.append(flat.cpu().clone())
+            elif len(flat):
+                count = max(1, round(share * len(flat)))
+                drawn = torch.randint(len(flat), (count,), generator=generator)
+                self.values.append(flat[drawn.to(flat.device)].cpu())
+            yield start, block
+
+    def quantiles(self) -> Tensor:
+        """(T,) distances that occurred, all of a few or quantiles of many, and those just below.
+
+        The largest threshold that refuses a distance is the number just below it.
+        """
+        values = torch.cat(self.values)
+        values = values[values.isfinite()].sort().values
+        if self.total > _SMALL and len(values) > _QUANTILES:
+            places = torch.linspace(0, len(values) - 1, _QUANTILES).round().long()
+            values = values[places]
+        return torch.cat([values, _below(values)])
+
+
+def choose_thresholds(genuine: Tensor, others: Tensor) -> Tensor:
+    """Thresholds between which the receiver operating characteristic is a straight line.
+
+    It has corners only where a genuine pair is accepted: at its distance, and just below it. With
+    both among the thresholds, error rates read off the curve are those of all thresholds there are.
+
+    Args:
+        genuine: (M,) float32 distances of the genuine pairs.
+        others: Further thresholds.
+
+    Returns:
+        (T,) float32 ascending, from minus infinity to infinity.
+    """
+    values = genuine[genuine.isfinite()].unique()
+    ends = values.new_tensor([-torch.inf, torch.inf])
+    return torch.cat([values, _below(values), others.to(values), ends]).unique()
+
+
+def _below(values: Tensor) -> Tensor:
+    return torch.nextafter(values, values.new_tensor(-torch.inf))
+
+
+def count_impostors(
+    blocks: Iterable[tuple[int, int, Tensor]], labels: Labels, thresholds: Tensor
+) -> Tensor:
+    """(T,) int64 pairs of two identities at most as far as each threshold, and no nearer one.
+
+    Args:
+        blocks: First query, first item and (b, t) distances; changed in place.
+        labels: Of both sides.
+        thresholds: (T,) ascending, the last one infinite.
+    """
+    counts = torch.zeros(len(thresholds), dtype=torch.int64)
+    for start, place, block in blocks:
+        rows, items = block.shape
+        ids = labels.item_ids[place : place + items]
+        same = labels.query_ids[start : start + rows, None] == ids
+        # Left out by counting them with the last: selecting the others would copy the block.
+        counts += landed_in(block.masked_fill_(same, torch.inf), thresholds)
+        counts[-1] -= same.sum()
+    return counts
+
+
+def landed_in(values: Tensor, thresholds: Tensor) -> Tensor:
+    """(T,) how many values are at most each threshold, but above the one before."""
+    places = torch.bucketize(values, thresholds, out_int32=True).flatten()
+    return torch.bincount(places, minlength=len(thresholds))
