@@ -10,12 +10,13 @@ from torch import Tensor
 
 from .labels import Labels
 
-__all__ = ["Sample", "choose_thresholds", "count_impostors", "landed_in"]
+__all__ = ["Bins", "Sample", "choose_thresholds", "count_impostors"]
 
 #: Thresholds beside those of the genuine pairs.
 _QUANTILES = 1 << 13
 _SAMPLE = 1 << 17
 _SMALL = 1 << 14
+_CELLS = 1 << 20
 
 
 @dataclass(eq=False)
@@ -79,6 +80,46 @@ def _below(values: Tensor) -> Tensor:
     return torch.nextafter(values, values.new_tensor(-torch.inf))
 
 
+class Bins:
+    """Counts of values by the first threshold that is not below them.
+
+    A binary search for each value would be most of the work. Thresholds are put into even cells;
+    a value in a cell without thresholds is placed by its cell alone. The cell of a number grows
+    with the number however it is rounded, so the places are exact.
+
+    Args:
+        thresholds: (T,) ascending, the last one infinite.
+    """
+
+    def __init__(self, thresholds: Tensor) -> None:
+        self.thresholds = thresholds
+        inner = thresholds[thresholds.isfinite()]
+        # A few far thresholds share the outer cells.
+        far = len(inner) // 100
+        ends = inner[[far, -1 - far]].double() if len(inner) else torch.zeros(2).double()
+        width = float(ends[1] - ends[0])
+        self._low = float(ends[0])
+        self._scale = _CELLS / width if width > 0 and _CELLS / width < 1e30 else 0.0
+        cells = self._cells(thresholds)
+        count = torch.bincount(cells, minlength=_CELLS)
+        self._before = count.cumsum(0) - count
+        self._empty = count == 0
+
+    def _cells(self, values: Tensor) -> Tensor:
+        cells = (values - self._low).mul_(self._scale).clamp_(0, _CELLS - 1)
+        return cells.nan_to_num_(0).to(torch.int32)  # infinity times 0
+
+    def count(self, values: Tensor) -> Tensor:
+        """(T,) how many values are at most each threshold, but above the one before."""
+        values = values.reshape(-1)
+        cells = self._cells(values)
+        alone = self._empty[cells]
+        hard = values[~alone]
+        found = torch.bincount(self._before[cells[alone]], minlength=len(self.thresholds))
+        places = torch.bucketize(hard, self.thresholds, out_int32=True)
+        return found + torch.bincount(places, minlength=len(self.thresholds))
+
+
 def count_impostors(
     blocks: Iterable[tuple[int, int, Tensor]], labels: Labels, thresholds: Tensor
 ) -> Tensor:
@@ -89,18 +130,12 @@ def count_impostors(
         labels: Of both sides.
         thresholds: (T,) ascending, the last one infinite.
     """
-    counts = torch.zeros(len(thresholds), dtype=torch.int64)
+    bins, counts = Bins(thresholds), torch.zeros(len(thresholds), dtype=torch.int64)
     for start, place, block in blocks:
         rows, items = block.shape
         ids = labels.item_ids[place : place + items]
         same = labels.query_ids[start : start + rows, None] == ids
         # Left out by counting them with the last: selecting the others would copy the block.
-        counts += landed_in(block.masked_fill_(same, torch.inf), thresholds)
+        counts += bins.count(block.masked_fill_(same, torch.inf))
         counts[-1] -= same.sum()
     return counts
-
-
-def landed_in(values: Tensor, thresholds: Tensor) -> Tensor:
-    """(T,) how many values are at most each threshold, but above the one before."""
-    places = torch.bucketize(values, thresholds, out_int32=True).flatten()
-    return torch.bincount(places, minlength=len(thresholds))

@@ -25,7 +25,7 @@ from .labels import Labels, find_matches
 from .orientation import warn_of_similarities
 from .ranking import nearest_features, nearest_rows
 from .sides import Features
-from .thresholds import Sample, choose_thresholds, count_impostors, landed_in
+from .thresholds import Bins, Sample, choose_thresholds, count_impostors
 
 __all__ = ["OpenSet", "Verification", "identify", "verify"]
 
@@ -235,7 +235,7 @@ def _operating_points(
         raise ValueError("gallery_pids must hold more than one identity; got no impostors")
     return Verification(
         edges,
-        landed_in(genuine.contiguous(), edges).cumsum(0).double() / len(genuine),
+        Bins(edges).count(genuine).cumsum(0).double() / len(genuine),
         impostors.cumsum(0).double() / total,
         len(genuine),
         total,

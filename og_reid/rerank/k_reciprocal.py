@@ -95,18 +95,28 @@ def k_reciprocal_distances(
     k1: int = 20,
     k2: int = 6,
     lambda_value: float = 0.3,
+    directed: bool = False,
     progress: Progress | None = None,
 ) -> Reranked:
     """The original by given distances, which are squared, as in the authors' code.
 
     Args:
-        query_gallery: (Q, G) tensor, array or list.
-        query_query: (Q, Q).
-        gallery_gallery: (G, G).
+        query_gallery: (Q, G) tensor, array or list of distances, smaller = closer, at least 0.
+        query_query: (Q, Q); the smallest distance of each row is on the diagonal.
+        gallery_gallery: (G, G), the same.
         k1: As for `k_reciprocal`.
         k2: As for `k_reciprocal`.
         lambda_value: As for `k_reciprocal`.
+        directed: ``query_query`` and ``gallery_gallery`` need not be symmetric: row i holds the
+            distances from image i to the others (the winners of AI City have them in column i:
+            pass the transposed). Otherwise they must be, as one half of them is read.
         progress: As for `k_reciprocal`.
+
+    Raises:
+        ValueError: On other shapes, and where these are no distances beyond rounding: NaN, infinite
+            or negative entries, an image that is farther from itself than from another (as in
+            similarities), or asymmetry without ``directed``. Not noticed: ``query_gallery`` alone
+            of similarities in [0, 1], or transposed where Q = G.
     """
     given = [
         given_tensor(each, name).detach()
@@ -118,7 +128,7 @@ def k_reciprocal_distances(
     ]
     if given[0].dim() != 2:
         raise ValueError(f"query_gallery must be (Q, G); got {tuple(given[0].shape)}")
-    space = DistanceSpace(*given)
+    space = DistanceSpace(given[0], given[1], given[2], directed)
     return _rerank(space, "original", k1, k2, lambda_value, progress)
 
 

@@ -1,10 +1,13 @@
 """What else is known about images: camera, tracklet, direction, clusters (Zheng et al., 2020).
 
-The winners of AI City 2020 used these with k-reciprocal re-ranking (k1 = 70, k2 = 10, lambda = 0.2)
-to find vehicles: gallery features plus half their tracklet's mean (`add_track_means`), queries by
-the means of their clusters (`cluster`, `cluster_means`), penalties on the distances of queries to
-the gallery (`penalise_equal`, `penalise_direction`), and these into `k_reciprocal_distances`. The
-direction of a person is that of the fitted body (`body_yaw`).
+The winners of AI City 2020 used steps like these with k-reciprocal re-ranking (k1 = 70, k2 = 10,
+lambda = 0.2) to find vehicles: gallery features plus half their tracklet's mean
+(`add_track_means`), queries by the means of their clusters (`cluster`, `cluster_means`), penalties
+on the distances of queries to the gallery (`penalise_equal`, `penalise_direction`), and these into
+`k_reciprocal_distances`. It is not their whole pipeline: the ensemble, the completion of camera
+labels, the walk along the first 99 answers and the penalties among queries and among gallery images
+are not here. All amounts are in units of the cosine, for distances 1 - cosine. The direction of a
+person is that of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations
@@ -37,10 +40,12 @@ def penalise_equal(
 ) -> Tensor:
     """Moves pairs with equal labels apart: the same place is no evidence of the same person.
 
-    The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features.
+    The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features,
+    of cosines.
 
     Args:
-        distance: (Q, G) tensor or array, smaller = closer.
+        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine. For 2 - 2 cosine the same
+            penalty is twice the amount; of Euclidean distances there is none.
         query_labels: (Q,) whole numbers; negative ones are unknown and equal to nothing.
         gallery_labels: (G,).
         amount: Added to the distance.
@@ -64,24 +69,39 @@ def penalise_direction(
     gallery_yaw: Any,
     amount: float = 0.1,
     threshold: float = 0.25,
+    *,
+    where: Any = None,
 ) -> Tensor:
     """Moves pairs seen from like directions apart: they look alike whoever they are.
 
+    The winners did this to queries of unknown camera only (``where=query_camera < 0``), to all
+    others `penalise_equal` by camera; their directions are features of a network of their own.
+
     Args:
-        distance: (Q, G) tensor or array, smaller = closer.
+        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine, as for `penalise_equal`.
         query_yaw: (Q,) radians.
         gallery_yaw: (G,) radians; NaN (either side) is unknown.
         amount: Added to the distance.
         threshold: Least cosine of the angle between two directions that are alike.
+        where: (Q,) or (Q, G) bool, the queries or pairs that are meant; None for all.
 
     Returns:
         (Q, G) new distances.
 
     Raises:
-        ValueError: On yaws of other lengths.
+        ValueError: On yaws of other lengths, and on ``where`` of another shape or type.
     """
     distance, first, second = _pairs(distance, query_yaw, gallery_yaw)
     alike = (first[:, None] - second).cos() >= threshold
+    if where is not None:
+        meant = given_tensor(where, "where").to(distance.device)
+        shapes = tuple(distance.shape[:1]), tuple(distance.shape)
+        if tuple(meant.shape) not in shapes or meant.dtype != torch.bool:
+            raise ValueError(
+                f"where must be ({len(first)},) or {shapes[1]} bool; got {tuple(meant.shape)} "
+                f"{meant.dtype}"
+            )
+        alike &= meant if meant.dim() == 2 else meant[:, None]
     return distance + amount * alike.to(distance.dtype)
 
 
@@ -105,13 +125,17 @@ def body_yaw(rotations: Any) -> Tensor:
     return torch.atan2(front[..., 0], front[..., 2])
 
 
-def add_track_means(features: Features, tracks: Any, weight: float = 0.5) -> Tensor:
-    """Adds to each image the mean of its tracklet.
+def add_track_means(
+    features: Features, tracks: Any, weight: float = 0.5, *, counted: Any = None
+) -> Tensor:
+    """Adds to each image the mean of its tracklet; images of none (-1) stay.
 
     Args:
         features: (n, D), without parts; as for `og_reid.evaluate`.
-        tracks: (n,) tracklet numbers.
+        tracks: (n,) tracklet numbers; negative ones are of no tracklet.
         weight: Of the mean.
+        counted: (n,) bool, images that enter a mean, or None for all; where a tracklet has none of
+            them, all of it do. The winners left out images of fewer than 15,000 pixels.
 
     Returns:
         (n, D) unit features.
@@ -120,18 +144,26 @@ def add_track_means(features: Features, tracks: Any, weight: float = 0.5) -> Ten
         ValueError: As `evaluate`, of features, and on tracks of another length.
     """
     unit = _unit(features)
-    group, first = group_rows(_whole(tracks, len(unit)))
-    return functional.normalize(unit + weight * _means(unit, group, len(first))[group], dim=1)
+    tracks, kept = _whole(tracks, len(unit)), _counted(counted, len(unit))
+    inside = tracks >= 0
+    if not inside.any():
+        return unit
+    group, first = group_rows(tracks[inside])
+    means = _means(unit[inside], group, len(first), kept[inside])
+    result = unit.clone()
+    result[inside] = functional.normalize(unit[inside] + weight * means[group], dim=1)
+    return result
 
 
-def cluster_means(features: Features, clusters: Any) -> Tensor:
+def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> Tensor:
     """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
 
-    The winners did this to queries, with clusters of ``eps = 0.5``.
+    The winners did this to queries, with clusters of ``eps = 0.5 ** 0.5`` and ``min_samples = 2``.
 
     Args:
         features: (n, D), without parts; as for `og_reid.evaluate`.
         clusters: (n,) as `cluster` gives them.
+        counted: As for `add_track_means`.
 
     Returns:
         (n, D) unit features.
@@ -140,20 +172,21 @@ def cluster_means(features: Features, clusters: Any) -> Tensor:
         ValueError: As `evaluate`, of features, and on clusters of another length.
     """
     unit = _unit(features)
-    clusters = _whole(clusters, len(unit))
+    clusters, kept = _whole(clusters, len(unit)), _counted(counted, len(unit))
     inside = clusters >= 0
     if not inside.any():
         return unit
-    means = _means(unit[inside], clusters[inside], int(clusters.max()) + 1)
+    group, first = group_rows(clusters[inside])
+    means = _means(unit[inside], group, len(first), kept[inside])
     result = unit.clone()
-    result[inside] = functional.normalize(means, dim=1)[clusters[inside]]
+    result[inside] = functional.normalize(means, dim=1)[group]
     return result
 
 
 def cluster(
     features: Features,
     *,
-    eps: float = 0.3,
+    eps: float = 0.3**0.5,
     min_samples: int = 50,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -161,7 +194,9 @@ def cluster(
 
     Args:
         features: (n, D).
-        eps: Images at most this far apart are neighbours.
+        eps: Images at most this far apart are neighbours. The winners' 0.3 (of camera features, 50
+            samples; the default) and 0.5 (of queries, 2 samples) are *squared* distances: of them
+            the root is to be given, 0.548 and 0.707.
         min_samples: An image with so many neighbours, itself counted, is in the core of a cluster.
         progress: Called with the images searched and all.
 
@@ -212,9 +247,24 @@ def _unit(features: Features) -> Tensor:
     return unit.rows
 
 
-def _means(unit: Tensor, group: Tensor, count: int) -> Tensor:
-    sums = unit.new_zeros(count, unit.shape[1]).index_add_(0, group, unit)
-    return sums / torch.bincount(group, minlength=count)[:, None].clamp(min=1)
+def _means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Tensor:
+    """(count, D) means over the counted rows of each group, over all of a group without any."""
+    known = torch.bincount(group[counted], minlength=count) > 0
+    use = (counted.to(group.device) | ~known[group]).to(unit.device)
+    group = group.to(unit.device)
+    sums = unit.new_zeros(count, unit.shape[1]).index_add_(0, group[use], unit[use])
+    return sums / torch.bincount(group[use], minlength=count)[:, None].clamp(min=1)
+
+
+def _counted(counted: Any, count: int) -> Tensor:
+    if counted is None:
+        return torch.ones(count, dtype=torch.bool)
+    counted = given_tensor(counted, "counted").cpu()
+    if counted.shape != (count,) or counted.dtype != torch.bool:
+        raise ValueError(
+            f"counted must be ({count},) bool; got {tuple(counted.shape)} {counted.dtype}"
+        )
+    return counted
 
 
 def _whole(labels: Any, count: int) -> Tensor:

@@ -14,6 +14,7 @@ from ..evaluation.products import Product, plan
 from ..evaluation.sides import Features, Unit, open_side
 from ..matching import weigh_cosines
 from ..ops.nearest import Nearest, select_nearest
+from .blocks import check_distances, check_self_distances
 
 __all__ = ["DistanceSpace", "FeatureSpace", "Space", "open_space"]
 
@@ -100,17 +101,20 @@ class DistanceSpace:
     """Images by distances that are given, not yet squared.
 
     Attributes:
-        query_gallery: (Q, G).
+        query_gallery: (Q, G); from the gallery to the queries distances are the same.
         query_query: (Q, Q).
         gallery_gallery: (G, G).
+        directed: Whether row i of the last two holds the distances from image i, which may differ
+            from those back; otherwise they are symmetric.
     """
 
     query_gallery: Tensor
     query_query: Tensor
     gallery_gallery: Tensor
+    directed: bool = False
 
     def __post_init__(self) -> None:
-        """Checks shapes and values."""
+        """Checks shapes and values, and that they are distances."""
         queries, items = self.query_gallery.shape
         for name, each, shape in (
             ("query_gallery", self.query_gallery, (queries, items)),
@@ -119,8 +123,11 @@ class DistanceSpace:
         ):
             if tuple(each.shape) != shape:
                 raise ValueError(f"{name} must be {shape}; got {tuple(each.shape)}")
-            if not each.isfinite().all():
-                raise ValueError(f"{name} must be finite; got NaN or infinite values")
+            check_distances(name, each)
+        for name, each in (
+            ("query_query", self.query_query), ("gallery_gallery", self.gallery_gallery),
+        ):  # fmt: skip
+            check_self_distances(name, each, directed=self.directed)
 
     @property
     def queries(self) -> int:
@@ -148,9 +155,11 @@ class DistanceSpace:
 
     def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """See `Space`."""
-        left, right = np.minimum(left, right), np.maximum(left, right)
-        result = np.empty(len(left), np.float32)
         q = self.queries
+        # Of a query and a gallery image the query comes first, whichever of them asks.
+        turned = (left >= q) & (right < q) if self.directed else left > right
+        left, right = np.where(turned, right, left), np.where(turned, left, right)
+        result = np.empty(len(left), np.float32)
         for matrix, here, rows, columns in (
             (self.query_query, right < q, 0, 0),
             (self.query_gallery, (left < q) & (right >= q), 0, q),

@@ -188,3 +188,15 @@ def test_memory_does_not_grow_with_the_pairs() -> None:
 def test_evaluate_goes_on_refusing_infinity() -> None:
     with pytest.raises(ValueError, match="NaN or infinite values in rows 0"):
         evaluate(distance=[[np.inf, 0.1]], query_pids=[1], gallery_pids=[1, 2])
+
+
+NUMBERS = st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, 1e-45, 3e38])
+
+
+@settings(max_examples=200, deadline=None)
+@given(edges=st.lists(NUMBERS, max_size=40), values=st.lists(NUMBERS, max_size=60))
+def test_places_equal_a_binary_search(edges: list[float], values: list[float]) -> None:
+    thresholds = torch.tensor([*edges, -np.inf, np.inf]).unique()
+    numbers = torch.tensor([*values, *edges], dtype=torch.float32)
+    expected = torch.bincount(torch.bucketize(numbers, thresholds), minlength=len(thresholds))
+    assert torch.equal(module.Bins(thresholds).count(numbers), expected)
