@@ -93,20 +93,21 @@ class Bins:
 
     def __init__(self, thresholds: Tensor) -> None:
         self.thresholds = thresholds
+        self._count = min(_CELLS, 32 * len(thresholds))
         inner = thresholds[thresholds.isfinite()]
         # A few far thresholds share the outer cells.
         far = len(inner) // 100
         ends = inner[[far, -1 - far]].double() if len(inner) else torch.zeros(2).double()
         width = float(ends[1] - ends[0])
         self._low = float(ends[0])
-        self._scale = _CELLS / width if width > 0 and _CELLS / width < 1e30 else 0.0
+        self._scale = self._count / width if width > self._count * 1e-30 else 0.0
         cells = self._cells(thresholds)
-        count = torch.bincount(cells, minlength=_CELLS)
+        count = torch.bincount(cells, minlength=self._count)
         self._before = count.cumsum(0) - count
         self._empty = count == 0
 
     def _cells(self, values: Tensor) -> Tensor:
-        cells = (values - self._low).mul_(self._scale).clamp_(0, _CELLS - 1)
+        cells = (values - self._low).mul_(self._scale).clamp_(0, self._count - 1)
         return cells.nan_to_num_(0).to(torch.int32)  # infinity times 0
 
     def count(self, values: Tensor) -> Tensor:
