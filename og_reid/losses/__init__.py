@@ -1,8 +1,10 @@
 """What training can minimise, for batches of features (B, D) with identity labels (B,) int64.
 
 All of them return a scalar and give 0 with a zero gradient when the batch holds nothing to learn
-from (no two images of one identity, or one identity alone where a negative is needed). NaN in the
-features makes the loss NaN, which stops a run; it never enters what a loss remembers.
+from: no image, no two images of one identity, one identity alone where identities are compared with
+each other. Label -1 is an unlabelled image: losses of pairs take it for an identity of its own,
+losses of classes leave it out or refuse it, as they say. NaN in the features makes the loss NaN,
+which stops a run; it never enters what a loss remembers.
 
 Losses without a state are functions. Those with one (weights of classes, centres, tables) are
 modules: their parameters are to be optimised, their buffers belong into a checkpoint.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["check_batch", "check_classes"]
+__all__ = ["apart", "check_batch", "check_classes", "wide", "zero_of"]
 
 
 def check_batch(features: Tensor, labels: Tensor) -> None:
@@ -23,3 +24,24 @@ def check_classes(labels: Tensor, num_classes: int, *, least: int = 0) -> None:
     low, high = (int(value) for value in labels.aminmax())
     if low < least or high >= num_classes:
         raise ValueError(f"labels must be in [{least}, {num_classes}); got {low} to {high}")
+
+
+def apart(labels: Tensor) -> Tensor:
+    """Labels in which every -1 (unlabelled) is an identity of its own, which no other image has."""
+    if labels.is_floating_point() or not labels.dtype.is_signed:
+        return labels
+    own = torch.arange(len(labels), device=labels.device, dtype=labels.dtype)
+    return torch.where(labels == -1, own + torch.iinfo(labels.dtype).min, labels)
+
+
+def zero_of(*values: Tensor) -> Tensor:
+    """0 with a zero gradient for each; NaN where they hold NaN or infinity.
+
+    Multiplied before the sum, which may be beyond the range of half precision.
+    """
+    return torch.stack([(each * 0).sum() for each in values]).sum()
+
+
+def wide(features: Tensor) -> Tensor:
+    """Half precision as float32: it cannot hold the squares of features, nor the least distance."""
+    return features.float() if features.dtype == torch.float16 else features

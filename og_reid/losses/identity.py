@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from ._checks import check_batch, check_classes
+from ._checks import apart, check_batch, check_classes, zero_of
 
 __all__ = [
     "InstanceLoss",
@@ -41,13 +41,13 @@ def identity_loss(
     check_batch(logits, labels)
     check_classes(labels, logits.shape[1], least=-1)
     known = labels >= 0
+    if not len(labels) or not (uniform or known.any()):
+        return zero_of(logits)
     if uniform:
         each = functional.cross_entropy(
             logits, labels.clamp(min=0), label_smoothing=label_smoothing, reduction="none"
         )
         return torch.where(known, each, -logits.log_softmax(dim=1).mean(dim=1)).mean()
-    if not known.any():
-        return logits.sum() * 0
     return functional.cross_entropy(logits[known], labels[known], label_smoothing=label_smoothing)
 
 
@@ -68,6 +68,8 @@ def circle_classes(
     """
     check_batch(cosines, labels)
     check_classes(labels, cosines.shape[1])
+    if not len(labels):
+        return zero_of(cosines)
     held = cosines.detach()
     other = (held + margin).clamp(min=0) * (cosines - margin)
     own = (1 + margin - held).clamp(min=0) * (cosines - 1 + margin)
@@ -139,6 +141,8 @@ class MarginSoftmax(nn.Module):
         """The mean loss of (B, D) features with (B,) labels in [0, C)."""
         check_batch(features, labels)
         check_classes(labels, self.num_classes)
+        if not len(labels):
+            return zero_of(features, *self.parameters())
         if self.weight is None:
             value: Tensor = self.loss(features, labels)
             return value
@@ -200,11 +204,12 @@ class VerificationLoss(nn.Module):
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """The loss of (B, D) features with (B,) labels; 0 when one kind of pair is missing."""
         check_batch(features, labels)
+        labels = apart(labels)
         first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
         same = labels[first] == labels[second]
         if not same.any() or same.all():
             # With every parameter: processes that share a batch wait for all gradients.
-            return 0 * (features.sum() + sum(each.sum() for each in self.parameters()))
+            return zero_of(features, *self.parameters())
         square = (features[first] - features[second]).square()
         each = functional.cross_entropy(self.classifier(square), same.long(), reduction="none")
         return (each[same].mean() + each[~same].mean()) / 2

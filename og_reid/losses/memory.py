@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._checks import check_batch, check_classes
+from ._checks import check_batch, check_classes, zero_of
 
 __all__ = ["CenterLoss", "OnlineInstanceMatching"]
 
@@ -79,7 +79,7 @@ class OnlineInstanceMatching(nn.Module):
         empty = functional.pad(slots >= self.seen, (len(self.table), 0))
         logits = logits.masked_fill(empty, -torch.inf)
         each = functional.cross_entropy(logits, labels.clamp(min=0), reduction="none")
-        loss = each[known].mean() if known.any() else features.sum() * 0
+        loss = each[known].mean() if known.any() else zero_of(features)
         if self.training:
             self._remember(unit.detach().to(self.table), labels)
         return loss
@@ -139,7 +139,7 @@ class CenterLoss(nn.Module):
         check_classes(labels, len(self.centers), least=-1)
         known = labels >= 0
         if not known.any():
-            return features.sum() * 0
+            return zero_of(features)
         kept, people = features[known], labels[known]
         # Indexing copies the centres, so they may move before the gradient is asked for.
         gap = kept - self.centers[people].to(kept)

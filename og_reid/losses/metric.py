@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._checks import check_batch
+from ._checks import apart, check_batch, wide, zero_of
 
 __all__ = [
     "batch_hard_triplet",
@@ -29,7 +29,9 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
 
     For each anchor with at least one positive: the mean over its positives of
     ``-log softmax(cosine / temperature)``, the softmax over all images but the anchor; then the
-    mean over those anchors. An identity with one image only serves as a negative.
+    mean over those anchors. An identity with one image only serves as a negative. A batch of one
+    identity alone has a loss of 0, as there is nothing to be told apart (the equation as it stands
+    would pull equal features to equal distances).
 
     Args:
         features: (B, D), of any length; normalised here.
@@ -42,11 +44,13 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
     unit = functional.normalize(features, dim=1)
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     logits = (unit @ unit.T / temperature).masked_fill(self_pair, -torch.inf)
-    positive = (labels[:, None] == labels) & ~self_pair
+    labels = apart(labels)
+    same = labels[:, None] == labels
+    positive = same & ~self_pair
     count = positive.sum(dim=1)
-    anchors = count > 0
+    anchors = (count > 0) & ~same.all(dim=1)
     if not anchors.any():
-        return features.sum() * 0
+        return zero_of(features)
     log_share = logits.log_softmax(dim=1).masked_fill(~positive, 0)
     return -(log_share.sum(dim=1)[anchors] / count[anchors]).mean()
 
@@ -101,18 +105,19 @@ def reference_circle_loss(
     """
     check_batch(features, labels)
     unit = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-6)
-    return _circle(unit, labels, margin, gamma) / len(labels)
+    return _circle(unit, labels, margin, gamma) / max(1, len(labels))
 
 
 def _circle(
     unit: Tensor, labels: Tensor, margin: float, gamma: float, *, mean: bool = False
 ) -> Tensor:
     """The circle loss of rows of length 1, or 0 when one kind of pair is missing."""
+    labels = apart(labels)
     first, second = torch.triu_indices(len(labels), len(labels), 1, device=unit.device)
     cosine = (unit @ unit.T)[first, second]
     same = labels[first] == labels[second]
     if not same.any() or same.all():
-        return unit.sum() * 0
+        return zero_of(unit)
     positive, negative = cosine[same], cosine[~same]
     positive_weight = (1 + margin - positive.detach()).clamp(min=0)
     negative_weight = (negative.detach() + margin).clamp(min=0)
@@ -137,6 +142,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
             margin, ``softplus(farthest positive - nearest negative)``.
     """
     check_batch(features, labels)
+    labels = apart(labels)
     same = labels[:, None] == labels
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     # The slope of the root at 0 is infinite; equal features get a tiny distance instead.
@@ -160,7 +166,7 @@ def hardest_triplets(
     """
     anchors = positive.any(dim=1) & negative.any(dim=1)
     if not anchors.any():
-        return distance.sum() * 0
+        return zero_of(distance)
     farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
     nearest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
     gap = (farthest - nearest)[anchors]
@@ -184,7 +190,7 @@ def quadruplet_loss(
         margins: Of the two terms; those of the paper before it adapts them to the batch.
     """
     check_batch(features, labels)
-    present, label = labels.unique(return_inverse=True)
+    present, label = apart(labels).unique(return_inverse=True)
     same = label[:, None] == label
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     squared = _squared(features)
@@ -207,4 +213,5 @@ def quadruplet_loss(
 
 def _squared(features: Tensor) -> Tensor:
     """(B, B) squared distances of rows."""
+    features = wide(features)
     return (features[:, None] - features).square().sum(dim=2)

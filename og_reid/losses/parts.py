@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._checks import check_classes
+from ._checks import apart, check_classes, wide
 from .metric import hardest_triplets
 
 __all__ = ["part_identity_loss", "part_triplet"]
@@ -54,6 +54,7 @@ def part_triplet(
         visibility: (B, P) in [0, 1]; None when everything is seen.
         margin: As for `og_reid.losses.batch_hard_triplet`; None for the soft margin.
     """
+    parts = wide(parts)
     seen = _visibility(parts, labels, visibility)
     shown = parts.masked_fill((seen == 0)[..., None], 0)
     squared = (shown[:, None] - shown).square().sum(dim=3)
@@ -62,6 +63,7 @@ def part_triplet(
     distance = (weight * squared.clamp(min=1e-12).sqrt()).sum(dim=2)
     total = weight.sum(dim=2)
     distance = distance / _or_one(total)
+    labels = apart(labels)
     same, shared = labels[:, None] == labels, total > 0
     self_pair = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return hardest_triplets(distance, same & shared & ~self_pair, ~same & shared, margin)

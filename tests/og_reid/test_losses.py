@@ -38,8 +38,9 @@ def test_supervised_contrastive_by_hand() -> None:
 
 
 def test_supervised_contrastive_averages_over_positives() -> None:
-    # Three of a kind, all alike, no negative: every share is 1/2.
-    loss = supervised_contrastive(torch.ones(3, 4), torch.zeros(3, dtype=torch.long))
+    # Three of a kind, all alike, the negative opposite (of weight e^-25): every share is 1/2.
+    features = torch.cat([torch.ones(3, 4), -torch.ones(1, 4)])
+    loss = supervised_contrastive(features, torch.tensor([0, 0, 0, 1]))
     assert loss.item() == pytest.approx(math.log(2), rel=1e-6)
 
 
