@@ -34,6 +34,7 @@ _STATES = (
     ("hidden", "#D5311E", "X", -1.0),
 )
 _RIGHT, _WRONG, _QUERY, _OCCLUDED = "#009E73", "#D5311E", "#4D4D4D", "#C77700"
+_MARKS = {True: (" ✓", _RIGHT), False: (" ✗", _WRONG), None: ("", _QUERY)}
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _VIEWS = ((0.0, "cloud: front"), (60.0, "cloud: 60°"), (180.0, "cloud: back"))
 _CLOUD_HEIGHT = 600
@@ -134,14 +135,15 @@ class Ranking:
     Attributes:
         query: (H, W, 3) uint8 RGB.
         results: pictures like `query`, best first.
-        correct: `correct[i]` says whether result i shows the query's person.
+        correct: `correct[i]` is whether result i is of the query's identity, None where that is
+            not known; by default it is known of none.
         occluded: mark the query as occluded.
         label: short text under the query, such as its person id.
     """
 
     query: np.ndarray
     results: Sequence[np.ndarray]
-    correct: Sequence[bool]
+    correct: Sequence[bool | None] | None = None
     occluded: bool = False
     label: str = ""
 
@@ -150,7 +152,7 @@ class Ranking:
         _check_image("query", self.query)
         for i, picture in enumerate(self.results):
             _check_image(f"results[{i}]", picture)
-        if len(self.results) != len(self.correct):
+        if self.correct is not None and len(self.results) != len(self.correct):
             raise ValueError(
                 f"correct must have one entry per result; got {len(self.correct)} for "
                 f"{len(self.results)} results"
@@ -159,6 +161,8 @@ class Ranking:
 
 def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
     """Queries with their `top` results: right ones framed green with a tick, wrong ones red.
+
+    Results of unknown identity have a grey frame and no mark.
 
     Args:
         rows: one line of the figure each.
@@ -177,15 +181,16 @@ def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
         _show(axes[0], row.query, "occluded query" if row.occluded else "query")
         _border(axes[0], _OCCLUDED if row.occluded else _QUERY)
         axes[0].title.set_color(_OCCLUDED if row.occluded else _QUERY)
-        axes[0].set_xlabel(row.label, fontsize=8)
+        axes[0].set_xlabel(row.label, fontsize=8, parse_math=False)
         for rank, axis in enumerate(axes[1:]):
             if rank >= len(row.results):
                 axis.set_axis_off()
                 continue
-            right = bool(row.correct[rank])
-            _show(axis, row.results[rank], f"{rank + 1} {'✓' if right else '✗'}")
-            axis.title.set_color(_RIGHT if right else _WRONG)
-            _border(axis, _RIGHT if right else _WRONG)
+            right = None if row.correct is None else row.correct[rank]
+            mark, color = _MARKS[None if right is None else bool(right)]
+            _show(axis, row.results[rank], f"{rank + 1}{mark}")
+            axis.title.set_color(color)
+            _border(axis, color)
     return figure
 
 
