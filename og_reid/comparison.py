@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from pose.atomic import replacing
+from pose.reading import reading
 
 from .checkpoint import StoredModel
 from .data.clouds import CloudSet
@@ -19,9 +20,12 @@ from .data.store import CloudStore
 from .embedding import TestView, embed_set, name_views
 from .evaluation import AveragePrecision, Metrics, ProtocolName, camera_pairs, evaluate
 from .evaluation.counts import part_of, shifted
-from .evaluation.metrics import METRICS_FORMAT, load_metrics, read_record
+from .evaluation.metrics import load_metrics
+from .evaluation.records import METRICS_FORMAT, read_record
 from .evaluation.sides import Features
+from .fusion_run import FUSION_FILE
 from .histogram import histogram_distance, part_histograms
+from .loading import MODEL_FILE
 from .models.embedding import Embedding
 from .rerank import Reranked, Variant, gnn, k_reciprocal
 from .slicing import Searched, Slicing, query_slices
@@ -42,6 +46,7 @@ __all__ = [
 
 
 _FORMAT = "og_reid comparison 1"
+_WRITER = "og-reid evaluate"
 #: Clouds to rank: lifted ones, or a store of published ones.
 Clouds = CloudSet | CloudStore
 #: By what a gallery is ranked: (Q, G) distances, or features of queries and gallery.
@@ -234,7 +239,8 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         values = (*(metrics.rank(k) for k in (1, 5, 10)), metrics.mAP)
         figures = " ".join(f"{100 * value:7.1f}" for value in values)
         queries = f"{row.queries} ({metrics.num_valid})"
-        lines.append(f"{row.method:{width}} {queries:20} {figures}")
+        told = metrics.told_few()
+        lines.append(f"{row.method:{width}} {queries:20} {figures}{told and '  ' + told}")
     if comparisons:
         metrics = comparisons[0].metrics
         lines.append(f"mAP by the {metrics.ap} convention, protocol {metrics.protocol}")
@@ -256,10 +262,11 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
 
 def _told_spread(row: Comparison) -> str:
     """How much the ranks of all queries differ between random galleries, where there are any."""
-    shots, deviation = row.metrics.shot_ranks, row.metrics.cmc_deviation
-    if row.queries != "all" or shots is None or deviation is None:
+    shots = row.metrics.shot_ranks
+    deviation = [d for k in (1, 5, 10) if (d := row.metrics.rank_deviation(k)) is not None]
+    if row.queries != "all" or shots is None or not deviation:
         return ""
-    spread = ", ".join(f"{100 * deviation[min(k, len(deviation)) - 1]:.1f}" for k in (1, 5, 10))
+    spread = ", ".join(f"{100 * each:.1f}" for each in deviation)
     return (
         f"{row.method}: ranks over {shots.shape[1]} random galleries, standard deviation {spread}"
     )
@@ -278,16 +285,67 @@ def save_comparisons(comparisons: Sequence[Comparison], path: str | Path) -> Non
 def load_comparisons(path: str | Path) -> tuple[Comparison, ...]:
     """What `save_comparisons` wrote, or `Metrics.to_json` as one row.
 
+    Args:
+        path: Of the file, or the folder of a run, in which it is ``evaluation.json`` or the only
+            such file.
+
     Raises:
-        ValueError: When it is another file.
+        ValueError: When it is another file, damaged, or a folder without such a file.
+        OSError: When it cannot be read.
     """
-    record = read_record(path, (_FORMAT, METRICS_FORMAT), "og-reid evaluate")
+    path = _evaluation_of(Path(path)) if _is_run(path) else path
+    record = read_record(path, (_FORMAT, METRICS_FORMAT), _WRITER)
     if record["format"] == METRICS_FORMAT:
         return (Comparison(Path(path).stem, "all", load_metrics(path)),)
-    try:
-        return tuple(
-            Comparison(row["method"], row["queries"], Metrics.from_record(row["metrics"]))
-            for row in record["rows"]
-        )
-    except (ValueError, TypeError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    with reading(path, "is damaged"):
+        try:
+            return tuple(map(_comparison, _listed(record.get("rows"))))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _comparison(row: Any) -> Comparison:
+    if not isinstance(row, dict):
+        raise ValueError(f"rows must be objects; got {type(row).__name__}")
+    for name in ("method", "queries"):
+        if not isinstance(row.get(name), str):
+            raise ValueError(f"{name} must be a text; got {type(row.get(name)).__name__}")
+    return Comparison(row["method"], row["queries"], Metrics.from_record(row.get("metrics", {})))
+
+
+def _listed(rows: Any) -> list[Any]:
+    if not isinstance(rows, list):
+        raise ValueError(f"rows must be a list; got {type(rows).__name__}")
+    return rows
+
+
+def _is_run(path: str | Path) -> bool:
+    """Whether a folder is that of a run, finished or not."""
+    return any((Path(path) / name).is_file() for name in (MODEL_FILE, FUSION_FILE, "checkpoint.pt"))
+
+
+def _evaluation_of(folder: Path) -> Path:
+    """The saved evaluation in the folder of a run.
+
+    Raises:
+        ValueError: There is none, or there are several.
+    """
+    own = folder / "evaluation.json"
+    if own.is_file():
+        return own
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            read_record(file, (_FORMAT, METRICS_FORMAT), _WRITER)
+        except (ValueError, OSError):
+            continue
+        found.append(file)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(each.name for each in found)
+        raise ValueError(f"{folder} holds several evaluations ({names}): give one of these files")
+    raise ValueError(
+        f"{folder} is a run without a saved evaluation: score it first, with og-reid evaluate "
+        f"--data FOLDER --model {folder} --out {own}"
+    )

@@ -21,7 +21,10 @@ __all__ = ["add_runs", "do_compare", "do_evaluate"]
 
 def add_runs(command: argparse.ArgumentParser) -> None:
     """Saved runs as arguments."""
-    command.add_argument("first", type=Path, metavar="RUN", help="file of og-reid evaluate --out")
+    command.add_argument(
+        "first", type=Path, metavar="RUN",
+        help="file of og-reid evaluate --out, or the folder of a run that such a file is in",
+    )  # fmt: skip
     command.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another one")
     command.add_argument(
         "--details", action="store_true",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from pose.atomic import replacing
+from pose.reading import reading
+
+from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
 AveragePrecision = Literal["step", "trapezoid"]
-METRICS_FORMAT = "og_reid metrics 1"
 _RANKS = (1, 3, 5, 10)  # 3 is reported on data of partial people
+#: With fewer valid queries, or fewer identities among them, metrics are marked as uncertain.
+FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,16 @@ class Metrics:
         return int(self.valid.sum())
 
     @property
+    def num_identities(self) -> int:
+        """Identities of the valid queries."""
+        return len(self.query_pids[self.valid].unique())
+
+    @property
+    def few(self) -> bool:
+        """Whether fewer than ten queries, or those of fewer than five identities, are valid."""
+        return self.num_valid < FEW_QUERIES or self.num_identities < FEW_IDENTITIES
+
+    @property
     def num_ties(self) -> int:
         """Matches that have a wrong answer at exactly their distance."""
         return int(self.ties.sum())
@@ -150,6 +164,13 @@ class Metrics:
         if self.shot_ranks is None or self.shot_ranks.shape[1] < 2:
             return None
         return self._shot_cmc().std(dim=0)
+
+    def rank_deviation(self, k: int) -> float | None:
+        """Standard deviation of `rank` over random galleries; None below two of them."""
+        if self.shot_ranks is None or self.shot_ranks.shape[1] < 2 or not self.num_valid:
+            return None
+        ranks = self.shot_ranks[self.valid]
+        return float(((ranks > 0) & (ranks <= k)).double().mean(dim=0).std())
 
     def rank(self, k: int) -> float:
         """Share of valid queries with a match among the first k >= 1."""
@@ -209,31 +230,59 @@ class Metrics:
         repeats: int = 1000,
         seed: int = 0,
     ) -> tuple[float, float]:
-        """Bootstrap interval of a mean over valid queries, identities drawn as a whole.
+        """Interval of a mean over valid queries, with identities as the independent draws.
+
+        By bootstrap, identities drawn as a whole. Where that shrinks to a point or knows too
+        little, for equal values of all identities or where `few` is true, it is Wilson's score
+        interval of as many draws as there are identities, if values are in [0, 1].
 
         Args:
             figure: Gives (Q,) values of which the mean is meant; average precision unless told.
-            level: Share of the draws inside.
+            level: Fraction of the draws inside.
             repeats: Draws.
             seed: Of the draws.
-        """
-        from .significance import bootstrap_interval
 
-        values = self.average_precision if figure is None else figure(self)
-        return bootstrap_interval(
-            values[self.valid], self.query_pids[self.valid], level=level, repeats=repeats, seed=seed
-        )
+        Returns:
+            Lower and upper end; NaN without a valid query.
+        """
+        from .significance import bootstrap_interval, score_interval
+
+        values = (self.average_precision if figure is None else figure(self))[self.valid].double()
+        clusters = self.query_pids[self.valid]
+        if not len(values):
+            return float("nan"), float("nan")
+        ends = bootstrap_interval(values, clusters, level=level, repeats=repeats, seed=seed)
+        if (self.few or ends[0] == ends[1]) and 0 <= values.min() and values.max() <= 1:
+            return score_interval(float(values.mean()), self.num_identities, level=level)
+        return ends
+
+    def told_few(self) -> str:
+        """In words that these are metrics of few queries, with their intervals; or nothing."""
+        if not self.few or not self.num_valid:
+            return ""
+        ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
+        first = self.interval(lambda _: (ranks == 1).double().mean(dim=1))
+        told = [
+            f"{name} {100 * low:.1f} to {100 * high:.1f} %"
+            for name, (low, high) in (("rank-1", first), ("mAP", self.interval()))
+        ]
+        return f"few: {self._told_counts()}, 95 % interval {', '.join(told)}"
+
+    def _told_counts(self) -> str:
+        queries = "query" if self.num_valid == 1 else "queries"
+        identities = "identity" if self.num_identities == 1 else "identities"
+        return f"{self.num_valid} {queries} of {self.num_identities} {identities}"
 
     def table(self) -> str:
         """The figures in percent and what they were made of, as plain text."""
         lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.figures().items()]
         if self.shot_ranks is not None:
             told = f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
-            deviation = self.cmc_deviation
             lines.append(told + "identity")
-            if deviation is not None:
-                spread = (f"{100 * deviation[min(k, len(deviation)) - 1]:.2f}" for k in _RANKS)
-                lines[-1] += f", standard deviation {', '.join(spread)} %"
+            spread = [d for k in _RANKS if (d := self.rank_deviation(k)) is not None]
+            if spread:
+                told = ", ".join(f"{100 * each:.2f}" for each in spread)
+                lines[-1] += f", standard deviation {told} %"
         if self.num_valid:
             low, high = self.interval()
             least, most = self.interval(lambda metrics: (metrics.first_match == 1).double())
@@ -243,6 +292,11 @@ class Metrics:
             )
             if self.shot_ranks is None:
                 lines[-1] += f", rank-1 {100 * least:.2f} to {100 * most:.2f} %"
+        if self.few and self.num_valid:
+            lines.append(
+                f"few queries: {self._told_counts()}; with fewer than {FEW_QUERIES} queries or "
+                f"{FEW_IDENTITIES} identities, other images may give quite other metrics"
+            )
         lines += [
             f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
             f"match; over all queries rank-1 {100 * self.rank_all(1):.2f} %, mAP ({self.ap}) "
@@ -266,36 +320,16 @@ class Metrics:
         for field in fields(self):
             value = getattr(self, field.name)
             record[field.name] = value.tolist() if isinstance(value, Tensor) else value
-        return _without_nan(record)
+        return without_nan(record)
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> Metrics:
-        """What `record` gave.
+        """What `record` gave; fields that are younger than a file have their default.
 
         Raises:
-            ValueError: When something is missing.
+            ValueError: When something is missing, of another type or length, or out of its range.
         """
-        # Fields with a default are younger than some files.
-        missing = [
-            field.name
-            for field in fields(Metrics)
-            if field.name not in record and field.default is MISSING
-        ]
-        if missing:
-            raise ValueError(f"record must hold all fields of Metrics; {missing} are missing")
-        values = {}
-        for field in fields(Metrics):
-            if field.name not in record:
-                continue
-            value = record[field.name]
-            if field.type == "Tensor" and not isinstance(value, list):
-                raise ValueError(f"{field.name} must be a list; got {type(value).__name__}")
-            if isinstance(value, list):
-                real = field.name in ("step", "trapezoid", "inverse_penalty")
-                value = [float("nan") if each is None else each for each in value]
-                value = torch.tensor(value, dtype=torch.float64 if real else torch.int64)
-            values[field.name] = value
-        return Metrics(**values)
+        return Metrics(**metrics_fields(record))
 
     def to_json(self, path: str | Path) -> None:
         """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
@@ -331,32 +365,12 @@ def load_metrics(path: str | Path) -> Metrics:
     """What `Metrics.to_json` wrote.
 
     Raises:
-        ValueError: When it is another file.
+        ValueError: When it is another file, or damaged.
+        OSError: When it cannot be read.
     """
     record = read_record(path, (METRICS_FORMAT,), "Metrics.to_json")
-    try:
-        return Metrics.from_record(record)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def read_record(path: str | Path, tags: Sequence[str], writer: str) -> dict[str, Any]:
-    """The object in a JSON file whose ``format`` is a tag; its writer is for the ValueError."""
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder: give a file of {writer}")
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a file of {writer}: {error}") from error
-    if not isinstance(record, dict) or record.get("format") not in tags:
-        raise ValueError(f"{path} is not a file of {writer} ({tags[0]!r} is missing)")
-    return record
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if value != value else value
+    with reading(path, "is damaged"):
+        try:
+            return Metrics.from_record(record)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
