@@ -69,12 +69,12 @@ def similarity_blocks(
     start = 0
     for piece in gallery:
         _check_pair(query, piece)
-        similarity = prepared @ _prepare(piece, prepared.dtype, f"gallery item {start} +").T
+        similarity = _multiply(prepared, _prepare(piece, prepared.dtype, f"gallery item {start} +"))
         if seen is None or piece.visibility is None:
             similarity += 1
             similarity /= 2
         else:
-            shared = seen @ piece.visibility.to(prepared.dtype).T
+            shared = _multiply(seen, piece.visibility.to(prepared.dtype))
             weigh_cosines(similarity, shared, query.features is not None)
         yield start, similarity
         start += len(piece)
@@ -96,6 +96,11 @@ def weigh_cosines(cosines: Tensor, shared: Tensor, whole: bool, sign: int = 1) -
     weight = shared.add_(1) if whole else shared
     cosines.add_(weight).div_(weight).mul_(0.5 * sign)
     return cosines if whole else cosines.masked_fill_(weight == 0, 0)
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right.T`` in the precision of both: autocast leaves products into memory alone."""
+    return torch.mm(left, right.T, out=left.new_empty(len(left), len(right)))
 
 
 def _blocks(gallery: Embedding) -> Iterator[Embedding]:

@@ -85,7 +85,11 @@ def occlusion_slices(names: Sequence[str], attributes: _Known) -> dict[str, Tens
     """``occlusion`` of `query_slices` for queries of these names; empty ones are not left out."""
     known = [attributes.get(name) for name in names]
     return {
-        title: torch.tensor([r for r, each in enumerate(known) if each and each.occluded is wanted])
+        title: torch.tensor(
+            [r for r, each in enumerate(known) if each and each.occluded is wanted],
+            dtype=torch.int64,
+            device="cpu",
+        )
         for title, wanted in (("unoccluded", False), ("occluded", True))
     }
 
@@ -123,7 +127,11 @@ def _yaw(
     query: Searched, gallery: Searched, attributes: _Known, own_camera: bool
 ) -> dict[str, Tensor]:
     sides = [
-        torch.tensor([each.yaw for each in known_attributes(clouds.names, attributes, "yaw")])
+        torch.tensor(
+            [each.yaw for each in known_attributes(clouds.names, attributes, "yaw")],
+            dtype=torch.float64,
+            device="cpu",
+        )
         for clouds in (query, gallery)
     ]
     turned = yaw_difference(

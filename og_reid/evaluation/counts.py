@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..ops.counting import Thresholds, count_wrong
+from .given import check_plain, native_array
 from .labels import Labels, Matches, row_numbers
 from .products import Product, plan
 from .sides import Side
@@ -25,6 +26,7 @@ __all__ = [
     "count_rows",
     "distance_rows",
     "match_distances",
+    "no_values",
     "part_of",
     "shifted",
     "tiles",
@@ -85,7 +87,7 @@ def match_distances(
     The same products are made as for the others, with fewer rows, so that equal features have equal
     distances to the last bit.
     """
-    owner, values = matches.query, torch.empty(len(matches.item))
+    owner, values = matches.query, no_values(matches)
     wanted, place = matches.item.unique(return_inverse=True)
     if not gallery.in_blocks:  # people together: few queries then need a piece
         order = labels.item_ids[wanted].argsort(stable=True)
@@ -98,7 +100,7 @@ def match_distances(
     for start, piece in gallery.pieces(labels.kept[wanted], size):
         piece = piece.beside(unit)
         first, last = torch.searchsorted(
-            sorted_place, torch.tensor([start, start + len(piece)])
+            sorted_place, torch.tensor([start, start + len(piece)], device="cpu")
         ).tolist()
         pairs = chosen[first:last]
         needed, row = owner[pairs].unique(return_inverse=True)
@@ -167,7 +169,7 @@ def count_rows(
         matches: The right answers.
         progress: Called with the queries done and Q.
     """
-    thresholds = Thresholds.empty_at(matches.ptr, torch.empty(len(matches.item)))
+    thresholds = Thresholds.empty_at(matches.ptr, no_values(matches))
     whole = len(labels.kept) == len(labels.gallery_pids)
     for start, given in rows:
         block = given.cpu() if whole else given.cpu()[:, labels.kept]
@@ -191,6 +193,11 @@ def count_block(
     values = sort_matches(some, block[some.query, some.item]).values
     thresholds.values[first:last] = values
     count_wrong(block, labels.query_ids[start:stop], labels.item_ids, thresholds, start)
+
+
+def no_values(matches: Matches) -> Tensor:
+    """(M,) float32 memory for the distances of the right answers."""
+    return torch.empty(len(matches.item), dtype=torch.float32, device="cpu")
 
 
 def sort_matches(matches: Matches, values: Tensor) -> Thresholds:
@@ -252,19 +259,24 @@ def _row_blocks(distance: Any) -> Iterator[Tensor]:
             "distance must be a tensor, an array or an iterable of rows; got "
             f"{type(distance).__name__}"
         )
-    if not isinstance(distance, Tensor | np.ndarray):
+    if isinstance(distance, Tensor | np.ndarray):
+        check_plain(distance, "distance")
+    else:
         for block in distance:
             try:
-                block = torch.as_tensor(block)
+                block = block if isinstance(block, Tensor) else torch.as_tensor(block, device="cpu")
             except (TypeError, ValueError, RuntimeError) as error:
                 raise ValueError(
                     f"distance must have rows of numbers; got {type(block).__name__}: {error}"
                 ) from error
+            check_plain(block, "distance")
             yield block[None] if block.dim() == 1 else block
         return
+    if isinstance(distance, np.ndarray) and distance.dtype.kind not in "fiub":
+        raise ValueError(f"distance must hold real numbers; got {distance.dtype}")
     if len(distance.shape) != 2:
         raise ValueError(f"distance must have two dimensions; got {tuple(distance.shape)}")
     step = max(1, _ROW_ENTRIES // max(1, distance.shape[1]))
     for start in range(0, len(distance), step):
         some = distance[start : start + step]
-        yield some if isinstance(some, Tensor) else torch.from_numpy(np.array(some))
+        yield some if isinstance(some, Tensor) else torch.from_numpy(np.array(native_array(some)))

@@ -187,12 +187,12 @@ def _grouped(
     query, gallery = sides
     if protocol.name == "multi-query":
         group, first = group_rows(labels.query_pids, labels.query_camids)
-        query = _averaged(query, group, torch.arange(query.length))
-        labels = _selected(labels, first, torch.arange(gallery.length))
+        query = _averaged(query, group, torch.arange(query.length, device="cpu"))
+        labels = _selected(labels, first, torch.arange(gallery.length, device="cpu"))
     elif protocol.name == "mars":
         tracks = protocol.query_tracks, protocol.gallery_tracks
         group, first = _tracks(tracks[0], labels.query_pids, labels.query_camids)
-        query = _averaged(query, group, torch.arange(query.length))
+        query = _averaged(query, group, torch.arange(query.length, device="cpu"))
         group, second = _tracks(tracks[1], labels.gallery_pids, labels.gallery_camids)
         gallery = _averaged(gallery, group, labels.kept)
         labels = _selected(labels, first, second)
@@ -241,15 +241,15 @@ def _metrics(
     queries, count = len(ptr) - 1, ptr.diff()
     sums = torch.cat([ptr.new_zeros(1), counted.landed.cumsum(0)])
     wrong = sums[1:] - sums[ptr[owner]]
-    order = torch.arange(len(owner)) - ptr[owner] + 1
+    order = torch.arange(len(owner), device="cpu") - ptr[owner] + 1
     rank = order + wrong
     tied = _equal_to_wrong(counted, owner)
     step = order.double() / rank
     before = torch.where(rank == 1, 1.0, (order - 1).double() / (rank - 1).clamp(min=1))
     valid = count > 0
-    first = torch.zeros(queries, dtype=torch.int64)
+    first = torch.zeros(queries, dtype=torch.int64, device="cpu")
     first[valid] = rank[ptr[:-1][valid]]
-    penalty = torch.full((queries,), torch.nan, dtype=torch.float64)
+    penalty = torch.full((queries,), torch.nan, dtype=torch.float64, device="cpu")
     penalty[valid] = count[valid].double() / rank[ptr[1:][valid] - 1]
 
     def mean(values: Tensor) -> Tensor:
@@ -277,8 +277,8 @@ def _metrics(
 def _equal_to_wrong(counted: Thresholds, owner: Tensor) -> Tensor:
     """(M,) bool; wrong answers are with the first of equal thresholds, and tie with all of them."""
     if not len(owner):
-        return torch.zeros(0, dtype=torch.bool)
-    new = torch.ones(len(owner), dtype=torch.bool)
+        return torch.zeros(0, dtype=torch.bool, device="cpu")
+    new = torch.ones(len(owner), dtype=torch.bool, device="cpu")
     new[1:] = (counted.values[1:] != counted.values[:-1]) | (owner[1:] != owner[:-1])
     group = new.cumsum(0) - 1
     return (counted.equal[new] > 0)[group]

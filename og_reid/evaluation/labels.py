@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .given import check_plain
+
 __all__ = [
     "Labels",
     "Matches",
@@ -22,6 +24,15 @@ __all__ = [
 
 _LARGEST = np.iinfo(np.int64).max
 _CHUNK = 1 << 16
+_NAMES = (
+    ": of names, give their places among the names of both sides, as of numpy.unique("
+    "numpy.concatenate([queries, gallery]), return_inverse=True)[1]"
+)
+#: What to do with labels that are no whole numbers, by the kind of their type.
+_HINTS = {
+    "U": _NAMES, "S": _NAMES, "f": ": if they are whole, give labels.astype(int)",
+    "O": ": unknown ones and names must become whole numbers, -1 is junk",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +188,7 @@ def _all_matches(labels: Labels, cameras: bool) -> Matches:
 
 def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
     """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
-    numbers = torch.empty(len(kept), dtype=torch.int32)
+    numbers = torch.empty(len(kept), dtype=torch.int32, device="cpu")
     for start in range(0, len(kept), _CHUNK):
         pids = gallery_pids[kept[start : start + _CHUNK]]
         place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
@@ -212,10 +223,14 @@ def row_numbers(mask: Tensor, start: int = 0) -> str:
 
 
 def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
-    if not isinstance(labels, Tensor):
-        array = np.asarray(labels)
+    if isinstance(labels, Tensor):
+        check_plain(labels, name)
+    else:
+        array = labels if isinstance(labels, np.ma.MaskedArray) else np.asarray(labels)
+        check_plain(array, name)
         if array.dtype.kind not in "iub" and array.size:
-            raise ValueError(f"{name} must be whole numbers; got {array.dtype}")
+            hint = _HINTS.get(array.dtype.kind, "")
+            raise ValueError(f"{name} must be whole numbers; got {array.dtype}{hint}")
         if array.dtype.kind == "u" and array.size and array.max() > _LARGEST:
             # As int64 the largest uint64 would be -1, which means junk.
             raise ValueError(f"{name} must be below 2**63; got {array.max()}")
@@ -224,6 +239,8 @@ def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
         labels = torch.from_numpy(array)
     if (labels.is_floating_point() or labels.is_complex()) and labels.numel():
         raise ValueError(f"{name} must be whole numbers; got {labels.dtype}")
+    if not labels.dim():
+        raise ValueError(f"{name} must have one number for each row; got a single one")
     return labels.detach().cpu().long()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pose.atomic import replacing
 from pose.reading import reading
 
+from .given import given_count
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
@@ -174,8 +175,7 @@ class Metrics:
 
     def rank(self, k: int) -> float:
         """Share of valid queries with a match among the first k >= 1."""
-        if k < 1:
-            raise ValueError(f"k must be at least 1; got {k}")
+        k = min(given_count(k, "k"), self.num_items + 1)
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
         return self._mean(((ranks > 0) & (ranks <= k)).double().mean(dim=1))
 

@@ -40,7 +40,7 @@ def warn_of_similarities(
         return
     owner, ptr = matches.query, matches.ptr
     sums = torch.cat([ptr.new_zeros(1), counted.landed.cumsum(0)])
-    new = torch.ones(len(owner), dtype=torch.bool)
+    new = torch.ones(len(owner), dtype=torch.bool, device="cpu")
     new[1:] = (counted.values[1:] != counted.values[:-1]) | (owner[1:] != owner[:-1])
     tied = counted.equal[new][new.cumsum(0) - 1]
     nearer = (sums[1:] - sums[ptr[owner]]).double() - tied / 2

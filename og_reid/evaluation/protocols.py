@@ -82,8 +82,8 @@ def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
     known = torch.stack([each for each in labels if each is not None], dim=1)
     _, group = known.unique(dim=0, return_inverse=True)
     count = int(group.max()) + 1
-    rows = torch.arange(len(group))
-    first = torch.full((count,), len(group)).scatter_reduce_(0, group, rows, "amin")
+    rows = torch.arange(len(group), device=group.device)
+    first = torch.full_like(rows[:count], len(group)).scatter_reduce_(0, group, rows, "amin")
     order = first.argsort()
     return order.argsort()[group], first[order]
 
@@ -157,7 +157,7 @@ def shot_ranks(
                 )  # fmt: skip
             if progress is not None:
                 progress(stop, len(labels.query_pids))
-    ranks = torch.zeros(len(labels.query_pids), protocol.repeats, dtype=torch.int64)
+    ranks = torch.zeros(len(labels.query_pids), protocol.repeats, dtype=torch.int64, device="cpu")
     valid = matches.ptr.diff() > 0
     for repeat, single in enumerate(drawn):
         ranks[valid, repeat] = 1 + single.landed
@@ -166,7 +166,7 @@ def shot_ranks(
 
 def _draw_gallery(labels: Labels, generator: torch.Generator) -> Tensor:
     """One item of each identity, ascending."""
-    order = torch.randperm(len(labels.kept), generator=generator)
+    order = torch.randperm(len(labels.kept), generator=generator, device="cpu")
     _, first = np.unique(labels.gallery_pids[labels.kept[order]].numpy(), return_index=True)
     return order[torch.from_numpy(first)].sort().values
 
@@ -175,7 +175,7 @@ def _draw_match(matches: Matches, thresholds: Thresholds, generator: torch.Gener
     """The distance of one match of each valid query."""
     count = matches.ptr.diff()
     valid = count > 0
-    share = torch.rand(len(count), generator=generator, dtype=torch.float64)
+    share = torch.rand(len(count), generator=generator, dtype=torch.float64, device="cpu")
     chosen = (matches.ptr[:-1] + (share * count).long())[valid]
     ptr = torch.cat([count.new_zeros(1), valid.cumsum(0)])
     return Thresholds.empty_at(ptr, thresholds.values[chosen])

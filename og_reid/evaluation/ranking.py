@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..ops.counting import Thresholds
 from ..ops.nearest import Nearest, select_nearest
-from .counts import Progress, count_block, distance_rows, tiles
+from .counts import Progress, count_block, distance_rows, no_values, tiles
 from .engine import open_sides
+from .given import given_count
 from .labels import Labels, check_labels, find_matches, has_matches
 from .orientation import warn_of_similarities
 from .sides import Features, Side, open_side
@@ -35,14 +36,23 @@ class RetrievalResult:
     distances: Tensor
 
     def __post_init__(self) -> None:
-        """Checks shape and order."""
+        """Checks types, shape and order."""
+        if not isinstance(self.indices, Tensor) or not isinstance(self.distances, Tensor):
+            raise ValueError(
+                "indices and distances must be tensors; got "
+                f"{type(self.indices).__name__} and {type(self.distances).__name__}"
+            )
         if self.indices.shape != self.distances.shape:
             raise ValueError(
                 "indices and distances must have one shape; "
                 f"got {tuple(self.indices.shape)} and {tuple(self.distances.shape)}"
             )
+        if self.distances.isnan().any():
+            raise ValueError("distances must not be NaN")
         if (self.distances[:, 1:] < self.distances[:, :-1]).any():
-            raise ValueError("distances must ascend in each row")
+            raise ValueError(
+                "distances must ascend in each row: of similarities, give 1 - similarity"
+            )
 
 
 def rank(
@@ -88,7 +98,7 @@ def rank_distances(
     Of similarities an `InputWarning` says what is wrong, where identities show it.
     """
     if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
-        shape = tuple(np.shape(distances) if isinstance(distances, list) else _shape(distances))
+        shape = _shape(distances)
         if len(shape) != 2:
             raise ValueError(f"distances must have two dimensions; got {shape}")
         return nearest_rows(distances, _no_labels(*shape), k, progress)
@@ -113,11 +123,17 @@ def _unlabelled(query_pids: Any, gallery_pids: Any, *cameras: Any) -> bool:
 
 
 def _no_labels(queries: int, items: int) -> Labels:
-    return check_labels(torch.arange(queries), torch.zeros(items, dtype=torch.int64))
+    return check_labels(
+        torch.arange(queries, device="cpu"), torch.zeros(items, dtype=torch.int64, device="cpu")
+    )
 
 
 def _shape(distances: Any) -> tuple[int, ...]:
     shape = getattr(distances, "shape", None)
+    if shape is None and isinstance(distances, list | tuple) and distances:
+        first = np.shape(distances[0])
+        if len(first) == 1:
+            return len(distances), first[0]
     if shape is None:
         raise ValueError(
             "query_pids and gallery_pids must be given for distances that come in blocks: their "
@@ -154,7 +170,7 @@ def nearest_rows(
     matches = find_matches(labels) if watched and has_matches(labels) else None
     counted = None
     if matches is not None:
-        counted = Thresholds.empty_at(matches.ptr, torch.empty(len(matches.item)))
+        counted = Thresholds.empty_at(matches.ptr, no_values(matches))
 
     def blocks() -> Iterator[tuple[int, int, Tensor]]:
         for start, given in distance_rows(distances, shape, infinite=infinite):
@@ -173,9 +189,7 @@ def nearest_rows(
 
 def _nearest(blocks: Iterator[tuple[int, int, Tensor]], labels: Labels, k: int) -> RetrievalResult:
     """Merges blocks of first query, first item and distances, items ascending for each query."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
-    k, device = min(k, len(labels.gallery_pids)), labels.query_pids.device
+    k, device = min(given_count(k, "k"), len(labels.gallery_pids)), labels.query_pids.device
     nearest = Nearest.none(len(labels.query_pids), k, device)
     for start, place, distances in blocks:
         stop, rows = start + len(distances), labels.kept[place : place + distances.shape[1]]

@@ -122,7 +122,7 @@ def _integers(name: str, values: Any, low: int, high: int) -> Tensor:
     for row, value in enumerate(values):
         if type(value) is not int or not low <= value <= high:
             _whole(f"{name}[{row}]", value, low, high)
-    return torch.tensor(values, dtype=torch.int64)
+    return torch.tensor(values, dtype=torch.int64, device="cpu")
 
 
 def _fractions(name: str, values: Any, *_: int) -> Tensor:
@@ -139,7 +139,7 @@ def _fractions(name: str, values: Any, *_: int) -> Tensor:
             raise ValueError(
                 f"{name}[{row}] must be a number in [0, 1] or null; got {_told(value)}"
             )
-    return torch.tensor(found, dtype=torch.float64)
+    return torch.tensor(found, dtype=torch.float64, device="cpu")
 
 
 def _shot_ranks(values: Any, valid: Tensor, items: int) -> Tensor:
@@ -149,7 +149,7 @@ def _shot_ranks(values: Any, valid: Tensor, items: int) -> Tensor:
     width = len(rows[0]) if rows else 1
     if not width or any(len(row) != width for row in rows):
         raise ValueError("shot_ranks must have rows of one length, at least 1")
-    ranks = torch.stack(rows) if rows else torch.zeros(0, 1, dtype=torch.int64)
+    ranks = torch.stack(rows) if rows else torch.zeros(0, 1, dtype=torch.int64, device="cpu")
     if not torch.equal(ranks > 0, valid[:, None].expand_as(ranks)):
         raise ValueError("shot_ranks must be 0 where first_match is 0, and nowhere else")
     return ranks

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.embedding import Embedding
+from .given import check_plain
 from .labels import row_numbers
 
 __all__ = ["Features", "Side", "Unit", "open_side"]
@@ -19,6 +20,7 @@ __all__ = ["Features", "Side", "Unit", "open_side"]
 #: What a side may be given as; blocks of rows only for a gallery.
 Features = Embedding | Tensor | np.ndarray | Iterable[Any]
 _ROWS = 1024
+_ROWS_HINT = ": of single rows, give numpy.array(rows) or torch.stack(rows)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Side:
 
     def unit(self) -> Unit:
         """All rows; made a few at a time, so that no other copy of all is there meanwhile."""
-        pieces = self.pieces(torch.arange(self.length), _ROWS)
+        pieces = self.pieces(torch.arange(self.length, device="cpu"), _ROWS)
         _, piece = head = next(pieces)
         if len(piece) == self.length:
             return piece
@@ -171,6 +173,7 @@ def open_side(features: Features, name: str, length: int | None = None) -> Side:
     if length is None or not isinstance(features, Iterable):
         raise ValueError(
             f"{name} must be an Embedding, a tensor or an array; got {type(features).__name__}"
+            + _ROWS_HINT * isinstance(features, list | tuple)
         )
     if iter(features) is features:
         raise ValueError(
@@ -188,9 +191,12 @@ def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
     if not isinstance(features, Tensor | np.ndarray):
         raise ValueError(
             f"{name} must be an Embedding, a tensor or an array; got {type(features).__name__}"
+            + _ROWS_HINT * isinstance(features, list | tuple)
         )
+    check_plain(features, name)
     if len(features.shape) != 2:
-        raise ValueError(f"{name} must have two dimensions; got {tuple(features.shape)}")
+        hint = _ROWS_HINT * (len(features.shape) == 1)
+        raise ValueError(f"{name} must have two dimensions; got {tuple(features.shape)}{hint}")
     if isinstance(features, Tensor) and features.is_floating_point():
         return Embedding(features)  # of any precision: made float32 a few rows at a time
     if isinstance(features, Tensor):
@@ -249,7 +255,7 @@ def _unit(vectors: Tensor, name: str, numbers: Tensor, visibility: Tensor | None
 
 
 def _named(rows: Tensor, numbers: Tensor) -> str:
-    mask = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool)
+    mask = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool, device="cpu")
     mask[numbers[rows.cpu()]] = True
     return row_numbers(mask)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .given import given_count, given_number
 from .metrics import Metrics
 
 __all__ = ["Difference", "bootstrap_interval", "compare_paired", "score_interval"]
@@ -59,6 +60,7 @@ def bootstrap_interval(
     Raises:
         ValueError: On numbers out of range.
     """
+    level, repeats = given_number(level, "level"), given_count(repeats, "repeats", -(2**62))
     if not 0 < level < 1 or repeats < 1:
         raise ValueError(
             f"level must be between 0 and 1 and repeats at least 1; got {level} and {repeats}"

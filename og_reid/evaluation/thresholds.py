@@ -41,7 +41,7 @@ class Sample:
                 self.values.append(flat.cpu().clone())
             elif len(flat):
                 count = max(1, round(share * len(flat)))
-                drawn = torch.randint(len(flat), (count,), generator=generator)
+                drawn = torch.randint(len(flat), (count,), generator=generator, device="cpu")
                 self.values.append(flat[drawn.to(flat.device)].cpu())
             yield start, block
 
@@ -53,7 +53,11 @@ class Sample:
         values = torch.cat(self.values)
         values = values[values.isfinite()].sort().values
         if self.total > _SMALL and len(values) > _QUANTILES:
-            places = torch.linspace(0, len(values) - 1, _QUANTILES).round().long()
+            places = (
+                torch.linspace(0, len(values) - 1, _QUANTILES, dtype=torch.float64, device="cpu")
+                .round()
+                .long()
+            )
             values = values[places]
         return torch.cat([values, _below(values)])
 
@@ -97,9 +101,9 @@ class Bins:
         inner = thresholds[thresholds.isfinite()]
         # A few far thresholds share the outer cells.
         far = len(inner) // 100
-        ends = inner[[far, -1 - far]].double() if len(inner) else torch.zeros(2).double()
-        width = float(ends[1] - ends[0])
-        self._low = float(ends[0])
+        ends = inner[[far, -1 - far]].tolist() if len(inner) else [0.0, 0.0]
+        width = ends[1] - ends[0]
+        self._low = ends[0]
         self._scale = self._count / width if width > self._count * 1e-30 else 0.0
         cells = self._cells(thresholds)
         count = torch.bincount(cells, minlength=self._count)
@@ -131,7 +135,7 @@ def count_impostors(
         labels: Of both sides.
         thresholds: (T,) ascending, the last one infinite.
     """
-    bins, counts = Bins(thresholds), torch.zeros(len(thresholds), dtype=torch.int64)
+    bins, counts = Bins(thresholds), torch.zeros(len(thresholds), dtype=torch.int64, device="cpu")
     for start, place, block in blocks:
         rows, items = block.shape
         ids = labels.item_ids[place : place + items]

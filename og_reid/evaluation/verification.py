@@ -21,6 +21,7 @@ from .counts import (
     tiles,
 )
 from .engine import open_search
+from .given import given_count, given_number
 from .labels import Labels, find_matches
 from .orientation import warn_of_similarities
 from .ranking import nearest_features, nearest_rows
@@ -85,7 +86,7 @@ class Verification:
         return float(self.thresholds[int((gap >= 0).nonzero()[0])])
 
     def _place(self, false_accepts: float) -> int:
-        if not 0 <= false_accepts <= 1:
+        if not 0 <= given_number(false_accepts, "false_accepts") <= 1:
             raise ValueError(f"false_accepts must be in [0, 1]; got {false_accepts}")
         return int((self.false_accepts <= false_accepts).sum()) - 1
 
@@ -109,7 +110,7 @@ class OpenSet:
 
         Infinite when all may.
         """
-        if not 0 <= false_alarms <= 1:
+        if not 0 <= given_number(false_alarms, "false_alarms") <= 1:
             raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
         allowed = int(false_alarms * len(self.alarm_distance) + 1e-9)
         if allowed == len(self.alarm_distance):
@@ -118,6 +119,7 @@ class OpenSet:
 
     def identified_at(self, false_alarms: float, k: int = 1) -> float:
         """DIR@FAR: share of the known whose match is among the first k and below the threshold."""
+        k = given_count(k, "k")
         below = self.match_distance < self.threshold_at(false_alarms)
         return float((below & (self.match_rank <= k)).double().mean())
 
@@ -165,7 +167,9 @@ def verify(
     answers = len(matches.item.unique())
     total = answers + len(labels.kept)
     genuine = match_distances(*sides, labels, matches, shifted(progress, 0, total)) + 1
-    edges = choose_thresholds(genuine, torch.linspace(0, 2, _GRID - 1))
+    edges = choose_thresholds(
+        genuine, torch.linspace(0, 2, _GRID - 1, dtype=torch.float32, device="cpu")
+    )
     show = shifted(progress, answers, total)
     products = tiles(*sides, labels.kept, show)
     made = ((start, place, block.add_(1).cpu()) for start, place, block in products)

@@ -31,9 +31,9 @@ class Nearest:
     def none(queries: int, k: int, device: torch.device | str = "cpu") -> Nearest:
         """Before the first block."""
         return Nearest(
-            torch.full((queries, k), torch.inf, device=device),
+            torch.full((queries, k), torch.inf, dtype=torch.float32, device=device),
             torch.full((queries, k), -1, device=device),
-            torch.full((queries,), -torch.inf, device=device),
+            torch.full((queries,), -torch.inf, dtype=torch.float32, device=device),
         )
 
 

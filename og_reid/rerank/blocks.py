@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,8 +109,8 @@ def _rows(matrix: Tensor) -> Iterator[tuple[int, Tensor]]:
 def _sampled(matrix: Tensor, dim: int) -> Tensor:
     """At most a few hundred rows or columns, evenly spread."""
     size = matrix.shape[dim]
-    places = torch.linspace(0, max(size - 1, 0), min(size, _SAMPLE)).round().long()
-    return matrix.index_select(dim, places.to(matrix.device))
+    places = np.linspace(0, max(size - 1, 0), min(size, _SAMPLE)).round().astype(np.int64)
+    return matrix.index_select(dim, torch.from_numpy(places).to(matrix.device))
 
 
 def _typical(matrix: Tensor) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation.counts import Progress, tiles
+from ..evaluation.given import given_count, given_number
 from ..evaluation.sides import Features, Side, open_side
 from ..ops.nearest import Nearest, select_nearest
 
@@ -65,7 +66,7 @@ def augment_database(
     side = open_side(gallery, "gallery")
     _check((side, side), k, alpha)
     found = _search(side, side, k + 1, progress)
-    own = found.indices == torch.arange(side.length)[:, None]
+    own = found.indices == torch.arange(side.length, device="cpu")[:, None]
     # Where copies are nearer than the image itself, the farthest goes instead.
     own[~own.any(dim=1), -1] = True
     rest = Nearest(
@@ -77,7 +78,7 @@ def augment_database(
 
 
 def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
-    if k < 1 or alpha < 0:
+    if given_count(k, "k", -(2**62)) < 1 or given_number(alpha, "alpha") < 0:
         raise ValueError(f"k must be at least 1 and alpha at least 0; got {k} and {alpha}")
     for side in sides:
         if not side.length:
@@ -87,7 +88,9 @@ def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
 def _search(query: Side, gallery: Side, k: int, progress: Progress | None) -> Nearest:
     """Negated similarities and numbers of the nearest."""
     found = Nearest.none(query.length, min(k, gallery.length))
-    for start, place, block in tiles(query, gallery, torch.arange(gallery.length), progress):
+    for start, place, block in tiles(
+        query, gallery, torch.arange(gallery.length, device="cpu"), progress
+    ):
         select_nearest(block.cpu(), found, start, place)
     return found
 
@@ -104,5 +107,6 @@ def _weighted(side: Side, found: Nearest, alpha: float) -> Tensor:
             raise ValueError(f"{side.name} must have global features only; got parts")
         weights = (-values).clamp_min(0).pow(alpha)
         rows = unit.rows[place.to(unit.rows.device)]
-        sums.append(torch.einsum("nk,nkd->nd", weights.to(rows), rows))
+        with torch.autocast(rows.device.type, enabled=False):
+            sums.append(torch.einsum("nk,nkd->nd", weights.to(rows), rows))
     return torch.cat(sums)

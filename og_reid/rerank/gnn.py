@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..evaluation.counts import Progress, part_of
+from ..evaluation.given import given_count
 from ..evaluation.reranked import Reranked
 from ..evaluation.sides import Features
 from .products import multiply_sparse
@@ -47,6 +48,7 @@ def gnn(
     """
     from scipy import sparse
 
+    k1, k2 = given_count(k1, "k1", -(2**62)), given_count(k2, "k2", -(2**62))
     if not 1 <= k2 <= k1:
         raise ValueError(f"k2 must be in [1, k1]; got k1 = {k1} and k2 = {k2}")
     space = open_space(query, gallery)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..evaluation.counts import Progress, part_of
-from ..evaluation.given import given_tensor
+from ..evaluation.given import given_count, given_number, given_tensor
 from ..evaluation.reranked import Reranked
 from ..evaluation.sides import Features
 from .products import multiply_sparse
@@ -135,9 +135,10 @@ def k_reciprocal_distances(
 def _rerank(
     space: Space, variant: Variant, k1: int, k2: int, lambda_value: float, progress: Progress | None
 ) -> Reranked:
+    k1, k2 = given_count(k1, "k1", -(2**62)), given_count(k2, "k2", -(2**62))
     if k1 < 1 or not 1 <= k2 <= k1 + 1:
         raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
-    if not 0 <= lambda_value <= 1:
+    if not 0 <= given_number(lambda_value, "lambda_value") <= 1:
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
     wide = min(max(k1 + recipe.beyond, k2), space.total)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation.counts import Progress
-from ..evaluation.given import given_tensor
+from ..evaluation.given import given_count, given_number, given_tensor
 from ..evaluation.products import Product, plan
 from ..evaluation.protocols import group_rows
 from ..evaluation.sides import Features, open_side
@@ -59,6 +59,7 @@ def penalise_equal(
     distance, first, second = _pairs(distance, query_labels, gallery_labels)
     if first.is_floating_point() or second.is_floating_point():
         raise ValueError(f"labels must be whole numbers; got {first.dtype} and {second.dtype}")
+    amount = given_number(amount, "amount")
     equal = (first[:, None] == second) & (first[:, None] >= 0)
     return distance + amount * equal.to(distance.dtype)
 
@@ -92,6 +93,7 @@ def penalise_direction(
         ValueError: On yaws of other lengths, and on ``where`` of another shape or type.
     """
     distance, first, second = _pairs(distance, query_yaw, gallery_yaw)
+    amount, threshold = given_number(amount, "amount"), given_number(threshold, "threshold")
     alike = (first[:, None] - second).cos() >= threshold
     if where is not None:
         meant = given_tensor(where, "where").to(distance.device)
@@ -144,6 +146,7 @@ def add_track_means(
         ValueError: As `evaluate`, of features, and on tracks of another length.
     """
     unit = _unit(features)
+    weight = given_number(weight, "weight")
     tracks, kept = _whole(tracks, len(unit)), _counted(counted, len(unit))
     inside = tracks >= 0
     if not inside.any():
@@ -207,6 +210,7 @@ def cluster(
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
+    eps, min_samples = given_number(eps, "eps"), given_count(min_samples, "min_samples", -(2**62))
     if eps <= 0 or min_samples < 1:
         raise ValueError(
             f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
@@ -258,7 +262,7 @@ def _means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Tensor:
 
 def _counted(counted: Any, count: int) -> Tensor:
     if counted is None:
-        return torch.ones(count, dtype=torch.bool)
+        return torch.ones(count, dtype=torch.bool, device="cpu")
     counted = given_tensor(counted, "counted").cpu()
     if counted.shape != (count,) or counted.dtype != torch.bool:
         raise ValueError(

@@ -88,9 +88,9 @@ class FeatureSpace:
         for start in range(0, len(left), _PAIRS):
             some = slice(start, start + _PAIRS)
             one, two = (self.unit[torch.from_numpy(each[some])] for each in (left, right))
-            cosine = torch.einsum("nd,nd->n", one.rows, two.rows)
+            cosine = _products("nd,nd->n", one.rows, two.rows)
             if one.visibility is not None and two.visibility is not None:
-                shared = torch.einsum("np,np->n", one.visibility, two.visibility)
+                shared = _products("np,np->n", one.visibility, two.visibility)
                 weigh_cosines(cosine, shared, bool(self.unit.layout[0]))
             result[some] = _squared(-cosine).numpy()
         return result
@@ -202,6 +202,12 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
         visibility = torch.cat([first.visibility, second.visibility]).cpu()
     rows = torch.cat([first.rows, second.rows]).cpu()
     return FeatureSpace(Unit(rows, visibility, first.layout), len(first))
+
+
+def _products(equation: str, one: Tensor, two: Tensor) -> Tensor:
+    """In full precision, wherever it is called from."""
+    with torch.autocast(one.device.type, enabled=False):
+        return torch.einsum(equation, one, two)
 
 
 def _squared(negated: Tensor) -> Tensor:
