@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
     points = _check_points(points)
     rank = min(neighbours, len(points) - 1)
     if rank < 1:
-        return torch.full((len(points),), 0.02)
+        return torch.full_like(points[:, 0], 0.02)
     distance, _ = cKDTree(points.numpy()).query(points.numpy(), k=[rank + 1])
     radius = 0.8 * torch.from_numpy(distance[:, 0]).float()
     return radius.clamp(max=3 * float(radius.median())).clamp(min=1e-4)
@@ -126,11 +127,13 @@ def render_cloud(
     if not len(points):
         return np.full((height, width, 3), 255, np.uint8)
     frame = fit_frame(points, height, width) if frame is None else frame
-    radius = splat_radius(points) if radius is None else torch.as_tensor(radius).float().cpu()
+    radius = splat_radius(points) if radius is None else _on_cpu(radius)
     if (radius.ndim and radius.shape != (len(points),)) or not bool((radius > 0).all()):
         raise ValueError(f"radius must be positive, one number or ({len(points)},); got {radius}")
     view = _view_axes(yaw)
-    seen = (points - torch.tensor(frame.center)) @ view.T  # right, up, towards the viewer
+    seen = _multiply(
+        points - points.new_tensor(frame.center), view.T
+    )  # right, up, towards the viewer
     radius = radius.expand(len(points))
     if normals is not None:
         normals = _check_points(normals, "normals")
@@ -139,7 +142,7 @@ def render_cloud(
                 f"normals must have one row for each of the {len(points)} points; got "
                 f"{len(normals)}"
             )
-        turned = normals @ view.T
+        turned = _multiply(normals, view.T)
         front = turned[:, 2] > -0.1
         colors = (colors * _shade(turned))[front]
         seen, radius = seen[front], radius[front]
@@ -154,14 +157,15 @@ def render_cloud(
 def _view_axes(yaw: float) -> Tensor:
     """(3, 3): rows are the viewer's right, up, and the direction towards the viewer."""
     cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
-    return torch.tensor([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
+    rows = [[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]]
+    return torch.tensor(rows, dtype=torch.float32, device="cpu")
 
 
 def _shade(turned: Tensor) -> Tensor:
     """(N, 1) factor in [0.7, 1] from normals in the viewer's frame."""
-    light = torch.nn.functional.normalize(torch.tensor(_LIGHT), dim=0)
-    factor = 0.7 + 0.3 * (turned @ light).clamp(0, 1)
-    return torch.where(turned.norm(dim=-1) < 0.5, torch.ones(()), factor)[:, None]
+    light = torch.nn.functional.normalize(turned.new_tensor(_LIGHT), dim=0)
+    factor = 0.7 + 0.3 * _multiply(turned, light[:, None])[:, 0].clamp(0, 1)
+    return torch.where(turned.norm(dim=-1) < 0.5, turned.new_ones(()), factor)[:, None]
 
 
 def _discs(
@@ -181,36 +185,49 @@ def _discs(
     for level in size_class[inside].unique().tolist():
         member = ((size_class == level) & inside).nonzero()[:, 0]
         half = math.ceil(float(size[member].max()))
-        step = torch.arange(-half, half + 1)
+        step = torch.arange(-half, half + 1, device="cpu")
         column = x[member].floor().long()[:, None, None] + step
         row = y[member].floor().long()[:, None, None] + step[:, None]
         column, row = torch.broadcast_tensors(column, row)
-        squared = (column + 0.5 - x[member, None, None]) ** 2 + (
-            row + 0.5 - y[member, None, None]
+        squared = (column.to(x.dtype) + 0.5 - x[member, None, None]) ** 2 + (
+            row.to(y.dtype) + 0.5 - y[member, None, None]
         ) ** 2
         squared = squared / size[member, None, None] ** 2
         keep = (squared <= 1) & (column >= 0) & (column < wide) & (row >= 0) & (row < tall)
         owner = member[:, None, None].expand_as(keep)
         parts.append(((row * wide + column)[keep], owner[keep], torch.exp(-3 * squared[keep])))
     if not parts:
-        none = torch.zeros(0, dtype=torch.int64)
-        return none, none, torch.zeros(0)
+        none = torch.zeros(0, dtype=torch.int64, device="cpu")
+        return none, none, seen.new_zeros(0)
     pixel, point, weight = (torch.cat(column) for column in zip(*parts, strict=True))
     return pixel, point, weight
 
 
 def _blend(pixel: Tensor, nearness: Tensor, colors: Tensor, weight: Tensor, count: int) -> Tensor:
     """(count, 3) in [0, 1]: the weighted mean colour of each pixel's nearest layer, else white."""
-    nearest = torch.full((count,), -math.inf).scatter_reduce_(0, pixel, nearness, "amax")
+    nearest = colors.new_full((count,), -math.inf).scatter_reduce_(0, pixel, nearness, "amax")
     top = nearness >= nearest[pixel] - _LAYER
-    total = torch.zeros(count).index_add_(0, pixel[top], weight[top])
-    mixed = torch.zeros(count, 3).index_add_(0, pixel[top], colors[top] * weight[top, None])
+    total = colors.new_zeros(count).index_add_(0, pixel[top], weight[top])
+    mixed = colors.new_zeros(count, 3).index_add_(0, pixel[top], colors[top] * weight[top, None])
     covered = total > 0
-    return torch.where(covered[:, None], mixed / total.clamp(min=1e-12)[:, None], torch.ones(()))
+    return torch.where(
+        covered[:, None], mixed / total.clamp(min=1e-12)[:, None], colors.new_ones(())
+    )
+
+
+def _on_cpu(values: Any) -> Tensor:
+    """Of any array-like, as float32, whatever the default type and device are."""
+    given = values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+    return given.detach().float().cpu()
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """In the precision of both: autocast leaves products into memory alone."""
+    return torch.mm(left, right, out=left.new_empty(len(left), right.shape[1]))
 
 
 def _check_points(points: Tensor, name: str = "points") -> Tensor:
-    points = torch.as_tensor(points).detach().float().cpu()
+    points = _on_cpu(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"{name} must have shape (N, 3); got {tuple(points.shape)}")
     if not bool(torch.isfinite(points).all()):

@@ -350,7 +350,7 @@ def _cloud_pictures(cloud: PointCloud) -> list[np.ndarray]:
     aspect = float(2 * reach / (high[1] - low[1]).clamp(min=0.01))
     width = round(_CLOUD_HEIGHT * min(max(aspect, 0.4), 0.8))
     frame = fit_frame(body.points, _CLOUD_HEIGHT, width)
-    colors = torch.where(body.visible[:, None], body.colors, torch.full((), _UNSEEN))
+    colors = torch.where(body.visible[:, None], body.colors, body.colors.new_full((), _UNSEEN))
     radius = splat_radius(body.points)
     return [
         render_cloud(
