@@ -224,7 +224,11 @@ def distance_rows(
     start = 0
     for block in _row_blocks(distance):
         if block.dim() != 2 or block.shape[1] != shape[1]:
-            raise ValueError(f"distance must have rows of {shape[1]}; got {tuple(block.shape)}")
+            turned = tuple(getattr(distance, "shape", ())) == shape[::-1]
+            raise ValueError(
+                f"distance must have rows of {shape[1]}; got {tuple(block.shape)}"
+                + (": queries are rows, give distance.T" if turned else "")
+            )
         if start + len(block) > shape[0]:
             raise ValueError(f"distance must have {shape[0]} rows, as the queries; got more")
         if block.is_complex():

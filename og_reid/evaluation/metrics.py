@@ -16,7 +16,7 @@ from torch import Tensor
 from pose.atomic import replacing
 from pose.reading import reading
 
-from .given import given_count
+from .given import given_count, given_tensor
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
@@ -192,14 +192,32 @@ class Metrics:
             "mINP": self.mINP,
         }
 
-    def select(self, queries: Tensor) -> Metrics:
-        """The figures of some queries, given by number or mask; their means may be NaN."""
-        chosen = {
-            field.name: getattr(self, field.name)[queries]
-            for field in fields(self)
-            if isinstance(getattr(self, field.name), Tensor)
-        }
-        return replace(self, **chosen)
+    def select(self, queries: Any) -> Metrics:
+        """The figures of some queries; their means may be NaN.
+
+        Args:
+            queries: Their numbers, or a (Q,) mask; a tensor, an array or a list.
+
+        Raises:
+            ValueError: It is none of these, or a query is not there.
+        """
+        if isinstance(queries, slice):
+            queries = range(self.num_queries)[queries]
+        chosen = given_tensor(queries, "queries").to(self.first_match.device)
+        if not chosen.numel() and chosen.dtype != torch.bool:
+            chosen = chosen.long()
+        try:
+            some = {
+                field.name: getattr(self, field.name)[chosen]
+                for field in fields(self)
+                if isinstance(getattr(self, field.name), Tensor)
+            }
+        except IndexError as error:
+            raise ValueError(
+                f"queries must be numbers below {self.num_queries}, or a mask of as many; got "
+                f"{tuple(chosen.shape)} {chosen.dtype}: {error}"
+            ) from error
+        return replace(self, **some)
 
     def slices(self, labels: Any) -> dict[Hashable, Metrics]:
         """The figures by a label of each query: occlusion level, visible parts, camera, yaw.
@@ -211,7 +229,7 @@ class Metrics:
         Raises:
             ValueError: On another length.
         """
-        labels = np.asarray(labels)
+        labels = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
         if labels.shape != (self.num_queries,):
             raise ValueError(
                 f"labels must be ({self.num_queries},), one for each query; got {labels.shape}"

@@ -116,6 +116,12 @@ class DistanceSpace:
     def __post_init__(self) -> None:
         """Checks shapes and values, and that they are distances."""
         queries, items = self.query_gallery.shape
+        given = tuple(self.query_query.shape), tuple(self.gallery_gallery.shape)
+        if queries != items and given == ((items, items), (queries, queries)):
+            raise ValueError(
+                f"query_gallery must be (Q, G) = ({items}, {queries}) beside the other blocks; got "
+                f"({queries}, {items}): give query_gallery.T"
+            )
         for name, each, shape in (
             ("query_gallery", self.query_gallery, (queries, items)),
             ("query_query", self.query_query, (queries, queries)),

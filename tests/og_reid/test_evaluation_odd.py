@@ -323,3 +323,37 @@ def test_counts_of_any_integer_type_and_beyond_the_gallery() -> None:
 def test_results_check_themselves(distances: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RetrievalResult(torch.zeros(1, 2, dtype=torch.int64), distances)
+
+
+def test_transposed_distances_are_explained() -> None:
+    with pytest.raises(ValueError, match=r"rows of 30; got .*: queries are rows, give distance.T"):
+        evaluate(distance=DISTANCE.T, **PIDS)
+    own, others = np.zeros((6, 6)), np.zeros((30, 30))
+    message = r"must be \(Q, G\) = \(6, 30\) .* got \(30, 6\): give query_gallery\.T"
+    with pytest.raises(ValueError, match=message):
+        k_reciprocal_distances(DISTANCE.T, own, others)
+
+
+@pytest.mark.parametrize(
+    "some",
+    [
+        [1, 3], (1, 3), np.array([1, 3]), torch.tensor([1, -3]), slice(1, 4, 2),
+        [False, True, False, True, False, False], np.arange(6) % 5 % 2 == 1,
+    ],
+)  # fmt: skip
+def test_queries_are_selected_by_any_array(some: Any) -> None:
+    metrics = evaluate(distance=DISTANCE, **PIDS)
+    assert torch.equal(metrics.select(some).step, metrics.step[[1, 3]])
+    assert metrics.select([]).num_queries == 0
+
+
+@pytest.mark.parametrize("some", [[6], [-7], "ab", None, [0.5], [True, False], {1: 2}])
+def test_queries_that_are_not_there_are_refused(some: Any) -> None:
+    with pytest.raises(ValueError, match="queries must be"):
+        evaluate(distance=DISTANCE, **PIDS).select(some)
+
+
+def test_slices_by_a_tensor_with_a_gradient() -> None:
+    metrics = evaluate(distance=DISTANCE, **PIDS)
+    labels = torch.tensor([0.0, 1, 0, 1, 0, 1], requires_grad=True)
+    assert [each.num_queries for each in metrics.slices(labels).values()] == [3, 3]
