@@ -239,8 +239,8 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
         values = (*(metrics.rank(k) for k in (1, 5, 10)), metrics.mAP)
         figures = " ".join(f"{100 * value:7.1f}" for value in values)
         queries = f"{row.queries} ({metrics.num_valid})"
-        told = metrics.told_few()
-        lines.append(f"{row.method:{width}} {queries:20} {figures}{told and '  ' + told}")
+        note = metrics.few_note()
+        lines.append(f"{row.method:{width}} {queries:20} {figures}{note and '  ' + note}")
     if comparisons:
         metrics = comparisons[0].metrics
         lines.append(f"mAP by the {metrics.ap} convention, protocol {metrics.protocol}")

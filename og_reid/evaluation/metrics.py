@@ -274,19 +274,19 @@ class Metrics:
             return score_interval(float(values.mean()), self.num_identities, level=level)
         return ends
 
-    def told_few(self) -> str:
+    def few_note(self) -> str:
         """In words that these are metrics of few queries, with their intervals; or nothing."""
         if not self.few or not self.num_valid:
             return ""
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
         first = self.interval(lambda _: (ranks == 1).double().mean(dim=1))
-        told = [
+        ends = [
             f"{name} {100 * low:.1f} to {100 * high:.1f} %"
             for name, (low, high) in (("rank-1", first), ("mAP", self.interval()))
         ]
-        return f"few: {self._told_counts()}, 95 % interval {', '.join(told)}"
+        return f"few: {self._count_note()}, 95 % interval {', '.join(ends)}"
 
-    def _told_counts(self) -> str:
+    def _count_note(self) -> str:
         queries = "query" if self.num_valid == 1 else "queries"
         identities = "identity" if self.num_identities == 1 else "identities"
         return f"{self.num_valid} {queries} of {self.num_identities} {identities}"
@@ -299,8 +299,8 @@ class Metrics:
             lines.append(told + "identity")
             spread = [d for k in _RANKS if (d := self.rank_deviation(k)) is not None]
             if spread:
-                told = ", ".join(f"{100 * each:.2f}" for each in spread)
-                lines[-1] += f", standard deviation {told} %"
+                shown = ", ".join(f"{100 * each:.2f}" for each in spread)
+                lines[-1] += f", standard deviation {shown} %"
         if self.num_valid:
             low, high = self.interval()
             least, most = self.interval(lambda metrics: (metrics.first_match == 1).double())
@@ -312,7 +312,7 @@ class Metrics:
                 lines[-1] += f", rank-1 {100 * least:.2f} to {100 * most:.2f} %"
         if self.few and self.num_valid:
             lines.append(
-                f"few queries: {self._told_counts()}; with fewer than {FEW_QUERIES} queries or "
+                f"few queries: {self._count_note()}; with fewer than {FEW_QUERIES} queries or "
                 f"{FEW_IDENTITIES} identities, other images may give quite other metrics"
             )
         lines += [

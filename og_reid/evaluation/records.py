@@ -105,11 +105,13 @@ def without_nan(value: Any) -> Any:
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number in [{low}, {high}]; got {_told(value)}")
+        raise ValueError(
+            f"{name} must be a whole number in [{low}, {high}]; got {_described(value)}"
+        )
     return value
 
 
-def _told(value: Any) -> str:
+def _described(value: Any) -> str:
     """A number, or what it is in the place of one."""
     if type(value) is float or (type(value) is int and abs(value) < 1 << 70):
         return repr(value)
@@ -137,7 +139,7 @@ def _fractions(name: str, values: Any, *_: int) -> Tensor:
             found.append(float(value))
         else:
             raise ValueError(
-                f"{name}[{row}] must be a number in [0, 1] or null; got {_told(value)}"
+                f"{name}[{row}] must be a number in [0, 1] or null; got {_described(value)}"
             )
     return torch.tensor(found, dtype=torch.float64, device="cpu")
 

@@ -30,8 +30,8 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
     For each anchor with at least one positive: the mean over its positives of
     ``-log softmax(cosine / temperature)``, the softmax over all images but the anchor; then the
     mean over those anchors. An identity with one image only serves as a negative. A batch of one
-    identity alone has a loss of 0, as there is nothing to be told apart (the equation as it stands
-    would pull equal features to equal distances).
+    identity alone has a loss of 0, as there is no other to separate it from (the equation as it
+    stands would still push its features to equal cosines).
 
     Args:
         features: (B, D), of any length; normalised here.

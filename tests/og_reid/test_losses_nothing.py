@@ -126,7 +126,7 @@ def test_unlabelled_images_are_refused_where_there_is_no_class_for_them(name: st
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_unlabelled_images_are_nobody_else(name: str, rng: torch.Generator) -> None:
+def test_unlabelled_images_are_identities_of_their_own(name: str, rng: torch.Generator) -> None:
     """Two of them are no pair of one identity: they only serve as negatives."""
     features = torch.randn(6, DIM, generator=rng)
     torch.manual_seed(0)

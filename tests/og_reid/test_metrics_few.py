@@ -125,7 +125,7 @@ def test_no_valid_query_has_no_interval() -> None:
     none = metrics(12, 12).select(torch.zeros(12, dtype=torch.bool))
     assert all(math.isnan(each) for each in none.interval())
     assert "nan" in table(none)
-    assert none.told_few() == ""
+    assert none.few_note() == ""
 
 
 def test_draws_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,9 +113,9 @@ def test_damaged_fields_are_named(changes: dict, message: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", [field for field in search().record() if field != "figures"])
 def test_missing_fields(name: str, tmp_path: Path) -> None:
-    told = json.loads(record(search()))
-    del told[name]
-    path = written(tmp_path, json.dumps(told).encode())
+    content = json.loads(record(search()))
+    del content[name]
+    path = written(tmp_path, json.dumps(content).encode())
     if name in ("num_junk", "gallery", "shot_ranks", "test_view", "reranking"):
         assert isinstance(load_metrics(path), Metrics)
         return
@@ -256,14 +256,14 @@ JSON = st.recursive(
 def test_fields_of_any_value_end_in_words(
     folder: Path, field: str, value: Any, row: int | None, name: str
 ) -> None:
-    told = search().record()
-    if row is not None and isinstance(told[field], list):
-        told[field][row] = value
+    content = search().record()
+    if row is not None and isinstance(content[field], list):
+        content[field][row] = value
     else:
-        told[field] = value
+        content[field] = value
     if name == "comparison":
-        rows = [{"method": "net", "queries": "all", "metrics": told}]
+        rows = [{"method": "net", "queries": "all", "metrics": content}]
         data: dict[str, Any] = {"format": "og_reid comparison 1", "rows": rows}
     else:
-        data = {"format": "og_reid metrics 1", **told}
+        data = {"format": "og_reid metrics 1", **content}
     check(name, json.dumps(data).encode(), folder)

@@ -32,11 +32,11 @@ def record(metrics: Metrics, **changes: Any) -> bytes:
 
 
 def _comparison(*rows: Metrics) -> bytes:
-    told = [
+    written = [
         {"method": name, "queries": "all", "metrics": each.record()}
         for name, each in zip(("histogram", "net"), rows, strict=False)
     ]
-    return json.dumps({"format": "og_reid comparison 1", "rows": told}).encode()
+    return json.dumps({"format": "og_reid comparison 1", "rows": written}).encode()
 
 
 def _read_metrics(path: Path) -> str:
