@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,11 +17,23 @@ from ..ops.counting import Thresholds
 from .labels import Labels, Matches
 from .reranked import Reranked
 
-__all__ = ["warn_of_similarities"]
+__all__ = ["warn_of_similarities", "warned_once"]
 
 #: Fraction of the wrong answers nearer than the right ones, from which on the order is reversed.
 #: An embedding that knows cameras and nothing else stays at 0.75, of two cameras.
 _REVERSED = 0.85
+#: Whether there was a warning, inside `warned_once`.
+_WARNED: ContextVar[list[bool] | None] = ContextVar("warned", default=None)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """Inside, one warning for one matrix that is scored in parts, two calls farther up."""
+    token = _WARNED.set([])
+    try:
+        yield
+    finally:
+        _WARNED.reset(token)
 
 
 def warn_of_similarities(
@@ -52,7 +67,11 @@ def warn_of_similarities(
     _, person = labels.query_ids[owner[some]].unique(return_inverse=True)
     count = person.bincount()
     mean = float((person.bincount(weights=fraction) / count).mean())
-    if mean > max(_REVERSED, 0.5 + 1 / math.sqrt(len(count))):
+    before = _WARNED.get()
+    if not before and mean > max(_REVERSED, 0.5 + 1 / math.sqrt(len(count))):
+        if before is not None:
+            before.append(True)
+            stacklevel += 2
         warnings.warn(
             f"distance must be smaller for images that are more alike, but {100 * mean:.0f} % of "
             "the wrong answers are nearer than the right ones (by chance 50 %): of similarities, "

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..models.embedding import Embedding
 from ..ops.counting import Thresholds, count_wrong
 from .counts import Progress, count_among, part_of
+from .given import given_count
 from .labels import Labels, Matches
 from .sides import Side
 
@@ -55,8 +56,9 @@ class Protocol:
             raise ValueError(
                 f"protocol must be one of {', '.join(get_args(ProtocolName))}; got {self.name!r}"
             )
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1; got {self.repeats}")
+        given_count(self.repeats, "repeats")
+        if given_count(self.seed, "seed", 0) >= 1 << 63:
+            raise ValueError(f"seed must be below 2**63; got {self.seed}")
         given = self.query_tracks is not None, self.gallery_tracks is not None
         if given != (self.name == "mars",) * 2:
             raise ValueError(

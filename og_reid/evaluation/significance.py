@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .given import given_count, given_number
+from .given import given_count, given_number, given_tensor
 from .metrics import Metrics
 
 __all__ = ["Difference", "bootstrap_interval", "compare_paired", "score_interval"]
@@ -60,6 +60,12 @@ def bootstrap_interval(
     Raises:
         ValueError: On numbers out of range.
     """
+    values, clusters = given_tensor(values, "values"), given_tensor(clusters, "clusters")
+    if values.dim() != 1 or clusters.shape != values.shape or not len(values):
+        raise ValueError(
+            "values and clusters must be (n,), of at least one; got "
+            f"{tuple(values.shape)} and {tuple(clusters.shape)}"
+        )
     level, repeats = given_number(level, "level"), given_count(repeats, "repeats", -(2**62))
     if not 0 < level < 1 or repeats < 1:
         raise ValueError(
@@ -139,9 +145,9 @@ def compare_paired(
 
 def _draws(values: Tensor, clusters: Tensor, repeats: int, seed: int) -> np.ndarray:
     """(repeats,) means of draws of clusters."""
-    numbers = clusters.unique(return_inverse=True)[1].numpy()
+    numbers = clusters.unique(return_inverse=True)[1].cpu().numpy()
     size = np.bincount(numbers)
-    total = np.bincount(numbers, weights=values.numpy())
+    total = np.bincount(numbers, weights=values.detach().cpu().numpy())
     generator, chance = np.random.default_rng(seed), np.full(len(size), 1 / len(size))
     step = max(1, _DRAWS // len(size))
     means = []

@@ -13,8 +13,9 @@ from torch import Tensor
 from .counts import check_readable_again, part_of
 from .engine import evaluate
 from .given import given_tensor
-from .labels import check_labels, find_matches
+from .labels import Labels, check_labels, find_matches
 from .metrics import Metrics
+from .orientation import warned_once
 
 __all__ = ["camera_pairs", "yaw_difference"]
 
@@ -50,6 +51,14 @@ def camera_pairs(
     known, seen = labels.query_camids, labels.gallery_camids
     assert known is not None
     assert seen is not None
+    with warned_once():
+        return _pairs(labels, known, seen, search)
+
+
+def _pairs(
+    labels: Labels, known: Tensor, seen: Tensor, search: dict[str, Any]
+) -> dict[tuple[int, int], Metrics]:
+    """`camera_pairs` of cameras that are known."""
     result: dict[tuple[int, int], Metrics] = {}
     progress, cameras = search.pop("progress", None), seen.unique().tolist()
     for number, camera in enumerate(cameras):

@@ -357,3 +357,9 @@ def test_slices_by_a_tensor_with_a_gradient() -> None:
     metrics = evaluate(distance=DISTANCE, **PIDS)
     labels = torch.tensor([0.0, 1, 0, 1, 0, 1], requires_grad=True)
     assert [each.num_queries for each in metrics.slices(labels).values()] == [3, 3]
+
+
+@pytest.mark.parametrize("bad", [{"repeats": 1.5}, {"repeats": 0}, {"seed": -1}, {"seed": 2**64}])
+def test_random_galleries_of_odd_numbers_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
+        Protocol("single-gallery-shot", **bad)

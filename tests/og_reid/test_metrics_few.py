@@ -121,6 +121,15 @@ def test_values_beyond_one_keep_the_bootstrap() -> None:
     assert some.interval(lambda _: values) == expected
 
 
+def test_intervals_of_nothing_are_refused() -> None:
+    for values, clusters in (([], []), ([0.5], [1, 2]), ([[0.5]], [[1]])):
+        with pytest.raises(
+            ValueError, match=r"values and clusters must be \(n,\), of at least one"
+        ):
+            bootstrap_interval(values, clusters)
+    assert bootstrap_interval([0.5, 0.5], np.array([1, 2])) == (0.5, 0.5)
+
+
 def test_no_valid_query_has_no_interval() -> None:
     none = metrics(12, 12).select(torch.zeros(12, dtype=torch.bool))
     assert all(math.isnan(each) for each in none.interval())

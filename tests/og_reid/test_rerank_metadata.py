@@ -86,6 +86,15 @@ def test_reranking_of_directed_blocks(
     assert (off < 1e-6).double().mean() > 0.94
 
 
+def test_penalties_once_more_behind_the_reranking(golden: dict[str, Tensor]) -> None:
+    moved = penalise_equal(golden["rerank_k20_4"], golden["query_camera"], golden["gallery_camera"])
+    directions = yaw(golden["direction_query"]), yaw(golden["direction_gallery"])
+    moved = penalise_direction(moved, *directions, where=golden["query_camera"] < 0)
+    groups = golden["camera_clusters_query"], golden["camera_clusters_gallery"]
+    moved = penalise_equal(moved, *groups, amount=0.2)
+    torch.testing.assert_close(moved, golden["final_k20_4"], atol=1e-6, rtol=0)
+
+
 def test_images_without_a_track_stay() -> None:
     rows = torch.tensor([[2.0, 0.0], [0.0, 3.0], [3.0, 4.0], [0.0, 1.0], [5.0, 0.0]])
     tracks = [-1, 7, -1, 7, 2]

@@ -114,3 +114,12 @@ def test_pairs_of_cameras_pass() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         camera_pairs(distance=1 - similarity, **pids, **cameras)
+
+
+def test_pairs_of_cameras_warn_once() -> None:
+    similarity, pids = scene()
+    cameras = {"query_camids": torch.arange(40) % 2, "gallery_camids": torch.arange(120) % 3}
+    for call, labels in ((camera_pairs, pids | cameras), (evaluate, pids)):
+        with pytest.warns(InputWarning, match="give 1 - similarity") as found:
+            call(distance=similarity, **labels)
+        assert [each.filename for each in found] == [__file__]
