@@ -122,16 +122,19 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     known = ["--dataset", "occluded-duke", "--unverified", "--workers", 2, "--cache", cache]
     from_files = ["--keypoints", keypoints]
     out = tmp_path / "run"
-    run("train", "occluded_duke/pgfa", *SMALL, "--data", data, "--out", out, *known, *from_files)
+    longer = ["budget.epochs=10", "optim.drop_epochs=[8]"]
+    run("train", "occluded_duke/pgfa", *SMALL, *longer, "--data", data, "--out", out, *known,
+        *from_files)  # fmt: skip
     history = read_log(out / LOG_FILE)
-    assert len(history) == 6  # 12 photographs, 2 batches, 3 rounds
-    assert history[-1].loss < history[0].loss
-    assert [round(record.lr, 6) for record in history] == [0.01] * 4 + [0.001] * 2
+    assert len(history) == 20  # 12 images, 2 batches, 10 epochs
+    losses = [record.loss for record in history]  # of 6 images each: single ones are noise
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+    assert [round(record.lr, 6) for record in history] == [0.01] * 16 + [0.001] * 4
 
     stored = read_people_model(out / "model.safetensors")
     assert (stored.model.num_classes, stored.model.parts, stored.preprocessing.height) == (4, 3, 64)
     assert stored.training["model"]["preset"] == "pgfa"
-    assert stored.origin["step"] == 6
+    assert stored.origin["step"] == 20
     with pytest.raises(ValueError, match="a model of photographs"):
         read_model(out / "model.safetensors")
 
