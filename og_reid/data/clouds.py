@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,16 +11,16 @@ import torch
 from torch import Tensor
 
 from meshes.pointcloud import PointCloud
-from pose.atomic import replacing
+from pose.reading import reading
 
 from ..ops.sampling import farthest_point_sample
 from .batch import CloudBatch
+from .cloud_file import read_cloud_file, write_cloud_file
 from .draws import Draws
 
 __all__ = ["CloudSet"]
 
-_FORMAT = "og_reid.cloud_set"
-_VERSION = "2"
+_TENSORS = ("points", "colors", "part", "visible", "ptr", "pids", "camids")
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,50 +218,25 @@ class CloudSet:
         return (total / number.clamp(min=1)[:, None])[first], (number > 0)[first]
 
     def save(self, path: str | Path) -> None:
-        """Writes the set as safetensors, whole or not at all."""
-        from safetensors.torch import save_file
+        """Writes the set as safetensors with a hash of its content, whole or not at all.
 
-        metadata = {"format": _FORMAT, "version": _VERSION, "names": json.dumps(self.names)}
-        tensors = {
-            field.name: getattr(self, field.name).contiguous()
-            for field in fields(self)
-            if field.name != "names"
-        }
-        with replacing(path) as partial:
-            save_file(tensors, partial, metadata=metadata)
+        Raises:
+            OSError: The file cannot be written, with its path.
+        """
+        write_cloud_file(path, {name: getattr(self, name) for name in _TENSORS}, self.names)
 
     @classmethod
     def load(cls, path: str | Path) -> CloudSet:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: When the file is missing, truncated, or something else than a cloud set.
+            ValueError: When the file is missing, truncated, changed in a single bit, or something
+                else than a cloud set; the message names it.
+            OSError: When it cannot be read.
         """
-        from safetensors import SafetensorError, safe_open
-
-        if not Path(path).is_file():
-            raise ValueError(f"{path} is not a file: give a cloud set written by CloudSet.save")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{path} is no safetensors file or is damaged ({error}): write it again"
-            ) from error
-        if metadata.get("format") != _FORMAT:
-            raise ValueError(
-                f"{path} is a safetensors file but no cloud set (format {metadata.get('format')!r})"
-            )
-        if metadata.get("version") != _VERSION:
-            raise ValueError(
-                f"{path} is a cloud set of version {metadata.get('version')}, this package reads "
-                f"version {_VERSION}: write it again"
-            )
-        missing = [field.name for field in fields(cls) if field.name not in (*tensors, "names")]
-        if missing:
-            raise ValueError(f"{path} misses {', '.join(missing)}: write it again")
-        return cls(names=tuple(json.loads(metadata["names"])), **tensors)
+        file = read_cloud_file(path, _TENSORS)
+        with reading(path):
+            return cls(names=file.names, **file.tensors)
 
 
 def _nearest(points: Tensor, centers: Tensor) -> Tensor:
