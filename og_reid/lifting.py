@@ -1,41 +1,80 @@
-"""Photographs in bulk: estimate, fit, colour and pack, in several processes, resumable."""
+"""Images in bulk: estimate, fit, colour and pack, in several processes, resumable."""
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
-from meshes import PointCloud, lift_images
-from pose import MediapipePose, PoseEstimator, read_image
+from pose import MediapipePose, PoseEstimator
+from pose.reading import InputWarning
 
+from .data.attempts import Attempt, attempt_lifts, estimator_settings
+from .data.cloud_cache import CachedCloud, CloudCache, hash_file
 from .data.clouds import CloudSet
+from .data.inputs import Failure, cause, name_failures, summarize_warnings, unreadable_images
 from .data.market import Sample
 
-__all__ = ["LiftSettings", "lift_split"]
+__all__ = [
+    "CHUNK",
+    "LiftSettings",
+    "LiftedImage",
+    "lift_many",
+    "lift_split",
+    "run_chunks",
+]
 
-# Photographs per task: large enough to fit bodies together, small enough to resume closely.
-_CHUNK = 32
-_VERSION = "3"  # of the lift: cached clouds of another one are made again
+#: Images per task: large enough to fit bodies together, small enough to resume closely.
+CHUNK = 32
+_IN_MEMORY = 8192  # kept clouds that are read once, not twice: 22 kB each
+_VERSION = "4"  # of the lift: cached clouds of another one are made again
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class LiftSettings:
-    """What decides the result of a lift, besides the photographs.
+    """What decides the result of a lift, besides the images.
 
     Attributes:
         max_points: points kept per cloud, in farthest-point order.
         background: background points per cloud; kept only where almost nothing of the body is seen.
+        min_points: seen points on the body below which a cloud keeps its background.
     """
 
     max_points: int = 2048
     background: int = 500
+    min_points: int = 32
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedImage:
+    """An image of a bulk lift.
+
+    Attributes:
+        path: of the image.
+        cloud: a set of this cloud alone, of no name, identity -1 and camera 0; None where it
+            failed.
+        found: whether a person was found. Otherwise the cloud is a hidden body in the resting pose,
+            and the background.
+        reason: of the failure; empty where there is none.
+        warnings: of category `InputWarning`, raised on the way.
+    """
+
+    path: Path
+    cloud: CloudSet | None
+    found: bool
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def lift_split(
@@ -48,52 +87,221 @@ def lift_split(
     cache: str | Path | None = None,
     canonical: bool = False,
 ) -> CloudSet:
-    """Lift photographs to packed clouds, with the code that lifts a single one.
+    """Lift images to packed clouds, with the code that lifts a single one.
 
     Args:
-        samples: photographs with identity and camera. One in which nobody is found is kept: a
+        samples: images with identity and camera. One in which nobody is found is kept: a
             hidden body in the resting pose, and the background.
-        estimator: makes the pose estimator; called once in every worker, so it must be picklable
-            when ``workers`` > 1 (a class or a module-level function).
+        estimator: see `lift_many`.
         settings: see ``LiftSettings``; None for its defaults.
-        workers: processes. The result does not depend on it. With more than one, a script needs
-            the ``if __name__ == "__main__":`` guard, because workers import it again.
-        progress: called with (photographs done, photographs in all).
-        cache: folder for finished parts. A run that was interrupted goes on from there; parts are
-            made again when their photographs (names, sizes, times) or the settings changed.
+        workers: see `lift_many`.
+        progress: called with (images done, images in all).
+        cache: see `lift_many`.
         canonical: give each person in the resting pose, see `meshes.lift.Lift.canonical`.
 
     Returns:
         The clouds in the order of ``samples``.
 
     Raises:
-        ValueError: ``samples`` is empty, or a photograph cannot be read; the message names it.
+        ValueError: ``samples`` is empty, or images cannot be read; found before the work, and the
+            message names all of them.
+        OSError: a result cannot be kept in ``cache``.
+
+    Warns:
+        InputWarning: images were doubtful; one for each kind, with counts and first names.
     """
     if not samples:
         raise ValueError("samples must hold at least one photograph; got none")
+    lifted = []
+    for each in lift_many(
+        [sample.path for sample in samples],
+        estimator=estimator,
+        settings=settings,
+        workers=workers,
+        progress=progress,
+        cache=cache,
+        canonical=canonical,
+        strict=True,
+    ):
+        lifted.append(each)
+    raised = [(each.path, text) for each in lifted for text in each.warnings]
+    for summary in summarize_warnings(raised):
+        warnings.warn(summary, InputWarning, stacklevel=2)
+    return replace(
+        CloudSet.concat([each.cloud for each in lifted if each.cloud is not None]),
+        pids=torch.tensor([sample.pid for sample in samples], dtype=torch.int64),
+        camids=torch.tensor([sample.camid for sample in samples], dtype=torch.int64),
+        names=tuple(sample.name for sample in samples),
+    )
+
+
+def lift_many(
+    paths: Sequence[str | Path],
+    *,
+    estimator: Callable[[], PoseEstimator] = MediapipePose,
+    settings: LiftSettings | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    cache: str | Path | None = None,
+    canonical: bool = False,
+    strict: bool = False,
+) -> Iterator[LiftedImage]:
+    """Lift images to packed clouds one after the other; one that fails does not stop the others.
+
+    Args:
+        paths: image files. Those of equal bytes are lifted once where there is a ``cache``.
+        estimator: makes the pose estimator; called once in every worker, so it must be picklable
+            when ``workers`` > 1 (a class or a module-level function).
+        settings: see ``LiftSettings``; None for its defaults.
+        workers: processes. The result does not depend on it. With more than one, a script needs
+            the ``if __name__ == "__main__":`` guard, because workers import it again.
+        progress: called with (images done, images in all).
+        cache: folder for lifted clouds, see `og_reid.data.cloud_cache`: an entry for each image,
+            known by its bytes, the settings, the estimator and its version. A run that was
+            interrupted goes on from there. Where it can be read only, new clouds are not kept.
+        canonical: give each person in the resting pose, see `meshes.lift.Lift.canonical`.
+        strict: raise where an image fails; missing and unreadable ones before the work.
+
+    Yields:
+        Every image, in the order of ``paths``.
+
+    Raises:
+        ValueError: an argument is wrong, or ``strict``.
+        OSError: a result cannot be kept in ``cache``: the disk is full, or the like.
+        RuntimeError: a worker was killed.
+    """
     if workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}")
-    chunks = [tuple(samples[i : i + _CHUNK]) for i in range(0, len(samples), _CHUNK)]
+    settings = settings or LiftSettings()
+    files = [Path(path) for path in paths]
+    store = None
+    if cache is not None:
+        about = _describe(estimator, settings, canonical)
+        store = CloudCache(cache, about)
+        if not store.writable:
+            warnings.warn(
+                f"the cache {store.folder} can be read only: what is lifted now is not kept",
+                stacklevel=2,
+            )
+    jobs = [_job(path, store) for path in files]
+    new, kept = _look_up(jobs, store)
+    if strict:
+        bad = [Failure(job.path, job.reason) for job in jobs if job.reason]
+        bad += unreadable_images((job.path for job in new), workers)
+        if bad:
+            kind = ValueError if any(each.path.is_file() for each in bad) else FileNotFoundError
+            raise kind(name_failures(bad, len(files)))
     task = partial(
-        _lift_chunk,
-        settings=settings or LiftSettings(),
-        estimator=estimator,
-        cache=Path(cache) if cache else None,
-        canonical=canonical,
+        _lift_chunk, settings=settings, estimator=estimator, cache=store, canonical=canonical
     )
-    sets = []
-    done = 0
-    for finished in _run(task, chunks, workers):
-        sets.append(finished)
-        done += len(finished)
-        if progress is not None:
-            progress(done, len(samples))
-    return CloudSet.concat(sets)
+    fresh = {id(job) for job in new}
+    chunks = [tuple(new[i : i + CHUNK]) for i in range(0, len(new), CHUNK)]
+    with closing(_each(task, chunks, workers)) as stream:
+        for done, job in enumerate(jobs, start=1):
+            if id(job) in fresh:
+                lifted = next(stream)
+            elif job.reason:
+                lifted = LiftedImage(job.path, None, False, job.reason)
+            else:
+                entry = kept.get(job.key) or (None if store is None else store.read(job.key))
+                if entry is None:  # it could not be kept, or is gone since
+                    lifted = next(_unpack((job,), task((job,))))
+                else:
+                    lifted = LiftedImage(job.path, entry.cloud, entry.found)
+            if strict and lifted.cloud is None:
+                raise ValueError(name_failures([Failure(job.path, lifted.reason)], len(files)))
+            yield lifted
+            if progress is not None and (done % CHUNK == 0 or done == len(files)):
+                progress(done, len(files))
 
 
-def _run(
-    task: Callable[[tuple[Sample, ...]], CloudSet], chunks: list[tuple[Sample, ...]], workers: int
-) -> Iterator[CloudSet]:
+@dataclass(frozen=True, eq=False)
+class _Job:
+    path: Path
+    key: str = ""  # of the image's bytes; where there is a cache
+    reason: str = ""  # it cannot be read
+
+
+def _job(path: Path, store: CloudCache | None) -> _Job:
+    try:
+        if not path.exists():
+            raise FileNotFoundError(f"image must be an existing file; there is no {path}")
+        # Not every file can be read to its end: a pipe waits for ever.
+        if not path.is_file():
+            raise ValueError(f"image must be a file; {path} is a folder, a pipe or a device")
+        return _Job(path, "" if store is None else hash_file(path))
+    except (OSError, ValueError) as error:
+        return _Job(path, reason=cause(error))
+
+
+def _look_up(
+    jobs: Sequence[_Job], store: CloudCache | None
+) -> tuple[list[_Job], dict[str, CachedCloud]]:
+    """The images to lift, of equal ones the first, and the first of the clouds that are kept.
+
+    All that are kept are read here, so that those of damaged entries are lifted with the others.
+    """
+    readable = [job for job in jobs if not job.reason]
+    if store is None:
+        return readable, {}
+    new: dict[str, _Job] = {}
+    kept: dict[str, CachedCloud] = {}
+    looked: set[str] = set()
+    for job in readable:
+        if job.key in looked:
+            continue
+        looked.add(job.key)
+        entry = store.read(job.key)
+        if entry is None:
+            new[job.key] = job
+        elif len(kept) < _IN_MEMORY:
+            kept[job.key] = entry
+    return list(new.values()), kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """What a worker hands back: the clouds that there are, in one set, and all attempts."""
+
+    clouds: CloudSet | None
+    attempts: tuple[Attempt, ...]  # without lifts; those without a reason have a cloud
+
+
+def _each(
+    task: Callable[[tuple[_Job, ...]], _Chunk], chunks: list[tuple[_Job, ...]], workers: int
+) -> Generator[LiftedImage, None, None]:
+    with closing(run_chunks(task, chunks, workers)) as results:
+        for chunk, result in zip(chunks, results, strict=True):
+            yield from _unpack(chunk, result)
+
+
+def _unpack(chunk: tuple[_Job, ...], result: _Chunk) -> Iterator[LiftedImage]:
+    row = 0
+    for job, attempt in zip(chunk, result.attempts, strict=True):
+        cloud = None
+        if not attempt.reason and result.clouds is not None:
+            cloud, row = result.clouds.select([row]), row + 1
+        yield LiftedImage(job.path, cloud, attempt.found, attempt.reason, attempt.warnings)
+
+
+def run_chunks(
+    task: Callable[[_Task], _Result], chunks: list[_Task], workers: int
+) -> Generator[_Result, None, None]:
+    """Results of tasks in their order, made in several processes.
+
+    Raises:
+        RuntimeError: a worker was killed.
+    """
+    try:
+        yield from _run(task, chunks, workers)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker process was killed, perhaps for lack of memory: what is done is kept; run "
+            "the same again, with fewer workers"
+        ) from error
+
+
+def _run(task: Callable[[_Task], _Result], chunks: list[_Task], workers: int) -> Iterator[_Result]:
     if workers == 1 or len(chunks) == 1:
         yield from map(task, chunks)
         return
@@ -111,46 +319,40 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-_estimators: dict[Callable[[], PoseEstimator], PoseEstimator] = {}  # one per process: slow to make
+def _describe(
+    estimator: Callable[[], PoseEstimator], settings: LiftSettings, canonical: bool
+) -> dict[str, Any]:
+    """Everything that decides a lift besides the image."""
+    found = estimator_settings(estimator)
+    return {"lift": _VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
 
 
 def _lift_chunk(
-    samples: tuple[Sample, ...],
+    jobs: tuple[_Job, ...],
     *,
     settings: LiftSettings,
     estimator: Callable[[], PoseEstimator],
-    cache: Path | None,
+    cache: CloudCache | None,
     canonical: bool,
-) -> CloudSet:
-    maker = f"{estimator.__module__}.{getattr(estimator, '__qualname__', type(estimator))}"
-    maker += " in the resting pose" if canonical else ""
-    key = _fingerprint(samples, settings, maker)
-    part = None if cache is None else cache / f"{key}.safetensors"
-    if part is not None and part.is_file():
-        try:
-            return CloudSet.load(part)
-        except (ValueError, KeyError, TypeError):
-            part.unlink()  # damaged: make it again
-    if estimator not in _estimators:
-        _estimators[estimator] = estimator()
-    find = _estimators[estimator]
-    images = [read_image(sample.path) for sample in samples]
-    lifts = lift_images(images, [find(image) for image in images], background=settings.background)
-    clouds: list[tuple[PointCloud, int, int, str]] = [
-        (lift.canonical() if canonical else lift.cloud, sample.pid, sample.camid, sample.name)
-        for lift, sample in zip(lifts, samples, strict=True)
-    ]
-    finished = CloudSet.from_clouds(clouds, max_points=settings.max_points)
-    if part is not None:
-        finished.save(part)
-    return finished
-
-
-def _fingerprint(samples: tuple[Sample, ...], settings: LiftSettings, maker: str) -> str:
-    """Names a part by everything that its content depends on."""
-    digest = hashlib.sha256(f"{_VERSION} {settings} {maker}".encode())
-    for sample in samples:
-        state = Path(sample.path).stat()
-        content = (sample.name, sample.pid, sample.camid, state.st_size, state.st_mtime_ns)
-        digest.update(repr(content).encode())
-    return digest.hexdigest()[:24]
+) -> _Chunk:
+    attempts = attempt_lifts([job.path for job in jobs], estimator, settings.background)
+    clouds, outcomes = [], []
+    for job, attempt in zip(jobs, attempts, strict=True):
+        cloud, reason = None, attempt.reason
+        if attempt.lift is not None:
+            try:
+                points = attempt.lift.canonical() if canonical else attempt.lift.cloud
+                cloud = CloudSet.from_clouds(
+                    [(points, -1, 0, "")],
+                    max_points=settings.max_points,
+                    min_points=settings.min_points,
+                )
+            except ValueError as error:
+                reason = cause(error)
+        if cloud is not None:
+            clouds.append(cloud)
+            # A file that changed meanwhile is another image.
+            if cache is not None and hash_file(job.path) == job.key:
+                cache.write(job.key, CachedCloud(cloud, attempt.found))
+        outcomes.append(replace(attempt, lift=None, reason=reason))
+    return _Chunk(CloudSet.concat(clouds) if clouds else None, tuple(outcomes))

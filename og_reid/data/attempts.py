@@ -1,0 +1,148 @@
+"""Images lifted together, each of which may fail on its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshes import Lift, lift_images
+from pose import Pose, PoseEstimator, read_image
+from pose.reading import InputWarning
+
+from .inputs import cause
+
+__all__ = ["NO_PERSON", "Attempt", "attempt_lifts", "estimator_settings"]
+
+#: Why an image without a person gives no cloud.
+NO_PERSON = (
+    "no person was found in the image: crop it to one person, standing and at least 60 pixels "
+    "tall, or give keypoints"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What became of an image.
+
+    Attributes:
+        lift: None where it failed.
+        found: whether there is a person in the image.
+        reason: of the failure; empty where there is none.
+        warnings: of category `InputWarning`, raised on the way.
+    """
+
+    lift: Lift | None
+    found: bool = False
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+_estimators: dict[Callable[[], PoseEstimator], PoseEstimator] = {}  # one per process: slow to make
+
+
+def _made(estimator: Callable[[], PoseEstimator]) -> PoseEstimator:
+    if estimator not in _estimators:
+        _estimators[estimator] = estimator()
+    return _estimators[estimator]
+
+
+def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]:
+    """What tells an estimator from others that give other results, as plain values.
+
+    Args:
+        estimator: makes it.
+
+    Raises:
+        ValueError: it has no ``settings``, and its maker no name that stands for it alone.
+    """
+    made = _made(estimator)
+    kind = f"{type(made).__module__}.{type(made).__qualname__}"
+    settings = getattr(made, "settings", None)
+    if settings:
+        return {"type": kind, **settings}
+    name = getattr(estimator, "__qualname__", "<partial>")
+    if "<lambda>" in name or "<partial>" in name:
+        raise ValueError(
+            f"estimator must have `settings` (a dict of its model, version and thresholds) for its "
+            f"results to be kept; {kind} has none, and {estimator!r} does not say which it is: "
+            "add them, or give a class or a function of a module"
+        )
+    return {"type": kind, "maker": f"{estimator.__module__}.{name}"}
+
+
+def attempt_lifts(
+    paths: Sequence[Path], estimator: Callable[[], PoseEstimator], background: int
+) -> list[Attempt]:
+    """Lift images together, each of which may fail on its own.
+
+    Args:
+        paths: image files.
+        estimator: makes the pose estimator, once in a process.
+        background: background points per cloud, see `meshes.lift_images`.
+
+    Raises:
+        ImportError: what the estimator needs is missing.
+        OSError: something else than an image cannot be read.
+    """
+    find = _made(estimator)
+    attempts: list[Attempt] = []
+    images, poses, places = [], [], []
+    for path in paths:
+        with _collected() as raised:
+            try:
+                image = read_image(path)
+                pose = find(image)
+            except (ValueError, OSError, RuntimeError, MemoryError) as error:
+                if isinstance(error, OSError) and error.filename not in (None, str(path), path):
+                    raise
+                attempts.append(Attempt(None, reason=cause(error)))
+                continue
+        places.append(len(attempts))
+        attempts.append(Attempt(None, pose.found, warnings=tuple(raised)))
+        images.append(image)
+        poses.append(pose)
+    with _collected() as raised:
+        lifts = _lift_together(images, poses, background)
+    for place, lift in zip(places, lifts, strict=True):
+        # What is said of the images together is kept with the first of them.
+        known = (*attempts[place].warnings, *(raised if place == places[0] else ()))
+        made, reason = (None, lift) if isinstance(lift, str) else (lift, "")
+        attempts[place] = replace(attempts[place], lift=made, reason=reason, warnings=known)
+    return attempts
+
+
+def _lift_together(
+    images: Sequence[np.ndarray], poses: Sequence[Pose], background: int
+) -> list[Lift | str]:
+    """Lifts, or reasons why there is none: one by one where they fail together."""
+    try:
+        return list(lift_images(images, poses, background=background))
+    except (ValueError, RuntimeError, MemoryError) as error:
+        if len(images) == 1:
+            return [cause(error)]
+    pairs = zip(images, poses, strict=True)
+    return [_lift_together([image], [pose], background)[0] for image, pose in pairs]
+
+
+class _collected:
+    """Collects the texts of `InputWarning` in a block; other warnings go their way after it."""
+
+    def __enter__(self) -> list[str]:
+        self._texts: list[str] = []
+        self._catcher = warnings.catch_warnings(record=True)
+        self._raised = self._catcher.__enter__() or []
+        warnings.simplefilter("always", InputWarning)
+        return self._texts
+
+    def __exit__(self, *error: Any) -> None:
+        self._catcher.__exit__(*error)
+        for each in self._raised:
+            if issubclass(each.category, InputWarning):
+                self._texts.append(str(each.message))
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -1,0 +1,211 @@
+"""Files and folders of a bulk run: listed in order, checked before the work, failures by name."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pose import read_image
+from pose.atomic import replacing
+
+__all__ = [
+    "Failure",
+    "Input",
+    "Listing",
+    "cause",
+    "list_inputs",
+    "name_failures",
+    "summarize_warnings",
+    "unreadable_images",
+    "write_failures",
+]
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of a bulk run.
+
+    Attributes:
+        path: Of the file.
+        name: Below the folder that was given, with ``/``; the bare name of a file that was given
+            itself.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file of which nothing was made.
+
+    Attributes:
+        path: As given.
+        reason: In words.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a bulk run.
+
+    Attributes:
+        inputs: In the order given; those of a folder sorted by path.
+        failures: What was given and is not there, or cannot be listed.
+        notes: What folders hold besides, in words.
+    """
+
+    inputs: tuple[Input, ...]
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+
+
+def list_inputs(
+    given: Sequence[str | Path], endings: Collection[str], others: Collection[str] = ()
+) -> Listing:
+    """Lists files and the files of folders.
+
+    Hidden files and folders, and links to folders, are left out of folders.
+
+    Args:
+        given: Files, of any ending, and folders.
+        endings: Of the files that a folder is searched for, in small letters with the dot.
+        others: Endings that are taken from a folder that has none of ``endings``.
+    """
+    inputs: list[Input] = []
+    failures: list[Failure] = []
+    notes: list[str] = []
+    for each in map(Path, given):
+        if each.is_dir():
+            found, unlisted = _walk(each)
+            failures += unlisted
+            chosen = [path for path in found if path.suffix.lower() in endings]
+            if not chosen:
+                chosen = [path for path in found if path.suffix.lower() in others]
+            rest = Counter(path.suffix.lower() for path in set(found) - set(chosen))
+            if rest:
+                kinds = ", ".join(f"{end or 'no ending'} {n:,}" for end, n in sorted(rest.items()))
+                notes.append(f"{each}: {rest.total():,} other files left out ({kinds})")
+            if not chosen and not unlisted:
+                kinds = ", ".join(sorted({*endings, *others}))
+                failures.append(Failure(each, f"the folder holds no file of the kinds {kinds}"))
+            inputs += [Input(path, path.relative_to(each).as_posix()) for path in chosen]
+        elif each.is_file():
+            inputs.append(Input(each, each.name))
+        else:
+            there = os.path.lexists(each)
+            reason = "is no regular file" if each.exists() else "there is no such file"
+            if there and not each.exists():
+                reason = "is a link to a file that is not there"
+            failures.append(Failure(each, reason))
+    return Listing(tuple(inputs), tuple(failures), tuple(notes))
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Failure]]:
+    failures: list[Failure] = []
+
+    def failed(error: OSError) -> None:
+        failures.append(Failure(Path(error.filename or folder), error.strerror or str(error)))
+
+    paths = []
+    for place, folders, files in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(paths), failures
+
+
+def cause(error: BaseException) -> str:
+    """The reason of a failure: what an exception says, or its type."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def name_failures(failures: Sequence[Failure], total: int, most: int = 100) -> str:
+    """One text that names files and reasons.
+
+    Args:
+        failures: At least one.
+        total: Number of files in all.
+        most: Failures that are named; of more the number is given.
+    """
+    lines = [f"{len(failures):,} of {total:,} files failed:"]
+    for each in failures[:most]:
+        # Messages of readers often start with the file.
+        named = str(each.path) in each.reason
+        lines.append(f"  {each.reason}" if named else f"  {each.path}: {each.reason}")
+    if len(failures) > most:
+        lines.append(f"  ... and {len(failures) - most:,} more")
+    return "\n".join(lines)
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Writes failures as CSV with the columns ``file`` and ``reason``.
+
+    Without failures the file of an earlier run is removed.
+    """
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(("file", "reason"))
+        rows.writerows((str(each.path), each.reason) for each in failures)
+
+
+def unreadable_images(paths: Iterable[Path], threads: int = 1) -> list[Failure]:
+    """The images that are missing or cannot be decoded, in the order given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when the images are used
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            return [each for each in pool.map(_unreadable, paths) if each is not None]
+
+
+def _unreadable(path: Path) -> Failure | None:
+    try:
+        if path.exists() and not path.is_file():
+            return Failure(path, "must be a file; it is a folder, a pipe or a device")
+        read_image(path)
+    except (ValueError, OSError) as error:
+        return Failure(path, cause(error))
+    return None
+
+
+def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
+    """Warnings about single files, one text for each kind.
+
+    Two are of one kind where they differ in numbers and in the name of the file only.
+
+    Args:
+        raised: File and warning.
+    """
+    kinds: dict[str, tuple[str, list[Path]]] = {}
+    for path, text in raised:
+        kind = re.sub(r"\d+(\.\d+)?", "#", text.replace(str(path), "*").replace(path.name, "*"))
+        kinds.setdefault(kind, (text, []))[1].append(path)
+    summaries = []
+    for text, paths in kinds.values():
+        count = f"{len(paths):,} files: " if len(paths) > 1 else ""
+        more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+        named = (
+            ""
+            if len(paths) == 1 and str(paths[0]) in text
+            else (f" ({', '.join(map(str, paths[:_NAMED]))}{more})")
+        )
+        summaries.append(f"{count}{text}{named}")
+    return tuple(summaries)

@@ -1,0 +1,53 @@
+"""A pose estimator that needs no network, and images for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from pose import COCO_17, Keypoints, Pose
+
+_ROWS = (0.1, 0.09, 0.09, 0.1, 0.1, 0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9)
+_SIDES = (0, 1, -1, 2, -2, 6, -6, 8, -8, 9, -9, 4, -4, 4, -4, 4, -4)
+BROKEN = 77  # the shade of images that it fails on
+DEADLY = 66  # the shade of images that end the process
+
+
+class StandingPerson:
+    """Finds a person standing in the middle of each image, and none in black ones."""
+
+    calls: ClassVar[list[int]] = []  # shades of the images looked at, in this process
+    version: ClassVar[str] = "1"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"estimator": "standing", "version": self.version}
+
+    def __call__(self, image: np.ndarray) -> Pose:
+        shade = int(image[0, 0, 0])
+        self.calls.append(shade)
+        if shade == BROKEN:
+            raise RuntimeError("the graph has no such node")
+        if shade == DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not image.any():
+            return Pose(Keypoints.none(COCO_17))
+        height, width = image.shape[:2]
+        xy = [
+            [width / 2 + 0.02 * height * s, height * r] for s, r in zip(_SIDES, _ROWS, strict=True)
+        ]
+        return Pose(Keypoints(torch.tensor(xy), torch.full((17,), 0.9)))
+
+
+def plain_image(path: Path, shade: int) -> Path:
+    """Writes an image of one grey; ``path`` ends in ``.png``."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((128, 64, 3), shade, np.uint8)).save(path)
+    return path
