@@ -17,7 +17,7 @@ from .atomic import replacing
 from .estimator import Pose, PoseEstimator, checked_image, estimate_batch
 from .keypoints import Keypoints
 
-__all__ = ["CachedPose"]
+__all__ = ["CachedPose", "pixel_key"]
 
 _VERSION = 1
 _ABOUT = "estimator.json"
@@ -85,9 +85,7 @@ class CachedPose:
         return [pose for pose in poses if pose is not None]
 
     def _path(self, image: np.ndarray) -> Path:
-        digest = hashlib.sha256(repr(image.shape).encode())
-        digest.update(np.ascontiguousarray(image).tobytes())
-        name = digest.hexdigest()[:40]
+        name = pixel_key(image)
         return self.folder / name[:2] / f"{name}.npz"
 
     def _describe(self) -> None:
@@ -116,6 +114,13 @@ class CachedPose:
         arrays = {"settings": np.array(self._told), **_pack(pose)}
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
+
+
+def pixel_key(image: np.ndarray) -> str:
+    """40 hexadecimal digits that stand for the pixels of an (H, W, 3) uint8 image."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:40]
 
 
 def _rounded(pose: Pose) -> Pose:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import commands, options
+from . import caching, commands, options
 from . import data_arguments as data
 from . import model_arguments as models
 from .options import Commands
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         data.add_check,
         data.add_prepare,
         data.add_pose,
+        caching.add_cached,
         _add_doctor,
     ):
         command = add(parsers)
