@@ -26,6 +26,7 @@ from .data.market import Sample
 
 __all__ = [
     "CHUNK",
+    "LIFT_VERSION",
     "LiftSettings",
     "LiftedImage",
     "lift_many",
@@ -36,7 +37,8 @@ __all__ = [
 #: Images per task: large enough to fit bodies together, small enough to resume closely.
 CHUNK = 32
 _IN_MEMORY = 8192  # kept clouds that are read once, not twice: 22 kB each
-_VERSION = "4"  # of the lift: cached clouds of another one are made again
+#: Of the lift: cached clouds of another one are made again.
+LIFT_VERSION = "4"
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -145,7 +147,7 @@ def lift_many(
     cache: str | Path | None = None,
     canonical: bool = False,
     strict: bool = False,
-) -> Iterator[LiftedImage]:
+) -> Generator[LiftedImage, None, None]:
     """Lift images to packed clouds one after the other; one that fails does not stop the others.
 
     Args:
@@ -324,7 +326,7 @@ def _describe(
 ) -> dict[str, Any]:
     """Everything that decides a lift besides the image."""
     found = estimator_settings(estimator)
-    return {"lift": _VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
+    return {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
 
 
 def _lift_chunk(

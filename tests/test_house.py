@@ -28,7 +28,7 @@ LEVELS = (
         "slicing",
     },
     {"train", "people_comparison"},
-    {"clouds_in", "api", "doctor", "progress", "render", "report"},
+    {"clouds_in", "api", "bulk", "doctor", "progress", "render", "report"},
     {"visualize"},
     {"demo"},
     {"cli"},

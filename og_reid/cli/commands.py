@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .bulk import listed, settle
 from .options import check_out
 
 if TYPE_CHECKING:
-    from meshes import PointCloud
+    from ..data.inputs import Input
 
 __all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
-
-_CLOUDS = {".ply", ".npz", ".obj"}
 
 
 def do_demo(options: argparse.Namespace) -> None:
@@ -27,52 +26,127 @@ def do_demo(options: argparse.Namespace) -> None:
 
 
 def do_lift(options: argparse.Namespace) -> None:
-    """Lifts one photograph to a cloud."""
+    """Lifts one image to a cloud, or many to a folder of clouds."""
+    from ..bulk.embedding import CLOUD_ENDINGS
+
+    given: list[Path] = options.photos
+    if len(given) > 1 or given[0].is_dir():
+        _lift_many(options)
+        return
+    out: Path = options.out or given[0].with_suffix(f".{options.format or 'ply'}")
+    if options.format and out.suffix.lower() != f".{options.format}":
+        raise ValueError(f"--format is for folders; the ending of {out} says it here")
+    if out.suffix.lower() not in CLOUD_ENDINGS:
+        raise ValueError(f"--out must end in .ply, .npz or .obj for one image; got {out}")
+    check_out(out)
+    listed(given, (), skip=False)
+
     from meshes import write_pointcloud
 
     from ..api import lift
 
-    out = options.out or options.photo.with_suffix(".ply")
-    check_out(out)
-    cloud = lift(options.photo)
+    cloud = lift(given[0])
     write_pointcloud(out, cloud)
     print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
 
 
+def _lift_many(options: argparse.Namespace) -> None:
+    from ..bulk.lifting import LIFT_TABLE, lift_files, lift_targets
+    from ..data.market import IMAGE_ENDINGS
+    from ..progress import progress_bar
+
+    if options.out is None:
+        raise ValueError("--out must be given for many images: the folder of their clouds")
+    check_out(options.out, folder=True)
+    inputs, missing = listed(options.photos, IMAGE_ENDINGS, skip=options.skip)
+    ending = f".{options.format or 'ply'}"
+    lift_targets(inputs, ending)  # refuses before the work
+    with progress_bar("lifting images") as show:
+        done = lift_files(
+            inputs,
+            options.out,
+            ending=ending,
+            workers=options.workers,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    made = len(done.rows) - len(done.failures)
+    before = f", {done.kept:,} of them by an earlier run" if done.kept else ""
+    print(f"{options.out}: {made:,} clouds{before}; listed in {options.out / LIFT_TABLE}")
+    settle(
+        [*missing, *done.failures],
+        len(done.rows) + len(missing),
+        warnings=done.warnings,
+        report=options.out / "failures.csv",
+        skip=options.skip and bool(made),
+    )
+
+
 def do_embed(options: argparse.Namespace) -> None:
-    """Writes the descriptors of clouds and photographs."""
+    """Writes the embeddings of clouds and images."""
     import numpy as np
 
     from pose.atomic import replacing
 
-    from ..api import embed, lift
+    from ..bulk.embedding import CLOUD_ENDINGS, embed_files, holds_embeddings
     from ..data.market import IMAGE_ENDINGS
     from ..loading import load_model
     from ..progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.
     check_out(options.out)
-    for path in options.inputs:
-        if path.suffix.lower() not in IMAGE_ENDINGS | _CLOUDS:
-            raise ValueError(
-                f"{path} is neither a cloud ({', '.join(sorted(_CLOUDS))}) nor a photograph "
-                f"({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
-            )
     stored = load_model(options.model)
-    clouds: list[PointCloud | Path] = []
-    with progress_bar("lifting photographs") as show:
-        for done, path in enumerate(options.inputs, start=1):
-            photo = path.suffix.lower() in IMAGE_ENDINGS
-            pose = stored.preprocessing.canonical
-            clouds.append(lift(path, canonical=pose) if photo else path)
-            show(done, len(options.inputs), "")
-    features = embed(clouds, stored).numpy()
-    names = [str(path) for path in options.inputs]
-    with replacing(options.out) as partial, partial.open("wb") as file:
-        np.savez(file, features=features, names=np.array(names))
-    print(f"{options.out}: {len(features)} descriptors of {features.shape[1]} numbers")
+    inputs, missing = listed(
+        options.inputs, IMAGE_ENDINGS, CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
+    )
+    own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
+    if own and not (inputs := [each for each in inputs if each not in own]):
+        raise ValueError(f"{own[0].path} holds embeddings (og-reid embed wrote it), no point cloud")
+    if any(_same(each.path, options.out) for each in inputs):
+        raise ValueError(f"--out {options.out} is one of the inputs: give another name")
+    with progress_bar("embedding") as show:
+        done = embed_files(
+            [each.path for each in inputs],
+            stored,
+            workers=options.workers,
+            cache=options.cache,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    features = done.features.numpy()
+    if len(features):
+        with replacing(options.out) as partial, partial.open("wb") as file:
+            np.savez(file, features=features, names=np.array(done.names))
+        print(f"{options.out}: {len(features)} embeddings of {features.shape[1]} numbers")
     if len(features) == 2:
         print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
+    settle(
+        [*missing, *done.failures],
+        len(inputs) + len(missing),
+        warnings=done.warnings,
+        report=options.out.with_suffix(".failures.csv"),
+        skip=options.skip and bool(len(features)),
+    )
+
+
+def _not_embedded(each: Input) -> str | None:
+    """Why a file can be neither lifted nor embedded."""
+    from ..bulk.embedding import CLOUD_ENDINGS, holds_embeddings
+    from ..data.market import IMAGE_ENDINGS
+
+    if each.path.suffix.lower() not in IMAGE_ENDINGS | CLOUD_ENDINGS:
+        return (
+            f"is neither a cloud ({', '.join(sorted(CLOUD_ENDINGS))}) nor a photograph "
+            f"({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
+        )
+    if not each.listed and holds_embeddings(each.path):
+        return (
+            "holds embeddings (og-reid embed wrote it), no point cloud: give the images or clouds "
+            "that they are of"
+        )
+    return None
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def do_convert(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import commands, datasets, options, photos
+from . import bulk, commands, datasets, options, photos
 from .options import Commands
 
 __all__ = [
@@ -24,15 +24,25 @@ def add_lift(parsers: Commands) -> argparse.ArgumentParser:
         parsers,
         "lift",
         commands.do_lift,
-        "turn a photograph of a person into a point cloud",
-        "Estimates the pose of the person in a photograph, fits a body to it and colours its "
-        "points.",
+        "turn images of a person into point clouds",
+        "Estimates the pose of the person in an image, fits a body to it and colours its points. "
+        "Of a folder, or of many images, a folder of clouds is made that mirrors theirs, with a "
+        "table lift.csv; started again, it goes on where it was.",
     )
-    command.add_argument("photo", type=Path, metavar="PHOTO", help="image of one person")
     command.add_argument(
-        "--out", type=Path, metavar="FILE",
-        help="cloud to write, .ply or .npz (default: the photo's name with .ply)",
+        "photos", type=bulk.existing_image, nargs="+", metavar="IMAGE",
+        help="images of one person each, or folders of them",
     )  # fmt: skip
+    command.add_argument(
+        "--out", type=Path, metavar="PATH",
+        help="of one image: cloud to write, .ply, .npz or .obj (default: the image's name with "
+        ".ply); of many: folder to write",
+    )  # fmt: skip
+    command.add_argument(
+        "--format", choices=("ply", "npz", "obj"), help="of many clouds (default: ply)"
+    )
+    bulk.add_skip(command)
+    options.add_workers(command, "processes that lift")
     return command
 
 
@@ -131,8 +141,9 @@ def add_pose(parsers: Commands) -> argparse.ArgumentParser:
         "others. What was estimated before is remembered.",
     )
     command.add_argument(
-        "images", type=Path, metavar="IMAGES", help="photograph, or folder of them"
+        "images", type=Path, nargs="+", metavar="IMAGES", help="images, or folders of them"
     )
+    bulk.add_skip(command)
     photos.add_estimator(command)
     command.set_defaults(keypoints=None)
     command.add_argument(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .bulk import check_readable
 from .datasets import splits
 from .photos import people_set
 from .scoring import check_scoring, score_and_tell
@@ -53,6 +54,7 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
     stored = read_fusion(options.model)
     images = splits(options.data, options)
     check_scoring(images, options)
+    check_readable((*images.query, *images.gallery), options.workers)
     (query, asked), (gallery, searched) = (
         _embedded(stored.first, stored.second, each, options)
         for each in (images.query, images.gallery)

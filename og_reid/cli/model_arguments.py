@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import commands, evaluation, fusing, options, photos, scoring, training
+from . import bulk, commands, evaluation, fusing, options, photos, scoring, training
 from .options import Commands
 
 __all__ = [
@@ -102,18 +102,24 @@ def add_embed(parsers: Commands) -> argparse.ArgumentParser:
         parsers,
         "embed",
         commands.do_embed,
-        "turn clouds or photographs into descriptors",
-        "Writes one unit vector per input; the dot product of two says how alike they are. "
-        "Photographs are lifted first.",
+        "turn clouds or images into embeddings",
+        "Writes one unit vector per input, in the order given, those of a folder by name; the dot "
+        "product of two says how alike they are. Images are lifted first; what is lifted is kept, "
+        "so that a run that was stopped goes on where it was.",
     )
     command.add_argument(
-        "inputs", type=Path, nargs="+", metavar="INPUT", help="clouds (.ply, .npz) or photographs"
-    )
+        "inputs", type=Path, nargs="+", metavar="INPUT",
+        help="clouds (.ply, .npz, .obj), images, and folders: of their images, or of their clouds "
+        "where they have no images",
+    )  # fmt: skip
     options.add_model(command)
     command.add_argument(
         "--out", type=Path, default=Path("features.npz"), metavar="FILE",
-        help="file with the arrays `features` (n, D) and `names` (n) (default: %(default)s)",
+        help="file with the arrays `features` (n, D) and `names` (n) (default: %(default)s); "
+        "inputs that failed are in FILE with the ending .failures.csv",
     )  # fmt: skip
+    bulk.add_skip(command)
+    options.add_lifting(command)
     return command
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .bulk import check_readable, listed, refuse, settle
 from .datasets import splits
 from .options import check_out
 from .scoring import check_scoring, score_and_tell
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..config import TrainConfig
     from ..data import MarketSplits, PeopleSet, Sample
+    from ..data.inputs import Input
     from ..train import Task
 
 __all__ = [
@@ -97,32 +100,31 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
+    from ..data.inputs import Failure, summarize_warnings
     from ..data.market import IMAGE_ENDINGS
 
     check_out(options.out, folder=options.format == "sep-json")
-    root = options.images
-    if not root.exists():
-        raise ValueError(f"there is no {root}: give a photograph or a folder of photographs")
-    paths = sorted(
-        path
-        for path in ([root] if root.is_file() else root.rglob("*"))
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-    )
-    if not paths:
-        raise ValueError(f"{root} holds no photograph ({', '.join(sorted(IMAGE_ENDINGS))})")
+    inputs, missing = listed(options.images, IMAGE_ENDINGS, skip=options.skip, check=_no_image)
+    inputs = list({each.path: each for each in inputs}.values())
     if options.format == "sep-json":
-        _check_stems(paths)
-    poses = _estimated(paths, _estimator(options), "estimating poses")
-    people = [pose.people for pose in poses]
-    if options.format == "sep-json":
-        for path, found in zip(paths, people, strict=True):
-            if len(found.score):
-                write_sep_json(options.out / f"{path.stem}.json", to_openpose18(found))
+        _check_stems([each.path for each in inputs])
     else:
-        names = [
-            path.name if root.is_file() else path.relative_to(root).as_posix() for path in paths
-        ]
-        images = [name for name, found in zip(names, people, strict=True) for _ in found.score]
+        _check_names(inputs)
+    failed: dict[Path, str] = {}
+    raised: list[tuple[Path, str]] = []
+    paths = [each.path for each in inputs]
+    poses = _estimated(paths, _estimator(options), "estimating poses", failed, raised)
+    done = [each for each in inputs if each.path not in failed]
+    people = [pose.people for pose in poses]
+    failures = [*missing, *(Failure(path, reason) for path, reason in failed.items())]
+    if not done:
+        refuse(failures, len(inputs) + len(missing))
+    if options.format == "sep-json":
+        for each, found in zip(done, people, strict=True):
+            if len(found.score):
+                write_sep_json(options.out / f"{each.path.stem}.json", to_openpose18(found))
+    else:
+        images = [each.name for each, found in zip(done, people, strict=True) for _ in found.score]
         everybody = CocoKeypoints(Keypoints.cat(people), tuple(images))
         # COCO json has 17 keypoints: what reads it knows no others.
         if options.format == "coco" or "neck" not in everybody.keypoints.names:
@@ -130,7 +132,32 @@ def do_pose(options: argparse.Namespace) -> None:
         write = write_coco if options.format == "coco" else write_alphapose
         write(options.out, everybody)
     count = sum(pose.found for pose in poses)
-    print(f"{options.out}: people in {count:,} of {len(paths):,} photographs")
+    print(f"{options.out}: people in {count:,} of {len(done):,} photographs")
+    settle(
+        failures,
+        len(inputs) + len(missing),
+        warnings=summarize_warnings(raised),
+        report=options.out.with_name(f"{options.out.stem}.failures.csv"),
+        skip=options.skip,
+    )
+
+
+def _no_image(each: Input) -> str | None:
+    from ..data.market import IMAGE_ENDINGS
+
+    if each.path.suffix.lower() in IMAGE_ENDINGS:
+        return None
+    return f"is no image ({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
+
+
+def _check_names(inputs: Sequence[Input]) -> None:
+    known: dict[str, Path] = {}
+    for each in inputs:
+        if known.setdefault(each.name, each.path) != each.path:
+            raise ValueError(
+                f"{known[each.name]} and {each.path} would both be {each.name} in --out: give the "
+                "folder above both"
+            )
 
 
 def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
@@ -173,6 +200,7 @@ def evaluate_people(options: argparse.Namespace) -> None:
         raise ValueError("--by parts needs a network with stripes; this one has none")
     images = splits(options.data, options)
     check_scoring(images, options)
+    check_readable((*images.query, *images.gallery), options.workers)
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
     with progress_bar("embedding") as show:
         searches = search_people(
@@ -297,18 +325,43 @@ def _usual_format(path: Path) -> FileFormat:
         return "alphapose" if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" else "coco"
 
 
-def _estimated(paths: Sequence[Path], estimator: PoseEstimator, title: str) -> list[Pose]:
-    """Poses in photographs, some at a time, without their masks."""
-    from pose import Pose, estimate_batch
+def _estimated(
+    paths: Sequence[Path],
+    estimator: PoseEstimator,
+    title: str,
+    failed: dict[Path, str] | None = None,
+    raised: list[tuple[Path, str]] | None = None,
+) -> list[Pose]:
+    """Poses in images, some at a time, without their masks.
 
+    With ``failed`` (images and reasons) those of images that fail are left out, otherwise the first
+    is an error; ``raised`` takes warnings, otherwise they are raised again, once for each kind.
+    """
+    from pose import Pose, estimate_batch
+    from pose.reading import InputWarning
+
+    from ..data.attempts import attempt_poses, collected
+    from ..data.inputs import summarize_warnings
     from ..progress import progress_bar
 
     poses: list[Pose] = []
+    noted: list[tuple[Path, str]] = []
     with progress_bar(title) as show, naming_unreadable(paths):
         for start in range(0, len(paths), _AT_A_TIME):
-            some = estimate_batch(estimator, paths[start : start + _AT_A_TIME])
-            poses += [Pose(pose.keypoints, others=pose.others) for pose in some]
-            show(len(poses), len(paths), "")
+            some = paths[start : start + _AT_A_TIME]
+            with collected() as texts:
+                if failed is None:
+                    found = estimate_batch(estimator, some)
+                else:
+                    found = attempt_poses(some, estimator, failed)
+            noted += [(some[0], text) for text in texts]
+            poses += [Pose(pose.keypoints, others=pose.others) for pose in found]
+            show(start + len(some), len(paths), "")
+    if raised is None:
+        for text in summarize_warnings(noted):
+            warnings.warn(text, InputWarning, stacklevel=2)
+    else:
+        raised += noted
     return poses
 
 

@@ -177,11 +177,13 @@ def stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
 def lifted_test(
     images: MarketSplits, options: argparse.Namespace, canonical: bool
 ) -> tuple[CloudSet, CloudSet]:
-    """Query and gallery, lifted to clouds or found in the cache."""
-    return (
-        lifted(images.query, "lifting queries", options, canonical),
-        lifted(images.gallery, "lifting gallery", options, canonical),
-    )
+    """Query and gallery, lifted to clouds or found in the cache.
+
+    They are lifted in one go: all that cannot be read are named before the work.
+    """
+    both = lifted((*images.query, *images.gallery), "lifting images", options, canonical)
+    rows, first = range(len(both)), len(images.query)
+    return both.select(rows[:first]), both.select(rows[first:])
 
 
 def lifted(
@@ -191,7 +193,7 @@ def lifted(
     from ..lifting import lift_split
     from ..progress import progress_bar
 
-    with progress_bar(title) as show, naming_unreadable([sample.path for sample in samples]):
+    with progress_bar(title) as show:
         return lift_split(
             samples,
             workers=options.workers,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,27 @@ from typing import Any
 import numpy as np
 
 from meshes import Lift, lift_images
-from pose import Pose, PoseEstimator, read_image
+from pose import Pose, PoseEstimator, estimate_batch, read_image
 from pose.reading import InputWarning
 
 from .inputs import cause
 
-__all__ = ["NO_PERSON", "Attempt", "attempt_lifts", "estimator_settings"]
+__all__ = [
+    "NO_PERSON",
+    "Attempt",
+    "attempt_lifts",
+    "attempt_poses",
+    "collected",
+    "estimator_settings",
+]
 
 #: Why an image without a person gives no cloud.
 NO_PERSON = (
     "no person was found in the image: crop it to one person, standing and at least 60 pixels "
     "tall, or give keypoints"
 )
+# Of one image; what an image cannot cause, such as a missing package, goes on.
+_FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +103,12 @@ def attempt_lifts(
     attempts: list[Attempt] = []
     images, poses, places = [], [], []
     for path in paths:
-        with _collected() as raised:
+        with collected() as raised:
             try:
                 image = read_image(path)
                 pose = find(image)
-            except (ValueError, OSError, RuntimeError, MemoryError) as error:
-                if isinstance(error, OSError) and error.filename not in (None, str(path), path):
+            except _FAILURES as error:
+                if _elsewhere(error, [path]):
                     raise
                 attempts.append(Attempt(None, reason=cause(error)))
                 continue
@@ -106,7 +116,7 @@ def attempt_lifts(
         attempts.append(Attempt(None, pose.found, warnings=tuple(raised)))
         images.append(image)
         poses.append(pose)
-    with _collected() as raised:
+    with collected() as raised:
         lifts = _lift_together(images, poses, background)
     for place, lift in zip(places, lifts, strict=True):
         # What is said of the images together is kept with the first of them.
@@ -129,20 +139,54 @@ def _lift_together(
     return [_lift_together([image], [pose], background)[0] for image, pose in pairs]
 
 
-class _collected:
-    """Collects the texts of `InputWarning` in a block; other warnings go their way after it."""
+def attempt_poses(
+    paths: Sequence[Path], estimator: PoseEstimator, failed: dict[Path, str]
+) -> list[Pose]:
+    """Estimate poses together, each of which may fail on its own.
 
-    def __enter__(self) -> list[str]:
-        self._texts: list[str] = []
-        self._catcher = warnings.catch_warnings(record=True)
-        self._raised = self._catcher.__enter__() or []
-        warnings.simplefilter("always", InputWarning)
-        return self._texts
+    Args:
+        paths: image files.
+        estimator: any.
+        failed: takes the images that fail, and the reasons.
 
-    def __exit__(self, *error: Any) -> None:
-        self._catcher.__exit__(*error)
-        for each in self._raised:
+    Returns:
+        The poses of the others, in order.
+
+    Raises:
+        OSError: something else than an image cannot be read or written, such as a cache.
+    """
+    try:
+        return estimate_batch(estimator, paths)
+    except _FAILURES as error:
+        if _elsewhere(error, paths):
+            raise
+        if len(paths) == 1:
+            failed[paths[0]] = cause(error)
+            return []
+    return [pose for path in paths for pose in attempt_poses([path], estimator, failed)]
+
+
+def _elsewhere(error: Exception, paths: Sequence[Path]) -> bool:
+    """Whether the system failed at another file than the images."""
+    named = getattr(error, "filename", None)
+    return named is not None and str(named) not in map(str, paths)
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """Gives a list, which after the block has the texts of each `InputWarning` that it raised.
+
+    Other warnings go their way then.
+    """
+    texts: list[str] = []
+    raised: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always", InputWarning)
+            yield texts
+    finally:
+        for each in raised:
             if issubclass(each.category, InputWarning):
-                self._texts.append(str(each.message))
+                texts.append(str(each.message))
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

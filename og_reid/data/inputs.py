@@ -38,10 +38,12 @@ class Input:
         path: Of the file.
         name: Below the folder that was given, with ``/``; the bare name of a file that was given
             itself.
+        listed: Whether it was found in a folder.
     """
 
     path: Path
     name: str
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def list_inputs(
             if not chosen and not unlisted:
                 kinds = ", ".join(sorted({*endings, *others}))
                 failures.append(Failure(each, f"the folder holds no file of the kinds {kinds}"))
-            inputs += [Input(path, path.relative_to(each).as_posix()) for path in chosen]
+            inputs += [Input(path, path.relative_to(each).as_posix(), True) for path in chosen]
         elif each.is_file():
             inputs.append(Input(each, each.name))
         else:
@@ -141,14 +143,17 @@ def name_failures(failures: Sequence[Failure], total: int, most: int = 100) -> s
         total: Number of files in all.
         most: Failures that are named; of more the number is given.
     """
-    lines = [f"{len(failures):,} of {total:,} files failed:"]
-    for each in failures[:most]:
-        # Messages of readers often start with the file.
-        named = str(each.path) in each.reason
-        lines.append(f"  {each.reason}" if named else f"  {each.path}: {each.reason}")
+    title = f"{len(failures):,} of {total:,} files failed:"
+    # Messages of readers often start with the file.
+    lines = [
+        each.reason if str(each.path) in each.reason else f"{each.path}: {each.reason}"
+        for each in failures[:most]
+    ]
+    if total == 1:
+        return lines[0]
     if len(failures) > most:
-        lines.append(f"  ... and {len(failures) - most:,} more")
-    return "\n".join(lines)
+        lines.append(f"and {len(failures) - most:,} more")
+    return f"{title} {'; '.join(lines)}"
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from interpreter import run_python
+from meshes import lift_image
 from meshes.pointcloud import PointCloud
 from og_reid import api, lifting, loading
 from og_reid.checkpoint import read_model, read_origin, save_model
@@ -24,9 +25,11 @@ from og_reid.doctor import Finding
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
 from og_reid.train import read_log
+from pose import read_image
 from pose.precomputed import FileFormat
 from pose.target import Target
 from random_clouds import SMALL, cloud
+from standing_person import StandingPerson, plain_image
 
 SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "validate_every=2")
 
@@ -195,6 +198,7 @@ def test_lifting_writes_a_cloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(api, "lift", lambda path, **_: cloud(0))
+    (tmp_path / "a.jpg").touch()
     assert main(["lift", str(tmp_path / "a.jpg")]) == 0
     assert (tmp_path / "a.ply").exists()
     assert (
@@ -205,12 +209,19 @@ def test_lifting_writes_a_cloud(
 def test_embedding_photographs_and_clouds(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "lift", lambda path, **_: cloud(0))
-    assert main(["lift", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "b.npz")]) == 0
+    def lifted(path: Path, **_: object) -> PointCloud:
+        image = read_image(path)
+        return lift_image(image, StandingPerson()(image)).cloud
+
+    monkeypatch.setattr(api, "lift", lifted)
+    monkeypatch.setattr("og_reid.bulk.embedding.MediapipePose", StandingPerson)
+    plain_image(tmp_path / "a.png", 100)
+    assert main(["lift", str(tmp_path / "a.png"), "--out", str(tmp_path / "b.npz")]) == 0
     out = tmp_path / "f.npz"
-    inputs = [str(tmp_path / "a.jpg"), str(tmp_path / "b.npz")]
+    inputs = [str(tmp_path / "a.png"), str(tmp_path / "b.npz")]
     capsys.readouterr()
-    assert main(["embed", *inputs, "--model", str(model), "--out", str(out)]) == 0
+    command = ["embed", *inputs, "--model", str(model), "--cache", str(tmp_path / "cache")]
+    assert main([*command, "--out", str(out)]) == 0
     written = np.load(out)
     assert written["names"].tolist() == inputs
     assert written["features"].shape == (2, 8)
@@ -314,18 +325,32 @@ def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_interruption_ends_with_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(path: Path) -> PointCloud:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "lift", interrupted)
-    assert main(["lift", "a.jpg"]) == 130
+    (tmp_path / "a.jpg").touch()
+    assert main(["lift", str(tmp_path / "a.jpg")]) == 130
     assert capsys.readouterr().err == "og-reid: interrupted\n"
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "lift", "embed", "train", "show", "evaluate", "convert", "doctor"]
+    "command",
+    [
+        "",
+        "demo",
+        "lift",
+        "embed",
+        "train",
+        "show",
+        "evaluate",
+        "convert",
+        "pose",
+        "cache",
+        "doctor",
+    ],
 )
 def test_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -1,0 +1,229 @@
+"""Folders of images lifted to folders of clouds: nothing is lost, nothing half-written."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshes import lift_image, read_pointcloud
+from og_reid.bulk import LiftedFiles, lift_files
+from og_reid.bulk.lifting import LIFT_TABLE
+from og_reid.cli import main
+from og_reid.data.inputs import list_inputs
+from pose import read_image
+from standing_person import BROKEN, StandingPerson, plain_image
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("og_reid.bulk.lifting.MediapipePose", StandingPerson)
+    StandingPerson.calls.clear()
+    yield
+    StandingPerson.calls.clear()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Four images in a tree; none in one, one that fails, and a file of another kind."""
+    plain_image(tmp_path / "in" / "b.png", 100)
+    plain_image(tmp_path / "in" / "a" / "b.png", 150)
+    plain_image(tmp_path / "in" / "a" / "none.png", 0)
+    plain_image(tmp_path / "in" / "c.PNG", BROKEN)
+    (tmp_path / "in" / "notes.txt").touch()
+    (tmp_path / "in" / ".hidden.png").touch()
+    return tmp_path / "in"
+
+
+def lift_folder(images: Path, out: Path) -> LiftedFiles:
+    return lift_files(list_inputs([images], {".png"}).inputs, out)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_folder_of_clouds_mirrors_the_tree(images: Path, tmp_path: Path, capsys: Told) -> None:
+    out = tmp_path / "out"
+    assert main(["lift", str(images), "--out", str(out)]) == 1
+    told = capsys.readouterr()
+    assert files(out) == ["a/b.ply", "b.ply", "failures.csv", LIFT_TABLE]
+    assert f"{images}/a/none.png: no person was found" in told.err
+    assert f"{images}/c.PNG: the graph has no such node" in told.err
+    assert "2 of 4 files failed, listed in " in told.err
+    assert "1 other files left out (.txt 1)" in told.err
+    assert f"{out}: 2 clouds; listed in {out / LIFT_TABLE}" in told.out
+    with (out / LIFT_TABLE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cloud"] for row in rows] == ["a/b.ply", "a/none.ply", "b.ply", "c.ply"]
+    assert [bool(row["reason"]) for row in rows] == [False, True, False, True]
+    image = read_image(images / "b.png")
+    alone = lift_image(image, StandingPerson()(image)).cloud
+    assert len(read_pointcloud(out / "b.ply")) == len(alone) == int(rows[2]["points"])
+    assert int(rows[2]["seen"]) == int(alone.seen_mask.sum())
+
+
+def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: Told) -> None:
+    out = tmp_path / "out"
+    gone = str(tmp_path / "gone.png")
+    assert main(["lift", str(images), gone, "--out", str(out)]) == 1
+    assert (
+        capsys.readouterr().err == f"og-reid: 1 of 5 files failed: {gone}: there is no such file\n"
+    )
+    assert not out.exists()
+    assert main(["lift", str(images), gone, "--out", str(out), "--skip"]) == 0
+    assert "3 of 5 files failed" in capsys.readouterr().err
+    with (out / "failures.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [
+            gone, f"{images}/a/none.png", f"{images}/c.PNG",
+        ]  # fmt: skip
+    (images / "c.PNG").unlink()
+    (images / "a" / "none.png").unlink()
+    assert main(["lift", str(images), "--out", str(out)]) == 0
+    assert not (out / "failures.csv").exists()
+
+
+def test_nothing_made_is_an_error_in_any_case(tmp_path: Path) -> None:
+    plain_image(tmp_path / "in" / "none.png", 0)
+    command = ["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--skip"]
+    assert main(command) == 1
+
+
+@pytest.mark.parametrize("change", ["nothing", "touch", "content", "output", "cut", "version"])
+def test_what_is_lifted_is_kept(
+    images: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    lift_folder(images, out)
+    before = {name: (out / name).stat().st_mtime_ns for name in ("a/b.ply", "b.ply")}
+    StandingPerson.calls.clear()
+    if change == "touch":
+        os.utime(images / "b.png", ns=(1, 1))
+    elif change == "content":
+        plain_image(images / "b.png", 200)
+    elif change == "output":
+        (out / "b.ply").unlink()
+    elif change == "cut":
+        (out / "b.ply").write_bytes((out / "b.ply").read_bytes()[:-1])
+    elif change == "version":
+        monkeypatch.setattr(StandingPerson, "version", "2")
+    done = lift_folder(images, out)
+    again = {"nothing": 0, "touch": 0, "version": 2}.get(change, 1)
+    assert done.kept == 2 - again
+    assert len(StandingPerson.calls) == 2 + again  # images that failed are tried again
+    after = {name: (out / name).stat().st_mtime_ns for name in before}
+    assert [before[name] != after[name] for name in ("b.ply", "a/b.ply")] == [
+        again > 0, again > 1,
+    ]  # fmt: skip
+
+
+def test_rows_of_other_images_stay_in_the_table(images: Path, tmp_path: Path) -> None:
+    lift_folder(images, tmp_path / "out")
+    plain_image(tmp_path / "more" / "z.png", 90)
+    lift_folder(tmp_path / "more", tmp_path / "out")
+    StandingPerson.calls.clear()
+    assert lift_folder(images, tmp_path / "out").kept == 2
+
+
+def test_a_table_that_was_cut_off_is_gone_on_with(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lift_folder(images, out)
+    whole = (out / LIFT_TABLE).read_bytes()
+    title = len(whole.split(b"\n")[0])
+    for length in (title + 1, title + 30, (title + len(whole)) // 2, len(whole) - 1):
+        (out / LIFT_TABLE).write_bytes(whole[:length])
+        assert lift_folder(images, out).kept <= 2
+        assert (out / LIFT_TABLE).read_bytes() == whole
+    (out / LIFT_TABLE).write_text("name,age\nAnna,7\n")
+    with pytest.raises(ValueError, match="is no table of og-reid lift"):
+        lift_folder(images, out)
+
+
+def test_two_images_of_one_name_are_refused_before_the_work(tmp_path: Path, capsys: Told) -> None:
+    one = plain_image(tmp_path / "in" / "a.png", 100)
+    other = one.with_suffix(".jpg")
+    other.write_bytes(one.read_bytes())
+    command = ["lift", "--out", str(tmp_path / "out")]
+    assert main([*command, str(tmp_path / "in")]) == 1
+    told = capsys.readouterr().err
+    assert f"{other} and {one} (a.ply)" in told
+    deep = plain_image(tmp_path / "in" / "deep" / "a.png", 120)
+    assert main([*command, str(one), str(deep)]) == 1
+    assert f"{one} and {deep} (a.ply)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, str(one), str(one)]) == 0
+
+
+def test_many_images_need_a_folder(images: Path, tmp_path: Path, capsys: Told) -> None:
+    assert main(["lift", str(images)]) == 1
+    assert "--out must be given for many images" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["lift", str(images), "--out", str(tmp_path / "file")]) == 1
+    assert "--out must be a folder" in capsys.readouterr().err
+    assert main(["lift", str(images / "b.png"), "--out", str(images / "b.png")]) == 1
+    assert "--out must end in .ply, .npz or .obj" in capsys.readouterr().err
+
+
+RUN = """
+import sys
+from pathlib import Path
+from og_reid.bulk import lifting
+from og_reid.data.inputs import list_inputs
+from standing_person import StandingPerson
+lifting.CHUNK = 4
+if __name__ == "__main__":
+    inputs = list_inputs([Path(sys.argv[1])], {".png"}).inputs
+    lifting.lift_files(inputs, sys.argv[2], estimator=StandingPerson)
+"""
+
+
+def test_a_run_that_is_killed_goes_on(tmp_path: Path) -> None:
+    for shade in range(100, 120):
+        plain_image(tmp_path / "in" / f"{shade}.png", shade)
+    script, out = tmp_path / "run.py", tmp_path / "out"
+    script.write_text(RUN)
+    shared = str(Path(__file__).parents[1] / "shared")
+    run = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "in"), str(out)],
+        env={**os.environ, "PYTHONPATH": shared, "OMP_NUM_THREADS": "1"},
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (out / "110.ply").exists() and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait(timeout=60) == -9
+    for path in out.glob("*.ply"):
+        assert len(read_pointcloud(path)) > 1000  # whole
+    made = {path.name: path.stat().st_mtime_ns for path in out.glob("*.ply")}
+    assert 8 < len(made) < 20
+    done = lift_files(list_inputs([tmp_path / "in"], {".png"}).inputs, out)
+    assert done.kept >= 8
+    assert len(done.rows) == 20
+    assert not done.failures
+    same = [name for name, time in made.items() if (out / name).stat().st_mtime_ns == time]
+    assert len(same) == done.kept
+    assert sorted(StandingPerson.calls) == list(range(100 + done.kept, 120))
+
+
+def test_workers_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("og_reid.bulk.lifting.CHUNK", 3)
+    for shade in range(100, 106):
+        plain_image(tmp_path / "in" / f"{shade}.png", shade)
+    inputs = list_inputs([tmp_path / "in"], {".png"}).inputs
+    for workers in (1, 2):
+        lift_files(
+            inputs, tmp_path / str(workers), estimator=StandingPerson, workers=workers,
+            ending=".npz",
+        )  # fmt: skip
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    tables = [(tmp_path / each / LIFT_TABLE).read_text() for each in ("1", "2")]
+    assert tables[0] == tables[1]
