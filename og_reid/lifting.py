@@ -189,7 +189,9 @@ def lift_many(
     new, kept = _look_up(jobs, store)
     if strict:
         bad = [Failure(job.path, job.reason) for job in jobs if job.reason]
-        bad += unreadable_images((job.path for job in new), workers)
+        keys = {job.key for job in new}  # of equal images all are named
+        looked = (job.path for job in jobs if not job.reason and job.key in keys)
+        bad += unreadable_images(looked, workers)
         if bad:
             kind = ValueError if any(each.path.is_file() for each in bad) else FileNotFoundError
             raise kind(name_failures(bad, len(files)))
