@@ -193,7 +193,7 @@ def lift_many(
         looked = (job.path for job in jobs if not job.reason and job.key in keys)
         bad += unreadable_images(looked, workers)
         if bad:
-            kind = ValueError if any(each.path.is_file() for each in bad) else FileNotFoundError
+            kind = ValueError if any(each.path.exists() for each in bad) else FileNotFoundError
             raise kind(name_failures(bad, len(files)))
     task = partial(
         _lift_chunk, settings=settings, estimator=estimator, cache=store, canonical=canonical

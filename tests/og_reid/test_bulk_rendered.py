@@ -1,0 +1,49 @@
+"""Folders of rendered people from images to embeddings, with the real estimator and model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from meshes import read_pointcloud
+from meshes.world import draw_camera, render, sample_scene
+from og_reid import api
+from og_reid.cli import main
+
+pytest.importorskip("mediapipe")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three people."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("people")
+    for seed in (1, 2, 3):
+        scene = sample_scene(seed, draw_camera(0, 1), torch.Generator().manual_seed(seed))
+        Image.fromarray(render(scene).image.numpy()).save(folder / f"{seed}.png")
+    return folder
+
+
+def test_folders_give_what_single_images_give(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    inputs = [str(images), str(tmp_path / "empty.png"), "--skip", "--workers", "1"]
+    assert main(["lift", *inputs, "--out", str(tmp_path / "clouds")]) == 0
+    results = []
+    for name in ("first", "again"):  # lifted, then from the cache
+        out = tmp_path / f"{name}.npz"
+        assert main(["embed", *inputs, "--cache", str(tmp_path / "cache"), "--out", str(out)]) == 0
+        results.append(np.load(out))
+    assert np.array_equal(results[0]["features"], results[1]["features"])
+    paths = sorted(images.iterdir())
+    assert results[0]["names"].tolist() == [str(path) for path in paths]
+    for path, row in zip(paths, torch.from_numpy(results[0]["features"]), strict=True):
+        cloud = api.lift(path)
+        assert float(row @ api.embed(cloud)) > 0.98
+        written = read_pointcloud(tmp_path / "clouds" / f"{path.stem}.ply")
+        assert len(written) == len(cloud)
+        torch.testing.assert_close(written.points, cloud.points, atol=0.02, rtol=0)
+        assert (written.visible == cloud.visible).float().mean() > 0.99
