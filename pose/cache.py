@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,8 @@ __all__ = ["CachedPose", "pixel_key"]
 
 _VERSION = 1
 _ABOUT = "estimator.json"
+# What a folder answers that can be read only.
+_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FIELDS = ("xy", "score", "visibility", "xyz")
 
 
@@ -30,7 +34,8 @@ class CachedPose:
     An image is known by its pixels, whatever its name. Entries lie in a folder of their own for
     each setting of the estimator, whose ``estimator.json`` tells model, versions and thresholds;
     each entry names the setting, too, and one that names another, or is damaged, is made anew.
-    Entries appear whole or not at all, so that several processes may share a folder.
+    Entries appear whole or not at all, so that several processes may share a folder. A folder that
+    can be read only serves what it has; new poses are not kept then, with one warning.
 
     Args:
         estimator: any; `settings` must be given where it does not have them.
@@ -60,6 +65,7 @@ class CachedPose:
             raise ValueError(f"settings must be plain values that JSON has: {error}") from error
         self.estimator, self.settings = estimator, dict(known)
         self._told = told
+        self._warned = False
         self.folder = Path(folder) / hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
@@ -77,12 +83,25 @@ class CachedPose:
         new = {path: i for i, path in enumerate(paths) if poses[i] is None}
         if new:
             made = estimate_batch(self.estimator, [pixels[i] for i in new.values()])
-            self._describe()
             fresh = {path: _rounded(pose) for path, pose in zip(new, made, strict=True)}
-            for path, pose in fresh.items():
-                self._write(path, pose)
+            self._keep(fresh)
             poses = [fresh[paths[i]] if pose is None else pose for i, pose in enumerate(poses)]
         return [pose for pose in poses if pose is not None]
+
+    def _keep(self, fresh: Mapping[Path, Pose]) -> None:
+        try:
+            self._describe()
+            for path, pose in fresh.items():
+                self._write(path, pose)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"the cache {self.folder} can be read only: what is estimated now is not kept",
+                    stacklevel=4,
+                )
 
     def _path(self, image: np.ndarray) -> Path:
         name = pixel_key(image)

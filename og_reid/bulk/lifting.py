@@ -151,11 +151,12 @@ def lift_files(
         for chunk in results:
             rows.update((row.cloud, row) for row, _ in chunk)
             raised += [(Path(row.image), text) for row, texts in chunk for text in texts]
-            with table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(_lines(row for row, _ in chunk))
+            _append(table, [row for row, _ in chunk])
             if progress is not None:
                 progress(len(rows), len(targets))
     ordered = tuple(rows[target] for target in targets)
+    # Of other images, those of another run at the same time among them.
+    known.update(_read_table(table))
     others = [row for target, row in known.items() if target not in rows]
     _write_table(table, [*ordered, *others])
     failures = tuple(Failure(Path(row.image), row.reason) for row in ordered if row.reason)
@@ -199,6 +200,16 @@ def _lines(rows: Iterable[LiftedFile]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(astuple(row) for row in rows)
     return text.getvalue()
+
+
+def _append(path: Path, rows: Iterable[LiftedFile]) -> None:
+    try:
+        with path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(_lines(rows))
+    except OSError as error:
+        if error.filename is None:  # of the write: a full disk
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _write_table(path: Path, rows: Iterable[LiftedFile]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +71,17 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
 
     Raises:
         ValueError: it has no ``settings``, and its maker no name that stands for it alone.
+        ImportError: the package that it needs is not installed.
     """
     made = _made(estimator)
     kind = f"{type(made).__module__}.{type(made).__qualname__}"
-    settings = getattr(made, "settings", None)
+    try:
+        settings = getattr(made, "settings", None)
+    except PackageNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is not installed, and its version decides what {kind} finds: install "
+            "the extra demo (pip install 'og-reid[demo]')"
+        ) from error
     if settings:
         return {"type": kind, **settings}
     name = getattr(estimator, "__qualname__", "<partial>")
@@ -176,9 +185,14 @@ def _elsewhere(error: Exception, paths: Sequence[Path]) -> bool:
 def collected() -> Iterator[list[str]]:
     """Gives a list, which after the block has the texts of each `InputWarning` that it raised.
 
-    Other warnings go their way then.
+    Other warnings go their way then. In another thread than the first all go their way at once, and
+    the list stays empty: what happens to warnings is a matter of the whole process, and two threads
+    that change it at a time would not leave it as it was.
     """
     texts: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield texts
+        return
     raised: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as raised:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import re
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,10 +177,13 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 def unreadable_images(paths: Iterable[Path], threads: int = 1) -> list[Failure]:
     """The images that are missing or cannot be decoded, in the order given."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they come when the images are used
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            return [each for each in pool.map(_unreadable, paths) if each is not None]
+    with ExitStack() as stack:
+        # Warnings come when the images are used. To change how they are handled is not for threads.
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, threads)))
+        return [each for each in pool.map(_unreadable, paths) if each is not None]
 
 
 def _unreadable(path: Path) -> Failure | None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,16 @@ def test_warnings_come_once_for_each_kind(tmp_path: Path, stored: StoredModel) -
     assert str(paths[4]) in text
     assert str(paths[5]) not in text
     assert text.endswith(" and 3 more)")
+
+
+def test_threads_leave_warnings_as_they_were(tmp_path: Path, stored: StoredModel) -> None:
+    paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in range(100, 104)]
+    before = warnings.showwarning, warnings._showwarnmsg_impl, list(warnings.filters)
+    alone = embed_files(paths, stored).features
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: embed_files(paths, stored).features, range(8)))
+    assert all(torch.equal(each, alone) for each in done)
+    assert before == (warnings.showwarning, warnings._showwarnmsg_impl, list(warnings.filters))
 
 
 def test_models_of_the_reference_layout_take_reference_clouds(tmp_path: Path) -> None:

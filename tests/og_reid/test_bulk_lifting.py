@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -171,6 +172,23 @@ def test_many_images_need_a_folder(images: Path, tmp_path: Path, capsys: Told) -
     assert "--out must be a folder" in capsys.readouterr().err
     assert main(["lift", str(images / "b.png"), "--out", str(images / "b.png")]) == 1
     assert "--out must end in .ply, .npz or .obj" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    """Neither a cloud nor the table is a failure of an image."""
+    out = tmp_path / "out"
+
+    def full(path: Path, _: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    for writer in ("write_pointcloud", "_append"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"og_reid.bulk.lifting.{writer}", full)
+            assert main(["lift", str(images), "--out", str(out), "--skip"]) == 1
+        assert f"No space left on device: '{out}" in capsys.readouterr().err
+    assert lift_folder(images, out).kept == 0
 
 
 RUN = """

@@ -1,6 +1,7 @@
 """CachedPose: what is kept, and what is never taken for it."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -151,3 +152,20 @@ def test_mediapipe_tells_its_thresholds():
     pytest.importorskip("mediapipe")
     assert MediapipePose(0.3).settings["min_confidence"] == 0.3
     assert MediapipePose(0.3).settings != MediapipePose(0.4).settings
+
+
+def test_a_folder_that_can_be_read_only_still_serves(tmp_path, monkeypatch):
+    cached = CachedPose(Counting(), tmp_path)
+    first = cached(picture(5))
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr(CachedPose, "_write", refuse)
+    with pytest.warns(UserWarning, match="can be read only: what is estimated now is not kept"):
+        cached(picture(6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cached(picture(7))
+    assert torch.equal(cached(picture(5)).keypoints.xy, first.keypoints.xy)
+    assert cached.estimator.calls == 3
