@@ -39,6 +39,7 @@ CHUNK = 32
 _IN_MEMORY = 8192  # kept clouds that are read once, not twice: 22 kB each
 #: Of the lift: cached clouds of another one are made again.
 LIFT_VERSION = "4"
+_IMAGE = "<image>"  # stands in the cache for the path, which may be another one next time
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -211,7 +212,8 @@ def lift_many(
                 if entry is None:  # it could not be kept, or is gone since
                     lifted = next(_unpack((job,), task((job,))))
                 else:
-                    lifted = LiftedImage(job.path, entry.cloud, entry.found)
+                    doubts = tuple(text.replace(_IMAGE, str(job.path)) for text in entry.warnings)
+                    lifted = LiftedImage(job.path, entry.cloud, entry.found, warnings=doubts)
             if strict and lifted.cloud is None:
                 raise ValueError(name_failures([Failure(job.path, lifted.reason)], len(files)))
             yield lifted
@@ -357,6 +359,7 @@ def _lift_chunk(
             clouds.append(cloud)
             # A file that changed meanwhile is another image.
             if cache is not None and hash_file(job.path) == job.key:
-                cache.write(job.key, CachedCloud(cloud, attempt.found))
+                doubts = tuple(t.replace(str(job.path), _IMAGE) for t in attempt.warnings)
+                cache.write(job.key, CachedCloud(cloud, attempt.found, doubts))
         outcomes.append(replace(attempt, lift=None, reason=reason))
     return _Chunk(CloudSet.concat(clouds) if clouds else None, tuple(outcomes))

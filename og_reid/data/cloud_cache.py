@@ -42,10 +42,12 @@ class CachedCloud:
     Attributes:
         cloud: One cloud of no name, identity -1 and camera 0.
         found: Whether a person was found in the image.
+        warnings: Doubts about the image or its lift; they come with the entry each time it is used.
     """
 
     cloud: CloudSet
     found: bool
+    warnings: tuple[str, ...] = ()
 
 
 def hash_file(path: str | Path) -> str:
@@ -125,9 +127,10 @@ class CloudCache:
                 camids=torch.tensor([0]),
                 names=("",),
             )
-        except (ValueError, FileNotFoundError):
+            doubts = tuple(map(str, json.loads(file.about.get("warnings", "[]"))))
+        except (ValueError, TypeError, FileNotFoundError):
             return None
-        return CachedCloud(cloud, file.about.get("found") == "yes")
+        return CachedCloud(cloud, file.about.get("found") == "yes", doubts)
 
     def write(self, key: str, entry: CachedCloud) -> bool:
         """Keeps an entry.
@@ -139,6 +142,7 @@ class CloudCache:
             OSError: The disk is full, or the like; with the path.
         """
         about = {"settings": self._settings, "image": key, "found": "yes" if entry.found else "no"}
+        about["warnings"] = json.dumps(entry.warnings)
         tensors = {name: getattr(entry.cloud, name) for name in _FIELDS}
         try:
             for last in (False, True):
@@ -152,7 +156,7 @@ class CloudCache:
         except OSError as error:
             if error.errno in _READ_ONLY:
                 return False
-            if error.filename is None:
+            if error.filename is None and error.errno is not None:
                 raise type(error)(error.errno, error.strerror, str(self.path(key))) from error
             raise
         return True

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from og_reid.data import CloudSet, Sample
 from og_reid.data import cloud_cache as cloud_cache_module
 from og_reid.lifting import LiftSettings, lift_many, lift_split
+from pose import Pose
+from pose.reading import InputWarning
 from standing_person import BROKEN, DEADLY, StandingPerson, plain_image
 
 SMALL = LiftSettings(max_points=100)
@@ -226,6 +229,23 @@ def test_one_failure_among_many_leaves_the_others(tmp_path: Path) -> None:
         assert "gone.png" in done[2].reason
     with pytest.raises(ValueError, match="the graph has no such node"):
         lifted([samples[0], samples[1]], None)
+
+
+class Doubtful(StandingPerson):
+    def __call__(self, image: np.ndarray) -> Pose:
+        warnings.warn(f"{int(image[0, 0, 0])} people were found", InputWarning, stacklevel=2)
+        return super().__call__(image)
+
+
+def test_doubts_about_an_image_come_with_its_entry(tmp_path: Path) -> None:
+    samples = people(tmp_path, 100, 150)
+    for _ in range(2):
+        with pytest.warns(InputWarning, match=r"2 files: 100 people were found \(.*0000.*0001"):
+            lift_split(samples, estimator=Doubtful, settings=SMALL, cache=tmp_path / "cache")
+    assert StandingPerson.calls == [100, 150]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lifted(samples, tmp_path / "cache")
 
 
 RUN = """
