@@ -108,6 +108,7 @@ def settle(
     failures: Sequence[Failure],
     total: int,
     *,
+    made: int,
     warnings: Sequence[str],
     report: Path | None,
     skip: bool,
@@ -117,12 +118,13 @@ def settle(
     Args:
         failures: Perhaps none.
         total: Number of files.
+        made: Number of files that something was made of.
         warnings: To be printed.
         report: CSV file for the failures; None where they are in one already.
         skip: Whether failures are no error.
 
     Raises:
-        ValueError: There are failures, and ``skip`` is off.
+        ValueError: There are failures, and ``skip`` is off or nothing was made.
     """
     from ..data.inputs import write_failures
 
@@ -135,6 +137,8 @@ def settle(
     _name(failures)
     where = "" if report is None else f", listed in {report}"
     text = f"{len(failures):,} of {total:,} files failed{where}"
+    if not made:
+        raise ValueError(f"{text}: nothing is written")
     if not skip:
         raise ValueError(f"{text}; the others are written. --skip makes this no error")
     _tell(text)

@@ -75,9 +75,10 @@ def _lift_many(options: argparse.Namespace) -> None:
     settle(
         [*missing, *done.failures],
         len(done.rows) + len(missing),
+        made=made,
         warnings=done.warnings,
         report=options.out / "failures.csv",
-        skip=options.skip and bool(made),
+        skip=options.skip,
     )
 
 
@@ -121,9 +122,10 @@ def do_embed(options: argparse.Namespace) -> None:
     settle(
         [*missing, *done.failures],
         len(inputs) + len(missing),
+        made=len(features),
         warnings=done.warnings,
         report=options.out.with_suffix(".failures.csv"),
-        skip=options.skip and bool(len(features)),
+        skip=options.skip,
     )
 
 

@@ -136,6 +136,7 @@ def do_pose(options: argparse.Namespace) -> None:
     settle(
         failures,
         len(inputs) + len(missing),
+        made=len(done),
         warnings=summarize_warnings(raised),
         report=options.out.with_name(f"{options.out.stem}.failures.csv"),
         skip=options.skip,

@@ -93,10 +93,11 @@ def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: T
     assert not (out / "failures.csv").exists()
 
 
-def test_nothing_made_is_an_error_in_any_case(tmp_path: Path) -> None:
+def test_nothing_made_is_an_error_in_any_case(tmp_path: Path, capsys: Told) -> None:
     plain_image(tmp_path / "in" / "none.png", 0)
     command = ["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--skip"]
     assert main(command) == 1
+    assert capsys.readouterr().err.endswith("failures.csv: nothing is written\n")
 
 
 @pytest.mark.parametrize("change", ["nothing", "touch", "content", "output", "cut", "version"])
