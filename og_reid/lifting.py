@@ -19,14 +19,13 @@ from pose import MediapipePose, PoseEstimator
 from pose.reading import InputWarning
 
 from .data.attempts import Attempt, attempt_lifts, estimator_settings
-from .data.cloud_cache import CachedCloud, CloudCache, hash_file
+from .data.cloud_cache import LIFT_VERSION, CachedCloud, CloudCache, hash_file
 from .data.clouds import CloudSet
 from .data.inputs import Failure, cause, name_failures, summarize_warnings, unreadable_images
 from .data.market import Sample
 
 __all__ = [
     "CHUNK",
-    "LIFT_VERSION",
     "LiftSettings",
     "LiftedImage",
     "lift_many",
@@ -37,8 +36,6 @@ __all__ = [
 #: Images per task: large enough to fit bodies together, small enough to resume closely.
 CHUNK = 32
 _IN_MEMORY = 8192  # kept clouds that are read once, not twice: 22 kB each
-#: Of the lift: cached clouds of another one are made again.
-LIFT_VERSION = "4"
 _IMAGE = "<image>"  # stands in the cache for the path, which may be another one next time
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")

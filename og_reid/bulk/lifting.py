@@ -17,9 +17,9 @@ from pose import MediapipePose, PoseEstimator
 from pose.atomic import replacing
 
 from ..data.attempts import NO_PERSON, attempt_lifts, estimator_settings
-from ..data.cloud_cache import hash_file
+from ..data.cloud_cache import LIFT_VERSION, hash_file
 from ..data.inputs import Failure, Input, summarize_warnings
-from ..lifting import CHUNK, LIFT_VERSION, run_chunks
+from ..lifting import CHUNK, run_chunks
 
 __all__ = ["LIFT_TABLE", "LiftedFile", "LiftedFiles", "lift_files", "lift_targets"]
 

@@ -38,7 +38,7 @@ def add_cached(parsers: Commands) -> argparse.ArgumentParser:
     command.add_argument("--entries", action="store_true", help="of list: show every entry")
     command.add_argument(
         "--old", action="store_true",
-        help="of clear: only clouds of earlier versions, which are not used any more",
+        help="of clear: only clouds of other versions of og-reid, which this one does not use",
     )  # fmt: skip
     options.add_cache(command, "lifted clouds and estimated poses")
     return command
@@ -70,10 +70,10 @@ def do_cache(given: argparse.Namespace) -> None:
 
 
 def _print(group: CacheGroup, entries: bool) -> None:
-    old = " (of earlier versions, not used any more: og-reid cache clear --old)"
+    old = " (of another version, not used: og-reid cache clear --old)"
     print(
         f"{group.kind:10} {len(group.entries):>9,} files {_size(group.bytes):>10}  {group.folder}"
-        f"{old if group.kind == 'old clouds' else ''}"
+        f"{'' if group.used else old}"
     )
     if group.settings:
         print(f"  {group.settings}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from pose import read_image
 from pose.cache import pixel_key
 
-from .cloud_cache import ABOUT, CLOUDS, hash_file
+from .cloud_cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
 from .clouds import CloudSet
 
 __all__ = ["POSES", "CacheGroup", "Forgotten", "cache_groups", "clear_cache", "forget_images"]
@@ -43,6 +43,7 @@ class CacheGroup:
         entries: Their files. One for an image, except for ``old clouds``: up to 32 images.
         rest: Further files: the description, and what killed runs have left unfinished.
         bytes: Size of all.
+        used: Whether this version of the package reads them.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class CacheGroup:
     entries: tuple[Path, ...]
     rest: tuple[Path, ...]
     bytes: int
+    used: bool
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def clear_cache(root: str | Path, *, old: bool = False) -> tuple[CacheGroup, ...
 
     Args:
         root: Cache folder. Files of other kinds stay.
-        old: Remove the clouds of earlier versions alone.
+        old: Remove the clouds of other versions alone.
 
     Returns:
         What was removed.
@@ -150,7 +152,7 @@ def clear_cache(root: str | Path, *, old: bool = False) -> tuple[CacheGroup, ...
     Raises:
         OSError: An entry cannot be removed.
     """
-    groups = tuple(group for group in cache_groups(root) if group.kind == "old clouds" or not old)
+    groups = tuple(group for group in cache_groups(root) if not (old and group.used))
     for group in groups:
         for path in (*group.entries, *group.rest):
             _remove(path)
@@ -171,7 +173,16 @@ def _group(
     kind: str, folder: Path, settings: str, entries: Sequence[Path], rest: Sequence[Path]
 ) -> CacheGroup:
     total = sum(_sizes((*entries, *rest)))
-    return CacheGroup(kind, folder, settings, tuple(entries), tuple(rest), total)
+    used = kind == POSES or (kind == CLOUDS and _lift_version(settings) in ("", LIFT_VERSION))
+    return CacheGroup(kind, folder, settings, tuple(entries), tuple(rest), total, used)
+
+
+def _lift_version(settings: str) -> str:
+    """Of the code that lifted; empty where it is not known."""
+    try:
+        return str(json.loads(settings)["lift"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _sizes(paths: Sequence[Path]) -> Iterator[int]:

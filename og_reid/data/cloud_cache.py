@@ -24,8 +24,10 @@ from pose.atomic import replacing
 from .cloud_file import read_cloud_file, write_cloud_file
 from .clouds import CloudSet
 
-__all__ = ["ABOUT", "CLOUDS", "CachedCloud", "CloudCache", "hash_file"]
+__all__ = ["ABOUT", "CLOUDS", "LIFT_VERSION", "CachedCloud", "CloudCache", "hash_file"]
 
+#: Of the code that lifts: clouds of another one are made again.
+LIFT_VERSION = "4"
 #: Folder of lifted clouds in a cache folder.
 CLOUDS = "clouds"
 #: What the entries of a folder were made with.
