@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -138,7 +138,7 @@ def lift_files(
         if before is not None and before.key == _key(image, settings):
             path = folder / target
             if not before.reason and path.is_file() and path.stat().st_size == before.size:
-                rows[target] = before
+                rows[target] = replace(before, image=str(image))
                 continue
         jobs.append(_Job(image, target))
     kept = len(rows)

@@ -114,6 +114,8 @@ def attempt_lifts(
     for path in paths:
         with collected() as raised:
             try:
+                if path.exists() and not path.is_file():
+                    raise ValueError(f"{path} must be a file; it is a folder, a pipe or a device")
                 image = read_image(path)
                 pose = find(image)
             except _FAILURES as error:

@@ -105,16 +105,23 @@ def list_inputs(
             if not chosen and not unlisted:
                 kinds = ", ".join(sorted({*endings, *others}))
                 failures.append(Failure(each, f"the folder holds no file of the kinds {kinds}"))
-            inputs += [Input(path, path.relative_to(each).as_posix(), True) for path in chosen]
+            for path in chosen:
+                if path.is_file():
+                    inputs.append(Input(path, path.relative_to(each).as_posix(), True))
+                else:
+                    failures.append(Failure(path, _absence(path)))
         elif each.is_file():
             inputs.append(Input(each, each.name))
         else:
-            there = os.path.lexists(each)
-            reason = "is no regular file" if each.exists() else "there is no such file"
-            if there and not each.exists():
-                reason = "is a link to a file that is not there"
-            failures.append(Failure(each, reason))
+            failures.append(Failure(each, _absence(each)))
     return Listing(tuple(inputs), tuple(failures), tuple(notes))
+
+
+def _absence(path: Path) -> str:
+    """Why a path is no file."""
+    if path.exists():
+        return "is no regular file"  # a pipe, say, which waits for ever
+    return "is a link to a file that is not there" if path.is_symlink() else "there is no such file"
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[Failure]]:

@@ -18,7 +18,7 @@ from meshes import lift_image, read_pointcloud
 from og_reid.bulk import LiftedFiles, lift_files
 from og_reid.bulk.lifting import LIFT_TABLE
 from og_reid.cli import main
-from og_reid.data.inputs import list_inputs
+from og_reid.data.inputs import Input, list_inputs
 from pose import read_image
 from standing_person import BROKEN, StandingPerson, plain_image
 
@@ -126,6 +126,20 @@ def test_what_is_lifted_is_kept(
     assert [before[name] != after[name] for name in ("b.ply", "a/b.ply")] == [
         again > 0, again > 1,
     ]  # fmt: skip
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    done = lift_files([Input(tmp_path / "pipe.png", "pipe.png")], tmp_path / "out")
+    assert "a pipe" in done.failures[0].reason
+
+
+def test_a_folder_that_moved_is_kept_under_its_new_name(images: Path, tmp_path: Path) -> None:
+    lift_folder(images, tmp_path / "out")
+    moved = images.rename(tmp_path / "moved")
+    done = lift_folder(moved, tmp_path / "out")
+    assert done.kept == 2
+    assert all(row.image.startswith(str(moved)) for row in done.rows)
 
 
 def test_rows_of_other_images_stay_in_the_table(images: Path, tmp_path: Path) -> None:

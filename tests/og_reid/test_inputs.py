@@ -39,6 +39,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     root = tree(tmp_path, "a.png", "empty/notes.txt")
     os.mkfifo(root / "pipe.png")
     (root / "link.png").symlink_to("nowhere")
+    inside = list_inputs([root], ENDINGS)
+    assert [each.path for each in inside.inputs] == [root / "a.png"]
+    assert [each.path for each in inside.failures] == [root / "link.png", root / "pipe.png"]
     given = [root / name for name in ("gone.png", "a.png", "empty", "pipe.png", "link.png")]
     listing = list_inputs(given, ENDINGS)
     assert [each.path for each in listing.inputs] == [root / "a.png"]
