@@ -90,7 +90,7 @@ def lift_split(
     """Lift images to packed clouds, with the code that lifts a single one.
 
     Args:
-        samples: images with identity and camera. One in which nobody is found is kept: a
+        samples: images with identity and camera. One without a person is kept: a
             hidden body in the resting pose, and the background.
         estimator: see `lift_many`.
         settings: see ``LiftSettings``; None for its defaults.

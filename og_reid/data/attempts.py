@@ -64,7 +64,7 @@ def _made(estimator: Callable[[], PoseEstimator]) -> PoseEstimator:
 
 
 def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]:
-    """What tells an estimator from others that give other results, as plain values.
+    """Settings that set an estimator apart from those with other results, as plain values.
 
     Args:
         estimator: makes it.

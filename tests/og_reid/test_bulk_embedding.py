@@ -27,7 +27,7 @@ from pose.reading import InputWarning
 from random_clouds import cloud
 from standing_person import BROKEN, StandingPerson, plain_image
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -182,21 +182,21 @@ def run(model: Path, out: Path, *inputs: object) -> int:
 
 
 def test_the_command_refuses_missing_files_before_the_work(
-    tmp_path: Path, model: Path, capsys: Told
+    tmp_path: Path, model: Path, capsys: Capture
 ) -> None:
     images = [plain_image(tmp_path / "a.png", 100), tmp_path / "b.png", tmp_path / "c.png"]
     assert run(model, tmp_path / "f.npz", *images) == 1
-    told = capsys.readouterr().err
-    assert f"{images[1]}: there is no such file" in told
-    assert f"{images[2]}: there is no such file" in told
-    assert "2 of 3 files failed" in told
+    output = capsys.readouterr().err
+    assert f"{images[1]}: there is no such file" in output
+    assert f"{images[2]}: there is no such file" in output
+    assert "2 of 3 files failed" in output
     assert StandingPerson.calls == []
     assert not (tmp_path / "f.npz").exists()
     assert run(model, tmp_path / "f.npz", *images, "--skip") == 0
     assert np.load(tmp_path / "f.npz")["names"].tolist() == [str(images[0])]
 
 
-def test_the_command_writes_what_worked(tmp_path: Path, model: Path, capsys: Told) -> None:
+def test_the_command_writes_what_worked(tmp_path: Path, model: Path, capsys: Capture) -> None:
     folder, out = tmp_path / "in", tmp_path / "f.npz"
     good = [plain_image(folder / "b.png", 100), plain_image(folder / "deep" / "a.png", 150)]
     bad = [plain_image(folder / "a.png", 0), folder / "c.jpg"]
@@ -204,10 +204,10 @@ def test_the_command_writes_what_worked(tmp_path: Path, model: Path, capsys: Tol
     write_cloud(folder / "b.ply", 1)  # og-reid lift writes clouds beside images
     for skip, code in (((), 1), (("--skip",), 0)):
         assert run(model, out, folder, *skip) == code
-        told = capsys.readouterr().err
-        assert f"{bad[0]}: no person was found" in told
-        assert str(bad[1]) in told
-        assert "1 other files left out (.ply 1)" in told
+        output = capsys.readouterr().err
+        assert f"{bad[0]}: no person was found" in output
+        assert str(bad[1]) in output
+        assert "1 other files left out (.ply 1)" in output
         assert np.load(out)["names"].tolist() == list(map(str, good))
         with (tmp_path / "f.failures.csv").open(newline="") as file:
             assert [row["file"] for row in csv.DictReader(file)] == list(map(str, bad))
@@ -216,7 +216,7 @@ def test_the_command_writes_what_worked(tmp_path: Path, model: Path, capsys: Tol
     assert not (tmp_path / "f.failures.csv").exists()
 
 
-def test_embeddings_are_no_clouds(tmp_path: Path, model: Path, capsys: Told) -> None:
+def test_embeddings_are_no_clouds(tmp_path: Path, model: Path, capsys: Capture) -> None:
     image = plain_image(tmp_path / "a.png", 100)
     assert run(model, tmp_path / "features.npz", image) == 0
     capsys.readouterr()

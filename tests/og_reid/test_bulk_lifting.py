@@ -22,7 +22,7 @@ from og_reid.data.inputs import Input, list_inputs
 from pose import read_image
 from standing_person import BROKEN, StandingPerson, plain_image
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -53,16 +53,16 @@ def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-def test_a_folder_of_clouds_mirrors_the_tree(images: Path, tmp_path: Path, capsys: Told) -> None:
+def test_a_folder_of_clouds_mirrors_the_tree(images: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
     assert main(["lift", str(images), "--out", str(out)]) == 1
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert files(out) == ["a/b.ply", "b.ply", "failures.csv", LIFT_TABLE]
-    assert f"{images}/a/none.png: no person was found" in told.err
-    assert f"{images}/c.PNG: the graph has no such node" in told.err
-    assert "2 of 4 files failed, listed in " in told.err
-    assert "1 other files left out (.txt 1)" in told.err
-    assert f"{out}: 2 clouds; listed in {out / LIFT_TABLE}" in told.out
+    assert f"{images}/a/none.png: no person was found" in output.err
+    assert f"{images}/c.PNG: the graph has no such node" in output.err
+    assert "2 of 4 files failed, listed in " in output.err
+    assert "1 other files left out (.txt 1)" in output.err
+    assert f"{out}: 2 clouds; listed in {out / LIFT_TABLE}" in output.out
     with (out / LIFT_TABLE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["cloud"] for row in rows] == ["a/b.ply", "a/none.ply", "b.ply", "c.ply"]
@@ -73,7 +73,7 @@ def test_a_folder_of_clouds_mirrors_the_tree(images: Path, tmp_path: Path, capsy
     assert int(rows[2]["seen"]) == int(alone.seen_mask.sum())
 
 
-def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: Told) -> None:
+def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
     gone = str(tmp_path / "gone.png")
     assert main(["lift", str(images), gone, "--out", str(out)]) == 1
@@ -93,7 +93,7 @@ def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: T
     assert not (out / "failures.csv").exists()
 
 
-def test_nothing_made_is_an_error_in_any_case(tmp_path: Path, capsys: Told) -> None:
+def test_nothing_made_is_an_error_in_any_case(tmp_path: Path, capsys: Capture) -> None:
     plain_image(tmp_path / "in" / "none.png", 0)
     command = ["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--skip"]
     assert main(command) == 1
@@ -164,14 +164,16 @@ def test_a_table_that_was_cut_off_is_gone_on_with(images: Path, tmp_path: Path) 
         lift_folder(images, out)
 
 
-def test_two_images_of_one_name_are_refused_before_the_work(tmp_path: Path, capsys: Told) -> None:
+def test_two_images_of_one_name_are_refused_before_the_work(
+    tmp_path: Path, capsys: Capture
+) -> None:
     one = plain_image(tmp_path / "in" / "a.png", 100)
     other = one.with_suffix(".jpg")
     other.write_bytes(one.read_bytes())
     command = ["lift", "--out", str(tmp_path / "out")]
     assert main([*command, str(tmp_path / "in")]) == 1
-    told = capsys.readouterr().err
-    assert f"{other} and {one} (a.ply)" in told
+    output = capsys.readouterr().err
+    assert f"{other} and {one} (a.ply)" in output
     deep = plain_image(tmp_path / "in" / "deep" / "a.png", 120)
     assert main([*command, str(one), str(deep)]) == 1
     assert f"{one} and {deep} (a.ply)" in capsys.readouterr().err
@@ -179,7 +181,7 @@ def test_two_images_of_one_name_are_refused_before_the_work(tmp_path: Path, caps
     assert main([*command, str(one), str(one)]) == 0
 
 
-def test_many_images_need_a_folder(images: Path, tmp_path: Path, capsys: Told) -> None:
+def test_many_images_need_a_folder(images: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["lift", str(images)]) == 1
     assert "--out must be given for many images" in capsys.readouterr().err
     (tmp_path / "file").touch()
@@ -190,7 +192,7 @@ def test_many_images_need_a_folder(images: Path, tmp_path: Path, capsys: Told) -
 
 
 def test_a_full_disk_is_named(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Neither a cloud nor the table is a failure of an image."""
     out = tmp_path / "out"

@@ -16,7 +16,7 @@ from pose import CachedPose
 from random_clouds import cloud
 from standing_person import StandingPerson, plain_image
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -123,14 +123,14 @@ def test_a_missing_or_foreign_folder(tmp_path: Path) -> None:
         cache_groups(tmp_path / "file")
 
 
-def test_the_command(cache: Path, images: list[Path], capsys: Told) -> None:
+def test_the_command(cache: Path, images: list[Path], capsys: Capture) -> None:
     command = ["--cache", str(cache)]
     assert main(["cache", "list", *command]) == 0
-    told = capsys.readouterr().out
-    assert told.count('"estimator": "standing"') == 2
-    assert "old clouds" in told
-    assert "not used: og-reid cache clear --old" in told
-    assert f"{cache}: 3 clouds, 2 poses, 1 old clouds; " in told
+    output = capsys.readouterr().out
+    assert output.count('"estimator": "standing"') == 2
+    assert "old clouds" in output
+    assert "not used: og-reid cache clear --old" in output
+    assert f"{cache}: 3 clouds, 2 poses, 1 old clouds; " in output
     assert main(["cache", "list", "--entries", *command]) == 0
     assert hash_file(images[2]) in capsys.readouterr().out
     assert main(["cache", "forget", str(images[0]), *command]) == 0

@@ -22,7 +22,7 @@ from pose import CachedPose, Pose
 from pose.reading import InputWarning
 from standing_person import BROKEN, StandingPerson, plain_image
 
-Told = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 
 class Doubtful(StandingPerson):
@@ -62,16 +62,16 @@ def names(out: Path) -> list[str]:
 
 @pytest.mark.parametrize(("skip", "code"), [((), 1), (("--skip",), 0)])
 def test_what_worked_is_written_and_failures_are_named(
-    images: Path, tmp_path: Path, capsys: Told, skip: tuple[str, ...], code: int
+    images: Path, tmp_path: Path, capsys: Capture, skip: tuple[str, ...], code: int
 ) -> None:
     out = tmp_path / "poses.json"
     assert run(out, images, *skip) == code
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert names(out) == ["a/c.png", "b.png"]
-    assert f"{out}: people in 2 of 3 photographs" in told.out
-    assert f"{images / 'broken.png'}: the graph has no such node" in told.err
-    assert str(images / "damaged.png") in told.err
-    assert told.err.count("the image is dark") == 1
+    assert f"{out}: people in 2 of 3 photographs" in output.out
+    assert f"{images / 'broken.png'}: the graph has no such node" in output.err
+    assert str(images / "damaged.png") in output.err
+    assert output.err.count("the image is dark") == 1
     with (tmp_path / "poses.failures.csv").open(newline="") as file:
         assert [Path(row["file"]).name for row in csv.DictReader(file)] == [
             "broken.png", "damaged.png",
@@ -82,28 +82,28 @@ def test_what_worked_is_written_and_failures_are_named(
 
 
 def test_missing_images_are_named_before_the_work(
-    images: Path, tmp_path: Path, capsys: Told
+    images: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     given = images / "b.png", tmp_path / "x.png", tmp_path / "y.png", tmp_path / "notes.txt"
     given[3].touch()
     out = tmp_path / "poses.json"
     assert run(out, *given) == 1
-    told = capsys.readouterr().err
-    assert all(str(path) in told for path in given[1:])
+    output = capsys.readouterr().err
+    assert all(str(path) in output for path in given[1:])
     assert StandingPerson.calls == []
     assert not out.exists()
     assert run(out, *given, "--skip") == 0
     assert names(out) == ["b.png"]
 
 
-def test_two_images_of_one_name_are_refused(images: Path, tmp_path: Path, capsys: Told) -> None:
+def test_two_images_of_one_name_are_refused(images: Path, tmp_path: Path, capsys: Capture) -> None:
     other = plain_image(tmp_path / "other" / "b.png", 120)
     assert run(tmp_path / "poses.json", images / "b.png", other) == 1
     assert f"{images / 'b.png'} and {other} would both be b.png" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_no_failure_of_an_image(
-    images: Path, tmp_path: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: object, path: Path, __: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
@@ -125,7 +125,7 @@ def market(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["clouds", "images"])
 def test_evaluation_names_all_unreadable_images_before_the_work(
-    market: Path, tmp_path: Path, capsys: Told, kind: str, rng: torch.Generator,
+    market: Path, tmp_path: Path, capsys: Capture, kind: str, rng: torch.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     model = tmp_path / "model.safetensors"
@@ -149,7 +149,7 @@ def test_evaluation_names_all_unreadable_images_before_the_work(
     )
     command = ["evaluate", "--data", str(market), "--model", str(model), "--workers", "1"]
     assert main([*command, "--cache", str(tmp_path / "cache")]) == 1
-    told = capsys.readouterr().err
-    assert "4 of 6 files failed" in told
+    output = capsys.readouterr().err
+    assert "4 of 6 files failed" in output
     for path in bad:
-        assert str(path) in told
+        assert str(path) in output
