@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from pose import MediapipePose, PoseEstimator
 from pose.reading import InputWarning
@@ -129,10 +130,14 @@ def lift_split(
         warnings.warn(summary, InputWarning, stacklevel=2)
     return replace(
         CloudSet.concat([each.cloud for each in lifted if each.cloud is not None]),
-        pids=torch.tensor([sample.pid for sample in samples], dtype=torch.int64),
-        camids=torch.tensor([sample.camid for sample in samples], dtype=torch.int64),
+        pids=_integers([sample.pid for sample in samples]),
+        camids=_integers([sample.camid for sample in samples]),
         names=tuple(sample.name for sample in samples),
     )
+
+
+def _integers(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device="cpu")
 
 
 def lift_many(

@@ -124,9 +124,9 @@ class CloudCache:
             count = len(file.tensors["points"])
             cloud = CloudSet(
                 **file.tensors,
-                ptr=torch.tensor([0, count]),
-                pids=torch.tensor([-1]),
-                camids=torch.tensor([0]),
+                ptr=torch.tensor([0, count], device="cpu"),
+                pids=torch.tensor([-1], device="cpu"),
+                camids=torch.tensor([0], device="cpu"),
                 names=("",),
             )
             doubts = tuple(map(str, json.loads(file.about.get("warnings", "[]"))))
