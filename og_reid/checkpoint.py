@@ -1,32 +1,31 @@
 """Models and training states on disk.
 
 A finished model is one safetensors file: weights, and as metadata what builds the network and what
-it was trained to see. No file is ever unpickled.
+it was trained to see. No file is ever unpickled, and a digest in each is compared when it is read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pose.atomic import replacing
+from pose.reading import reading
 
 from .embedding import PhotoPreprocessing, Preprocessing
 from .models import PGFA, Embedder, StripeNet, rebuild, store
+from .models.described import check_described
+from .provenance import checked_origin, mapping, origin, package_version
+from .strict import build as build_settings
+from .tensor_files import read_header, read_tensors, read_torch, write_tensors, write_torch
 
 __all__ = [
     "StoredModel",
@@ -46,11 +45,12 @@ __all__ = [
 ]
 
 _FORMAT, _PEOPLE_FORMAT = "og_reid.model", "og_reid.model of photographs"
+_KEYS = ("format", "version", "architecture", "preprocessing", "training", "origin")
 
 
 @dataclass(frozen=True, eq=False)
 class StoredModel:
-    """A model read from a file.
+    """A model read from a file, or a network of one's own with what it was trained to see.
 
     Attributes:
         model: In evaluation mode, on the CPU, without a classifier.
@@ -63,8 +63,8 @@ class StoredModel:
 
     model: Embedder
     preprocessing: Preprocessing
-    training: Mapping[str, Any]
-    version: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,55 +77,6 @@ class StoredPeopleModel:
     training: Mapping[str, Any]
     version: str
     origin: Mapping[str, Any] = field(default_factory=dict)
-
-
-def package_version() -> str:
-    """Version of the installed package; ``0+unknown`` when run from a bare source tree."""
-    try:
-        return version("og-reid")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
-def origin(config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Where weights come from, as plain JSON values, to be kept with them.
-
-    Returns:
-        ``config`` (the resolved settings), ``seed``, ``step`` (steps done), ``versions`` of
-        packages, and ``source``: ``commit`` and ``changed`` (whether files differ from it) of the
-        git repository that the package runs from, None when it is installed or there is no git.
-    """
-    return {
-        "config": dict(config),
-        "seed": config.get("seed"),
-        "step": step,
-        "versions": {
-            "og_reid": package_version(),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "source": _source(),
-    }
-
-
-@cache
-def _source() -> dict[str, Any] | None:
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    answers = []
-    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *question], capture_output=True, text=True, timeout=20
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode:
-            return None
-        answers.append(done.stdout.strip())
-    return {"commit": answers[0], "changed": bool(answers[1])}
 
 
 def save_model(
@@ -197,7 +148,8 @@ def takes_photographs(path: str | Path) -> bool:
     Raises:
         ValueError: When the file is missing, damaged or a pickle.
     """
-    return _open(Path(path), lambda _: {})[1].get("format") == _PEOPLE_FORMAT
+    _check_there(path)
+    return read_header(path)[1].get("format") == _PEOPLE_FORMAT
 
 
 def _write(
@@ -209,8 +161,6 @@ def _write(
     training: Mapping[str, Any] | None,
     origin: Mapping[str, Any] | None,
 ) -> None:
-    from safetensors.torch import save_file
-
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -223,8 +173,7 @@ def _write(
         "training": json.dumps(dict(training or {})),
         "origin": json.dumps({k: v for k, v in (origin or {}).items() if k != "config"}),
     }
-    with replacing(path) as partial:
-        save_file(weights, partial, metadata=metadata)
+    write_tensors(path, weights, metadata)
 
 
 def _read(
@@ -234,7 +183,8 @@ def _read(
     prepare: Callable[..., Any],
 ) -> tuple[Any, Any, Any, str, Any]:
     """What the fields of `StoredModel` are."""
-    weights, metadata = _read_safetensors(Path(path))
+    _check_there(path)
+    shapes, metadata = read_header(path)
     found = metadata.get("format")
     if found != kind:
         what = {_FORMAT: "a model of clouds", _PEOPLE_FORMAT: "a model of photographs (PGFA)"}
@@ -244,21 +194,37 @@ def _read(
             f"be used here: give a safetensors file written by {wanted}"
         )
     try:
-        model = build(json.loads(metadata["architecture"]))
-        preprocessing = prepare(**json.loads(metadata["preprocessing"]))
-        training = json.loads(metadata["training"])
-        told = json.loads(metadata.get("origin", "{}"))
+        described = check_described(json.loads(metadata["architecture"]))
+        seen = check_described(json.loads(metadata["preprocessing"]))
+        preprocessing = build_settings(prepare, seen)
+        training, told = _told(metadata)
         written_by = metadata["version"]
-    except (KeyError, TypeError, ValueError) as error:
+        with torch.device("meta"):  # without memory: the file may lack what it describes
+            skeleton = build(described).state_dict()
+    except Exception as error:
+        read_tensors(path, _KEYS)  # raises where the cause is that the file is damaged
         raise ValueError(
-            f"{path} was written by version {metadata.get('version')}, which this version "
-            f"({package_version()}) cannot read: {error}"
+            f"{path} was written by version {str(metadata.get('version'))[:40]}, which this "
+            f"version ({package_version()}) cannot read: {type(error).__name__}: {error}"
         ) from error
-    differences = misfit(model.state_dict(), weights)
+    differences = _misfit({name: tuple(each.shape) for name, each in skeleton.items()}, shapes)
     if differences:
         raise ValueError(f"{path}: weights do not fit the network it names: {differences}")
+    weights, _ = read_tensors(path, _KEYS)
+    model = build(described)
     model.load_state_dict(weights)
     return model.eval(), preprocessing, training, written_by, told
+
+
+def _check_there(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file: give a model written by save_model")
+
+
+def _told(metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the training run, and its `origin`, checked as far as they are used."""
+    training = json.loads(metadata.get("training", "{}"))
+    return mapping("training", training), checked_origin(json.loads(metadata.get("origin", "{}")))
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -268,13 +234,14 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
         OSError: When it cannot be written, as on a full disk; a file that was there before stays.
     """
     try:
-        with replacing(path) as partial:
-            torch.save(dict(state), partial)
-    except (OSError, RuntimeError) as error:
+        write_torch(path, state)
+    except OSError as error:
         kept = "; the one from before is still there" if Path(path).exists() else ""
         raise OSError(
+            error.errno,
             f"the checkpoint {path} could not be written{kept}: make room and go on from it "
-            f"({str(error).splitlines()[0]})"
+            f"({error.strerror})",
+            str(path),
         ) from error
 
 
@@ -315,16 +282,17 @@ def read_state(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} is not a file: there is no training state to go on from")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the reader of a damaged file may stumble over anything
+        state = read_torch(path)
+    except ValueError as error:
         older = path.with_stem(f"{path.stem}-1")
         what = "delete it and start anew"
         if older.is_file():
             what = f"put the one before, {older.name}, in its place"
+        cause = str(error).removeprefix(f"{path} ").removeprefix("is damaged").lstrip(": ,")
         raise ValueError(
-            f"{path} is damaged or no training state of this package: {what}"
+            f"{path} is damaged or no training state of this package: {what} ({cause})"
         ) from error
-    if not isinstance(state, dict) or "origin" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("origin"), dict):
         raise ValueError(f"{path} is no training state of this package, or of another version")
     return state
 
@@ -337,54 +305,34 @@ def read_origin(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        told: dict[str, Any] = read_state(path)["origin"]
-        return told
-    _, metadata = _read_safetensors(path)
+        state = read_state(path)
+        with reading(path, "must be a training state of this package"):
+            return checked_origin(state["origin"])
+    _check_there(path)
+    _, metadata = read_header(path)
     if not metadata.get("format", "").startswith("og_reid."):
         raise ValueError(f"{path} is no file of this package: it tells nothing of a run")
-    told = json.loads(metadata.get("origin", "{}"))
-    return {"config": json.loads(metadata.get("training", "{}")), **told}
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    return _open(path, lambda file: {name: file.get_tensor(name) for name in file.keys()})
-
-
-def _open(
-    path: Path, take: Callable[[Any], dict[str, Tensor]]
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What is taken of a safetensors file, and its metadata."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file: give a model written by save_model")
-    with path.open("rb") as file:
-        start = file.read(9)
-    # A zip (torch.save) or a bare pickle: both may run code when read. A safetensors file may start
-    # with the same bytes, its length, but then comes a brace.
-    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
-        raise ValueError(
-            f"{path} is a pickle, which may run code when read, and is refused: convert the "
-            "weights with save_model and give the .safetensors file"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            return take(file), file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is no safetensors file or is damaged ({error}): get it again"
-        ) from error
+    with reading(path, "must be a model of this package; its header is damaged"):
+        training, told = _told(metadata)
+        return {"config": training, **told}
 
 
 def misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """How weights do not fit a network, naming the first few that differ; empty where they do."""
+    shapes = (
+        {name: tuple(value.shape) for name, value in each.items()} for each in (wanted, found)
+    )
+    return _misfit(*shapes)
+
+
+def _misfit(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
     problems = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
         "of another shape": [
-            f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
+            f"{name} {found[name]} instead of {wanted[name]}"
             for name in wanted
-            if name in found and found[name].shape != wanted[name].shape
+            if name in found and found[name] != wanted[name]
         ],
     }
     texts = [

@@ -1,0 +1,233 @@
+"""Files of tensors with a digest of their content, read without running code.
+
+Models are safetensors files whose header keeps the digest; training states are torch's zip files
+with the digest behind them. Files without one, of earlier versions or of others, are read as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pose.atomic import replacing
+from pose.reading import reading
+
+__all__ = ["read_header", "read_tensors", "read_torch", "write_tensors", "write_torch"]
+
+_DIGEST = "sha256"  # key of the header of safetensors
+_SAFETENSORS = "is no safetensors file or is damaged, get it again"
+_TORCH = "is damaged or no torch file, get it again"
+# Behind a torch file, as the comment of its zip: what any reader of zip files allows.
+_COMMENT = b"og_reid sha256 "
+_COMMENT_BYTES = len(_COMMENT) + 64
+_BLOCK = 1 << 20
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Writes a safetensors file with a digest of its content, whole or not at all.
+
+    Args:
+        path: File to write.
+        tensors: By name, on the CPU and contiguous.
+        metadata: What the header keeps with them.
+
+    Raises:
+        OSError: It cannot be written, as on a full disk; with the path.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    digest = _digest(tensors, metadata)
+    with replacing(path) as partial:
+        try:
+            save_file(dict(tensors), partial, metadata={**metadata, _DIGEST: digest})
+        except SafetensorError as error:
+            raise _disk_error(error, path) from error
+
+
+def read_tensors(
+    path: str | Path, known: Iterable[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads a safetensors file, and compares its content with its digest where it has one.
+
+    Args:
+        path: The file.
+        known: Keys of the header of a file without a digest; another key may be that of a digest
+            whose name is damaged. None: any.
+
+    Returns:
+        The tensors, on the CPU, and the header's metadata without the digest.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged, or a pickle.
+    """
+    from safetensors import safe_open
+
+    _refuse_pickle(path)
+    with reading(path, _SAFETENSORS), safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    digest = metadata.pop(_DIGEST, None)
+    strange = [] if known is None else sorted(metadata.keys() - set(known))
+    if digest is None and strange:
+        raise ValueError(
+            f"{path} is damaged, or of a later version: its header has the unknown entry "
+            f"{strange[0][:40]!r} and no digest; get it again"
+        )
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise ValueError(
+            f"{path} is damaged: its content is not the one that was written (the digest in its "
+            "header differs); get it again"
+        )
+    return tensors, metadata
+
+
+def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Names and shapes of the tensors of a safetensors file, and its metadata; see `read_tensors`.
+
+    The digest is not compared, as the tensors are not read.
+    """
+    from safetensors import safe_open
+
+    _refuse_pickle(path)
+    with reading(path, _SAFETENSORS), safe_open(path, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        metadata = dict(file.metadata() or {})
+    metadata.pop(_DIGEST, None)
+    return shapes, metadata
+
+
+def _refuse_pickle(path: str | Path) -> None:
+    with reading(path, _SAFETENSORS), open(path, "rb") as file:
+        start = file.read(9)
+    # A zip (torch.save) or a bare pickle: both may run code when read. A safetensors file may start
+    # with the same bytes, its length, but then comes a brace.
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
+        raise ValueError(
+            f"{path} is a pickle, which may run code when read, and is refused here: read it with "
+            "OGNet.from_reference (which runs nothing), write the network with "
+            "og_reid.checkpoint.save_model, and give that .safetensors file"
+        )
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Of names, types, shapes and bytes in the order of names, and of the other metadata."""
+    digest = hashlib.sha256()
+    for key in sorted(metadata):
+        digest.update(repr((key, metadata[key])).encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes tensors and plain values as torch does, with a digest, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written, as on a full disk; with the path.
+    """
+    with replacing(path) as partial:
+        try:
+            torch.save(dict(content), partial)
+        except RuntimeError as error:  # torch gives no reason: the disk's is the likely one
+            raise _disk_error(error, path) from error
+        digest = _file_digest(partial, partial.stat().st_size)
+        with partial.open("rb+") as file:
+            file.seek(-2, os.SEEK_END)  # the length of the comment: nothing follows the zip so far
+            file.write(_COMMENT_BYTES.to_bytes(2, "little") + _COMMENT + digest.encode())
+
+
+def read_torch(path: str | Path) -> Any:
+    """Reads a file of torch, without running any code that it may hold.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged, holds other objects than tensors and plain values, or promises
+            more than it holds.
+    """
+    with reading(path, _TORCH):
+        size = os.path.getsize(path)
+        _check_comment(path, size)
+        if zipfile.is_zipfile(path):
+            _check_members(path, size)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            # The text of torch advises to read the file in a way that runs what is in it.
+            asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+            if asked:
+                raise ValueError(
+                    f"{path} holds Python objects ({asked[1]}), which could run code when read "
+                    "and are refused: save model.state_dict() alone, best as safetensors"
+                ) from None
+            first = (str(error).splitlines() or [""])[0]
+            cause = "" if "weights_only" in str(error) else f" ({type(error).__name__}: {first})"
+            raise ValueError(f"{path} {_TORCH}{cause}") from None
+        return content
+
+
+def _check_comment(path: str | Path, size: int) -> None:
+    """Compares the digest behind the file, if there is one."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            return
+        file.seek(-min(size, 22 + _COMMENT_BYTES), os.SEEK_END)
+        tail = file.read()
+    if tail[-22:-18] == b"PK\x05\x06" and tail[-2:] == b"\0\0":
+        return  # without a comment: of an earlier version, or of others
+    length, comment = tail[-_COMMENT_BYTES - 2 : -_COMMENT_BYTES], tail[-_COMMENT_BYTES:]
+    if tail[:4] != b"PK\x05\x06" or not comment.startswith(_COMMENT):
+        raise ValueError(f"{path} is damaged: the end of the file is missing or another one")
+    whole = int.from_bytes(length, "little") == _COMMENT_BYTES
+    digest = _file_digest(path, size - _COMMENT_BYTES)
+    if not whole or comment[len(_COMMENT) :] != digest.encode():
+        raise ValueError(
+            f"{path} is damaged: its content is not the one that was written (the digest at its "
+            "end differs)"
+        )
+
+
+def _file_digest(path: str | Path, size: int) -> str:
+    """Of the first ``size`` bytes of a zip, as if nothing followed them."""
+    digest, left = hashlib.sha256(), size - 2
+    with open(path, "rb") as file:
+        while left > 0:
+            block = file.read(min(_BLOCK, left))
+            if not block:
+                break
+            digest.update(block)
+            left -= len(block)
+    digest.update(b"\0\0")
+    return digest.hexdigest()
+
+
+def _check_members(path: str | Path, size: int) -> None:
+    """Refuses members that would take more memory than the file has bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(each.compress_type != zipfile.ZIP_STORED for each in members):
+        raise ValueError(f"{path} {_TORCH}: its members are compressed, which torch never does")
+    if sum(each.file_size for each in members) > size:
+        raise ValueError(f"{path} {_TORCH}: its members are longer than the file")
+
+
+def _disk_error(error: Exception, path: str | Path) -> OSError:
+    """The error of a disk, from the text of a library's."""
+    found = re.search(r"(?:os error|code:) (\d+)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number), str(path))
