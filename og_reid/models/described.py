@@ -42,7 +42,9 @@ def check_described(described: Any) -> Mapping[str, Any]:
         ValueError: It is no mapping, or a number is none or out of its range; the message names it.
     """
     if not isinstance(described, Mapping):
-        raise ValueError(f"the description of a network must be a mapping; got {type(described).__name__}")
+        raise ValueError(
+            f"the description of a network must be a mapping; got {type(described).__name__}"
+        )
     for name, value in described.items():
         if name in _FLAGS and not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false; got {_short(value)}")
@@ -57,15 +59,11 @@ def _check_numbers(name: str, value: Any, depth: int) -> None:
     low, high = _RANGES[name]
     if isinstance(value, (list, tuple)) and depth:
         if len(value) > _LONGEST:
-            raise ValueError(
-                f"{name} must hold at most {_LONGEST} values; got {len(value)}"
-            )
+            raise ValueError(f"{name} must hold at most {_LONGEST} values; got {len(value)}")
         for each in value:
             _check_numbers(name, each, depth - 1)
     elif type(value) is not int or not low <= value <= high:
-        raise ValueError(
-            f"{name} must hold whole numbers in [{low}, {high}]; got {_short(value)}"
-        )
+        raise ValueError(f"{name} must hold whole numbers in [{low}, {high}]; got {_short(value)}")
 
 
 def _short(value: Any) -> str:
