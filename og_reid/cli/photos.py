@@ -14,6 +14,7 @@ from .options import check_out
 from .scoring import check_scoring, score_and_tell
 from .sources import (
     can_be_searched,
+    check_people,
     generated,
     held_out,
     naming_unreadable,
@@ -174,6 +175,7 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     if config.data.hold_out:
         held = held_out(images.train, config.data.hold_out)
         known = tuple(images.train[i] for i in held.train)
+    check_people(config, (*images.train, *generated(options)))
     guided = config.model.preset == "pgfa" and config.model.global_branch == "pose"
     train_set = people_set((*known, *generated(options)), *prepared, options, guided)
     validation = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
+    from ..config import TrainConfig
     from ..data import CloudSet, MarketSplits, Sample
     from ..data.hold_out import HeldOut
     from ..data.store import CloudStore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "can_be_searched",
     "check_answers",
+    "check_people",
     "check_search",
     "generated",
     "held_out",
@@ -201,3 +203,27 @@ def lifted(
             cache=options.cache,
             canonical=canonical,
         )
+
+
+def check_people(config: TrainConfig, samples: Sequence[Sample]) -> None:
+    """Refuses people whom the settings cannot train on, before their photographs are lifted.
+
+    Args:
+        config: All settings of the run.
+        samples: Training photographs, people held out among them.
+
+    Raises:
+        ValueError: There are too few people or photographs, or processes cannot share a batch.
+    """
+    import torch
+
+    from ..train.processes import present_processes
+    from ..train.sampling import arrange, share_rows
+
+    pids = torch.tensor([each.pid for each in samples], dtype=torch.int64)
+    camids = torch.tensor([each.camid for each in samples], dtype=torch.int64)
+    if config.data.hold_out:
+        rows = held_out(samples, config.data.hold_out).train
+        pids, camids = pids[rows], camids[rows]
+    _, _, sampler = arrange(config, pids, camids)
+    share_rows(sampler, present_processes())

@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
 from .photos import people_task, refuse_keypoints
-from .sources import can_be_searched, generated, lifted, lifted_test, say, stored_test
+from .sources import (
+    can_be_searched,
+    check_people,
+    generated,
+    lifted,
+    lifted_test,
+    say,
+    stored_test,
+)
 
 if TYPE_CHECKING:
     from ..comparison import Clouds
     from ..config import TrainConfig, WorldConfig
-    from ..data import CloudSet
+    from ..data import CloudSet, Sample
     from ..data.store import CloudStore
     from ..train import Record, Task, TrainResult
 
@@ -32,16 +40,20 @@ def do_train(options: argparse.Namespace) -> None:
     import torch
 
     from ..config import PHOTO_PRESETS, WorldConfig, load_config
+    from ..models.pgfa_weights import imagenet_state
     from ..progress import progress_bar
     from ..train import (
         build_model,
+        check_resumable,
         check_unused,
         choose_device,
         first_goes_first,
         fit,
         join_processes,
+        only_run,
     )
     from ..train.record import require_tensorboard
+    from ..train.step import check_precision
 
     config = load_config(options.config, options.settings)
     if options.dataset is not None and options.data is None:
@@ -50,12 +62,21 @@ def do_train(options: argparse.Namespace) -> None:
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
     if config.tensorboard:
         require_tensorboard()
-    if not options.resume:
-        check_unused(options.out)  # before hours of lifting
-    if config.model.weights is not None and config.model.preset not in PHOTO_PRESETS:
-        build_model(config.model, 0, torch.Generator())  # refuses wrong weights
-    device = choose_device(config.device).type
-    with join_processes(device, seconds=options.patience) as processes:
+    # All that can be wrong is found before hours of lifting.
+    if options.resume:
+        check_resumable(options.out, config)
+    else:
+        check_unused(options.out)
+    device = choose_device(config.device)
+    check_precision(config.optim, device)
+    if config.model.preset not in PHOTO_PRESETS:
+        build_model(config.model, 0, torch.Generator())  # refuses wrong settings and weights
+    elif config.model.weights is not None:
+        imagenet_state(config.model.weights)
+    with (
+        join_processes(device.type, seconds=options.patience) as processes,
+        only_run(options.out, processes, choose_device(config.device)),
+    ):
         # What the first process makes or lifts, the others find.
         task = first_goes_first(processes, lambda: _task(config, options))
         with progress_bar("training") if processes.first else nullcontext() as show:
@@ -194,6 +215,8 @@ def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
 
     if config.model.preset not in PHOTO_PRESETS:
         refuse_keypoints(options)
+    if options.data is None:
+        check_people(config, _world_samples(config.world))
     data = _world(config.world, options) if options.data is None else options.data
     if config.model.preset in PHOTO_PRESETS:
         return people_task(config, data, options)
@@ -228,6 +251,12 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         if not images.train:
             raise ValueError(f"{options.dataset} has no training images: it is there to test on")
         samples = (*images.train, *generated(options))
+        check_people(config, samples)
+        if config.data.layout != CloudSet.layout:
+            raise ValueError(
+                f"data.layout={config.data.layout} is for stored clouds of that layout; "
+                f"photographs are lifted to layout {CloudSet.layout!r}: leave the setting out"
+            )
         train_set = lifted(samples, "lifting training images", options, config.data.canonical)
         if not config.data.hold_out and can_be_searched(images):
             validation = lifted_test(images, options, config.data.canonical)
@@ -239,6 +268,17 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     if config.data.sampling != "pk":
         say(tell_epochs(task.sampler, train_set.pids))
     return task
+
+
+def _world_samples(plan: WorldConfig) -> list[Sample]:
+    """The identities of a world, without its photographs."""
+    from ..data import Sample
+
+    return [
+        Sample(Path(), pid, view)
+        for pid in range(plan.train_identities)
+        for view in range(plan.views)
+    ]
 
 
 def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:

@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import os
 import re
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from .folder_lock import LOCK_FILE, locked_folder
 from .market import Sample
 from .market3d import PIXELS, load_market3d
 from .reference_obj import read_obj
@@ -26,7 +26,6 @@ from .store import MANIFEST, ShardInfo, write_manifest
 
 __all__ = ["Conversion", "convert_market3d"]
 
-_LOCK = ".lock"
 _SHARD = re.compile(r"clouds-(\d{6})\.arrow")
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]+\.partial")  # of `pose.atomic.replacing`
 
@@ -126,16 +125,12 @@ def convert_market3d(
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
     """Makes the folder, locks it until the process ends, and removes what a killed one left."""
-    import fcntl  # not everywhere
-
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder; {folder} is a file")
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     strange = [
         path.name
-        for path in sorted(folder.iterdir())
-        if path.name not in (MANIFEST, _LOCK)
+        for path in (sorted(folder.iterdir()) if folder.exists() else ())
+        if path.name not in (MANIFEST, LOCK_FILE)
         and not _SHARD.fullmatch(path.name)
         and not _PARTIAL.fullmatch(path.name)
     ]
@@ -143,19 +138,11 @@ def _only_writer(folder: Path) -> Iterator[None]:
         raise ValueError(
             f"out must be a new folder or a cloud store; {folder} holds other files: {strange[:3]}"
         )
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"out must not be in use; another run converts to {folder}") from error
+    with locked_folder(folder, "must not be in use: another run converts to it"):
         for path in folder.iterdir():
             if _PARTIAL.fullmatch(path.name):
                 path.unlink()
-        try:
-            yield
-        finally:
-            if new and [path.name for path in folder.iterdir()] == [_LOCK]:  # nothing was made
-                shutil.rmtree(folder)
+        yield
 
 
 def _run(tasks: list[_Task], workers: int) -> Iterator[tuple[ShardInfo, bool]]:

@@ -2,7 +2,7 @@
 
 from ..loading import MODEL_FILE
 from .clouds import CloudTask, build_model, train
-from .folder import BEST_FILE, STATE_FILE, check_unused
+from .folder import BEST_FILE, STATE_FILE, check_resumable, check_unused, only_run
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
 from .people import PeopleTask
@@ -25,11 +25,13 @@ __all__ = [
     "TrainResult",
     "build_model",
     "build_sampler",
+    "check_resumable",
     "check_unused",
     "choose_device",
     "first_goes_first",
     "fit",
     "join_processes",
+    "only_run",
     "read_log",
     "train",
 ]

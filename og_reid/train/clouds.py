@@ -26,8 +26,8 @@ from ..models import Embedder, build, settings_of
 from ..objective import Objective, nearest_accuracy
 from .loop import TrainResult, fit
 from .record import Record
-from .sampling import build_sampler
-from .task import ALL_ROWS, Outcome, label_people, whole_group
+from .sampling import arrange
+from .task import ALL_ROWS, Outcome, whole_group
 
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
@@ -139,13 +139,7 @@ class CloudTask:
                     f"data.layout is {config.data.layout!r}; got clouds of layout "
                     f"{clouds.layout!r}: give other clouds or change the setting"
                 )
-        self.present, self.labels = label_people(train_set.pids, config)
-        if len(self.present) < 2:
-            raise ValueError(
-                "train_set must show at least 2 people to be told apart; got "
-                f"{len(self.present)}: add data"
-            )
-        self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
+        self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
         classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
         start = config.model.weights if model is None else None

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..checkpoint import read_origin
+from ..config import TrainConfig, from_dict, to_dict
+from ..data.folder_lock import locked_folder
 from ..loading import MODEL_FILE
+from .processes import Processes, told_by_first
 
 __all__ = [
     "BEST_FILE",
     "FAILED_FILE",
     "STATE_FILE",
     "USED",
+    "check_resumable",
+    "check_settings",
     "check_unused",
     "differences",
+    "only_run",
 ]
 
 BEST_FILE = "best.safetensors"
@@ -39,6 +50,73 @@ def check_unused(folder: Path) -> None:
     """
     if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE)):
         raise ValueError(USED.format(folder))
+
+
+def check_resumable(folder: Path, config: TrainConfig) -> None:
+    """Refuses to go on with a run of other settings, before anything is made for it.
+
+    Args:
+        folder: Of the run; one without a checkpoint is as good as new.
+        config: All settings that it is to go on with.
+
+    Raises:
+        ValueError: The checkpoint is damaged, or was made with other settings.
+    """
+    path = folder / STATE_FILE
+    if path.exists():
+        check_settings(path, read_origin(path), config)
+
+
+def check_settings(path: Path, origin: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """The settings that a checkpoint was made with.
+
+    Args:
+        path: Of the checkpoint, for the message.
+        origin: What it tells of its run.
+        config: All settings that the run is to go on with.
+
+    Raises:
+        ValueError: They differ in more than a run may change on its way.
+    """
+    # Settings that are younger than the file had their defaults when it was written.
+    try:
+        before = to_dict(from_dict(origin["config"]))
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} was made with settings that this version does not know: {error}"
+        ) from error
+    different = differences(before, to_dict(config))
+    if different:
+        raise ValueError(
+            f"{path} was made with other settings ({', '.join(different)}): go on with the "
+            "same ones or give another folder"
+        )
+    return before
+
+
+@contextmanager
+def only_run(folder: Path, processes: Processes, device: torch.device) -> Iterator[None]:
+    """Locks the folder of a run for the first process; all of them end where it is in use.
+
+    Args:
+        folder: Of the run; made when missing. The block may lock it again.
+        processes: That share the run.
+        device: Of this process, for what the first one says.
+
+    Raises:
+        ValueError: Another run writes to the folder.
+    """
+    refusal = "is in use: another training writes to it; wait for its end, or give another folder"
+    with ExitStack() as stack:
+        busy = ""
+        if processes.first:
+            try:
+                stack.enter_context(locked_folder(folder, refusal))
+            except ValueError as error:
+                busy = str(error)
+        if told_by_first(processes, bool(busy), device):
+            raise ValueError(busy or f"{folder} {refusal}")
+        yield
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ..checkpoint import keep_states, origin, read_origin, read_state, save_state
-from ..config import TrainConfig, from_dict, to_dict
+from ..config import TrainConfig, to_dict
 from ..evaluation import Metrics
 from ..loading import MODEL_FILE
 from ..schedule import (
@@ -29,10 +29,11 @@ from ..schedule import (
     estimate_norms,
 )
 from .ahead import Ahead
-from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, differences
+from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, check_settings, only_run
 from .interrupt import Interrupted, until_interrupted
-from .processes import Processes, present_processes, told_apart, told_by_first
+from .processes import present_processes, told_apart, told_by_first
 from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
+from .sampling import share_rows
 from .step import Stepper
 from .task import Batch, Task
 
@@ -128,8 +129,12 @@ class _Run:
     @contextmanager
     def open(self, resume: bool) -> Iterator[None]:
         """Reads the checkpoint, opens the log, and closes everything in the end."""
-        _share_rows(self.task, self.processes)
-        self._begin(resume)
+        share_rows(self.task.sampler, self.processes)
+        with only_run(self.out_dir, self.processes, self.device):
+            self._begin(resume)
+            yield from self._opened()
+
+    def _opened(self) -> Iterator[None]:
         self.log = self.writer = None
         try:
             if self.processes.first:
@@ -310,14 +315,7 @@ class _Run:
     def load(self) -> None:
         path = self.out_dir / STATE_FILE
         state = read_state(path)
-        # Settings that are younger than the file had their defaults when it was written.
-        before, now = to_dict(from_dict(state["origin"]["config"])), to_dict(self.config)
-        different = differences(before, now)
-        if different:
-            raise ValueError(
-                f"{path} was made with other settings ({', '.join(different)}): go on with the "
-                "same ones or give another folder"
-            )
+        before, now = check_settings(path, state["origin"], self.config), to_dict(self.config)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
@@ -330,16 +328,6 @@ class _Run:
             self.average.load_state_dict(state["average"], self.device)
         if self.moving is not None:
             self.moving.load_state_dict(state["moving"], self.device)
-
-
-def _share_rows(task: Task[Any], processes: Processes) -> None:
-    """Refuses batches that do not give every process equally many rows, at least two."""
-    size = len(task.sampler.indices(0))
-    if processes.world > 1 and (size % processes.world or size < 2 * processes.world):
-        raise ValueError(
-            f"a batch of {size} must give each of {processes.world} processes equally many items, "
-            "at least 2: change data.identities, data.views or data.batch_size"
-        )
 
 
 def choose_device(name: str) -> torch.device:

@@ -20,8 +20,8 @@ from ..losses import identity_loss, part_identity_loss, part_triplet
 from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, PGFAFeatures
 from ..models.stripe_net import StripeNet
-from .sampling import build_sampler
-from .task import ALL_ROWS, Outcome, label_people
+from .sampling import arrange
+from .task import ALL_ROWS, Outcome
 
 __all__ = ["PeopleTask", "build_photo_network", "people_metrics", "photo_parts"]
 
@@ -88,8 +88,8 @@ class PeopleTask:
         model: Network to train instead of the configured one.
 
     Raises:
-        ValueError: When the data does not fill a batch, shows nobody, or is prepared for another
-            number of parts or size than configured.
+        ValueError: When the data does not fill a batch, shows fewer than two people, or is
+            prepared for another number of parts or size than configured.
     """
 
     def __init__(
@@ -110,8 +110,7 @@ class PeopleTask:
                     f"photos.height and width, photos.mode) = {wanted}; got "
                     f"{(people.parts, people.size, people.mode)}"
                 )
-        self.present, self.labels = label_people(train_set.pids, config)
-        self.sampler = build_sampler(config.data, train_set.pids, train_set.camids, config.seed)
+        self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         self.model = build_photo_network(config, len(self.present)) if model is None else model
 
     def parameter_groups(self) -> list[dict[str, Any]]:

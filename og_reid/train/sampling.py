@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..config import DataConfig
+from ..config import DataConfig, TrainConfig
 from ..data.samplers import (
     BalancedSampler,
     ClassSampler,
@@ -14,8 +14,46 @@ from ..data.samplers import (
     StratifiedSampler,
     effective_epochs,
 )
+from .processes import Processes
+from .task import label_people
 
-__all__ = ["build_sampler", "tell_epochs"]
+__all__ = ["arrange", "build_sampler", "share_rows", "tell_epochs"]
+
+
+def arrange(
+    config: TrainConfig, pids: Tensor, camids: Tensor | None
+) -> tuple[Tensor, Tensor, Sampler]:
+    """Who is to be told apart, and in which batches: all that the labels alone decide.
+
+    Args:
+        config: All settings of the run.
+        pids: (n,) int64 identities of the items; -1 = nobody in particular.
+        camids: (n,) int64 cameras; None when they are unknown.
+
+    Returns:
+        (C,) the identities in ascending order, (n,) int64 the number of each item's or -1, and the
+        order of batches.
+
+    Raises:
+        ValueError: The data does not fill a batch, shows fewer than two people, or nobody without a
+            use for it.
+    """
+    present, labels = label_people(pids, config)
+    if len(present) < 2:
+        raise ValueError(
+            f"train_set must show at least 2 people to be told apart; got {len(present)}: add data"
+        )
+    return present, labels, build_sampler(config.data, pids, camids, config.seed)
+
+
+def share_rows(sampler: Sampler, processes: Processes) -> None:
+    """Refuses batches that do not give every process equally many rows, at least two."""
+    size = len(sampler.indices(0))
+    if processes.world > 1 and (size % processes.world or size < 2 * processes.world):
+        raise ValueError(
+            f"a batch of {size} must give each of {processes.world} processes equally many items, "
+            "at least 2: change data.identities, data.views or data.batch_size"
+        )
 
 
 def build_sampler(data: DataConfig, pids: Tensor, camids: Tensor | None, seed: int) -> Sampler:

@@ -19,11 +19,19 @@ from ..ops.moments import sharing_moments
 from .processes import Processes, join_rows
 from .task import Batch, Task
 
-__all__ = ["Stepper", "seeded"]
+__all__ = ["Stepper", "check_precision", "seeded"]
 
 # Keys of random streams: dropout in `objective`, dropout in `features`. Tasks have others.
 _OBJECTIVE, _FEATURES = 12, 13
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def check_precision(optim: OptimConfig, device: torch.device) -> None:
+    """Refuses a precision that the device does not have."""
+    if optim.precision == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f"optim.precision=fp16 needs device=cuda; got {device.type}: take bf16 or fp32"
+        )
 
 
 class Stepper:
@@ -57,10 +65,7 @@ class Stepper:
     ) -> None:
         self._task, self._optimizer, self._optim = task, optimizer, optim
         self._device, self._world = device, processes.world
-        if optim.precision == "fp16" and device.type != "cuda":
-            raise ValueError(
-                f"optim.precision=fp16 needs device=cuda; got {device.type}: take bf16 or fp32"
-            )
+        check_precision(optim, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         learner = _Learner(task, optim, seed, device, processes)
         self._see, self._learner = learner.see, cast("nn.Module", learner)
