@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
+from pose.reading import reading
+
 from .config_checks import PHOTO_PRESETS, check
 from .data.photos import PhotoConfig
 from .data.transforms import Augmentation
@@ -20,7 +22,7 @@ from .evaluation import AveragePrecision
 from .fusion import FusionConfig
 from .models.heads import HPM_STRIPES, Pool
 from .objective import LossConfig
-from .strict import build, check_name
+from .strict import MOST_BYTES, build, check_name, read_yaml
 
 __all__ = [
     "PHOTO_PRESETS",
@@ -196,13 +198,13 @@ def load_config(
             unknown (the nearest known one is named), when a value has a wrong type or does not fit
             the others.
     """
-    import yaml
-
     found = _find(path)
     try:
-        settings = yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{found} is no valid YAML: {error}") from error
+        with reading(found), found.open("rb") as file:
+            settings = read_yaml(file.read(MOST_BYTES + 1))
+    except ValueError as error:
+        cause = str(error).partition("is no valid YAML: ")[2] or str(error)
+        raise ValueError(f"{found} is no valid YAML: {cause}") from error
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
@@ -212,9 +214,10 @@ def load_config(
         if not equals or not key:
             raise ValueError(f"a setting must look like optim.lr=0.001; got {override!r}")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{override!r}: {text!r} is no valid YAML value") from error
+            value = read_yaml(text)
+        except ValueError as error:
+            shown = f"{override[:60]!r}: {text[:60]!r}"
+            raise ValueError(f"{shown} is no valid YAML value") from error
         _put(settings, key.split("."), value)
         check_name(kind, key)
     return build(kind, settings, "")

@@ -1,15 +1,22 @@
-"""Dataclasses from plain mappings, such as those of YAML files; nothing is guessed or ignored."""
+"""Dataclasses from plain mappings and YAML documents; nothing is guessed or ignored."""
 
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
-__all__ = ["build", "check_name"]
+__all__ = ["MOST_BYTES", "build", "check_name", "read_yaml"]
+
+# Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
+MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
+# How null is written by those who know other languages.
+_NONE = frozenset({"none", "null", "~", ""})
 
 
 def build(kind: Any, settings: Any, prefix: str = "") -> Any:
@@ -24,12 +31,14 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         ValueError: A key is unknown (the nearest known one is named), or a value has a wrong type.
     """
     if not isinstance(settings, Mapping):
-        raise ValueError(f"{prefix[:-1]} must be a group of settings; got {settings!r}")
+        name = prefix[:-1] or "the settings"
+        raise ValueError(f"{name} must be a group of settings; got {reprlib.repr(settings)}")
     known = {each.name for each in fields(kind)}
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown setting {prefix}{key}: did you mean {prefix}{near}?")
+            shown = str(key)[:60]
+            near = difflib.get_close_matches(shown, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown setting {prefix}{shown}: did you mean {prefix}{near}?")
     hints = typing.get_type_hints(kind)
     values = {
         key: build(hints[key], value, f"{prefix}{key}.")
@@ -51,8 +60,9 @@ def check_name(kind: Any, key: str) -> None:
         ValueError: There is none of this name.
     """
     names = _names(kind)
-    if key in names:
+    if key in names or key.rpartition(".")[0] in _open_names(kind):
         return
+    key = key[:120]
     last = key.rpartition(".")[2]
     near = [name for name in names if name.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, names, n=1, cutoff=0.6)
@@ -71,29 +81,111 @@ def _names(kind: Any, prefix: str = "") -> list[str]:
     return found
 
 
+def _open_names(kind: Any, prefix: str = "") -> list[str]:
+    """Settings that are mappings, with names of the user's in them."""
+    found = []
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            found += _open_names(hints[each.name], f"{prefix}{each.name}.")
+        elif _is_mapping(hints[each.name]):
+            found.append(prefix + each.name)
+    return found
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` if it has the type of the hint; an int may stand for a float."""
     if typing.get_origin(hint) is types.UnionType:  # only `float | None` and `int | None` occur
-        return None if value is None else _convert(typing.get_args(hint)[0], value, name)
+        absent = value is None or (isinstance(value, str) and value.lower() in _NONE)
+        return None if absent else _convert(typing.get_args(hint)[0], value, name)
+    shown = reprlib.repr(value)
     if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{name} must be one of {typing.get_args(hint)}; got {value!r}")
+        # 1 is not True here, nor 0.0 a name for False.
+        if not any(type(value) is type(each) and value == each for each in typing.get_args(hint)):
+            raise ValueError(f"{name} must be one of {typing.get_args(hint)}; got {shown}")
         return value
+    if _is_mapping(hint):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name} must be a group of values by name; got {shown}")
+        inner = typing.get_args(hint)[1]
+        return {key: _convert(inner, each, f"{name}.{key}") for key, each in value.items()}
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
         if kinds[-1] is Ellipsis:
             if not isinstance(value, (list, tuple)):
-                raise ValueError(f"{name} must be a list, such as [40]; got {value!r}")
+                raise ValueError(f"{name} must be a list, such as [40]; got {shown}")
             kinds = kinds[:1] * len(value)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise ValueError(f"{name} must be a list of {len(kinds)} values; got {value!r}")
+            raise ValueError(f"{name} must be a list of {len(kinds)} values; got {shown}")
         return tuple(_convert(kind, one, name) for kind, one in zip(kinds, value, strict=True))
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         # YAML 1.1 reads 1e-3 (without a point) as text.
         try:
-            return float(value)
-        except ValueError:
+            value = float(value)
+        except (ValueError, OverflowError):
             pass
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ValueError(f"{name} must be {hint.__name__}; got {value!r}")
+        raise ValueError(f"{name} must be {hint.__name__}; got {shown}")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{name} must be a number; got nan")
     return value
+
+
+def read_yaml(document: bytes | str) -> Any:
+    """The plain values of a YAML document; lists and mappings that it names twice are copied.
+
+    Raises:
+        ValueError: It is no YAML, asks for other objects than plain values, is longer than settings
+            are, nested hundreds of levels deep, or its aliases stand for too many values.
+    """
+    import yaml
+
+    if len(document) > MOST_BYTES:
+        raise ValueError(f"is no valid YAML: it must have at most {MOST_BYTES >> 10} kB")
+    try:
+        loader = yaml.SafeLoader(document)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _count_values(node, {}, set())
+            return _copied(loader.construct_document(node))
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise ValueError("is no valid YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        text = str(error).removeprefix("is no valid YAML: ")[:500]
+        raise ValueError(f"is no valid YAML: {text}") from error
+
+
+def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
+    """How many values a node stands for when every alias is written out."""
+    if id(node) in around:
+        raise ValueError("a value must not hold itself (an alias inside of its anchor)")
+    if id(node) not in known:
+        around.add(id(node))
+        count = 1
+        if isinstance(node.value, str):
+            if len(node.value) > _LONGEST_VALUE:
+                raise ValueError(f"a value must have at most {_LONGEST_VALUE} characters")
+        else:
+            for each in node.value:
+                for inner in each if isinstance(each, tuple) else (each,):
+                    count += _count_values(inner, known, around)
+                    if count > _MOST_VALUES:
+                        raise ValueError(f"it must stand for at most {_MOST_VALUES} values")
+        around.discard(id(node))
+        known[id(node)] = count
+    return known[id(node)]
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value

@@ -30,6 +30,7 @@ _TORCH = "is damaged or no torch file, get it again"
 _COMMENT = b"og_reid sha256 "
 _COMMENT_BYTES = len(_COMMENT) + 64
 _BLOCK = 1 << 20
+_SMALL = 1 << 26  # bytes of a tensor that any machine has
 
 
 def write_tensors(
@@ -178,7 +179,23 @@ def read_torch(path: str | Path) -> Any:
             first = (str(error).splitlines() or [""])[0]
             cause = "" if "weights_only" in str(error) else f" ({type(error).__name__}: {first})"
             raise ValueError(f"{path} {_TORCH}{cause}") from None
+        _check_sizes(path, content, max(size, _SMALL))
         return content
+
+
+def _check_sizes(path: str | Path, content: Any, most: int) -> None:
+    """Refuses tensors that repeat few bytes so often that any use would take gigabytes."""
+    if isinstance(content, Tensor):
+        if content.numel() * content.element_size() > most:
+            raise ValueError(
+                f"{path} {_TORCH}: a tensor {tuple(content.shape)} is larger than the file"
+            )
+    elif isinstance(content, Mapping):
+        for each in content.values():
+            _check_sizes(path, each, most)
+    elif isinstance(content, (list, tuple)):
+        for each in content:
+            _check_sizes(path, each, most)
 
 
 def _check_comment(path: str | Path, size: int) -> None:

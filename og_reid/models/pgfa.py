@@ -24,6 +24,7 @@ from .pgfa_weights import (
     make_resnet50,
     reference_state,
 )
+from .plain_weights import with_counters
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -168,7 +169,7 @@ class PGFA(nn.Module):
         state, parts, num_classes = reference_state(folder, epoch)
         network = cls(num_classes, parts)
         try:
-            network.load_state_dict(state)
+            network.load_state_dict(with_counters(state, network.state_dict()))
         except RuntimeError as error:
             raise ValueError(f"{folder} does not hold the weights of a PGFA: {error}") from error
         return network.eval()

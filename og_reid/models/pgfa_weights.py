@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pose.torchvision_import import import_torchvision
 
+from .plain_weights import with_counters
 from .reference_weights import read_snapshot
 
 __all__ = [
@@ -103,12 +104,14 @@ def imagenet_state(weights: str | Path) -> dict[str, Tensor]:
         except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"weights 'imagenet' could not be downloaded ({error}): get {known.url} in "
-                "another way and give the file as weights=PATH, or weights=None for random ones"
+                "another way and give the file as weights=PATH, or none for random ones "
+                "(model.weights=null, in Python weights=None)"
             ) from error
     else:
-        state = read_snapshot(weights, options=False).weights
+        state = read_snapshot(weights, options=False, marker="layer4.2.conv3.weight").weights
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wanted = make_resnet50().state_dict()
+    state = with_counters(state, wanted)
     problems = [key for key in {**wanted, **state} if _shape(wanted, key) != _shape(state, key)]
     if problems:
         raise ValueError(

@@ -6,8 +6,8 @@ with torch.save) and ``opts.yaml``, a dump of the options of the training comman
 
 from __future__ import annotations
 
-import pickle
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pose.reading import reading
+
+from ..strict import MOST_BYTES, read_yaml
+from ..tensor_files import read_tensors, read_torch
+from .described import check_described
+from .plain_weights import UNUSED, plain_weights, with_counters
+
 __all__ = ["Snapshot", "load_reference", "read_snapshot", "to_reference"]
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -23,8 +30,8 @@ Presets = Mapping[str, Mapping[str, Any]]
 
 OPTIONS_FILE = "opts.yaml"
 PREFIX = "module."
-#: A scalar that models trained with a metric loss carry and no forward pass uses.
-UNUSED = "logit_scale"
+#: A weight that every OG-Net has, and by which it is found inside of other modules.
+MARKER = "embs.0.weight"
 CLASSIFIER = "proj_output."
 #: Options that change the network and that published snapshots all have at these values.
 EXPECTED: Mapping[str, tuple[Any, ...]] = {
@@ -60,7 +67,7 @@ class Snapshot:
     """Weights under the authors' names.
 
     Attributes:
-        weights: without ``module.`` and the unused scalar.
+        weights: without what others wrap networks in, see `plain_weights`.
         name: what to call them in messages.
         options: of the training command; empty when unknown.
     """
@@ -80,28 +87,31 @@ class Snapshot:
         if strange:
             raise ValueError(
                 f"{self.name} must hold tensors by name only; got something else at "
-                f"{', '.join(strange)}: save model.state_dict() alone"
+                f"{_some(strange)}: save model.state_dict() alone"
             )
         broken = [key for key, value in self.weights.items() if not torch.isfinite(value).all()]
         if broken:
-            raise ValueError(f"{self.name} has NaN or infinite weights: {', '.join(broken)}")
+            raise ValueError(f"{self.name} has NaN or infinite weights: {_some(broken)}")
 
 
-def read_snapshot(source: str | Path | Mapping[str, Tensor], *, options: bool = True) -> Snapshot:
+def read_snapshot(
+    source: str | Path | Mapping[str, Tensor], *, options: bool = True, marker: str | None = None
+) -> Snapshot:
     """Read a snapshot, or take a state dict.
 
     Args:
         source: file or state dict.
         options: read the ``opts.yaml`` beside the file, too, if there is one.
+        marker: name of a weight that the network has, to find it inside of other modules.
 
     Raises:
         ValueError: when the file is missing, damaged, or holds anything but finite tensors.
     """
     if not isinstance(source, (str, Path)):
-        return Snapshot(_plain_names(source), "the state dict")
+        return Snapshot(plain_weights(source, marker, "the state dict"), "the state dict")
     path = Path(source)
     beside = _read_options(path.parent) if options else {}
-    return Snapshot(_plain_names(_read_file(path)), str(path), beside)
+    return Snapshot(plain_weights(_read_file(path), marker, str(path)), str(path), beside)
 
 
 def load_reference(
@@ -113,12 +123,13 @@ def load_reference(
     overrides: Mapping[str, Any],
 ) -> Model:
     """Build the network of a snapshot and load it; see `OGNet.from_reference`."""
-    snapshot = read_snapshot(source, options=preset is None)
+    snapshot = read_snapshot(source, options=preset is None, marker=MARKER)
     weights = dict(snapshot.weights)
     if not classifier:
         weights = {key: value for key, value in weights.items() if not key.startswith(CLASSIFIER)}
     arguments = {**_arguments(snapshot, presets, preset, overrides), **_head_sizes(weights)}
     model = make(**{"mode": "reference", **arguments, **overrides})
+    weights = with_counters(weights, model.state_dict())
     problems = _differences(model.state_dict(), weights)
     if problems:
         what = f"preset {preset!r}" if preset else "the architecture found for it"
@@ -140,41 +151,23 @@ def to_reference(
 
 def _read_file(path: Path) -> Any:
     """The object of a torch or safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if path.is_dir():
         names = ", ".join(sorted(each.name for each in path.glob("*.pth"))) or "none is in it"
         raise ValueError(f"{path} is a folder: give a snapshot in it ({names})")
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give a snapshot such as model_last.pth")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is no safetensors file or is damaged: {error}") from error
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is no snapshot: it is no torch file, or holds Python objects, which could "
-            "run code when read and are refused. Save model.state_dict() alone, best as "
-            f"safetensors ({str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or no torch file: get it again") from error
+    return read_tensors(path)[0] if path.suffix == ".safetensors" else read_torch(path)
 
 
 def _read_options(folder: Path) -> Mapping[str, Any]:
     """The options beside a snapshot; none when there is no such file."""
-    import yaml
-
     path = folder / OPTIONS_FILE
     if not path.is_file():
         return {}
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        with reading(path), path.open("rb") as file:
+            options = read_yaml(file.read(MOST_BYTES + 1))
+    except ValueError as error:
         raise ValueError(
             f"{path} is no plain YAML ({error}): mend it, or give preset=, with which it "
             "is not read"
@@ -188,13 +181,9 @@ def _named_tensor(key: object, value: object) -> bool:
     return isinstance(key, str) and isinstance(value, Tensor)
 
 
-def _plain_names(weights: Any) -> Any:
-    """The weights without prefixes and without the unused scalar; other objects as they are."""
-    if not isinstance(weights, Mapping):
-        return weights
-    plain = {re.sub(f"^({re.escape(PREFIX)})+", "", str(key)): v for key, v in weights.items()}
-    plain.pop(UNUSED, None)
-    return plain
+def _some(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > 8 else ""
+    return ", ".join(name[:80] for name in names[:8]) + more
 
 
 def _arguments(
@@ -211,7 +200,8 @@ def _arguments(
     if found is None:
         raise ValueError(
             f"{snapshot.name} holds no weights of an OG-Net; its first names: "
-            f"{', '.join(list(snapshot.weights)[:8]) or 'none'}. Give preset= to see what it lacks"
+            f"{', '.join(list(snapshot.weights)[:8]) or 'none'}. An OG-Net has {MARKER}, perhaps "
+            "with the name of a module before it: give the weights of that module alone"
         )
     name = _preset_like(found, presets)
     if name is not None:
@@ -242,14 +232,23 @@ def _from_options(snapshot: Snapshot) -> dict[str, Any]:
         raise ValueError(
             f"{snapshot.name}: {OPTIONS_FILE} beside it lacks {' and '.join(absent)}: give preset="
         )
-    return {
-        "dims": tuple(int(width) for width in options["feature_dims"]),
-        "k": int(options["k"]),
-        "num_conv": int(options.get("num_conv", 1)),
-        "residual": bool(options.get("id_skip", 0)),
-        "num_points": int(options.get("init_points", 768)),
-        "dropout": float(options.get("droprate", 0.7)),
-    }
+    try:
+        found = {
+            "dims": tuple(int(width) for width in options["feature_dims"]),
+            "k": int(options["k"]),
+            "num_conv": int(options.get("num_conv", 1)),
+            "residual": bool(options.get("id_skip", 0)),
+            "num_points": int(options.get("init_points", 768)),
+            "dropout": float(options.get("droprate", 0.7)),
+        }
+        check_described(found)
+    except (TypeError, ValueError, OverflowError) as error:
+        named = {name: options.get(name) for name in ("feature_dims", "k", "num_conv")}
+        raise ValueError(
+            f"{snapshot.name}: {OPTIONS_FILE} beside it has no numbers of a network in "
+            f"{reprlib.repr(named)} ({error}): give preset="
+        ) from error
+    return found
 
 
 def _from_shapes(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -305,7 +304,8 @@ def _advice(snapshot: Snapshot, presets: Presets, preset: str | None) -> str:
     name = _preset_like(found, presets)
     if name is None:
         return f": the weights look like no published architecture ({_spell(found)})"
-    if name == preset:
+    # Without a preset and without options that one was tried already.
+    if name == preset or (preset is None and not snapshot.options):
         return ""
     return f": the weights look like preset {name!r} ({_spell(found)}), give preset={name!r}"
 

@@ -1,0 +1,80 @@
+"""State dicts out of what trainers, averages, compilers and several GPUs wrap networks in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["COUNTER", "UNUSED", "plain_weights", "with_counters"]
+
+#: Steps that a BatchNorm was trained for: old files lack them, and evaluation does not use them.
+COUNTER = "num_batches_tracked"
+#: A scalar that models trained with a metric loss carry and no forward pass uses.
+UNUSED = "logit_scale"
+# Of torch: several GPUs and averages (AveragedModel), torch.compile; a number of its own.
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module\.|_orig_mod\.)+")
+_AVERAGED = "n_averaged"
+# Where trainers put the weights beside the state of the optimiser, in the order of preference.
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+
+
+def plain_weights(given: Any, marker: str | None, name: str) -> Any:
+    """The weights of a network under the names that it gives them; other objects as they are.
+
+    Unwrapped are files with the state of an optimiser beside the weights (``state_dict``,
+    ``model``, ...), ``module.`` (several GPUs, averages), ``_orig_mod.`` (torch.compile), and a
+    module that holds the network, such as Lightning's ``model.``, whose other weights are left out.
+    The count of averages and the unused scalar of the OG-Net authors are left out, too.
+
+    Args:
+        given: what a file held.
+        marker: name of a weight that every such network has; None: it is in no other module.
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: two modules hold such a network.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    weights = _content(given)
+    plain = {_WRAPPERS.sub("", str(key)): value for key, value in weights.items()}
+    if marker is not None and marker not in plain:
+        around = sorted(key.removesuffix(marker) for key in plain if key.endswith(f".{marker}"))
+        if len(around) > 1:
+            raise ValueError(
+                f"{name} holds {len(around)} networks, {', '.join(around[:4])}: save the "
+                "state_dict of the one that is wanted"
+            )
+        for prefix in around:
+            plain = {
+                key.removeprefix(prefix): value
+                for key, value in plain.items()
+                if key.startswith(prefix)
+            }
+    plain.pop(UNUSED, None)
+    plain.pop(_AVERAGED, None)
+    return plain
+
+
+def _content(given: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The weights of a file with other things beside them."""
+    if all(isinstance(value, Tensor) for value in given.values()):
+        return given
+    for key in _CONTAINERS:
+        inner = given.get(key)
+        if isinstance(inner, Mapping) and any(isinstance(each, Tensor) for each in inner.values()):
+            return _content(inner)
+    return given
+
+
+def with_counters(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with the counters that they lack, from a state dict that has them."""
+    lacking = {
+        key: value
+        for key, value in wanted.items()
+        if key.endswith(f".{COUNTER}") and key not in weights
+    }
+    return {**weights, **lacking}
