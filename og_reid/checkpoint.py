@@ -41,10 +41,12 @@ __all__ = [
     "save_model",
     "save_people_model",
     "save_state",
+    "save_weights",
     "takes_photographs",
 ]
 
 _FORMAT, _PEOPLE_FORMAT = "og_reid.model", "og_reid.model of photographs"
+_WEIGHTS_FORMAT = "og_reid.weights"
 _KEYS = ("format", "version", "architecture", "preprocessing", "training", "origin")
 
 
@@ -135,6 +137,30 @@ def read_people_model(path: str | Path) -> StoredPeopleModel:
     return StoredPeopleModel(*_read(path, _PEOPLE_FORMAT, _of_photographs, PhotoPreprocessing))
 
 
+def save_weights(
+    path: str | Path, weights: Mapping[str, Tensor], origin: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the weights of a network that no model file can describe, whole or not at all.
+
+    ``network.load_state_dict(safetensors.torch.load_file(path))`` reads them back.
+
+    Args:
+        path: File to write, .safetensors.
+        weights: By the names of the network; what shares memory is written for each name.
+        origin: As for `save_model`.
+    """
+    told = dict(origin or {})
+    training = json.dumps(told.pop("config", {}))
+    metadata = {
+        "format": _WEIGHTS_FORMAT,
+        "version": package_version(),
+        "training": training,
+        "origin": json.dumps(told),
+    }
+    plain = {name: each.detach().cpu().contiguous().clone() for name, each in weights.items()}
+    write_tensors(path, plain, metadata)
+
+
 def _of_photographs(stored: Mapping[str, Any]) -> PGFA | StripeNet:
     arguments = dict(stored)
     if arguments.pop("kind", "pgfa") == "stripes":
@@ -187,7 +213,11 @@ def _read(
     shapes, metadata = read_header(path)
     found = metadata.get("format")
     if found != kind:
-        what = {_FORMAT: "a model of clouds", _PEOPLE_FORMAT: "a model of photographs (PGFA)"}
+        what = {
+            _FORMAT: "a model of clouds",
+            _PEOPLE_FORMAT: "a model of photographs (PGFA)",
+            _WEIGHTS_FORMAT: "the weights of a network of one's own, for its load_state_dict",
+        }
         wanted = "save_model" if kind == _FORMAT else "save_people_model"
         raise ValueError(
             f"{path} is {what.get(str(found), f'no og_reid model (format {found!r})')}, and cannot "

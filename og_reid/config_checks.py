@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .models import ARCHITECTURES
+from .models.described import check_described
 
 if TYPE_CHECKING:
     from .config import TrainConfig
@@ -43,6 +44,13 @@ def _check_ranges(config: TrainConfig) -> None:
             "model.ball_counts must be at least 1 each and model.parts at least 0; got "
             f"{list(model.ball_counts)} and {model.parts}"
         )
+    # Of far smaller numbers all else is built.
+    sizes = {name: getattr(model, name) for name in ("k", "embedding_dim", "ball_counts", "parts")}
+    try:
+        check_described({**sizes, "num_points": config.data.num_points, "branches": model.stripes})
+    except ValueError as error:
+        text = f"model.{error}".replace("model.num", "data.num")
+        raise ValueError(text.replace("model.branches", "model.stripes")) from error
     for name, seed in (("seed", config.seed), ("world.seed", config.world.seed)):
         if not 0 <= seed < 2**31:
             raise ValueError(f"{name} must be in [0, 2147483647]; got {seed}")
@@ -101,6 +109,11 @@ def _check_losses(config: TrainConfig) -> None:
         raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
     if photos and loss.lsro and loss.part_masked:
         raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
+    if photos and loss.others:
+        raise ValueError(
+            f"loss.others are for networks of clouds; got {', '.join(loss.others)} with "
+            f"model.preset={config.model.preset}"
+        )
     if not photos and (loss.part_masked or loss.part_triplet or loss.part_smoothing):
         raise ValueError(
             "loss.part_masked, part_triplet and part_smoothing are of photographs: model.preset "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -19,8 +21,10 @@ from .losses import (
     identity_loss,
     quadruplet_loss,
     reference_circle_loss,
+    registered_losses,
     supervised_contrastive,
 )
+from .losses.registered import Loss, make_loss
 
 __all__ = ["LossConfig", "Objective", "nearest_accuracy"]
 
@@ -53,6 +57,8 @@ class LossConfig:
     verification: float = 0.0  # same person or not, from the squared difference
     center: float = 0.0  # half the squared distance to a person's moving centre
     center_rate: float = 0.5  # how far centres move
+    # by name, the weights of losses that og_reid.losses.register_loss made known
+    others: Mapping[str, float] = field(default_factory=dict)
     # of photographs, which have none of the above but triplet_margin and lsro: share of the
     # stripes' losses, the rest is that of the whole image
     part_weight: float = 0.2
@@ -68,7 +74,16 @@ class LossConfig:
             "center",
         )  # fmt: skip
         values = [getattr(self, name) for name in weights]
-        if not min(values) >= 0 or not any(values):
+        for name, weight in self.others.items():
+            if name not in registered_losses():
+                there = ", ".join(registered_losses()) or "none so far"
+                raise ValueError(
+                    f"loss.others.{name[:40]} must be a loss made known by "
+                    f"og_reid.losses.register_loss ({there})"
+                )
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"loss.others.{name} must be at least 0 and finite; got {weight}")
+        if not min(values) >= 0 or not any((*values, *self.others.values())):
             raise ValueError(
                 f"one of loss.{', '.join(weights)} must be above 0, and none below; "
                 f"got {', '.join(map(str, values))}"
@@ -144,6 +159,14 @@ class Objective(nn.Module):
             self.verification = VerificationLoss(dim, generator=generator)
         if config.center:
             self.center = CenterLoss(dim, num_classes, rate=config.center_rate)
+        self.others: dict[str, Loss] = {
+            name: make_loss(name, dim, num_classes, generator)
+            for name, weight in config.others.items()
+            if weight
+        }
+        for name, loss in self.others.items():
+            if isinstance(loss, nn.Module):  # moved, optimised and saved with this one
+                self.add_module(f"other_{name}", loss)
 
     def forward(
         self,
@@ -173,6 +196,8 @@ class Objective(nn.Module):
             total = total + config.oim * self.oim(features, labels)
         if self.center is not None:
             total = total + config.center * self.center(features, labels)
+        for name, loss in self.others.items():
+            total = total + config.others[name] * loss(features, people, labels)
         dropped = None
         if config.circle and config.circle_form == "reference":
             # Drawn once: this loss must see the same dropped vector as the classifier.

@@ -22,6 +22,7 @@ from .metric import (
     supervised_contrastive,
 )
 from .parts import part_identity_loss, part_triplet
+from .registered import register_loss, registered_losses
 
 __all__ = [
     "CenterLoss",
@@ -37,5 +38,7 @@ __all__ = [
     "part_triplet",
     "quadruplet_loss",
     "reference_circle_loss",
+    "register_loss",
+    "registered_losses",
     "supervised_contrastive",
 ]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .build import ARCHITECTURES, build, rebuild, settings_of, store
+from .build import (
+    ARCHITECTURES,
+    build,
+    can_be_stored,
+    rebuild,
+    register_network,
+    settings_of,
+    store,
+)
 from .dgcnn import DGCNN
 from .embedder import Embedder
 from .embedding import Embedding
@@ -28,7 +36,9 @@ __all__ = [
     "StripeHeads",
     "StripeNet",
     "build",
+    "can_be_stored",
     "rebuild",
+    "register_network",
     "settings_of",
     "store",
 ]

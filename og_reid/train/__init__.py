@@ -2,7 +2,7 @@
 
 from ..loading import MODEL_FILE
 from .clouds import CloudTask, build_model, train
-from .folder import BEST_FILE, STATE_FILE, check_resumable, check_unused, only_run
+from .folder import BEST_FILE, STATE_FILE, WEIGHTS_FILE, check_resumable, check_unused, only_run
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
 from .people import PeopleTask
@@ -16,6 +16,7 @@ __all__ = [
     "LOG_FILE",
     "MODEL_FILE",
     "STATE_FILE",
+    "WEIGHTS_FILE",
     "CloudTask",
     "Interrupted",
     "Outcome",

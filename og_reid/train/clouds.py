@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import misfit, read_origin, save_model
+from ..checkpoint import misfit, read_origin, save_model, save_weights
 from ..config import ModelConfig, TrainConfig, to_dict
 from ..data.borrow import CameraStyles, swap_background
 from ..data.draws import Draws, copy_numbers
@@ -21,9 +21,10 @@ from ..data.source import CloudSource
 from ..data.transforms import augment
 from ..embedding import Preprocessing, embed_set, name_views
 from ..evaluation import Metrics, evaluate
-from ..loading import DEFAULT_MODEL, load_model, model_file
-from ..models import Embedder, build, settings_of
+from ..loading import DEFAULT_MODEL, MODEL_FILE, load_model, model_file
+from ..models import Embedder, build, can_be_stored, settings_of
 from ..objective import Objective, nearest_accuracy
+from .folder import WEIGHTS_FILE
 from .loop import TrainResult, fit
 from .record import Record
 from .sampling import arrange
@@ -117,7 +118,10 @@ class CloudTask:
         config: All settings of the run.
         train_set: Clouds of people, of the configured layout; identities may be any numbers.
         validation: Query and gallery clouds of other people, to be ranked now and then.
-        model: Network to train instead of the configured one.
+        model: Network to train instead of the configured one. One that a model file can describe
+            (of `og_reid.models`, or made known by `og_reid.models.register_network`) is written to
+            ``model.safetensors``; of another one the weights are written to
+            ``weights.safetensors``, for ``load_state_dict``, and a warning says so.
 
     Raises:
         ValueError: When the data does not fill a batch, has another layout, shows one person or
@@ -160,6 +164,13 @@ class CloudTask:
                     stacklevel=2,
                 )
         self.criterion = Objective(config.loss, dim, classes, generator=generator)
+        if not can_be_stored(model):
+            warnings.warn(
+                f"model is a {type(model).__name__}, which no {MODEL_FILE} can describe: its "
+                f"weights are written to {WEIGHTS_FILE}, for load_state_dict; "
+                "og_reid.models.register_network makes a class known to model files",
+                stacklevel=2,
+            )
         # A part of the network, as its classifier is: moved, optimised and kept with it.
         model.add_module("criterion", self.criterion)
         self.model = model
@@ -242,8 +253,10 @@ class CloudTask:
         return replace(metrics, test_view=name_views(False, view))
 
     def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
-        """Writes networks of `og_reid.models`."""
-        if not isinstance(self.model, Embedder):
+        """Writes networks of `og_reid.models`, of others the weights alone (`WEIGHTS_FILE`)."""
+        if not isinstance(self.model, Embedder) or not can_be_stored(self.model):
+            best = "" if path.name == MODEL_FILE else "best_"
+            save_weights(path.with_name(best + WEIGHTS_FILE), self._own_weights(), origin)
             return False
         data = self.config.data
         preprocessing = Preprocessing(data.num_points, layout=data.layout, canonical=data.canonical)
@@ -252,6 +265,11 @@ class CloudTask:
             told["people"] = sorted(self.known.union(self.present.tolist()))
         save_model(path, self.model, preprocessing, to_dict(self.config), told)
         return True
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        """Those of the network, without what the losses learned."""
+        state = self.model.state_dict()
+        return {name: each for name, each in state.items() if not name.startswith("criterion.")}
 
 
 def train(

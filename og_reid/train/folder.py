@@ -20,6 +20,7 @@ __all__ = [
     "FAILED_FILE",
     "STATE_FILE",
     "USED",
+    "WEIGHTS_FILE",
     "check_resumable",
     "check_settings",
     "check_unused",
@@ -29,6 +30,8 @@ __all__ = [
 
 BEST_FILE = "best.safetensors"
 STATE_FILE = "checkpoint.pt"
+#: Of a finished run, in place of a model, where its network is none that a file can describe.
+WEIGHTS_FILE = "weights.safetensors"
 FAILED_FILE = "failed_batch.txt"
 # Settings of a run that may be others when it is resumed.
 _MAY_CHANGE = {

@@ -29,7 +29,7 @@ from ..schedule import (
     estimate_norms,
 )
 from .ahead import Ahead
-from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, check_settings, only_run
+from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, WEIGHTS_FILE, check_settings, only_run
 from .interrupt import Interrupted, until_interrupted
 from .processes import present_processes, told_apart, told_by_first
 from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
@@ -47,6 +47,8 @@ class TrainResult:
     Attributes:
         model: With averaged weights, in evaluation mode.
         log: The CSV file with a row per step.
+        model_file: What was written of the model: ``model.safetensors``, or for a network that a
+            file cannot describe ``weights.safetensors``; None where the task wrote neither.
         validation: Figures of the final model; None without validation data, and in all processes
             but the first.
     """
@@ -54,6 +56,7 @@ class TrainResult:
     model: nn.Module
     log: Path
     validation: Metrics | None
+    model_file: Path | None = None
 
     @property
     def history(self) -> tuple[Record, ...]:
@@ -74,7 +77,7 @@ def fit(
     Writes to ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` from time to time (and
     ``config.keep - 1`` before it); ``best.safetensors``, the network that ranked the validation
     data best (the finished one among them); and in the end ``model.safetensors``, which tells its
-    validation, too. Files of networks are left out when the task cannot write its own.
+    validation, too. For a network that a file cannot describe a task may write other files.
 
     Where processes were joined (`og_reid.train.processes`), each of them must call this with the
     same arguments; the first one writes.
@@ -138,7 +141,12 @@ class _Run:
         self.log = self.writer = None
         try:
             if self.processes.first:
-                for name in (STATE_FILE, BEST_FILE, MODEL_FILE):  # of a process that was killed
+                for name in (
+                    STATE_FILE,
+                    BEST_FILE,
+                    MODEL_FILE,
+                    WEIGHTS_FILE,
+                ):  # of a process that was killed
                     for left in self.out_dir.glob(f".{name}.*.partial"):
                         left.unlink(missing_ok=True)
                 self.log = RunLog(self.out_dir / LOG_FILE, self.step)
@@ -284,7 +292,9 @@ class _Run:
                     self._keep_best(metrics)
         if self.processes.world > 1:
             dist.barrier()  # none may end, which the others would take for a failure
-        return TrainResult(self.model, self.out_dir / LOG_FILE, metrics)
+        written = (self.out_dir / name for name in (MODEL_FILE, WEIGHTS_FILE))
+        found = next((path for path in written if path.is_file()), None)
+        return TrainResult(self.model, self.out_dir / LOG_FILE, metrics, found)
 
     def _look(self, index: int) -> None:
         self.stepper.look(index, self.batches(index))

@@ -1,0 +1,216 @@
+"""Networks and losses from outside of the package, trained by its settings."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from og_reid import embed, load_model
+from og_reid.checkpoint import read_model, read_origin
+from og_reid.cli import main
+from og_reid.config import from_dict, load_config, to_dict
+from og_reid.data import CloudSet
+from og_reid.losses import register_loss
+from og_reid.models import Embedder, build, register_network
+from og_reid.objective import LossConfig, Objective
+from og_reid.train import train
+from random_clouds import SMALL, cloud
+
+
+class PointMean(Embedder):
+    """The mean over a linear map of the points."""
+
+    def __init__(
+        self,
+        width: int = 8,
+        embedding_dim: int = 512,
+        num_classes: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.width, self.dropout = width, 0.0
+        self.points = nn.Linear(6, width)
+        self.out = nn.Linear(width, embedding_dim)
+        self.proj_output = nn.Linear(embedding_dim, num_classes) if num_classes else None
+        self._initialize(generator)
+
+    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
+        return self.out(self.points(torch.cat([points, colors], -1)).relu().mean(1))
+
+    def architecture(self) -> dict[str, Any]:
+        return {"width": self.width, "embedding_dim": self.out.out_features}
+
+
+class Spread(nn.Module):
+    """A loss with a weight of its own."""
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(dim))
+        self.num_classes = num_classes
+
+    def forward(self, features: Tensor, people: Tensor, labels: Tensor) -> Tensor:
+        return ((features * self.scale).square().mean(1) - 1).square().mean()
+
+
+def squares(dim: int, num_classes: int, generator: torch.Generator | None) -> Any:
+    return lambda features, people, labels: features.square().mean()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    register_network("point-mean", PointMean, width=16)
+    register_loss("squares", squares)
+    register_loss("spread", lambda dim, classes, generator: Spread(dim, classes))
+
+
+@pytest.fixture
+def clouds() -> CloudSet:
+    return CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(8))
+
+
+def test_both_are_settings_of_a_command(tmp_path: Path, clouds: CloudSet) -> None:
+    clouds.save(tmp_path / "clouds.safetensors")
+    out, data = str(tmp_path / "run"), str(tmp_path / "clouds.safetensors")
+    settings = [
+        *SMALL, "data.identities=3", "budget.steps=3", "model.preset=point-mean",
+        "model.embedding_dim=24", "loss.others.squares=0.5", "loss.others.spread=0.1",
+    ]  # fmt: skip
+    assert main(["train", "synthetic/default", *settings, "--data", data, "--out", out]) == 0
+    stored = load_model(out)
+    assert isinstance(stored.model, PointMean)
+    assert stored.model.width == 16
+    assert stored.training["loss"]["others"] == {"squares": 0.5, "spread": 0.1}
+    assert embed(cloud(0), out).shape == (24,)
+    assert main(["show", out]) == 0
+    longer = [*settings, "budget.steps=4", "--resume"]
+    assert main(["train", "synthetic/default", *longer, "--data", data, "--out", out]) == 0
+
+
+def test_a_loss_is_weighed_and_learned() -> None:
+    config = LossConfig(contrastive=0.0, others={"squares": 2.0, "spread": 1.0})
+    objective = Objective(config, 4, 3)
+    features = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]])
+    # 2 * (1 + 4) / 2 of the squares, ((1 - 1)^2 + (4 - 1)^2) / 2 of the spread.
+    value = objective(nn.Identity(), features, torch.tensor([0, 1]))
+    assert float(value.detach()) == pytest.approx(2 * 2.5 + 4.5)
+    assert [name for name, _ in objective.named_parameters()] == ["other_spread.scale"]
+
+
+def test_settings_with_losses_come_back() -> None:
+    config = from_dict({"loss": {"others": {"squares": 1}}})
+    assert config.loss.others == {"squares": 1.0}
+    assert from_dict(to_dict(config)) == config
+    assert load_config("synthetic/default", ["loss.others.squares=2"]).loss.others["squares"] == 2
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"squere": 1}, r"loss.others.squere must be a loss made known by.*\(squares, spread\)"),
+        ({"squares": -1}, "loss.others.squares must be at least 0 and finite; got -1.0"),
+        ({"squares": "x"}, "loss.others.squares must be float; got 'x'"),
+        ([1], "loss.others must be a group of values by name"),
+        ({1: 1}, "loss.others must be a group of values by name"),
+    ],
+)
+def test_wrong_losses_are_refused(others: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_dict({"loss": {"others": others}})
+
+
+def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
+    class Bare(nn.Module):
+        pass
+
+    class NoClasses(PointMean):
+        def __init__(self, embedding_dim: int = 4, generator: Any = None) -> None:
+            super().__init__(4, embedding_dim, 0, generator)
+
+    with pytest.raises(ValueError, match=r"must be a subclass of og_reid\.models\.Embedder"):
+        register_network("bare", Bare)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must take the argument num_classes; NoClasses takes"):
+        register_network("no-classes", NoClasses)
+    with pytest.raises(ValueError, match="must take the argument depth"):
+        register_network("deep", PointMean, depth=3)
+    with pytest.raises(ValueError, match="name must not be taken; 'dgcnn' is DGCNN"):
+        register_network("dgcnn", PointMean)
+    with pytest.raises(ValueError, match="name must be of letters"):
+        register_network("a/b", PointMean)
+    register_network("point-mean", PointMean, width=16)  # again, as a module that is reloaded does
+    assert build("point-mean", embedding_dim=3).architecture() == {"width": 16, "embedding_dim": 3}
+
+
+def test_a_loss_of_a_taken_name_is_not_registered() -> None:
+    with pytest.raises(ValueError, match="there is a loss 'squares' already"):
+        register_loss("squares", lambda *_: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ValueError, match="as of a variable"):
+        register_loss("a b", squares)
+    register_loss("squares", squares)
+
+
+def test_a_file_of_a_network_that_is_not_registered_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clouds: CloudSet
+) -> None:
+    model = {"preset": "point-mean", "embedding_dim": 8, "num_points": 32}
+    config = settings(model=model)
+    train(config, clouds, out_dir=tmp_path)
+    module = importlib.import_module("og_reid.models.build")
+    monkeypatch.delitem(module.KINDS, "point-mean")
+    with pytest.raises(ValueError, match=r"got 'point-mean'.*registered first"):
+        read_model(tmp_path / "model.safetensors")
+
+
+def settings(**changes: object) -> Any:
+    return from_dict(
+        {
+            "data": {"num_points": 32, "identities": 3, "views": 2},
+            "model": {"num_points": 32, "embedding_dim": 8},
+            "optim": {"average": 0},
+            "budget": {"steps": 2},
+            "device": "cpu",
+            **changes,
+        }
+    )
+
+
+class Unknown(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(6, 8)
+
+    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
+        return self.map(torch.cat([points, colors], -1)).mean(1)
+
+
+class OwnEmbedder(PointMean):
+    """A subclass of the package's that was not registered."""
+
+
+@pytest.mark.parametrize("make", [Unknown, lambda: OwnEmbedder(embedding_dim=8)])
+def test_the_weights_of_another_network_are_written_and_told(
+    tmp_path: Path, clouds: CloudSet, make: Any
+) -> None:
+    with pytest.warns(UserWarning, match=r"written to weights\.safetensors.*register_network"):
+        result = train(settings(loss={"center": 0.1}), clouds, out_dir=tmp_path, model=make())
+    assert result.model_file == tmp_path / "weights.safetensors"
+    assert not (tmp_path / "model.safetensors").exists()
+    fresh = make()
+    fresh.load_state_dict(load_file(result.model_file))
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(value, result.model.state_dict()[name]), name
+    assert read_origin(result.model_file)["config"]["loss"]["center"] == 0.1
+    with pytest.raises(ValueError, match="the weights of a network of one's own"):
+        load_model(result.model_file)
+
+
+def test_a_registered_network_that_is_given_is_a_model(tmp_path: Path, clouds: CloudSet) -> None:
+    result = train(settings(), clouds, out_dir=tmp_path, model=PointMean(embedding_dim=8))
+    assert result.model_file == tmp_path / "model.safetensors"
+    assert isinstance(load_model(tmp_path).model, PointMean)
