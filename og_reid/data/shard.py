@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,7 @@ MAX_ERROR = 5e-5
 """Metres by which a stored coordinate may be off; a cloud that needs more is refused."""
 
 _LEVELS = 65535
+_MOST_METADATA = 1 << 24  # bytes of one of Arrow's tables
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,70 @@ def write_shard(
             writer.write_batch(batch)
 
 
+def _refuse_nulls(batch: pa.RecordBatch) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        inner = column
+        while inner is not None:
+            if inner.null_count:
+                raise ValueError(f"{name} must have no empty places; got {inner.null_count}")
+            inner = getattr(inner, "values", None)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuses an Arrow file whose columns are compressed, which shards never are.
+
+    Arrow would allocate whatever size they promise: gigabytes, of a small file. What says so lies
+    in tables that Arrow's own reader does not show, see Footer, Message and RecordBatch of its
+    format; what is no Arrow file at all is left to that reader.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+
+        def read(start: int, count: int) -> bytes:
+            if not 0 <= start <= start + count <= min(size, start + _MOST_METADATA):
+                raise ValueError("the tables of the file point outside of it")
+            file.seek(start)
+            return file.read(count)
+
+        if size < 18 or read(size - 6, 6) != b"ARROW1":
+            return
+        (length,) = struct.unpack("<i", read(size - 10, 4))
+        footer = read(size - 10 - length, length)
+        root = struct.unpack_from("<I", footer)[0]
+        dictionaries, batches = (_vector(footer, root, index) for index in (2, 3))
+        if dictionaries[1]:
+            raise ValueError("its columns must not be dictionaries")
+        for number in range(batches[1]):
+            offset, metadata = struct.unpack_from("<qi", footer, batches[0] + 24 * number)
+            message = read(offset, metadata)
+            start = 8 if message[:4] == b"\xff\xff\xff\xff" else 4
+            table = start + struct.unpack_from("<I", message, start)[0]
+            header = _field(message, table, 2)
+            if header is None:
+                raise ValueError("a message of the file is empty")
+            batch = header + struct.unpack_from("<I", message, header)[0]
+            if _field(message, batch, 3) is not None:
+                raise ValueError("its columns must not be compressed")
+
+
+def _field(data: bytes, table: int, index: int) -> int | None:
+    """Where a field of a flatbuffer table is; None where it has its default."""
+    slots = table - struct.unpack_from("<i", data, table)[0]
+    if slots < 0 or 6 + 2 * index > struct.unpack_from("<H", data, slots)[0]:
+        return None
+    place: int = struct.unpack_from("<H", data, slots + 4 + 2 * index)[0]
+    return table + place if place else None
+
+
+def _vector(data: bytes, table: int, index: int) -> tuple[int, int]:
+    """Where the entries of a vector are, and how many."""
+    field = _field(data, table, index)
+    if field is None:
+        return 0, 0
+    start = field + struct.unpack_from("<I", data, field)[0]
+    return start + 4, min(struct.unpack_from("<I", data, start)[0], 1 << 16)
+
+
 class Shard:
     """One file of a store, mapped into memory.
 
@@ -222,26 +290,32 @@ class Shard:
         arrow = import_pyarrow()
         self._path = Path(path)
         try:
+            _refuse_compressed(self._path)
             # Closing keeps the mapping and gives back the file descriptor: stores have many files.
             with arrow.memory_map(str(path)) as source, arrow.ipc.open_file(source) as reader:
                 schema = reader.schema
-                found = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+                found = {
+                    key.decode(): value.decode() for key, value in (schema.metadata or {}).items()
+                }
                 expected = {"format": FORMAT, "version": str(VERSION)}
                 if any(found.get(key) != value for key, value in expected.items()):
-                    raise ValueError(f"must be {expected}; got {found}")
+                    raise ValueError(f"must be {expected}; got {reprlib.repr(found)}")
                 self.fingerprint = found["fingerprint"]
                 if not schema.equals(_schema("")) or reader.num_record_batches != 1:
-                    raise ValueError(f"must be one batch of the known columns; got {schema}")
+                    raise ValueError(
+                        f"must be one batch of the known columns; got {str(schema)[:500]}"
+                    )
                 batch = reader.get_batch(0)
             batch.validate(full=True)  # offsets that point outside would crash later
             self._read(batch)
-        except (arrow.ArrowException, OSError, ValueError, AttributeError, KeyError) as error:
-            raise self._damaged(str(error)) from error
+        except Exception as error:  # a damaged file makes its reader stumble over anything
+            raise self._damaged(f"{error}" or type(error).__name__) from error
 
     def _read(self, batch: pa.RecordBatch) -> None:
         def triples(array: pa.Array) -> np.ndarray:
             return array.flatten().to_numpy().reshape(-1, 3)
 
+        _refuse_nulls(batch)
         xyz, rgb = batch["xyz"], batch["rgb"]
         self._ptr: list[int] = xyz.offsets.to_pylist()
         if rgb.offsets.to_pylist() != self._ptr:
@@ -252,6 +326,10 @@ class Shard:
         self._checked = bytearray(len(self._crc))
         columns = (batch[name].to_pylist() for name in ("name", "split", "pid", "camid"))
         self.labels = tuple(CloudLabel(*row) for row in zip(*columns, strict=True))
+        if not len(self.labels) or min(b - a for a, b in pairwise(self._ptr)) < 1:
+            raise ValueError("must hold at least one cloud, each with at least one point")
+        if not np.isfinite(self._low).all() or not (0 <= self._step).all():
+            raise ValueError("low must be finite and step at least 0")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -10,7 +10,9 @@ reported when a process first reads the row. Any Arrow reader opens the shards: 
 from __future__ import annotations
 
 import json
+import reprlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from pose.atomic import replacing
+from pose.reading import reading
 
 from .batch import CloudBatch
 from .draws import Draws
@@ -31,6 +34,8 @@ from .shard import FORMAT, FRAME, VERSION, CloudLabel, Shard
 __all__ = ["MANIFEST", "CloudStore", "ShardInfo", "is_store", "write_manifest"]
 
 MANIFEST = "store.json"
+_AGAIN = "convert again into the same folder, which makes what is damaged anew"
+_MOST_BYTES = 1 << 24  # of it: that of tens of millions of clouds
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,61 @@ def _read_manifest(folder: Path) -> list[ShardInfo]:
             "which goes on where it stopped"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["format"], content["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
-        return [ShardInfo(**each) for each in content["shards"]]
-    except (ValueError, TypeError, KeyError) as error:
+        with reading(path, "it is damaged"):
+            return _parse_manifest(path)
+    except ValueError as error:
+        cause = str(error).removeprefix(f"{path}: ")
         raise ValueError(
-            f"{path} must describe a {FORMAT} of version {VERSION}; got {error}: convert again"
+            f"{path} must describe a {FORMAT} of version {VERSION}; got {cause}: convert again"
         ) from error
+
+
+def _parse_manifest(path: Path) -> list[ShardInfo]:
+    with path.open("rb") as file:
+        text = file.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES >> 20} MB")
+    content = json.loads(text)
+    if (content["format"], content["version"]) != (FORMAT, VERSION):
+        found = (reprlib.repr(content["format"]), reprlib.repr(content["version"]))
+        raise ValueError(f"format {found[0]}, version {found[1]}")
+    infos = [ShardInfo(**each) for each in content["shards"]]
+    for info in infos:
+        _check_info(info)
+    _check_distinct(infos)
+    return infos
+
+
+def _short(value: object) -> str:
+    return repr(value)[:200]
+
+
+def _check_info(info: ShardInfo) -> None:
+    texts, numbers = (info.file, info.fingerprint), (info.clouds, info.bytes)
+    if not all(isinstance(each, str) for each in texts) or any(
+        type(each) is not int or not 0 < each < 1 << 62 for each in numbers
+    ):
+        raise ValueError(f"a shard without file, clouds, bytes or fingerprint: {_short(info)}")
+    if (
+        info.file in ("", "..")
+        or Path(info.file).name != info.file
+        or "\\" in info.file
+        or "\0" in info.file
+    ):
+        raise ValueError(f"a shard outside of the folder of the store: {_short(info.file)}")
+
+
+def _check_distinct(infos: Sequence[ShardInfo]) -> None:
+    """Refuses a store without clouds, and one that would give some of them twice."""
+    if not infos:
+        raise ValueError("no shard, and a store holds at least one cloud")
+    for what in ("file", "fingerprint"):
+        often = Counter(each for info in infos if (each := getattr(info, what)))
+        twice = [each for each, count in often.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{len(twice)} of its shards more than once, such as {what} {_short(twice[0])}"
+            )
 
 
 class CloudStore:
@@ -109,8 +161,23 @@ class CloudStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        infos = _read_manifest(self.folder)
+        # Sizes first: one look at each file, before any is opened.
+        for info in infos:
+            path = self.folder / info.file
+            size = path.stat().st_size if path.is_file() else None
+            if size is None:
+                raise ValueError(
+                    f"{path} is missing, damaged or no shard of a cloud store: {MANIFEST} lists "
+                    f"it; {_AGAIN}"
+                )
+            if size < info.bytes:
+                raise ValueError(
+                    f"{path} is missing, damaged or no shard of a cloud store: it has {size} of "
+                    f"{info.bytes} bytes; {_AGAIN}"
+                )
         self._shards = []
-        for info in _read_manifest(self.folder):
+        for info in infos:
             path = self.folder / info.file
             shard = Shard(path)
             found = ShardInfo(info.file, len(shard), path.stat().st_size, shard.fingerprint)
