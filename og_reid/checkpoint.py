@@ -290,7 +290,7 @@ def keep_states(path: Path, count: int) -> Iterator[None]:
         try:
             second.hardlink_to(path)
         except OSError:
-            shutil.copyfile(path, second)
+            _copy(path, second)
     try:
         yield
         if second.exists():
@@ -300,6 +300,17 @@ def keep_states(path: Path, count: int) -> Iterator[None]:
             second.replace(older[1])
     finally:
         second.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy, or an error that names the file that it would have been."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"{error.strerror}, while {source.name} is kept", str(target)
+        ) from error
 
 
 def read_state(path: str | Path) -> dict[str, Any]:

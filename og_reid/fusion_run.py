@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pose.atomic import replacing
+from pose.reading import reading
 
 from .checkpoint import StoredModel, StoredPeopleModel, origin, read_model, read_people_model
 from .config import FusionConfig, to_dict
 from .fusion import Fusion
+from .provenance import checked_origin, mapping
 
 __all__ = [
     "FUSION_FILE",
@@ -28,6 +31,7 @@ __all__ = [
 
 FUSION_FILE = "fusion.json"
 _FORMAT = "og_reid.fusion 1"
+_MOST_BYTES = 1 << 24
 _FIRST, _SECOND = "first.safetensors", "second.safetensors"
 
 
@@ -111,37 +115,56 @@ def read_fusion_record(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / FUSION_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != _FORMAT:
-            raise ValueError(f"format {record['format']!r}")
-    except (ValueError, TypeError, KeyError) as error:
+        with reading(path), path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+            if len(text) > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES >> 20} MB")
+            return _checked(json.loads(text))
+    except ValueError as error:
+        cause = str(error).removeprefix(f"{path}: ")
         raise ValueError(
-            f"{path} is damaged or of another version ({error}): run og-reid fuse again"
+            f"{path} is damaged or of another version ({cause}): run og-reid fuse again"
         ) from error
-    found: dict[str, Any] = record
-    return found
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    """A record whose values have the types that they were written with."""
+    mapping("the record", record)
+    if record["format"] != _FORMAT:
+        raise ValueError(f"format {reprlib.repr(record['format'])}")
+    people, figure = record["people"], record["mAP"]
+    if not isinstance(people, list) or any(type(pid) is not int for pid in people):
+        raise ValueError("people must be a list of whole numbers")
+    for name in ("second", "parts", *(() if figure is None else ("mAP",))):
+        value = record[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"{name} must be a number in [0, 1]; got {reprlib.repr(value)}")
+    if not (record["dataset"] is None or isinstance(record["dataset"], str)):
+        raise ValueError("dataset must be a name")
+    digests = mapping("sha256", record["sha256"])
+    if not all(isinstance(digests[name], str) for name in (_FIRST, _SECOND)):
+        raise ValueError("sha256 must be of both models")
+    mapping("config", checked_origin(record["origin"])["config"])
+    return record
 
 
 def read_fusion(folder: str | Path) -> StoredFusion:
     """Reads what `save_fusion` wrote.
 
     Raises:
+        OSError: A file cannot be read.
         ValueError: Something is damaged, or a model is not the one that the weights are for.
     """
     folder, record = Path(folder), read_fusion_record(folder)
-    try:
-        people = frozenset(int(pid) for pid in record["people"])
-        fusion = Fusion(record["second"], record["parts"], record["mAP"], people)
-        digests, dataset = dict(record["sha256"]), record["dataset"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{folder / FUSION_FILE} is damaged: {error}") from error
+    people = frozenset(record["people"])
+    fusion = Fusion(record["second"], record["parts"], record["mAP"], people)
     for name in (_FIRST, _SECOND):
-        if not (folder / name).is_file() or digests.get(name) != _digest(folder / name):
+        if not (folder / name).is_file() or record["sha256"][name] != _digest(folder / name):
             raise ValueError(
                 f"{folder / name} is not the model that the weights are for: run og-reid fuse again"
             )
     first, second = read_people_model(folder / _FIRST), read_model(folder / _SECOND)
-    return StoredFusion(first, second, fusion, dataset)
+    return StoredFusion(first, second, fusion, record["dataset"])
 
 
 def _digest(path: Path) -> str:

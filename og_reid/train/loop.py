@@ -7,7 +7,7 @@ uninterrupted one would have, and the run may stop by steps, processor time or w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,8 @@ class _Run:
         path = self.out_dir / FAILED_FILE
         if self.processes.first:
             names = [n for each in range(accumulate) for n in self.task.names(first + each)]
-            path.write_text("\n".join(names) + "\n", encoding="utf-8")
+            with suppress(OSError):  # a full disk must not hide what went wrong
+                path.write_text("\n".join(names) + "\n", encoding="utf-8")
         raise RuntimeError(
             f"the {what} became {value} at step {self.step + 1}: look at the items of its batch, "
             f"named in {path}, or lower optim.lr and go on from the last checkpoint"

@@ -5,11 +5,23 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["LOG_FILE", "Record", "RunLog", "read_log", "require_tensorboard", "tensorboard_writer"]
+from pose.reading import reading
+
+__all__ = [
+    "LOG_FILE",
+    "Record",
+    "RunLog",
+    "naming",
+    "read_log",
+    "require_tensorboard",
+    "tell",
+    "tensorboard_writer",
+]
 
 LOG_FILE = "log.csv"
 
@@ -41,6 +53,7 @@ class Record:
     rank1: float | None = None
 
 
+_LONGEST = 4096  # bytes of a row, which has a tenth of them
 _NAMES = tuple(each.name for each in fields(Record))
 
 
@@ -55,19 +68,26 @@ class RunLog:
         after: Step that the run goes on from; rows up to it are kept.
 
     Raises:
+        OSError: The file cannot be written, as on a full disk; with its path. Of all methods.
         ValueError: The file has other columns.
     """
 
     def __init__(self, path: Path, after: int = 0) -> None:
+        self._path = path
+        with naming(path):
+            self._open(path, after)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+
+    def _open(self, path: Path, after: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         header = ",".join(_NAMES) + "\n"
         end = 0
         if after and path.is_file():
             with path.open("rb") as old:
-                if old.readline() != header.encode():
+                if old.readline(_LONGEST) != header.encode():
                     raise ValueError(f"{path} has other columns than {', '.join(_NAMES)}: move it")
                 end = old.tell()
-                for line in old:
+                while line := old.readline(_LONGEST):
                     record = _parse(line.decode("utf-8", "replace"))
                     if record is None or record.step > after:
                         break
@@ -78,32 +98,49 @@ class RunLog:
         else:
             self._file = path.open("w", encoding="utf-8", newline="")
             self._file.write(header)
-        self._rows = csv.writer(self._file, lineterminator="\n")
+            self._file.flush()
 
     def write(self, record: Record) -> None:
         """Appends a row; it survives the end of this process."""
-        self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
-        self._file.flush()
+        with naming(self._path):
+            self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
+            self._file.flush()
 
     def sync(self) -> None:
         """Makes sure that the rows survive a power cut."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Ends writing."""
-        self._file.close()
+        """Ends writing; what a full disk did not take was reported when it was written."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk get the path of the file, which the system leaves out of writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_log(path: Path) -> tuple[Record, ...]:
-    """All whole rows of a log; none when there is no file."""
-    return tuple(_records(path)) if path.is_file() else ()
+    """All whole rows of a log, up to the first that is none; nothing when there is no file."""
+    if not path.is_file():
+        return ()
+    with reading(path):
+        return tuple(_records(path))
 
 
 def _records(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8", newline="") as file:
-        file.readline()
-        for line in file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        file.readline(_LONGEST)
+        while line := file.readline(_LONGEST):
             record = _parse(line)
             if record is None:
                 return
@@ -112,12 +149,14 @@ def _records(path: Path) -> Iterator[Record]:
 
 def _parse(line: str) -> Record | None:
     """A row; None when it is not a whole one."""
-    cells = line.rstrip("\n").split(",")
+    cells = line.rstrip("\r\n").split(",")
     if not line.endswith("\n") or len(cells) != len(_NAMES):
         return None
     try:
         step, *numbers = int(cells[0]), *(float(cell) if cell else None for cell in cells[1:])
     except ValueError:
+        return None
+    if None in numbers[:6] or not 0 < step < 1 << 62:  # only figures may be missing
         return None
     return Record(step, *numbers)  # type: ignore[arg-type]
 
@@ -141,8 +180,35 @@ def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
         ImportError: TensorBoard is not installed.
     """
     make = require_tensorboard()
-    writer: ScalarWriter = make(str(folder), purge_step=step + 1)
-    return writer
+    with naming(folder):
+        writer: ScalarWriter = make(str(folder), purge_step=step + 1)
+    return _Named(writer, folder)
+
+
+class _Named:
+    """A writer whose errors name the folder it writes to, and which ends without new ones.
+
+    TensorBoard writes in a thread; what went wrong there is raised by a later call.
+    """
+
+    def __init__(self, writer: ScalarWriter, folder: Path) -> None:
+        self._writer, self._folder, self._failed = writer, folder, False
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        try:
+            with naming(self._folder):
+                self._writer.add_scalar(tag, scalar_value, global_step)
+        except OSError:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        try:
+            with naming(self._folder):
+                self._writer.close()
+        except OSError:
+            if not self._failed:
+                raise
 
 
 def require_tensorboard() -> Any:
