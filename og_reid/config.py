@@ -5,6 +5,7 @@ A YAML file only says what differs from the defaults. Unknown keys and wrong typ
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -209,6 +210,7 @@ def load_config(
     if not isinstance(settings, dict):
         raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
     _check_kind(found, settings, kind)
+    given = copy.deepcopy(settings)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -220,7 +222,21 @@ def load_config(
             raise ValueError(f"{shown} is no valid YAML value") from error
         _put(settings, key.split("."), value)
         check_name(kind, key)
-    return build(kind, settings, "")
+    try:
+        return build(kind, settings, "")
+    except ValueError as error:
+        if overrides and _builds(kind, given, str(error)):
+            raise
+        raise ValueError(f"{found}: {error}") from error
+
+
+def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
+    """Whether settings are not what a message is about."""
+    try:
+        build(kind, settings, "")
+    except ValueError as error:
+        return str(error) != message
+    return True
 
 
 def from_dict(settings: Mapping[str, Any]) -> TrainConfig:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 __all__ = ["COUNTER", "UNUSED", "plain_weights", "with_counters"]
@@ -71,9 +72,9 @@ def _content(given: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def with_counters(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with the counters that they lack, from a state dict that has them."""
+    """The weights with the counters that they lack of a wanted state dict, at zero."""
     lacking = {
-        key: value
+        key: torch.zeros(value.shape, dtype=value.dtype, device="cpu")
         for key, value in wanted.items()
         if key.endswith(f".{COUNTER}") and key not in weights
     }

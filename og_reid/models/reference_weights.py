@@ -128,13 +128,16 @@ def load_reference(
     if not classifier:
         weights = {key: value for key, value in weights.items() if not key.startswith(CLASSIFIER)}
     arguments = {**_arguments(snapshot, presets, preset, overrides), **_head_sizes(weights)}
-    model = make(**{"mode": "reference", **arguments, **overrides})
-    weights = with_counters(weights, model.state_dict())
-    problems = _differences(model.state_dict(), weights)
+    arguments = {"mode": "reference", **arguments, **overrides}
+    with torch.device("meta"):  # without memory: options may promise more than the weights are
+        skeleton = make(**{**arguments, "generator": None}).state_dict()
+    weights = with_counters(weights, skeleton)
+    problems = _differences(skeleton, weights)
     if problems:
         what = f"preset {preset!r}" if preset else "the architecture found for it"
         advice = _advice(snapshot, presets, preset)
         raise ValueError("\n".join([f"{snapshot.name} does not fit {what}{advice}", *problems]))
+    model = make(**arguments)
     model.load_state_dict(weights)
     return model
 

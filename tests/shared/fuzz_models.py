@@ -1,0 +1,209 @@
+"""Readers of models, training states, stores, settings and logs with sound files, for fuzzers."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from og_reid.checkpoint import (
+    read_model,
+    read_origin,
+    read_state,
+    save_model,
+    save_state,
+    takes_photographs,
+)
+from og_reid.config import FusionConfig, load_config
+from og_reid.data.market3d import RawCloud
+from og_reid.data.shard import CloudLabel, PackedCloud, Shard, write_shard
+from og_reid.data.store import MANIFEST, CloudStore, ShardInfo
+from og_reid.embedding import Preprocessing
+from og_reid.fusion_run import FUSION_FILE, read_fusion_record
+from og_reid.models import OGNet
+from og_reid.train.record import Record, RunLog, read_log
+
+_OPTIONS = b"k: 3\nfeature_dims: [4, 8]\ninit_points: 8\nuse_dense: true\nid_skip: 0\ngem: true\n"
+_SETTINGS = (
+    b"seed: 3\nworld: {train_identities: 4, views: 2}\n",
+    b"data: &d {num_points: 300, sampling: shuffle}\noptim:\n  lr: 1e-3\n  drop_epochs: []\n",
+    b"model: {weights: null, ball_counts: [8, 16, 32], stripes: [[1, 2]]}\nbudget: {epochs: 3}\n",
+)
+
+
+def _network() -> OGNet:
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"k": 3, "num_points": 8, "embedding_dim": 6, "num_classes": 2}
+    return OGNet((4, 8), ball_counts=(2, 3, 4), generator=generator, **sizes)
+
+
+def _written(write: Callable[[Path], object], ending: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{ending}"
+        write(path)
+        return path.read_bytes()
+
+
+def _models() -> list[bytes]:
+    told = {"people": [1, 2], "validation": {"mAP": 0.5, "rank1": 0.25}, "step": 3, "seed": 0}
+    made = _written(
+        lambda path: save_model(path, _network(), Preprocessing(12), {"seed": 3}, told),
+        ".safetensors",
+    )
+    length = int.from_bytes(made[:8], "little")
+    metadata = json.loads(made[8 : 8 + length])["__metadata__"]
+    del metadata["sha256"]  # what any change of is found by: without it the checks are on their own
+    weights = {
+        name: each for name, each in _network().state_dict().items() if "proj_output" not in name
+    }
+    return [made, save(weights, metadata)]
+
+
+def _torch(content: object, *, old: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=not old)
+    return buffer.getvalue()
+
+
+def _states() -> list[bytes]:
+    state = {
+        "origin": {"config": {"seed": 0}, "people": [1]},
+        "step": 3,
+        "model": {"w": torch.arange(6.0)},
+        "best": None,
+    }
+    return [_written(lambda path: save_state(path, state), ".pt"), _torch(state)]
+
+
+def _snapshots() -> list[bytes]:
+    state = _network().to_reference(prefix=True, logit_scale=True)
+    return [_torch(state), _torch(state, old=True), _torch({"state_dict": state, "epoch": 3})]
+
+
+def _read_options(path: Path) -> object:
+    """Options beside a snapshot; ``path`` is theirs."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "opts.yaml").write_bytes(path.read_bytes())
+        snapshot = Path(folder) / "model_last.pth"
+        snapshot.write_bytes(_snapshot())
+        return _naming(path, folder, lambda: OGNet.from_reference(snapshot))
+
+
+@cache
+def _snapshot() -> bytes:
+    return _snapshots()[0]
+
+
+def _naming(path: Path, folder: str, read: Callable[[], object]) -> object:
+    """What ``read`` gives; an error that names a file of ``folder`` names ``path`` instead."""
+    try:
+        return read()
+    except (ValueError, OSError) as error:
+        named = path if folder in str(error) else "no file"
+        raise ValueError(f"{named}: {error}") from error
+
+
+@cache
+def _shards() -> tuple[tuple[bytes, ...], str]:
+    """Two shards, and the description of their store."""
+    files, infos = [], []
+    for number in range(2):
+        generator = torch.Generator().manual_seed(number)
+        points, colors = torch.rand(2, 5, 3, generator=generator).unbind()
+        row = (
+            CloudLabel(f"{number}.jpg", "train", number, 1),
+            PackedCloud.pack(RawCloud(points, colors)),
+        )
+        fingerprint = f"f{number}"
+        data = _written(
+            lambda path, row=row, name=fingerprint: write_shard(path, [row], fingerprint=name),
+            ".arrow",
+        )
+        files.append(data)
+        infos.append(asdict(ShardInfo(f"clouds-{number:06}.arrow", 1, len(data), fingerprint)))
+    content = {"format": "og_reid.cloud_store", "version": 1, "frame": "", "shards": infos}
+    return tuple(files), json.dumps(content, indent=1)
+
+
+def _read_store(path: Path) -> object:
+    """A store with sound shards; ``path`` is its description."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(_shards()[0]):
+            (Path(folder) / f"clouds-{number:06}.arrow").write_bytes(data)
+        (Path(folder) / MANIFEST).write_bytes(path.read_bytes())
+        return _naming(path, folder, lambda: CloudStore(folder)[0])
+
+
+def _read_shard(path: Path) -> object:
+    shard = Shard(path)
+    shard.verify()
+    return [shard[row] for row in range(len(shard))]
+
+
+def _logs() -> list[bytes]:
+    def write(path: Path) -> None:
+        log = RunLog(path)
+        log.write(Record(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0))
+        log.write(Record(2, 1.0, 0.25, 0.75, 0.0, 2.0, 4.0, 0.5, 0.25))
+        log.close()
+
+    return [_written(write, ".csv")]
+
+
+def _read_log(path: Path) -> object:
+    """Read, then opened to go on after the first step."""
+    found = read_log(path)
+    RunLog(path, after=1).close()
+    assert all(isinstance(each, Record) for each in (*found, *read_log(path)))
+    return found
+
+
+def _fusions() -> list[bytes]:
+    record: dict[str, Any] = {
+        "format": "og_reid.fusion 1", "second": 0.5, "parts": 1.0, "mAP": 0.25, "people": [3, 4],
+        "dataset": None, "sha256": {"first.safetensors": "a", "second.safetensors": "b"},
+        "origin": {"config": asdict(FusionConfig()), "source": None, "versions": {}},
+    }  # fmt: skip
+    return [json.dumps(record).encode()]
+
+
+def _read_fusion(path: Path) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FUSION_FILE).write_bytes(path.read_bytes())
+        return _naming(path, folder, lambda: read_fusion_record(folder))
+
+
+#: By name: the ending of the file, its reader, and sound files.
+TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
+    "model": (".safetensors", read_model, _models()),
+    "origin": (
+        ".safetensors",
+        lambda path: (takes_photographs(path), read_origin(path)),
+        _models(),
+    ),
+    "state": (".pt", lambda path: (read_state(path), read_origin(path)), _states()),
+    "snapshot": (
+        ".pth",
+        lambda path: OGNet.from_reference(path, k=3, num_points=8, ball_counts=(2, 3, 4)),
+        _snapshots(),
+    ),
+    "options": (".yaml", _read_options, [_OPTIONS]),
+    "config": (".yaml", load_config, list(_SETTINGS)),
+    "fusion-config": (
+        ".yaml",
+        lambda path: load_config(path, (), FusionConfig),
+        [b"second: 0.5\nparts: null\nhold_out: 3\n"],
+    ),
+    "shard": (".arrow", _read_shard, list(_shards()[0])),
+    "store": (".json", _read_store, [_shards()[1].encode()]),
+    "fusion": (".json", _read_fusion, _fusions()),
+    "log": (".csv", _read_log, _logs()),
+}
