@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors
 from ._library import can_look, pointer
 
 __all__ = ["CloudRows", "Clouds", "flatten", "native", "regular_starts", "sizes"]
@@ -52,6 +53,7 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool
     Raises:
         ValueError: when they do not fit together.
     """
+    check_tensors(**{ptr_name: ptr})
     wanted = "(B, N, D)" if ptr is None else "(M, D)"
     if x.ndim != (3 if ptr is None else 2) or not x.is_floating_point():
         hint = f"; ragged (M, D) points need {ptr_name}" if ptr is None and x.ndim == 2 else ""

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
+from ._arguments import check_numbers, check_tensors, whole
 from ._clouds import CloudRows, Clouds, native, regular_starts
 from ._dispatch import needs_no_dispatch
 from ._library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
@@ -130,6 +131,14 @@ def nearest_in_radius(
         One (B, M, counts[s]) int64 tensor per scale; a slot whose neighbour is not strictly inside
         the radius holds the nearest neighbour.
     """
+    check_tensors(index=index, squared=squared)
+    check_numbers("radii", radii)
+    _check_counts(radii, counts)
+    if index.ndim != 3 or index.shape != squared.shape or not index.shape[-1]:
+        raise ValueError(
+            "index and squared must be (B, M, K >= 1), alike; got "
+            f"{tuple(index.shape)} and {tuple(squared.shape)}"
+        )
     result = []
     for limit, count in zip(_squared(radii, squared.device), counts, strict=True):
         kept = min(count, index.shape[-1])
@@ -143,6 +152,8 @@ def nearest_in_radius(
 
 
 def _check(x: Tensor, centers: Tensor, radii: tuple[float, ...], order: str) -> None:
+    check_tensors(x=x, centers=centers)
+    check_numbers("radii", radii)
     if x.ndim != 3 or x.shape[-1] != 3 or x.shape[1] == 0:
         raise ValueError(f"x must be (B, N, 3) with N >= 1; got {tuple(x.shape)}")
     if centers.ndim != 3 or centers.shape[-1] != 3 or centers.shape[0] != x.shape[0]:
@@ -156,6 +167,9 @@ def _check(x: Tensor, centers: Tensor, radii: tuple[float, ...], order: str) -> 
 
 
 def _check_counts(radii: tuple[float, ...], counts: tuple[int, ...]) -> None:
+    check_numbers("counts", counts)
+    for count in counts:
+        whole("counts", count)
     if len(radii) != len(counts) or min(counts) < 1:
         raise ValueError(f"radii and counts must pair up, counts >= 1; got {radii}, {counts}")
 

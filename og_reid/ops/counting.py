@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors, whole
 from ._library import check, cpu_library, has_rows, pointer, usable_on_cpu
 
 __all__ = ["Thresholds", "count_wrong", "count_wrong_torch"]
@@ -58,6 +59,15 @@ def count_wrong(
     Raises:
         ValueError: On shapes or types that do not fit.
     """
+    check_tensors(distances=distances, query_ids=query_ids, item_ids=item_ids)
+    if not isinstance(thresholds, Thresholds):
+        raise ValueError(f"thresholds must be Thresholds; got {type(thresholds).__name__}")
+    if distances.ndim != 2 or not distances.is_floating_point():
+        raise ValueError(
+            f"distances must be (b, t) floating point; got {tuple(distances.shape)}, "
+            f"{distances.dtype}"
+        )
+    start = whole("start", start)
     queries, items = distances.shape
     if query_ids.shape != (queries,) or item_ids.shape != (items,):
         raise ValueError(

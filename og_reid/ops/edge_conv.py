@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._arguments import check_floating, check_tensors
 from .gather import gather_neighbors_torch
 from .indices import in_degree
 from .moments import edge_moments
@@ -110,6 +111,12 @@ def edge_conv_torch(
 def _check(
     features: Tensor, index: Tensor, weight: Tensor, bias: Tensor | None, norm: EdgeNorm | None
 ) -> None:
+    check_tensors(features=features, index=index, weight=weight, bias=bias)
+    check_floating(features=features, weight=weight, bias=bias)
+    if index.dtype != torch.int64:
+        raise ValueError(f"index must be int64; got {index.dtype}")
+    if norm is not None and not isinstance(norm, EdgeNorm):
+        raise ValueError(f"norm must be an EdgeNorm or None; got {type(norm).__name__}")
     if features.ndim not in (2, 3):
         raise ValueError(f"features must be (B, N, C) or (M, C); got {tuple(features.shape)}")
     if index.shape[:-1] != features.shape[:-1] or not index.shape[-1]:

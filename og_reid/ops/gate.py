@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._arguments import check_floating, check_tensors
 from ._gating import GateBatch, gate_fits
 from ._library import usable_on_cpu
 from .gate_chunks import gated_max_chunks, gated_max_grad_chunks
@@ -84,6 +85,15 @@ def gated_max_torch(
 
 
 def _check(terms: EdgeTerms, index: Tensor, weight: Tensor) -> None:
+    if not isinstance(terms, EdgeTerms):
+        raise ValueError(f"terms must be EdgeTerms; got {type(terms).__name__}")
+    check_tensors(**terms._asdict(), index=index, weight=weight)
+    check_floating(**terms._asdict(), weight=weight)
+    if terms.near.ndim != 3 or terms.expand.ndim != 2:
+        raise ValueError(
+            "near must be (B, N, H) and expand (H, R); got "
+            f"{tuple(terms.near.shape)} and {tuple(terms.expand.shape)}"
+        )
     batch, count, half = terms.near.shape
     reduced = terms.expand.shape[1]
     if index.ndim != 3 or index.shape[0] != batch or index.shape[2] < 1:

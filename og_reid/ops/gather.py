@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors
 from ._library import usable_on_cpu, usable_on_gpu
 from ._pooling import pool_cuda, pool_grad_cpu, pool_grad_cuda
 from .indices import all_present, flat_index, present
@@ -38,6 +39,7 @@ def gather_neighbors(features: Tensor, index: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
         IndexError: on a CPU, when an index is not below N.
     """
+    check_tensors(features=features, index=index)
     if features.ndim == 2:
         return gather_neighbors(features[None], index[None])[0]
     _check(features, index)
@@ -46,6 +48,7 @@ def gather_neighbors(features: Tensor, index: Tensor) -> Tensor:
 
 def gather_neighbors_torch(features: Tensor, index: Tensor) -> Tensor:
     """Plain-torch twin of `gather_neighbors`: its specification."""
+    check_tensors(features=features, index=index)
     if features.ndim == 2:
         return gather_neighbors_torch(features[None], index[None])[0]
     _check(features, index)

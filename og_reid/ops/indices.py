@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors, whole
+
 __all__ = [
     "InEdges",
     "all_present",
@@ -23,6 +25,12 @@ def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
 
     `complete` is a promise that no neighbour is missing, which saves looking for them.
     """
+    check_tensors(index=index)
+    if index.ndim < 1 or index.is_floating_point() or whole("count", count) < 0:
+        raise ValueError(
+            "index must be (B, ...) whole numbers and count at least 0; got "
+            f"{tuple(index.shape)}, {index.dtype} and {count}"
+        )
     batch = index.shape[0]
     there = None if complete else present(index, count)
     flat = flat_index(index if there is None else torch.where(there, index, 0), count)

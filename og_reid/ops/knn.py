@@ -25,6 +25,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors, whole
 from ._clouds import CloudRows, flatten, sizes
 from ._dispatch import needs_no_dispatch
 from ._library import usable_on_cpu, usable_on_gpu
@@ -89,6 +90,8 @@ def knn(
     Raises:
         ValueError: on shapes, dtypes or `ptr` that do not fit, and on k < 1.
     """
+    check_tensors(x=x, query=query)
+    k = whole("k", k)
     if not return_distances:
         x, query = x.detach(), None if query is None else query.detach()
     plain = needs_no_dispatch(x) if query is None else needs_no_dispatch(x, query)
@@ -134,6 +137,8 @@ def knn_torch(
     Takes and returns what `knn` does, without gradients. Builds the distances of one block of
     queries at a time.
     """
+    check_tensors(x=x, query=query)
+    k = whole("k", k)
     points, queries = _check(x, k, query, ptr, query_ptr, plain=False)
     squared, index = _knn_twin(*points, *queries, k, ptr is None, return_distances)
     return _unflatten(x if query is None else query, k, index, squared, return_distances)

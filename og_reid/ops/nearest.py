@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors, whole
 from ._library import check, cpu_library, has_rows, pointer, usable_on_cpu
 
 __all__ = ["Nearest", "select_nearest", "select_nearest_torch"]
@@ -51,6 +52,15 @@ def select_nearest(distances: Tensor, nearest: Nearest, start: int = 0, first: i
     Raises:
         ValueError: When there are fewer queries.
     """
+    check_tensors(distances=distances)
+    if not isinstance(nearest, Nearest):
+        raise ValueError(f"nearest must be as of Nearest.none; got {type(nearest).__name__}")
+    if distances.ndim != 2 or not distances.is_floating_point():
+        raise ValueError(
+            f"distances must be (b, t) floating point; got {tuple(distances.shape)}, "
+            f"{distances.dtype}"
+        )
+    start, first = whole("start", start), whole("first", first)
     queries, k = nearest.values.shape
     if not 0 <= start <= queries - len(distances):
         raise ValueError(

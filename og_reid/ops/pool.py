@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._arguments import check_tensors
 from ._library import usable_on_cpu, usable_on_gpu
 from ._pooling import pool_cpu, pool_cuda, pool_grad_cpu, pool_grad_cuda
 from .chunks import argument_type, centers_by_chunk, first_slot
@@ -48,6 +49,7 @@ def pool_neighbors(features: Tensor, index: Tensor, *, mean: bool = True) -> tup
         ValueError: on shapes that do not fit.
         IndexError: on a CPU, when an index is not below N.
     """
+    check_tensors(features=features, index=index)
     if features.ndim == 2 == index.ndim:
         highest, average = pool_neighbors(features[None], index[None], mean=mean)
         return highest[0], average[0] if mean else average
@@ -66,6 +68,7 @@ def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tenso
 
 def mean_neighbors(features: Tensor, index: Tensor) -> Tensor:
     """(B, M, C) mean over the neighbours of each centre; all else as for `pool_neighbors`."""
+    check_tensors(features=features, index=index)
     if features.ndim == 2 == index.ndim:
         return mean_neighbors(features[None], index[None])[0]
     _check(features, index)

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ._arguments import check_tensors, whole
 from ._dispatch import needs_no_dispatch
 from ._library import (
     check,
@@ -67,6 +68,7 @@ def farthest_point_sample(
             repeat).
     """
     _check(x, m, start)
+    m = whole("m", m)
     points = x.detach().float()
     direct = needs_no_dispatch(points)
     run = _sample_on_cpu if direct else torch.ops.og_reid.farthest_point_sample
@@ -87,6 +89,8 @@ def farthest_point_sample_torch(
 
 
 def _check(x: Tensor, m: int, start: str) -> None:
+    check_tensors(x=x)
+    whole("m", m)
     if x.ndim != 3 or x.shape[-1] != 3:
         raise ValueError(f"x must be (B, N, 3); got {tuple(x.shape)}")
     if start not in ("first", "farthest"):
