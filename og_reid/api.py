@@ -29,7 +29,7 @@ from .checkpoint import StoredModel
 from .clouds_in import ReferenceClouds, as_pointclouds, check_extents, near_origin
 from .data.clouds import CloudSet
 from .data.source import CloudSource
-from .embedding import Preprocessing, embed_set
+from .embedding import Preprocessing, embed_set, usable_device
 from .loading import DEFAULT_MODEL, load_model
 
 __all__ = ["embed", "lift", "load_model"]
@@ -177,7 +177,8 @@ def embed(
             (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
             points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
         model: ``"default"``, a file or a folder written by ``og-reid train``, or what
-            ``load_model`` gave.
+            ``load_model`` gave; a network of one's own as ``og_reid.checkpoint.StoredModel``, with
+            the ``og_reid.embedding.Preprocessing`` that it was trained with.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
 
@@ -199,11 +200,12 @@ def embed(
     clouds, single = as_pointclouds(pointcloud)
     if not clouds:
         raise ValueError("pointcloud must hold at least one cloud; got an empty sequence")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
+    where = None if device is None else usable_device(device)
     stored = model if isinstance(model, StoredModel) else load_model(model)
     # A copy: the default model is shared and stays where it is.
-    network = stored.model if device is None else copy.deepcopy(stored.model).to(device)
+    network = stored.model if where is None else copy.deepcopy(stored.model).to(where)
     preprocessing = stored.preprocessing
     reference = preprocessing.layout == "reference"
     least = preprocessing.num_points if reference else preprocessing.min_points

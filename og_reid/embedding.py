@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -29,6 +30,7 @@ __all__ = [
     "embed_people",
     "embed_set",
     "name_views",
+    "usable_device",
 ]
 
 #: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
@@ -89,6 +91,34 @@ class PhotoPreprocessing:
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device that a name stands for.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).cpu()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        there = "cpu" + (" or cuda" if torch.cuda.is_available() else "")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"device must be one that torch can use here, such as {there}; got {device!r} "
+            f"({reason[:120]})"
+        ) from error
+    return found
+
+
+def _in_single(model: nn.Module) -> nn.Module:
+    """The model, or a copy in single precision of one of another precision.
+
+    Neighbours are searched in single precision, and processors are slow or wrong in half of it.
+    """
+    kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    return model if kinds <= {torch.float32} else copy.deepcopy(model).float()
+
+
 def name_views(mirror: bool, test_view: TestView) -> str:
     """What to report with results: ``none``, ``mirror``, ``scale-1.1`` or both."""
     views = [test_view] if test_view != "none" else []
@@ -142,7 +172,8 @@ def embed_set(
     """Unit descriptors of all clouds of a set.
 
     Args:
-        model: As for `embed_batch`; its mode is the same afterwards.
+        model: As for `embed_batch`; its mode is the same afterwards. One in half or double
+            precision is computed with in single precision.
         clouds: n clouds, of the layout that the model was trained on.
         num_points: Points per cloud.
         batch_size: Clouds per forward pass; changes nothing but speed and memory.
@@ -159,6 +190,7 @@ def embed_set(
     if len(clouds) == 0:
         raise ValueError("clouds must hold at least one cloud; got none")
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    model = _in_single(model)
     training = model.training
     model.eval()
     features = []

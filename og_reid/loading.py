@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
+
+from torch import nn
 
 from .checkpoint import StoredModel, read_model
 
@@ -48,6 +51,18 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
         ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
             (which could run code), or of another architecture.
     """
+    if isinstance(name_or_path, nn.Module):
+        raise ValueError(
+            f"name_or_path must name a model; got a bare {type(name_or_path).__name__}, which does "
+            "not say what it was trained to see: use og_reid.checkpoint.StoredModel(network, "
+            "og_reid.embedding.Preprocessing(num_points=512)), with the points per cloud of its "
+            "training"
+        )
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise ValueError(
+            f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
+            f"got {type(name_or_path).__name__}"
+        )
     if name_or_path == DEFAULT_MODEL:
         return _default_model()
     path = Path(name_or_path)
