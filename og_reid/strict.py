@@ -15,6 +15,8 @@ __all__ = ["MOST_BYTES", "build", "check_name", "read_yaml"]
 
 # Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
 MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
+_DEEPEST = 100
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # How null is written by those who know other languages.
 _NONE = frozenset({"none", "null", "~", ""})
 
@@ -133,6 +135,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         raise ValueError(f"{name} must be {hint.__name__}; got {shown}")
     if isinstance(value, float) and math.isnan(value):
         raise ValueError(f"{name} must be a number; got nan")
+    if isinstance(value, int) and abs(value) >= 1 << 62:
+        raise ValueError(f"{name} must be smaller than 2^62; got {shown}")
     return value
 
 
@@ -147,6 +151,7 @@ def read_yaml(document: bytes | str) -> Any:
 
     if len(document) > MOST_BYTES:
         raise ValueError(f"is no valid YAML: it must have at most {MOST_BYTES >> 10} kB")
+    _check_brackets(document)
     try:
         loader = yaml.SafeLoader(document)
         try:
@@ -162,6 +167,16 @@ def read_yaml(document: bytes | str) -> Any:
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
         text = str(error).removeprefix("is no valid YAML: ")[:500]
         raise ValueError(f"is no valid YAML: {text}") from error
+
+
+def _check_brackets(document: bytes | str) -> None:
+    """Refuses deep nesting before the parser, whose time grows with the square of the depth."""
+    text = document if isinstance(document, bytes) else document.encode("utf-8", "replace")
+    depth = 0
+    for each in text.translate(None, _NO_BRACKETS):
+        depth += 1 if each in b"[{" else -1
+        if depth > _DEEPEST:
+            raise ValueError("is no valid YAML: it is nested too deeply")
 
 
 def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
