@@ -92,7 +92,7 @@ def save_model(
 
     Args:
         path: File to write.
-        model: One of `og_reid.models`.
+        model: One of `og_reid.models`, perhaps compiled, averaged or on several GPUs by torch.
         preprocessing: What it was trained to see.
         training: Settings of the training run to keep with it, as plain JSON values.
         origin: What else the file shall tell of that run, as of the function `origin`.
@@ -100,12 +100,22 @@ def save_model(
     Raises:
         ValueError: When a weight is NaN or infinite.
     """
+    model = _unwrapped(model)
     weights = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if not name.startswith(("proj_output.", "criterion."))
     }
     _write(path, _FORMAT, weights, store(model), asdict(preprocessing), training, origin)
+
+
+def _unwrapped(model: Any) -> Any:
+    """The network in what torch.compile, AveragedModel and DataParallel make of it."""
+    for name in ("_orig_mod", "module"):
+        inner = None if isinstance(model, Embedder) else getattr(model, name, None)
+        if isinstance(inner, nn.Module):
+            return _unwrapped(inner)
+    return model
 
 
 def read_model(path: str | Path) -> StoredModel:

@@ -58,7 +58,7 @@ class LossConfig:
     center: float = 0.0  # half the squared distance to a person's moving centre
     center_rate: float = 0.5  # how far centres move
     # by name, the weights of losses that og_reid.losses.register_loss made known
-    others: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict, hash=False)
     # of photographs, which have none of the above but triplet_margin and lsro: share of the
     # stripes' losses, the rest is that of the whole image
     part_weight: float = 0.2

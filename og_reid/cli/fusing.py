@@ -115,20 +115,22 @@ def _embedded(
     options: argparse.Namespace,
 ) -> tuple[PeopleSet, Labelled]:
     """What both models say about photographs."""
+    from ..data import CloudSet
     from ..embedding import embed_people, embed_set
     from ..fusion import Labelled
     from ..models.embedding import Embedding
     from ..progress import progress_bar
 
+    wanted = second.preprocessing.layout
+    if wanted != CloudSet.layout:  # before keypoints are looked for
+        raise ValueError(
+            f"the model of clouds takes layout {wanted!r}, and lifted photographs have "
+            f"{CloudSet.layout!r}: train one with data.layout={CloudSet.layout}"
+        )
     network = first.model
     prepared = network.parts, first.preprocessing
     people = people_set(samples, *prepared, options, network.global_branch == "pose")
     clouds = lifted(samples, "lifting", options, second.preprocessing.canonical)
-    if clouds.layout != second.preprocessing.layout:
-        raise ValueError(
-            f"the model of clouds takes layout {second.preprocessing.layout!r}, and lifted "
-            f"photographs have {clouds.layout!r}: train one with data.layout={clouds.layout}"
-        )
     with progress_bar("embedding") as show:
         pieces = []
         for piece in embed_people(network, people):

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from og_reid.checkpoint import read_model, save_model
+from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
 from og_reid.models.plain_weights import plain_weights
 
@@ -93,6 +95,15 @@ def test_it_is_found_in_safetensors(tmp_path: Path, network: OGNet) -> None:
     save_file(state, tmp_path / "w.safetensors")
     found = OGNet.from_reference(tmp_path / "w.safetensors", k=3, num_points=8)
     assert torch.equal(found.embs[0].weight, network.embs[0].weight)
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, AveragedModel, nn.DataParallel])
+def test_a_wrapped_network_is_written_as_it_is(
+    tmp_path: Path, network: OGNet, wrap: Callable[[nn.Module], nn.Module]
+) -> None:
+    save_model(tmp_path / "m.safetensors", wrap(network), Preprocessing(12))  # type: ignore[arg-type]
+    found = read_model(tmp_path / "m.safetensors").model
+    assert torch.equal(found.embs[0].weight, network.embs[0].weight)  # type: ignore[operator,union-attr]
 
 
 def test_of_two_networks_one_must_be_named(network: OGNet) -> None:

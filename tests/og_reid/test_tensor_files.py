@@ -198,6 +198,23 @@ def test_compressed_members_of_a_state_are_refused(tmp_path: Path) -> None:
         read_state(tmp_path / "b.pt")
 
 
+@pytest.mark.usefixtures("little_memory")
+def test_files_that_promise_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+    """Both formats, and what torch wrote before it used zip files."""
+    header = (
+        b'{"w": {"dtype": "F32", "shape": [1000000000000], "data_offsets": [0, 4000000000000]}}'
+    )
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
+    with pytest.raises(ValueError, match=r"a\.safetensors is no safetensors|a\.safetensors: is no"):
+        read_tensors(tmp_path / "a.safetensors")
+    repeated = torch.zeros(1).expand(10**10)
+    for name, old in (("b.pt", False), ("c.pth", True)):
+        torch.save({"w": repeated}, tmp_path / name, _use_new_zipfile_serialization=not old)
+        assert (tmp_path / name).stat().st_size < 4096
+        with pytest.raises(ValueError, match=rf"{name}.* is larger than the file"):
+            read_torch(tmp_path / name)
+
+
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
