@@ -48,7 +48,11 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         else _convert(hints[key], value, prefix + key)
         for key, value in settings.items()
     }
-    return kind(**values)
+    made = kind(**values)  # whose own checks say more about a number
+    for key, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{prefix}{key} must be a number; got nan")
+    return made
 
 
 def check_name(kind: Any, key: str) -> None:
@@ -133,8 +137,6 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             pass
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ValueError(f"{name} must be {hint.__name__}; got {shown}")
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError(f"{name} must be a number; got nan")
     if isinstance(value, int) and abs(value) >= 1 << 62:
         raise ValueError(f"{name} must be smaller than 2^62; got {shown}")
     return value

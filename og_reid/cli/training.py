@@ -215,7 +215,7 @@ def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
 
     if config.model.preset not in PHOTO_PRESETS:
         refuse_keypoints(options)
-    if options.data is None:
+    if options.data is None and config.world.train_identities:
         check_people(config, _world_samples(config.world))
     data = _world(config.world, options) if options.data is None else options.data
     if config.model.preset in PHOTO_PRESETS:
