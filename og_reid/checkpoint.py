@@ -159,13 +159,13 @@ def save_weights(
         weights: By the names of the network; what shares memory is written for each name.
         origin: As for `save_model`.
     """
-    told = dict(origin or {})
-    training = json.dumps(told.pop("config", {}))
+    kept = dict(origin or {})
+    training = json.dumps(kept.pop("config", {}))
     metadata = {
         "format": _WEIGHTS_FORMAT,
         "version": package_version(),
         "training": training,
-        "origin": json.dumps(told),
+        "origin": json.dumps(kept),
     }
     plain = {name: each.detach().cpu().contiguous().clone() for name, each in weights.items()}
     write_tensors(path, plain, metadata)

@@ -65,25 +65,25 @@ def _source() -> dict[str, Any] | None:
     return {"commit": answers[0], "changed": bool(answers[1])}
 
 
-def checked_origin(told: Any) -> dict[str, Any]:
+def checked_origin(kept: Any) -> dict[str, Any]:
     """The `origin` of a file, whose parts that are used have the types that they were given."""
-    mapping("origin", told)
-    people = told.get("people", [])
+    mapping("origin", kept)
+    people = kept.get("people", [])
     if not isinstance(people, list) or any(type(each) is not int for each in people):
         raise ValueError("people must be a list of whole numbers")
-    figures = mapping("validation", told.get("validation", {}))
+    figures = mapping("validation", kept.get("validation", {}))
     numbers = (figures.get("mAP", 0.0), figures.get("rank1", 0.0))
-    if figures and figures.keys() < {"mAP", "rank1"}:
+    if figures and not {"mAP", "rank1"} <= figures.keys():
         raise ValueError("validation must have mAP and rank1")
     if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
         raise ValueError("mAP and rank1 must be numbers")
-    if told.get("source") is not None:
-        source = mapping("source", told["source"])
+    if kept.get("source") is not None:
+        source = mapping("source", kept["source"])
         if not {"commit", "changed"} <= source.keys():
             raise ValueError("source must have commit and changed")
     for name in ("versions", "config"):
-        mapping(name, told.get(name, {}))
-    return dict(told)
+        mapping(name, kept.get(name, {}))
+    return dict(kept)
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def lifted(
 
 
 def check_people(config: TrainConfig, samples: Sequence[Sample]) -> None:
-    """Refuses people whom the settings cannot train on, before their photographs are lifted.
+    """Refuses people that the settings cannot train on, before their photographs are lifted.
 
     Args:
         config: All settings of the run.

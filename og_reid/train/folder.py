@@ -75,7 +75,7 @@ def check_settings(path: Path, origin: Mapping[str, Any], config: TrainConfig) -
 
     Args:
         path: Of the checkpoint, for the message.
-        origin: What it tells of its run.
+        origin: Of its run, as the checkpoint holds it.
         config: All settings that the run is to go on with.
 
     Raises:

@@ -23,11 +23,11 @@ __all__ = ["arrange", "build_sampler", "share_rows", "tell_epochs"]
 def arrange(
     config: TrainConfig, pids: Tensor, camids: Tensor | None
 ) -> tuple[Tensor, Tensor, Sampler]:
-    """Who is to be told apart, and in which batches: all that the labels alone decide.
+    """Identities and the order of batches: all that the labels alone decide.
 
     Args:
         config: All settings of the run.
-        pids: (n,) int64 identities of the items; -1 = nobody in particular.
+        pids: (n,) int64 identities of the items; -1 = an image without one.
         camids: (n,) int64 cameras; None when they are unknown.
 
     Returns:
@@ -35,8 +35,8 @@ def arrange(
         order of batches.
 
     Raises:
-        ValueError: The data does not fill a batch, shows fewer than two people, or nobody without a
-            use for it.
+        ValueError: The data does not fill a batch, shows fewer than two people, or images
+            without an identity and without a use for them.
     """
     present, labels = label_people(pids, config)
     if len(present) < 2:

@@ -1,4 +1,4 @@
-"""Every writer of a run tells which file a full disk did not take."""
+"""Every writer of a run names the file that a full disk did not take."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_old_weights_of_a_backbone_are_taken(tmp_path: Path) -> None:
 
 
 def test_advice_does_not_lead_back(network: OGNet) -> None:
-    """What fits the named architecture but for a weight is not told to name it again."""
+    """What fits the named architecture but for a weight gets no advice to name it again."""
     state = OGNet.preset("ognet-small", num_classes=2).state_dict()
     del state["conv.0.bias"]
     with pytest.raises(ValueError, match="does not fit the architecture found") as caught:
@@ -152,11 +152,11 @@ def test_objects_in_a_file_are_named_without_the_advice_of_torch(tmp_path: Path)
     torch.save({"state_dict": {"embs.0.weight": torch.zeros(2)}, "hparams": Settings()}, path)
     with pytest.raises(ValueError, match=r"Python objects \(\S*Settings\)") as caught:
         OGNet.from_reference(path)
-    told: BaseException | None = caught.value
-    while told is not None and not told.__suppress_context__:
-        assert "weights_only" not in str(told)
-        told = told.__cause__ or told.__context__
-    assert told is None or "weights_only" not in str(told)
+    error: BaseException | None = caught.value
+    while error is not None and not error.__suppress_context__:
+        assert "weights_only" not in str(error)
+        error = error.__cause__ or error.__context__
+    assert error is None or "weights_only" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -175,10 +175,18 @@ def test_descriptions_of_no_network_are_refused_at_once(
 
 
 @pytest.mark.parametrize(
-    "told", ['{"people": 3}', "[]", "{", '{"validation": []}', '{"source": 1}']
+    "origin",
+    [
+        '{"people": 3}',
+        "[]",
+        "{",
+        '{"validation": []}',
+        '{"source": 1}',
+        '{"validation": {"mAP": 1, "x": 2}}',
+    ],
 )
-def test_what_a_header_tells_of_a_run_is_checked(model: Path, told: str) -> None:
-    edit(model, origin=told)
+def test_the_origin_in_a_header_is_checked(model: Path, origin: str) -> None:
+    edit(model, origin=origin)
     with pytest.raises(ValueError, match=r"m\.safetensors: must be a model of this package"):
         read_origin(model)
 

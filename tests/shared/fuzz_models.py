@@ -53,9 +53,9 @@ def _written(write: Callable[[Path], object], ending: str) -> bytes:
 
 
 def _models() -> list[bytes]:
-    told = {"people": [1, 2], "validation": {"mAP": 0.5, "rank1": 0.25}, "step": 3, "seed": 0}
+    origin = {"people": [1, 2], "validation": {"mAP": 0.5, "rank1": 0.25}, "step": 3, "seed": 0}
     made = _written(
-        lambda path: save_model(path, _network(), Preprocessing(12), {"seed": 3}, told),
+        lambda path: save_model(path, _network(), Preprocessing(12), {"seed": 3}, origin),
         ".safetensors",
     )
     length = int.from_bytes(made[:8], "little")
