@@ -131,6 +131,12 @@ def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     assert path.is_fifo()
 
 
+def fail(path: Path, error: Exception) -> None:
+    with replacing(path) as partial:
+        partial.write_text("half")
+        raise error
+
+
 class ForeignError(Exception):
     pass
 
@@ -164,9 +170,8 @@ def test_what_a_disk_answers_is_an_os_error_with_the_path(
 ) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(OSError, match="file'") as error, replacing(path) as partial:
-        partial.write_text("half")
-        raise raised
+    with pytest.raises(OSError, match="file'") as error:
+        fail(path, raised)
     assert (error.value.errno, error.value.filename) == (number, str(path))
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
@@ -177,9 +182,8 @@ def test_what_a_disk_answers_is_an_os_error_with_the_path(
     [ForeignError("a mistake"), OSError(errno.ENOSPC, "No space", "elsewhere"), KeyError("x")],
 )
 def test_other_errors_come_as_they_are(tmp_path: Path, raised: Exception) -> None:
-    with pytest.raises(type(raised)) as error, replacing(tmp_path / "file") as partial:
-        partial.write_text("half")
-        raise raised
+    with pytest.raises(type(raised)) as error:
+        fail(tmp_path / "file", raised)
     assert error.value is raised
 
 
