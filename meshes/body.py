@@ -82,9 +82,13 @@ class BodyModel:
             "joint_regressor": (joints, vertices),
             "skin_weights": (vertices, joints),
             "faces": (self.faces.shape[0], 3),
+            "posedirs": (vertices, 3, 9 * (joints - 1)),
         }
         for name, shape in expected.items():
-            got = tuple(getattr(self, name).shape)
+            value = getattr(self, name)
+            if value is None and name == "posedirs":
+                continue
+            got = tuple(value.shape)
             if got != shape:
                 raise ValueError(f"{name} must be {shape} for {vertices} vertices; got {got}")
         if len(self.joint_names) != joints or self.parents[0] != -1:
@@ -94,6 +98,8 @@ class BodyModel:
             )
         if any(not 0 <= parent < joint for joint, parent in enumerate(self.parents) if joint):
             raise ValueError(f"parents[j] must be in [0, j); got {self.parents}")
+        if not len(self.faces):
+            raise ValueError("faces must hold at least one triangle; got none")
         if int(self.faces.min()) < 0 or int(self.faces.max()) >= vertices:
             raise ValueError(
                 f"faces must hold vertex indices in [0, {vertices}); got "
@@ -230,7 +236,10 @@ def load_body(path: str | Path | None = None) -> BodyModel:
 def _embedded_body() -> BodyModel:
     resource = files("meshes").joinpath("data", "og_body_compact.npz")
     with as_file(resource) as path, np.load(path, allow_pickle=False) as archive:
-        return _from_compact(dict(archive))
+        arrays = dict(archive)
+    # It outlives the call, whose modes shall not.
+    with torch.inference_mode(False), torch.device("cpu"):
+        return _from_compact(arrays)
 
 
 def _from_compact(arrays: dict[str, np.ndarray]) -> BodyModel:

@@ -1,147 +1,210 @@
 """Body models from SMPL files that the user brings.
 
 The files have their own, non-commercial licence and are never shipped or needed here. ``.pkl``
-files are opened by an unpickler that can only build arrays: a file with code in it is refused.
+files are read by a machine that can only build arrays: a file with code in it is refused.
 """
 
 from __future__ import annotations
 
-import pickle
+import zipfile
+from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pose.reading import reading
+
 from .body import SMPL_JOINTS, BodyModel
 from .landmarks import find_landmarks
+from .smpl_arrays import node_array
+from .smpl_pickle import read_nodes
 
 __all__ = ["load_smpl_file"]
 
 _FIELDS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 _MAX_BETAS = 10  # some files carry hundreds of components; the first ten are the usual ones
+_MOST_VERTICES = 1 << 18
+_MOST_BYTES = 1 << 29  # the largest published files have half as many
+_MOST_HEADER = 10_000  # bytes of an array's description, as numpy's own limit
+_HEIGHTS = (0.3, 3.0)  # metres
 
 
 def load_smpl_file(path: Path) -> BodyModel:
     """Load an SMPL ``.npz`` or ``.pkl`` file.
 
     Args:
-        path: a file with the arrays v_template, shapedirs, J_regressor, weights, kintree_table, f
-            and optionally posedirs, of 24 joints in SMPL order; any number of vertices.
+        path: a file of at most 512 MiB with the arrays v_template, shapedirs, J_regressor, weights,
+            kintree_table, f and optionally posedirs, of 24 joints in SMPL order; at most 2^18
+            vertices.
 
     Returns:
         The model, with landmarks found by geometry, so that no topology is assumed.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is neither, is damaged, holds code, or lacks an array.
+        ValueError: the file is neither, is damaged, holds code, lacks an array, or has one of
+            another shape, with NaN, or in other units than metres.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; SMPL files are the user's to bring")
-    if path.suffix == ".npz":
-        arrays = _read_npz(path)
-    elif path.suffix == ".pkl":
-        arrays = _read_pickle(path)
-    else:
+    if path.suffix.lower() not in (".npz", ".pkl"):
         raise ValueError(f"{path}: a body file ends in .npz or .pkl")
-    missing = [name for name in _FIELDS if name not in arrays and name != "posedirs"]
-    if missing:
-        raise ValueError(f"{path}: not an SMPL file; it lacks the arrays {missing}")
-    try:
+    packed = path.suffix.lower() == ".npz"
+    kind = "npz file of plain arrays" if packed else "pickle file of arrays"
+    with reading(path, f"must be a whole {kind}"):
+        arrays = _read_npz(path) if packed else _read_pickle(path)
+    with reading(path, "must hold an adult of SMPL's kind"):
         return _build(arrays)
-    except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _build(arrays: dict[str, np.ndarray]) -> BodyModel:
-    def tensor(name: str) -> Tensor:
-        return torch.from_numpy(np.array(arrays[name], dtype=np.float32))
-
-    template, weights = tensor("v_template"), tensor("weights")
-    parents = np.asarray(arrays["kintree_table"])[0].astype(np.int64)[1:]
-    if weights.shape[1:] != (len(SMPL_JOINTS),):
+    _check_shapes({name: array.shape for name, array in arrays.items()})
+    template, weights = _floats("v_template", arrays), _floats("weights", arrays)
+    height = float(template[:, 1].max() - template[:, 1].min())
+    if not _HEIGHTS[0] <= height <= _HEIGHTS[1]:
         raise ValueError(
-            f"weights must be (V, {len(SMPL_JOINTS)}), SMPL's joints; got {tuple(weights.shape)}"
+            f"must hold a body in metres, y up, {_HEIGHTS[0]} to {_HEIGHTS[1]} m tall; this one "
+            f"measures {height:.4g} along y"
         )
+    try:
+        landmarks = find_landmarks(template, weights, SMPL_JOINTS)
+    except (IndexError, RuntimeError) as error:
+        raise ValueError(
+            "must hold an adult in T-pose, y up and facing z: no nose, ears or feet were found on "
+            "its v_template"
+        ) from error
     return BodyModel(
         v_template=template,
-        shapedirs=tensor("shapedirs")[..., :_MAX_BETAS],
-        joint_regressor=tensor("J_regressor"),
+        shapedirs=_floats("shapedirs", arrays)[..., :_MAX_BETAS],
+        joint_regressor=_floats("J_regressor", arrays),
         skin_weights=weights,
-        faces=torch.from_numpy(np.array(arrays["f"]).astype(np.int64)),
-        parents=(-1, *(int(parent) for parent in parents)),
-        landmarks=find_landmarks(template, weights, SMPL_JOINTS),
-        posedirs=tensor("posedirs") if "posedirs" in arrays else None,
+        faces=torch.from_numpy(_integers("f", arrays["f"])),
+        parents=(-1, *_integers("kintree_table", arrays["kintree_table"][0, 1:]).tolist()),
+        landmarks=landmarks,
+        posedirs=_floats("posedirs", arrays) if "posedirs" in arrays else None,
     )
+
+
+def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuses what does not fit together, before anything is made of it."""
+    missing = [name for name in _FIELDS if name not in shapes and name != "posedirs"]
+    if missing:
+        raise ValueError(f"must be an SMPL file, and lacks the arrays {missing}")
+    joints = len(SMPL_JOINTS)
+    template = shapes["v_template"]
+    if len(template) != 2 or template[1] != 3 or not 1 <= template[0] <= _MOST_VERTICES:
+        raise ValueError(
+            f"must have a v_template (V, 3) of at most {_MOST_VERTICES} vertices; got {template}"
+        )
+    vertices = template[0]
+    expected: dict[str, tuple[int | str, ...]] = {
+        "weights": (vertices, joints),
+        "shapedirs": (vertices, 3, "S"),
+        "posedirs": (vertices, 3, 9 * (joints - 1)),
+        "J_regressor": (joints, vertices),
+        "kintree_table": (2, joints),
+        "f": ("F", 3),
+    }
+    for name, wanted in expected.items():
+        got = shapes.get(name)
+        if got is None:
+            continue
+        fits = len(got) == len(wanted) and all(
+            have == want if isinstance(want, int) else have > 0
+            for have, want in zip(got, wanted, strict=True)
+        )
+        if not fits:
+            shape = str(wanted).replace("'", "")
+            raise ValueError(
+                f"must have {name} of shape {shape}, for {vertices} vertices and SMPL's joints; "
+                f"got {got}"
+            )
+
+
+def _floats(name: str, arrays: dict[str, np.ndarray]) -> Tensor:
+    array = arrays[name]
+    if name == "shapedirs":
+        array = array[..., :_MAX_BETAS]
+    with np.errstate(over="ignore"):
+        numbers = np.array(array, dtype=np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"must hold finite numbers; {name} has NaN, infinity or too large ones")
+    return torch.from_numpy(numbers)
+
+
+def _integers(name: str, array: np.ndarray) -> np.ndarray:
+    """Indices; the root's parent, which stands apart, is 2^32 - 1 in the published files."""
+    whole = array.dtype.kind in "iu" or bool((np.isfinite(array) & (array == np.rint(array))).all())
+    if not whole or bool((np.abs(array.astype(np.float64)) >= 2**31).any()):
+        raise ValueError(f"must hold indices in {name}; got other numbers")
+    return array.astype(np.int64)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in _FIELDS if name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not a plain npz file of arrays: {error}") from error
-    except Exception as error:  # zipfile and zlib raise types of their own on damaged files
-        raise ValueError(f"{path}: damaged npz file: {error}") from error
+    with zipfile.ZipFile(path) as archive:
+        members = {
+            info.filename.removesuffix(".npy"): info
+            for info in archive.infolist()
+            if info.filename.removesuffix(".npy") in _FIELDS
+        }
+        size = sum(info.file_size for info in members.values())
+        if size > _MOST_BYTES:
+            raise ValueError(
+                f"must hold arrays of at most {_MOST_BYTES >> 20} MiB; got {size >> 20}"
+            )
+        # What the headers say comes first: zeros are packed a thousand times smaller.
+        _check_shapes({name: _shape(archive, info) for name, info in members.items()})
+        arrays = {}
+        for name, info in members.items():
+            with archive.open(info) as stream:
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays
+
+
+def _shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"must hold arrays of npy format 1 or 2; {info.filename} is {version}")
+        width = 2 if version == (1, 0) else 4
+        length = stream.read(width)
+        if int.from_bytes(length, "little") > _MOST_HEADER:
+            raise ValueError(f"must hold plain arrays; the header of {info.filename} is too long")
+        stream.seek(stream.tell() - width)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(stream)
+        if dtype.kind not in "fiu" or dtype.itemsize > 8:
+            raise ValueError(f"must hold integers or floats; {info.filename} holds {dtype}")
+        if (
+            prod(shape) * dtype.itemsize != info.file_size - stream.tell()
+            or min(shape, default=0) < 0
+        ):
+            raise ValueError(
+                f"must hold whole arrays; the size of {info.filename} is not its shape's"
+            )
+    return shape
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as stream:
-            content = _ArraysOnly(stream).load()
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ValueError(f"{path}: damaged pickle file: {error}") from error
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise ValueError(f"must be at most {_MOST_BYTES >> 20} MiB large; got {size >> 20} MiB")
+    content: Any = read_nodes(path.read_bytes())
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold a dict of arrays; got {type(content).__name__}")
-    return {name: _as_array(content[name]) for name in _FIELDS if name in content}
-
-
-def _as_array(value: Any) -> np.ndarray:
-    if isinstance(value, _Chumpy):
-        value = vars(value).get("x")
-    if hasattr(value, "toarray"):
-        value = value.toarray()
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise ValueError(f"must hold numbers; got an array of objects {array.shape}")
-    return array
-
-
-class _Chumpy:
-    """Stands in for the autodiff arrays of the original files; only their numbers are read."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays, scipy sparse matrices and nothing else."""
-
-    _NUMPY = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
-    _SPARSE = frozenset({"csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array"})
-    _PLAIN = frozenset(
-        {
-            ("__builtin__", "object"),
-            ("builtins", "object"),
-            ("copy_reg", "_reconstructor"),
-            ("copyreg", "_reconstructor"),
-            ("_codecs", "encode"),
-            ("collections", "OrderedDict"),
-        }
-    )
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__(stream, encoding="latin1")  # the original files come from Python 2
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up only what arrays are made of."""
-        package = module.partition(".")[0]
-        numbers = package == "numpy" and name in self._NUMPY
-        sparse = module.startswith("scipy.sparse") and name in self._SPARSE
-        if numbers or sparse or (module, name) in self._PLAIN:
-            return super().find_class(module, name)
-        if package == "chumpy":
-            return _Chumpy
-        raise pickle.UnpicklingError(
-            f"refused: the file wants to run {module}.{name}; a body file may hold arrays only"
-        )
+        raise ValueError(f"must hold a dict of arrays; got {type(content).__name__}")
+    arrays: dict[str, np.ndarray] = {}
+    for name in _FIELDS:  # the vertices first: nothing else is made larger than they allow
+        if name in content:
+            dense = len(SMPL_JOINTS) * len(arrays.get("v_template", ()))
+            try:
+                arrays[name] = node_array(content[name], dense)
+            except ValueError as error:
+                raise ValueError(f"{error} (in its array {name})") from error
+    return arrays

@@ -1,9 +1,11 @@
 import hashlib
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 import torch
 
+import meshes.body
 from meshes.body import SMPL_JOINTS, SMPL_PARENTS, BodyModel, load_body
 from meshes.landmarks import LANDMARKS
 from meshes.rotation import axis_angle_to_matrix
@@ -150,3 +152,22 @@ def test_parts_that_do_not_fit_are_refused(body):
 
 def test_embedded_body_is_loaded_once():
     assert load_body() is load_body()
+
+
+def test_a_body_needs_pose_correctives_of_its_own_size(body):
+    with pytest.raises(ValueError, match=r"posedirs must be \(6879, 3, 207\)"):
+        replace(body, posedirs=torch.zeros(1, 3, 207))
+
+
+def test_a_body_needs_faces(body):
+    with pytest.raises(ValueError, match="faces must hold at least one triangle"):
+        replace(body, faces=torch.zeros(0, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.device("meta")])
+def test_the_embedded_body_does_not_remember_the_mode_of_its_first_use(mode, monkeypatch):
+    monkeypatch.setattr(meshes.body, "_embedded_body", meshes.body._embedded_body.__wrapped__)
+    with mode():
+        found = load_body()
+    assert not found.v_template.is_inference()
+    assert found.v_template.device.type == "cpu"

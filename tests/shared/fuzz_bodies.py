@@ -1,0 +1,102 @@
+"""Readers of bodies, with sound files, for tests and for fuzzing; a small body to make them of."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from meshes.body import SMPL_PARENTS, load_body
+
+Target = tuple[str, Callable[[Path], object], list[bytes]]
+
+VERTICES = 64
+
+
+def body_arrays() -> dict[str, np.ndarray]:
+    """The arrays of an SMPL file with 64 vertices, none of them shared with earlier calls."""
+    return {name: array.copy() for name, array in _arrays().items()}
+
+
+@lru_cache(maxsize=1)
+def _arrays() -> dict[str, np.ndarray]:
+    body = load_body()
+    spread = np.linspace(0, body.num_vertices - 1, VERTICES, dtype=int)
+    named = sorted({*body.landmarks.values(), int(body.v_template[:, 1].argmax())})
+    rows = np.array([*named, *(row for row in spread if row not in named)][:VERTICES])
+    regressor = np.zeros((24, VERTICES), np.float32)
+    regressor[np.arange(24), np.arange(24)] = 1
+    return {
+        "v_template": body.v_template.numpy()[rows],
+        "shapedirs": body.shapedirs.numpy()[rows],
+        "J_regressor": regressor,
+        "weights": body.skin_weights.numpy()[rows],
+        "f": np.arange(60).reshape(20, 3).astype(np.uint32),
+        "kintree_table": np.array([[2**32 - 1, *SMPL_PARENTS[1:]], list(range(24))]),
+    }
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """An npz file, packed."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def _plain(arrays: dict[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+@contextmanager
+def limited(seconds: float = 10.0, megabytes: float = 512.0) -> Iterator[None]:
+    """Fails when the block takes more processor time, or at any moment more memory."""
+    _forget_peak()
+    before, start = _status("VmRSS"), time.process_time()
+    yield
+    used, grown = time.process_time() - start, _status("VmHWM") - before
+    assert used < seconds, f"{used:.1f} s of processor time"
+    assert grown < megabytes, f"{grown:.0f} MB of memory"
+
+
+def _forget_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # then an earlier peak hides smaller ones
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def _pickles() -> list[bytes]:
+    sparse = {**body_arrays(), "J_regressor": csc_matrix(body_arrays()["J_regressor"])}
+    return [
+        *(pickle.dumps(body_arrays(), protocol=protocol) for protocol in (0, 2, 5)),
+        *(pickle.dumps(sparse, protocol=protocol) for protocol in (1, 2, 4)),
+    ]
+
+
+#: Name: (ending, reader of a path, sound files).
+TARGETS: dict[str, Target] = {
+    "pickle": (".pkl", load_body, _pickles()),
+    "npz": (
+        ".npz",
+        load_body,
+        [
+            packed(body_arrays()),
+            packed({**body_arrays(), "posedirs": np.zeros((VERTICES, 3, 207), np.float32)}),
+            _plain({name: array.astype(">f8") for name, array in body_arrays().items()}),
+        ],
+    ),
+}
