@@ -19,13 +19,13 @@ from pose.atomic import replacing
 
 from .camera import draw_camera
 from .chance import Chance
+from .folder import claim, image_attributes, is_whole
 from .render import render
 from .scene import sample_scene
 
 __all__ = ["SPLITS", "WorldPlan", "WorldShot", "plan_world", "write_world"]
 
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
-_MANIFEST = "world.json"
 _ATTRIBUTES = "attributes.csv"
 _VERSION = 1
 _TRAIN_OCCLUDED = 0.35
@@ -56,12 +56,19 @@ class WorldPlan:
 
     def __post_init__(self) -> None:
         """Check that every query can have a match in another camera."""
+        for name in (
+            "train_identities", "test_identities", "views", "cameras", "seed", "first_identity"
+        ):  # fmt: skip
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} must be a whole number; got {getattr(self, name)!r}")
         limits = {"train_identities": 1, "test_identities": 1, "views": 2, "cameras": 2}
         for name, low in limits.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
         if self.identities > 9999:
             raise ValueError(f"a world holds at most 9999 people (names); got {self.identities}")
+        if self.views > 999_999:
+            raise ValueError(f"views must be at most 999999 (digits in names); got {self.views}")
         if self.cameras > 9:
             raise ValueError(f"cameras must be at most 9 (one digit in names); got {self.cameras}")
         if self.first_identity < 0 or self.seed < 0:
@@ -131,7 +138,7 @@ def write_world(
     """Make a world, or finish one that was interrupted.
 
     The same parameters give the same bytes, with any number of workers. Images that are already
-    there are kept.
+    there and whole are kept; those that are cut short or damaged are made again.
 
     Args:
         root: folder to fill; new, empty, or holding the same world.
@@ -150,16 +157,17 @@ def write_world(
         The folder.
 
     Raises:
-        ValueError: parameters out of range.
+        ValueError: parameters out of range, or a ``world.json`` that is no manifest of a world.
         FileExistsError: the folder holds something else.
+        OSError: an image cannot be written; with its path.
     """
     plan = WorldPlan(
         train_identities, test_identities, views, cameras, seed, occluded_share, first_identity
     )
     folder = Path(root)
-    _claim(folder, plan)
+    claim(folder, {"version": _VERSION, **asdict(plan)}, SPLITS)
     shots = plan_world(plan)
-    missing = [shot for shot in shots if not (folder / shot.split / shot.name).exists()]
+    missing = [shot for shot in shots if not is_whole(folder / shot.split / shot.name)]
     done = len(shots) - len(missing)
     if progress is not None:
         progress(done, len(shots))
@@ -169,24 +177,6 @@ def write_world(
             progress(done, len(shots))
     _write_attributes(folder, shots)
     return folder
-
-
-def _claim(folder: Path, plan: WorldPlan) -> None:
-    manifest = {"version": _VERSION, **asdict(plan)}
-    path = folder / _MANIFEST
-    if path.exists():
-        if json.loads(path.read_text()) != manifest:
-            raise FileExistsError(
-                f"root {folder} holds another world ({path.read_text().strip()}): "
-                "choose another folder or the same parameters"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"root must be new or empty; {folder} is neither: choose another folder"
-        )
-    for split in SPLITS:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-    _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -259,14 +249,11 @@ def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
 
 
 def _write_attributes(folder: Path, shots: list[WorldShot]) -> None:
-    from PIL import Image
-
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["split", "name", "occluder", "visible_fraction", "yaw"])
     for shot in sorted(shots, key=lambda shot: (shot.split, shot.name)):
-        with Image.open(folder / shot.split / shot.name) as image:
-            attributes = json.loads(image.info["comment"])
+        attributes = image_attributes(folder / shot.split / shot.name)
         writer.writerow(
             [
                 shot.split,

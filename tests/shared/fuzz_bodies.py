@@ -1,8 +1,9 @@
-"""Readers of bodies, with sound files, for tests and for fuzzing; a small body to make them of."""
+"""Readers of bodies and worlds, with sound files, for tests and for fuzzing."""
 
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.sparse import csc_matrix
 
 from meshes.body import SMPL_PARENTS, load_body
+from meshes.world.folder import image_attributes, read_manifest
 
 Target = tuple[str, Callable[[Path], object], list[bytes]]
 
@@ -87,6 +90,13 @@ def _pickles() -> list[bytes]:
     ]
 
 
+def _image() -> bytes:
+    comment = {"occluder": "none", "visible_fraction": "1.000", "yaw": "-0.500"}
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 128), "teal").save(stream, "JPEG", comment=json.dumps(comment).encode())
+    return stream.getvalue()
+
+
 #: Name: (ending, reader of a path, sound files).
 TARGETS: dict[str, Target] = {
     "pickle": (".pkl", load_body, _pickles()),
@@ -99,4 +109,10 @@ TARGETS: dict[str, Target] = {
             _plain({name: array.astype(">f8") for name, array in body_arrays().items()}),
         ],
     ),
+    "manifest": (
+        ".json",
+        read_manifest,
+        [b'{\n "version": 1,\n "views": 12,\n "occluded_share": 0.3333333333333333\n}\n', b"{}"],
+    ),
+    "image": (".jpg", image_attributes, [_image()]),
 }
