@@ -136,9 +136,12 @@ def native_for(*tensors: Tensor) -> bool:
     return plain and _has_library()
 
 
-@torch.compiler.assume_constant_result
 def _has_library() -> bool:
     return cpu_library() is not None
+
+
+# What torch.compiler.assume_constant_result does, which would load the compiler: a second of work.
+_has_library.__dict__["_dynamo_marked_constant"] = True
 
 
 def shares(weight: Tensor, dim: int | None) -> Tensor:

@@ -34,7 +34,6 @@ class Vertices(NamedTuple):
     presence: Tensor  # (B, M) in (0, 1]; 0 of a filler
 
 
-@torch.compiler.disable  # how many there are depends on the points
 def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
     """The vertices of a body-centred cubic lattice that lie near the points of a cloud.
 
@@ -53,6 +52,17 @@ def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
     Raises:
         ValueError: when a cloud has no point, or one that is not finite or too far out.
     """
+    if torch.compiler.is_compiling():  # how many there are depends on the points
+        return _vertices_uncompiled(points, spacing)
+    return _vertices(points, spacing)
+
+
+def _vertices_uncompiled(points: Tensor, spacing: float) -> Vertices:
+    # Not a decorator: that would load the compiler, which takes a second, with this module.
+    return torch.compiler.disable(_vertices)(points, spacing)  # type: ignore[no-any-return]
+
+
+def _vertices(points: Tensor, spacing: float) -> Vertices:
     if points.shape[1] < 1:
         raise ValueError("points must hold at least one point per cloud; got none")
     limit = 1 << BITS - 1
