@@ -1,15 +1,43 @@
-"""A progress bar on a terminal, a line now and then elsewhere."""
+"""What a terminal shows: a progress bar, lines elsewhere, and no control characters of others."""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TextIO
 
-__all__ = ["progress_bar", "progress_stages"]
+__all__ = ["CONTROLS", "escaped", "progress_bar", "progress_stages", "shown"]
 
 _SECONDS_BETWEEN_LINES = 10.0
+# Controls of terminals (C0, C1), what turns the direction of text around, line separators of
+# Unicode, and halves of characters, which file names of other encodings have.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def shown(value: object) -> str:
+    r"""A name or a text that is not ours, on one line and without control characters.
+
+    File names, what model files and metrics say of themselves, and messages of other packages may
+    hold escapes that move the cursor, recolour or retitle a terminal, or line breaks that look
+    like lines of this program.
+
+    Args:
+        value: Its ``str`` is shown.
+
+    Returns:
+        The text, with control characters written as in Python: ``\x1b``, ``\n``.
+    """
+    return CONTROLS.sub(escaped, str(value)).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def escaped(found: re.Match[str]) -> str:
+    """A character of `CONTROLS` as Python writes it."""
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 @contextmanager
@@ -26,18 +54,24 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
         except ImportError:
             yield _lines(title)
             return
+        # Its own controls must pass, where a stream lets none pass.
+        stream: TextIO = getattr(sys.stderr, "beneath", sys.stderr)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task(title, total=None, note="")
+        console = Console(file=stream)
+        # Not redirected: rich would pass on the escapes in what others print.
+        with Progress(
+            *columns, console=console, redirect_stdout=False, redirect_stderr=False
+        ) as bars:
+            task = bars.add_task(_on(stream, title), total=None, note="")
 
             def show(done: float, total: float, note: str) -> None:
-                bars.update(task, completed=done, total=total, note=note)
+                bars.update(task, completed=done, total=total, note=_on(stream, note))
 
             yield show
     else:
@@ -69,6 +103,13 @@ def _lines(title: str) -> Callable[[float, float, str], None]:
         if done < total and now - last < _SECONDS_BETWEEN_LINES:
             return
         last = now
-        sys.stderr.write(f"{title}: {100 * done / max(total, 1e-9):.0f} % {note}".rstrip() + "\n")
+        line = f"{title}: {100 * done / max(total, 1e-9):.0f} % {note}".rstrip()
+        sys.stderr.write(_on(sys.stderr, line) + "\n")
 
     return show
+
+
+def _on(stream: TextIO, text: str) -> str:
+    """A text on one line, without control characters, in letters that a stream has."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return shown(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -1,16 +1,22 @@
-"""The command ``og-reid``: arguments in, functions called, results told."""
+"""The command ``og-reid``: arguments in, functions called, results printed."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
+from ..progress import shown
 from .arguments import parse
+from .options import check_inputs
+from .terminal import guarded
 
 __all__ = ["main"]
 
 _DONE, _FAILED, _INTERRUPTED, _UNHEARD = 0, 1, 130, 141
+# What wrong input may raise: their texts are written for the user.
+_OF_INPUT = (ValueError, OSError, ImportError, RuntimeError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,32 +27,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it went well, 1 when it could not be done, 130 when it was interrupted, 141 when
-        nobody reads what it prints any more (``og-reid ... | head``). Wrong usage ends the process
+        what it prints is not read any more (``og-reid ... | head``). Wrong usage ends the process
         with 2.
     """
-    try:
+    with guarded():
         try:
-            return _run(arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left to print goes nowhere, and Python shall not complain of it in the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _UNHEARD
+            try:
+                return _run(arguments)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            _silence()
+            return _UNHEARD
+        except OSError as error:  # of the flush: a full disk behind `og-reid ... > FILE`
+            _silence()
+            _complain(f"what was printed is lost: {error}")
+            return _FAILED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = parse(arguments)
+    debug = False
     try:
+        options = parse(arguments)
+        debug = options.debug
+        check_inputs(options)
         options.run(options)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as stop:
-        print(f"og-reid: {str(stop) or 'interrupted'}", file=sys.stderr)
+        _complain(str(stop) or "interrupted")
         return _INTERRUPTED
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        if options.debug:
+    except _OF_INPUT as error:
+        if debug:
             raise
-        print(f"og-reid: {error}", file=sys.stderr)
+        _complain(str(error) or type(error).__name__)
+        return _FAILED
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"{_unexpected(error)}; with --debug: where it came from")
         return _FAILED
     return _DONE
+
+
+def _unexpected(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{'out of memory' if isinstance(error, MemoryError) else 'unexpected error'}: {text}"
+
+
+def _complain(text: str) -> None:
+    print(f"og-reid: {shown(text)}", file=sys.stderr)
+
+
+def _silence() -> None:
+    """What is left to print goes nowhere, and Python shall not complain of it in the end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, sys.stdout.fileno())
+        finally:
+            os.close(nowhere)

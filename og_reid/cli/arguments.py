@@ -21,7 +21,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         arguments: What follows ``og-reid``; None takes it from the process.
     """
     parser = _parser()
-    given, rest = parser.parse_known_args(arguments)
+    given, rest = parser.parse_known_args(arguments, options.Given())
     # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
     wrong = [each for each in rest if each not in settings or not hasattr(given, "settings")]
@@ -70,9 +70,13 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from ..checkpoint import package_version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"og-reid {package_version()}")
+        # As `og_reid.checkpoint.package_version`, which would import torch.
+        try:
+            print(f"og-reid {version('og-reid')}")
+        except PackageNotFoundError:
+            print("og-reid 0+unknown")
         parser.exit()
 
 

@@ -13,6 +13,7 @@ from .datasets import look_first
 __all__ = [
     "LAYOUTS",
     "Commands",
+    "Given",
     "add_cache",
     "add_command",
     "add_config",
@@ -23,6 +24,8 @@ __all__ = [
     "add_settings",
     "add_trust",
     "add_workers",
+    "cache_folder",
+    "check_inputs",
     "check_out",
 ]
 
@@ -134,8 +137,9 @@ def add_lifting(command: argparse.ArgumentParser) -> None:
 def add_cache(command: argparse.ArgumentParser, what: str) -> None:
     """Where results are kept."""
     command.add_argument(
-        "--cache", type=Path, default=_cache_folder(), metavar="FOLDER",
-        help=f"where {what} are kept for the next time (default: %(default)s)",
+        "--cache", type=Path, metavar="FOLDER",
+        help=f"where {what} are kept for the next time (default: og-reid in $XDG_CACHE_HOME, or in "
+        "~/.cache)",
     )  # fmt: skip
 
 
@@ -159,5 +163,69 @@ def check_out(path: Path, *, folder: bool = False) -> None:
         raise ValueError(f"--out {path} cannot be written: {place} is not writable; give another")
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "og-reid"
+def cache_folder() -> Path:
+    """Where results are kept unless ``--cache`` is given.
+
+    Raises:
+        ValueError: There is no home folder, as in a container whose user has a number only.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():  # relative ones are to be ignored, says the standard
+        return given / "og-reid"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise ValueError(
+            "--cache must be given, or the variable XDG_CACHE_HOME: this user has no home folder"
+        )
+    return home / ".cache" / "og-reid"
+
+
+class Given(argparse.Namespace):
+    """The options that a command was given; the folder of ``--cache`` is found when it is used."""
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what is kept for the next time."""
+        return self._cache or cache_folder()
+
+    @cache.setter
+    def cache(self, folder: Path | None) -> None:
+        self._cache = folder
+
+
+# Options that name what must be there, and what to give.
+_INPUTS = {
+    "image": "give --image a photograph of one person",
+    "images": "give a photograph or a folder of photographs",
+    "generated": "give --generated a folder of images, or a CSV file",
+    "duke": "give --duke the folder of DukeMTMC-reID, or its .zip file",
+    "lists": "give --lists the folder with the three lists",
+    "first": "give the folder of a run, or a model",
+    "second": "give the folder of a run, or a model",
+    "run_folder": "give the folder of a run, or a file of one",
+}
+
+
+def check_inputs(options: argparse.Namespace) -> None:
+    """Finds before heavy packages are imported that a file or folder is missing.
+
+    Raises:
+        ValueError: One is, or a number is out of range.
+    """
+    for name, advice in _INPUTS.items():
+        path = vars(options).get(name)
+        if isinstance(path, Path) and not _is_there(path):
+            raise ValueError(f"{path} is not there: {advice}")
+    workers = vars(options).get("workers", 1)
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1; got {workers}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long a name, or a folder that may not be looked into
+        return os.path.lexists(path)

@@ -59,7 +59,7 @@ def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
 
 def _vertices_uncompiled(points: Tensor, spacing: float) -> Vertices:
     # Not a decorator: that would load the compiler, which takes a second, with this module.
-    return torch.compiler.disable(_vertices)(points, spacing)  # type: ignore[no-any-return]
+    return torch.compiler.disable(_vertices)(points, spacing)
 
 
 def _vertices(points: Tensor, spacing: float) -> Vertices:
