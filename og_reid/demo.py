@@ -8,7 +8,10 @@ trained on and ranked by the code that serves real ones.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +20,7 @@ import numpy as np
 import torch
 
 from meshes import Lift, lift_image
-from meshes.world import write_world
+from meshes.world import draw_camera, render, sample_scene, write_world
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
 from .checkpoint import StoredModel, read_model
@@ -29,6 +32,7 @@ from .embedding import Preprocessing
 from .evaluation import rank_distances
 from .lifting import lift_split
 from .loading import load_model
+from .progress import Forecast, in_words
 from .report import Html, Picture, Section, results_table, write_report
 from .train import MODEL_FILE, Record, TrainResult, build_model, train
 from .visualize import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure
@@ -46,6 +50,9 @@ _TRAINED = "OG-Net-Small, trained just now"
 _UNTRAINED = "OG-Net-Small, untrained"
 _SHIPPED = "OG-Net-Small, shipped weights"
 _SHOWN, _TOP = 5, 5  # rankings in the report, and their length
+_QUALITY = 85  # of pictures with photographs
+# Processor time of a step of training, and of lifting an image, in times of making an image.
+_STEP, _LIFT = 10.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class DemoSize:
     test_identities: int = 32
     views: int = 12
     cameras: int = 6
-    overrides: tuple[str, ...] = ("budget.steps=600", "budget.wall_minutes=3")
+    overrides: tuple[str, ...] = ("budget.steps=240", "validate_every=80")
 
 
 def run_demo(
@@ -77,11 +84,14 @@ def run_demo(
 ) -> Path:
     """Run the demonstration. Finished parts of an interrupted run are kept and used again.
 
+    The figures depend on the size alone: training has a number of steps and one thread, and no
+    clock decides anything. Processors with other instructions round otherwise in the last bits.
+
     Args:
         out_dir: folder for the world, the run and the report.
         image: photograph of one person to lift; None takes the astronaut portrait that comes with
             scikit-image (NASA, public domain).
-        size: how much to do; None takes about six minutes on two cores.
+        size: how much to do; None takes about XX minutes of processor time.
         workers: processes that render and lift.
         progress: called with (stage, done, total, note).
 
@@ -94,18 +104,19 @@ def run_demo(
     """
     size = size or DemoSize()
     out = Path(out_dir)
-    tell = progress or (lambda stage, done, total, note: None)
+    config = load_config("synthetic/og_net_small", size.overrides)
+    tell = _with_forecast(progress or (lambda *_: None), size, config.budget.steps, workers)
     photo = _photo_section(image, tell)
     splits, attributes = _world(out / "world", size, workers, tell)
     sets = {
         name: _lift(getattr(splits, name), f"lifting {name}", out / "clouds", workers, tell)
         for name in ("train", "query", "gallery")
     }
-    config = load_config("synthetic/og_net_small", size.overrides)
-    result = _train(config, sets, out / "run", tell)
-    models = _models(config, out / "run" / MODEL_FILE)
     query, gallery = sets["query"], sets["gallery"]
-    distances = measure_distances(query, gallery, models)
+    with _one_thread():
+        result = _train(config, sets, out / "run", tell)
+        models = _models(config, out / "run" / MODEL_FILE)
+        distances = measure_distances(query, gallery, models)
     rows = score(distances, query, gallery, attributes=attributes)
     sections = [
         photo,
@@ -119,6 +130,43 @@ def run_demo(
     write_report(report, sections, title="og_reid: finding people who are half hidden")
     tell("report", 1, 1, str(report))
     return report
+
+
+def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int) -> Progress:
+    """Adds to each note how long the rest will take."""
+    people = {"train": size.train_identities, "test": size.test_identities}
+    images = {name: count * size.views for name, count in people.items()}
+    share = 1 / max(1, min(workers, os.cpu_count() or 1))
+    work = {
+        "making a world": sum(images.values()) * share,
+        "lifting train": images["train"] * _LIFT * share,
+        "lifting query": images["test"] / 4 * _LIFT * share,
+        "lifting gallery": images["test"] * 3 / 4 * _LIFT * share,
+        "training": steps * _STEP,
+    }
+    forecast = Forecast(work, _seconds_for_an_image())
+    whole = f"{in_words(forecast.seconds())} in all"
+
+    def tell(stage: str, done: float, total: float, note: str) -> None:
+        if stage == "lifting a photograph":
+            show(stage, done, total, whole)
+            return
+        left = "" if stage == "report" else forecast.note(stage, done, total)
+        show(stage, done, total, ", ".join(filter(None, (note, left))))
+
+    return tell
+
+
+def _seconds_for_an_image() -> float:
+    """A first measurement of this machine: what one image of a world takes."""
+    scene = sample_scene(_FIRST_IDENTITY, draw_camera(1, 1), torch.Generator().manual_seed(0))
+    seconds = []
+    with _one_thread():
+        for _ in range(3):  # the first one loads tables, too
+            start = time.perf_counter()
+            render(scene)
+            seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _photo_section(image: str | Path | None, tell: Progress) -> Section:
@@ -144,7 +192,7 @@ def _photo_section(image: str | Path | None, tell: Progress) -> Section:
     return Section(
         "From a photograph to a coloured 3D point cloud",
         [text, Picture(_lift_figure(pixels, pose, lifted), "Photograph, keypoints, fitted body, "
-                       "and the cloud from three sides." + credit)],
+                       "and the cloud from three sides." + credit, quality=_QUALITY)],
     )  # fmt: skip
 
 
@@ -157,6 +205,17 @@ def _astronaut() -> np.ndarray:
             "pip install 'og-reid[demo]', or give --image"
         ) from error
     return astronaut()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The number of threads changes the order of sums, and with it every figure that follows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _lift_figure(pixels: np.ndarray, pose: Pose, lifted: Lift) -> Figure:
@@ -234,7 +293,14 @@ def _world_section(splits: MarketSplits, attributes: Mapping[str, Attributes]) -
     )
     return Section(
         "A world of people, written as a folder of photographs",
-        [text, Picture(sheet_figure(rows), "Above: some of them. Below: occluded queries.")],
+        [
+            text,
+            Picture(
+                sheet_figure(rows),
+                "Above: some of them. Below: occluded queries.",
+                quality=_QUALITY,
+            ),
+        ],
     )
 
 
@@ -282,7 +348,7 @@ def _results_section(rows: Sequence[Comparison], splits: MarketSplits) -> Sectio
 def _ranking_section(
     distances: Mapping[str, Search], splits: MarketSplits, attributes: Mapping[str, Attributes]
 ) -> Section:
-    """The shipped weights' answers to evenly chosen queries, occluded and not."""
+    """The shipped weights' answers to evenly chosen queries, occluded and not, and the worst."""
     query, gallery = splits.query, splits.gallery
     best = rank_distances(
         distances[_SHIPPED],
@@ -290,32 +356,42 @@ def _ranking_section(
         gallery_pids=torch.tensor([each.pid for each in gallery]),
         query_camids=torch.tensor([each.camid for each in query]),
         gallery_camids=torch.tensor([each.camid for each in gallery]),
-        k=_TOP,
+        k=len(gallery),
     ).indices.tolist()
-    occluded = [attributes[each.name].occluded for each in query]
-    blocks: list[str | Picture] = [
-        "Chosen evenly, not by how well they went. Right answers are framed green, wrong ones red.",
+    # The place of each query's first right answer, from 1.
+    first = [
+        next(n for n, j in enumerate(row, 1) if j >= 0 and gallery[j].pid == query[i].pid)
+        for i, row in enumerate(best)
     ]
-    for title, kind in (("occluded", True), ("unoccluded", False)):
-        chosen = [index for index, hidden in enumerate(occluded) if hidden == kind]
-        count = min(_SHOWN, len(chosen))
-        shown = [chosen[len(chosen) * i // count] for i in range(count)]
-        if shown:
-            rows = [
-                _ranking(query[i], [gallery[j] for j in best[i] if j >= 0], kind) for i in shown
-            ]
-            blocks.append(Picture(ranking_figure(rows), f"{title.capitalize()} queries."))
+    occluded = [attributes[each.name].occluded for each in query]
+
+    def shown(i: int) -> Ranking:
+        found = [gallery[j] for j in best[i][:_TOP] if j >= 0]
+        return Ranking(
+            query=read_image(query[i].path),
+            results=[read_image(each.path) for each in found],
+            correct=[each.pid == query[i].pid for each in found],
+            occluded=occluded[i],
+            label=f"person {query[i].pid}, camera {query[i].camid}\nfirst right: {first[i]}",
+        )
+
+    def picture(caption: str, chosen: Sequence[int]) -> Picture:
+        return Picture(ranking_figure([shown(i) for i in chosen]), caption, quality=_QUALITY)
+
+    right = sum(place == 1 for place in first)
+    blocks: list[str | Picture] = [
+        f"The first answer is right for {right} of {len(query)} queries. Right answers are framed "
+        "green, wrong ones red; under each query stands the place of the first right answer.",
+    ]
+    for title, kind in (("Occluded", True), ("Unoccluded", False)):
+        some = [index for index, hidden in enumerate(occluded) if hidden == kind]
+        count = min(_SHOWN, len(some))
+        if count:
+            even = [some[len(some) * i // count] for i in range(count)]
+            blocks.append(picture(f"{title} queries, chosen evenly.", even))
+    worst = sorted(range(len(query)), key=lambda i: (-first[i], i))[:_SHOWN]
+    blocks.append(picture("The queries that went worst.", worst))
     return Section("What the ranking looks like", blocks)
-
-
-def _ranking(query: Sample, best: Sequence[Sample], occluded: bool) -> Ranking:
-    return Ranking(
-        query=read_image(query.path),
-        results=[read_image(each.path) for each in best],
-        correct=[each.pid == query.pid for each in best],
-        occluded=occluded,
-        label=f"person {query.pid}, camera {query.camid}",
-    )
 
 
 def _reading_section() -> Section:

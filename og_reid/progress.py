@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
-__all__ = ["CONTROLS", "escaped", "progress_bar", "progress_stages", "shown"]
+__all__ = [
+    "CONTROLS",
+    "Forecast",
+    "escaped",
+    "in_words",
+    "progress_bar",
+    "progress_stages",
+    "shown",
+]
 
 _SECONDS_BETWEEN_LINES = 10.0
 # Controls of terminals (C0, C1), what turns the direction of text around, line separators of
@@ -92,6 +100,53 @@ def progress_stages() -> Iterator[Callable[[str, float, float, str], None]]:
             current[1](done, total, note)
 
         yield show
+
+
+class Forecast:
+    """How long the stages of a task will take, by how long what is done of them took.
+
+    Args:
+        work: How much each stage is to do, in any unit of time; their ratios matter.
+        rate: Seconds that a unit takes, by a first measurement.
+        clock: Seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        work: Mapping[str, float],
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._work, self._rate, self._clock = dict(work), rate, clock
+        self._done = dict.fromkeys(work, 0.0)
+        self._started: set[str] = set()
+        self._start = clock()
+
+    def seconds(self) -> float:
+        """What is left to do, in seconds on the clock."""
+        total, done = sum(self._work.values()), sum(self._done.values())
+        # A measurement of little work is worth less than the first one.
+        rate = (self._clock() - self._start) / done if done > total / 20 else self._rate
+        return max(0.0, total - done) * rate
+
+    def note(self, stage: str, done: float, total: float) -> str:
+        """What is left after ``done`` of ``total`` of a stage, in words."""
+        if stage in self._work:
+            share = min(1.0, done / max(total, 1e-9))
+            if stage not in self._started:
+                self._started.add(stage)
+                # What an earlier run has done took no time now.
+                self._work[stage] *= 1 - share
+            left = self._work[stage]
+            self._done[stage] = max(self._done[stage], left * share) if share < 1 else left
+        return f"{in_words(self.seconds())} left"
+
+
+def in_words(seconds: float) -> str:
+    """A duration as one may expect it, such as "about 4 minutes"."""
+    if seconds < 90:
+        return f"about {max(10, round(seconds, -1)):.0f} seconds"
+    return f"about {round(seconds / 60)} minutes"
 
 
 def _lines(title: str) -> Callable[[float, float, str], None]:
