@@ -10,7 +10,7 @@ from contextlib import suppress
 from ..progress import shown
 from .arguments import parse
 from .options import check_inputs
-from .terminal import guarded
+from .terminal import guarded, name_once
 
 __all__ = ["main"]
 
@@ -51,6 +51,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parse(arguments)
         debug = options.debug
+        name_once(vars(options).values())
         check_inputs(options)
         options.run(options)
     except BrokenPipeError:

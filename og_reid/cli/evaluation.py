@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from .scoring import check_scoring, score_and_tell
 from .sources import check_answers, lifted_test, stored_test
 
 if TYPE_CHECKING:
-    from ..comparison import Clouds
+    from ..comparison import Clouds, Comparison
 
 __all__ = ["add_runs", "do_compare", "do_evaluate"]
 
@@ -86,14 +88,14 @@ def do_compare(options: argparse.Namespace) -> None:
     from ..paired import compare_runs, format_differences, left_out
     from ..progress import progress_bar
 
-    first = load_comparisons(options.first)
+    first = _of_one_line(load_comparisons(options.first))
     if options.other is None:
         print(format_table(first))
         if options.details:
             for row in first:
                 print(f"\n{row.method}, {row.queries}\n{row.metrics}")
         return
-    second = load_comparisons(options.other)
+    second = _of_one_line(load_comparisons(options.other))
     with progress_bar("comparing") as show:
         pairs = compare_runs(first, second, progress=lambda done, total: show(done, total, ""))
     print(format_differences(pairs))
@@ -101,3 +103,10 @@ def do_compare(options: argparse.Namespace) -> None:
     for file, names in zip(files, left_out(first, second, pairs), strict=True):
         if names:
             print(f"left out, of {file} alone: {'; '.join(names)}")
+
+
+def _of_one_line(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Rows of a file, whose names may be any text, as a terminal shows them."""
+    from ..progress import shown
+
+    return [replace(each, method=shown(each.method), queries=shown(each.queries)) for each in rows]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
 from ..progress import CONTROLS, escaped, shown
 
-__all__ = ["Printed", "guarded"]
+__all__ = ["Printed", "guarded", "name_once"]
 
 
 class Printed:
@@ -21,14 +21,19 @@ class Printed:
 
     Attributes:
         beneath: The other stream.
+        names: Texts that are written on one line wherever they appear; those with line breaks.
     """
 
     def __init__(self, beneath: TextIO) -> None:
         self.beneath = beneath
+        self.names: tuple[str, ...] = ()
 
     def write(self, text: str) -> int:
         """Writes a text; how many of its characters were written."""
-        safe = CONTROLS.sub(escaped, text)
+        safe = text
+        for name in self.names:
+            safe = safe.replace(name, shown(name))
+        safe = CONTROLS.sub(escaped, safe)
         encoding = getattr(self.beneath, "encoding", None)
         if encoding and not safe.isascii():
             try:
@@ -48,6 +53,23 @@ class Printed:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.beneath)
+
+
+def name_once(values: Iterable[object]) -> None:
+    """Names given on the command line stay on one line in what is printed.
+
+    Args:
+        values: Of options: paths and texts, or lists of them.
+    """
+    given = {str(each) for value in values for each in (value if _many(value) else [value])}
+    names = tuple(sorted((name for name in given if "\n" in name.strip()), key=len, reverse=True))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Printed):
+            stream.names = names
+
+
+def _many(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list | tuple)
 
 
 @contextmanager

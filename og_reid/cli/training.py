@@ -135,6 +135,7 @@ def do_show(options: argparse.Namespace) -> None:
 
     from ..checkpoint import read_origin
     from ..fusion_run import is_fusion
+    from ..progress import shown as on_one_line
     from ..train import BEST_FILE, LOG_FILE, MODEL_FILE, STATE_FILE, read_log
 
     folder = options.run_folder
@@ -156,12 +157,11 @@ def do_show(options: argparse.Namespace) -> None:
             f"{folder} is no run of og-reid train, nor a model or checkpoint of one: give the "
             "folder that --out named"
         ) from error
-    print(
-        f"{files[0]}: after step {told.get('step', 'unknown')}, seed {told.get('seed', 'unknown')}"
-    )
+    step, seed = (on_one_line(told.get(name, "unknown")) for name in ("step", "seed"))
+    print(f"{files[0]}: after step {step}, seed {seed}")
     others = {each.name: read_origin(each) for each in files[1:]}
     for each in files[1:]:
-        print(f"{each}: after step {others[each.name].get('step', 'unknown')}")
+        print(f"{each}: after step {on_one_line(others[each.name].get('step', 'unknown'))}")
     _show_source(told)
     records = read_log(folder / LOG_FILE) if folder.is_dir() else ()
     if records:
@@ -203,10 +203,14 @@ def _show_fusion(folder: Path) -> None:
 
 
 def _show_source(told: Mapping[str, Any]) -> None:
-    print("versions: " + ", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items()))
+    from ..progress import shown
+
+    print("versions: " + shown(", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items())))
     source = told.get("source")
     if source is not None:
-        print(f"source: {source['commit']}" + (", with changes" if source["changed"] else ""))
+        print(
+            f"source: {shown(source['commit'])}" + (", with changes" if source["changed"] else "")
+        )
 
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from interpreter import run_python
+from og_reid import api, checkpoint, evaluate
 from og_reid.cli import arguments, main
 from og_reid.cli.options import Given, cache_folder
 from og_reid.cli.terminal import Printed
+from og_reid.comparison import Comparison, format_table, save_comparisons
 from og_reid.progress import progress_bar, shown
 from pose.reading import InputWarning
+from random_clouds import cloud
 
 MAIN = "import sys; from og_reid.cli import main; sys.exit(main(sys.argv[1:]))"
 EVIL = "\x1b[31mred\x1b]0;title\x07\r\n\u202eog-reid: done\x9b2J"
@@ -85,6 +89,43 @@ def test_names_of_files_on_the_command_line(
     error = capsys.readouterr().err
     assert shown(name) in error
     assert error.count("\n") == 1
+
+
+def test_a_name_with_a_line_break_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(api, "lift", lambda path, **_: cloud(0))
+    photo = tmp_path / "a\nog-reid: done\nb.jpg"
+    photo.touch()
+    out = photo.with_suffix(".npz")
+    assert main(["lift", str(photo), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/a\\nog-reid: done\\nb.npz: 60 points")
+
+
+def test_what_a_model_says_of_itself_has_no_controls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {name: EVIL for name in ("seed", "step")} | {"versions": {EVIL: EVIL}}
+    told |= {"config": {EVIL: EVIL}, "source": {"commit": EVIL, "changed": False}}
+    monkeypatch.setattr(checkpoint, "read_origin", lambda _: told)
+    path = tmp_path / "m.safetensors"
+    path.touch()
+    assert main(["show", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert not set(text) & set("\x1b\x07\r\x9b\u202e")
+    assert not [line for line in text.splitlines() if "og-reid: done" in line[:20]]
+
+
+def test_names_in_metrics_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = evaluate(torch.eye(2), torch.eye(2), query_pids=[1, 2], gallery_pids=[1, 2])
+    path = tmp_path / "run.json"
+    save_comparisons([Comparison(EVIL, EVIL, metrics)], path)
+    assert main(["compare", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert not set(printed) & set("\x1b\x07\r\x9b\u202e")
+    assert len(printed.splitlines()) == len(
+        format_table([Comparison("", "", metrics)]).splitlines()
+    )
 
 
 def test_wrong_usage_has_no_controls(capsys: pytest.CaptureFixture[str]) -> None:
