@@ -307,8 +307,8 @@ def test_a_relative_folder_of_caches_is_ignored(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", given)
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
-    assert cache_folder() == Path("/home/me/.cache/og-reid")
+    monkeypatch.setattr(Path, "home", lambda: Path("/people/me"))
+    assert cache_folder() == Path("/people/me/.cache/og-reid")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert cache_folder() == Path("/caches/og-reid")
     assert Given(cache=None).cache == Path("/caches/og-reid")

@@ -1,0 +1,127 @@
+"""What is imported when: modules are counted, as seconds depend on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from interpreter import run_python
+from og_reid.cli.arguments import _parser
+from og_reid.ops.lattice import lattice_vertices
+
+MAIN = "import sys; from og_reid.cli import main\ntry: code = main(sys.argv[1:])\n"
+MAIN += "except SystemExit as stop: code = stop.code\n"
+HEAVY = (
+    "torch", "numpy", "scipy", "PIL", "yaml", "safetensors", "rich", "matplotlib", "open3d",
+    "trimesh", "torch_geometric", "mediapipe", "pyarrow", "sympy",
+)  # fmt: skip
+COMMANDS = sorted(
+    name for action in _parser()._actions if isinstance(action.choices, dict)
+    for name in action.choices
+)  # fmt: skip
+
+
+def loaded(*arguments: str) -> tuple[str, str]:
+    """Exit code, and the heavy packages that a command has imported."""
+    script = (
+        f"{MAIN}sys.stderr.write(f'\\n{{code}}|' + ','.join({HEAVY!r}[i] for i in "
+        f"range({len(HEAVY)}) if {HEAVY!r}[i] in sys.modules))"
+    )
+    done = run_python(script, *arguments)
+    code, _, names = done.stderr.splitlines()[-1].partition("|")
+    return code, names
+
+
+def test_all_commands_are_known() -> None:
+    assert {"demo", "lift", "embed", "train", "evaluate", "doctor"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]], ids=str)
+def test_the_version_and_the_help_need_no_package(arguments: list[str]) -> None:
+    assert loaded(*arguments) == ("0", "")
+
+
+def test_the_help_of_each_command_needs_no_package() -> None:
+    script = (
+        "import sys; from og_reid.cli import main\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: main([name, '--help'])\n"
+        f"    except SystemExit: assert not set({HEAVY!r}) & set(sys.modules), name"
+    )
+    done = run_python(script, *COMMANDS)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        [],
+        ["lift"],
+        ["train", "--out", "x"],
+        ["evaluate", "--data", "x", "--ap", "area"],
+        ["evaluate", "--data", "x", "--workers", "many"],
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_found_before_imports(arguments: list[str]) -> None:
+    assert loaded(*arguments) == ("2", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "gone"],
+        ["demo", "--image", "gone.jpg"],
+        ["pose", "gone", "--out", "x"],
+        ["prepare", "occluded-duke", "--duke", "gone", "--lists", ".", "--out", "x"],
+        ["prepare", "occluded-duke", "--duke", ".", "--lists", "gone", "--out", "x"],
+        ["compare", "gone.json"],
+        ["fuse", "occluded_duke/fusion", "gone", "gone", "--out", "x"],
+        ["demo", "--workers", "0"],
+        ["evaluate", "--data", "x", "--workers", "-1"],
+    ],
+    ids=str,
+)
+def test_what_is_missing_is_found_before_imports(arguments: list[str]) -> None:
+    assert loaded(*arguments) == ("1", "")
+
+
+def test_a_file_behind_a_folder_that_is_a_file_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert loaded("show", str(tmp_path / "a" / "b")) == ("1", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["embed", "lift", "evaluate", "OGNet", "train", "rerank", "losses"]
+)
+def test_names_of_the_package_load_neither_a_compiler_nor_what_they_do_not_need(name: str) -> None:
+    beside = sorted(set(HEAVY) - {"torch", "numpy"} | {"torch._dynamo", "torch._inductor"})
+    script = (
+        f"import sys, torch, og_reid; og_reid.{name}\n"
+        f"print([each for each in {beside!r} if each in sys.modules])"
+    )
+    done = run_python(script)
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_vertices_of_a_lattice_are_not_compiled(ready: bool) -> None:
+    """What is compiled is what lies before and after them."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    def program(points: torch.Tensor) -> torch.Tensor:
+        return lattice_vertices(points.sin(), 0.5).presence.cos()
+
+    points = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(0))
+    torch.compiler.reset()
+    if ready:
+        lattice_vertices(points, 0.5)
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(program, backend=counter)
+    assert torch.equal(compiled(points), program(points))
+    names = [node.name for graph in counter.graphs for node in graph.graph.nodes]
+    assert {"cos"} <= {name.rstrip("_0123456789") for name in names}
+    assert not [name for name in names if name.startswith(("unique", "scatter", "index_add"))]
