@@ -119,12 +119,13 @@ class Forecast:
     ) -> None:
         self._work, self._rate, self._clock = dict(work), rate, clock
         self._done = dict.fromkeys(work, 0.0)
-        self._started: set[str] = set()
+        self._before: dict[str, float] = {}  # shares that an earlier run has done
         self._start = clock()
 
     def seconds(self) -> float:
         """What is left to do, in seconds on the clock."""
-        total, done = sum(self._work.values()), sum(self._done.values())
+        total = sum(work * (1 - self._before.get(stage, 0)) for stage, work in self._work.items())
+        done = sum(self._done.values())
         # A measurement of little work is worth less than the first one.
         rate = (self._clock() - self._start) / done if done > total / 20 else self._rate
         return max(0.0, total - done) * rate
@@ -133,12 +134,8 @@ class Forecast:
         """What is left after ``done`` of ``total`` of a stage, in words."""
         if stage in self._work:
             share = min(1.0, done / max(total, 1e-9))
-            if stage not in self._started:
-                self._started.add(stage)
-                # What an earlier run has done took no time now.
-                self._work[stage] *= 1 - share
-            left = self._work[stage]
-            self._done[stage] = max(self._done[stage], left * share) if share < 1 else left
+            before = self._before.setdefault(stage, share)
+            self._done[stage] = max(self._done[stage], self._work[stage] * (share - before))
         return f"{in_words(self.seconds())} left"
 
 

@@ -1,5 +1,9 @@
 import pytest
+import torch
 
+from og_reid import demo
+from og_reid.config import load_config
+from og_reid.data import MarketSplits
 from og_reid.demo import DemoSize, run_demo
 
 TINY = DemoSize(
@@ -41,6 +45,51 @@ def test_the_whole_chain_small(tmp_path):
     world = tmp_path / "world"
     assert len(list((world / "bounding_box_train").iterdir())) == 16
     assert (world / "attributes.csv").is_file()
+
+
+def test_no_clock_decides_how_much_is_learned():
+    budget = load_config("synthetic/og_net_small", DemoSize().overrides).budget
+    assert budget.steps == 240
+    assert (budget.wall_minutes, budget.cpu_minutes, budget.epochs) == (None, None, None)
+
+
+def test_training_does_not_depend_on_the_threads_of_the_machine(monkeypatch):
+    seen = []
+
+    def stop(*_):
+        seen.append(torch.get_num_threads())
+        raise InterruptedError
+
+    monkeypatch.setattr(demo, "_photo_section", lambda *_: None)
+    monkeypatch.setattr(demo, "_world", lambda *_: (MarketSplits((), (), ()), {}))
+    monkeypatch.setattr(demo, "_lift", lambda *_: None)
+    monkeypatch.setattr(demo, "_train", stop)
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            with pytest.raises(InterruptedError):
+                run_demo("unused")
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert seen == [1, 1]
+
+
+def test_it_says_at_the_start_how_long_it_will_take(monkeypatch):
+    notes = []
+
+    def stop(_, tell):
+        tell("lifting a photograph", 0, 1, "")
+        tell("making a world", 0, 960, "")
+        tell("training", 0.5, 1.0, "loss 1.00")
+        raise InterruptedError
+
+    monkeypatch.setattr(demo, "_photo_section", stop)
+    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    with pytest.raises(InterruptedError):
+        run_demo("unused", workers=1, progress=lambda stage, done, total, note: notes.append(note))
+    assert notes[:2] == ["about 4 minutes in all", "about 4 minutes left"]
+    assert notes[2].startswith("loss 1.00, about ")
 
 
 def test_a_photograph_without_a_person_ends_it_early(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from og_reid.report import Html, Picture, Section, results_table, write_report
@@ -92,6 +93,20 @@ def test_figures_become_pictures(tmp_path):
     assert base64.b64decode(data).startswith(b"\x89PNG")
     assert 'alt="Curves"' in text
     assert text == written(tmp_path, [Section("Curves", [figure])])  # equal input, equal bytes
+
+
+def test_figures_with_photographs_are_kept_small(tmp_path):
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(3, 3), dpi=50)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    figure.subplots().imshow(noise)
+    small = written(tmp_path, [Section("Photos", [Picture(figure, quality=85)])])
+    assert small == written(tmp_path, [Section("Photos", [Picture(figure, quality=85)])])
+    (data,) = re.findall(r"data:image/webp;base64,([^\"]+)\"", small)
+    content = base64.b64decode(data)
+    assert (content[:4], content[8:12]) == (b"RIFF", b"WEBP")
+    large = written(tmp_path, [Section("Photos", [figure])])
+    assert len(small) < len(large) / 2
+    assert data in written(tmp_path, [Section("Photos", [Picture(content)])])
 
 
 def test_table_by_hand():
