@@ -116,7 +116,7 @@ def test_a_forecast_measures_what_was_done() -> None:
     forecast.note("b", 0, 2)
     now[0] = 200.0
     assert forecast.note("b", 1, 2) == "about 2 minutes left"
-    assert forecast.note("c", 1, 2) == "about 2 minutes left"  # not among what was told
+    assert forecast.note("c", 1, 2) == "about 2 minutes left"  # no stage of the task
 
 
 def test_a_forecast_leaves_out_what_an_earlier_run_has_done() -> None:

@@ -105,9 +105,9 @@ def test_a_name_with_a_line_break_is_one_line(
 def test_what_a_model_says_of_itself_has_no_controls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = {name: EVIL for name in ("seed", "step")} | {"versions": {EVIL: EVIL}}
-    told |= {"config": {EVIL: EVIL}, "source": {"commit": EVIL, "changed": False}}
-    monkeypatch.setattr(checkpoint, "read_origin", lambda _: told)
+    said = {name: EVIL for name in ("seed", "step")} | {"versions": {EVIL: EVIL}}
+    said |= {"config": {EVIL: EVIL}, "source": {"commit": EVIL, "changed": False}}
+    monkeypatch.setattr(checkpoint, "read_origin", lambda _: said)
     path = tmp_path / "m.safetensors"
     path.touch()
     assert main(["show", str(path)]) == 0
