@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pose import MediapipePose, PoseEstimator
+from pose.process_pool import map_in_processes
 from pose.reading import InputWarning
 
 from .data.attempts import Attempt, attempt_lifts, estimator_settings
@@ -313,18 +312,7 @@ def _run(task: Callable[[_Task], _Result], chunks: list[_Task], workers: int) ->
     if workers == 1 or len(chunks) == 1:
         yield from map(task, chunks)
         return
-    # Spawn: forking a process that already runs torch and mediapipe threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        try:
-            yield from pool.map(task, chunks)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+    yield from map_in_processes(task, chunks, workers)
 
 
 def _describe(

@@ -7,15 +7,15 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from pose.atomic import replacing
+from pose.process_pool import map_in_processes
 
 from .camera import draw_camera
 from .chance import Chance
@@ -194,10 +194,8 @@ def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: in
             for group in people.values():
                 yield _make_person(str(folder), plan, group)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        jobs = [pool.submit(_make_person, str(folder), plan, group) for group in people.values()]
-        for job in as_completed(jobs):
-            yield job.result()
+    make = partial(_make_person, str(folder), plan)
+    yield from map_in_processes(make, list(people.values()), workers, ordered=False)
 
 
 @contextmanager

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
+from pose.process_pool import map_in_processes
 
 from .folder_lock import LOCK_FILE, locked_folder
 from .market import Sample
@@ -149,28 +145,7 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[tuple[ShardInfo, bool]]:
     if workers == 1 or len(tasks) == 1:
         yield from map(_make_shard, tasks)
         return
-    # Spawn: forking a process that already runs torch threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=context, initializer=_start_worker
-    ) as pool:
-        try:
-            yield from pool.map(_make_shard, tasks)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:  # a worker whose parent was killed would wait for ever
-        threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
-
-
-def _end_with(wait: Callable[[], None]) -> None:
-    wait()
-    os._exit(1)
+    yield from map_in_processes(_make_shard, tasks, workers)
 
 
 def _make_shard(task: _Task) -> tuple[ShardInfo, bool]:

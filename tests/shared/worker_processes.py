@@ -1,0 +1,55 @@
+"""Tasks of worker processes, and what is left of these after their parent was killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def half(number: int) -> float:
+    if number < 0:
+        raise ValueError(f"number must not be negative; got {number}")
+    time.sleep(0.02 * (3 - number % 3))
+    return number / 2
+
+
+def threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
+def workers_left(script: Path, *arguments: object, seconds: float = 20.0) -> tuple[int, int]:
+    """How many workers a script had that killed itself, and how many live ``seconds`` later.
+
+    The script prints the numbers of its workers in one line before it ends by SIGKILL.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), *map(str, arguments)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        workers = [int(pid) for pid in process.stdout.readline().split()]
+        assert process.wait(60) == -9
+    deadline = time.monotonic() + seconds
+    while any(map(_lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in workers if _lives(pid)]
+    for pid in left:
+        os.kill(pid, 9)
+    return len(workers), len(left)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
