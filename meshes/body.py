@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose.defaults import MadeOnce, plain_torch
 
 from .landmarks import find_landmarks
 
@@ -214,6 +215,7 @@ class BodyModel:
             )
 
 
+@plain_torch()
 def load_body(path: str | Path | None = None) -> BodyModel:
     """Load a body model.
 
@@ -232,7 +234,7 @@ def load_body(path: str | Path | None = None) -> BodyModel:
     return load_smpl_file(Path(path))
 
 
-@lru_cache(maxsize=1)
+@MadeOnce
 def _embedded_body() -> BodyModel:
     resource = files("meshes").joinpath("data", "og_body_compact.npz")
     with as_file(resource) as path, np.load(path, allow_pickle=False) as archive:

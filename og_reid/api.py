@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -22,6 +21,7 @@ from meshes.lift_people import (
     warn_of_doubts,
 )
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
+from pose.defaults import MadeOnce, plain_torch
 from pose.image import ImageSource
 from pose.target import Target
 
@@ -83,6 +83,7 @@ def lift(
 ) -> tuple[list[PointCloud], list[LiftQuality]]: ...
 
 
+@plain_torch()
 def lift(
     image: ImageSource,
     keypoints: Keypoints | Pose | None = None,
@@ -157,6 +158,7 @@ def lift(
     return (clouds, qualities) if return_quality else clouds
 
 
+@plain_torch()
 def embed(
     pointcloud: Any,
     model: str | Path | StoredModel = DEFAULT_MODEL,
@@ -229,6 +231,6 @@ def _packed(clouds: Sequence[PointCloud], preprocessing: Preprocessing) -> Cloud
     )
 
 
-@lru_cache(maxsize=1)
+@MadeOnce
 def _estimator() -> MediapipePose:
     return MediapipePose()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from torch import nn
+
+from pose.defaults import MadeOnce, plain_torch
 
 from .checkpoint import StoredModel, read_model
 
@@ -35,6 +36,7 @@ def model_file(path: str | Path) -> str | Path:
     return finished_model(Path(path)) if Path(path).is_dir() else path
 
 
+@plain_torch()
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
     """Load a model.
 
@@ -74,7 +76,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
     return read_model(model_file(path))
 
 
-@lru_cache(maxsize=1)
+@MadeOnce
 def _default_model() -> StoredModel:
     with as_file(files("og_reid").joinpath("weights/default.safetensors")) as path:
         return read_model(path)

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .defaults import plain_torch
 from .estimator import Pose, checked_image
+from .forks import NativeUse
 from .keypoints import COCO_17_FEET, Keypoints
 
 __all__ = ["MediapipePose", "visibility_from_raw"]
@@ -32,6 +37,19 @@ _LONGEST = 1280  # pixels, limit of the longest side
 # for hips and legs (raw visibility 0.95 instead of 0.1 for hips that are outside the photo).
 _PADDING = (0.0, 0.15, 0.4)
 _QUIET_ENV = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
+_OPENCV_ENV = ("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH")
+_NATIVE_LINE = re.compile(
+    rb"[IWEF]\d{4} \d\d:|INFO: (Created|Initialized) TensorFlow Lite|"
+    rb"WARNING: (All log messages|Logging) before"
+)
+_use = NativeUse("mediapipe")
+# Models are loaded one at a time: meanwhile the environment and stderr of the process are changed.
+_loading = threading.RLock()
+os.register_at_fork(
+    before=_loading.acquire,
+    after_in_parent=_loading.release,
+    after_in_child=_loading.release,
+)
 
 
 def visibility_from_raw(raw: Tensor) -> Tensor:
@@ -62,8 +80,10 @@ class MediapipePose:
 
     The model is loaded at the first call and kept. Each image is looked at by itself, so results
     do not depend on earlier images. An object may be pickled (the copy loads its own model) and
-    used as a context manager. One object serves one thread at a time. While the model is loaded
-    and first run the process's stderr is muted, since the native code cannot be told to be quiet.
+    used as a context manager. Threads may share an object: its model looks at one image at a time.
+    A model that failed is loaded again at the next call. While a model is loaded and first run,
+    the lines that the native code writes to the process's stderr are left out, those of other
+    threads written when it is done. It cannot run in a process that was forked after its use.
 
     Args:
         min_confidence: in [0, 1], the detector's threshold.
@@ -78,6 +98,7 @@ class MediapipePose:
         self.min_confidence = min_confidence
         self._model: Any = None
         self._warm = False
+        self._lock = threading.Lock()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,6 +114,7 @@ class MediapipePose:
             "padding": list(_PADDING),
         }
 
+    @plain_torch()
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """Find a person.
 
@@ -106,6 +128,7 @@ class MediapipePose:
         Raises:
             ValueError: `image` is not as said.
             ImportError: mediapipe is missing or too new to carry the weights.
+            RuntimeError: mediapipe has run before this process was forked.
         """
         image = checked_image(image)
         height, width = image.shape[:2]
@@ -120,9 +143,8 @@ class MediapipePose:
 
     def close(self) -> None:
         """Free the native model; the next call loads it again."""
-        if self._model is not None:
-            self._model.close()
-        self._model, self._warm = None, False
+        with self._lock:
+            self._close()
 
     def __enter__(self) -> MediapipePose:
         """Use as a context manager."""
@@ -134,12 +156,35 @@ class MediapipePose:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the native model out: it cannot travel to another process."""
-        return {"min_confidence": self.min_confidence, "_model": None, "_warm": False}
+        return {"min_confidence": self.min_confidence}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy without a native model."""
+        self.__init__(**state)  # type: ignore[misc]
+
+    def _close(self) -> None:
+        model, self._model, self._warm = self._model, None, False
+        if model is not None:
+            model.close()
 
     def _process(self, image: np.ndarray) -> Any:
+        """Native result, whose mask is a copy: the next run may write to the original."""
+        _use.begin()  # before the lock, which a thread of the parent may hold for ever
+        with self._lock:
+            try:
+                result = self._run(image)
+            except BaseException:
+                with contextlib.suppress(Exception):  # it may fail once more
+                    self._close()
+                raise
+            if result.segmentation_mask is not None:
+                result.segmentation_mask = np.array(result.segmentation_mask)
+        return result
+
+    def _run(self, image: np.ndarray) -> Any:
         if self._warm:
             return self._model.process(image)
-        with _quiet_native_logs():
+        with _loading, _quiet_native_logs():
             if self._model is None:
                 self._model = _load(self.min_confidence)
             result = self._model.process(image)
@@ -207,31 +252,60 @@ def _to_mask(mask: np.ndarray | None, rim: int, outer: tuple[int, int]) -> Tenso
 
 @contextlib.contextmanager
 def _quiet_native_logs() -> Iterator[None]:
-    """Hush glog, absl and TensorFlow Lite; the environment and stderr are put back after."""
-    before = {key: os.environ.get(key) for key in _QUIET_ENV}
-    os.environ.update({key: _QUIET_ENV[key] for key, value in before.items() if value is None})
+    """Hush glog, absl and TensorFlow Lite; the environment and stderr are put back after.
+
+    Also what the import of OpenCV, which mediapipe brings, sets in the environment: paths of its
+    own libraries, which programs that are started later would take.
+    """
+    before = dict(os.environ)
+    os.environ.update({key: value for key, value in _QUIET_ENV.items() if key not in before})
     try:
         with _muted_stderr():
             yield
     finally:
-        for key, value in before.items():
-            if value is None:
+        for key in (*_QUIET_ENV, *_OPENCV_ENV):
+            if key in before:
+                os.environ[key] = before[key]
+            else:
                 os.environ.pop(key, None)
 
 
 @contextlib.contextmanager
 def _muted_stderr() -> Iterator[None]:
+    """Keeps what is written to stderr, and passes on afterwards what is not of native logs."""
     # absl writes to file descriptor 2 before its log level can be set, so only this helps.
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed: nothing to mute
         yield
         return
     try:
-        with open(os.devnull, "wb") as sink:
+        with _sink() as sink:
             os.dup2(sink.fileno(), 2)
-        yield
+            try:
+                yield
+            finally:
+                if sys.stderr is not None:
+                    sys.stderr.flush()
+                os.dup2(saved, 2)
+                sink.seek(0)
+                _pass_on(sink.read())
     finally:
-        os.dup2(saved, 2)
         os.close(saved)
+
+
+def _pass_on(written: bytes) -> None:
+    lines = written.splitlines(keepends=True)
+    others = b"".join(line for line in lines if not _NATIVE_LINE.match(line))
+    with contextlib.suppress(OSError):  # a pipe that is not read any more
+        while others:
+            others = others[os.write(2, others) :]
+
+
+def _sink() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # no folder that can be written to
+        return open(os.devnull, "r+b")

@@ -22,6 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import pose.forks  # noqa: F401  operators run in one thread after a fork
+
 __all__ = [
     "can_look",
     "check",

@@ -1,0 +1,51 @@
+"""Forked processes: they have the memory of their parent, but none of its threads.
+
+Torch and the operators of og_reid wait for ever for the threads of a parent that has used several.
+A forked child therefore computes in one thread, and native graphs that were run before the fork
+are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["NativeUse"]
+
+
+def _one_thread() -> None:
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)  # type: ignore[union-attr]
+
+
+os.register_at_fork(after_in_child=_one_thread)
+
+
+class NativeUse:
+    """The process in which native code with threads of its own was first run.
+
+    Args:
+        name: of the native code, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._process: int | None = None
+
+    def begin(self) -> None:
+        """Note the process before a run.
+
+        Raises:
+            RuntimeError: the native code ran before this process was forked.
+        """
+        process = os.getpid()
+        if self._process is None:
+            self._process = process
+        elif self._process != process:
+            raise RuntimeError(
+                f"{self.name} has run in process {self._process} before it was forked, and would "
+                f"wait for ever in the child {process}: start processes by "
+                'multiprocessing.get_context("spawn"), for a DataLoader with '
+                'multiprocessing_context="spawn", or use it in the children only'
+            )
