@@ -83,11 +83,11 @@ class FitTargets:
         uv = keypoints.xy / height[:, None, None]
         score = keypoints.score.clamp(0, 1)
         # Below 0.35 the estimator guesses: such points only break ties.
-        weight = score**1.5 * torch.where(score < 0.35, 0.02, 1.0)
+        weight = score**1.5 * torch.where(score < 0.35, 0.02, 1.0).to(score)
         bones = [bone for bone in _BONES if bone[0] in known and bone[1] in known]
         ends = torch.tensor([[known.index(a), known.index(b)] for a, b, _ in bones])
         smaller = torch.minimum(score[:, ends[:, 0]], score[:, ends[:, 1]])
-        trust = smaller**1.5 * torch.tensor([bone[2] for bone in bones]).to(score)
+        trust = smaller**1.5 * score.new_tensor([bone[2] for bone in bones])
         if keypoints.xyz is None:
             direction, trust = uv.new_zeros(len(uv), len(bones), 3), trust * 0
         else:
@@ -123,8 +123,8 @@ class PosePrior:
     @classmethod
     def standing(cls, body: BodyModel) -> PosePrior:
         """The default prior of a 24-joint SMPL-layout body; other joints are held loosely."""
-        vector = torch.zeros(body.num_joints, 3)
-        weight = torch.full((body.num_joints, 3), 0.25)
+        vector = torch.zeros(body.num_joints, 3, dtype=torch.float64)
+        weight = torch.full_like(vector, 0.25)
         loose: dict[str, tuple[Sequence[float], Sequence[float]]] = {
             "shoulder": ((0.0, 0.0, -1.2), (0.5, 0.2, 0.2)),
             "elbow": ((0.0, -0.3, 0.0), (1.0, 0.15, 1.0)),
@@ -140,8 +140,8 @@ class PosePrior:
             for side, mirror in (("left", 1.0), ("right", -1.0)):
                 joint = body.joint(f"{side}_{name}")
                 # Mirroring left and right negates the y and z components of a rotation vector.
-                vector[joint] = torch.tensor(mean) * torch.tensor([1.0, mirror, mirror])
-                weight[joint] = torch.tensor(held)
+                vector[joint] = vector.new_tensor(mean) * vector.new_tensor([1.0, mirror, mirror])
+                weight[joint] = weight.new_tensor(held)
         for name, strength in (("spine1", 1.5), ("spine2", 1.5), ("spine3", 2.0), ("neck", 1.0)):
             weight[body.joint(name)] = strength
         weight[body.joint("head")] = 1.0

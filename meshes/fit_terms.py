@@ -235,7 +235,9 @@ def _plain_priors(state: FitState) -> _Block:
     size = turns + shapes + CAMERA_TERMS
     jacobian = state.betas.new_zeros(batch, shapes + len(_CAMERA_PRIOR), size)
     errors = [state.betas * _BETA_WEIGHT]
-    jacobian[:, :shapes, turns : turns + shapes] = _BETA_WEIGHT * torch.eye(shapes)
+    jacobian[:, :shapes, turns : turns + shapes] = _BETA_WEIGHT * torch.eye(
+        shapes, dtype=jacobian.dtype, device=jacobian.device
+    )
     for row, (term, mean, weight) in enumerate(_CAMERA_PRIOR):
         errors.append((state.camera[:, term, None] - mean) * weight)
         jacobian[:, shapes + row, turns + shapes + term] = weight
