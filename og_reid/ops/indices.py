@@ -23,7 +23,9 @@ __all__ = [
 def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
     """(B, count) int64: how often each of `count` points of a cloud appears in `index[b]`.
 
-    `complete` is a promise that no neighbour is missing, which saves looking for them.
+    Entries that are not one of `count` points count for none. `complete` is a promise that none is
+    below -1 or above `count` - 1, which saves a pass over the index; -1 counts for none all the
+    same, since a search among features that became NaN finds no neighbours.
     """
     check_tensors(index=index)
     if index.ndim < 1 or index.is_floating_point() or whole("count", count) < 0:
@@ -32,14 +34,16 @@ def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
             f"{tuple(index.shape)}, {index.dtype} and {count}"
         )
     batch = index.shape[0]
-    there = None if complete else present(index, count)
-    flat = flat_index(index if there is None else torch.where(there, index, 0), count)
+    # A slot before the points of each cloud, and one behind them, for what is none of them.
+    width = count + 2
+    slots = index if complete else index.clamp(-1, count)
+    flat = flat_index(slots, width)
+    flat += 1
     one = torch.ones(1, dtype=torch.int32, device=index.device)
-    ones = one.expand_as(flat) if there is None else there.flatten().int()
     # Unlike bincount this needs no look at the values; integers add up in any order.
-    total = torch.zeros(max(batch * count, 1), dtype=torch.int32, device=index.device)
-    total.scatter_add_(0, flat, ones)
-    return total[: batch * count].view(batch, count).long()
+    total = torch.zeros(max(batch * width, 1), dtype=torch.int32, device=index.device)
+    total.scatter_add_(0, flat, one.expand_as(flat))
+    return total[: batch * width].view(batch, width)[:, 1:-1].long()
 
 
 def present(index: Tensor, count: int) -> Tensor:
