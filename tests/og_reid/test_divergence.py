@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from random_clouds import cloud, person
 
 from og_reid.config import from_dict
 from og_reid.data import CloudSet
 from og_reid.models import OGNet
 from og_reid.ops import in_degree, knn
 from og_reid.train import train
+from random_clouds import cloud, person
 
 SIZES = {"num_points": 48, "k": 4, "ball_counts": [2, 2, 4], "embedding_dim": 8}
 
