@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose.defaults import plain_torch
 from pose.reading import reading
 
 from .embedding import PhotoPreprocessing, Preprocessing
 from .models import PGFA, Embedder, StripeNet, rebuild, store
 from .models.described import check_described
+from .models.undrawn import Undrawn
 from .provenance import checked_origin, mapping, origin, package_version
 from .strict import build as build_settings
 from .tensor_files import read_header, read_tensors, read_torch, write_tensors, write_torch
@@ -212,6 +214,7 @@ def _write(
     write_tensors(path, weights, metadata)
 
 
+@plain_torch()
 def _read(
     path: str | Path,
     kind: str,
@@ -251,7 +254,8 @@ def _read(
     if differences:
         raise ValueError(f"{path}: weights do not fit the network it names: {differences}")
     weights, _ = read_tensors(path, _KEYS)
-    model = build(described)
+    with Undrawn():
+        model = build(described)
     model.load_state_dict(weights)
     return model.eval(), preprocessing, training, written_by, told
 
@@ -323,6 +327,7 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
+@plain_torch()
 def read_state(path: str | Path) -> dict[str, Any]:
     """Reads what `save_state` wrote, without running any code that the file may hold.
 

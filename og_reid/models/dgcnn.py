@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..ops.knn import knn
 from .edge_conv import edge_conv
 from .embedder import SLOPE, Embedder, check_clouds
+from .undrawn import drawn_by_generator
 
 __all__ = ["DGCNN"]
 
@@ -39,6 +40,7 @@ class DGCNN(Embedder):
         ValueError: when a size is not positive.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         dims: tuple[int, ...] = (64, 128, 256, 512),

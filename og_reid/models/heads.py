@@ -7,12 +7,16 @@ take either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from .undrawn import drawn_by_generator
 
 __all__ = ["HPM_STRIPES", "MGN_STRIPES", "BNNeck", "ClassifierHead", "Pool", "StripeHeads"]
 
@@ -37,6 +41,7 @@ class BNNeck(nn.Module):
         generator: source of the initial weights; None uses torch's global one.
     """
 
+    @drawn_by_generator
     def __init__(
         self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
     ) -> None:
@@ -72,6 +77,7 @@ class ClassifierHead(nn.Module):
         generator: source of the initial weights; None uses torch's global one.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         channels: int,
@@ -131,6 +137,7 @@ class StripeHeads(nn.Module):
         ValueError: numbers out of range, or an unknown pool.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         channels: int,
@@ -163,7 +170,10 @@ class StripeHeads(nn.Module):
         self.necks = nn.ModuleList() if neck else None
         for _ in self.whole:
             if self.necks is not None:
-                self.heads.append(nn.Linear(channels, dim, bias=False))
+                head = skip_init(nn.Linear, channels, dim, bias=False)
+                # As torch starts a layer, but of the generator.
+                nn.init.kaiming_uniform_(head.weight, a=math.sqrt(5), generator=generator)
+                self.heads.append(head)
                 self.necks.append(BNNeck(dim, num_classes, generator=generator))
                 continue
             head, classifier = nn.Linear(channels, dim, bias=False), nn.Linear(dim, num_classes)

@@ -25,6 +25,7 @@ from .edge_conv import NeighborMix, edge_conv
 from .embedder import SLOPE, Embedder, check_clouds
 from .reference_weights import load_reference, to_reference
 from .set_abstraction import RADII, SetAbstraction
+from .undrawn import drawn_by_generator
 
 __all__ = ["PRESETS", "OGNet"]
 
@@ -75,6 +76,7 @@ class OGNet(Embedder):
         ValueError: when the numbers do not fit together.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         dims: tuple[int, ...] = (48, 96, 192, 384),

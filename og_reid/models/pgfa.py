@@ -25,6 +25,7 @@ from .pgfa_weights import (
     reference_state,
 )
 from .plain_weights import with_counters
+from .undrawn import Undrawn, drawn_by_generator
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -113,6 +114,7 @@ class PGFA(nn.Module):
         ValueError: numbers out of range, both branches off, or weights that cannot be had.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         num_classes: int,
@@ -167,7 +169,8 @@ class PGFA(nn.Module):
             ValueError: files are missing, damaged or do not fit.
         """
         state, parts, num_classes = reference_state(folder, epoch)
-        network = cls(num_classes, parts)
+        with Undrawn():
+            network = cls(num_classes, parts)
         try:
             network.load_state_dict(with_counters(state, network.state_dict()))
         except RuntimeError as error:

@@ -18,6 +18,7 @@ from ..ops.ball import ball_query
 from ..ops.gather import gather_neighbors
 from ..ops.sampling import farthest_point_sample
 from .embedder import SLOPE, Embedder, check_clouds
+from .undrawn import drawn_by_generator
 
 __all__ = ["PointNet2"]
 
@@ -103,6 +104,7 @@ class PointNet2(Embedder):
         ValueError: when a size is too small.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         multi_scale: bool = False,

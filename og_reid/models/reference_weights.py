@@ -22,6 +22,7 @@ from ..strict import MOST_BYTES, read_yaml
 from ..tensor_files import read_tensors, read_torch
 from .described import check_described
 from .plain_weights import UNUSED, plain_weights, with_counters
+from .undrawn import Undrawn
 
 __all__ = ["Snapshot", "load_reference", "read_snapshot", "to_reference"]
 
@@ -137,7 +138,8 @@ def load_reference(
         what = f"preset {preset!r}" if preset else "the architecture found for it"
         advice = _advice(snapshot, presets, preset)
         raise ValueError("\n".join([f"{snapshot.name} does not fit {what}{advice}", *problems]))
-    model = make(**arguments)
+    with Undrawn():
+        model = make(**arguments)
     model.load_state_dict(weights)
     return model
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .embedding import Embedding
 from .heads import HPM_STRIPES, Pool, StripeHeads
 from .pgfa_weights import backbone_map, imagenet_state, initialize_backbone, make_resnet50
+from .undrawn import drawn_by_generator
 
 __all__ = ["StripeNet"]
 
@@ -39,6 +40,7 @@ class StripeNet(nn.Module):
         ValueError: numbers out of range, or weights that cannot be had.
     """
 
+    @drawn_by_generator
     def __init__(
         self,
         num_classes: int,

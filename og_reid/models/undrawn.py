@@ -1,0 +1,59 @@
+"""Layers whose construction draws no numbers: torch's draw their first weights when they are made.
+
+That moves the caller's global random stream, for weights that are read or drawn anew afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Undrawn", "drawn_by_generator"]
+
+Init = TypeVar("Init", bound=Callable[..., None])
+
+#: Methods and functions of `torch.nn.init` that fill a tensor with random numbers.
+_DRAWS = frozenset({
+    "bernoulli_", "cauchy_", "exponential_", "geometric_", "kaiming_normal_", "kaiming_uniform_",
+    "log_normal_", "normal_", "orthogonal_", "random_", "trunc_normal_", "uniform_",
+    "xavier_normal_", "xavier_uniform_",
+})  # fmt: skip
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it random weights without a generator of their own are zeros, in this thread."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__name__", "") not in _DRAWS or named.get("generator") is not None:
+            return func(*args, **named)
+        tensor = args[0] if args else named["tensor"]
+        assert isinstance(tensor, Tensor)
+        tensor.detach().zero_()  # a leaf that wants gradients is not changed in place
+        return tensor
+
+
+def drawn_by_generator(init: Init) -> Init:
+    """Decorator for an ``__init__`` with a ``generator``: where one is given, it draws all weights.
+
+    Without one the layers draw from torch's global stream, as those of torch do.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def construct(*args: Any, **kwargs: Any) -> None:
+        given = signature.bind_partial(*args, **kwargs).arguments.get("generator")
+        if given is None:
+            init(*args, **kwargs)
+            return
+        with Undrawn():
+            init(*args, **kwargs)
+
+    return construct  # type: ignore[return-value]
