@@ -151,6 +151,7 @@ class BodyModel:
         """Rest joints (B, J, 3) of shape coefficients (B, S')."""
         return torch.einsum("jv,bvc->bjc", self.joint_regressor, self.shaped(betas))
 
+    @plain_torch()
     def pose(self, rotations: Tensor, betas: Tensor, transl: Tensor | None = None) -> BodyPose:
         """Pose the body.
 
@@ -165,6 +166,7 @@ class BodyModel:
         """
         return self.skin(self.shaped(betas), rotations, betas, transl)
 
+    @plain_torch()
     def skin(
         self,
         rest_vertices: Tensor,

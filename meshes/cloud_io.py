@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pose.atomic import replacing
+from pose.defaults import plain_torch
 from pose.reading import InputWarning, reading
 
 from .cloud_values import MAX_POINTS, far_points, numeric_tensor, unit_colors
@@ -77,6 +78,7 @@ def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointClo
     return cloud
 
 
+@plain_torch()
 def read_doubting(
     path: str | Path, frame: Frame | None = None
 ) -> tuple[PointCloud, tuple[str, ...]]:
@@ -134,6 +136,7 @@ def _tensor(array: np.ndarray, name: str) -> Tensor:
     return torch.from_numpy(array) if array.dtype == np.bool_ else numeric_tensor(array, name)
 
 
+@plain_torch()
 def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
     """Write a cloud; the ending decides: ``.npz``, ``.ply`` (binary) or ``.obj``.
 
@@ -153,6 +156,7 @@ def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
         writer(stream, cloud)
 
 
+@plain_torch()
 def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
     """Write a cloud as the OG-Net authors' files are: lines ``v x y z r g b``, then one face.
 

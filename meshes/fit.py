@@ -83,6 +83,7 @@ class BodyFit:
         )
 
     @cached_property
+    @plain_torch()
     def posed(self) -> BodyPose:
         """Vertices (B, V, 3) and joints (B, J, 3), metres."""
         return self.body.pose(self.rotations, self.betas)

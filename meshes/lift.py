@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pose import Keypoints, Pose
+from pose.defaults import plain_torch
 from pose.json_fields import are_fractions
 from pose.reading import InputWarning
 from pose.target import lies_outside
@@ -57,6 +58,7 @@ class Lift:
     view: BodyView
     quality: LiftQuality = UNMEASURED
 
+    @plain_torch()
     def upright(self) -> PointCloud:
         """The cloud turned by the camera's estimated pitch, so that y points away from gravity."""
         turn = torch.zeros(3)
@@ -70,6 +72,7 @@ class Lift:
             part=self.cloud.part,
         )
 
+    @plain_torch()
     def canonical(self) -> PointCloud:
         """The body in its resting pose, each point with the colour that it was seen in.
 
@@ -96,6 +99,7 @@ class Lift:
         )
 
 
+@plain_torch()
 def lift_image(
     image: np.ndarray,
     pose: Pose,
@@ -135,6 +139,7 @@ def lift_image(
     )[0]
 
 
+@plain_torch()
 def lift_images(
     images: Sequence[np.ndarray],
     poses: Sequence[Pose],

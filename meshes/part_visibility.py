@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from .lift import Lift
 
 __all__ = ["body_visibility", "part_visibility"]
 
 
+@plain_torch()
 def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Tensor:
     """How much of the body in each horizontal stripe of the photograph is seen.
 
@@ -35,6 +38,7 @@ def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Ten
     return _shares(lift, stripe, parts)
 
 
+@plain_torch()
 def body_visibility(lift: Lift) -> Tensor:
     """How much of each part of the body is seen.
 

@@ -13,9 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
 from pose.reading import InputWarning
 
 from .cloud_values import near_points, numeric_tensor, unit_colors
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
 
@@ -54,6 +58,7 @@ class PointCloud:
     visible: Tensor = None  # type: ignore[assignment]  # filled in by __post_init__
     part: Tensor = None  # type: ignore[assignment]  # filled in by __post_init__
 
+    @plain_torch()
     def __post_init__(self) -> None:
         """Convert to the documented types and check."""
         points = near_points(_rows(self.points, "points"))
@@ -86,6 +91,7 @@ class PointCloud:
         return f"PointCloud({len(self)} points, {int(flags.sum())} seen on the body)"
 
     @classmethod
+    @plain_torch()
     def from_array(cls, array: np.ndarray | Tensor) -> PointCloud:
         """Make a cloud of an (N, 6) array: xyz in metres, rgb by the rule of ``colors``."""
         table = numeric_tensor(array, "pointcloud")

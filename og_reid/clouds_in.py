@@ -16,6 +16,7 @@ from meshes import PointCloud
 from meshes.cloud_io import read_doubting
 from meshes.cloud_values import far_points, numeric_tensor, unit_colors
 from meshes.pointcloud import HIDDEN_GREY
+from pose.defaults import plain_torch
 from pose.reading import InputWarning
 
 from .data.batch import CloudBatch
@@ -72,6 +73,7 @@ class ReferenceClouds:
         return slim_batch([self._clouds[i] for i in chosen], num_points, draws=draws)
 
 
+@plain_torch()
 def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
     """Convert clouds of any accepted type.
 

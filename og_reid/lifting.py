@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pose import MediapipePose, PoseEstimator
+from pose.defaults import plain_torch
 from pose.process_pool import map_in_processes
 from pose.reading import InputWarning
 
@@ -323,6 +324,7 @@ def _describe(
     return {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
 
 
+@plain_torch()
 def _lift_chunk(
     jobs: tuple[_Job, ...],
     *,

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 __all__ = ["Frame", "fit_frame", "render_cloud", "splat_radius"]
 
 _SUPERSAMPLING = 2  # rendered this much larger, then averaged: smooth outlines
@@ -37,6 +39,7 @@ class Frame:
             raise ValueError(f"pixels_per_metre must be positive; got {self.pixels_per_metre}")
 
 
+@plain_torch()
 def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) -> Frame:
     """The largest frame in which all points stay inside from every side, to one scale.
 
@@ -65,6 +68,7 @@ def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) 
     return Frame((x, y, z), scale)
 
 
+@plain_torch()
 def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
     """How large each point must be drawn for its surface to look closed.
 
@@ -87,6 +91,7 @@ def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
     return radius.clamp(max=3 * float(radius.median())).clamp(min=1e-4)
 
 
+@plain_torch()
 def render_cloud(
     points: Tensor,
     colors: Tensor,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .atomic import replacing
+from .defaults import plain_torch
 from .joint_names import check_names, human_names
 from .json_fields import check_file, number, read_json, warn_of_fractions
 from .keypoints import COCO_17, SKELETON, Keypoints
@@ -46,6 +47,7 @@ class CocoKeypoints:
             )
 
 
+@plain_torch()
 def read_coco(
     path: str | Path,
     *,
@@ -159,6 +161,7 @@ def write_coco(path: str | Path, people: CocoKeypoints) -> None:
     _write_bytes(Path(path), json.dumps(content, allow_nan=False).encode())
 
 
+@plain_torch()
 def read_npz(path: str | Path) -> Keypoints:
     """Read what `write_npz` wrote: arrays xy, score, visibility, names and perhaps xyz.
 

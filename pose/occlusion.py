@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .defaults import plain_torch
 from .keypoints import Keypoints
 from .layouts import OPENPOSE_18
 from .target import Target, select_person
@@ -35,6 +36,7 @@ SIGMA = 0.06
 LEAST_JOINTS = 3
 
 
+@plain_torch()
 def heatmaps(
     people: Keypoints | None,
     size: tuple[int, int],
@@ -90,6 +92,7 @@ def heatmaps(
     return rows[:, :, None] * columns[:, None] * seen[:, None, None]
 
 
+@plain_torch()
 def part_visibility(
     people: Keypoints | None,
     size: tuple[int, int],

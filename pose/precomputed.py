@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from .defaults import plain_torch
 from .estimator import Pose, checked_image, choose
 from .estimator_files import (
     read_alphapose,
@@ -103,6 +104,7 @@ class PrecomputedPose:
         """Number of photographs with a file, or with somebody in the file."""
         return sum(map(len, self._entries.values()))
 
+    @plain_torch()
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """The people of a photograph.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from .chance import Chance
 
 __all__ = ["Camera", "Light", "View", "draw_camera", "draw_light", "take_view"]
@@ -55,6 +57,7 @@ class Camera:
     noise: float
 
 
+@plain_torch()
 def draw_camera(seed: int, index: int) -> Camera:
     """Camera number ``index`` (from 1) of the world with the given seed."""
     chance = Chance.seeded("camera", seed, index)

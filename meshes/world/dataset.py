@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from pose.atomic import replacing
+from pose.defaults import plain_torch
 from pose.process_pool import map_in_processes
 
 from .camera import draw_camera
@@ -209,6 +210,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@plain_torch()
 def _make_person(folder: str, plan: WorldPlan, shots: list[WorldShot]) -> int:
     for shot in shots:
         _replace(Path(folder) / shot.split / shot.name, _jpeg(plan, shot))

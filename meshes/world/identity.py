@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from .chance import Chance
 from .fabric import Fabric
 from .palette import cloth_color, dimmed, hair_color, random_fabric, skin_color
@@ -95,6 +97,7 @@ class Identity:
 
 
 @lru_cache(maxsize=256)
+@plain_torch()
 def draw_identity(seed: int) -> Identity:
     """The person number ``seed``: the same integer always gives the same person.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
 from pose.keypoints import COCO_17_FEET, Keypoints
 
 from ..body import SMPL_JOINTS
@@ -89,6 +90,7 @@ def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tens
     return base * (ambient + toward[:, None] * light.sun)
 
 
+@plain_torch()
 def true_points(figure: Figure) -> Tensor:
     """(21, 3) world positions of the ``COCO_17_FEET`` points: joints and surface landmarks."""
     landmarks = world_body().landmarks
@@ -119,6 +121,7 @@ def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypo
     )
 
 
+@plain_torch()
 def render(scene: Scene) -> Rendered:
     """Draw a scene with its truth."""
     view = scene.view

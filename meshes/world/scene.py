@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from ..zbuffer import rasterize
 from .backdrop import Backdrop, draw_backdrop
 from .camera import Camera, Light, View, draw_light, take_view
@@ -61,6 +63,7 @@ class Scene:
     seed: int
 
 
+@plain_torch()
 def sample_scene(
     identity: int | Identity,
     camera: Camera,

@@ -10,7 +10,7 @@ from .chance import Chance
 
 __all__ = ["develop"]
 
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
+_LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")
 
 
 def develop(light: Tensor, camera: Camera, chance: Chance) -> Tensor:

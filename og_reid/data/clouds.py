@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from meshes.pointcloud import PointCloud
+from pose.defaults import plain_torch
 from pose.reading import reading
 
 from ..ops.sampling import farthest_point_sample
@@ -89,6 +90,7 @@ class CloudSet:
         return self.ptr.diff()
 
     @classmethod
+    @plain_torch()
     def from_clouds(
         cls,
         items: Iterable[tuple[PointCloud, int, int, str]],
@@ -134,6 +136,7 @@ class CloudSet:
             names=tuple(names),
         )
 
+    @plain_torch()
     def select(self, indices: Tensor | Sequence[int]) -> CloudSet:
         """The clouds at ``indices`` (int64), in that order; repeats are allowed."""
         chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
@@ -153,6 +156,7 @@ class CloudSet:
         )
 
     @staticmethod
+    @plain_torch()
     def concat(sets: Sequence[CloudSet]) -> CloudSet:
         """All clouds of ``sets`` one after the other."""
         if not sets:
@@ -167,6 +171,7 @@ class CloudSet:
             },
         )
 
+    @plain_torch()
     def batch(
         self,
         indices: Tensor | Sequence[int],
@@ -217,6 +222,7 @@ class CloudSet:
         first = _nearest(centers, centers)
         return (total / number.clamp(min=1)[:, None])[first], (number > 0)[first]
 
+    @plain_torch()
     def save(self, path: str | Path) -> None:
         """Writes the set as safetensors with a hash of its content, whole or not at all.
 
@@ -226,6 +232,7 @@ class CloudSet:
         write_cloud_file(path, {name: getattr(self, name) for name in _TENSORS}, self.names)
 
     @classmethod
+    @plain_torch()
     def load(cls, path: str | Path) -> CloudSet:
         """Reads what `save` wrote.
 

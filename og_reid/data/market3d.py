@@ -39,7 +39,7 @@ SPLITS = ("train", "train_all", "val", "gallery", "query")
 PIXELS = 8192
 """Points of every published cloud: one for each pixel of a 128 x 64 photograph."""
 
-_FLIP = torch.tensor([1.0, -1.0, -1.0])
+_FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float32, device="cpu")
 _BLANK = 1e-5  # a point whose mean colour is this close to 1 carries no colour
 # <pid>_c<camera>... (Market, Duke, CUHK) and <pid>_<number>_<camera>_... (MSMT17).
 _NAMES = (re.compile(r"^(-1|\d+)_c(\d+)"), re.compile(r"^(\d+)_\d+_(\d+)_"))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pose import Keypoints, read_image
+from pose.defaults import plain_torch
 from pose.json_fields import are_fractions
 from pose.occlusion import Mode, heatmaps, part_visibility
 from pose.reading import InputWarning
@@ -112,6 +113,7 @@ class PeopleSet:
         """Of the n files."""
         return tuple(sample.path.name for sample in self.samples)
 
+    @plain_torch()
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> PeopleBatch:
         """Some of the people.
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from ..ops.counting import Thresholds
 from .counts import (
     Progress,
@@ -28,6 +30,7 @@ from .sides import Features, Side, open_side
 __all__ = ["evaluate", "evaluate_distances"]
 
 
+@plain_torch()
 def evaluate(
     query: Features | None = None,
     gallery: Features | None = None,

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from .counts import (
     Progress,
     check_readable_again,
@@ -124,6 +126,7 @@ class OpenSet:
         return float((below & (self.match_rank <= k)).double().mean())
 
 
+@plain_torch()
 def verify(
     query: Features | None = None,
     gallery: Features | None = None,

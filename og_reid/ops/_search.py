@@ -47,7 +47,9 @@ def knn_cpu(
     assert library is not None
     function = "og_reid_knn" if points.rows.shape[1] <= INDEXED_DIMS else "og_reid_features"
     index = torch.empty(len(queries.rows), k, dtype=torch.int64, device="cpu")
-    squared = torch.empty(len(queries.rows) if distances else 0, k, device="cpu")
+    squared = torch.empty(
+        len(queries.rows) if distances else 0, k, dtype=torch.float32, device="cpu"
+    )
     # Where points and queries are the same tensors, the library prepares them once.
     own = native(points)
     task = _Knn(
@@ -72,7 +74,9 @@ def knn_cuda(
     """The same by the CUDA library; `ptr` lies on the GPU, too."""
     device = points.rows.device
     index = torch.empty(len(queries.rows), k, dtype=torch.int64, device=device)
-    squared = torch.empty(len(queries.rows) if distances else 0, k, device=device)
+    squared = torch.empty(
+        len(queries.rows) if distances else 0, k, dtype=torch.float32, device=device
+    )
     task = _Knn(
         native(points),
         native(queries),

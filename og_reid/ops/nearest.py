@@ -33,7 +33,7 @@ class Nearest:
         """Before the first block."""
         return Nearest(
             torch.full((queries, k), torch.inf, dtype=torch.float32, device=device),
-            torch.full((queries, k), -1, device=device),
+            torch.full((queries, k), -1, dtype=torch.int64, device=device),
             torch.full((queries,), -torch.inf, dtype=torch.float32, device=device),
         )
 

@@ -150,7 +150,7 @@ def _run_on_cpu(task: _Sample) -> None:
 
 
 def _run_on_gpu(task: _Sample, device: torch.device) -> None:
-    scratch = torch.empty(task.batch * task.count, device=device)
+    scratch = torch.empty(task.batch * task.count, dtype=torch.float32, device=device)
     task.workspace = pointer(scratch)
     start_on_gpu("og_reid_sample_cuda", device, ctypes.byref(task))
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pose.defaults import plain_torch
+
 from ..evaluation.counts import Progress, tiles
 from ..evaluation.given import given_count, given_number
 from ..evaluation.sides import Features, Side, open_side
@@ -16,6 +18,7 @@ __all__ = ["augment_database", "expand_queries"]
 _CHUNK = 1024
 
 
+@plain_torch()
 def expand_queries(
     query: Features,
     gallery: Features,
@@ -46,6 +49,7 @@ def expand_queries(
     return functional.normalize(sides[0].unit().rows + _weighted(sides[1], found, alpha), dim=1)
 
 
+@plain_torch()
 def augment_database(
     gallery: Features, *, k: int = 5, alpha: float = 0.0, progress: Progress | None = None
 ) -> Tensor:

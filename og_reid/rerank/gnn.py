@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from ..evaluation.counts import Progress, part_of
 from ..evaluation.given import given_count
 from ..evaluation.reranked import Reranked
@@ -18,6 +20,7 @@ from .space import open_space
 __all__ = ["gnn"]
 
 
+@plain_torch()
 def gnn(
     query: Features,
     gallery: Features,

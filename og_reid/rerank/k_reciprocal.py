@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.defaults import plain_torch
+
 from ..evaluation.counts import Progress, part_of
 from ..evaluation.given import given_count, given_number, given_tensor
 from ..evaluation.reranked import Reranked
@@ -47,6 +49,7 @@ _RECIPES: dict[Variant, _Recipe] = {
 }
 
 
+@plain_torch()
 def k_reciprocal(
     query: Features,
     gallery: Features,
@@ -87,6 +90,7 @@ def k_reciprocal(
     return _rerank(space, variant, k1, k2, lambda_value, progress)
 
 
+@plain_torch()
 def k_reciprocal_distances(
     query_gallery: Any,
     query_query: Any,
@@ -152,6 +156,7 @@ def _rerank(
     vectors = _averaged(weights, index[:, :k2], part_of(progress, 3, 4))
     overlap = _Overlap(vectors, space.queries)
 
+    @plain_torch()
     def rows(start: int, stop: int) -> Tensor:
         original = space.rows(start, stop)
         if recipe.softmax:

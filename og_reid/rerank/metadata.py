@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pose.defaults import plain_torch
+
 from ..evaluation.counts import Progress
 from ..evaluation.given import given_count, given_number, given_tensor
 from ..evaluation.products import Product, plan
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 
+@plain_torch()
 def penalise_equal(
     distance: Any, query_labels: Any, gallery_labels: Any, amount: float = 0.3
 ) -> Tensor:
@@ -64,6 +67,7 @@ def penalise_equal(
     return distance + amount * equal.to(distance.dtype)
 
 
+@plain_torch()
 def penalise_direction(
     distance: Any,
     query_yaw: Any,
@@ -107,6 +111,7 @@ def penalise_direction(
     return distance + amount * alike.to(distance.dtype)
 
 
+@plain_torch()
 def body_yaw(rotations: Any) -> Tensor:
     """Direction that a fitted body faces.
 
@@ -127,6 +132,7 @@ def body_yaw(rotations: Any) -> Tensor:
     return torch.atan2(front[..., 0], front[..., 2])
 
 
+@plain_torch()
 def add_track_means(
     features: Features, tracks: Any, weight: float = 0.5, *, counted: Any = None
 ) -> Tensor:
@@ -158,6 +164,7 @@ def add_track_means(
     return result
 
 
+@plain_torch()
 def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> Tensor:
     """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
 
@@ -186,6 +193,7 @@ def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> 
     return result
 
 
+@plain_torch()
 def cluster(
     features: Features,
     *,

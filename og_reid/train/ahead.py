@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from pose.defaults import plain_torch
+
 __all__ = ["Ahead"]
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ class Ahead(Generic[T]):
     """
 
     def __init__(self, make: Callable[[int], T], depth: int) -> None:
-        self._make, self._depth = make, depth
+        self._make, self._depth = plain_torch()(make), depth
         self._pool = ThreadPoolExecutor(1, "batches") if depth else None
         self._waiting: deque[tuple[int, Future[T]]] = deque()
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose.defaults import plain_torch
+
 from ..checkpoint import misfit, read_origin, save_model, save_weights
 from ..config import ModelConfig, TrainConfig, to_dict
 from ..data.borrow import CameraStyles, swap_background
@@ -272,6 +274,8 @@ class CloudTask:
         return {name: each for name, each in state.items() if not name.startswith("criterion.")}
 
 
+@torch.enable_grad()
+@plain_torch()
 def train(
     config: TrainConfig,
     train_set: CloudSource,

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pose.defaults import plain_torch
+
 from ..checkpoint import keep_states, origin, read_origin, read_state, save_state
 from ..config import TrainConfig, to_dict
 from ..evaluation import Metrics
@@ -64,6 +66,8 @@ class TrainResult:
         return read_log(self.log)
 
 
+@torch.enable_grad()
+@plain_torch()
 def fit(
     config: TrainConfig,
     task: Task[Any],

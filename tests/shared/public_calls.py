@@ -1,0 +1,140 @@
+"""One call of each public part, on inputs that do not depend on torch's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import og_reid
+from meshes import (
+    PointCloud,
+    fit_body,
+    lift_images,
+    load_body,
+    read_pointcloud,
+    write_pointcloud,
+)
+from og_reid import ops
+from og_reid.data import CloudSet, PeopleSet
+from og_reid.data.market import Sample
+from og_reid.rerank import k_reciprocal
+from pose import COCO_17_FEET, Keypoints, Pose, heatmaps, part_visibility, read_image
+
+_RANDOM = np.random.default_rng(0)
+
+
+def _array(*shape: int) -> Tensor:
+    return torch.from_numpy(_RANDOM.random(shape, dtype=np.float32))
+
+
+IMAGE = _RANDOM.integers(0, 255, (128, 64, 3), dtype=np.uint8)
+POINTS, FEATURES = _array(2, 200, 3), _array(2, 60, 24)
+TABLE = torch.cat([_array(300, 3) + torch.tensor([0.0, -0.5, 0.0], dtype=torch.float32),
+                   _array(300, 3)], 1)  # fmt: skip
+VECTORS = _array(30, 16)
+IDENTITIES = np.arange(30) % 5
+CAMERAS = np.arange(30) % 3
+_ROWS = [0.1] * 5 + [0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9, 0.92, 0.92,
+                     0.93, 0.93]  # fmt: skip
+_SIDES = [0, 1, -1, 2, -2, 6, -6, 8, -8, 9, -9, 4, -4, 4, -4, 4, -4, 4, -4, 5, -5]
+STANDING = Keypoints(
+    torch.from_numpy(
+        np.stack([32 + 2.56 * np.array(_SIDES), 128 * np.array(_ROWS)], 1).astype(np.float32)
+    ),
+    torch.from_numpy(np.full(21, 0.9, np.float32)),
+    names=COCO_17_FEET,
+)
+
+
+def _cloud_fields(cloud: PointCloud) -> list[Tensor]:
+    return [cloud.points, cloud.colors, cloud.visible, cloud.part]
+
+
+def _estimate() -> list[Tensor]:
+    from skimage.data import astronaut
+
+    pose = og_reid.api._estimator()(np.ascontiguousarray(astronaut()[::4, ::4]))
+    assert pose.mask is not None
+    return [pose.keypoints.xy, pose.keypoints.score, pose.keypoints.visibility, pose.mask]
+
+
+def _fit() -> list[Tensor]:
+    fit = fit_body(STANDING, (128, 64))
+    return [fit.vertices, fit.joints, fit.yaw, fit.camera.scale]
+
+
+def _clouds() -> list[Tensor]:
+    cloud = PointCloud(TABLE[:, :3], TABLE[:, 3:])
+    batch = CloudSet.from_clouds([(cloud, 1, 2, "a"), (cloud, 2, 3, "b")]).batch([0, 1], 64)
+    return [batch.points, batch.colors, *batch.network_input()]
+
+
+def _files(folder: Path) -> list[Tensor]:
+    found = []
+    for ending in ("npz", "ply", "obj"):
+        write_pointcloud(folder / f"cloud.{ending}", PointCloud(TABLE[:, :3], TABLE[:, 3:]))
+        cloud = read_pointcloud(folder / f"cloud.{ending}")
+        found += [cloud.points, cloud.colors]
+    return found
+
+
+def _people(folder: Path) -> list[Tensor]:
+    from PIL import Image
+
+    path = folder / "0001_c1s1_000001_00.png"
+    Image.fromarray(IMAGE).save(path)
+    people = PeopleSet([Sample(path, 1, 1)], lambda _: STANDING)
+    batch = people.batch(torch.from_numpy(np.array([0])))
+    return [batch.images, batch.heatmaps, batch.visibility, torch.from_numpy(read_image(path))]
+
+
+def _evaluate() -> list[Tensor]:
+    found = og_reid.evaluate(
+        VECTORS[:10], VECTORS, query_pids=IDENTITIES[:10], gallery_pids=IDENTITIES,
+        query_camids=CAMERAS[:10], gallery_camids=CAMERAS,
+    )  # fmt: skip
+    return [torch.from_numpy(np.array([found.mAP, found.rank(1), found.rank(5)]))]
+
+
+def _reranked() -> list[Tensor]:
+    return [torch.cat(list(k_reciprocal(VECTORS[:10], VECTORS)))]
+
+
+def _world() -> list[Tensor]:
+    from meshes.world import draw_camera, render, sample_scene
+
+    scene = sample_scene(1, draw_camera(0, 1), torch.Generator().manual_seed(0))
+    return [render(scene).image]
+
+
+def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
+    """By name; each gives tensors, or a tuple or list of them."""
+    return {
+        "load_model": lambda: list(og_reid.load_model().model.state_dict().values()),
+        "embed": lambda: [og_reid.embed(TABLE), og_reid.embed([TABLE.numpy(), TABLE])],
+        "load_body": lambda: [load_body().v_template, load_body().skin_weights],
+        "fit_body": _fit,
+        "lift": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING)),
+        "lift canonical": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING, canonical=True)),
+        "lift reference": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING, layout="reference")),
+        "lift_images": lambda: _cloud_fields(lift_images([IMAGE], [Pose(STANDING)])[0].upright()),
+        "estimate": _estimate,
+        "heatmaps": lambda: [heatmaps(STANDING, (128, 64)), part_visibility(STANDING, (128, 64))],
+        "knn": lambda: ops.knn(POINTS, 5),
+        "knn of features": lambda: ops.knn(FEATURES, 5),
+        "ball_query": lambda: ops.ball_query(POINTS, POINTS[:, :40], (0.2, 0.4), (4, 8)),
+        "sample": lambda: ops.farthest_point_sample(POINTS, 30),
+        "radius_count": lambda: ops.radius_count(POINTS, POINTS, (0.2,)),
+        "pool": lambda: ops.pool_neighbors(FEATURES, ops.knn(FEATURES, 5)),
+        "clouds": _clouds,
+        "files": lambda: _files(folder),
+        "people": lambda: _people(folder),
+        "evaluate": _evaluate,
+        "k_reciprocal": _reranked,
+        "world": _world,
+    }
