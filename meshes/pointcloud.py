@@ -18,9 +18,6 @@ from pose.reading import InputWarning
 
 from .cloud_values import near_points, numeric_tensor, unit_colors
 
-if TYPE_CHECKING:
-    import numpy as np
-
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
 
 BACKGROUND = -1

@@ -6,8 +6,6 @@ a matrix product gives. Code of this package means float32 on the CPU and plain 
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Generic, TypeVar
@@ -16,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from .forks import ForkSafeLock
 
 __all__ = ["MadeOnce", "plain_torch"]
 
@@ -86,15 +86,7 @@ def _asks_for(values: Iterable[Any], dtype: torch.dtype) -> bool:
     return False
 
 
-_making = threading.RLock()
-
-
-def _free_in_child() -> None:
-    global _making
-    _making = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_free_in_child)
+_making = ForkSafeLock()
 
 
 class MadeOnce(Generic[T]):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
-__all__ = ["NativeUse"]
+__all__ = ["ForkSafeLock", "NativeUse"]
 
 
 def _one_thread() -> None:
@@ -20,6 +21,26 @@ def _one_thread() -> None:
 
 
 os.register_at_fork(after_in_child=_one_thread)
+
+
+class ForkSafeLock:
+    """A lock that is free in a forked child, whose parent's other threads may have held it.
+
+    A thread that has it may take it again.
+    """
+
+    def __init__(self) -> None:
+        self._process, self._lock = os.getpid(), threading.RLock()
+
+    def __enter__(self) -> None:
+        """Wait for it."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.RLock()
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Give it back."""
+        self._lock.release()
 
 
 class NativeUse:

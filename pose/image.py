@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from torch import Tensor
 
+from .forks import ForkSafeLock
 from .reading import reading
 
 if TYPE_CHECKING:
@@ -36,13 +36,7 @@ _DAMAGED = "the picture is damaged or cut off"
 _PROGRAMS = ("EPS", "WMF")
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)
 # Warning filters belong to the whole process: without the lock two threads leave them changed.
-_filters = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_filters.acquire,
-        after_in_parent=_filters.release,
-        after_in_child=_filters.release,
-    )
+_filters = ForkSafeLock()
 
 
 def read_image(image: ImageSource) -> np.ndarray:

@@ -1,7 +1,9 @@
 """read_image: every way a photo may come, and every way it may be broken."""
 
 import io
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -179,3 +181,17 @@ def test_large_images_pass_and_huge_ones_do_not(tmp_path):
     bomb = saved(tmp_path, Image.new("1", (20_000, 10_000)), "bomb.png")
     with pytest.raises(ValueError, match="at most 100 megapixels"):
         read_image(bomb)
+
+
+def test_reading_from_many_threads_leaves_the_warning_filters(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.full((16, 8, 3), 9, np.uint8)).save(path)
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(read_image, [path] * 800))
+    finally:
+        sys.setswitchinterval(interval)
+        after, warnings.filters[:] = list(warnings.filters), before
+    assert after == before
