@@ -182,3 +182,29 @@ def test_native_logs_are_hushed_and_the_environment_restored():
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip() == "still heard"
     assert result.stdout == ""
+
+
+def test_lines_of_other_threads_are_written_when_the_model_is_loaded():
+    pytest.importorskip("mediapipe")
+    program = (
+        "import os, subprocess, sys, threading, time, numpy as np\n"
+        "from pose import MediapipePose\n"
+        "done = threading.Event()\n"
+        "def write():\n"
+        "    number = 0\n"
+        "    while not done.wait(0.01):\n"
+        "        print('line', number, file=sys.stderr, flush=True)\n"
+        "        number += 1\n"
+        "    print(number)\n"
+        "thread = threading.Thread(target=write)\n"
+        "thread.start()\n"
+        "MediapipePose()(np.zeros((64, 32, 3), np.uint8))\n"
+        "done.set()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    count = int(result.stdout)
+    assert count > 10
+    assert result.stderr.splitlines() == [f"line {number}" for number in range(count)]
