@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from pose.atomic import replacing
+from pose.defaults import plain_torch
 from pose.reading import reading
 
 from .batch import CloudBatch
@@ -207,6 +208,7 @@ class CloudStore:
         """Number of clouds."""
         return len(self._rows)
 
+    @plain_torch()
     def __getitem__(self, index: int) -> RawCloud:
         """The cloud at ``index``, in [0, n).
 
@@ -258,6 +260,7 @@ class CloudStore:
             torch.stack([cloud.colors for cloud in clouds]),
         )
 
+    @plain_torch()
     def batch(
         self,
         indices: Tensor | Sequence[int],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from og_reid.data.draws import Draws
 from og_reid.data.market3d import RawCloud, slim, slim_batch
@@ -138,6 +139,25 @@ def test_it_travels_to_other_processes(store: CloudStore) -> None:
     copy = pickle.loads(data)
     assert copy.names == ("a.jpg", "b.jpg", "d.jpg")
     assert torch.equal(copy[2].points, store[3].points)
+
+
+class Clouds(Dataset):
+    """The points of a store's clouds, each thinned to 20."""
+
+    def __init__(self, store: CloudStore) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self.store.batch([row], 20).points[0]
+
+
+def test_workers_of_a_loader_read_it(store: CloudStore) -> None:
+    rows = Clouds(store)
+    loaded = list(DataLoader(rows, batch_size=2, num_workers=2, multiprocessing_context="fork"))
+    assert torch.equal(torch.cat(loaded), torch.stack([rows[row] for row in range(len(rows))]))
 
 
 def test_unfinished_stores_are_refused(store: CloudStore) -> None:
