@@ -164,10 +164,10 @@ class _Fitter:
         if keypoints.xyz is not None:
             return self._result(self._with_depth(keypoints, targets, size), targets, size)
         state = self._best_heading(targets, size)
-        nobody = ~keypoints.found
-        if bool(nobody.any()):  # as beside people with depth, whose batch has zeros for theirs
+        empty = ~keypoints.found
+        if bool(empty.any()):  # as beside people with depth, in whose batch their depth is 0
             depth = replace(keypoints, xyz=torch.zeros_like(keypoints.xy[..., [0, 0, 0]]))
-            state = self._with_depth(depth, targets, size).where(nobody, state)
+            state = self._with_depth(depth, targets, size).where(empty, state)
         return self._result(state, targets, size)
 
     def _with_depth(self, keypoints: Keypoints, targets: FitTargets, size: Tensor) -> FitState:
@@ -187,7 +187,7 @@ class _Fitter:
             vector[:, 1] = quarter * torch.pi / 2
             state = self._place(self._start(axis_angle_to_matrix(vector)), targets, size)
             state, cost = self._descend(state, targets, _WARM_UP + _REFINE, use_image=True)
-            # Headings of equal cost, as of nobody: the first one, whatever the rounding.
+            # Of headings of equal cost, as without keypoints, the first one, whatever the rounding.
             better = cost < lowest - _EQUAL * (1 + cost)
             best = state if best is None else state.where(better, best)
             lowest = torch.minimum(cost, lowest)

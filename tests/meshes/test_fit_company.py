@@ -61,11 +61,11 @@ def test_any_order_and_size_of_a_batch_are_equal(body, people, depth):
         torch.testing.assert_close(rows, together[part], atol=1e-5, rtol=0)
 
 
-def test_nobody_is_the_same_alone_and_beside_people_with_or_without_depth(body, people):
-    nobody = Keypoints.none(COCO_17_FEET)
-    alone = fit_body(nobody, SIZE, body).vertices[0]
+def test_empty_is_the_same_alone_and_beside_people_with_or_without_depth(body, people):
+    empty = Keypoints.none(COCO_17_FEET)
+    alone = fit_body(empty, SIZE, body).vertices[0]
     for others in (people, _without_depth(people)):
-        company = Keypoints.stack([others[0], nobody, others[1]])
+        company = Keypoints.stack([others[0], empty, others[1]])
         beside = fit_body(company, SIZE, body).vertices[1]
         torch.testing.assert_close(beside, alone, atol=1e-5, rtol=0)
     with_depth = fit_body(Keypoints.none(COCO_17_FEET, xyz=True), SIZE, body).vertices[0]

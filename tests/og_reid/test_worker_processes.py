@@ -13,7 +13,7 @@ from og_reid import lifting
 from og_reid.data.market import Sample
 from pose import COCO_17, Keypoints, Pose
 
-class Nobody:
+class NoPerson:
     def __call__(self, image):
         return Pose(Keypoints.none(COCO_17))
 
@@ -24,7 +24,7 @@ def progress(done, total):
 if __name__ == "__main__":
     photo = Path(sys.argv[1])
     samples = [Sample(photo, 0, 1)] * 70
-    lifting.lift_split(samples, estimator=Nobody, workers=2, progress=progress)
+    lifting.lift_split(samples, estimator=NoPerson, workers=2, progress=progress)
 """
 
 WORLD = """
