@@ -54,19 +54,23 @@ class NativeUse:
         self.name = name
         self._process: int | None = None
 
+    @property
+    def forked(self) -> bool:
+        """Whether the native code ran before this process was forked."""
+        return self._process not in (None, os.getpid())
+
     def begin(self) -> None:
         """Note the process before a run.
 
         Raises:
             RuntimeError: the native code ran before this process was forked.
         """
-        process = os.getpid()
         if self._process is None:
-            self._process = process
-        elif self._process != process:
+            self._process = os.getpid()
+        if self.forked:
             raise RuntimeError(
                 f"{self.name} has run in process {self._process} before it was forked, and would "
-                f"wait for ever in the child {process}: start processes by "
+                f"wait for ever in the child {os.getpid()}: start processes by "
                 'multiprocessing.get_context("spawn"), for a DataLoader with '
                 'multiprocessing_context="spawn", or use it in the children only'
             )

@@ -143,6 +143,9 @@ class MediapipePose:
 
     def close(self) -> None:
         """Free the native model; the next call loads it again."""
+        if _use.forked:  # a thread of the parent may hold the lock for ever
+            self._close()
+            return
         with self._lock:
             self._close()
 
@@ -164,7 +167,7 @@ class MediapipePose:
 
     def _close(self) -> None:
         model, self._model, self._warm = self._model, None, False
-        if model is not None:
+        if model is not None and not _use.forked:  # in a child it would wait for ever
             model.close()
 
     def _process(self, image: np.ndarray) -> Any:

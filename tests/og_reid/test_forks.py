@@ -79,6 +79,15 @@ def test_lift_in_a_child_of_its_use_names_spawn_at_once():
         assert 'multiprocessing_context="spawn"' in message
 
 
+CLOSED = LIFT + "find = MediapipePose(); find(image); in_child(find.close); find(image)"
+
+
+def test_an_estimator_can_be_closed_in_a_child():
+    pytest.importorskip("mediapipe")
+    done = run_python(IN_CHILD + CLOSED, seconds=120)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 def test_children_may_use_mediapipe_where_the_parent_has_not():
     pytest.importorskip("mediapipe")
     done = run_python(IN_CHILD + UNUSED, seconds=120)
