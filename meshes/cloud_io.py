@@ -19,10 +19,10 @@ from torch import Tensor
 
 from pose.atomic import replacing
 from pose.defaults import plain_torch
+from pose.npz_file import read_npz_arrays
 from pose.reading import InputWarning, reading
 
 from .cloud_values import MAX_POINTS, far_points, numeric_tensor, unit_colors
-from .npz_file import read_npz_arrays
 from .obj_file import OBJ_HEADER, Frame, read_obj_vertices
 from .ply_file import read_ply_vertices
 from .pointcloud import HIDDEN_GREY, PointCloud
@@ -186,7 +186,10 @@ def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
 
 def _read_npz(path: Path, frame: Frame | None) -> _Raw:
     arrays = read_npz_arrays(
-        path, ("points", "colors"), ("normals", "visible", "part"), 3 * MAX_POINTS
+        path,
+        ("points", "colors"),
+        ("normals", "visible", "part"),
+        most_numbers=3 * MAX_POINTS,
     )
     return _Raw(arrays.pop("points"), arrays.pop("colors"), frame or "y-up", optional=arrays)
 

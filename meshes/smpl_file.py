@@ -6,8 +6,7 @@ files are read by a machine that can only build arrays: a file with code in it i
 
 from __future__ import annotations
 
-import zipfile
-from math import prod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.npz_file import read_npz_arrays
 from pose.reading import reading
 
 from .body import SMPL_JOINTS, BodyModel
@@ -28,7 +28,6 @@ _FIELDS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kin
 _MAX_BETAS = 10  # some files carry hundreds of components; the first ten are the usual ones
 _MOST_VERTICES = 1 << 18
 _MOST_BYTES = 1 << 29  # the largest published files have half as many
-_MOST_HEADER = 10_000  # bytes of an array's description, as numpy's own limit
 _HEIGHTS = (0.3, 3.0)  # metres
 
 
@@ -88,7 +87,7 @@ def _build(arrays: dict[str, np.ndarray]) -> BodyModel:
     )
 
 
-def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuses what does not fit together, before anything is made of it."""
     missing = [name for name in _FIELDS if name not in shapes and name != "posedirs"]
     if missing:
@@ -144,52 +143,14 @@ def _integers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if info.filename.removesuffix(".npy") in _FIELDS
-        }
-        size = sum(info.file_size for info in members.values())
-        if size > _MOST_BYTES:
-            raise ValueError(
-                f"must hold arrays of at most {_MOST_BYTES >> 20} MiB; got {size >> 20}"
-            )
-        # What the headers say comes first: zeros are packed a thousand times smaller.
-        _check_shapes({name: _shape(archive, info) for name, info in members.items()})
-        arrays = {}
-        for name, info in members.items():
-            with archive.open(info) as stream:
-                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    return arrays
-
-
-def _shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
-    with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"must hold arrays of npy format 1 or 2; {info.filename} is {version}")
-        width = 2 if version == (1, 0) else 4
-        length = stream.read(width)
-        if int.from_bytes(length, "little") > _MOST_HEADER:
-            raise ValueError(f"must hold plain arrays; the header of {info.filename} is too long")
-        stream.seek(stream.tell() - width)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(stream)
-        if dtype.kind not in "fiu" or dtype.itemsize > 8:
-            raise ValueError(f"must hold integers or floats; {info.filename} holds {dtype}")
-        if (
-            prod(shape) * dtype.itemsize != info.file_size - stream.tell()
-            or min(shape, default=0) < 0
-        ):
-            raise ValueError(
-                f"must hold whole arrays; the size of {info.filename} is not its shape's"
-            )
-    return shape
+    return read_npz_arrays(
+        path,
+        (),
+        _FIELDS,
+        content="integers or floats",
+        most_bytes=_MOST_BYTES,
+        check=_check_shapes,
+    )
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import json
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import torch
 from .atomic import replacing
 from .estimator import Pose, PoseEstimator, checked_image, estimate_batch
 from .keypoints import Keypoints
+from .npz_file import read_npz_arrays
+from .reading import reading
 
 __all__ = ["CachedPose", "pixel_key"]
 
@@ -26,6 +26,8 @@ _ABOUT = "estimator.json"
 # What a folder answers that can be read only.
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FIELDS = ("xy", "score", "visibility", "xyz")
+_ARRAYS = ("mask", *_FIELDS, *(f"others_{field}" for field in _FIELDS))
+_LARGEST_ENTRY = 1 << 30  # bytes of its arrays
 
 
 class CachedPose:
@@ -119,14 +121,20 @@ class CachedPose:
             PermissionError: before hours of work that could not be kept.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+            with reading(path):
+                arrays = read_npz_arrays(
+                    path,
+                    ("settings", "names"),
+                    _ARRAYS,
+                    content="numbers or text",
+                    most_bytes=_LARGEST_ENTRY,
+                )
             if str(arrays.pop("settings")) != self._told:
                 return None
             return _unpack(arrays)
         except PermissionError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _write(self, path: Path, pose: Pose) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +16,10 @@ from .defaults import plain_torch
 from .joint_names import check_names, human_names
 from .json_fields import check_file, number, read_json, warn_of_fractions
 from .keypoints import COCO_17, SKELETON, Keypoints
+from .npz_file import read_npz_arrays
 from .reading import reading
 
-_ARRAYS = ("xy", "score", "visibility", "names", "xyz")
+_REQUIRED, _OPTIONAL = ("xy", "score", "names"), ("visibility", "xyz")
 _LARGEST_ARRAYS = 1 << 30  # bytes that the arrays of a file may take
 
 __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
@@ -172,16 +172,10 @@ def read_npz(path: str | Path) -> Keypoints:
     """
     path = Path(path)
     check_file(path)
-    arrays: dict[str, np.ndarray] = {}
     with reading(path, "must be an npz of plain arrays"):
-        _check_members(path)
-        with np.load(path, allow_pickle=False) as archive:
-            for key in _ARRAYS:
-                if key in archive:
-                    arrays[key] = archive[key]
-    missing = [key for key in ("xy", "score", "names") if key not in arrays]
-    if missing:
-        raise ValueError(f"{path}: must hold the arrays xy, score and names; lacks {missing}")
+        arrays = read_npz_arrays(
+            path, _REQUIRED, _OPTIONAL, content="numbers or text", most_bytes=_LARGEST_ARRAYS
+        )
     if arrays["names"].ndim != 1 or arrays["names"].dtype.kind != "U":
         raise ValueError(f"{path}: names must be a list of texts; got {arrays['names'].dtype}")
     names = tuple(str(name) for name in arrays.pop("names"))
@@ -278,22 +272,6 @@ def _skeleton(
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-
-
-def _check_members(path: Path) -> None:
-    """Refuse what is no archive, and arrays that are larger than any keypoints, unread."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            bare = file.read(6) == b"\x93NUMPY"
-        raise ValueError("it holds one bare array" if bare else "it is no archive")
-    with zipfile.ZipFile(path) as archive:
-        wanted = {f"{key}.npy" for key in _ARRAYS} | set(_ARRAYS)
-        size = sum(each.file_size for each in archive.infolist() if each.filename in wanted)
-    if size > _LARGEST_ARRAYS:
-        raise ValueError(
-            f"must hold arrays of at most {_LARGEST_ARRAYS >> 20} MB; these would take "
-            f"{size >> 20} MB: write fewer people to a file"
-        )
 
 
 def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pose import MediapipePose, PoseEstimator, read_image
+from pose.npz_file import array_names
+from pose.reading import reading
 
 from ..api import embed, lift
 from ..checkpoint import StoredModel
@@ -215,8 +216,8 @@ def holds_embeddings(path: str | Path) -> bool:
     if Path(path).suffix.lower() != ".npz":
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        with reading(path):
+            names = array_names(path)
+    except (OSError, ValueError):
         return False
-    return {"features.npy", "names.npy"} <= names and "points.npy" not in names
+    return {"features", "names"} <= names and "points" not in names

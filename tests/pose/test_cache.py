@@ -111,7 +111,7 @@ def test_a_folder_that_may_not_be_read_is_told_before_the_work(tmp_path, monkeyp
         raise PermissionError(13, "Permission denied")
 
     cached = CachedPose(Counting(), tmp_path)
-    monkeypatch.setattr(np, "load", forbidden)
+    monkeypatch.setattr("pose.cache.read_npz_arrays", forbidden)
     with pytest.raises(PermissionError):
         cached(picture(5))
     assert cached.estimator.calls == 0

@@ -254,7 +254,7 @@ def test_npz_of_a_gigabyte_of_zeros_is_refused_unread(tmp_path):
             with archive.open(f"{key}.npy", "w") as file:
                 for _ in range(45):
                     file.write(bytes(8 << 20))
-    with pytest.raises(ValueError, match=r"k\.npz: must hold arrays of at most 1024 MB"):
+    with pytest.raises(ValueError, match=r"k\.npz: must hold arrays of at most 1024 MiB"):
         read_npz(path)
 
 
