@@ -1,17 +1,18 @@
 """Files of tensors with a digest of their content, read without running code.
 
-Models are safetensors files whose header keeps the digest; training states are torch's zip files
-with the digest behind them. Files without one, of earlier versions or of others, are read as well.
+Models and sets of clouds are safetensors files whose header keeps the digest; training states are
+torch's zip files with the digest behind them. Files without one, of earlier versions or of others,
+are read as well.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pose.reading import reading
 __all__ = ["read_header", "read_tensors", "read_torch", "write_tensors", "write_torch"]
 
 _DIGEST = "sha256"  # key of the header of safetensors
-_SAFETENSORS = "is no safetensors file or is damaged, get it again"
+_SAFETENSORS = "is no safetensors file or is damaged, get it or write it again"
 _TORCH = "is damaged or no torch file, get it again"
 # Behind a torch file, as the comment of its zip: what any reader of zip files allows.
 _COMMENT = b"og_reid sha256 "
@@ -46,15 +47,11 @@ def write_tensors(
     Raises:
         OSError: It cannot be written, as on a full disk; with the path.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     digest = _digest(tensors, metadata)
     with replacing(path) as partial:
-        try:
-            save_file(dict(tensors), partial, metadata={**metadata, _DIGEST: digest})
-        except SafetensorError as error:
-            raise _disk_error(error, path) from error
+        save_file(dict(tensors), partial, metadata={**metadata, _DIGEST: digest})
 
 
 def read_tensors(
@@ -85,12 +82,14 @@ def read_tensors(
     if digest is None and strange:
         raise ValueError(
             f"{path} is damaged, or of a later version: its header has the unknown entry "
-            f"{strange[0][:40]!r} and no digest; get it again"
+            f"{strange[0][:40]!r} and no digest; get it or write it again"
         )
-    if digest is not None and digest != _digest(tensors, metadata):
+    if digest not in (None, _digest(tensors, metadata)) and digest != _first_digest(
+        tensors, metadata
+    ):
         raise ValueError(
             f"{path} is damaged: its content is not the one that was written (the digest in its "
-            "header differs); get it again"
+            "header differs); get it or write it again"
         )
     return tensors, metadata
 
@@ -117,20 +116,33 @@ def _refuse_pickle(path: str | Path) -> None:
     # with the same bytes, its length, but then comes a brace.
     if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise ValueError(
-            f"{path} is a pickle, which may run code when read, and is refused here: read it with "
-            "OGNet.from_reference (which runs nothing), write the network with "
+            f"{path} is a pickle, which may run code when read, and is refused here: read a "
+            "network with OGNet.from_reference (which runs nothing), write it with "
             "og_reid.checkpoint.save_model, and give that .safetensors file"
         )
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Of names, types, shapes and bytes in the order of names, and of the other metadata."""
-    digest = hashlib.sha256()
-    for key in sorted(metadata):
-        digest.update(repr((key, metadata[key])).encode("utf-8", "surrogatepass"))
+    head = "".join(repr((key, metadata[key])) for key in sorted(metadata))
+    return _hashed(head, tensors, lambda name, *about: repr((name, *about)))
+
+
+def _first_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Of the same, described as the first files of clouds with a digest did."""
+    head = json.dumps(dict(metadata), sort_keys=True)
+    return _hashed(head, tensors, lambda *about: " ".join(map(str, about)))
+
+
+def _hashed(
+    head: str,
+    tensors: Mapping[str, Tensor],
+    described: Callable[[str, str, tuple[int, ...]], str],
+) -> str:
+    digest = hashlib.sha256(head.encode("utf-8", "surrogatepass"))
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(described(name, str(tensor.dtype), tuple(tensor.shape)).encode())
         if tensor.numel():
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -143,10 +155,7 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
         OSError: It cannot be written, as on a full disk; with the path.
     """
     with replacing(path) as partial:
-        try:
-            torch.save(dict(content), partial)
-        except RuntimeError as error:  # torch gives no reason: the disk's is the likely one
-            raise _disk_error(error, path) from error
+        torch.save(dict(content), partial)
         digest = _file_digest(partial, partial.stat().st_size)
         with partial.open("rb+") as file:
             file.seek(-2, os.SEEK_END)  # the length of the comment: nothing follows the zip so far
@@ -241,10 +250,3 @@ def _check_members(path: str | Path, size: int) -> None:
         raise ValueError(f"{path} {_TORCH}: its members are compressed, which torch never does")
     if sum(each.file_size for each in members) > size:
         raise ValueError(f"{path} {_TORCH}: its members are longer than the file")
-
-
-def _disk_error(error: Exception, path: str | Path) -> OSError:
-    """The error of a disk, from the text of a library's."""
-    found = re.search(r"(?:os error|code:) (\d+)", str(error))
-    number = int(found[1]) if found else errno.EIO
-    return OSError(number, os.strerror(number), str(path))

@@ -50,6 +50,27 @@ def test_files_of_before_the_hash_are_read(path: Path) -> None:
     assert torch.equal(CloudSet.load(path).points, small().points)
 
 
+def test_files_of_the_first_digest_are_read_and_checked(path: Path) -> None:
+    """It described the tensors otherwise; the literal is of such a file."""
+    tensors = {
+        "points": torch.arange(6).reshape(2, 3).half() / 8,
+        "colors": torch.tensor([[0, 128, 255], [1, 2, 3]], dtype=torch.uint8),
+        "visible": torch.tensor([True, False]),
+        "part": torch.tensor([3, -1], dtype=torch.int8),
+        "ptr": torch.tensor([0, 2]),
+        "pids": torch.tensor([7]),
+        "camids": torch.tensor([1]),
+    }
+    first = "bfaeea95d81270646ae015367030780e9dd7bdce19d06d205b88fb7875951a57"
+    metadata = {**OLD, "names": '["a.jpg"]', "sha256": first}
+    save_file(tensors, path, metadata)
+    assert torch.equal(CloudSet.load(path).points, tensors["points"])
+    tensors["pids"] += 1
+    save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match="is damaged"):
+        CloudSet.load(path)
+
+
 def test_a_file_that_lost_its_hash_is_refused(path: Path) -> None:
     save_file(load_file(path), path, {**OLD, "names": '["0.jpg", "1.jpg"]', "sha255": "0"})
     with pytest.raises(ValueError, match="is damaged"):

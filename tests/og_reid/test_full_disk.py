@@ -16,10 +16,15 @@ import pytest
 import torch
 
 from og_reid.checkpoint import keep_states, save_state
+from og_reid.data import CloudSet
+from og_reid.data.market3d import RawCloud
+from og_reid.data.shard import CloudLabel, PackedCloud, write_shard
+from og_reid.data.store import MANIFEST, ShardInfo, write_manifest
 from og_reid.fusion import Fusion, FusionConfig
 from og_reid.fusion_run import save_fusion
 from og_reid.train import Record, fit
 from og_reid.train.record import RunLog, tensorboard_writer
+from random_clouds import cloud
 from regression import Regression, config
 
 RECORD = Record(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0)
@@ -45,11 +50,29 @@ def fusion(path: Path) -> None:
     save_fusion(path.parent, source, source, Fusion(0.5, 1.0), FusionConfig())
 
 
+def clouds(path: Path) -> None:
+    CloudSet.from_clouds((cloud(i), i, 1, f"{i}.jpg") for i in range(4)).save(path)
+
+
+def shard(path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    raw = RawCloud(cloud(0).points, cloud(0).colors)
+    packed = PackedCloud.pack(raw)
+    write_shard(path, [(CloudLabel(f"{i}.jpg", "train", i, 1), packed) for i in range(9)])
+
+
+def manifest(path: Path) -> None:
+    write_manifest(path.parent, [ShardInfo(f"{i}.arrow", 1, 1, "0" * 64) for i in range(40)])
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
     [
         ("first.safetensors", fusion),
         ("checkpoint.pt", lambda path: save_state(path, {"origin": {}, "w": torch.zeros(9999)})),
+        ("set.safetensors", clouds),
+        ("shard.arrow", shard),
+        (MANIFEST, manifest),
     ],
 )
 def test_whole_files_are_named(tmp_path: Path, name: str, write: Callable[[Path], object]) -> None:
