@@ -68,7 +68,7 @@ class LiftedImage:
         found: whether a person was found. Otherwise the cloud is a hidden body in the resting pose,
             and the background.
         reason: of the failure; empty where there is none.
-        warnings: of category `InputWarning`, raised on the way.
+        warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
     """
 
     path: Path

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..progress import shown
+
 if TYPE_CHECKING:
     from ..data import Sample
     from ..data.inputs import Failure, Input
@@ -129,7 +131,7 @@ def settle(
     from ..data.inputs import write_failures
 
     for text in warnings:
-        _tell(f"note: {text}")
+        _tell(f"og-reid: warning: {shown(text)}")
     if report is not None:
         write_failures(report, failures)
     if not failures:

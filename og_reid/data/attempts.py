@@ -45,7 +45,7 @@ class Attempt:
         lift: None where it failed.
         found: whether there is a person in the image.
         reason: of the failure; empty where there is none.
-        warnings: of category `InputWarning`, raised on the way.
+        warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
     """
 
     lift: Lift | None
@@ -133,6 +133,8 @@ def attempt_lifts(
         # What is said of the images together is kept with the first of them.
         known = (*attempts[place].warnings, *(raised if place == places[0] else ()))
         made, reason = (None, lift) if isinstance(lift, str) else (lift, "")
+        if made is not None and attempts[place].found:
+            known += tuple(f"doubtful lift: {each}" for each in made.quality.reasons)
         attempts[place] = replace(attempts[place], lift=made, reason=reason, warnings=known)
     return attempts
 

@@ -45,9 +45,14 @@ class StandingPerson:
 
 
 def plain_image(path: Path, shade: int) -> Path:
-    """Writes an image of one grey; ``path`` ends in ``.png``."""
+    """Writes an image whose red is one shade; ``path`` ends in ``.png``.
+
+    Green and blue vary as those of clothes do, so that there is nothing to doubt; shade 0 is black.
+    """
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((128, 64, 3), shade, np.uint8)).save(path)
+    pixels = np.random.default_rng(shade).integers(0, 256, (128, 64, 3), np.uint8)
+    pixels[..., 0] = shade
+    Image.fromarray(pixels * np.uint8(shade > 0)).save(path)
     return path
