@@ -18,8 +18,8 @@ from ..api import embed, lift
 from ..checkpoint import StoredModel
 from ..data.attempts import NO_PERSON, collected
 from ..data.clouds import CloudSet
+from ..data.image_files import image_endings
 from ..data.inputs import Failure, cause, summarize_warnings
-from ..data.market import IMAGE_ENDINGS
 from ..embedding import embed_set
 from ..lifting import LiftSettings, lift_many
 from ..loading import DEFAULT_MODEL, load_model
@@ -81,7 +81,7 @@ def embed_files(
     """
     stored = model if isinstance(model, StoredModel) else load_model(model)
     files = [Path(path) for path in paths]
-    image = [path.suffix.lower() in IMAGE_ENDINGS for path in files]
+    image = [path.suffix.lower() in image_endings() for path in files]
     rows: dict[int, Tensor] = {}
     failed: dict[int, str] = {}
     raised: list[tuple[Path, str]] = []

@@ -52,13 +52,13 @@ def do_lift(options: argparse.Namespace) -> None:
 
 def _lift_many(options: argparse.Namespace) -> None:
     from ..bulk.lifting import LIFT_TABLE, lift_files, lift_targets
-    from ..data.market import IMAGE_ENDINGS
+    from ..data.image_files import image_endings
     from ..progress import progress_bar
 
     if options.out is None:
         raise ValueError("--out must be given for many images: the folder of their clouds")
     check_out(options.out, folder=True)
-    inputs, missing = listed(options.photos, IMAGE_ENDINGS, skip=options.skip)
+    inputs, missing = listed(options.photos, image_endings(), skip=options.skip)
     ending = f".{options.format or 'ply'}"
     lift_targets(inputs, ending)  # refuses before the work
     with progress_bar("lifting images") as show:
@@ -89,7 +89,7 @@ def do_embed(options: argparse.Namespace) -> None:
     from pose.atomic import replacing
 
     from ..bulk.embedding import CLOUD_ENDINGS, embed_files, holds_embeddings
-    from ..data.market import IMAGE_ENDINGS
+    from ..data.image_files import image_endings
     from ..loading import load_model
     from ..progress import progress_bar
 
@@ -97,7 +97,7 @@ def do_embed(options: argparse.Namespace) -> None:
     check_out(options.out)
     stored = load_model(options.model)
     inputs, missing = listed(
-        options.inputs, IMAGE_ENDINGS, CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
+        options.inputs, image_endings(), CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
     )
     own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
     if own and not (inputs := [each for each in inputs if each not in own]):
@@ -132,12 +132,12 @@ def do_embed(options: argparse.Namespace) -> None:
 def _not_embedded(each: Input) -> str | None:
     """Why a file can be neither lifted nor embedded."""
     from ..bulk.embedding import CLOUD_ENDINGS, holds_embeddings
-    from ..data.market import IMAGE_ENDINGS
+    from ..data.image_files import image_endings
 
-    if each.path.suffix.lower() not in IMAGE_ENDINGS | CLOUD_ENDINGS:
+    if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:
         return (
             f"is neither a cloud ({', '.join(sorted(CLOUD_ENDINGS))}) nor a photograph "
-            f"({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
+            f"({', '.join(sorted(image_endings()))}): convert it"
         )
     if not each.listed and holds_embeddings(each.path):
         return (

@@ -101,11 +101,11 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
+    from ..data.image_files import image_endings
     from ..data.inputs import Failure, summarize_warnings
-    from ..data.market import IMAGE_ENDINGS
 
     check_out(options.out, folder=options.format == "sep-json")
-    inputs, missing = listed(options.images, IMAGE_ENDINGS, skip=options.skip, check=_no_image)
+    inputs, missing = listed(options.images, image_endings(), skip=options.skip, check=_no_image)
     inputs = list({each.path: each for each in inputs}.values())
     if options.format == "sep-json":
         _check_stems([each.path for each in inputs])
@@ -145,11 +145,11 @@ def do_pose(options: argparse.Namespace) -> None:
 
 
 def _no_image(each: Input) -> str | None:
-    from ..data.market import IMAGE_ENDINGS
+    from ..data.image_files import image_endings
 
-    if each.path.suffix.lower() in IMAGE_ENDINGS:
+    if each.path.suffix.lower() in image_endings():
         return None
-    return f"is no image ({', '.join(sorted(IMAGE_ENDINGS))}): convert it"
+    return f"is no image ({', '.join(sorted(image_endings()))}): convert it"
 
 
 def _check_names(inputs: Sequence[Input]) -> None:
@@ -168,8 +168,6 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
     from ..train.people import photo_parts
 
     images = splits(data, options)
-    if not images.train:
-        raise ValueError(f"{options.dataset} has no training images: it is there to test on")
     prepared = photo_parts(config.model), config.photos
     known, held = images.train, None
     if config.data.hold_out:

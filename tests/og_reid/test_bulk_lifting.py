@@ -262,3 +262,9 @@ def test_workers_write_the_same_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert files(tmp_path / "1") == files(tmp_path / "2")
     tables = [(tmp_path / each / LIFT_TABLE).read_text() for each in ("1", "2")]
     assert tables[0] == tables[1]
+
+
+def test_images_of_all_formats_that_are_read_are_taken(tmp_path: Path) -> None:
+    plain_image(tmp_path / "in" / "a.png", 100).rename(tmp_path / "in" / "a.JFIF")
+    assert main(["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    assert files(tmp_path / "out") == ["a.ply", LIFT_TABLE]
