@@ -252,8 +252,6 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         validation = None if config.data.hold_out else stored_test(store)
     else:
         images = splits(data, options)
-        if not images.train:
-            raise ValueError(f"{options.dataset} has no training images: it is there to test on")
         samples = (*images.train, *generated(options))
         check_people(config, samples)
         if config.data.layout != CloudSet.layout:

@@ -27,7 +27,7 @@ __all__ = [
     "read_attributes",
 ]
 
-#: Below them metrics say little.
+#: With fewer valid queries, or fewer identities among them, metrics say little, and are marked.
 FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 SPLIT_NAMES = {

@@ -16,6 +16,7 @@ from torch import Tensor
 from pose.atomic import replacing
 from pose.reading import reading
 
+from ..data.market import FEW_IDENTITIES, FEW_QUERIES
 from .given import given_count, given_tensor
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 
@@ -23,8 +24,6 @@ __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
 AveragePrecision = Literal["step", "trapezoid"]
 _RANKS = (1, 3, 5, 10)  # 3 is reported on data of partial people
-#: With fewer valid queries, or fewer identities among them, metrics are marked as uncertain.
-FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 
 @dataclass(frozen=True, eq=False)
