@@ -6,15 +6,9 @@ the mediapipe 0.10.21 wheel (full model, `model_complexity=1`; other complexitie
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +16,11 @@ from torch import Tensor
 
 from .defaults import plain_torch
 from .estimator import Pose, checked_image
-from .forks import NativeUse
 from .keypoints import COCO_17_FEET, Keypoints
+from .native_graph import INSTALL, NativeGraph
 
 __all__ = ["MediapipePose", "visibility_from_raw"]
 
-_INSTALL = "install it with: pip install 'og-reid[demo]' (it brings mediapipe 0.10.21)"
 # BlazePose landmark of each name of COCO_17_FEET, in its order.
 _LANDMARKS = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
 _HEIGHT = 512  # rows an upright crop is resized to
@@ -36,20 +29,6 @@ _LONGEST = 1280  # pixels, limit of the longest side
 # rim first: a rim repeats the border pixels, and where the border cuts a person the streaks pass
 # for hips and legs (raw visibility 0.95 instead of 0.1 for hips that are outside the photo).
 _PADDING = (0.0, 0.15, 0.4)
-_QUIET_ENV = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
-_OPENCV_ENV = ("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH")
-_NATIVE_LINE = re.compile(
-    rb"[IWEF]\d{4} \d\d:|INFO: (Created|Initialized) TensorFlow Lite|"
-    rb"WARNING: (All log messages|Logging) before"
-)
-_use = NativeUse("mediapipe")
-# Models are loaded one at a time: meanwhile the environment and stderr of the process are changed.
-_loading = threading.RLock()
-os.register_at_fork(
-    before=_loading.acquire,
-    after_in_parent=_loading.release,
-    after_in_child=_loading.release,
-)
 
 
 def visibility_from_raw(raw: Tensor) -> Tensor:
@@ -96,9 +75,7 @@ class MediapipePose:
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"min_confidence must be in [0, 1]; got {min_confidence}")
         self.min_confidence = min_confidence
-        self._model: Any = None
-        self._warm = False
-        self._lock = threading.Lock()
+        self._graph = NativeGraph(partial(_load, min_confidence))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -136,18 +113,15 @@ class MediapipePose:
         inner = (small.shape[0], small.shape[1])
         for padding in _PADDING:
             rim = round(padding * small.shape[0])
-            result = self._process(np.pad(small, ((rim, rim), (rim, rim), (0, 0)), mode="edge"))
+            padded = np.pad(small, ((rim, rim), (rim, rim), (0, 0)), mode="edge")
+            result = self._graph.run(_found, padded)
             if result.pose_landmarks is not None:
                 return _to_pose(result, rim, inner, (height, width))
         return Pose(Keypoints.none(COCO_17_FEET, xyz=True), torch.zeros(height, width))
 
     def close(self) -> None:
         """Free the native model; the next call loads it again."""
-        if _use.forked:  # a thread of the parent may hold the lock for ever
-            self._close()
-            return
-        with self._lock:
-            self._close()
+        self._graph.close()
 
     def __enter__(self) -> MediapipePose:
         """Use as a context manager."""
@@ -165,43 +139,22 @@ class MediapipePose:
         """A copy without a native model."""
         self.__init__(**state)  # type: ignore[misc]
 
-    def _close(self) -> None:
-        model, self._model, self._warm = self._model, None, False
-        if model is not None and not _use.forked:  # in a child it would wait for ever
-            model.close()
 
-    def _process(self, image: np.ndarray) -> Any:
-        """Native result, whose mask is a copy: the next run may write to the original."""
-        _use.begin()  # before the lock, which a thread of the parent may hold for ever
-        with self._lock:
-            try:
-                result = self._run(image)
-            except BaseException:
-                with contextlib.suppress(Exception):  # it may fail once more
-                    self._close()
-                raise
-            if result.segmentation_mask is not None:
-                result.segmentation_mask = np.array(result.segmentation_mask)
-        return result
-
-    def _run(self, image: np.ndarray) -> Any:
-        if self._warm:
-            return self._model.process(image)
-        with _loading, _quiet_native_logs():
-            if self._model is None:
-                self._model = _load(self.min_confidence)
-            result = self._model.process(image)
-        self._warm = True
-        return result
+def _found(model: Any, image: np.ndarray) -> Any:
+    """Native result, whose mask is a copy: the next run may write to the original."""
+    result = model.process(image)
+    if result.segmentation_mask is not None:
+        result.segmentation_mask = np.array(result.segmentation_mask)
+    return result
 
 
 def _load(min_confidence: float) -> Any:
     try:
         import mediapipe
     except ImportError as error:
-        raise ImportError(f"mediapipe is needed to find people in images; {_INSTALL}") from error
+        raise ImportError(f"mediapipe is needed to find people in images; {INSTALL}") from error
     if not hasattr(mediapipe, "solutions"):
-        raise ImportError(f"mediapipe {mediapipe.__version__} carries no pose weights; {_INSTALL}")
+        raise ImportError(f"mediapipe {mediapipe.__version__} carries no pose weights; {INSTALL}")
     return mediapipe.solutions.pose.Pose(
         static_image_mode=True,
         model_complexity=1,
@@ -251,64 +204,3 @@ def _to_mask(mask: np.ndarray | None, rim: int, outer: tuple[int, int]) -> Tenso
         (outer[1], outer[0]), Image.Resampling.BILINEAR
     )
     return torch.from_numpy(np.array(resized)).clamp_(0, 1)
-
-
-@contextlib.contextmanager
-def _quiet_native_logs() -> Iterator[None]:
-    """Hush glog, absl and TensorFlow Lite; the environment and stderr are put back after.
-
-    Also what the import of OpenCV, which mediapipe brings, sets in the environment: paths of its
-    own libraries, which programs that are started later would take.
-    """
-    before = dict(os.environ)
-    os.environ.update({key: value for key, value in _QUIET_ENV.items() if key not in before})
-    try:
-        with _muted_stderr():
-            yield
-    finally:
-        for key in (*_QUIET_ENV, *_OPENCV_ENV):
-            if key in before:
-                os.environ[key] = before[key]
-            else:
-                os.environ.pop(key, None)
-
-
-@contextlib.contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Keeps what is written to stderr, and passes on afterwards what is not of native logs."""
-    # absl writes to file descriptor 2 before its log level can be set, so only this helps.
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # stderr is closed: nothing to mute
-        yield
-        return
-    try:
-        with _sink() as sink:
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                if sys.stderr is not None:
-                    sys.stderr.flush()
-                os.dup2(saved, 2)
-                sink.seek(0)
-                _pass_on(sink.read())
-    finally:
-        os.close(saved)
-
-
-def _pass_on(written: bytes) -> None:
-    lines = written.splitlines(keepends=True)
-    others = b"".join(line for line in lines if not _NATIVE_LINE.match(line))
-    with contextlib.suppress(OSError):  # a pipe that is not read any more
-        while others:
-            others = others[os.write(2, others) :]
-
-
-def _sink() -> IO[bytes]:
-    try:
-        return tempfile.TemporaryFile()
-    except OSError:  # no folder that can be written to
-        return open(os.devnull, "r+b")

@@ -6,18 +6,16 @@ of all people that it sees in a few milliseconds; each of them is then cut out a
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from . import mediapipe_estimator as blaze
 from .estimator import Pose, PoseEstimator
 from .keypoints import Keypoints
+from .native_graph import INSTALL, NativeGraph
 
 __all__ = ["Spot", "find_people", "find_spots", "unmatched"]
 
@@ -40,8 +38,6 @@ node {
   output_stream: "DETECTIONS:detections"
 }
 """
-_lock = threading.Lock()
-_detector: Any = None
 
 
 @dataclass(frozen=True)
@@ -184,25 +180,11 @@ def _detect(image: np.ndarray, left: int, right: int) -> list[Spot]:
 
 
 def _run(image: np.ndarray) -> list[Any]:
-    """The native detections; the graph looks at one image at a time."""
-    global _detector
-    # The estimator's own guards, where it has them: of forked processes, and of the one stderr
-    # that is muted while a model is loaded.
-    use, loading = getattr(blaze, "_use", None), getattr(blaze, "_loading", None)
-    if use is not None:
-        use.begin()
-    with _lock:
-        try:
-            if _detector is not None:
-                return _detector.process({"image": image}).detections or []
-            with loading or contextlib.nullcontext(), blaze._quiet_native_logs():
-                graph = _load()
-                result = graph.process({"image": image})
-        except BaseException:
-            _detector = None  # a graph that failed once fails for ever
-            raise
-        _detector = graph
-        return result.detections or []
+    """The native detections."""
+    detections: list[Any] = _detector.run(
+        lambda graph, pixels: graph.process({"image": pixels}).detections or [], image
+    )
+    return detections
 
 
 def _load() -> Any:
@@ -211,12 +193,13 @@ def _load() -> Any:
         from mediapipe.framework import calculator_pb2
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
-        raise ImportError(
-            f"mediapipe is needed to find people in images; {blaze._INSTALL}"
-        ) from error
+        raise ImportError(f"mediapipe is needed to find people in images; {INSTALL}") from error
     threshold = "posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh"
     return SolutionBase(
         graph_config=text_format.Parse(_GRAPH, calculator_pb2.CalculatorGraphConfig()),
         calculator_params={threshold: _THRESHOLD},
         outputs=["detections"],
     )
+
+
+_detector = NativeGraph(_load)

@@ -82,6 +82,29 @@ def test_lift_in_a_child_of_its_use_names_spawn_at_once():
 CLOSED = LIFT + "find = MediapipePose(); find(image); in_child(find.close); find(image)"
 
 
+SPOTS = """
+from pose.people import find_spots
+image = np.full((64, 32, 3), 127, np.uint8)
+
+def spots():
+    start = time.monotonic()
+    try:
+        assert find_spots(image) == []
+    finally:
+        assert time.monotonic() - start < 5, "slow"
+
+"""
+
+
+@pytest.mark.parametrize("first", ["spots()", "MediapipePose()(image)"])
+def test_people_are_not_looked_for_in_a_child_of_native_use(first):
+    pytest.importorskip("mediapipe")
+    done = run_python(IN_CHILD + SPOTS + f"{first}; in_child(spots); spots()", seconds=120)
+    message, code = done.stdout.splitlines()
+    assert (done.returncode, code) == (0, "1"), done.stderr
+    assert 'multiprocessing.get_context("spawn")' in message
+
+
 def test_an_estimator_can_be_closed_in_a_child():
     pytest.importorskip("mediapipe")
     done = run_python(IN_CHILD + CLOSED, seconds=120)

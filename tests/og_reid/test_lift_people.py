@@ -225,6 +225,6 @@ class TestEstimated:
     def test_another_estimator_needs_no_detector(self, monkeypatch, standing):
         monkeypatch.setitem(sys.modules, "mediapipe.python.solution_base", None)
         monkeypatch.setattr(api, "_estimator", lambda: lambda image: Pose(standing, others=None))
-        monkeypatch.setattr("pose.people._detector", None)
+        monkeypatch.setattr("pose.people._detector.model", None)
         with pytest.raises(ImportError, match="mediapipe"):
             og_reid.lift(IMAGE)

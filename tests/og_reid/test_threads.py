@@ -103,7 +103,7 @@ class Broken:
     def close(self):
         raise ValueError("graph has errors")
 
-find._model = Broken()
+find._graph.model = Broken()
 try:
     find(images[0])
     raise SystemExit("no error")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pose import COCO_17_FEET, MediapipePose, PoseEstimator
-from pose.mediapipe_estimator import _QUIET_ENV, visibility_from_raw
+from pose.mediapipe_estimator import visibility_from_raw
+from pose.native_graph import _QUIET_ENV
 
 
 def test_visibility_map_is_increasing_and_parts_the_three_states():
@@ -153,7 +154,7 @@ def test_a_small_person_in_a_wide_photo(estimator, astronaut, astronaut_pose):
 
 def test_pickle_leaves_the_model_out(estimator, astronaut, astronaut_pose):
     with pickle.loads(pickle.dumps(estimator)) as copy:
-        assert copy._model is None
+        assert copy._graph.model is None
         assert torch.equal(copy(astronaut).keypoints.xy, astronaut_pose.keypoints.xy)
         copy.close()
         assert torch.equal(copy(astronaut).keypoints.xy, astronaut_pose.keypoints.xy)

@@ -83,6 +83,24 @@ def test_spots_of_a_pose_are_matched(estimator):
     assert unmatched([Spot(1e4, 1e4, 10.0, 0.9)], [pose])
 
 
+def test_a_detector_that_failed_is_loaded_again(monkeypatch):
+    from pose.people import _detector
+
+    class Broken:
+        def process(self, image):
+            raise RuntimeError("graph has errors")
+
+        def close(self):
+            raise ValueError("graph has errors")
+
+    image = one_person(0)
+    expected = find_spots(image)
+    monkeypatch.setattr(_detector, "model", Broken())
+    with pytest.raises(RuntimeError, match="graph has errors"):
+        find_spots(image)
+    assert find_spots(image) == expected
+
+
 def test_threads_share_the_detector():
     images = [one_person(seed) for seed in range(4)] + [two_people(0)]
     serial = [find_spots(image) for image in images]
