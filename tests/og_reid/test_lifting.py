@@ -98,12 +98,13 @@ def test_a_damaged_or_outdated_part_is_made_again(samples, tmp_path):
     cache = tmp_path / "cache"
     first = lift_split(samples, estimator=StandingPerson, cache=cache)
     whole = {part: part.read_bytes() for part in entries(cache)}
-    for part in whole:
-        part.write_bytes(whole[part][:100])
-    assert torch.equal(
-        lift_split(samples, estimator=StandingPerson, cache=cache).points, first.points
-    )
-    assert all(part.stat().st_size == len(whole[part]) for part in whole)
+    for damaged in (list(whole), list(whole)[1:2]):  # together, and one without its company
+        for part in damaged:
+            part.write_bytes(whole[part][:100])
+        again = lift_split(samples, estimator=StandingPerson, cache=cache)
+        torch.testing.assert_close(again.points, first.points, atol=1e-5, rtol=0)
+        assert torch.equal(again.colors, first.colors)
+        assert all(part.stat().st_size == len(whole[part]) for part in whole)
     os.utime(samples[0].path, ns=(1, 1))  # the same image
     lift_split(samples, estimator=StandingPerson, cache=cache)
     assert len(entries(cache)) == 5
@@ -151,6 +152,6 @@ def test_people_in_the_resting_pose_stand_alike(samples, tmp_path):
         (lift,) = lift_images([image], [StandingPerson()(image)], background=settings.background)
         alone = CloudSet.from_clouds([(lift.canonical(), 0, 0, "")], max_points=200)
         rows = slice(int(resting.ptr[index]), int(resting.ptr[index + 1]))
-        torch.testing.assert_close(resting.points[rows], alone.points, atol=2e-3, rtol=0)
+        torch.testing.assert_close(resting.points[rows], alone.points, atol=1e-5, rtol=0)
     again = lift_split(samples[:2], **common, canonical=True)
     assert torch.equal(again.points, resting.points)
