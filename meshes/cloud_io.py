@@ -20,7 +20,7 @@ from torch import Tensor
 from pose.atomic import replacing
 from pose.defaults import plain_torch
 from pose.npz_file import read_npz_arrays
-from pose.reading import InputWarning, reading
+from pose.reading import InputWarning, level_outside, reading
 
 from .cloud_values import MAX_POINTS, far_points, numeric_tensor, unit_colors
 from .obj_file import OBJ_HEADER, Frame, read_obj_vertices
@@ -74,7 +74,7 @@ def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointClo
     """
     cloud, doubts = read_doubting(path, frame)
     for doubt in doubts:
-        warnings.warn(f"{path}: {doubt}", InputWarning, stacklevel=2)
+        warnings.warn(f"{path}: {doubt}", InputWarning, stacklevel=level_outside())
     return cloud
 
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from pose import Keypoints, Pose
 from pose.defaults import plain_torch
 from pose.json_fields import are_fractions
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 from pose.target import lies_outside
 
 from .body import BodyModel, load_body
 from .color import BodyView, color_vertices, keypoint_evidence, view_body
 from .fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
-from .quality import UNMEASURED, LiftQuality, level_outside, measure_quality
+from .quality import UNMEASURED, LiftQuality, measure_quality
 from .reference_layout import reference_cloud
 from .rotation import axis_angle_to_matrix
 

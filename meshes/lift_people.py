@@ -12,10 +12,10 @@ import numpy as np
 from pose import Keypoints, Pose, PoseEstimator, select_person
 from pose.json_fields import are_fractions
 from pose.people import find_people, find_spots, unmatched
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 from pose.target import Target, lies_outside
 
-from .quality import LiftQuality, level_outside
+from .quality import LiftQuality
 
 __all__ = [
     "check_pixels",

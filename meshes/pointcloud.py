@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pose.defaults import plain_torch
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 
 from .cloud_values import near_points, numeric_tensor, unit_colors
 
@@ -61,7 +61,7 @@ class PointCloud:
         points = near_points(_rows(self.points, "points"))
         colors, doubt = unit_colors(_rows(self.colors, "colors"))
         if doubt:
-            warnings.warn(doubt, InputWarning, stacklevel=3)
+            warnings.warn(doubt, InputWarning, stacklevel=level_outside())
         count = len(points)
         if len(colors) != count:
             raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +10,13 @@ import torch
 from torch import Tensor
 
 from pose import Pose
+from pose.defaults import plain_torch
 from pose.target import lies_outside
 
 from .color import BodyView
 from .fit import BodyFit
 
-__all__ = ["UNMEASURED", "LiftQuality", "image_reasons", "level_outside", "measure_quality"]
+__all__ = ["UNMEASURED", "LiftQuality", "image_reasons", "measure_quality"]
 
 # Of 35 lifts checked by eye these two limits catch 3 of the 4 worst.
 MAX_ERROR = 0.02
@@ -29,7 +29,6 @@ _MIN_ROWS = 48
 # Relative difference of an image and the same at `_MIN_ROWS` rows: colour images of people have
 # 0.17 and more, those enlarged from 32 rows under 0.1, from 24 rows under 0.06.
 _MIN_DETAIL = 0.08
-_OWN = ("pose", "meshes", "og_reid", "contextlib", "functools")
 _MAX_ROWS = 512  # large images are reduced to so many rows before they are looked at
 
 
@@ -61,6 +60,7 @@ UNMEASURED = LiftQuality(math.nan, math.nan, 0)
 """Of a lift made by hand."""
 
 
+@plain_torch()
 def measure_quality(
     image: np.ndarray, pose: Pose, fit: BodyFit, view: BodyView, seen: bool = True
 ) -> LiftQuality:
@@ -98,6 +98,7 @@ def measure_quality(
     return LiftQuality(error, score, _count(pose), tuple(reasons))
 
 
+@plain_torch()
 def image_reasons(image: np.ndarray, box: tuple[int, int, int, int]) -> list[str]:
     """What an image lacks for comparing people: colours, light, pixels.
 
@@ -197,11 +198,3 @@ def _relative_error(fit: BodyFit, image_height: int) -> float:
     camera = fit.camera
     pixels = metres * float(camera.scale[0] * camera.log_aspect[0].exp())
     return float(fit.error[0]) * image_height / pixels if pixels else math.nan
-
-
-def level_outside() -> int:
-    """The stack level of the first frame outside these packages, seen from the caller of this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _OWN:
-        level, frame = level + 1, frame.f_back
-    return level

@@ -17,7 +17,7 @@ from meshes.cloud_io import read_doubting
 from meshes.cloud_values import far_points, numeric_tensor, unit_colors
 from meshes.pointcloud import HIDDEN_GREY
 from pose.defaults import plain_torch
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 
 from .data.batch import CloudBatch
 from .data.draws import Draws
@@ -125,7 +125,7 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
         for doubt in doubts:
             doubtful.setdefault(doubt, []).append(f"{each}" if _is_path(each) else name)
     for doubt, names in doubtful.items():
-        warnings.warn(_counted(names, len(clouds), doubt), InputWarning, stacklevel=3)
+        warnings.warn(_counted(names, len(clouds), doubt), InputWarning, stacklevel=level_outside())
     return clouds, single
 
 
@@ -285,7 +285,7 @@ def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:
             f"{extent:.3g}: {_advise(body, extent)}"
         )
         names = [each for each, _, _ in doubtful]
-        warnings.warn(_counted(names, total, text), InputWarning, stacklevel=3)
+        warnings.warn(_counted(names, total, text), InputWarning, stacklevel=level_outside())
 
 
 def _body(cloud: PointCloud) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from pose import MediapipePose, PoseEstimator
 from pose.defaults import plain_torch
 from pose.process_pool import map_in_processes
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 
 from .data.attempts import Attempt, attempt_lifts, estimator_settings
 from .data.cloud_cache import LIFT_VERSION, CachedCloud, CloudCache, hash_file
@@ -78,6 +78,7 @@ class LiftedImage:
     warnings: tuple[str, ...] = ()
 
 
+@plain_torch()
 def lift_split(
     samples: Sequence[Sample],
     *,
@@ -127,7 +128,7 @@ def lift_split(
         lifted.append(each)
     raised = [(each.path, text) for each in lifted for text in each.warnings]
     for summary in summarize_warnings(raised):
-        warnings.warn(summary, InputWarning, stacklevel=2)
+        warnings.warn(summary, InputWarning, stacklevel=level_outside())
     return replace(
         CloudSet.concat([each.cloud for each in lifted if each.cloud is not None]),
         pids=_integers([sample.pid for sample in samples]),
@@ -186,7 +187,7 @@ def lift_many(
         if not store.writable:
             warnings.warn(
                 f"the cache {store.folder} can be read only: what is lifted now is not kept",
-                stacklevel=2,
+                stacklevel=level_outside(),
             )
     jobs = [_job(path, store) for path in files]
     new, kept = _look_up(jobs, store)

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from .atomic import replacing
+from .defaults import plain_torch
 from .estimator import Pose, PoseEstimator, checked_image, estimate_batch
 from .keypoints import Keypoints
 from .npz_file import read_npz_arrays
-from .reading import reading
+from .reading import level_outside, reading
 
 __all__ = ["CachedPose", "pixel_key"]
 
@@ -74,6 +75,7 @@ class CachedPose:
         """Find a person, or remember; see `PoseEstimator`."""
         return self.batch([image])[0]
 
+    @plain_torch()
     def batch(self, images: Sequence[np.ndarray | str | Path]) -> list[Pose]:
         """Find the people in several images; the estimator sees only the new ones.
 
@@ -102,7 +104,7 @@ class CachedPose:
                 self._warned = True
                 warnings.warn(
                     f"the cache {self.folder} can be read only: what is estimated now is not kept",
-                    stacklevel=4,
+                    stacklevel=level_outside(),
                 )
 
     def _path(self, image: np.ndarray) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .defaults import plain_torch
 from .io import CocoKeypoints
 from .joint_names import check_names, human_names
 from .json_fields import (
@@ -49,6 +50,7 @@ _Person = tuple[tuple[str, ...], np.ndarray]
 _Layouts = dict[int, tuple[str, ...]]
 
 
+@plain_torch()
 def read_openpose(path: str | Path, *, names: Sequence[str] | None = None) -> Keypoints:
     """Read the people of one image from OpenPose's json, with 18 (COCO) or 25 keypoints.
 
@@ -65,6 +67,7 @@ def read_openpose(path: str | Path, *, names: Sequence[str] | None = None) -> Ke
     return found
 
 
+@plain_torch()
 def read_sep_json(
     path: str | Path, *, missing_ok: bool = False, names: Sequence[str] | None = None
 ) -> Keypoints:
@@ -89,6 +92,7 @@ def read_sep_json(
     return found
 
 
+@plain_torch()
 def read_alphapose(path: str | Path, *, names: Sequence[str] | None = None) -> CocoKeypoints:
     """Read AlphaPose's ``alphapose-results.json``: people of many images.
 
@@ -112,6 +116,7 @@ def read_alphapose(path: str | Path, *, names: Sequence[str] | None = None) -> C
     return everybody
 
 
+@plain_torch()
 def read_kpr(path: str | Path, *, names: Sequence[str] | None = None) -> Keypoints:
     """Read KPR's keypoint json of one image: the person meant first, then the others.
 
@@ -142,6 +147,7 @@ def read_kpr(path: str | Path, *, names: Sequence[str] | None = None) -> Keypoin
     return found
 
 
+@plain_torch()
 def read_mmpose(path: str | Path, *, names: Sequence[str] | None = None) -> CocoKeypoints:
     """Read results of mmpose or ViTPose.
 

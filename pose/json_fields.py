@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .keypoints import Keypoints
-from .reading import InputWarning, reading
+from .reading import InputWarning, level_outside, reading
 
 __all__ = [
     "are_fractions",
@@ -126,5 +126,5 @@ def warn_of_fractions(path: str | Path, keypoints: Keypoints) -> None:
             f"{path}: keypoints must be in pixels; all joints lie in [-1, 1], as fractions of the "
             "image do: multiply x by its width and y by its height",
             InputWarning,
-            stacklevel=3,
+            stacklevel=level_outside(),
         )

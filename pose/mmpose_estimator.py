@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .defaults import plain_torch
 from .estimator import Pose, checked_image, choose
 from .keypoints import Keypoints
 from .mmpose_model import Network, load_network
@@ -94,6 +95,7 @@ class MMPose:
         """
         return self.batch([image])[0]
 
+    @plain_torch()
     def batch(self, images: Sequence[np.ndarray | str | Path]) -> list[Pose]:
         """Find the people in several images, in forward passes of `batch_size` boxes."""
         pixels = [checked_image(image) for image in images]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .defaults import plain_torch
 from .estimator import Pose, PoseEstimator
 from .keypoints import Keypoints
 from .native_graph import INSTALL, NativeGraph
@@ -87,6 +88,7 @@ def unmatched(spots: list[Spot], poses: list[Pose]) -> list[Spot]:
     return [spot for spot in spots if not any(spot.is_at(*place) for place in places)]
 
 
+@plain_torch()
 def find_people(image: np.ndarray, estimator: PoseEstimator) -> list[Pose]:
     """The poses of all people in an image.
 

@@ -25,7 +25,7 @@ from .io import CocoKeypoints, read_coco
 from .joint_names import check_names
 from .json_fields import are_fractions
 from .keypoints import Keypoints
-from .reading import InputWarning
+from .reading import InputWarning, level_outside
 from .target import Target, lies_outside
 
 __all__ = ["FileFormat", "PrecomputedPose"]
@@ -176,7 +176,7 @@ class PrecomputedPose:
                 "so they are left out, and so are others like them: shift coordinates of a whole "
                 "frame by the corner of the crop, scale those of another size",
                 InputWarning,
-                stacklevel=3,
+                stacklevel=level_outside(),
             )
         return people[~outside]
 

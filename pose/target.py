@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from .defaults import plain_torch
 from .keypoints import Keypoints
 
 __all__ = ["Target", "lies_outside", "select_person"]
@@ -17,6 +18,7 @@ Target = Literal[
 """How to choose, see `select_person`."""
 
 
+@plain_torch()
 def select_person(
     people: Keypoints,
     target: Target = "most_joints",
@@ -60,6 +62,7 @@ def select_person(
     return int(candidates[best[-1 if target == "most_joints_last" else 0]])
 
 
+@plain_torch()
 def lies_outside(people: Keypoints, size: tuple[int, int], threshold: float = 0.0) -> Tensor:
     """(...,) bool: whose joints cannot be pixels of this image.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pose import MediapipePose, PoseEstimator, read_image
+from pose.defaults import plain_torch
 from pose.npz_file import array_names
 from pose.reading import reading
 
@@ -53,6 +54,7 @@ class EmbeddedFiles:
     warnings: tuple[str, ...]
 
 
+@plain_torch()
 def embed_files(
     paths: Sequence[str | Path],
     model: str | Path | StoredModel = DEFAULT_MODEL,

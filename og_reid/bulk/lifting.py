@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from meshes import write_pointcloud
 from pose import MediapipePose, PoseEstimator
 from pose.atomic import replacing
+from pose.defaults import plain_torch
 
 from ..data.attempts import NO_PERSON, attempt_lifts, estimator_settings
 from ..data.cloud_cache import LIFT_VERSION, hash_file
@@ -94,6 +95,7 @@ def lift_targets(inputs: Sequence[Input], ending: str = ".ply") -> dict[str, Pat
     return owners
 
 
+@plain_torch()
 def lift_files(
     inputs: Sequence[Input],
     out: str | Path,

@@ -15,6 +15,7 @@ import numpy as np
 
 from meshes import Lift, lift_images
 from pose import Pose, PoseEstimator, estimate_batch, read_image
+from pose.defaults import plain_torch
 from pose.reading import InputWarning
 
 from .inputs import cause
@@ -94,6 +95,7 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
     return {"type": kind, "maker": f"{estimator.__module__}.{name}"}
 
 
+@plain_torch()
 def attempt_lifts(
     paths: Sequence[Path], estimator: Callable[[], PoseEstimator], background: int
 ) -> list[Attempt]:
@@ -152,6 +154,7 @@ def _lift_together(
     return [_lift_together([image], [pose], background)[0] for image, pose in pairs]
 
 
+@plain_torch()
 def attempt_poses(
     paths: Sequence[Path], estimator: PoseEstimator, failed: dict[Path, str]
 ) -> list[Pose]:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from pose.atomic import replacing
+from pose.defaults import plain_torch
 
 from .cloud_file import read_cloud_file, write_cloud_file
 from .clouds import CloudSet
@@ -111,6 +112,7 @@ class CloudCache:
         """Whether there is an entry, sound or not."""
         return self.path(key).is_file()
 
+    @plain_torch()
     def read(self, key: str) -> CachedCloud | None:
         """The entry of an image; None where there is none, or a damaged one.
 
@@ -134,6 +136,7 @@ class CloudCache:
             return None
         return CachedCloud(cloud, file.about.get("found") == "yes", doubts)
 
+    @plain_torch()
     def write(self, key: str, entry: CachedCloud) -> bool:
         """Keeps an entry.
 

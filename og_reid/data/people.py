@@ -14,7 +14,7 @@ from pose import Keypoints, read_image
 from pose.defaults import plain_torch
 from pose.json_fields import are_fractions
 from pose.occlusion import Mode, heatmaps, part_visibility
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 from pose.target import Target, lies_outside
 
 from .images import IMAGE_SIZE, mirror_images, network_image
@@ -160,7 +160,7 @@ class PeopleSet:
             f"photographs, such as {first}, at most one joint of a person lies inside, or all lie "
             "in [-1, 1]: such people are left out",
             InputWarning,
-            stacklevel=3,
+            stacklevel=level_outside(),
         )
 
     def _prepared(self, row: int) -> tuple[Tensor, Tensor, Tensor, int]:

@@ -124,7 +124,7 @@ def _score_distances(
     matches = find_matches(labels, cameras=protocol.cameras)
     shows = _passes(progress, protocol)
     counted = count_rows(distance_rows(distance, shape), labels, matches, shows[0])
-    warn_of_similarities(distance, counted, labels, matches, stacklevel=4)
+    warn_of_similarities(distance, counted, labels, matches)
     shots = None
     if protocol.name == "single-gallery-shot":
         rows = distance_rows(distance, shape)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pose.reading import InputWarning
+from pose.reading import InputWarning, level_outside
 
 from ..ops.counting import Thresholds
 from .labels import Labels, Matches
@@ -28,7 +28,7 @@ _WARNED: ContextVar[list[bool] | None] = ContextVar("warned", default=None)
 
 @contextmanager
 def warned_once() -> Iterator[None]:
-    """Inside, one warning for one matrix that is scored in parts, two calls farther up."""
+    """Inside, one warning for one matrix that is scored in parts."""
     token = _WARNED.set([])
     try:
         yield
@@ -37,7 +37,7 @@ def warned_once() -> Iterator[None]:
 
 
 def warn_of_similarities(
-    distance: Any, counted: Thresholds, labels: Labels, matches: Matches, stacklevel: int = 3
+    distance: Any, counted: Thresholds, labels: Labels, matches: Matches
 ) -> None:
     """Warns when right answers are the far ones: a matrix of similarities ranks like that.
 
@@ -49,7 +49,6 @@ def warn_of_similarities(
         counted: Right answers, and the wrong ones among them.
         labels: Of both sides.
         matches: The right answers.
-        stacklevel: Of the warning.
     """
     if isinstance(distance, Reranked) or not len(matches.item):
         return
@@ -71,11 +70,10 @@ def warn_of_similarities(
     if not before and mean > max(_REVERSED, 0.5 + 1 / math.sqrt(len(count))):
         if before is not None:
             before.append(True)
-            stacklevel += 2
         warnings.warn(
             f"distance must be smaller for images that are more alike, but {100 * mean:.0f} % of "
             "the wrong answers are nearer than the right ones (by chance 50 %): of similarities, "
             "give 1 - similarity",
             InputWarning,
-            stacklevel=stacklevel,
+            stacklevel=level_outside(),
         )

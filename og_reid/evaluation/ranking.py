@@ -183,7 +183,7 @@ def nearest_rows(
 
     found = _nearest(blocks(), labels, k)
     if matches is not None and counted is not None:
-        warn_of_similarities(distances, counted, labels, matches, stacklevel=4)
+        warn_of_similarities(distances, counted, labels, matches)
     return found
 
 

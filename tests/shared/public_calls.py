@@ -20,10 +20,24 @@ from meshes import (
     write_pointcloud,
 )
 from og_reid import ops
+from og_reid.bulk import embed_files, lift_files
 from og_reid.data import CloudSet, PeopleSet
+from og_reid.data.inputs import Input
 from og_reid.data.market import Sample
+from og_reid.lifting import lift_many
 from og_reid.rerank import k_reciprocal
-from pose import COCO_17_FEET, Keypoints, Pose, heatmaps, part_visibility, read_image
+from pose import COCO_17, COCO_17_FEET, Keypoints, Pose, heatmaps, part_visibility, read_image
+from pose.estimator_files import read_alphapose, read_kpr, read_mmpose, read_openpose, read_sep_json
+from pose.estimator_writers import (
+    write_alphapose,
+    write_kpr,
+    write_mmpose,
+    write_openpose,
+    write_sep_json,
+)
+from pose.io import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
+from pose.layouts import to_openpose18
+from pose.people import find_people
 
 _RANDOM = np.random.default_rng(0)
 
@@ -112,6 +126,63 @@ def _world() -> list[Tensor]:
     return [render(scene).image]
 
 
+def _keypoint_files(folder: Path) -> list[Tensor]:
+    coco = Keypoints.stack([STANDING, STANDING]).select(COCO_17)
+    of_images = CocoKeypoints(coco, ("a.jpg", "b.jpg"))
+    written: list[tuple[Any, Any, Any]] = [
+        (write_sep_json, read_sep_json, to_openpose18(coco)),
+        (write_openpose, read_openpose, to_openpose18(coco)),
+        (write_kpr, read_kpr, coco),
+        (write_mmpose, read_mmpose, coco),
+        (write_npz, read_npz, coco),
+        (write_coco, read_coco, of_images),
+        (write_alphapose, read_alphapose, of_images),
+    ]
+    found = []
+    for number, (write, read, people) in enumerate(written):
+        write(folder / f"{number}.json", people)
+        again = read(folder / f"{number}.json")
+        each = again.keypoints if isinstance(again, CocoKeypoints) else again
+        found += [each.xy, each.score, each.visibility]
+    return found
+
+
+class _Standing:
+    """Finds the same person in each image."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"estimator": "standing"}
+
+    def __call__(self, image: Any) -> Pose:
+        return Pose(STANDING)
+
+
+def _many(folder: Path) -> list[Tensor]:
+    from PIL import Image
+
+    path = folder / "1.png"
+    Image.fromarray(IMAGE).save(path)
+    found = []
+    for _ in range(2):  # lifted, then from the cache
+        (lifted,) = lift_many([path], estimator=_Standing, cache=folder / "cache")
+        assert lifted.cloud is not None
+        found += [lifted.cloud.points, lifted.cloud.colors]
+    found.append(embed_files([path], estimator=_Standing).features)
+    lift_files([Input(path, "1.png")], folder, estimator=_Standing, ending=".npz")
+    found.append(read_pointcloud(folder / "1.npz").points)
+    (lift,) = lift_images([IMAGE], [Pose(STANDING)])
+    numbers = (lift.quality.reprojection_error, lift.quality.mean_score)
+    return [*found, torch.from_numpy(np.array(numbers))]
+
+
+def _everybody() -> list[Tensor]:
+    from skimage.data import astronaut
+
+    image = np.ascontiguousarray(astronaut()[::4, ::4])
+    return [pose.keypoints.xy for pose in find_people(image, og_reid.api._estimator())]
+
+
 def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
     """By name; each gives tensors, or a tuple or list of them."""
     return {
@@ -134,6 +205,9 @@ def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "clouds": _clouds,
         "files": lambda: _files(folder),
         "people": lambda: _people(folder),
+        "keypoint files": lambda: _keypoint_files(folder),
+        "many images": lambda: _many(folder),
+        "everybody": _everybody,
         "evaluate": _evaluate,
         "k_reciprocal": _reranked,
         "world": _world,
