@@ -168,6 +168,8 @@ class PeopleSet:
         image = read_image(sample.path)
         people = self.keypoints(sample)
         size = (image.shape[0], image.shape[1])
+        if people is not None and not people.shape:  # one person, without a batch
+            people = Keypoints.stack([people])
         given = 0 if people is None else len(people.score)
         if people is not None and given:
             kept = ~lies_outside(people, size)

@@ -54,3 +54,10 @@ def test_sound_people_do_not_warn(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         set_of(tmp_path, people(), below, None).batch(torch.arange(3))
+
+
+def test_one_person_needs_no_batch(tmp_path):
+    alone = set_of(tmp_path, people()[0]).batch(torch.arange(1))
+    expected = set_of(tmp_path, people()).batch(torch.arange(1))
+    assert torch.equal(alone.heatmaps, expected.heatmaps)
+    assert torch.equal(alone.visibility, expected.visibility)
