@@ -1,11 +1,16 @@
 """Fixtures for all rooms."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import settings
 
 from meshes.body import BodyModel, load_body
+from og_reid import lifting
+from og_reid.data import CloudSet, Sample
 from og_reid.ops import native_info
+from random_clouds import cloud
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("any_machine", deadline=None)
@@ -26,6 +31,18 @@ def rng() -> torch.Generator:
 @pytest.fixture(scope="session")
 def body() -> BodyModel:
     return load_body()
+
+
+@pytest.fixture
+def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of a data set become one cloud for each person, without looking at them."""
+
+    def fake(samples: Sequence[Sample], **_: object) -> CloudSet:
+        return CloudSet.from_clouds(
+            (cloud(sample.pid), sample.pid, sample.camid, sample.name) for sample in samples
+        )
+
+    monkeypatch.setattr(lifting, "lift_split", fake)
 
 
 def pytest_collection_modifyitems(items):

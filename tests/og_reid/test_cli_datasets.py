@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from og_reid import lifting
 from og_reid.checkpoint import save_model
 from og_reid.cli import main
-from og_reid.data import CloudSet, Sample, datasets
+from og_reid.data import datasets
 from og_reid.data.datasets import DATASETS, Counts
 from og_reid.embedding import Preprocessing
 from og_reid.models import OGNet
-from random_clouds import SMALL, cloud
+from random_clouds import SMALL
 
 Told = pytest.CaptureFixture[str]
 SHORT = (*SMALL, "data.identities=2", "budget.steps=1")
@@ -49,16 +47,6 @@ def small_partial(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"query": Counts(2, 2), "gallery": Counts(2, 2)}
     small = replace(DATASETS["partial-reid"], counts=counts)
     monkeypatch.setitem(datasets.DATASETS, "partial-reid", small)
-
-
-@pytest.fixture
-def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake(samples: Sequence[Sample], **_: object) -> CloudSet:
-        return CloudSet.from_clouds(
-            (cloud(sample.pid), sample.pid, sample.camid, sample.name) for sample in samples
-        )
-
-    monkeypatch.setattr(lifting, "lift_split", fake)
 
 
 @pytest.fixture

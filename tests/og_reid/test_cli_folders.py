@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from og_reid import lifting
 from og_reid.cli import datasets, main
 from og_reid.cli.sources import can_be_searched
-from og_reid.data import CloudSet, MarketSplits, Sample
-from random_clouds import cloud
+from og_reid.data import MarketSplits, Sample
 
 Capture = pytest.CaptureFixture[str]
 
@@ -30,16 +27,6 @@ def people(root: Path, count: int = 6) -> Path:
         for number in range(2):
             photo(root / f"{person}" / f"{number}.png", 20 * person + number)
     return root
-
-
-@pytest.fixture
-def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake(samples: Sequence[Sample], **_: object) -> CloudSet:
-        return CloudSet.from_clouds(
-            (cloud(sample.pid), sample.pid, sample.camid, sample.name) for sample in samples
-        )
-
-    monkeypatch.setattr(lifting, "lift_split", fake)
 
 
 @pytest.mark.usefixtures("lifted")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from caller_states import STATES
 from og_reid import Embedding
 from og_reid.evaluation import (
     Protocol,
@@ -193,26 +193,6 @@ def test_names_of_identities_as_the_message_says() -> None:
     numbers = np.unique(np.concatenate(names), return_inverse=True)[1]
     labels = {"query_pids": numbers[:6], "gallery_pids": numbers[6:]}
     equal(evaluate(distance=DISTANCE, **labels).step, evaluate(distance=DISTANCE, **PIDS).step)
-
-
-@contextlib.contextmanager
-def double_by_default() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-STATES: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
-    "double by default": double_by_default,
-    "another device by default": lambda: torch.device("meta"),
-    "bfloat16 autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "half autocast": lambda: torch.autocast("cpu", dtype=torch.float16),
-    "inference mode": torch.inference_mode,
-    "no gradient": torch.no_grad,
-}
 
 
 def embeddings() -> tuple[Embedding, Embedding]:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from caller_states import STATES
 from meshes.pointcloud import PointCloud
 from og_reid.render import fit_frame, render_cloud, splat_radius
 from og_reid.visualize import lift_figure
 from pose import COCO_17, Keypoints
-
-
-@contextlib.contextmanager
-def double_by_default() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-STATES: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
-    "double by default": double_by_default,
-    "another device by default": lambda: torch.device("meta"),
-    "bfloat16 autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "inference mode": torch.inference_mode,
-}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -61,7 +43,7 @@ def test_pictures_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) ->
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("state", ["double by default", "inference mode"])
+@pytest.mark.parametrize("state", ["float64", "inference"])
 def test_figures_of_lifts_are_drawn(state: str, rng: torch.Generator) -> None:
     cloud = PointCloud(torch.randn(50, 3, generator=rng), torch.rand(50, 3, generator=rng))
     photo, keypoints = np.full((20, 10, 3), 90, np.uint8), Keypoints.none(COCO_17)
