@@ -39,7 +39,7 @@ def existing_image(text: str) -> Path:
 
 def listed(
     given: Sequence[Path],
-    endings: Collection[str],
+    endings: Collection[str] | Callable[[], Collection[str]],
     others: Collection[str] = (),
     *,
     skip: bool,

@@ -58,7 +58,7 @@ def _lift_many(options: argparse.Namespace) -> None:
     if options.out is None:
         raise ValueError("--out must be given for many images: the folder of their clouds")
     check_out(options.out, folder=True)
-    inputs, missing = listed(options.photos, image_endings(), skip=options.skip)
+    inputs, missing = listed(options.photos, image_endings, skip=options.skip)
     ending = f".{options.format or 'ply'}"
     lift_targets(inputs, ending)  # refuses before the work
     with progress_bar("lifting images") as show:
@@ -97,7 +97,7 @@ def do_embed(options: argparse.Namespace) -> None:
     check_out(options.out)
     stored = load_model(options.model)
     inputs, missing = listed(
-        options.inputs, image_endings(), CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
+        options.inputs, image_endings, CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
     )
     own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
     if own and not (inputs := [each for each in inputs if each not in own]):

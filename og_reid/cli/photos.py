@@ -91,6 +91,11 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
 
 def do_pose(options: argparse.Namespace) -> None:
     """Writes the keypoints of the people in photographs."""
+    from ..data.image_files import image_endings
+
+    check_out(options.out, folder=options.format == "sep-json")
+    inputs, missing = listed(options.images, image_endings, skip=options.skip, check=_no_image)
+
     from pose import (
         COCO_17,
         CocoKeypoints,
@@ -101,11 +106,8 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
-    from ..data.image_files import image_endings
     from ..data.inputs import Failure, summarize_warnings
 
-    check_out(options.out, folder=options.format == "sep-json")
-    inputs, missing = listed(options.images, image_endings(), skip=options.skip, check=_no_image)
     inputs = list({each.path: each for each in inputs}.values())
     if options.format == "sep-json":
         _check_stems([each.path for each in inputs])

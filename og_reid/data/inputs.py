@@ -8,14 +8,11 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from pose import read_image
-from pose.atomic import replacing
 
 __all__ = [
     "Failure",
@@ -77,7 +74,9 @@ class Listing:
 
 
 def list_inputs(
-    given: Sequence[str | Path], endings: Collection[str], others: Collection[str] = ()
+    given: Sequence[str | Path],
+    endings: Collection[str] | Callable[[], Collection[str]],
+    others: Collection[str] = (),
 ) -> Listing:
     """Lists files and the files of folders.
 
@@ -85,7 +84,8 @@ def list_inputs(
 
     Args:
         given: Files, of any ending, and folders.
-        endings: Of the files that a folder is searched for, in small letters with the dot.
+        endings: Of the files that a folder is searched for, in small letters with the dot; or what
+            gives them, called where there is a folder.
         others: Endings that are taken from a folder that has none of ``endings``.
     """
     inputs: list[Input] = []
@@ -93,9 +93,10 @@ def list_inputs(
     notes: list[str] = []
     for each in map(Path, given):
         if each.is_dir():
+            wanted = endings() if callable(endings) else endings
             found, unlisted = _walk(each)
             failures += unlisted
-            chosen = [path for path in found if path.suffix.lower() in endings]
+            chosen = [path for path in found if path.suffix.lower() in wanted]
             if not chosen:
                 chosen = [path for path in found if path.suffix.lower() in others]
             rest = Counter(path.suffix.lower() for path in set(found) - set(chosen))
@@ -103,7 +104,7 @@ def list_inputs(
                 kinds = ", ".join(f"{end or 'no ending'} {n:,}" for end, n in sorted(rest.items()))
                 notes.append(f"{each}: {rest.total():,} other files left out ({kinds})")
             if not chosen and not unlisted:
-                kinds = ", ".join(sorted({*endings, *others}))
+                kinds = ", ".join(sorted({*wanted, *others}))
                 failures.append(Failure(each, f"the folder holds no file of the kinds {kinds}"))
             for path in chosen:
                 if path.is_file():
@@ -173,6 +174,8 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
+    from pose.atomic import replacing
+
     with (
         replacing(path) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
@@ -194,6 +197,8 @@ def unreadable_images(paths: Iterable[Path], threads: int = 1) -> list[Failure]:
 
 
 def _unreadable(path: Path) -> Failure | None:
+    from pose import read_image  # which needs torch; files are listed before it is there
+
     try:
         if path.exists() and not path.is_file():
             return Failure(path, "must be a file; it is a folder, a pipe or a device")
