@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file, save_file
 
 from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
+from og_reid.bulk.embedding import holds_embeddings
 from og_reid.clouds_in import as_pointclouds
+from og_reid.data import CloudSet
 from og_reid.data.reference_obj import read_obj
 from ply_bytes import Column, columns, ply_bytes, triangles
+from random_clouds import cloud
 
 COUNT = 9
 
@@ -86,6 +91,27 @@ def _npz_files() -> list[bytes]:
     return files
 
 
+def _cloud_sets() -> list[bytes]:
+    clouds = [(cloud(seed), seed, 1, f"{seed}.jpg") for seed in range(2)]
+    made = CloudSet.from_clouds(clouds, max_points=COUNT)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.safetensors"
+        made.save(path)
+        whole = path.read_bytes()
+        # As the first version wrote it: without a digest, which any change is found by.
+        about = {"format": "og_reid.cloud_set", "version": "2", "names": json.dumps(made.names)}
+        save_file(load_file(path), path, about)
+        return [whole, path.read_bytes()]
+
+
+def _read_set(path: Path) -> object:
+    """A set, and a batch of it."""
+    found = CloudSet.load(path)
+    batch = found.batch(range(len(found)), 4)
+    assert all(bool(each.isfinite().all()) for each in (batch.points, batch.colors))
+    return found
+
+
 def _read_reference(path: Path) -> object:
     return read_obj(path, expected=None)
 
@@ -96,5 +122,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "obj": (".obj", read_pointcloud, _obj_files()),
     "npz": (".npz", read_pointcloud, _npz_files()),
     "reference_obj": (".obj", _read_reference, [_written(write_reference_obj, ".obj")]),
+    "cloud_set": (".safetensors", _read_set, _cloud_sets()),
+    "embeddings": (".npz", holds_embeddings, _npz_files()),
     "clouds_in": (".ply", as_pointclouds, _ply_files()[:4]),
 }

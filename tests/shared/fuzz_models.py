@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save
 
 from og_reid.checkpoint import (
-    read_model,
     read_origin,
+    read_people_model,
     read_state,
     save_model,
     save_state,
@@ -26,8 +26,9 @@ from og_reid.config import FusionConfig, load_config
 from og_reid.data.market3d import RawCloud
 from og_reid.data.shard import CloudLabel, PackedCloud, Shard, write_shard
 from og_reid.data.store import MANIFEST, CloudStore, ShardInfo
-from og_reid.embedding import Preprocessing
+from og_reid.embedding import PhotoPreprocessing, Preprocessing
 from og_reid.fusion_run import FUSION_FILE, read_fusion_record
+from og_reid.loading import load_model
 from og_reid.models import OGNet
 from og_reid.train.record import Record, RunLog, read_log
 
@@ -65,6 +66,30 @@ def _models() -> list[bytes]:
         name: each for name, each in _network().state_dict().items() if "proj_output" not in name
     }
     return [made, save(weights, metadata)]
+
+
+def _people_models() -> list[bytes]:
+    """Without the 90 MB of weights."""
+    files = []
+    for network in ({"num_classes": 2, "parts": 1}, {"kind": "stripes", "num_classes": 2}):
+        metadata = {
+            "format": "og_reid.model of photographs",
+            "version": "1.0.0",
+            "architecture": json.dumps(network),
+            "preprocessing": json.dumps(asdict(PhotoPreprocessing())),
+        }
+        files.append(save({}, metadata))
+    return files
+
+
+def _read_people(path: Path) -> object:
+    """The description of a network of images; that its weights are missing is no fault."""
+    try:
+        return read_people_model(path)
+    except ValueError as error:
+        if "weights do not fit" not in str(error):
+            raise
+        return str(error)
 
 
 def _torch(content: object, *, old: bool = False) -> bytes:
@@ -145,7 +170,9 @@ def _read_store(path: Path) -> object:
 def _read_shard(path: Path) -> object:
     shard = Shard(path)
     shard.verify()
-    return [shard[row] for row in range(len(shard))]
+    clouds = [shard[row] for row in range(len(shard))]
+    assert all(bool(each.points.isfinite().all()) for each in clouds)
+    return clouds
 
 
 def _logs() -> list[bytes]:
@@ -183,7 +210,8 @@ def _read_fusion(path: Path) -> object:
 
 #: By name: the ending of the file, its reader, and sound files.
 TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
-    "model": (".safetensors", read_model, _models()),
+    "model": (".safetensors", load_model, _models()),
+    "people_model": (".safetensors", _read_people, _people_models()),
     "origin": (
         ".safetensors",
         lambda path: (takes_photographs(path), read_origin(path)),

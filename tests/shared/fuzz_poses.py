@@ -15,8 +15,10 @@ from pose import (
     COCO_17,
     OPENPOSE_18,
     OPENPOSE_25,
+    CachedPose,
     CocoKeypoints,
     Keypoints,
+    Pose,
     PrecomputedPose,
     read_alphapose,
     read_coco,
@@ -35,6 +37,7 @@ from pose import (
     write_openpose,
     write_sep_json,
 )
+from pose.cache import pixel_key
 from pose.image import image_size
 
 __all__ = ["CODECS", "TARGETS", "encoded", "people"]
@@ -80,6 +83,40 @@ def _lookup(path: Path) -> object:
     """A file of many images, and two of its images."""
     estimator = PrecomputedPose(path, "coco")
     return [estimator(path.parent / name) for name in ("a.jpg", "1.png")]
+
+
+class _Found:
+    """An estimator that finds the same people in every image."""
+
+    def __init__(self) -> None:
+        self.settings = {"model": "fixed"}
+
+    def __call__(self, image: np.ndarray | str | Path) -> Pose:
+        return Pose(people(1)[0], torch.full((8, 4), 0.5), people(2))
+
+
+_PIXELS = np.zeros((8, 4, 3), np.uint8)
+
+
+def _cached(path: Path) -> Pose:
+    """A pose whose entry in the cache is the file; a damaged one is made anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = CachedPose(_Found(), folder)
+        _entry(cache).parent.mkdir(parents=True)
+        _entry(cache).write_bytes(path.read_bytes())
+        return cache(_PIXELS)
+
+
+def _entry(cache: CachedPose) -> Path:
+    name = pixel_key(_PIXELS)
+    return cache.folder / name[:2] / f"{name}.npz"
+
+
+def _cache_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = CachedPose(_Found(), folder)
+        cache(_PIXELS)
+        return _entry(cache).read_bytes()
 
 
 _found = people()
@@ -131,6 +168,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
         ],
     ),
     "npz": (".npz", read_npz, [_file(lambda path: write_npz(path, _found))]),
+    "cached": (".npz", _cached, [_cache_file()]),
     "image": ("", read_image, [content for each in CODECS if (content := encoded(each))]),
     "image_size": ("", image_size, [encoded("PNG"), encoded("JPEG"), encoded("TIFF")]),
 }

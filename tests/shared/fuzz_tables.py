@@ -145,8 +145,8 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
             b'Filename\tperson_id\n"b/0.jpg"\t7.0\nb/1.jpg\tnan\n',
         ],
     ),
-    "csv paths": (".csv", _paths, [b"path\na/0.jpg\n", b"x,path\n1,b/1.jpg\n2,a/0.jpg\n"]),
-    "csv beside images": (".csv", _beside, [b"path,pid\na0.jpg,1\nb0.jpg,2\n"]),
+    "csv_paths": (".csv", _paths, [b"path\na/0.jpg\n", b"x,path\n1,b/1.jpg\n2,a/0.jpg\n"]),
+    "csv_beside_images": (".csv", _beside, [b"path,pid\na0.jpg,1\nb0.jpg,2\n"]),
     "attributes": (
         ".csv",
         _attributes,
