@@ -28,7 +28,7 @@ _ABOUT = "estimator.json"
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FIELDS = ("xy", "score", "visibility", "xyz")
 _ARRAYS = ("mask", *_FIELDS, *(f"others_{field}" for field in _FIELDS))
-_LARGEST_ENTRY = 1 << 30  # bytes of its arrays
+_LARGEST = 1 << 28  # bytes of an unpacked entry; a mask of the largest image has 100 million
 
 
 class CachedPose:
@@ -129,14 +129,12 @@ class CachedPose:
                     ("settings", "names"),
                     _ARRAYS,
                     content="numbers or text",
-                    most_bytes=_LARGEST_ENTRY,
+                    most_bytes=_LARGEST,
                 )
-            if str(arrays.pop("settings")) != self._told:
-                return None
-            return _unpack(arrays)
+                return _unpack(arrays) if str(arrays.pop("settings")) == self._told else None
         except PermissionError:
             raise
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None
 
     def _write(self, path: Path, pose: Pose) -> None:

@@ -178,7 +178,8 @@ def read_npz(path: str | Path) -> Keypoints:
         )
     if arrays["names"].ndim != 1 or arrays["names"].dtype.kind != "U":
         raise ValueError(f"{path}: names must be a list of texts; got {arrays['names'].dtype}")
-    names = tuple(str(name) for name in arrays.pop("names"))
+    with reading(path, "must hold names of text"):  # numpy takes bytes that are no characters
+        names = tuple(str(name) for name in arrays.pop("names"))
     for key, value in arrays.items():
         if value.dtype.kind != "f":
             raise ValueError(f"{path}: {key} must be floating point; got {value.dtype}")

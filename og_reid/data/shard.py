@@ -328,8 +328,10 @@ class Shard:
         self.labels = tuple(CloudLabel(*row) for row in zip(*columns, strict=True))
         if not len(self.labels) or min(b - a for a, b in pairwise(self._ptr)) < 1:
             raise ValueError("must hold at least one cloud, each with at least one point")
-        if not np.isfinite(self._low).all() or not (0 <= self._step).all():
-            raise ValueError("low must be finite and step at least 0")
+        with np.errstate(over="ignore"):
+            high = self._low + _LEVELS * self._step
+        if not np.isfinite(high).all() or not (0 <= self._step).all():
+            raise ValueError("the boxes of the clouds must be finite, and step at least 0")
 
     def __len__(self) -> int:
         return len(self.labels)

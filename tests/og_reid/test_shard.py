@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -198,3 +199,17 @@ def test_a_missing_pyarrow_is_named(shard: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'og-reid\[store\]'"):
         Shard(shard)
+
+
+@pytest.mark.parametrize(
+    ("low", "step"), [(0, np.inf), (0, np.nan), (np.inf, 0), (0, 1e38), (3e38, 1e34), (0, -1)]
+)
+def test_boxes_without_finite_coordinates_are_refused(
+    tmp_path: Path, low: float, step: float
+) -> None:
+    """The checksum is right: a crafted shard, not a damaged one."""
+    path, (label, packed) = tmp_path / "a.arrow", rows(1)[0]
+    box = {"low": np.full(3, low, np.float32), "step": np.full(3, step, np.float32)}
+    write_shard(path, [(label, dataclasses.replace(packed, **box))])
+    with pytest.raises(ValueError, match="boxes of the clouds must be finite"):
+        Shard(path)

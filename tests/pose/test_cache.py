@@ -1,7 +1,9 @@
 """CachedPose: what is kept, and what is never taken for it."""
 
+import io
 import json
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -104,6 +106,48 @@ def test_damaged_entries_are_made_anew(tmp_path, damage):
     assert cached.estimator.calls == 2
     same(first, cached(picture(5)))
     assert cached.estimator.calls == 2
+
+
+def test_arrays_of_impossible_sizes_or_text_are_made_anew(tmp_path):
+    """Errors of other kinds in numpy: MemoryError, OverflowError, SystemError."""
+    cached = CachedPose(Counting(), tmp_path)
+    first = cached(picture(5))
+    (entry,) = tmp_path.rglob("*.npz")
+    sound = entry.read_bytes()
+    with zipfile.ZipFile(entry) as file:
+        names = file.namelist()
+    assert {"xy.npy", "names.npy", "settings.npy"} <= set(names)
+    for member, kind, shape in (
+        ("xy.npy", "<f4", "(99999999999, 2)"),
+        ("xy.npy", "<f4", "(9999999999999999999999, 2)"),
+        ("names.npy", "<U1", "(17,)"),
+        ("settings.npy", "<U1", "()"),
+    ):
+        entry.write_bytes(with_member(sound, member, npy(kind, shape, b"\xff" * 68)))
+        same(first, cached(picture(5)))
+
+
+def test_an_entry_of_zeros_is_not_unpacked(tmp_path, monkeypatch):
+    cached = CachedPose(Counting(), tmp_path)
+    first = cached(picture(5))
+    (entry,) = tmp_path.rglob("*.npz")
+    zeros = npy("|u1", "(300000000,)", bytes(300_000_000))
+    entry.write_bytes(with_member(entry.read_bytes(), "mask.npy", zeros))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    same(first, cached(picture(5)))
+
+
+def npy(kind, shape, numbers):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + numbers
+
+
+def with_member(archive, member, content):
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(made, "w", 8) as new:
+        for name in {*old.namelist(), member}:
+            new.writestr(name, content if name == member else old.read(name))
+    return made.getvalue()
 
 
 def test_a_folder_that_may_not_be_read_is_told_before_the_work(tmp_path, monkeypatch):

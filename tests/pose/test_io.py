@@ -291,3 +291,12 @@ def test_json_in_any_encoding(tmp_path, encoding):
     path = tmp_path / "people.json"
     path.write_bytes(json.dumps(content, ensure_ascii=False, indent=1).encode(encoding))
     assert read_coco(path).images == ("Jörg/雪.jpg",)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_names_of_bytes_that_are_no_characters_are_refused(tmp_path, order):
+    path = tmp_path / "k.npz"
+    names = np.frombuffer(b"\xff" * 8, f"{order}U1")
+    np.savez(path, xy=np.zeros((2, 2), "f4"), score=np.zeros(2, "f4"), names=names)
+    with pytest.raises(ValueError, match=r"k\.npz: must hold names of text"):
+        read_npz(path)
