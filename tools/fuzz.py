@@ -171,7 +171,9 @@ def _fuzz(name: str, out: Path, seconds: int) -> None:
 
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", InputWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", module="PIL")  # passed on: filters are not for threads
         judge = _Judge(reader, path, failures)
         for kept in _kept(failures):
             content = kept.read_bytes()

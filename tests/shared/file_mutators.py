@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 import tempfile
 import zipfile
@@ -215,15 +216,19 @@ def _npy(content: bytes, random: Random, plain: Plain) -> bytes:
         case 2:
             header = header.replace(b"False", b"True")
         case _:
-            kind = random.choice(("<f2", "<f4", ">f8", "u1", "<i8", "<u8", "?", "<U3", "S2", "c8"))
-            sides = [random.choice((0, 1, 2, 3, 4, 17, 24)) for _ in range(random.randrange(4))]
-            bytes_ = random.randbytes(int(np.prod(sides)) * np.dtype(kind).itemsize)
-            fill = bytes_ if random.random() < 0.5 else bytes(len(bytes_))
-            shape = ", ".join(map(str, sides)) + "," * (len(sides) == 1)
-            header = (
-                f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
-            )
-            numbers = fill
+            kind = random.choice(("<f2", "<f4", ">f8", "u1", "<i8", "<u8", "?", "<U1", "S2", "c8"))
+            sides: list[int] | tuple[int, ...] = [
+                random.choice((0, 1, 2, 3, 4, 17, 24, 10**10, 10**22))
+                for _ in range(random.randrange(4))
+            ]
+            if random.random() < 0.5:  # the shape as it is
+                sides = np.load(io.BytesIO(content), allow_pickle=False).shape
+            size = math.prod(sides) * np.dtype(kind).itemsize
+            size = size if size < _MOST else 64
+            numbers = random.choice((bytes(size), b"\xff" * size, random.randbytes(size)))
+            shape = f"({', '.join(map(str, sides))}{',' * (len(sides) == 1)})"
+            text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+            header = text.encode() + b"\n"
     return content[:8] + struct.pack("<H", len(header)) + header + numbers
 
 
