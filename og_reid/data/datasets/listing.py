@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -27,6 +25,7 @@ from .description import (
     Source,
     Tracks,
 )
+from .mat_file import read_mat
 from .posetrack import list_posetrack
 
 __all__ = ["is_there", "list_source", "walk"]
@@ -37,7 +36,6 @@ _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
 _COUNT = re.compile(r"[0-9]{1,9}")  # int() takes other digits, too, and any number of them
 #: Lists of the published data sets are far below it.
 _MAX_BYTES = 256_000_000
-_COMPRESSED, _PIECE = 15, 1 << 20  # of Matlab files: kind of an element; bytes at a time
 _CUHK03_NAME = re.compile(r"[1-5]_\d{3}_([12])_\d{2}\.png")
 
 
@@ -276,25 +274,10 @@ def _whole_numbers(where: str, root: Path) -> np.ndarray:
 
 
 def _load_mat(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
     with _reading(path, "a Matlab file before version 7.3"):
-        _refuse_swelling(path.read_bytes())
-        table = loadmat(path)
-    return {name: each for name, each in table.items() if not name.startswith("__")}
+        data = path.read_bytes()
+        if 0 not in data[:4]:
+            return read_mat(data, _MAX_BYTES)
+        from scipy.io import loadmat  # of version 4, whose reader is Python
 
-
-def _refuse_swelling(data: bytes) -> None:
-    """Refuses a Matlab file whose compressed parts would take more memory than lists need."""
-    place, size = 128, 0  # behind the header
-    while place + 8 <= len(data):
-        kind, length = struct.unpack_from("<II", data, place)
-        if kind == _COMPRESSED:
-            part = zlib.decompressobj()
-            rest = data[place + 8 : place + 8 + length]
-            while rest and not part.eof:
-                size += len(part.decompress(rest, _PIECE))
-                rest = part.unconsumed_tail
-                if size > _MAX_BYTES:
-                    raise ValueError(f"must have at most {_MAX_BYTES // 1_000_000} MB of values")
-        place += 8 + length
+        return {name: each for name, each in loadmat(path).items() if name[:2] != "__"}
