@@ -193,6 +193,19 @@ def test_bad_tracklets_are_refused(
         load_dataset("mars", root, verify=False)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("version", ["4", "5"])
+@pytest.mark.parametrize("number", [1.5, np.nan, np.inf, -1e300, 2**64 - 1])
+def test_numbers_that_are_not_whole_are_refused(
+    number: float, version: str, tmp_path: Path
+) -> None:
+    root = make_mars(tmp_path)
+    kind = np.uint64 if isinstance(number, int) and version == "5" else np.float64
+    savemat(root / "info/query_IDX.mat", {"query_IDX": np.array([[number]], kind)}, format=version)
+    with pytest.raises(ValueError, match=r"query_IDX\.mat: query_IDX must hold whole numbers"):
+        load_dataset("mars", root, verify=False)
+
+
 def test_a_damaged_matlab_file_is_refused(tmp_path: Path) -> None:
     root = make_mars(tmp_path)
     (root / "info/query_IDX.mat").write_bytes(b"not a file of Matlab's" * 20)
@@ -213,6 +226,9 @@ def test_protocol_file_of_cuhk03(tmp_path: Path) -> None:
     assert read(dataset, "train") == {"images_detected/1_001_1_01.png": (1, 1)}
     assert read(dataset, "query") == {"images_detected/2_003_2_06.png": (9, 2)}
     assert read(dataset, "gallery") == {"images_detected/2_003_1_01.png": (9, 1)}
+    savemat(path, {**protocol, "labels": [[1], [9], [np.nan]]})
+    with pytest.raises(ValueError, match="labels must hold whole numbers"):
+        load_dataset("cuhk03-np-detected", tmp_path, verify=False)
     savemat(path, {**protocol, "query_idx": [[4]]})
     with pytest.raises(ValueError, match="is not the protocol of CUHK03-NP"):
         load_dataset("cuhk03-np-detected", tmp_path, verify=False)

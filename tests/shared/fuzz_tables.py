@@ -107,14 +107,14 @@ def _archive(compression: int, separator: str) -> bytes:
     return buffer.getvalue()
 
 
-def _mat(**variables: object) -> bytes:
+def _mat(version: str = "5", **variables: object) -> bytes:
     import numpy as np
     from scipy.io import savemat
 
     buffer = io.BytesIO()
     arrays = {name: np.array(value, dtype=object if name == "filelist" else None)
               for name, value in variables.items()}  # fmt: skip
-    savemat(buffer, arrays, do_compression=True)
+    savemat(buffer, arrays, format=version, do_compression=version == "5")
     return buffer.getvalue()
 
 
@@ -189,7 +189,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
             "t.mat",
             {"n.txt": _MARS_IMAGE, f"images/0001/{_MARS_IMAGE}": ""},
         ),
-        [_mat(track=[[1, 1, 1, 1]])],
+        [_mat(track=[[1, 1, 1, 1]]), _mat("4", track=[[1, 1, 1, 1]])],
     ),
     "zip": (
         ".zip",

@@ -189,8 +189,9 @@ def _matlab(source: MatlabProtocol, root: Path) -> Iterator[DatasetSample]:
     path = root / source.path
     table = _load_mat(path)
     try:
-        files, labels = table["filelist"].reshape(-1), table["labels"].reshape(-1)
-        rows = table[source.index].reshape(-1).astype(np.int64) - 1
+        files = table["filelist"].reshape(-1)
+        labels = _whole(f"{path}: labels", table["labels"]).reshape(-1)
+        rows = _whole(f"{path}: {source.index}", table[source.index]).reshape(-1) - 1
         for row in rows:
             name = str(files[row][0])
             match = _CUHK03_NAME.fullmatch(name)
@@ -267,10 +268,18 @@ def _whole_numbers(where: str, root: Path) -> np.ndarray:
     table = _load_mat(root / path)
     if name not in table:
         raise ValueError(f"{root / path}: must hold {name}; it holds {sorted(table)}")
-    try:
-        return np.asarray(table[name]).astype(np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{root / path}: {name} must hold whole numbers: {error}") from error
+    return _whole(f"{root / path}: {name}", table[name])
+
+
+def _whole(name: str, values: Any) -> np.ndarray:
+    found = np.asarray(values)
+    # A conversion gives any number for NaN, and another one for fractions.
+    sound = found.dtype.kind in "biuf" and bool(
+        ((found == np.rint(found)) & (found > -(2**62)) & (found < 2**62)).all()
+    )
+    if not sound:
+        raise ValueError(f"{name} must hold whole numbers")
+    return found.astype(np.int64)
 
 
 def _load_mat(path: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _cells(
 ) -> np.ndarray:
     if depth == _DEEPEST:
         raise ValueError(f"cells must be nested at most {_DEEPEST} deep")
-    held = []
+    held: list[Any] = []
     for kind, content in parts:
         if kind != _MATRIX:
             raise ValueError(f"a cell must hold matrices; got an element of type {kind}")
