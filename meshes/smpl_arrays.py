@@ -165,7 +165,8 @@ def _from_lists(value: Any) -> np.ndarray:
     while isinstance(level, list | tuple) and len(shape) <= _MOST_AXES:
         shape.append(len(level))
         level = level[0] if level else None
-    if prod(shape) > MOST_STEPS or len(shape) > _MOST_AXES:
+    # Empty lists inside of many take memory on the way, too.
+    if prod(max(size, 1) for size in shape) > MOST_STEPS or len(shape) > _MOST_AXES:
         raise ValueError(f"must have lists of at most {MOST_STEPS} numbers")
     flat = [value]
     for size in shape:

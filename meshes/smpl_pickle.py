@@ -159,8 +159,9 @@ class _Machine:
         if not isinstance(target, dict) or len(values) % 2:
             raise ValueError("damaged pickle file: entries for what is no dict")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            # The hash of nested tuples can take for ever.
-            if not isinstance(key, str | int | float | bytes | None):
+            # The hash of nested tuples, and of long numbers, can take for ever.
+            long = isinstance(key, int) and key.bit_length() > 64
+            if long or not isinstance(key, str | int | float | bytes | None):
                 raise ValueError(f"must have names as keys; got {type(key).__name__}")
             target[key] = value
 

@@ -227,6 +227,22 @@ BOMBS = {
     "deep lists": b"(" * 500_000 + b"l" * 500_000 + b".",
     "deep tuples as key": b")" + b"\x85" * 100_000 + b"I1\nd.",
     "shared tuples as key": b"(I1\n\x85" + b"2\x86" * 60 + b"I1\nd.",
+    # A thousand lists of a thousand lists of a thousand lists of nothing.
+    "lists of nothing": b"(Vv_template\n"
+    + b"("
+    + (b"(" * 2)
+    + b"(l"
+    + b"2" * 999
+    + b"l"
+    + (b"2" * 999 + b"l") * 2
+    + b"d.",
+    "long number as key": b"}\x8b"
+    + struct.pack("<i", 1 << 20)
+    + b"\x7f" * (1 << 20)
+    + b"r\0\0\0\0"
+    + b"0("
+    + b"j\0\0\0\0N" * 100_000
+    + b"d.",
     "own child": b"(Vv_template\n(lp0\ng0\nad.",
     "steps": b"N0" * 1_500_000 + b"N.",
     "marks": b"(" * 1_000_000 + b".",
