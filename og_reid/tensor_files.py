@@ -188,23 +188,26 @@ def read_torch(path: str | Path) -> Any:
             first = (str(error).splitlines() or [""])[0]
             cause = "" if "weights_only" in str(error) else f" ({type(error).__name__}: {first})"
             raise ValueError(f"{path} {_TORCH}{cause}") from None
-        _check_sizes(path, content, max(size, _SMALL))
+        _check_sizes(path, content, max(size, _SMALL), set())
         return content
 
 
-def _check_sizes(path: str | Path, content: Any, most: int) -> None:
-    """Refuses tensors that repeat few bytes so often that any use would take gigabytes."""
+def _check_sizes(path: str | Path, content: Any, most: int, known: set[int]) -> None:
+    """Refuses tensors that repeat few bytes so often that any use would take gigabytes.
+
+    A file may hold one list in many places: ``known`` has those that were looked at, by `id`.
+    """
+    if id(content) in known:
+        return
     if isinstance(content, Tensor):
         if content.numel() * content.element_size() > most:
             raise ValueError(
                 f"{path} {_TORCH}: a tensor {tuple(content.shape)} is larger than the file"
             )
-    elif isinstance(content, Mapping):
-        for each in content.values():
-            _check_sizes(path, each, most)
-    elif isinstance(content, (list, tuple)):
-        for each in content:
-            _check_sizes(path, each, most)
+    elif isinstance(content, (Mapping, list, tuple)):
+        known.add(id(content))
+        for each in content.values() if isinstance(content, Mapping) else content:
+            _check_sizes(path, each, most, known)
 
 
 def _check_comment(path: str | Path, size: int) -> None:

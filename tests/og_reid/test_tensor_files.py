@@ -223,6 +223,17 @@ def test_files_that_promise_more_than_they_hold_are_refused(tmp_path: Path) -> N
             read_torch(tmp_path / name)
 
 
+@pytest.mark.usefixtures("little_memory")
+def test_a_file_of_lists_in_lists_is_read_in_a_moment(tmp_path: Path) -> None:
+    value: list[object] = [torch.zeros(1)]
+    for _ in range(40):
+        value = [value, value]
+    torch.save({"w": value}, tmp_path / "a.pt")
+    start = time.process_time()
+    read_torch(tmp_path / "a.pt")
+    assert time.process_time() - start < 5
+
+
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
