@@ -21,6 +21,7 @@ from .reading import reading
 
 _REQUIRED, _OPTIONAL = ("xy", "score", "names"), ("visibility", "xyz")
 _LARGEST_ARRAYS = 1 << 30  # bytes that the arrays of a file may take
+_MOST_NAMES = 1 << 12  # keypoints of a person; the finest skeletons have some hundreds
 
 __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
 
@@ -178,6 +179,8 @@ def read_npz(path: str | Path) -> Keypoints:
         )
     if arrays["names"].ndim != 1 or arrays["names"].dtype.kind != "U":
         raise ValueError(f"{path}: names must be a list of texts; got {arrays['names'].dtype}")
+    if len(arrays["names"]) > _MOST_NAMES:
+        raise ValueError(f"{path}: names must be at most {_MOST_NAMES}; got {len(arrays['names'])}")
     with reading(path, "must hold names of text"):  # numpy takes bytes that are no characters
         names = tuple(str(name) for name in arrays.pop("names"))
     for key, value in arrays.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -24,7 +25,8 @@ class Row:
 
     Attributes:
         line: Its number in the file, from 1; of several lines the last.
-        values: By the name of the column, without blanks around them.
+        values: By the name of the column, without blanks around them; in a line that ends early
+            those of the columns that were asked for are empty, and others are left out.
     """
 
     line: int
@@ -94,6 +96,7 @@ def read_table(
             f"got {header}" + _hint(header, missing, doubtful or {})
         )
     wanted = needed if filled is None else filled
+    known = [column for column in (*needed, *optional) if column in names]
     rows = []
     for number, record in lines:
         if len(record) > len(names) and any(each.strip() for each in record[len(names) :]):
@@ -101,8 +104,8 @@ def read_table(
                 f"{file}, line {number}: has {len(record)} values for {len(names)} columns: is "
                 'there a separator in a value? Put the value in quotes ("...")'
             )
-        padded = [*record, *[""] * (len(names) - len(record))]
-        values = {name: each.strip() for name, each in zip(names, padded, strict=False)}
+        values = dict.fromkeys(known, "")
+        values |= {name: each.strip() for name, each in zip(names, record, strict=False)}
         if not all(values[column] for column in wanted):
             raise ValueError(f"{file}, line {number}: {' and '.join(wanted)} must be given")
         rows.append(Row(number, values))
@@ -169,7 +172,7 @@ def _columns(
 ) -> tuple[list[str], dict[str, str]]:
     """The names of the columns, those asked for under the name asked for."""
     names = [each.strip() for each in header]
-    twice = [each for place, each in enumerate(names) if each and each in names[:place]]
+    twice = [each for each, count in Counter(names).items() if each and count > 1]
     if twice:
         raise ValueError(f"{file} has two columns {twice[0]!r}: rename or remove one of them")
     renamed: dict[str, str] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,18 @@ def test_a_huge_file_is_refused_before_it_is_read(
     monkeypatch.delattr(Path, "read_bytes")
     with pytest.raises(ValueError, match="must be a table of at most 512 MB; got 512,000,001"):
         read_table(file, NEEDED, "path and pid")
+
+
+def test_many_columns_take_no_memory_in_lines_that_have_few_values(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    columns = ["path", "pid", *(f"c{number}" for number in range(20_000))]
+    file.write_text(",".join(columns) + "\n" + "a,1\n" * 2_000)
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        found = read_table(file, NEEDED, "path and pid", optional=("c7",))
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 10
+    assert (len(found.rows), found.rows[3]["pid"], found.rows[3]["c7"]) == (2_000, "1", "")

@@ -1,6 +1,7 @@
 """Keypoint files: round trips and everything that can be wrong with a file."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -227,6 +228,19 @@ def npy(array) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
+
+
+def test_a_small_npz_of_many_names_is_refused_before_they_are_made(tmp_path):
+    path = tmp_path / "k.npz"
+    names = np.zeros(1 << 22, "<U1")
+    np.savez_compressed(path, xy=np.zeros((1, 2)), score=np.zeros(1), names=names)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"k\.npz: names must be at most"):
+            read_npz(path)
+        assert tracemalloc.get_traced_memory()[1] < 96 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_npz_of_another_byte_order_is_read(tmp_path):
