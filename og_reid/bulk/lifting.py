@@ -182,9 +182,10 @@ def _lift_chunk(
     jobs: tuple[_Job, ...], *, folder: Path, settings: str, estimator: Callable[[], PoseEstimator]
 ) -> list[tuple[LiftedFile, tuple[str, ...]]]:
     done = []
-    for job, attempt in zip(
-        jobs, attempt_lifts([job.path for job in jobs], estimator, _BACKGROUND), strict=True
-    ):
+    # Of the bytes before the lift: an image that changes meanwhile is lifted again.
+    keys = [_key(job.path, settings) for job in jobs]
+    attempts = attempt_lifts([job.path for job in jobs], estimator, _BACKGROUND)
+    for job, key, attempt in zip(jobs, keys, attempts, strict=True):
         points = seen = size = 0
         reason = attempt.reason or ("" if attempt.found else NO_PERSON)
         if attempt.lift is not None and not reason:
@@ -192,7 +193,6 @@ def _lift_chunk(
             write_pointcloud(folder / job.target, cloud)
             points, seen = len(cloud), int(cloud.seen_mask.sum())
             size = (folder / job.target).stat().st_size
-        key = _key(job.path, settings)
         row = LiftedFile(str(job.path), job.target, points, seen, size, key, reason)
         done.append((row, attempt.warnings))
     return done

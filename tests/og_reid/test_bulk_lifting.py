@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from meshes import lift_image, read_pointcloud
@@ -19,7 +20,7 @@ from og_reid.bulk import LiftedFiles, lift_files
 from og_reid.bulk.lifting import LIFT_TABLE
 from og_reid.cli import main
 from og_reid.data.inputs import Input, list_inputs
-from pose import read_image
+from pose import Pose, read_image
 from standing_person import BROKEN, StandingPerson, plain_image
 
 Capture = pytest.CaptureFixture[str]
@@ -206,6 +207,22 @@ def test_a_full_disk_is_named(
             assert main(["lift", str(images), "--out", str(out), "--skip"]) == 1
         assert f"No space left on device: '{out}" in capsys.readouterr().err
     assert lift_folder(images, out).kept == 0
+
+
+def test_an_image_that_changes_while_it_is_lifted_is_lifted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = plain_image(tmp_path / "in" / "a.png", 100)
+
+    class Changing(StandingPerson):
+        def __call__(self, pixels: np.ndarray) -> Pose:
+            plain_image(image, 150)
+            return super().__call__(pixels)
+
+    monkeypatch.setattr("og_reid.bulk.lifting.MediapipePose", Changing)
+    lift_folder(tmp_path / "in", tmp_path / "out")
+    assert lift_folder(tmp_path / "in", tmp_path / "out").kept == 0
+    assert StandingPerson.calls == [100, 150]
 
 
 RUN = """
