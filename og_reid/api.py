@@ -31,6 +31,7 @@ from .data.clouds import CloudSet
 from .data.source import CloudSource
 from .embedding import Preprocessing, embed_set, usable_device
 from .loading import DEFAULT_MODEL, load_model
+from .ops._arguments import whole
 
 __all__ = ["embed", "lift", "load_model"]
 
@@ -202,7 +203,7 @@ def embed(
     clouds, single = as_pointclouds(pointcloud)
     if not clouds:
         raise ValueError("pointcloud must hold at least one cloud; got an empty sequence")
-    if type(batch_size) is not int or batch_size < 1:
+    if isinstance(batch_size, bool) or whole("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
     where = None if device is None else usable_device(device)
     stored = model if isinstance(model, StoredModel) else load_model(model)
@@ -220,7 +221,7 @@ def embed(
     check_extents(clouds, single)
     clouds = [near_origin(cloud) for cloud in clouds]
     source: CloudSource = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
-    features = embed_set(network, source, preprocessing.num_points, batch_size)
+    features = embed_set(network, source, preprocessing.num_points, int(batch_size))
     return features[0] if single else features
 
 
