@@ -91,9 +91,9 @@ def read_ply_vertices(path: Path) -> dict[str, np.ndarray]:
         if vertex.count > MAX_POINTS:
             raise ValueError(f"must hold at most {MAX_POINTS} vertices; got {vertex.count}")
         columns = [each.name for each in vertex.scalars]
-        twice = {name for name in columns if columns.count(name) > 1} if len(columns) < 999 else ()
-        if twice or not columns:
-            raise ValueError(f"must have columns of different names; got {', '.join(columns)}")
+        if len(set(columns)) < len(columns) or not columns:
+            held = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
+            raise ValueError(f"must have columns of different names; got {held}")
         stream.seek(start)
         if not order:
             return _read_ascii(stream, size, before, vertex)

@@ -114,18 +114,18 @@ def lift_split(
     """
     if not samples:
         raise ValueError("samples must hold at least one photograph; got none")
-    lifted = []
-    for each in lift_many(
-        [sample.path for sample in samples],
-        estimator=estimator,
-        settings=settings,
-        workers=workers,
-        progress=progress,
-        cache=cache,
-        canonical=canonical,
-        strict=True,
-    ):
-        lifted.append(each)
+    lifted = list(
+        lift_many(
+            [sample.path for sample in samples],
+            estimator=estimator,
+            settings=settings,
+            workers=workers,
+            progress=progress,
+            cache=cache,
+            canonical=canonical,
+            strict=True,
+        )
+    )
     raised = [(each.path, text) for each in lifted for text in each.warnings]
     for summary in summarize_warnings(raised):
         warnings.warn(summary, InputWarning, stacklevel=level_outside())

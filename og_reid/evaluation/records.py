@@ -24,8 +24,6 @@ _ITEMS = 10**8
 _COUNTS = ("first_match", "ties", "same_camera")
 _REAL = ("step", "trapezoid", "inverse_penalty")
 _TEXTS = ("ap", "protocol", "gallery", "test_view", "reranking")
-#: Fields that are younger than some files.
-_YOUNGER = ("num_junk", "gallery", "shot_ranks", "test_view", "reranking")
 _WHOLE = ("query_pids", *_COUNTS)
 _NEEDED = ("ap", "protocol", *_WHOLE, *_REAL, "num_items")
 

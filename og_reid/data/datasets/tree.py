@@ -17,6 +17,7 @@ __all__ = ["Tree", "named", "same_images", "scan"]
 # What operating systems and archives leave behind.
 _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx"})
 _TABLES = frozenset({".csv", ".tsv"})
+_HEIC = (".heic", ".heif", ".hif")
 _LINKS = 3  # links to folders within links that are followed: more grow without bound
 _HEAD = 4096  # bytes that tell most files apart
 
@@ -51,8 +52,8 @@ class Tree:
     def notes(self) -> tuple[list[str], list[str]]:
         """What is left out: probably by mistake, and by the way."""
         doubts, notes = [], []
-        heic = [each for each in self.unread if each.lower().endswith((".heic", ".heif", ".hif"))]
-        other = [each for each in self.unread if each not in heic]
+        heic = [each for each in self.unread if each.lower().endswith(_HEIC)]
+        other = [each for each in self.unread if not each.lower().endswith(_HEIC)]
         if heic:
             doubts.append(
                 f"left out: {_count(heic, 'HEIC image')}, which Pillow does not read: "
@@ -172,7 +173,8 @@ def _tree(root: Path, found: _Found) -> Tree:
     for path in (*found.images, *found.unread):
         parts = path.split("/")
         full.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-    bare = [path for path in found.folders if path not in full and path not in found.broken]
+    full.update(found.broken)
+    bare = [path for path in found.folders if path not in full]
     # Of nested ones the outermost says it all.
     nested = set(bare)
     bare = [path for path in bare if os.path.dirname(path) not in nested]
