@@ -9,7 +9,8 @@ from pathlib import Path
 
 __all__ = ["InputWarning", "level_outside", "reading"]
 
-_OWN = ("pose", "meshes", "og_reid", "contextlib", "functools")
+# Frames between a caller and a warning: these packages, and what decorators are made of.
+_OWN = ("pose", "meshes", "og_reid", "contextlib", "functools", "torch")
 
 
 class InputWarning(UserWarning):
@@ -50,6 +51,17 @@ def reading(path: str | Path, rule: str = "must be a whole, readable file") -> I
         raise ValueError(_message(path, rule, error)) from error
     except Exception as error:
         raise ValueError(_message(path, rule, error)) from error
+
+
+def level_outside() -> int:
+    """The stack level of the first frame outside these packages, for `warnings.warn`.
+
+    A number would be wrong as soon as a function gets a decorator or is called by another one.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _OWN:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _message(path: str | Path, rule: str, error: Exception) -> str:

@@ -341,7 +341,7 @@ def _estimated(
     is an error; ``raised`` takes warnings, otherwise they are raised again, once for each kind.
     """
     from pose import Pose, estimate_batch
-    from pose.reading import InputWarning
+    from pose.reading import InputWarning, level_outside
 
     from ..data.attempts import attempt_poses, collected
     from ..data.inputs import summarize_warnings
@@ -362,7 +362,7 @@ def _estimated(
             show(start + len(some), len(paths), "")
     if raised is None:
         for text in summarize_warnings(noted):
-            warnings.warn(text, InputWarning, stacklevel=2)
+            warnings.warn(text, InputWarning, stacklevel=level_outside())
     else:
         raised += noted
     return poses

@@ -112,9 +112,9 @@ def finish(
     few = few_queries(dataset)
     counted = "; ".join(each for each in (parted, few, _unmatched(dataset, has_cameras)) if each)
     if doubts:
-        from pose.reading import InputWarning
+        from pose.reading import InputWarning, level_outside
 
-        warnings.warn(f"{root}: {'; '.join(doubts)}", InputWarning, stacklevel=3)
+        warnings.warn(f"{root}: {'; '.join(doubts)}", InputWarning, stacklevel=level_outside())
     return Dataset(
         dataset.train,
         dataset.query,
