@@ -35,6 +35,7 @@ __all__ = [
 #: Of the names of point clouds, in small letters.
 CLOUD_ENDINGS = frozenset({".ply", ".npz", ".obj"})
 _BACKGROUND = 1500  # points, as of `og_reid.lift`
+_ALONE = "pointcloud[0]: "  # the name of a file that is embedded alone, in messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,7 @@ def _embed_clouds(
     rows: dict[int, Tensor],
     failed: dict[int, str],
 ) -> _Raised:
-    """Files of clouds together; one by one where one of them fails."""
+    """Files of clouds together; one by one where one of them fails or is doubtful."""
     with collected() as raised:
         try:
             for _, path in some:
@@ -204,13 +205,13 @@ def _embed_clouds(
             rows.update(zip([row for row, _ in some], made, strict=True))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             if len(some) == 1:
-                failed[some[0][0]] = cause(error).removeprefix("pointcloud[0]: ")
-            again = len(some) > 1
+                failed[some[0][0]] = cause(error).removeprefix(_ALONE)
+            again = True
         else:
             again = False
-    if again:
+    if len(some) > 1 and (again or raised):
         return [each for pair in some for each in _embed_clouds([pair], stored, rows, failed)]
-    return [(some[0][1] if len(some) == 1 else Path("point clouds"), text) for text in raised]
+    return [(some[0][1], text.removeprefix(_ALONE)) for text in raised]
 
 
 def holds_embeddings(path: str | Path) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from meshes import lift_image, write_pointcloud
+from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid.api import embed
 from og_reid.bulk import embed_files
 from og_reid.checkpoint import StoredModel, read_model, save_model
@@ -51,11 +51,29 @@ def stored(model: Path) -> StoredModel:
     return read_model(model)
 
 
+def of_height(metres: float, seed: int) -> PointCloud:
+    made = cloud(seed)
+    extent = (made.points.amax(0) - made.points.amin(0)).max()
+    return replace(made, points=made.points * (metres / extent))
+
+
 def write_cloud(path: Path, seed: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = cloud(seed)
-    write_pointcloud(path, replace(found, points=found.points * 0.3))  # as long as a person
+    write_pointcloud(path, of_height(1.7, seed))
     return path
+
+
+def test_doubtful_clouds_are_named_in_one_warning(tmp_path: Path, stored: StoredModel) -> None:
+    paths = [write_cloud(tmp_path / f"{seed}.npz", seed) for seed in range(5)]
+    for seed in (1, 4):
+        write_pointcloud(paths[seed], of_height(5.5, seed))
+    done = embed_files(paths, stored, batch_size=2)
+    assert len(done.features) == 5
+    (text,) = done.warnings
+    assert text.startswith(
+        "2 files: a person in metres is 0.3 to 3 long, the first of these is 5.5"
+    )
+    assert text.endswith(f"({paths[1]}, {paths[4]})")
 
 
 def test_each_embedding_is_that_of_the_file_alone(tmp_path: Path, stored: StoredModel) -> None:
