@@ -43,7 +43,7 @@ def test_embeddings_of_lifted_images_do_not_depend_on_the_batch(images):
     for number in (0, 3):
         alone = og_reid.embed(og_reid.lift(images[number], poses[number]))
         torch.testing.assert_close(alone, together[number], atol=1e-5, rtol=0)
-    order = torch.randperm(4, generator=torch.Generator().manual_seed(0)).tolist()
+    order = [2, 0, 3, 1]
     again = lift_images([images[n] for n in order], [poses[n] for n in order])
     shuffled = og_reid.embed([lift.cloud for lift in again], batch_size=3)
     torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)

@@ -56,8 +56,11 @@ def test_sound_people_do_not_warn(tmp_path):
         set_of(tmp_path, people(), below, None).batch(torch.arange(3))
 
 
-def test_one_person_needs_no_batch(tmp_path):
-    alone = set_of(tmp_path, people()[0]).batch(torch.arange(1))
-    expected = set_of(tmp_path, people()).batch(torch.arange(1))
-    assert torch.equal(alone.heatmaps, expected.heatmaps)
-    assert torch.equal(alone.visibility, expected.visibility)
+def test_one_person_may_come_without_a_batch_dimension(tmp_path):
+    for bad in ({}, {"shift": 400}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            one = set_of(tmp_path, people(**bad)[0]).batch(torch.arange(1))
+            many = set_of(tmp_path, people(**bad)).batch(torch.arange(1))
+        assert torch.equal(one.visibility, many.visibility)
+        assert torch.equal(one.heatmaps, many.heatmaps)
