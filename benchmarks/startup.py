@@ -1,4 +1,4 @@
-"""How long a start takes: processor time and memory of new processes, medians.
+"""Start-up cost: processor time and memory of new processes, medians.
 
     python benchmarks/startup.py
 

@@ -1,4 +1,4 @@
-"""Which people of an image are lifted, and what is said about a doubtful choice."""
+"""Selection of the people of an image that are lifted, and warnings about a doubtful choice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def estimated_people(
     Args:
         image: (H, W, 3) uint8 RGB.
         estimator: of one person.
-        several: find the pose of everybody; otherwise of one person, and count the others, which
+        several: find the pose of all people; otherwise of one person, and count the others, which
             takes much less time.
     """
     if several:
@@ -140,7 +140,7 @@ def count_people(quality: LiftQuality, seen: int, pose: Pose, *, unasked: bool) 
         reasons = (
             f"{seen} people are in the image, and the one around x = {x:.0f}, y = {y:.0f} was "
             f"taken: choose with people= (0 to {seen - 1}, or a rule such as 'largest'), lift "
-            "everybody with all=True, or cut one person out",
+            "all of them with all=True, or cut one person out",
             *reasons,
         )
     return replace(quality, people=seen, reasons=reasons)

@@ -64,7 +64,7 @@ class ObjVertices:
 
 @dataclass
 class _Content:
-    """What the lines hold."""
+    """Content of the lines."""
 
     numbers: array[float] = field(default_factory=lambda: array("d"))
     widths: dict[int, int] = field(default_factory=dict)  # numbers in a line: lines

@@ -100,7 +100,7 @@ def measure_quality(
 
 @plain_torch()
 def image_reasons(image: np.ndarray, box: tuple[int, int, int, int]) -> list[str]:
-    """What an image lacks for comparing people: colours, light, pixels.
+    """Reasons why an image is poor for comparing people: colours, light, pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.

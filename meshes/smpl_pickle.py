@@ -1,4 +1,4 @@
-"""What a pickle file describes, without Python's unpickler: no name in it is ever imported.
+"""Content of pickle files, without Python's unpickler: no name in them is ever imported.
 
 A pickle is a program. The machine here runs the part of it that puts values together, and keeps
 what the file wants to call as an inert `Node`: a name with arguments. A file that
@@ -45,14 +45,14 @@ _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 @dataclass(frozen=True)
 class Name:
-    """What a file wants to call, by the last part of its name; ``chumpy`` for all of chumpy."""
+    """A name that a file wants to call, its last part; ``chumpy`` for all of chumpy."""
 
     name: str
 
 
 @dataclass
 class Node:
-    """What a file wants to be made: inert, and not looked into before it is needed."""
+    """A call that a file asks for: inert, and not looked into before it is needed."""
 
     name: str
     args: tuple[Any, ...]

@@ -109,7 +109,7 @@ def lift(
             one for each pixel of the photo resized to 128 x 64, the vertices that own one first.
         canonical: give the body in the resting pose, for models trained with ``data.canonical``;
             only of layout ``"surface"``.
-        all: lift everybody in the image: a list of clouds. First the person that is lifted
+        all: lift all people in the image: a list of clouds. First the person that is lifted
             without it, then the others (estimated ones from left to right).
         people: which of several people to lift: an index into what ``all`` gives, or a rule of
             ``pose.select_person``, such as ``"largest"`` or ``"most_central"``.

@@ -302,7 +302,7 @@ def _body(cloud: PointCloud) -> Tensor:
 
 
 def _advise(body: Tensor, extent: float) -> str:
-    """How points would get the size of a person."""
+    """Advice on scaling points to the size of a person."""
     if extent == 0:
         return "all points are in one place"
     middle = body.sort(dim=0).values[len(body) // 100 : len(body) - len(body) // 100]

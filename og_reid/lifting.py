@@ -44,7 +44,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class LiftSettings:
-    """What decides the result of a lift, besides the images.
+    """Settings of a lift that decide its result, besides the images.
 
     Attributes:
         max_points: points kept per cloud, in farthest-point order.
@@ -270,7 +270,7 @@ def _look_up(
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    """What a worker hands back: the clouds that there are, in one set, and all attempts."""
+    """Results of a worker: the clouds that there are, in one set, and all attempts."""
 
     clouds: CloudSet | None
     attempts: tuple[Attempt, ...]  # without lifts; those without a reason have a cloud

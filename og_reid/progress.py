@@ -1,4 +1,4 @@
-"""What a terminal shows: a progress bar, lines elsewhere, and no control characters of others."""
+"""Progress bars on a terminal, lines elsewhere, and no control characters of others."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def progress_stages() -> Iterator[Callable[[str, float, float, str], None]]:
 
 
 class Forecast:
-    """How long the stages of a task will take, by how long what is done of them took.
+    """Forecast of the stages of a task, by the time that was spent on what is done of them.
 
     Args:
         work: How much each stage is to do, in any unit of time; their ratios matter.
@@ -123,7 +123,7 @@ class Forecast:
         self._start = clock()
 
     def seconds(self) -> float:
-        """What is left to do, in seconds on the clock."""
+        """Time left, in seconds on the clock."""
         total = sum(work * (1 - self._before.get(stage, 0)) for stage, work in self._work.items())
         done = sum(self._done.values())
         # A measurement of little work is worth less than the first one.
@@ -131,7 +131,7 @@ class Forecast:
         return max(0.0, total - done) * rate
 
     def note(self, stage: str, done: float, total: float) -> str:
-        """What is left after ``done`` of ``total`` of a stage, in words."""
+        """Time left after ``done`` of ``total`` of a stage, in words."""
         if stage in self._work:
             share = min(1.0, done / max(total, 1e-9))
             before = self._before.setdefault(stage, share)

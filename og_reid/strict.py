@@ -182,7 +182,7 @@ def _check_brackets(document: bytes | str) -> None:
 
 
 def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
-    """How many values a node stands for when every alias is written out."""
+    """Number of values that a node stands for when every alias is written out."""
     if id(node) in around:
         raise ValueError("a value must not hold itself (an alias inside of its anchor)")
     if id(node) not in known:

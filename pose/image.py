@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageSource", "image_size", "read_image"]
 
 ImageSource: TypeAlias = "str | Path | bytes | IO[bytes] | Image.Image | np.ndarray | Tensor"
-"""What `read_image` takes."""
+"""Inputs of `read_image`."""
 
 _MIN_HEIGHT, _MIN_WIDTH = 16, 8
 _MAX_PIXELS = 100_000_000

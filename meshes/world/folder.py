@@ -95,7 +95,7 @@ def is_whole(path: Path) -> bool:
 
 
 def image_attributes(path: Path) -> dict[str, str]:
-    """What an image of a world says of how it was made.
+    """Attributes of an image of a world, from its comment.
 
     Returns:
         ``occluder``, ``visible_fraction`` in [0, 1] and ``yaw`` in radians, as they were written.

@@ -55,7 +55,7 @@ class LiftedFile:
 
 @dataclass(frozen=True)
 class LiftedFiles:
-    """What became of images.
+    """Results of a bulk lift.
 
     Attributes:
         rows: All, in the order of the images.

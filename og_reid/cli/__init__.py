@@ -82,7 +82,7 @@ def _complain(text: str) -> None:
 
 
 def _silence() -> None:
-    """What is left to print goes nowhere, and Python shall not complain of it in the end."""
+    """Discards all further output, of which Python would complain at its end."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -20,7 +20,7 @@ _NAMED = 100
 
 
 def add_skip(command: argparse.ArgumentParser) -> None:
-    """What a file that fails does to the command."""
+    """The option ``--skip``: files that fail are no error."""
     command.add_argument(
         "--skip", action="store_true",
         help="leave out files that are missing or fail, and end with success where anything was "

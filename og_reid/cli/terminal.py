@@ -1,4 +1,4 @@
-"""What reaches the terminal: text without control characters, in letters that it has."""
+"""Output to the terminal: text without control characters, in letters that it has."""
 
 from __future__ import annotations
 

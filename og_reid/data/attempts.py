@@ -40,7 +40,7 @@ _FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What became of an image.
+    """Result of an image.
 
     Attributes:
         lift: None where it failed.

@@ -57,7 +57,7 @@ class CacheGroup:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed of an image.
+    """Entries of an image that were removed.
 
     Attributes:
         image: As given.

@@ -1,4 +1,4 @@
-"""Which files are images: by their endings, and by what the installed Pillow reads."""
+"""Image files by their endings, as far as the installed Pillow reads them."""
 
 from __future__ import annotations
 

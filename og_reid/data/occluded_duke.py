@@ -233,7 +233,7 @@ class _Zipped:
 
 
 def _key(folder: str, name: str) -> tuple[str, str]:
-    """How images are known: archives and disks of other systems change capitals."""
+    """Key of an image in small letters: archives and disks of other systems change capitals."""
     return folder.lower(), name.lower()
 
 

@@ -136,7 +136,7 @@ def _decoded(file: Path) -> str:
 
 
 def _delimiter(text: str, needed: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> str:
-    """What separates the values: most of the needed columns, then most columns decide."""
+    """Separator of the values: most of the needed columns, then most columns decide."""
     first = next((line for line in StringIO(text) if line.strip()), "")
     stated = _SEP_LINE.fullmatch(first)
     if stated:

@@ -341,7 +341,7 @@ class Metrics:
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> Metrics:
-        """What `record` gave; fields that are younger than a file have their default.
+        """Metrics from a `record`; fields that are younger than a file have their default.
 
         Raises:
             ValueError: When something is missing, of another type or length, or out of its range.

@@ -1,4 +1,4 @@
-"""What `embed` and `load_model` say of models, devices and numbers of wrong kinds."""
+"""Messages of `embed` and `load_model` on models, devices and numbers of wrong kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cache keeps of images can be listed, measured, forgotten and cleared."""
+"""Entries of a cache can be listed, measured, forgotten and cleared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How folders of one's own images are read: found out, chosen, or asked about."""
+"""Layouts of folders of one's own images: found out, chosen, or asked about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in a folder besides images is named, and doubtful things are warned of."""
+"""Files in a folder besides images are named, and doubtful things are warned of."""
 
 from __future__ import annotations
 

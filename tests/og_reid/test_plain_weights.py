@@ -132,7 +132,7 @@ def test_old_weights_of_a_backbone_are_taken(tmp_path: Path) -> None:
 
 
 def test_advice_does_not_lead_back(network: OGNet) -> None:
-    """What fits the named architecture but for a weight gets no advice to name it again."""
+    """A file that fits the named architecture but for a weight: no advice to name it again."""
     state = OGNet.preset("ognet-small", num_classes=2).state_dict()
     del state["conv.0.bias"]
     with pytest.raises(ValueError, match="does not fit the architecture found") as caught:
@@ -144,7 +144,7 @@ def test_advice_does_not_lead_back(network: OGNet) -> None:
 
 
 class Settings:
-    """What a trainer keeps beside the weights."""
+    """Content of a trainer's file beside the weights."""
 
 
 def test_objects_in_a_file_are_named_without_the_advice_of_torch(tmp_path: Path) -> None:

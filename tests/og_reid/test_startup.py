@@ -1,4 +1,4 @@
-"""What is imported when: modules are counted, as seconds depend on the machine."""
+"""Imports at the start: modules are counted, as seconds depend on the machine."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_names_of_the_package_load_neither_a_compiler_nor_what_they_do_not_need(
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_vertices_of_a_lattice_are_not_compiled(ready: bool) -> None:
-    """What is compiled is what lies before and after them."""
+    """The code before and after them is compiled."""
     from torch._dynamo.testing import CompileCounterWithBackend
 
     def program(points: torch.Tensor) -> torch.Tensor:

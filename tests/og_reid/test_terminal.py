@@ -1,4 +1,4 @@
-"""What the command prints: no controls of others, in any terminal, no tracebacks."""
+"""Output of the command: no controls of others, in any terminal, no tracebacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known from settings and labels is found before anything is lifted or made."""
+"""Errors that settings and labels show are found before anything is lifted or made."""
 
 from __future__ import annotations
 

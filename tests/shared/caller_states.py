@@ -49,7 +49,7 @@ STATES = {
 
 
 def process_state() -> dict[str, Any]:
-    """What belongs to the whole process, by name."""
+    """State of the whole process, by name."""
     return {
         "torch stream": torch.get_rng_state().tolist(),
         "numpy stream": repr(np.random.get_state(legacy=True)),  # noqa: NPY002

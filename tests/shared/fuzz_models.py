@@ -128,7 +128,7 @@ def _snapshot() -> bytes:
 
 
 def _naming(path: Path, folder: str, read: Callable[[], object]) -> object:
-    """What ``read`` gives; an error that names a file of ``folder`` names ``path`` instead."""
+    """Result of ``read``; an error that names a file of ``folder`` names ``path`` instead."""
     try:
         return read()
     except (ValueError, OSError) as error:

@@ -10,7 +10,7 @@ import sys
 def run_python(
     *arguments: str, seconds: float | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -c CODE ...`` prints, in this environment with some variables changed.
+    """Output of ``python -c CODE ...``, in this environment with some variables changed.
 
     Raises:
         subprocess.TimeoutExpired: it ran for more than ``seconds``.

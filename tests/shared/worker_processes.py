@@ -29,7 +29,7 @@ def process_id(_: int) -> int:
 
 
 def workers_left(script: Path, *arguments: object, seconds: float = 20.0) -> tuple[int, int]:
-    """How many workers a script had that killed itself, and how many live ``seconds`` later.
+    """Number of workers of a script that killed itself, and of those alive ``seconds`` later.
 
     The script prints the numbers of its workers in one line before it ends by SIGKILL.
     """

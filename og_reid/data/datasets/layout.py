@@ -1,4 +1,4 @@
-"""How a folder of one's own images is to be read: found out, or asked where two ways are open."""
+"""Layout of a folder of one's own images: found out, or asked where two ways are open."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def listed_numbers(values: Mapping[str, int], what: str) -> str:
 
 
 def doubtful_names(labels: Iterable[str]) -> list[str]:
-    """What is probably wrong with names of identities."""
+    """Doubts about names of identities."""
     distinct = sorted(set(labels))
     doubts = []
     unknown = [label for label in distinct if label.casefold() in _UNKNOWN]

@@ -161,7 +161,7 @@ def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[
 def _of_sides(
     folder: Path, sides: Sides, paths: Sequence[Parts], doubts: list[str], notes: list[str]
 ) -> tuple[Reading, list[DatasetSample], Names]:
-    """What the folders of splits hold; adds to the doubts and notes."""
+    """Content of the folders of splits; adds to the doubts and notes."""
     used = [path for path in paths if path[0] in sides.folders]
     others = [path for path in paths if path[0] not in sides.folders]
     if others:

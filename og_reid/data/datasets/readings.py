@@ -63,7 +63,7 @@ class Reading:
 
     @property
     def shape(self) -> str:
-        """How paths look."""
+        """Pattern of the paths."""
         return self.hint or _SHAPES[self.layout]
 
 
@@ -129,7 +129,7 @@ def _by_cameras(paths: tuple[Parts, ...]) -> Reading | str:
 
 
 def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] | None:
-    """How names of files in folders of cameras hold identities: one that several cameras share."""
+    """The part of file names that is the identity: several folders of cameras share it."""
     if all(MARKET_NAME.fullmatch(path[-1]) for path in paths):
         return lambda name: _of_name(name)[0], "names as of Market-1501"
 

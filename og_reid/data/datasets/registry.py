@@ -92,7 +92,7 @@ def added_datasets() -> tuple[str, ...]:
 
 
 def find_dataset(name: str) -> Description | Loader:
-    """What is known of a data set.
+    """Description or loader of a data set.
 
     Raises:
         ValueError: there is none of that name, or the package that offers it cannot be imported.

@@ -24,7 +24,7 @@ _HEAD = 4096  # bytes that tell most files apart
 
 @dataclass(frozen=True)
 class Tree:
-    """What a folder holds.
+    """Content of a folder.
 
     Attributes:
         root: The folder.
@@ -50,7 +50,7 @@ class Tree:
     tables: tuple[str, ...] = ()
 
     def notes(self) -> tuple[list[str], list[str]]:
-        """What is left out: probably by mistake, and by the way."""
+        """Files that are left out: probably by mistake, and by the way."""
         doubts, notes = [], []
         heic = [each for each in self.unread if each.lower().endswith(_HEIC)]
         other = [each for each in self.unread if not each.lower().endswith(_HEIC)]
