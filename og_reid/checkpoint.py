@@ -242,7 +242,8 @@ def _read(
         preprocessing = build_settings(prepare, seen)
         training, told = _told(metadata)
         written_by = metadata["version"]
-        with torch.device("meta"):  # without memory: the file may lack what it describes
+        # Without memory, as the file may lack what it describes; draws there load the compiler.
+        with torch.device("meta"), Undrawn():
             skeleton = build(described).state_dict()
     except Exception as error:
         read_tensors(path, _KEYS)  # raises where the cause is that the file is damaged

@@ -130,7 +130,8 @@ def load_reference(
         weights = {key: value for key, value in weights.items() if not key.startswith(CLASSIFIER)}
     arguments = {**_arguments(snapshot, presets, preset, overrides), **_head_sizes(weights)}
     arguments = {"mode": "reference", **arguments, **overrides}
-    with torch.device("meta"):  # without memory: options may promise more than the weights are
+    # Without memory, as options may promise more than the weights are; draws load the compiler.
+    with torch.device("meta"), Undrawn():
         skeleton = make(**{**arguments, "generator": None}).state_dict()
     weights = with_counters(weights, skeleton)
     problems = _differences(skeleton, weights)

@@ -107,6 +107,16 @@ def test_names_of_the_package_load_neither_a_compiler_nor_what_they_do_not_need(
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_an_embedding_needs_no_compiler() -> None:
+    script = (
+        "import sys, torch, og_reid\n"
+        "og_reid.embed(torch.rand(100, 6))\n"
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    done = run_python(script)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_vertices_of_a_lattice_are_not_compiled(ready: bool) -> None:
     """The code before and after them is compiled."""
