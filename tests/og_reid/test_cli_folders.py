@@ -64,7 +64,9 @@ def test_mistakes_in_the_data_are_found_without_torch(
         f"assert main(['evaluate', '--data', {str(data)!r}, *{dataset!r}]) == 1\n"
         "print('torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert message in done.stderr
     assert done.stdout == "False\n"
 

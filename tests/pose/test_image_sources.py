@@ -196,7 +196,7 @@ def test_a_large_transparent_image_takes_little_more_than_its_pixels(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "a.png")], capture_output=True, text=True,
-        check=True,
+        check=True, timeout=120,
     )  # fmt: skip
     assert float(done.stdout) < 450
 
