@@ -217,6 +217,8 @@ def check_inputs(options: argparse.Namespace) -> None:
     """
     for name, advice in _INPUTS.items():
         path = vars(options).get(name)
+        if isinstance(path, list) and len(path) == 1:  # of several, all that are missing are named
+            (path,) = path
         if isinstance(path, Path) and not _is_there(path):
             raise ValueError(f"{path} is not there: {advice}")
     workers = vars(options).get("workers", 1)
