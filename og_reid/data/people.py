@@ -167,8 +167,6 @@ class PeopleSet:
         sample = self.samples[row]
         image = read_image(sample.path)
         people = self.keypoints(sample)
-        if people is not None and not people.shape:  # of one person
-            people = Keypoints.stack([people])
         size = (image.shape[0], image.shape[1])
         if people is not None and not people.shape:  # one person, without a batch
             people = Keypoints.stack([people])
