@@ -70,15 +70,3 @@ def _message(path: str | Path, rule: str, error: Exception) -> str:
     cause = str(error) if plain else f"{type(error).__name__}: {error}".rstrip(": ")
     # Rules of our own ("must hold ...") stand alone.
     return f"{path}: {cause}" if cause.startswith("must ") else f"{path}: {rule}: {cause}"
-
-
-def level_outside() -> int:
-    """The stack level of the first frame outside these packages, for a warning of the caller.
-
-    A fixed level would miss the user's line by the frames of decorators and of readers that call
-    each other.
-    """
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _OWN:
-        level, frame = level + 1, frame.f_back
-    return level
