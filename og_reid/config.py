@@ -6,10 +6,8 @@ A YAML file only says what differs from the defaults. Unknown keys and wrong typ
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
@@ -23,7 +21,7 @@ from .evaluation import AveragePrecision
 from .fusion import FusionConfig
 from .models.heads import HPM_STRIPES, Pool
 from .objective import LossConfig
-from .strict import MOST_BYTES, build, check_name, read_yaml
+from .strict import MOST_BYTES, build, check_name, config_folder, find_config, read_yaml
 
 __all__ = [
     "PHOTO_PRESETS",
@@ -167,14 +165,6 @@ class TrainConfig:
         check(self)
 
 
-def config_folder() -> Path:
-    """The folder of the YAML files that come with the package."""
-    installed = Path(str(files("og_reid"))) / "configs"
-    if installed.is_dir():
-        return installed
-    return Path(__file__).parent.parent / "configs"
-
-
 @overload
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig: ...
 
@@ -199,7 +189,7 @@ def load_config(
             unknown (the nearest known one is named), when a value has a wrong type or does not fit
             the others.
     """
-    found = _find(path)
+    found = find_config(path)
     try:
         with reading(found), found.open("rb") as file:
             settings = read_yaml(file.read(MOST_BYTES + 1))
@@ -248,23 +238,6 @@ def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
 def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
     """All settings, defaults included, as plain dicts; `from_dict` reads them back."""
     return asdict(config)
-
-
-def _find(path: str | Path) -> Path:
-    given = Path(path)
-    shipped = config_folder() / given
-    for candidate in (given, shipped, shipped.with_name(shipped.name + ".yaml")):
-        if candidate.is_file():
-            return candidate
-    names = sorted(
-        file.relative_to(config_folder()).with_suffix("").as_posix()
-        for file in config_folder().rglob("*.yaml")
-    )
-    near = difflib.get_close_matches(given.with_suffix("").as_posix(), names, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise ValueError(
-        f"there is no file {path}{hint}; configurations in the package: {', '.join(names)}"
-    )
 
 
 def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:

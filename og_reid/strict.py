@@ -1,4 +1,4 @@
-"""Dataclasses from plain mappings and YAML documents; nothing is guessed or ignored."""
+"""Dataclasses from plain mappings and YAML files; nothing is guessed or ignored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["MOST_BYTES", "build", "check_name", "read_yaml"]
+__all__ = ["MOST_BYTES", "build", "check_name", "config_folder", "find_config", "read_yaml"]
 
 # Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
 MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
@@ -19,6 +21,44 @@ _DEEPEST = 100
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # How null is written by those who know other languages.
 _NONE = frozenset({"none", "null", "~", ""})
+
+
+def config_folder() -> Path:
+    """The folder of the YAML files that come with the package."""
+    installed = Path(str(files("og_reid"))) / "configs"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).parent.parent / "configs"
+
+
+def find_config(path: str | Path) -> Path:
+    """A YAML file, or the one of that name that comes with the package.
+
+    Raises:
+        ValueError: It is missing; the nearest name is given, or the groups of names.
+    """
+    given, known = Path(path), config_folder()
+    shipped = known / given
+    for candidate in (given, shipped, shipped.with_name(shipped.name + ".yaml")):
+        if candidate.is_file():
+            return candidate
+    names = sorted(
+        file.relative_to(known).with_suffix("").as_posix() for file in known.rglob("*.yaml")
+    )
+    wanted = given.as_posix().removesuffix(".yaml")
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    if "/" not in wanted:  # a name without its group
+        near = [each for each in names if _alike(wanted, each.rpartition("/")[2])][:1] or near
+    if near:
+        raise ValueError(f"there is no file {path}: did you mean {near[0]}?")
+    groups = ", ".join(dict.fromkeys(f"{name.rpartition('/')[0]}/" for name in names))
+    raise ValueError(
+        f"there is no file {path}; the package has files in {groups} such as synthetic/default"
+    )
+
+
+def _alike(wanted: str, name: str) -> bool:
+    return difflib.SequenceMatcher(None, wanted, name).ratio() > 0.8
 
 
 def build(kind: Any, settings: Any, prefix: str = "") -> Any:

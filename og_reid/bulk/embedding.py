@@ -26,14 +26,11 @@ from ..lifting import LiftSettings, lift_many
 from ..loading import DEFAULT_MODEL, load_model
 
 __all__ = [
-    "CLOUD_ENDINGS",
     "EmbeddedFiles",
     "embed_files",
     "holds_embeddings",
 ]
 
-#: Of the names of point clouds, in small letters.
-CLOUD_ENDINGS = frozenset({".ply", ".npz", ".obj"})
 _BACKGROUND = 1500  # points, as of `og_reid.lift`
 _ALONE = "pointcloud[0]: "  # the name of a file that is embedded alone, in messages
 

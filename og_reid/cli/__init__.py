@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..progress import shown
 from .arguments import parse
-from .options import check_inputs
+from .missing import check_inputs
 from .terminal import guarded, name_once
 
 __all__ = ["main"]

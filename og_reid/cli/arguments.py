@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,32 +16,45 @@ __all__ = ["parse"]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of a command, with the function to call in ``run``.
+    """The options of a command, with the function to call in ``run``; without any, the help.
 
     Args:
         arguments: What follows ``og-reid``; None takes it from the process.
     """
     parser = _parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     given, rest = parser.parse_known_args(arguments, options.Given())
     # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
     wrong = [each for each in rest if each not in settings or not hasattr(given, "settings")]
     if wrong:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+        _command(parser, given.command).error(f"unrecognized arguments: {' '.join(wrong)}")
     if settings:
         given.settings += settings
     return given
 
 
+def _command(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
+    """The parser of a command."""
+    choices = (each.choices for each in parser._actions)
+    (commands,) = (each for each in choices if isinstance(each, dict))
+    command: argparse.ArgumentParser = commands[name]
+    return command
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="og-reid",
         description="Find people again: lift photographs to coloured 3D point clouds, "
         "embed them, and rank them.",
         epilog="Start with: og-reid demo",
     )
     parser.add_argument("--version", action=_Version, help="show the version and stop")
-    parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parsers = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="command"
+    )
     for add in (
         _add_demo,
         data.add_lift,

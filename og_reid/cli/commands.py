@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ def do_demo(options: argparse.Namespace) -> None:
     from ..demo import run_demo
     from ..progress import progress_stages
 
+    print(
+        "about 6 minutes of processor time; what an earlier run has made is used again. The times "
+        "below are on the clock, at the load of this machine",
+        file=sys.stderr,
+    )
     with progress_stages() as show:
         report = run_demo(options.out, options.image, workers=options.workers, progress=show)
     print(f"report: {report}")
@@ -27,7 +33,7 @@ def do_demo(options: argparse.Namespace) -> None:
 
 def do_lift(options: argparse.Namespace) -> None:
     """Lifts one image to a cloud, or many to a folder of clouds."""
-    from ..bulk.embedding import CLOUD_ENDINGS
+    from ..data.inputs import CLOUD_ENDINGS
 
     given: list[Path] = options.photos
     if len(given) > 1 or given[0].is_dir():
@@ -88,8 +94,9 @@ def do_embed(options: argparse.Namespace) -> None:
 
     from pose.atomic import replacing
 
-    from ..bulk.embedding import CLOUD_ENDINGS, embed_files, holds_embeddings
+    from ..bulk.embedding import embed_files, holds_embeddings
     from ..data.image_files import image_endings
+    from ..data.inputs import CLOUD_ENDINGS
     from ..loading import load_model
     from ..progress import progress_bar
 
@@ -131,8 +138,9 @@ def do_embed(options: argparse.Namespace) -> None:
 
 def _not_embedded(each: Input) -> str | None:
     """Why a file can be neither lifted nor embedded."""
-    from ..bulk.embedding import CLOUD_ENDINGS, holds_embeddings
+    from ..bulk.embedding import holds_embeddings
     from ..data.image_files import image_endings
+    from ..data.inputs import CLOUD_ENDINGS
 
     if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:
         return (

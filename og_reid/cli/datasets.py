@@ -139,7 +139,9 @@ def look_first(run: _Command) -> _Command:
     @functools.wraps(run)
     def looking(options: argparse.Namespace) -> None:
         named = options.dataset is not None
-        if hasattr(options, "protocol") and (named or _of_images(options.data)):
+        # What is wrong with a model that must be read for it is said before data are missed.
+        read = getattr(options, "model", "default") != "default" and not options.data.exists()
+        if hasattr(options, "protocol") and not read and (named or _of_images(options.data)):
             images = splits(options.data, options)
             if not (images.query and images.gallery):
                 raise ValueError(_unsearchable(options.dataset or options.data, images))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .bulk import check_readable
 from .datasets import splits
+from .missing import check_data
 from .photos import people_set
 from .scoring import check_scoring, score_and_tell
 from .sources import held_out, lifted
@@ -31,6 +32,8 @@ def do_fuse(options: argparse.Namespace) -> None:
     from ..loading import load_model, model_file
 
     config = load_config(options.config, options.settings, FusionConfig)
+    if options.data is not None:
+        check_data(options.data)
     files = model_file(options.first), model_file(options.second)
     models = read_people_model(files[0]), load_model(files[1])
     if config.second is not None and config.parts is not None:

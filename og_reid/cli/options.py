@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from .datasets import look_first
 
@@ -14,6 +16,7 @@ __all__ = [
     "LAYOUTS",
     "Commands",
     "Given",
+    "Parser",
     "add_cache",
     "add_command",
     "add_config",
@@ -25,7 +28,6 @@ __all__ = [
     "add_trust",
     "add_workers",
     "cache_folder",
-    "check_inputs",
     "check_out",
 ]
 
@@ -33,7 +35,39 @@ __all__ = [
 #: Those of `og_reid.data.datasets.from_folder`, which is imported when it is needed.
 LAYOUTS = ("people", "cameras", "people-cameras", "folders", "names", "splits", "table")
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest command, choice or option."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of any parser; the arguments are remembered for errors."""
+        self._given: Sequence[str] = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process, with the options that unknown ones resemble."""
+        hints = []
+        for each in self._given[: [*self._given, "--"].index("--")]:
+            name = each.partition("=")[0]
+            known = list(self._option_string_actions)
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                near = difflib.get_close_matches(name, known, n=1)
+                hints += [f" (did you mean {option} in place of {name}?)" for option in near]
+        super().error(f"{message}{''.join(hints)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = difflib.get_close_matches(str(value), map(str, action.choices or ()), n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            if isinstance(action, argparse._SubParsersAction):
+                end = " og-reid --help lists all" if hint else ": og-reid --help lists all"
+                self.error(f"there is no command {value}{hint}{end}")
+            error.message += hint
+            raise
 
 
 def add_command(
@@ -194,40 +228,3 @@ class Given(argparse.Namespace):
     @cache.setter
     def cache(self, folder: Path | None) -> None:
         self._cache = folder
-
-
-# Options that name what must be there, and what to give.
-_INPUTS = {
-    "image": "give --image a photograph of one person",
-    "images": "give a photograph or a folder of photographs",
-    "generated": "give --generated a folder of images, or a CSV file",
-    "duke": "give --duke the folder of DukeMTMC-reID, or its .zip file",
-    "lists": "give --lists the folder with the three lists",
-    "first": "give the folder of a run, or a model",
-    "second": "give the folder of a run, or a model",
-    "run_folder": "give the folder of a run, or a file of one",
-}
-
-
-def check_inputs(options: argparse.Namespace) -> None:
-    """Finds before heavy packages are imported that a file or folder is missing.
-
-    Raises:
-        ValueError: One is, or a number is out of range.
-    """
-    for name, advice in _INPUTS.items():
-        path = vars(options).get(name)
-        if isinstance(path, list) and len(path) == 1:  # of several, all that are missing are named
-            (path,) = path
-        if isinstance(path, Path) and not _is_there(path):
-            raise ValueError(f"{path} is not there: {advice}")
-    workers = vars(options).get("workers", 1)
-    if workers < 1:
-        raise ValueError(f"--workers must be at least 1; got {workers}")
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # too long a name, or a folder that may not be looked into
-        return os.path.lexists(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets import splits
+from .missing import check_data
 from .photos import people_task, refuse_keypoints
 from .sources import (
     can_be_searched,
@@ -59,6 +60,7 @@ def do_train(options: argparse.Namespace) -> None:
     if options.dataset is not None and options.data is None:
         raise ValueError(f"--data must say where {options.dataset} is")
     if options.data is not None:
+        check_data(options.data)
         config = replace(config, world=WorldConfig())  # the model's file says what it was made of
     if config.tensorboard:
         require_tensorboard()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "CLOUD_ENDINGS",
     "Failure",
     "Input",
     "Listing",
@@ -26,6 +27,8 @@ __all__ = [
     "write_failures",
 ]
 
+#: Of the names of point clouds, in small letters.
+CLOUD_ENDINGS = frozenset({".ply", ".npz", ".obj"})
 _NAMED = 5
 
 
@@ -171,10 +174,11 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
     Without failures the file of an earlier run is removed.
     """
+    from pose.atomic import replacing  # the package needs torch, which listing does not
+
     if not failures:
         path.unlink(missing_ok=True)
         return
-    from pose.atomic import replacing
 
     with (
         replacing(path) as partial,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from interpreter import run_python
+from og_reid.cli import main
 from og_reid.cli.arguments import _parser
 from og_reid.ops.lattice import lattice_vertices
 
@@ -87,6 +89,114 @@ def test_wrong_usage_is_found_before_imports(arguments: list[str]) -> None:
 )
 def test_what_is_missing_is_found_before_imports(arguments: list[str]) -> None:
     assert loaded(*arguments) == ("1", "")
+
+
+MISSING = (
+    ["lift", "gone.jpg"],
+    ["lift", "gone", "--out", "x"],
+    ["lift", "gone", "gone.png", "--out", "x", "--skip"],
+    ["embed", "gone.jpg"],
+    ["embed", "gone.ply", "--skip"],
+    ["embed", ".", "--model", "gone.safetensors"],
+    ["embed", ".", "--model", "gone"],
+    ["convert", "gone", "x"],
+    ["pose", "gone.png", "gone", "--out", "x"],
+    ["pose", ".", "--out", "x", "--estimator", "mmpose", "--pose-checkpoint", "gone.pth"],
+    ["evaluate", "--data", "gone"],
+    ["evaluate", "--data", "gone", "--model", "gone.safetensors"],
+    ["evaluate", "--data", ".", "--model", "gone"],
+    ["train", "gone", "--out", "x"],
+    ["train", "gone.yaml", "optim.lr=1", "--data", "gone", "--out", "x"],
+    ["train", "synthetic/default", "--data", "gone", "--out", "x"],
+    ["train", "market/pgfa", "--data", ".", "--keypoints", "gone", "--out", "x"],
+    ["fuse", "gone", ".", ".", "--out", "x"],
+    ["fuse", "occluded_duke/fusion", ".", ".", "--data", "gone", "--out", "x"],
+)
+
+
+def test_missing_inputs_of_every_command_are_found_before_imports() -> None:
+    script = (
+        "import json, sys; from og_reid.cli import main\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    assert main(command) == 1, command\n"
+        f"    assert not set({HEAVY!r}) & set(sys.modules), command"
+    )
+    done = run_python(script, json.dumps(MISSING))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("og-reid: ") == len(MISSING)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "gone.json"], "gone.json is not there: give a file of og-reid evaluate --out"),
+        (["compare", "gone.json", "b.json"], "og-reid evaluate --out"),
+        (["compare", __file__, "gone.json"], "gone.json is not there"),
+        (["fuse", "occluded_duke/fusion", "gone", ".", "--out", "x"], "give the folder of a run"),
+        (["lift", "gone.jpg"], "gone.jpg: there is no such file"),
+        (["pose", "gone", "--out", "x"], "gone: there is no such file"),
+        (["embed", __file__, "--model", "gone"], "--model must be 'default'"),
+        (["embed", __file__, "--model", "a.safetensors"], "--model a.safetensors is not a file"),
+        (["train", "defualt", "--out", "x"], "did you mean synthetic/default?"),
+    ],
+    ids=str,
+)
+def test_what_is_missing_is_named(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert len(error) < 500
+
+
+@pytest.mark.parametrize("arguments", [["lift", "gone.jpg", "{}"], ["embed", "gone.ply", "{}"]])
+def test_with_skip_only_what_is_there_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    (tmp_path / "a.png").touch()
+    command = [each.format(tmp_path / "a.png") for each in arguments]
+    outs = ["--out", str(tmp_path / "out"), "--skip"]
+    assert main([*command, *outs]) == 1  # the empty image itself
+    assert "2 of 2 files failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "there is no command trian: did you mean train? og-reid --help lists all"),
+        (["xyz"], "there is no command xyz: og-reid --help lists all"),
+        (["lift", "a.jpg", "--oot", "x"], "(did you mean --out in place of --oot?)"),
+        (["train", "c", "--ouput=x"], "(did you mean --out in place of --ouput?)"),
+        (["lift", "a.jpg", "--formta", "ply"], "(did you mean --format in place of --formta?)"),
+        (["evaluate", "--dta", "x"], "(did you mean --data in place of --dta?)"),
+        (["lift", "a.jpg", "--format", "plyy"], "did you mean ply?"),
+    ],
+    ids=str,
+)
+def test_the_nearest_command_or_option_is_named(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.rstrip().endswith(said)
+    assert f"usage: og-reid {arguments[0] if arguments[0] in COMMANDS else ''}" in error
+
+
+def test_options_that_resemble_none_are_named_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["lift", "a.jpg", "--zzz"])
+    assert capsys.readouterr().err.endswith("unrecognized arguments: --zzz\n")
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert {"demo", "lift", "evaluate"} <= set(capsys.readouterr().err.split())
 
 
 def test_a_file_behind_a_folder_that_is_a_file_is_missing(tmp_path: Path) -> None:
