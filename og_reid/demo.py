@@ -1,7 +1,7 @@
-"""The demonstration: a photograph lifted, a world of people made, learned and searched, a report.
+"""The demonstration: an image lifted, a synthetic data set made, learned and searched, a report.
 
 Nothing is downloaded and no data set is needed. Everything that a real experiment uses is used
-here in the same way: the world is written as a folder of photographs, and those are read, lifted,
+here in the same way: the world is written as a folder of images, and those are read, lifted,
 trained on and ranked by the code that serves real ones.
 """
 
@@ -106,7 +106,7 @@ def run_demo(
     size = size or DemoSize()
     out = Path(out_dir)
     config = load_config("synthetic/og_net_small", size.overrides)
-    tell = _with_forecast(progress or (lambda *_: None), size, config.budget.steps, workers)
+    tell = _with_forecast(progress or (lambda *_: None), size, config.budget.steps, workers, out)
     photo = _photo_section(image, tell)
     splits, attributes = _world(out / "world", size, workers, tell)
     sets = {
@@ -128,13 +128,13 @@ def run_demo(
         _reading_section(),
     ]
     report = out / "report.html"
-    write_report(report, sections, title="og_reid: finding people who are half hidden")
+    write_report(report, sections, title="og_reid: re-identification of occluded people")
     tell("report", 1, 1, str(report))
     return report
 
 
-def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int) -> Progress:
-    """Adds to each note how long the rest will take."""
+def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int, out: Path) -> Progress:
+    """Adds to each note how long the rest will take; what an earlier run has made is left out."""
     people = {"train": size.train_identities, "test": size.test_identities}
     images = {name: count * size.views for name, count in people.items()}
     share = 1 / max(1, min(workers, os.cpu_count() or 1))
@@ -146,6 +146,13 @@ def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int) -> 
         "training": steps * _STEP,
     }
     forecast = Forecast(work, _seconds_for_an_image())
+    world = sum(1 for _ in (out / "world").glob("*/*.jpg")) / sum(images.values())
+    clouds = sum(1 for _ in (out / "clouds").rglob("*.safetensors")) / sum(images.values())
+    for stage in work:
+        lifting = (
+            clouds if stage.startswith("lifting") else float((out / "run" / MODEL_FILE).is_file())
+        )
+        forecast.note(stage, min(1.0, world if stage == "making a world" else lifting), 1)
     whole = f"{in_words(forecast.seconds())} in all"
 
     def tell(stage: str, done: float, total: float, note: str) -> None:
@@ -159,7 +166,7 @@ def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int) -> 
 
 
 def _seconds_for_an_image() -> float:
-    """A first measurement of this machine: what one image of a world takes."""
+    """A first measurement of this machine: what one image of a world takes, beside its load."""
     scene = sample_scene(_FIRST_IDENTITY, draw_camera(1, 1), torch.Generator().manual_seed(0))
     seconds = []
     with _one_thread():
@@ -167,7 +174,8 @@ def _seconds_for_an_image() -> float:
             start = time.perf_counter()
             render(scene)
             seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    # Three images fit between the turns of other processes; minutes do not.
+    return min(seconds) * max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
 
 
 def _photo_section(image: str | Path | None, tell: Progress) -> Section:
@@ -183,17 +191,17 @@ def _photo_section(image: str | Path | None, tell: Progress) -> Section:
     tell("lifting a photograph", 1, 1, "")
     seen = len(lifted.cloud.seen())
     text = (
-        "The pose network finds keypoints and says which it can see; a body is fitted to them; "
-        f"each of its {len(lifted.fit.vertices[0]):,} surface points takes the colour of the pixel "
-        f"where it projects. {seen:,} of them are seen in this photograph. The others (turned "
-        "away, hidden, or outside the picture) are drawn light grey: their place is known from "
-        "the fit, their colour is not."
+        "The pose network finds keypoints and their visibility; a body is fitted to them; each of "
+        f"its {len(lifted.fit.vertices[0]):,} surface points takes the colour of the pixel that it "
+        f"projects to. {seen:,} of them are visible in this image. The others (turned away, "
+        "occluded, or outside the image) are drawn light grey: the fit gives their position, but "
+        "no pixel their colour."
     )
     credit = "" if image is not None else " Portrait of Eileen Collins: NASA, public domain."
     return Section(
-        "From a photograph to a coloured 3D point cloud",
-        [text, Picture(_lift_figure(pixels, pose, lifted), "Photograph, keypoints, fitted body, "
-                       "and the cloud from three sides." + credit, quality=_QUALITY)],
+        "From an image to a coloured 3D point cloud",
+        [text, Picture(_lift_figure(pixels, pose, lifted), "Image, keypoints, fitted body, "
+                       "and the point cloud from three sides." + credit, quality=_QUALITY)],
     )  # fmt: skip
 
 
@@ -287,14 +295,19 @@ def _world_section(splits: MarketSplits, attributes: Mapping[str, Attributes]) -
     rows = [[read_image(each.path) for each in line] for line in (chosen, occluded[:11])]
     people = [len({each.pid for each in split}) for split in (splits.train, splits.query)]
     text = (
-        f"{people[0]} people to learn from and {people[1]} other people to find "
-        f"again; {len(splits.train)}, {len(splits.query)} and {len(splits.gallery)} photographs "
-        f"to train, to search with and to search in; {len(occluded)} of the queries are occluded. "
-        "All of them are lifted from the photographs alone, by the code that lifted the one above."
+        f"{people[0]} training and {people[1]} other test identities; {len(splits.train)} training "
+        f"images, {len(splits.query)} queries and {len(splits.gallery)} gallery images; "
+        f"{len(occluded)} of the queries are occluded. All are rendered, and lifted from the "
+        "images alone, by the code that lifted the one above."
     )
     return Section(
-        "A world of people, written as a folder of photographs",
-        [text, Picture(sheet_figure(rows), "Above: some. Below: occluded queries.", "", _QUALITY)],
+        "A synthetic data set",
+        [
+            text,
+            Picture(
+                sheet_figure(rows), "Top: training images. Bottom: occluded queries.", "", _QUALITY
+            ),
+        ],
     )
 
 
@@ -307,12 +320,12 @@ def _training_section(result: TrainResult) -> Section:
     last = result.history[-1]
     text = (
         f"{last.step} steps in {last.wall_seconds / 60:.1f} minutes "
-        f"({last.cpu_seconds / 60:.1f} minutes of processor time). Accuracy: share of a batch "
-        "whose nearest other cloud shows the same person. mAP and rank-1: on the people to be "
-        "found again, none of whom is trained on."
+        f"({last.cpu_seconds / 60:.1f} minutes of processor time). Accuracy: fraction of a batch "
+        "whose nearest other point cloud has the same identity. mAP and rank-1: on the test "
+        "identities, none of which is trained on."
     )
     return Section(
-        "Training OG-Net-Small", [text, Picture(curves_figure(history), "Loss and accuracy.")]
+        "Training OG-Net-Small", [text, Picture(curves_figure(history), "Loss, accuracy, metrics.")]
     )
 
 
@@ -324,17 +337,17 @@ def _results_section(rows: Sequence[Comparison], splits: MarketSplits) -> Sectio
         line[f"mAP, {row.queries}"] = 100 * row.metrics.mAP
     columns = [name for name in next(iter(table.values())) if name != "method"]
     text = (
-        "In percent; a query's own camera is left out of its gallery. The histogram compares "
-        "the colours of 13 body parts, nothing learned. The shipped weights are the same network "
-        "trained longer, on other people of such worlds. The last line adds the histogram's "
-        "distance to the network's."
+        "In percent; gallery images of the query's identity and camera are left out. The histogram "
+        "compares the colours of 13 body parts and learns nothing. The shipped weights are the "
+        "same network trained longer, on other identities of such worlds. The last row adds the "
+        "distances of the histogram and of the network. Bold: the best of a column."
     )
     caption = (
-        f"{len(splits.query)} queries, {len(splits.gallery)} gallery photographs; mAP by the "
+        f"{len(splits.query)} queries, {len(splits.gallery)} gallery images; mAP by the "
         f"{rows[0].metrics.ap} convention."
     )
     return Section(
-        "Who is found again",
+        "Metrics",
         [text, results_table(list(table.values()), caption=caption, best=columns)],
     )
 
@@ -366,7 +379,7 @@ def _ranking_section(
             results=[read_image(each.path) for each in found],
             correct=[each.pid == query[i].pid for each in found],
             occluded=occluded[i],
-            label=f"person {query[i].pid}, camera {query[i].camid}\nfirst right: {first[i]}",
+            label=f"identity {query[i].pid}, camera {query[i].camid}\nfirst correct: {first[i]}",
         )
 
     def picture(caption: str, chosen: Sequence[int]) -> Picture:
@@ -374,8 +387,9 @@ def _ranking_section(
 
     right = sum(place == 1 for place in first)
     blocks: list[str | Picture] = [
-        f"The first answer is right for {right} of {len(query)} queries. Right answers are framed "
-        "green, wrong ones red; under each query stands the place of the first right answer.",
+        f"By the shipped weights; the first answer is correct for {right} of {len(query)} queries. "
+        "Correct answers have a green frame, wrong ones a red one; under each query is the rank of "
+        "the first correct answer.",
     ]
     for title, kind in (("Occluded", True), ("Unoccluded", False)):
         some = [index for index, hidden in enumerate(occluded) if hidden == kind]
@@ -385,15 +399,15 @@ def _ranking_section(
             blocks.append(picture(f"{title} queries, chosen evenly.", even))
     worst = sorted(range(len(query)), key=lambda i: (-first[i], i))[:_SHOWN]
     blocks.append(picture("The queries that went worst.", worst))
-    return Section("What the ranking looks like", blocks)
+    return Section("Rankings", blocks)
 
 
 def _reading_section() -> Section:
     code = (
         "import og_reid\n\n"
-        'cloud = og_reid.lift("photo.jpg")      # a coloured point cloud\n'
-        "feature = og_reid.embed(cloud)         # (512,), unit norm\n"
+        'cloud = og_reid.lift("image.jpg")      # a coloured point cloud\n'
+        "embedding = og_reid.embed(cloud)       # (512,), unit norm\n"
         'other = og_reid.embed(og_reid.lift("other.jpg"))\n'
-        "similarity = float(feature @ other)    # 1 = the same person, seen the same way"
+        "similarity = float(embedding @ other)  # 1 = equal embeddings"
     )
-    return Section("Your own photographs", [Html(f"<pre><code>{html.escape(code)}</code></pre>")])
+    return Section("Your own images", [Html(f"<pre><code>{html.escape(code)}</code></pre>")])

@@ -41,6 +41,9 @@ th:first-child, td:first-child { text-align: left; padding-left: .4rem; }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 tbody tr:nth-child(even) { background: var(--stripe); }
 td.best { color: var(--best); font-weight: 700; }
+@media (max-width: 48rem) { figure.wide { overflow-x: auto; }
+  figure.wide img { max-width: none; width: 52rem; } }
+td:first-child { min-width: 11rem; }
 @media print { body { max-width: none; padding: 0; } h2, figure { break-inside: avoid; } }
 """
 
@@ -189,7 +192,18 @@ def _block(section: str, block: str | Picture | Figure) -> str:
     data = base64.b64encode(content).decode("ascii")
     alt = html.escape(picture.alt or picture.caption or section, quote=True)
     caption = f"<figcaption>{html.escape(picture.caption)}</figcaption>" if picture.caption else ""
-    return f'<figure><img alt="{alt}" src="data:image/{kind};base64,{data}">{caption}</figure>'
+    wide = ' class="wide"' if _is_wide(picture.image) else ""
+    return (
+        f'<figure{wide}><img alt="{alt}" src="data:image/{kind};base64,{data}">{caption}</figure>'
+    )
+
+
+def _is_wide(image: Figure | bytes) -> bool:
+    """Whether a figure has details that are lost in the width of a phone."""
+    if isinstance(image, bytes) or not hasattr(image, "get_size_inches"):
+        return False
+    width, height = image.get_size_inches()
+    return bool(width > 1.8 * height)
 
 
 def _encoded(picture: Picture) -> tuple[str, bytes]:

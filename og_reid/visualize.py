@@ -109,10 +109,7 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     )
     panels = (
         ("loss", [n for n in names if "loss" in n]),
-        (
-            "accuracy",
-            [n for n in names if "loss" not in n],
-        ),
+        ("accuracy", [n for n in names if "loss" not in n]),
     )
     figure = _new_figure((9.0, 3.4))
     for axis, (title, curves) in zip(figure.subplots(1, 2), panels, strict=True):
@@ -123,7 +120,17 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
                 if name in record
             ]
             x, y = zip(*points, strict=True)
-            axis.plot(x, y, color=color, linewidth=1.6, label=name, **_marks(len(points)))
+            noisy = len(points) > 100  # single steps: pale, under their mean
+            if noisy:
+                axis.plot(x, y, color=color, linewidth=0.7, alpha=0.35)
+            axis.plot(
+                x,
+                _smoothed(y) if noisy else y,
+                color=color,
+                linewidth=1.6,
+                label=name,
+                **_marks(len(points)),
+            )
         _style_curves(axis, title, x_name, empty=not curves)
     return figure
 
@@ -365,6 +372,14 @@ def _cloud_pictures(cloud: PointCloud) -> list[np.ndarray]:
         )
         for yaw, _ in _VIEWS
     ]
+
+
+def _smoothed(values: Sequence[float]) -> np.ndarray:
+    """Means over a twentieth of a curve; NaN leaves its gap."""
+    y = np.asarray(values, float)
+    known, window = np.isfinite(y), np.ones(len(y) // 20)
+    total = np.convolve(np.where(known, y, 0), window, "same")
+    return np.where(known, total / np.maximum(np.convolve(known, window, "same"), 1), np.nan)
 
 
 def _marks(count: int) -> dict[str, Any]:
