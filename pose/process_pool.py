@@ -5,9 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
+
+from .reading import InputWarning
 
 __all__ = ["map_in_processes"]
 
@@ -24,6 +28,8 @@ def map_in_processes(
 
     Workers are started by ``spawn``: a fork of a process in which torch or mediapipe already run
     threads can deadlock. A script that uses them needs the ``if __name__ == "__main__":`` guard.
+    Each `InputWarning` of a task is raised in the calling process, when its result is there: once
+    for all tasks of a call, and as the filters and the output of that process want it.
     Workers watch their parent and end within seconds of its death, ``kill -9`` included. When a
     task raises, or the iterator is closed, items that were not begun are dropped.
 
@@ -50,18 +56,49 @@ def map_in_processes(
     )
     with pool:
         try:
-            jobs: list[Future[R]] = [pool.submit(task, item) for item in items]
+            noting = partial(_noting, task)
+            jobs: list[Future[tuple[R, list[str]]]] = [pool.submit(noting, item) for item in items]
+            known: set[str] = set()
             for job in jobs if ordered else as_completed(jobs):
-                yield job.result()
+                result, texts = job.result()
+                for text in texts:
+                    if text not in known:
+                        warnings.warn(text, InputWarning, stacklevel=2)
+                    known.add(text)
+                yield result
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+_noted: list[str] = []  # of the task that runs in this worker
+
+
+def _noting(task: Callable[[T], R], item: T) -> tuple[R, list[str]]:
+    """What a task gives, and the texts of each `InputWarning` that it let pass."""
+    _noted.clear()
+    return task(item), list(dict.fromkeys(_noted))
+
+
+def _note_warnings() -> None:
+    """Keeps each `InputWarning` for the calling process; others are printed as before."""
+    usual = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        if issubclass(category, InputWarning):
+            _noted.append(str(message))
+        else:
+            usual(message, category, *rest, **named)
+
+    warnings.simplefilter("always", InputWarning)
+    warnings.showwarning = note
 
 
 def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+    _note_warnings()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.join, parent.pid), daemon=True).start()

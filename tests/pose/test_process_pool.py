@@ -1,9 +1,11 @@
 import os
+import warnings
 
 import pytest
 
 from pose.process_pool import map_in_processes
-from worker_processes import half, process_id, threads, workers_left
+from pose.reading import InputWarning
+from worker_processes import doubtful, half, process_id, threads, workers_left
 
 
 def test_results_are_in_the_order_of_the_items():
@@ -56,6 +58,29 @@ def test_busy_workers_end_with_a_killed_parent(tmp_path, held):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     assert workers_left(script, held) == (2, 0)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_doubts_of_tasks_are_raised_here_and_once(capfd, ordered):
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        assert sorted(map_in_processes(doubtful, [1, 2, 1, 3], 2, ordered=ordered)) == [1, 1, 2, 3]
+    assert sorted(str(each.message) for each in raised) == [
+        "doubtful 1",
+        "doubtful 2",
+        "doubtful 3",
+    ]
+    assert {each.category for each in raised} == {InputWarning}
+    error = capfd.readouterr().err
+    assert "InputWarning" not in error
+    assert "RuntimeWarning: of a task" in error  # others are as they were
+
+
+def test_filters_of_this_process_decide_about_doubts():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        with pytest.raises(InputWarning, match="doubtful 1"):
+            list(map_in_processes(doubtful, [1], 1))
 
 
 def test_workers_are_other_processes():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +17,15 @@ def half(number: int) -> float:
         raise ValueError(f"number must not be negative; got {number}")
     time.sleep(0.02 * (3 - number % 3))
     return number / 2
+
+
+def doubtful(number: int) -> int:
+    from pose.reading import InputWarning
+
+    for _ in range(2):
+        warnings.warn(f"doubtful {number}", InputWarning, stacklevel=2)
+    warnings.warn("of a task", RuntimeWarning, stacklevel=1)
+    return number
 
 
 def threads(_: int) -> int:
