@@ -180,6 +180,8 @@ def lift_many(
         raise ValueError(f"workers must be at least 1; got {workers}")
     settings = settings or LiftSettings()
     files = [Path(path) for path in paths]
+    if not files:  # what estimators need is not asked for
+        return
     store = None
     if cache is not None:
         about = _describe(estimator, settings, canonical)

@@ -167,7 +167,13 @@ def _load(min_confidence: float) -> Any:
 
 def _resize(image: np.ndarray) -> np.ndarray:
     """Upright crops to 512 rows; wide photos keep more, as the person is small in them."""
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "Pillow and mediapipe are needed to find keypoints; install them with: "
+            "pip install 'og-reid[demo]', or give keypoints"
+        ) from error
 
     height, width = image.shape[:2]
     scale = _HEIGHT / height

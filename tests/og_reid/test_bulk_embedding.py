@@ -253,3 +253,13 @@ def test_embeddings_are_no_clouds(tmp_path: Path, model: Path, capsys: Capture) 
     assert run(model, cloud_file, cloud_file) == 1
     assert "is one of the inputs" in capsys.readouterr().err
     assert cloud_file.read_bytes() == before
+
+
+def test_clouds_alone_need_no_estimator(tmp_path: Path) -> None:
+    def missing() -> StandingPerson:
+        raise ImportError("mediapipe is not installed")
+
+    write_pointcloud(tmp_path / "a.npz", cloud(0))
+    done = embed_files([tmp_path / "a.npz"], estimator=missing, cache=tmp_path / "cache")
+    assert done.features.shape == (1, 512)
+    assert not (tmp_path / "cache").exists()

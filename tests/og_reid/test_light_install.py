@@ -84,3 +84,21 @@ def test_the_least_trimesh_reads_no_files_that_a_cloud_names() -> None:
         re.sub(r".*>=", "", each) for each in project["dependencies"] if each.startswith("trimesh")
     ]
     assert int(least.split(".")[0]) >= 5
+
+
+def test_the_command_embeds_clouds(tmp_path: Path) -> None:
+    code = (
+        "import os; from og_reid.cli import main\n"
+        "os.chdir(sys.argv[1])\n"
+        "meshes.write_pointcloud('a.npz', meshes.PointCloud.from_array(array))\n"
+        "print(main(['embed', 'a.npz', '--cache', 'cache']))"
+    )
+    assert run(CLOUD + code, str(tmp_path)).splitlines()[-1] == "0"
+
+
+def test_a_lift_says_what_it_lacks() -> None:
+    code = (
+        "try: og_reid.lift(np.zeros((128, 64, 3), np.uint8))\n"
+        "except ImportError as error: print(error)"
+    )
+    assert "og-reid[demo]" in run(CLOUD + code)
