@@ -379,7 +379,7 @@ def _ranking_section(
             results=[read_image(each.path) for each in found],
             correct=[each.pid == query[i].pid for each in found],
             occluded=occluded[i],
-            label=f"identity {query[i].pid}, camera {query[i].camid}\nfirst correct: {first[i]}",
+            label=f"ID {query[i].pid}, camera {query[i].camid}\nfirst correct: {first[i]}",
         )
 
     def picture(caption: str, chosen: Sequence[int]) -> Picture:

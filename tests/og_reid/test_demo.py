@@ -99,3 +99,20 @@ def test_a_photograph_without_a_person_ends_it_early(tmp_path):
     Image.new("RGB", (64, 128)).save(tmp_path / "black.png")
     with pytest.raises(ValueError, match=r"no person was found in .*black\.png"):
         run_demo(tmp_path / "out", tmp_path / "black.png", size=TINY)
+
+
+def test_what_an_earlier_run_has_made_is_not_forecast(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    notes = []
+
+    def start() -> str:
+        tell = demo._with_forecast(
+            lambda stage, done, total, note: notes.append(note), DemoSize(), 240, 1, tmp_path
+        )
+        tell("lifting a photograph", 0, 1, "")
+        return notes[-1]
+
+    assert start() == "about 4 minutes in all"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    assert start() == "about 2 minutes in all"

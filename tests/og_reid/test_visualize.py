@@ -251,3 +251,14 @@ def test_missing_matplotlib_names_the_extra(monkeypatch, photo):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"og-reid\[demo\]"):
         ranking_figure([Ranking(photo, [photo], [True])])
+
+
+def test_long_curves_have_their_mean():
+    values = [float(i % 2) for i in range(400)]
+    pale, mean = curves_figure([{"loss": each} for each in values]).axes[0].lines
+    assert pale.get_ydata().tolist() == values
+    assert mean.get_label() == "loss"
+    np.testing.assert_allclose(mean.get_ydata()[20:-20], 0.5)
+    values[200] = float("nan")
+    _, mean = curves_figure([{"loss": each} for each in values]).axes[0].lines
+    assert np.isnan(mean.get_ydata()).nonzero()[0].tolist() == [200]
