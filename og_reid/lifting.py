@@ -22,6 +22,7 @@ from pose.reading import InputWarning, level_outside
 from .data.attempts import Attempt, attempt_lifts, estimator_settings
 from .data.cloud_cache import LIFT_VERSION, CachedCloud, CloudCache, hash_file
 from .data.clouds import CloudSet
+from .data.datasets.tree import named
 from .data.inputs import Failure, cause, name_failures, summarize_warnings, unreadable_images
 from .data.market import Sample
 
@@ -127,13 +128,25 @@ def lift_split(
         )
     )
     raised = [(each.path, text) for each in lifted for text in each.warnings]
-    for summary in summarize_warnings(raised):
+    for summary in (*summarize_warnings(raised), *_without_person(lifted)):
         warnings.warn(summary, InputWarning, stacklevel=level_outside())
     return replace(
         CloudSet.concat([each.cloud for each in lifted if each.cloud is not None]),
         pids=_integers([sample.pid for sample in samples]),
         camids=_integers([sample.camid for sample in samples]),
         names=tuple(sample.name for sample in samples),
+    )
+
+
+def _without_person(lifted: Sequence[LiftedImage]) -> tuple[str, ...]:
+    """A text about images without a person: their clouds tell as little of them as any other."""
+    paths = [each.path for each in lifted if each.cloud is not None and not each.found]
+    if not paths:
+        return ()
+    return (
+        f"no person was found in {len(paths):,} of {len(lifted):,} images, whose clouds are a body "
+        f"in the resting pose and the background: {named(paths)}; crop them to one person, "
+        "standing and at least 60 pixels tall, or leave them out",
     )
 
 
