@@ -21,6 +21,7 @@ _SHORT_CAMERA = re.compile(r"c[ _.-]?[0-9]{1,3}", re.IGNORECASE)
 #: As many folders c1, c2, ... are identities rather than cameras.
 _MANY_CAMERAS = 16
 #: Folders inside those of identities that are no identities themselves.
+_DATE = re.compile(r"(?:19|20)[0-9]{2}[-_.]?[01][0-9](?:[-_.]?[0-3][0-9])?(?:[-_.T ].*)?")
 _SESSION = re.compile(
     r"(?:day|date|session|seq|sequence|track|tracklet|take|shot|clip|video|visit|walk|scene|run|"
     r"set|part|img|image|images|photo|photos|pic|pics|pictures|crop|crops|frames?|tag|"
@@ -103,11 +104,18 @@ def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
     if cameras and not (len(flat) == len(paths) and _rather_people(tops)):
         return _of_cameras(paths, flat, deeper, where)
     if not deeper:
-        return _sure("people", paths), []
+        joined = read_as("people-cameras", paths)
+        if isinstance(joined, Reading):
+            return joined, [_found_out(joined)]
+        return _sure("people", paths), _perhaps_cameras(paths, tops)
     if not flat and all(map(_is_camera, inner)) and len(tops) > 1:
+        # Dates and sites are few above many, identities many above few recordings.
+        below = {path[2] for path in paths if len(path) > 3 and not _SESSION.fullmatch(path[2])}
+        if all(map(_DATE.fullmatch, tops)) or len(below) > len(tops):
+            raise ValueError(_asked(where, paths, ("people-cameras", "folders")))
         reading = _sure("people-cameras", paths)
         return reading, [_found_out(reading)]
-    if all(_SESSION.fullmatch(name) for name in inner):
+    if all(map(_SESSION.fullmatch, inner)):
         return _sure("people", paths), [_deeper(deeper)]
     if len(tops) == 1 and not flat and len(inner) > 1:
         (top,) = tops
@@ -115,7 +123,8 @@ def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
         whole = Reading(reading.layout, tuple(paths), reading.labels, reading.hint)
         return whole, [f"all images lie in {top}: read from there", *notes]
     if not flat and _shared(deeper):
-        raise ValueError(_asked(where, paths, ("people", "cameras", "folders")))
+        ways = ("people", "cameras", "people-cameras", "folders")
+        raise ValueError(_asked(where, paths, ways))
     groups = {top for top in tops if len(tops[top]) > 1} - {path[0] for path in flat}
     if groups:
         raise ValueError(_asked(where, paths, ("people", "folders")))
@@ -157,9 +166,24 @@ def _asked(where: str, paths: Sequence[Parts], layouts: Sequence[str]) -> str:
     choices = ", ".join(f"layout={each.layout!r}" for each in possible)
     text = (
         f"{where} can be read in several ways: as {shown}. Choose by {choices} (--layout "
-        f"{possible[0].layout} on the command line)"
+        f"{possible[0].layout} on the command line), or list the images in a CSV file with the "
+        "columns path, pid and camid (csv in place of folder)"
     )
     return text + "".join(f"; {each}" for each in refused)
+
+
+def _perhaps_cameras(paths: Sequence[Parts], tops: Mapping[str, object]) -> list[str]:
+    """A note where few folders hold images of the same names, as those of cameras do."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        names[path[0]].add(path[1])
+    first, *others = names.values()
+    if not others or len(tops) >= len(first) or any(each != first for each in others):
+        return []
+    return [
+        f"{len(tops):,} folders hold images of the same {len(first):,} names: if the folders are "
+        "cameras, and the names identities, give layout='cameras' (--layout cameras)"
+    ]
 
 
 def _sure(layout: str, paths: Sequence[Parts]) -> Reading:

@@ -30,7 +30,7 @@ def from_folder(
     - ``people``: ``<identity>/.../<image>``, cameras unknown;
     - ``cameras``: ``<camera>/<identity>/.../<image>``, or ``<camera>/<image>`` where names of files
       in several cameras tell the identity;
-    - ``people-cameras``: ``<identity>/<camera>/.../<image>``;
+    - ``people-cameras``: ``<identity>/<camera>/.../<image>``, or ``<identity>_<camera>/<image>``;
     - ``folders``: each folder that holds images is an identity, whatever lies above it;
     - ``names``: ``<identity>_c<camera>_<anything>`` gives both, as in Market-1501, where identity
       -1 is junk and 0 a distractor;
@@ -151,7 +151,11 @@ def _sides(folder: Path, paths: Sequence[Parts], layout: str | None) -> Sides | 
 
 def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[Reading, list[str]]:
     if layout is None:
-        return decide(paths, str(folder))
+        reading, notes = decide(paths, str(folder))
+        by_name = _cameras_in_names(paths) if reading.layout == "people" else None
+        if by_name is None:
+            return reading, notes
+        return by_name, [f"read as {by_name}; layout (--layout) says otherwise"]
     reading = read_as(layout, paths)
     if isinstance(reading, str):
         raise ValueError(f"{folder}: {reading}")
@@ -213,6 +217,16 @@ def _named_alike(path: Parts) -> bool:
     """Whether a name holds identity and camera, and a folder, if any, the same identity."""
     match = MARKET_NAME.fullmatch(path[-1])
     return match is not None and (len(path) == 1 or whole(path[0]) == int(match["pid"]))
+
+
+def _cameras_in_names(paths: Sequence[Parts]) -> Reading | None:
+    """Folders of identities whose images are called as of Market-1501, by several cameras."""
+    if not all(_named_alike(path) and (whole(path[0]) or 0) > 0 for path in paths):
+        return None
+    reading = read_as("names", paths)
+    assert isinstance(reading, Reading), reading
+    several = len(set(reading.labels)) > len({person for person, _ in reading.labels})
+    return reading if several else None
 
 
 def _has_cameras(reading: Reading) -> bool:

@@ -23,6 +23,12 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 #: As Market-1501, DukeMTMC-reID and their like call images: identity, camera, anything.
 MARKET_NAME = re.compile(r"(?P<pid>-1|\d{1,9})_c(?P<camid>\d{1,9})(?:[^\d].*)?\.[a-z0-9]+", re.I)
 _PREFIX = re.compile(r"[^_\-. ]+")
+#: Folders such as anna_cam1, which are both.
+_JOINED = re.compile(
+    r"(?P<person>.*[^ _.-])[ _.-]+(?P<camera>(?:cam|camera|kamera|kam|camid|cctv|webcam|view)"
+    r"(?:[ _.-]?[0-9]{1,5}[a-z]?|[ _.-][a-z])|c[ _.-]?[0-9]{1,3})",
+    re.IGNORECASE,
+)
 
 _SHAPES = {
     "people": "<identity>/.../<image>",
@@ -74,6 +80,8 @@ def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
         layout: One of `LAYOUTS` but ``splits`` and ``table``.
         paths: At least one.
     """
+    if layout == "people-cameras" and (joined := _joined(paths)) is not None:
+        return joined
     fewest = {"people": 2, "cameras": 2, "people-cameras": 3, "folders": 2, "names": 1}[layout]
     short = [path for path in paths if len(path) < fewest]
     if short:
@@ -98,6 +106,22 @@ def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
         "folders": lambda path: (normal("/".join(path[:-1])), None),
     }
     return Reading(layout, tuple(paths), tuple(rules[layout](path) for path in paths))
+
+
+def _joined(paths: Sequence[Parts]) -> Reading | None:
+    """Folders whose names hold identity and camera; None where they do not, or none recurs."""
+    if any(len(path) < 2 for path in paths) or all(len(path) > 2 for path in paths):
+        return None
+    found = {top: _JOINED.fullmatch(top) for top in {path[0] for path in paths}}
+    names = {
+        top: (normal(match["person"]), normal(match["camera"]))
+        for top, match in found.items()
+        if match is not None
+    }
+    if len(names) < len(found) or len({person for person, _ in names.values()}) == len(names):
+        return None
+    labels = tuple(names[path[0]] for path in paths)
+    return Reading("people-cameras", tuple(paths), labels, "<identity>_<camera>/.../<image>")
 
 
 def _of_name(name: str) -> tuple[str, str]:
