@@ -127,9 +127,13 @@ def _decoded(file: Path) -> str:
             raise
     try:
         if data.startswith(_BYTE_ORDER_MARKS):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+            text = data.decode("utf-16")
+        else:
+            text = data.decode("utf-8-sig")
+        if "\0" in text.partition("\n")[0]:  # UTF-16 without a byte-order mark, UTF-32
+            raise ValueError("it has zero bytes, as text in UTF-16 or UTF-32")
+        return text
+    except ValueError as error:
         raise ValueError(
             f"{file} must be text in UTF-8 (of a spreadsheet: saved as 'CSV UTF-8'); {error}"
         ) from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..image_files import image_endings
 from ..table import Row, Table, read_table
 from .description import SPLITS, Dataset, DatasetSample
-from .numbering import doubtful_names, listed_numbers, normal, numbers, whole
+from .numbering import doubtful_names, is_unknown, listed_numbers, normal, numbers, whole
 from .parting import by_people, finish, refuse_shared
 from .tree import named
 
@@ -26,6 +27,8 @@ _DOUBTFUL = {
     "path": ("image", "img", "file", "name", "url", "uri", "src", "key"),
     "pid": ("id", "person", "label", "name", "subject", "subjectid", "class", "target", "ids"),
 }
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def from_csv(
@@ -194,12 +197,15 @@ def _identities(
 def _cameras(file: Path, table: Table) -> dict[str, int]:
     if "camid" not in table.columns:
         return {}
-    filled = [bool(row["camid"]) for row in table.rows]
+    filled = [not is_unknown(row["camid"]) for row in table.rows]
     if not any(filled):
         return {}
     if not all(filled):
-        line = table.rows[filled.index(False)].line
-        raise ValueError(f"{file}, line {line}: camid must be given in all lines or in none")
+        row = table.rows[filled.index(False)]
+        raise ValueError(
+            f"{file}, line {row.line}: camid must be given in all lines or in none; got "
+            f"{row['camid']!r}"
+        )
     return numbers((row["camid"] for row in table.rows), f"{file}: camid", lowest=0)
 
 
@@ -226,6 +232,11 @@ def _paths(table: Table, base: Path, allow_absolute: bool) -> list[Path]:
     missing: list[tuple[int, Path]] = []
     for row in table.rows:
         text = row["path"]
+        if _ADDRESS.match(text):
+            raise ValueError(
+                f"{file}, line {row.line}: path must be one of a file; got the address "
+                f"{text[:80]!r}: get the image, and give its path"
+            )
         absolute = PureWindowsPath(text).is_absolute() or PurePosixPath(text).is_absolute()
         path = base / (text if absolute else text.replace("\\", "/"))
         try:

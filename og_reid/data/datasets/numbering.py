@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .tree import named
 
-__all__ = ["camera_numbers", "doubtful_names", "listed_numbers", "normal", "numbers"]
+__all__ = [
+    "camera_numbers",
+    "doubtful_names",
+    "is_unknown",
+    "listed_numbers",
+    "normal",
+    "numbers",
+    "whole",
+]
 
 #: Anything longer does not fit into 64 bits. Spreadsheets write whole numbers as 7.0, too.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0+)?")
@@ -26,6 +34,11 @@ def whole(label: str) -> int | None:
     """The whole number that a label is, or None."""
     match = _WHOLE.fullmatch(label)
     return int(match[1]) if match else None
+
+
+def is_unknown(label: str) -> bool:
+    """Whether a label is how tables and programs write that there is none."""
+    return label.casefold() in _UNKNOWN
 
 
 def numbers(
@@ -45,11 +58,6 @@ def numbers(
     """
     distinct = sorted(set(labels))
     values = {label: value for label in distinct if (value := whole(label)) is not None}
-    counted = [value for value in values.values() if value not in kept]
-    if len(values) < len(distinct) or min(counted, default=lowest) < lowest:
-        special = {label: value for label, value in values.items() if value in kept}
-        words = (label for label in distinct if label not in special)
-        return special | {label: place for place, label in enumerate(words, 1)}
     written: dict[int, str] = {}
     for label, value in values.items():
         if value in written:
@@ -58,6 +66,11 @@ def numbers(
                 "are the same, or in words if not"
             )
         written[value] = label
+    counted = [value for value in values.values() if value not in kept]
+    if len(values) < len(distinct) or min(counted, default=lowest) < lowest:
+        special = {label: value for label, value in values.items() if value in kept}
+        words = (label for label in distinct if label not in special)
+        return special | {label: place for place, label in enumerate(words, 1)}
     return {label: value if value in kept else value + shift for label, value in values.items()}
 
 
@@ -87,7 +100,7 @@ def doubtful_names(labels: Iterable[str]) -> list[str]:
     """Doubts about names of identities."""
     distinct = sorted(set(labels))
     doubts = []
-    unknown = [label for label in distinct if label.casefold() in _UNKNOWN]
+    unknown = [label for label in distinct if is_unknown(label)]
     if unknown:
         doubts.append(
             f"{named([repr(each) for each in unknown])} is taken as the name of one identity: "

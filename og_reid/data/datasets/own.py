@@ -151,10 +151,10 @@ def _sides(folder: Path, paths: Sequence[Parts], layout: str | None) -> Sides | 
 
 def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[Reading, list[str]]:
     if layout is None:
-        reading, notes = decide(paths, str(folder))
-        by_name = _cameras_in_names(paths) if reading.layout == "people" else None
+        found, notes = decide(paths, str(folder))
+        by_name = _cameras_in_names(paths) if found.layout == "people" else None
         if by_name is None:
-            return reading, notes
+            return found, notes
         return by_name, [f"read as {by_name}; layout (--layout) says otherwise"]
     reading = read_as(layout, paths)
     if isinstance(reading, str):
