@@ -21,7 +21,15 @@ from .evaluation import AveragePrecision
 from .fusion import FusionConfig
 from .models.heads import HPM_STRIPES, Pool
 from .objective import LossConfig
-from .strict import MOST_BYTES, build, check_name, config_folder, find_config, read_yaml
+from .strict import (
+    MOST_BYTES,
+    build,
+    check_name,
+    config_folder,
+    find_config,
+    read_value,
+    read_yaml,
+)
 
 __all__ = [
     "PHOTO_PRESETS",
@@ -203,10 +211,11 @@ def load_config(
     given = copy.deepcopy(settings)
     for override in overrides:
         key, equals, text = override.partition("=")
+        key = key.strip()
         if not equals or not key:
             raise ValueError(f"a setting must look like optim.lr=0.001; got {override!r}")
         try:
-            value = read_yaml(text)
+            value = read_value(text)
         except ValueError as error:
             shown = f"{override[:60]!r}: {text[:60]!r}"
             raise ValueError(f"{shown} is no valid YAML value") from error

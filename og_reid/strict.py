@@ -13,7 +13,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["MOST_BYTES", "build", "check_name", "config_folder", "find_config", "read_yaml"]
+__all__ = [
+    "MOST_BYTES",
+    "build",
+    "check_name",
+    "config_folder",
+    "find_config",
+    "read_value",
+    "read_yaml",
+]
 
 # Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
 MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
@@ -186,8 +194,9 @@ def read_yaml(document: bytes | str) -> Any:
     """The plain values of a YAML document; lists and mappings that it names twice are copied.
 
     Raises:
-        ValueError: It is no YAML, asks for other objects than plain values, is longer than settings
-            are, nested hundreds of levels deep, or its aliases stand for too many values.
+        ValueError: It is no YAML, gives a name of a mapping twice, asks for other objects than
+            plain values, is longer than settings are, nested hundreds of levels deep, or its
+            aliases stand for too many values.
     """
     import yaml
 
@@ -201,6 +210,7 @@ def read_yaml(document: bytes | str) -> Any:
             if node is None:
                 return None
             _count_values(node, {}, set())
+            _refuse_twice(node, set())
             return _copied(loader.construct_document(node))
         finally:
             loader.dispose()
@@ -209,6 +219,23 @@ def read_yaml(document: bytes | str) -> Any:
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
         text = str(error).removeprefix("is no valid YAML: ")[:500]
         raise ValueError(f"is no valid YAML: {text}") from error
+
+
+def read_value(text: str) -> Any:
+    """A value of the command line: plain YAML, in which ``#`` begins no comment.
+
+    Raises:
+        ValueError: as of `read_yaml`.
+    """
+    import yaml
+
+    value = read_yaml(text)
+    if "#" not in text:
+        return value
+    # What the parser passed over is a comment.
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    whole = node is not None and node.end_mark.index >= len(text.rstrip())
+    return value if whole else text
 
 
 def _check_brackets(document: bytes | str) -> None:
@@ -240,6 +267,24 @@ def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
         around.discard(id(node))
         known[id(node)] = count
     return known[id(node)]
+
+
+def _refuse_twice(node: Any, known: set[int]) -> None:
+    """Refuses a name that is given twice in a mapping: YAML keeps the last, without a word."""
+    if isinstance(node.value, str) or id(node) in known:
+        return
+    known.add(id(node))
+    names: set[tuple[str, str]] = set()
+    for each in node.value:
+        if isinstance(each, tuple):
+            key = each[0]
+            name = (key.tag, key.value) if isinstance(key.value, str) else None
+            if name in names and not key.tag.endswith(":merge"):
+                line = key.start_mark.line + 1
+                raise ValueError(f"{key.value[:60]} is given twice, again in line {line}")
+            names |= {name} if name else set()
+        for inner in each if isinstance(each, tuple) else (each,):
+            _refuse_twice(inner, known)
 
 
 def _copied(value: Any) -> Any:
