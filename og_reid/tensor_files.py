@@ -22,7 +22,14 @@ from torch import Tensor
 from pose.atomic import replacing
 from pose.reading import reading
 
-__all__ = ["read_header", "read_tensors", "read_torch", "write_tensors", "write_torch"]
+__all__ = [
+    "is_safetensors",
+    "read_header",
+    "read_tensors",
+    "read_torch",
+    "write_tensors",
+    "write_torch",
+]
 
 _DIGEST = "sha256"  # key of the header of safetensors
 _SAFETENSORS = "is no safetensors file or is damaged, get it or write it again"
@@ -109,9 +116,39 @@ def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
     return shapes, metadata
 
 
+def is_safetensors(path: str | Path) -> bool:
+    """Whether the content of a file begins as one of safetensors does, or, of neither, its name.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= os.path.getsize(path):
+        return True
+    torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
+    return not torch_file and Path(path).suffix == ".safetensors"
+
+
+def _refuse_download(path: str | Path) -> None:
+    """Refuses what is often saved in place of a file of weights."""
+    with open(path, "rb") as file:
+        start = file.read(256).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{path} is a pointer of Git LFS in place of the file: get it by git lfs pull"
+        )
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(
+            f"{path} is a page of the web, no torch file and no safetensors file: open its link "
+            "in a browser, and save the file itself"
+        )
+
+
 def _refuse_pickle(path: str | Path) -> None:
     with reading(path, _SAFETENSORS), open(path, "rb") as file:
         start = file.read(9)
+        _refuse_download(path)
     # A zip (torch.save) or a bare pickle: both may run code when read. A safetensors file may start
     # with the same bytes, its length, but then comes a brace.
     if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
@@ -172,11 +209,14 @@ def read_torch(path: str | Path) -> Any:
     """
     with reading(path, _TORCH):
         size = os.path.getsize(path)
+        _refuse_download(path)
         _check_comment(path, size)
         if zipfile.is_zipfile(path):
             _check_members(path, size)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Of a file object torch does not look at the name, as it does at .safetensors.
+            with open(path, "rb") as file:
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
             # The text of torch advises to read the file in a way that runs what is in it.
             asked = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -249,6 +289,11 @@ def _check_members(path: str | Path, size: int) -> None:
     """Refuses members that would take more memory than the file has bytes."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+    if any("/code/" in each.filename for each in members):
+        raise ValueError(
+            f"{path} is a TorchScript program, which would run when read, and is refused: save "
+            "model.state_dict() alone, best as safetensors"
+        )
     if any(each.compress_type != zipfile.ZIP_STORED for each in members):
         raise ValueError(f"{path} {_TORCH}: its members are compressed, which torch never does")
     if sum(each.file_size for each in members) > size:

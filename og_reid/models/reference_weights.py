@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pose.reading import reading
 
 from ..strict import MOST_BYTES, read_yaml
-from ..tensor_files import read_tensors, read_torch
+from ..tensor_files import is_safetensors, read_tensors, read_torch
 from .described import check_described
 from .plain_weights import UNUSED, plain_weights, with_counters
 from .undrawn import Undrawn
@@ -89,6 +89,16 @@ class Snapshot:
             raise ValueError(
                 f"{self.name} must hold tensors by name only; got something else at "
                 f"{_some(strange)}: save model.state_dict() alone"
+            )
+        odd = [
+            key
+            for key, value in self.weights.items()
+            if value.layout != torch.strided or value.is_quantized
+        ]
+        if odd:
+            raise ValueError(
+                f"{self.name} must hold dense, not quantized tensors; got others at {_some(odd)}: "
+                "give value.to_dense() or value.dequantize() of them"
             )
         broken = [key for key, value in self.weights.items() if not torch.isfinite(value).all()]
         if broken:
@@ -162,7 +172,8 @@ def _read_file(path: Path) -> Any:
         raise ValueError(f"{path} is a folder: give a snapshot in it ({names})")
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give a snapshot such as model_last.pth")
-    return read_tensors(path)[0] if path.suffix == ".safetensors" else read_torch(path)
+    # By the content: either kind is often given the other's ending.
+    return read_tensors(path)[0] if is_safetensors(path) else read_torch(path)
 
 
 def _read_options(folder: Path) -> Mapping[str, Any]:
