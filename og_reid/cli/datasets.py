@@ -6,12 +6,13 @@ import argparse
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ..data import MarketSplits
+    from ..data import MarketSplits, Sample
     from ..data.datasets import Check, Dataset, Description
 
 __all__ = ["do_check", "do_datasets", "do_prepare", "look_first", "splits"]
@@ -160,12 +161,21 @@ def _of_images(data: Path) -> bool:
 def _unsearchable(what: object, images: MarketSplits) -> str:
     people = len({each.pid for each in images.train if each.pid > 0})
     text = f"{what} has no queries or no gallery to evaluate on"
+    if images.gallery and not images.query and max(_counts(images.gallery), default=0) < 2:
+        return (
+            f"{text}: no identity for testing has 2 images, one to search with and one to be found"
+        )
     if not images.train:
         return text
     return (
         f"{text}: all {people:,} identities are for training; put test images into folders query "
         "and gallery, give a CSV file with a column split, or say --train-share 0"
     )
+
+
+def _counts(samples: Sequence[Sample]) -> list[int]:
+    """How many images each identity has, junk and distractors left out."""
+    return list(Counter(each.pid for each in samples if each.pid > 0).values())
 
 
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:

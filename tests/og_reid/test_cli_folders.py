@@ -107,6 +107,20 @@ def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Captu
     assert "layout is for the data set folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("share", ["0", "0.5"])
+def test_identities_of_one_image_each_cannot_be_searched(
+    tmp_path: Path, capsys: Capture, share: str
+) -> None:
+    for number in range(8):
+        (tmp_path / f"p{number}").mkdir()
+        (tmp_path / f"p{number}" / "1.jpg").write_bytes(b"image %d" % number)
+    command = ["evaluate", "--dataset", "folder", "--data", str(tmp_path), "--train-share", share]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "no identity for testing has 2 images" in error
+    assert "say --train-share 0" not in error
+
+
 def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Capture) -> None:
     root = people(tmp_path / "all", 1)  # the hash puts this identity to training
     assert main(["evaluate", "--dataset", "folder", "--data", str(root)]) == 1
