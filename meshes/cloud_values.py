@@ -47,7 +47,12 @@ def numeric_tensor(value: Any, name: str) -> Tensor:
     """
     if isinstance(value, Tensor):
         tensor = value.detach()
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        if (
+            tensor.is_nested
+            or tensor.layout != torch.strided
+            or tensor.is_quantized
+            or tensor.is_meta
+        ):
             raise ValueError(f"{name} must be a dense tensor with data; got {_kind(tensor)}")
         if tensor.dtype.is_complex or tensor.dtype == torch.bool:
             raise ValueError(f"{name} must be real numbers; got {tensor.dtype}")
@@ -187,4 +192,6 @@ def _unit_floats(colors: Tensor) -> Tensor:
 def _kind(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "one on the device meta"
+    if tensor.is_nested:
+        return "a nested one"
     return f"one of layout {tensor.layout} and type {tensor.dtype}"

@@ -106,7 +106,7 @@ def _read_header(stream: BinaryIO) -> tuple[str, list[_Element], int]:
     # Editors put the byte order mark of UTF-8 before the text.
     first = re.match(rb"(?:\xef\xbb\xbf)?ply[ \t]*(\r\n|\n|\r)", head)
     if first is None:
-        raise ValueError("must start with the line 'ply'")
+        raise ValueError(f"must start with the line 'ply'; got {head[:24]!r}")
     # After a lone carriage return, a line feed is the first byte of the data.
     newline = rb"\r" if first[1] == b"\r" else rb"\r?\n"
     end = re.compile(rb"[\r\n]end_header[ \t]*" + newline).search(head)

@@ -81,8 +81,8 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
         value: one cloud: ``PointCloud``; (N, 6) array or tensor of xyz in metres and rgb; Open3D
             legacy or tensor point cloud or mesh; trimesh ``PointCloud`` or ``Trimesh`` with vertex
             colours; torch-geometric ``Data`` with ``pos`` and colours in ``x``; path. Or many: a
-            (B, N, 6) array or tensor, a torch-geometric ``Batch``, or a sequence. Colours and
-            coordinates of any type by the rules of ``PointCloud``.
+            (B, N, 6) array or tensor, a nested tensor of (N, 6), a torch-geometric ``Batch``, or a
+            sequence. Colours and coordinates of any type by the rules of ``PointCloud``.
 
     Points of clouds that cannot carry flags count as hidden where they are exactly middle grey,
     which is how a lift paints them.
@@ -98,8 +98,12 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
             many the message names the position.
     """
     single = False
-    if isinstance(value, np.ndarray | Tensor) and value.ndim == 3:
-        values: Sequence[Any] = list(value)
+    if isinstance(value, memoryview):
+        value = np.asarray(value)
+    if isinstance(value, Tensor) and value.is_nested:
+        values: Sequence[Any] = value.unbind()
+    elif isinstance(value, np.ndarray | Tensor) and value.ndim == 3:
+        values = list(value)
     elif _package(value) == "torch_geometric" and hasattr(value, "to_data_list"):
         try:
             values = value.to_data_list()

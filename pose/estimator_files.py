@@ -152,9 +152,9 @@ def read_mmpose(path: str | Path, *, names: Sequence[str] | None = None) -> Coco
     """Read results of mmpose or ViTPose.
 
     The predictions of ``MMPoseInferencer`` and of mmpose's demos (dicts with "keypoints" and
-    "keypoint_scores", frame by frame for videos), the results list of mmpose's evaluation and of
-    ViTPose (flat or nested x, y, score with "image_id"), and easy_ViTPose's json (y, x, score and
-    names in "skeleton").
+    "keypoint_scores", frame by frame for videos, or in a list for each image), the results list of
+    mmpose's evaluation and of ViTPose (flat or nested x, y, score with "image_id"), and
+    easy_ViTPose's json (y, x, score and names in "skeleton").
 
     Args:
         path: the file.
@@ -181,6 +181,11 @@ def _mmpose_people(
 ) -> CocoKeypoints:
     stem = Path(path).stem.removeprefix("results_")
     groups: list[tuple[str, str, Any]] = []
+    if isinstance(content, list) and content and all(isinstance(each, list) for each in content):
+        # The "predictions" of MMPoseInferencer: a list of people for each image.
+        content = [{"instances": each, "frame_id": i} for i, each in enumerate(content)]
+        if len(content) == 1:
+            content = content[0]["instances"]
     for where, entry in _entries(str(path), content):
         if "instances" in entry:
             groups.append((f"{where}: instances", str(entry.get("frame_id")), entry["instances"]))

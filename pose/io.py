@@ -31,7 +31,7 @@ class CocoKeypoints:
     """The people of a file of many images, in the file's order.
 
     Attributes:
-        keypoints: (N, K); row i is annotation i.
+        keypoints: (N, K); row i is annotation i of those with keypoints.
         images: N names; `images[i]` is the photo of row i: its file name where the file lists its
             images, otherwise the image id as text, or "" where there is neither.
     """
@@ -61,7 +61,8 @@ def read_coco(
     "score" in [0, 1], which multiplies the keypoints' scores. The skeleton is the one that the
     file names under "categories", in any order and in the spellings that data sets have
     (``L_Eye``, ``left eye``); the joints of PoseTrack, CrowdPose, MPII, Human3.6M and JRDB are
-    known. A file without names has COCO's 17 joints.
+    known. A file without names has COCO's 17 joints. Beside a category with joints, annotations of
+    categories without joints (boxes of cars) are left out.
 
     Args:
         path: the file.
@@ -85,27 +86,30 @@ def read_coco(
     content = read_json(path)
     file_names: dict[int | str, str] = {}
     categories: dict[int | str, tuple[str, ...]] = {}
+    boxes: set[int | str] = set()
     if isinstance(content, dict):
         if not isinstance(content.get("annotations"), list):
             raise ValueError(f'{path}: a COCO dict must hold a list under "annotations"')
         file_names = _file_names(path, content.get("images", []))
         if given is None:
             categories = _categories(path, content.get("categories"))
+        boxes = _boxes(content.get("categories"))
         content = content["annotations"]
     if not isinstance(content, list):
         raise ValueError(
             f"{path}: must hold a list of annotations or a dict; got {type(content).__name__}"
         )
     found, kept, count = _skeleton(path, content, given, categories)
-    triples = np.zeros((len(content), len(found), 3))
-    person_score = np.ones((len(content), 1))
+    people = [(i, each) for i, each in enumerate(content) if not _is_box(each, boxes)]
+    triples = np.zeros((len(people), len(found), 3))
+    person_score = np.ones((len(people), 1))
     images = []
-    for i, entry in enumerate(content):
+    for row, (i, entry) in enumerate(people):
         where = f"{path}: annotation {i}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: must be a dict; got {type(entry).__name__}")
-        triples[i] = _triples(where, entry.get("keypoints"), count, values)[kept]
-        person_score[i] = number(where, "score", entry.get("score", 1.0), 0, 1)
+        triples[row] = _triples(where, entry.get("keypoints"), count, values)[kept]
+        person_score[row] = number(where, "score", entry.get("score", 1.0), 0, 1)
         image_id = entry.get("image_id", "")
         if not isinstance(image_id, (int, str)):
             raise ValueError(f'{where}: "image_id" must be a number or a text; got {image_id!r}')
@@ -243,6 +247,24 @@ def _categories(path: Path, categories: Any) -> dict[int | str, tuple[str, ...]]
             raise ValueError(f'{path}: category {i}: "id" must be a number or a text')
         found[each.get("id", 0)] = tuple(names)
     return found
+
+
+def _boxes(categories: Any) -> set[int | str]:
+    """Ids of categories without joints, such as cars, where another category has joints."""
+    if not isinstance(categories, list):
+        return set()
+    known = [each for each in categories if isinstance(each, dict)]
+    plain = [each.get("id") for each in known if not each.get("keypoints")]
+    if len(plain) == len(known):
+        return set()
+    return {each for each in plain if isinstance(each, (int, str))}
+
+
+def _is_box(entry: Any, boxes: set[int | str]) -> bool:
+    if not isinstance(entry, dict) or entry.get("keypoints"):
+        return False
+    category = entry.get("category_id")
+    return isinstance(category, (int, str)) and category in boxes
 
 
 def _skeleton(
