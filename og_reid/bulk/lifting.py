@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, fields, replace
@@ -241,7 +242,8 @@ def _read_table(path: Path) -> dict[str, LiftedFile]:
         for line in lines:
             # Cut off by a kill, or changed since: that image is lifted again.
             if len(line) == len(names) and all(map(str.isdecimal, line[2:5])):
-                image, cloud, points, seen, size, key, reason = line
+                image, cloud = map(_native, line[:2])
+                points, seen, size, key, reason = line[2:]
                 numbers = int(points), int(seen), int(size)
                 rows[cloud] = LiftedFile(image, cloud, *numbers, key, reason)
     except (csv.Error, ValueError) as error:
@@ -250,3 +252,8 @@ def _read_table(path: Path) -> dict[str, LiftedFile]:
             "remove the table, and all images are lifted again"
         ) from error
     return rows
+
+
+def _native(name: str) -> str:
+    """A name of the table as this process has names: in the C locale otherwise than in UTF-8."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))

@@ -285,3 +285,42 @@ def test_images_of_all_formats_that_are_read_are_taken(tmp_path: Path) -> None:
     plain_image(tmp_path / "in" / "a.png", 100).rename(tmp_path / "in" / "a.JFIF")
     assert main(["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == ["a.ply", LIFT_TABLE]
+
+
+_IN_C_LOCALE = """
+import sys
+from pathlib import Path
+from PIL import Image
+import og_reid.bulk.lifting as lifting
+from og_reid.data.inputs import list_inputs
+from standing_person import StandingPerson
+
+assert sys.getfilesystemencoding() == "ascii", sys.getfilesystemencoding()
+lifting.MediapipePose = StandingPerson
+found = [lifting.lift_files(list_inputs([Path("in")], {".png"}).inputs, "out") for _ in range(2)]
+print([each.kept for each in found])
+"""
+
+
+def test_names_beyond_ascii_are_known_again_in_the_c_locale(tmp_path: Path) -> None:
+    plain_image(tmp_path / "in" / "grün.png", 100)
+    shared = Path(__file__).parents[1] / "shared"
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_C_LOCALE],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+            "PYTHONPATH": str(shared),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[0, 1]\n", done.stderr
+    with (tmp_path / "out" / LIFT_TABLE).open(encoding="utf-8", newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["in/grün.png"]
+    # Another locale goes on with the same table.
+    assert lift_folder(tmp_path / "in", tmp_path / "out").kept == 1
