@@ -96,7 +96,7 @@ def do_embed(options: argparse.Namespace) -> None:
 
     from ..bulk.embedding import embed_files, holds_embeddings
     from ..data.image_files import image_endings
-    from ..data.inputs import CLOUD_ENDINGS
+    from ..data.inputs import CLOUD_ENDINGS, portable_name
     from ..loading import load_model
     from ..progress import progress_bar
 
@@ -122,7 +122,8 @@ def do_embed(options: argparse.Namespace) -> None:
     features = done.features.numpy()
     if len(features):
         with replacing(options.out) as partial, partial.open("wb") as file:
-            np.savez(file, features=features, names=np.array(done.names))
+            names = np.array([portable_name(name) for name in done.names])
+            np.savez(file, features=features, names=names)
         print(f"{options.out}: {len(features)} embeddings of {features.shape[1]} numbers")
     if len(features) == 2:
         print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")

@@ -22,6 +22,7 @@ __all__ = [
     "cause",
     "list_inputs",
     "name_failures",
+    "portable_name",
     "summarize_warnings",
     "unreadable_images",
     "write_failures",
@@ -167,6 +168,11 @@ def name_failures(failures: Sequence[Failure], total: int, most: int = 100) -> s
     if len(failures) > most:
         lines.append(f"and {len(failures) - most:,} more")
     return f"{title} {'; '.join(lines)}"
+
+
+def portable_name(name: str) -> str:
+    """A file's name for other processes: in the C locale Python has surrogates for its umlauts."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:

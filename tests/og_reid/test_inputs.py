@@ -11,6 +11,7 @@ from og_reid.data.inputs import (
     Failure,
     list_inputs,
     name_failures,
+    portable_name,
     summarize_warnings,
     unreadable_images,
     write_failures,
@@ -126,3 +127,9 @@ def test_warnings_differ_by_more_than_numbers_and_names() -> None:
         "3 people (in/b2.png)",
     )
     assert summarize_warnings([(a, "in/a1.png is grey")]) == ("in/a1.png is grey",)
+
+
+def test_names_of_the_c_locale_are_those_of_others() -> None:
+    assert portable_name("gr\udcc3\udcbcn.png") == "grün.png"
+    assert portable_name("grün.png") == "grün.png"
+    assert portable_name("a\udcff.png") == "a\udcff.png"  # of no encoding
