@@ -200,6 +200,8 @@ def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
     ):
         assert needed in names, needed
     assert any(name.startswith("og_reid/") and name.endswith(".so") for name in names)
+    modules = {path.relative_to(ROOT).as_posix() for path in _modules()}
+    assert modules - set(names) == set()
     assert not [name for name in names if "csrc" in name or "tests" in name or "pycache" in name]
     dist = next(name for name in names if name.endswith("METADATA")).split("/")[0]
     assert f"{dist}/licenses/NOTICE" in names
