@@ -38,6 +38,7 @@ _FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}$")
 _CUT = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){5} -?[0-9]*\.?[0-9]{0,6}")
 _MAX_COMMENTS, _MAX_COMMENT = 1000, 200  # lines, characters of a line
 _MAX_LINE = 2**20
+_MOST_NUMBERS = 8  # of a vertex: what lines hold is kept until the end, for messages
 _NO_FACE = (
     "must end in a face line 'f ...', as the OG-Net authors' files do; got none: the file is cut "
     "short. If it is whole and of another writer, give frame='y-up'"
@@ -180,6 +181,8 @@ def _add_vertex(content: _Content, line: str, words: list[str]) -> None:
     if content.vertices > MAX_POINTS:
         raise ValueError(f"must hold at most {MAX_POINTS} vertices")
     width = len(words) - 1
+    if width > _MOST_NUMBERS:
+        raise ValueError(f"every vertex line must be 'v x y z r g b'; got one with {width} numbers")
     content.widths[width] = content.widths.get(width, 0) + 1
     content.numbers.extend(map(float, words[1:]))
     if content.integers:

@@ -207,8 +207,9 @@ def embed(
         raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
     where = None if device is None else usable_device(device)
     stored = model if isinstance(model, StoredModel) else load_model(model)
-    # A copy: the default model is shared and stays where it is.
-    network = stored.model if where is None else copy.deepcopy(stored.model).to(where)
+    network = stored.model
+    if where is not None and any(each.device != where for each in network.parameters()):
+        network = copy.deepcopy(network).to(where)  # the default model is shared and stays
     preprocessing = stored.preprocessing
     reference = preprocessing.layout == "reference"
     least = preprocessing.num_points if reference else preprocessing.min_points

@@ -20,6 +20,7 @@ from .npz_file import read_npz_arrays
 from .reading import reading
 
 _REQUIRED, _OPTIONAL = ("xy", "score", "names"), ("visibility", "xyz")
+_POSETRACK = {"head_bottom", "head_top", "nose"}
 _LARGEST_ARRAYS = 1 << 30  # bytes that the arrays of a file may take
 _MOST_NAMES = 1 << 12  # keypoints of a person; the finest skeletons have some hundreds
 
@@ -68,8 +69,9 @@ def read_coco(
         path: the file.
         names: the K names, in the file's order, in place of those in the file.
         values: what v means. "flags", as COCO labels: 0 not labelled (score 0, visibility 0), 1
-            labelled but hidden (1, 0), 2 labelled and visible (1, 1). "scores", as most
-            estimators write: v in [0, 1] is both score and visibility.
+            labelled but hidden (1, 0), 2 labelled and visible (1, 1); in files of PoseTrack's
+            skeleton without any 2, 1 is visible. "scores", as most estimators write: v in [0, 1] is
+            both score and visibility.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -118,7 +120,9 @@ def read_coco(
     value = xyv[..., 2]
     flags = values == "flags"
     score = (value > 0).float() if flags else value
-    visibility = (value == 2).float() if flags else value
+    # PoseTrack's annotations know 0 and 1 only.
+    seen = 1 if _POSETRACK <= set(found) and not bool((value == 2).any()) else 2
+    visibility = (value == seen).float() if flags else value
     score = score * torch.from_numpy(person_score).float()
     keypoints = Keypoints(xyv[..., :2].contiguous(), score, visibility, found)
     warn_of_fractions(path, keypoints)

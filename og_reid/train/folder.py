@@ -108,17 +108,18 @@ def only_run(folder: Path, processes: Processes, device: torch.device) -> Iterat
 
     Raises:
         ValueError: Another run writes to the folder.
+        OSError: The first process cannot write there; the others raise ``ValueError``.
     """
     refusal = "is in use: another training writes to it; wait for its end, or give another folder"
     with ExitStack() as stack:
-        busy = ""
+        failure: ValueError | OSError | None = None
         if processes.first:
             try:
                 stack.enter_context(locked_folder(folder, refusal))
-            except ValueError as error:
-                busy = str(error)
-        if told_by_first(processes, bool(busy), device):
-            raise ValueError(busy or f"{folder} {refusal}")
+            except (ValueError, OSError) as error:  # the others wait for it
+                failure = error
+        if told_by_first(processes, failure is not None, device):
+            raise failure or ValueError(f"{folder} is in use, or the first process cannot lock it")
         yield
 
 

@@ -11,10 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from og_reid.data.folder_lock import LOCK_FILE, locked_folder
 from og_reid.train import Record, fit, join_processes
+from og_reid.train.folder import only_run
+from og_reid.train.processes import Processes
 from regression import Regression, config
 
 fork = multiprocessing.get_context("fork")
@@ -194,3 +197,21 @@ def test_two_processes_of_one_run_share_it(
     found = [queue.get() for _ in range(2)]
     for each in found:
         assert ("is in use" in each) if busy else (each == "trained")
+
+
+def test_a_folder_that_cannot_be_locked_ends_all_processes_of_a_run(tmp_path, monkeypatch):
+    said = []
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    def record(_, number, __):
+        said.append(number)
+        return number
+
+    monkeypatch.setattr("og_reid.train.folder.locked_folder", refuse)
+    monkeypatch.setattr("og_reid.train.folder.told_by_first", record)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        with only_run(tmp_path, Processes(), torch.device("cpu")):
+            pass
+    assert said == [True]

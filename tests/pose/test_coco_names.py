@@ -206,3 +206,22 @@ def test_layouts_of_the_package_keep_their_names():
 def test_joints_of_a_body_model_keep_their_names(tmp_path):
     names = ("pelvis", "left_hip", "right_hip", "spine1", "left_foot", "neck", "head", "nose")
     assert of_names(tmp_path, names).names == names
+
+
+@pytest.mark.parametrize(("flags", "visible"), [((1, 1), 1.0), ((1, 2), 0.0), ((1, 0), 1.0)])
+def test_flags_of_posetrack_know_no_hidden_joints(tmp_path, flags, visible):
+    path = written(tmp_path, [{"id": 1, "name": "person", "keypoints": list(POSETRACK)}])
+    content = json.loads(path.read_text())
+    content["annotations"][0]["keypoints"][2::3] = [*flags, *[flags[0]] * 15]
+    path.write_text(json.dumps(content))
+    people = read_coco(path).keypoints.select(["nose", "left_ankle"])
+    assert people.score.tolist() == [[1.0, 1.0]]
+    assert people.visibility.tolist() == [[visible, visible]]
+
+
+def test_flags_of_coco_are_hidden_without_a_visible_joint(tmp_path):
+    path = written(tmp_path, None)
+    content = json.loads(path.read_text())
+    content["annotations"][0]["keypoints"][2::3] = [1] * 17
+    path.write_text(json.dumps(content))
+    assert read_coco(path).keypoints.visibility.tolist() == [[0.0] * 17]
