@@ -139,7 +139,7 @@ def lift_split(
 
 
 def _without_person(lifted: Sequence[LiftedImage]) -> tuple[str, ...]:
-    """A text about images without a person: their clouds tell as little of them as any other."""
+    """A text about images without a person, whose clouds are alike."""
     paths = [each.path for each in lifted if each.cloud is not None and not each.found]
     if not paths:
         return ()

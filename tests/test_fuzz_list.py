@@ -35,6 +35,7 @@ NOT_FUZZED = {
     "load_network": "gives its file to mmengine, which runs the Python in it: trusted files only",
     "read_as": "reads names of files in folders",
     "read_dataset": "reads names of files in folders",
+    "read_value": "reads a setting of the command line, no file; read_yaml has targets",
     "read_fusion": "calls read_fusion_record, read_people_model and read_model, which have targets",
 }
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from .bulk import listed
-from .photos import refuse_keypoints
+from .photos import not_image, refuse_keypoints
 
 __all__ = ["check_data", "check_inputs"]
 
@@ -77,8 +77,8 @@ def check_data(data: Path) -> None:
 
 def _check_images(options: argparse.Namespace) -> None:
     """Refuses missing images as the command would, which lists those of folders, too."""
+    from ..data.image_files import image_endings
     from ..data.inputs import CLOUD_ENDINGS
-    from ..data.market import IMAGE_ENDINGS
 
     name = {"lift": "photos", "embed": "inputs", "pose": "images"}.get(options.command)
     if name is None:
@@ -87,7 +87,8 @@ def _check_images(options: argparse.Namespace) -> None:
     there = [_is_there(path) for path in paths]
     if not (any(there) if options.skip else all(there)):
         others = CLOUD_ENDINGS if options.command == "embed" else ()
-        listed(paths, IMAGE_ENDINGS, others, skip=options.skip)
+        check = not_image if options.command == "pose" else lambda _: None
+        listed(paths, image_endings, others, skip=options.skip, check=check)
 
 
 def _check_model(name: str) -> None:

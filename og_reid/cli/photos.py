@@ -36,6 +36,7 @@ __all__ = [
     "check_guided",
     "do_pose",
     "evaluate_people",
+    "not_image",
     "people_set",
     "people_task",
     "refuse_keypoints",
@@ -94,7 +95,7 @@ def do_pose(options: argparse.Namespace) -> None:
     from ..data.image_files import image_endings
 
     check_out(options.out, folder=options.format == "sep-json")
-    inputs, missing = listed(options.images, image_endings, skip=options.skip, check=_no_image)
+    inputs, missing = listed(options.images, image_endings, skip=options.skip, check=not_image)
 
     from pose import (
         COCO_17,
@@ -146,7 +147,8 @@ def do_pose(options: argparse.Namespace) -> None:
     )
 
 
-def _no_image(each: Input) -> str | None:
+def not_image(each: Input) -> str | None:
+    """Why a file is no image by its name; None where it is one."""
     from ..data.image_files import image_endings
 
     if each.path.suffix.lower() in image_endings():

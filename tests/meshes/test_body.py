@@ -9,6 +9,7 @@ import meshes.body
 from meshes.body import SMPL_JOINTS, SMPL_PARENTS, BodyModel, load_body
 from meshes.landmarks import LANDMARKS
 from meshes.rotation import axis_angle_to_matrix
+from pose.defaults import MadeOnce
 
 
 def test_embedded_body_is_what_the_documentation_says(body):
@@ -166,7 +167,7 @@ def test_a_body_needs_faces(body):
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.device("meta")])
 def test_the_embedded_body_does_not_remember_the_mode_of_its_first_use(mode, monkeypatch):
-    monkeypatch.setattr(meshes.body, "_embedded_body", meshes.body._embedded_body.__wrapped__)
+    monkeypatch.setattr(meshes.body, "_embedded_body", MadeOnce(meshes.body._embedded_body._make))
     with mode():
         found = load_body()
     assert not found.v_template.is_inference()

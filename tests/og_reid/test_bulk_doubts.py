@@ -84,7 +84,8 @@ def test_doubts_are_kept_with_the_clouds(images: Path, tmp_path: Path) -> None:
         assert {each.category for each in raised} == {InputWarning}
         said.append([str(each.message) for each in raised])
     assert said[0] == said[1]
-    assert len(said[0]) == 3
+    assert len(said[0]) == 4
+    assert said[0][3].startswith("no person was found in 1 of 11 images")
     assert len(StandingPerson.calls) == len(samples)
 
 
