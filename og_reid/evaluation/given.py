@@ -71,8 +71,8 @@ def native_array(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def given_count(value: Any, name: str, least: int = 1) -> int:
-    """A whole number from ``least`` on, of any integer type.
+def given_count(value: Any, name: str, least: int | None = 1) -> int:
+    """A whole number from ``least`` on, of any integer type; None for any whole number.
 
     Raises:
         ValueError: It is none.
@@ -83,7 +83,7 @@ def given_count(value: Any, name: str, least: int = 1) -> int:
         raise ValueError(
             f"{name} must be a whole number; got {value!r:.40} ({type(value).__name__})"
         ) from None
-    if number < least:
+    if least is not None and number < least:
         raise ValueError(f"{name} must be at least {least}; got {number}")
     return number
 

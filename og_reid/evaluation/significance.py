@@ -66,7 +66,7 @@ def bootstrap_interval(
             "values and clusters must be (n,), of at least one; got "
             f"{tuple(values.shape)} and {tuple(clusters.shape)}"
         )
-    level, repeats = given_number(level, "level"), given_count(repeats, "repeats", -(2**62))
+    level, repeats = given_number(level, "level"), given_count(repeats, "repeats", None)
     if not 0 < level < 1 or repeats < 1:
         raise ValueError(
             f"level must be between 0 and 1 and repeats at least 1; got {level} and {repeats}"

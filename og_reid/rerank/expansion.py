@@ -82,7 +82,7 @@ def augment_database(
 
 
 def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
-    if given_count(k, "k", -(2**62)) < 1 or given_number(alpha, "alpha") < 0:
+    if given_count(k, "k", None) < 1 or given_number(alpha, "alpha") < 0:
         raise ValueError(f"k must be at least 1 and alpha at least 0; got {k} and {alpha}")
     for side in sides:
         if not side.length:

@@ -139,7 +139,7 @@ def k_reciprocal_distances(
 def _rerank(
     space: Space, variant: Variant, k1: int, k2: int, lambda_value: float, progress: Progress | None
 ) -> Reranked:
-    k1, k2 = given_count(k1, "k1", -(2**62)), given_count(k2, "k2", -(2**62))
+    k1, k2 = given_count(k1, "k1", None), given_count(k2, "k2", None)
     if k1 < 1 or not 1 <= k2 <= k1 + 1:
         raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
     if not 0 <= given_number(lambda_value, "lambda_value") <= 1:

@@ -218,7 +218,7 @@ def cluster(
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
-    eps, min_samples = given_number(eps, "eps"), given_count(min_samples, "min_samples", -(2**62))
+    eps, min_samples = given_number(eps, "eps"), given_count(min_samples, "min_samples", None)
     if eps <= 0 or min_samples < 1:
         raise ValueError(
             f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
