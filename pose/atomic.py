@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["PARTIAL", "READ_ONLY", "replacing"]
 
 _NAME_BYTES = 255  # of a file's name, on nearly every file system
-_PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial", re.DOTALL)
+#: What a folder answers that can be read only.
+READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+#: Names of the temporary files of `replacing`.
+PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial", re.DOTALL)
 _OLD_SECONDS = 24 * 3600.0
 _SWEPT_AT_MOST = 4096
 _swept: set[Path] = set()
@@ -131,7 +134,7 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if not _PARTIAL.fullmatch(entry.name):
+            if not PARTIAL.fullmatch(entry.name):
                 continue
             with suppress(OSError):
                 age = time.time() - entry.stat(follow_symlinks=False).st_mtime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import warnings
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .atomic import replacing
+from .atomic import READ_ONLY, replacing
 from .defaults import plain_torch
 from .estimator import Pose, PoseEstimator, checked_image, estimate_batch
 from .keypoints import Keypoints
@@ -24,8 +23,6 @@ __all__ = ["CachedPose", "pixel_key"]
 
 _VERSION = 1
 _ABOUT = "estimator.json"
-# What a folder answers that can be read only.
-_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FIELDS = ("xy", "score", "visibility", "xyz")
 _ARRAYS = ("mask", *_FIELDS, *(f"others_{field}" for field in _FIELDS))
 _LARGEST = 1 << 28  # bytes of an unpacked entry; a mask of the largest image has 100 million
@@ -98,7 +95,7 @@ class CachedPose:
             for path, pose in fresh.items():
                 self._write(path, pose)
         except OSError as error:
-            if error.errno not in _READ_ONLY:
+            if error.errno not in READ_ONLY:
                 raise
             if not self._warned:
                 self._warned = True

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pose import read_image
+from pose.atomic import PARTIAL
 from pose.cache import pixel_key
 
 from .cloud_cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
@@ -28,7 +29,6 @@ _SETTINGS = re.compile(r"[0-9a-f]{16}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{40}")
 _OLD = re.compile(r"[0-9a-f]{24}\.safetensors")
-_PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial", re.DOTALL)  # of `pose.atomic.replacing`
 _KINDS = {CLOUDS: (".safetensors", ABOUT), POSES: (".npz", "estimator.json")}
 
 
@@ -85,14 +85,14 @@ def cache_groups(root: str | Path) -> tuple[CacheGroup, ...]:
     for kind, (ending, about) in _KINDS.items():
         for folder in _matching(root / kind, _SETTINGS):
             entries, rest = [], [path for path in (folder / about,) if path.is_file()]
-            rest += _matching(folder, _PARTIAL)
+            rest += _matching(folder, PARTIAL)
             for shard in _matching(folder, _SHARD):
                 entries += [
                     path
                     for path in _matching(shard, re.compile(_KEY.pattern + re.escape(ending)))
                     if path.stem.startswith(shard.name)
                 ]
-                rest += _matching(shard, _PARTIAL)
+                rest += _matching(shard, PARTIAL)
             if entries or rest:
                 text = _settings(folder / about)
                 groups.append(_group(kind, folder, text, entries, rest))

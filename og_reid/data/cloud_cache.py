@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pose.atomic import replacing
+from pose.atomic import READ_ONLY, replacing
 from pose.defaults import plain_torch
 
 from .cloud_file import read_cloud_file, write_cloud_file
@@ -34,8 +34,6 @@ CLOUDS = "clouds"
 #: What the entries of a folder were made with.
 ABOUT = "about.json"
 _FIELDS = ("points", "colors", "part", "visible")
-# What a folder answers that can be read only.
-_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +157,7 @@ class CloudCache:
                     if last:
                         raise
         except OSError as error:
-            if error.errno in _READ_ONLY:
+            if error.errno in READ_ONLY:
                 return False
             if error.filename is None and error.errno is not None:
                 raise type(error)(error.errno, error.strerror, str(self.path(key))) from error
