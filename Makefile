@@ -44,7 +44,7 @@ mmpose: $(VENV)/stamp-$(EXTRAS) $(VENV)/mmpose-is-there
 
 $(VENV)/mmpose-is-there: requirements-mmpose.txt $(VENV)/stamp-$(EXTRAS)
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-mmpose.txt
-	$(BIN)/python -c 'from pose.mmpose_import import import_mmpose; import_mmpose()'
+	$(BIN)/python -c 'from pose.estimators.mmpose_import import import_mmpose; import_mmpose()'
 	@touch $@
 
 demo: $(VENV)/stamp-demo

@@ -24,7 +24,7 @@ from measuring import timed
 
 from og_reid.models import OGNet
 from og_reid.ops import native_info
-from pose.torchvision_import import import_torchvision
+from pose.runtime.torchvision_import import import_torchvision
 
 PRESETS = ("ognet-small", "ognet", "ognet-deep")
 

@@ -21,10 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from og_reid.data.convert import convert_market3d
-from og_reid.data.market3d import PIXELS
-from og_reid.data.reference_obj import read_obj
-from og_reid.data.store import CloudStore
+from og_reid.data.clouds.convert_market3d import convert_market3d
+from og_reid.data.clouds.market3d import PIXELS
+from og_reid.data.clouds.market3d_obj import read_obj
+from og_reid.data.clouds.store import CloudStore
 
 
 def write_tree(root: Path, count: int) -> list[Path]:

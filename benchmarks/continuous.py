@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import timed
 from ognet import people
 
-from og_reid.config import ModelConfig, load_config
-from og_reid.models import Embedder, build
+from og_reid.config.schema import ModelConfig, load_config
+from og_reid.models import PointNetwork, build
 from og_reid.ops import native_info
 
 CONFIG, CLASSES = "synthetic/continuous", 2000
@@ -39,7 +39,7 @@ PROGRAMS = {
 }
 
 
-def make(model: ModelConfig) -> Embedder:
+def make(model: ModelConfig) -> PointNetwork:
     """The network of a configuration with fresh weights and a classifier."""
     return build(
         model.preset,
@@ -52,7 +52,7 @@ def make(model: ModelConfig) -> Embedder:
     )
 
 
-def step(model: Embedder, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
+def step(model: PointNetwork, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
     """A function that trains a network by one step."""
     optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-3)
     labels = torch.arange(len(clouds[0]))
@@ -66,7 +66,7 @@ def step(model: Embedder, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
     return run
 
 
-def embed(model: Embedder, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
+def embed(model: PointNetwork, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
     """A function that embeds clouds without gradients."""
     model.eval()
 

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from measuring import resident
 
-from og_reid.matching import visible_part_similarity
 from og_reid.models.embedding import Embedding
+from og_reid.retrieval.similarity import visible_part_similarity
 
 
 def random_features(count: int, args: argparse.Namespace, generator: torch.Generator) -> Embedding:

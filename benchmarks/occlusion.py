@@ -40,19 +40,19 @@ from meshes.world import (
     render,
     sample_scene,
 )
-from og_reid.data import PeopleBatch
-from og_reid.data.images import network_image
+from og_reid.data import ImageBatch
+from og_reid.data.images.preprocess import preprocess_image
 from og_reid.evaluation import evaluate_distances
-from og_reid.matching import visible_part_similarity
 from og_reid.models import PGFA
 from og_reid.models.embedding import Embedding
 from og_reid.models.pgfa import Descriptor
+from og_reid.retrieval.similarity import visible_part_similarity
 from pose import heatmaps, part_visibility
 
 RESAMPLES = 2000
 
 
-def shoot(shots: list[WorldShot], args: argparse.Namespace) -> PeopleBatch:
+def shoot(shots: list[WorldShot], args: argparse.Namespace) -> ImageBatch:
     """Render people and look at their true keypoints."""
     images, maps, visible = [], [], []
     for shot in shots:
@@ -62,12 +62,12 @@ def shoot(shots: list[WorldShot], args: argparse.Namespace) -> PeopleBatch:
         occlusion = args.occluders if shot.occluded else None
         shown = render(sample_scene(pid - 1, camera, generator, occlusion))
         size = (shown.image.shape[0], shown.image.shape[1])
-        images.append(network_image(shown.image.numpy(), args.size))
+        images.append(preprocess_image(shown.image.numpy(), args.size))
         cells = (args.size[0] // 16, args.size[1] // 16)
         maps.append(heatmaps(shown.keypoints, size, cells=cells))
         visible.append(part_visibility(shown.keypoints, size, parts=args.parts))
     pids, camids = (torch.tensor([getattr(s, key) for s in shots]) for key in ("pid", "camera"))
-    return PeopleBatch(torch.stack(images), torch.stack(maps), torch.stack(visible), pids, camids)
+    return ImageBatch(torch.stack(images), torch.stack(maps), torch.stack(visible), pids, camids)
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -76,7 +76,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
     yield from order[: count - count % size].split(size)
 
 
-def train(people: PeopleBatch, args: argparse.Namespace) -> PGFA:
+def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
     """A network that tells the training people apart."""
     generator = torch.Generator().manual_seed(args.seed)
     identities, labels = people.pids.unique(return_inverse=True)
@@ -105,12 +105,12 @@ def train(people: PeopleBatch, args: argparse.Namespace) -> PGFA:
     return network.eval()
 
 
-def rows_of(people: PeopleBatch, rows: Tensor) -> PeopleBatch:
+def rows_of(people: ImageBatch, rows: Tensor) -> ImageBatch:
     """Some of the people."""
-    return PeopleBatch(**{name: values[rows] for name, values in vars(people).items()})
+    return ImageBatch(**{name: values[rows] for name, values in vars(people).items()})
 
 
-def embed(network: PGFA, people: PeopleBatch, descriptor: Descriptor) -> Embedding:
+def embed(network: PGFA, people: ImageBatch, descriptor: Descriptor) -> Embedding:
     """Features of all images, 32 at a time."""
     batches = (rows_of(people, rows) for rows in torch.arange(len(people)).split(32))
     return Embedding.cat(
@@ -120,7 +120,7 @@ def embed(network: PGFA, people: PeopleBatch, descriptor: Descriptor) -> Embeddi
 
 
 def precisions(
-    query: Embedding, gallery: Embedding, labels: tuple[PeopleBatch, PeopleBatch]
+    query: Embedding, gallery: Embedding, labels: tuple[ImageBatch, ImageBatch]
 ) -> Tensor:
     """(Q,) average precision of each query, NaN where it has no match."""
     asked, searched = labels
@@ -142,7 +142,7 @@ def interval(values: Tensor) -> str:
     return f"{100 * float(values.mean()):6.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def report(network: PGFA, query: PeopleBatch, gallery: PeopleBatch) -> None:
+def report(network: PGFA, query: ImageBatch, gallery: ImageBatch) -> None:
     """The three similarities, with both descriptors of the stripes."""
     hidden = (query.visibility < 1).any(1)
     groups = {"all": torch.ones_like(hidden), "hidden stripe": hidden}

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import resident, timed
 
 from og_reid.models import PRESETS, OGNet
-from og_reid.models.embedder import SLOPE
+from og_reid.models.point_network import SLOPE
 from og_reid.models.set_abstraction import RADII, SetAbstraction
 from og_reid.ops import native_info
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import resident, timed, timed_hot
 
 from og_reid.models import OGNet
-from og_reid.models.edge_conv import NeighborMix, edge_conv
+from og_reid.models.edge_conv import MaxMeanMix, edge_conv
 from og_reid.ops import (
     ball_query,
     farthest_point_sample,
@@ -227,7 +227,7 @@ def edge_programs(batch: int, count: int, narrow: int, wide: int) -> Programs:
     graph = knn(people(batch, count), 20)
     features = torch.randn(batch, count, narrow, requires_grad=True)
     conv, norm = nn.Conv2d(2 * narrow, wide, 1), nn.BatchNorm2d(wide)
-    mix = NeighborMix()
+    mix = MaxMeanMix()
 
     def split() -> None:
         edge_conv(features, graph, conv, norm, mix).sum().backward()

@@ -35,7 +35,7 @@ from meshes.lift import lift_image
 from meshes.pointcloud import PointCloud
 from meshes.world import draw_camera, render, sample_scene
 from og_reid import load_model
-from og_reid.data.clouds import CloudSet
+from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.models import OGNet
 from pose import Pose
 

@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ognet import naive_forward
 
-from og_reid.config import TrainConfig, load_config
+from og_reid.config.schema import TrainConfig, load_config
 from og_reid.data import CloudSet
 from og_reid.models import OGNet
 from og_reid.ops import native_info
-from og_reid.schedule import build_optimizer
-from og_reid.train import CloudTask, join_processes
-from og_reid.train.ahead import Ahead
-from og_reid.train.processes import present_processes
+from og_reid.train import CloudTask, init_distributed
+from og_reid.train.distributed import get_dist_info
+from og_reid.train.prefetch import Prefetcher
+from og_reid.train.schedule import build_optimizer
 from og_reid.train.step import Stepper
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser")
@@ -135,7 +135,7 @@ def measure_waiting(config: TrainConfig, data: CloudSet, steps: int) -> None:
     for depth in (0, config.prefetch):
         task = CloudTask(config, data)
         stepper = make_stepper(task, config)
-        ahead = Ahead(task.batch, depth)
+        ahead = Prefetcher(task.batch, depth)
         waits, wholes = [], []
         for step in range(steps + 2):
             start = time.perf_counter()
@@ -160,7 +160,7 @@ def make_stepper(task: CloudTask, config: TrainConfig) -> Stepper:
         config.optim,
         seed=0,
         device=torch.device("cpu"),
-        processes=present_processes(),
+        processes=get_dist_info(),
     )
 
 
@@ -168,8 +168,8 @@ def some_steps(config: TrainConfig, data: CloudSet, steps: int, told: Any) -> No
     """Tells the median wall seconds and CPU seconds of a step, in each process."""
     task = CloudTask(config, data)
     stepper = make_stepper(task, config)
-    rows = present_processes().rows
-    ahead = Ahead(lambda step: task.batch(step, rows), config.prefetch)
+    rows = get_dist_info().rows
+    ahead = Prefetcher(lambda step: task.batch(step, rows), config.prefetch)
     walls, cpu = [], 0.0
     for step in range(steps + 2):
         if step == 2:
@@ -195,7 +195,7 @@ def together(world: int, work: Callable[..., None], *arguments: Any) -> list[tup
         os.environ.update(
             RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=port
         )
-        with join_processes("cpu"):
+        with init_distributed("cpu"):
             work(*arguments, told)
 
     children = [context.Process(target=enter, args=(rank,)) for rank in range(world)]

@@ -1,12 +1,13 @@
 """Keypoints to a fitted body to a coloured point cloud."""
 
-from .body import BodyModel, BodyPose, load_body
-from .camera import CropCamera
-from .cloud_io import read_pointcloud, write_pointcloud, write_reference_obj
-from .fit import BodyFit, fit_body
+from .body.load import load_body
+from .body.model import BodyModel, BodyPose
+from .fitting.camera import CropCamera
+from .fitting.fit import BodyFit, fit_body
 from .lift import Lift, lift_image, lift_images
 from .part_visibility import body_visibility, part_visibility
 from .pointcloud import PointCloud
+from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
 from .quality import LiftQuality
 
 __all__ = [

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from pose import Keypoints
 
-from .body import BodyModel
-from .fit import BodyFit
-from .zbuffer import Raster, rasterize, vertex_normals, visible_in
+from .body.model import BodyModel
+from .fitting.fit import BodyFit
+from .rasterizer import Raster, rasterize, vertex_normals, visible_in
 
-__all__ = ["BodyView", "color_vertices", "keypoint_evidence", "view_body"]
+__all__ = ["BodyView", "color_vertices", "part_evidence", "project_body"]
 
 _ROWS = 400  # the body's own visibility is decided at this many rows, whatever the photo's size
 _TOLERANCE = 0.01  # metres
@@ -53,7 +53,7 @@ class BodyView:
         return torch.isfinite(depth), depth
 
 
-def view_body(fit: BodyFit, height: int, width: int) -> BodyView:
+def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
     """See one fitted body (B = 1) in a photograph of the given size in pixels."""
     if len(fit) != 1:
         raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
@@ -128,7 +128,7 @@ _LIMBS: dict[str, tuple[str, str]] = {
 _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 
-def keypoint_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tensor:
+def part_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tensor:
     """Spread values of the keypoints over the body's surface.
 
     On limbs the value runs linearly from one joint to the next; on the torso from the better hip

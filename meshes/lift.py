@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from pose import Keypoints, Pose
-from pose.defaults import plain_torch
-from pose.json_fields import are_fractions
-from pose.reading import InputWarning, level_outside
-from pose.target import lies_outside
+from pose.files.reading import InputWarning, level_outside
+from pose.formats.json_fields import are_fractions
+from pose.person_selection import lies_outside
+from pose.runtime.defaults import plain_torch
 
-from .body import BodyModel, load_body
-from .color import BodyView, color_vertices, keypoint_evidence, view_body
-from .fit import BodyFit, fit_body
+from .body.load import load_body
+from .body.model import BodyModel
+from .color import BodyView, color_vertices, part_evidence, project_body
+from .fitting.fit import BodyFit, fit_body
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
 from .quality import UNMEASURED, LiftQuality, measure_quality
 from .reference_layout import reference_cloud
@@ -218,7 +219,7 @@ def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> 
         behind = cloud.is_background
         colors = torch.where(behind[:, None], cloud.colors, HIDDEN_GREY)
         cloud = replace(cloud, colors=colors, visible=behind)
-    view = view_body(fit, *image.shape[:2])
+    view = project_body(fit, *image.shape[:2])
     quality = measure_quality(image, pose, fit, view, bool(cloud.seen_mask.any()))
     return Lift(cloud, fit, view, quality)
 
@@ -228,12 +229,10 @@ def _color(
 ) -> Lift:
     height, width = image.shape[:2]
     pixels = torch.from_numpy(image.astype(np.float32) / 255)
-    view = view_body(fit, height, width)
+    view = project_body(fit, height, width)
     colors, seen = color_vertices(pixels, view, mask=pose.mask)
     found = pose.keypoints
-    score, visibility = keypoint_evidence(
-        torch.stack([found.score, found.visibility]), found, fit.body
-    )
+    score, visibility = part_evidence(torch.stack([found.score, found.visibility]), found, fit.body)
     seen &= (score > evidence_threshold) & (visibility > _SURELY_HIDDEN)
     if not pose.found:
         seen = torch.zeros_like(seen)

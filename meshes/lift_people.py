@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from pose import Keypoints, Pose, PoseEstimator, select_person
-from pose.json_fields import are_fractions
-from pose.people import find_people, find_spots, unmatched
-from pose.reading import InputWarning, level_outside
-from pose.target import Target, lies_outside
+from pose.estimators.people_detector import find_people, find_spots, unmatched
+from pose.files.reading import InputWarning, level_outside
+from pose.formats.json_fields import are_fractions
+from pose.person_selection import Target, lies_outside
 
 from .quality import LiftQuality
 

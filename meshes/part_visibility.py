@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
 from .lift import Lift
 

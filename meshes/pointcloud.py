@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
-from pose.reading import InputWarning, level_outside
+from pose.files.reading import InputWarning, level_outside
+from pose.runtime.defaults import plain_torch
 
-from .cloud_values import near_points, numeric_tensor, unit_colors
+from .pointcloud_values import near_points, numeric_tensor, unit_colors
 
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pose import Pose
-from pose.defaults import plain_torch
-from pose.target import lies_outside
+from pose.person_selection import lies_outside
+from pose.runtime.defaults import plain_torch
 
 from .color import BodyView
-from .fit import BodyFit
+from .fitting.fit import BodyFit
 
 __all__ = ["UNMEASURED", "LiftQuality", "image_reasons", "measure_quality"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .fit import BodyFit
+from .fitting.fit import BodyFit
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
 
 __all__ = [

@@ -44,7 +44,10 @@ _HOME = {
 }
 
 # Reached without an import of their own, as in ``og_reid.rerank.k_reciprocal``.
-_PACKAGES = ("data", "evaluation", "losses", "models", "ops", "rerank", "train")
+_PACKAGES = (
+    "config", "data", "evaluation", "inference", "losses", "models", "ops", "pipelines", "rerank",
+    "retrieval", "train", "viz",
+)  # fmt: skip
 
 
 def _refuse_shadows() -> None:

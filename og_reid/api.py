@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
+from meshes.adapters import as_pointclouds, check_extents, near_origin
 from meshes.lift import Layout
 from meshes.lift_people import (
     check_pixels,
@@ -21,16 +22,16 @@ from meshes.lift_people import (
     warn_of_doubts,
 )
 from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
-from pose.defaults import MadeOnce, plain_torch
 from pose.image import ImageSource
-from pose.target import Target
+from pose.person_selection import Target
+from pose.runtime.defaults import MadeOnce, plain_torch
 
-from .checkpoint import StoredModel
-from .clouds_in import ReferenceClouds, as_pointclouds, check_extents, near_origin
-from .data.clouds import CloudSet
-from .data.source import CloudSource
-from .embedding import Preprocessing, embed_set, usable_device
-from .loading import DEFAULT_MODEL, load_model
+from .data.clouds.cloud_set import CloudSet
+from .data.clouds.market3d import ReferenceClouds
+from .data.clouds.source import CloudDataset
+from .inference.extract import Preprocessing, embed_set, usable_device
+from .inference.model_file import StoredModel
+from .inference.pretrained import DEFAULT_MODEL, load_model
 from .ops._arguments import whole
 
 __all__ = ["embed", "lift", "load_model"]
@@ -180,8 +181,8 @@ def embed(
             (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
             points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
         model: ``"default"``, a file or a folder written by ``og-reid train``, or what
-            ``load_model`` gave; a network of one's own as ``og_reid.checkpoint.StoredModel``, with
-            the ``og_reid.embedding.Preprocessing`` that it was trained with.
+            ``load_model`` gave; a network of one's own as ``inference.model_file.StoredModel``,
+            with the ``og_reid.inference.extract.Preprocessing`` that it was trained with.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
 
@@ -221,7 +222,7 @@ def embed(
             )
     check_extents(clouds, single)
     clouds = [near_origin(cloud) for cloud in clouds]
-    source: CloudSource = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
+    source: CloudDataset = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
     features = embed_set(network, source, preprocessing.num_points, int(batch_size))
     return features[0] if single else features
 

@@ -1,31 +1,25 @@
 """Image -> keypoints: what a person's pose is and which of the joints the camera sees."""
 
-from .cache import CachedPose
-from .estimator import NoPersonError, Pose, PoseEstimator, estimate_batch
-from .estimator_files import (
-    read_alphapose,
-    read_kpr,
-    read_mmpose,
-    read_openpose,
-    read_sep_json,
-)
-from .estimator_writers import (
+from .estimators.base import NoPersonError, Pose, PoseEstimator, estimate_batch
+from .estimators.cache import CachedPose
+from .estimators.mediapipe import MediapipePose
+from .estimators.mmpose import MMPose
+from .estimators.people_detector import find_people
+from .estimators.precomputed import PrecomputedPose
+from .formats.coco import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
+from .formats.estimator_writers import (
     write_alphapose,
     write_kpr,
     write_mmpose,
     write_openpose,
     write_sep_json,
 )
+from .formats.estimators import read_alphapose, read_kpr, read_mmpose, read_openpose, read_sep_json
 from .image import read_image
-from .io import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
 from .keypoints import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
 from .layouts import OPENPOSE_18, OPENPOSE_25, to_openpose18
-from .mediapipe_estimator import MediapipePose
-from .mmpose_estimator import MMPose
-from .occlusion import heatmaps, part_visibility, stripe_masks
-from .people import find_people
-from .precomputed import PrecomputedPose
-from .target import select_person
+from .person_selection import select_person
+from .visibility import heatmaps, part_visibility, stripe_masks
 
 __all__ = [
     "COCO_17",

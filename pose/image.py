@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from torch import Tensor
 
-from .forks import ForkSafeLock
-from .reading import reading
+from .files.reading import reading
+from .runtime.forks import ForkSafeLock
 
 if TYPE_CHECKING:
     from PIL import Image

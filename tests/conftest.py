@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from meshes.body import BodyModel, load_body
-from og_reid import lifting
+from meshes.body.load import load_body
+from meshes.body.model import BodyModel
 from og_reid.data import CloudSet, Sample
+from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.ops import native_info
 from random_clouds import cloud
 
@@ -42,7 +43,7 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
             (cloud(sample.pid), sample.pid, sample.camid, sample.name) for sample in samples
         )
 
-    monkeypatch.setattr(lifting, "lift_split", fake)
+    monkeypatch.setattr(lifting, "lift_dataset", fake)
 
 
 def pytest_collection_modifyitems(items):

@@ -125,7 +125,7 @@ def test_what_runs_on_a_gpu_machine_needs_few_packages():
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}));"
         "import og_reid.ops, og_reid.models, og_reid.losses, og_reid.train, og_reid.evaluation;"
-        "import meshes.world, meshes.zbuffer, torch;"
+        "import meshes.world, meshes.rasterizer, torch;"
         "from meshes.world import draw_camera, render, sample_scene;"
         "render(sample_scene(1, draw_camera(0, 1), torch.Generator().manual_seed(0)))"
     )

@@ -48,8 +48,8 @@ HEIGHTS = ("minheight", "maxheight")
 PROPORTIONS = ("idealproportions", "uncommonproportions")
 RACES = ("african", "asian", "caucasian")
 
-# SMPL's joints, order and tree (Loper et al., SIGGRAPH Asia 2015). Kept apart from meshes.body
-# so that the build needs no torch.
+# SMPL's joints, order and tree (Loper et al., SIGGRAPH Asia 2015). Kept apart from
+# meshes.body.model so that the build needs no torch.
 JOINT_NAMES: tuple[str, ...] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",
     "left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar",

@@ -125,7 +125,8 @@ def named_vertices(
 
     Rough: eyes and heels are right, but the nose lies about 5 cm low, at the lips, the ears on the
     cheeks, and neighbouring fingers may share a vertex. The rules stay as they are so that the
-    committed file can be derived again; ``meshes.landmarks`` finds the points that the code uses.
+    committed file can be derived again; ``meshes.body.landmarks`` finds the points that the code
+    uses.
 
     Args:
         vertices: (V, 3).

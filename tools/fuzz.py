@@ -41,7 +41,7 @@ _START = 300  # seconds for imports and kept inputs, on a busy machine
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutput:
     """Result of fuzzing one reader."""
 
     name: str
@@ -111,7 +111,7 @@ def _fuzz_all(names: list[str], options: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _run(name: str, out: Path, seconds: int) -> Outcome:
+def _run(name: str, out: Path, seconds: int) -> StepOutput:
     """Fuzzes one reader in a process of its own: libFuzzer ends it, and serves one target."""
     folder = out / name
     (folder / "failures").mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def _run(name: str, out: Path, seconds: int) -> Outcome:
 
     keys = ("number_of_executed_units", "average_exec_per_sec", "new_units_added")
     executions, per_second, inputs = map(figure, keys)
-    return Outcome(name, executions, per_second, inputs, tuple(findings))
+    return StepOutput(name, executions, per_second, inputs, tuple(findings))
 
 
 def _kept(failures: Path) -> list[Path]:
@@ -167,7 +167,7 @@ def _fuzz(name: str, out: Path, seconds: int) -> None:
                 except (ValueError, OSError) as error:
                     print(f"seed {number} is refused: {error}", flush=True)
         from file_mutators import dictionary, mutated
-        from pose.reading import InputWarning
+        from pose.files.reading import InputWarning
 
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", InputWarning)

@@ -1,11 +1,11 @@
 """A synthetic world of people: endless identities, cameras, places and occlusions."""
 
-from .camera import Camera, draw_camera
 from .dataset import WorldPlan, WorldShot, plan_world, write_world
-from .identity import Identity, draw_identity
-from .occluders import OCCLUDERS
-from .render import Rendered, render
+from .imaging.camera import Camera, draw_camera
+from .imaging.render import Rendered, render
+from .people.identity import Identity, draw_identity
 from .scene import Scene, sample_scene
+from .scenery.occluders import OCCLUDERS
 
 __all__ = [
     "OCCLUDERS",

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from pose.atomic import replacing
-from pose.defaults import plain_torch
-from pose.process_pool import map_in_processes
+from pose.files.atomic_write import replacing
+from pose.runtime.defaults import plain_torch
+from pose.runtime.process_pool import map_in_processes
 
-from .camera import draw_camera
-from .chance import Chance
 from .folder import claim, image_attributes, is_whole
-from .render import render
+from .imaging.camera import draw_camera
+from .imaging.render import render
+from .rng import Rng
 from .scene import sample_scene
 
 __all__ = ["SPLITS", "WorldPlan", "WorldShot", "plan_world", "write_world"]
@@ -225,7 +225,7 @@ def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
         raise ImportError(
             "pillow is needed to write images; install it with: pip install pillow"
         ) from error
-    chance = Chance.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
+    chance = Rng.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
     scene = sample_scene(
         plan.first_identity + shot.pid - 1,
         draw_camera(plan.seed, shot.camera),

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pose.atomic import replacing
-from pose.reading import reading
+from pose.files.atomic_write import replacing
+from pose.files.reading import reading
 
 __all__ = ["ATTRIBUTES", "claim", "image_attributes", "is_whole", "read_manifest"]
 

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..zbuffer import rasterize
-from .backdrop import Backdrop, draw_backdrop
-from .camera import Camera, Light, View, draw_light, take_view
-from .chance import Chance
-from .figure import Figure, pose_figure
-from .identity import Identity, draw_identity
-from .motion import draw_motion
-from .occluders import OCCLUDERS, moved, place_occluder, stranger
-from .pieces import Piece, front_faces, merge
-from .shapes import turn_y
-from .tailor import world_body
+from ..rasterizer import rasterize
+from .imaging.camera import Camera, Light, View, draw_light, take_view
+from .people.clothing import world_body
+from .people.figure import Figure, pose_figure
+from .people.identity import Identity, draw_identity
+from .people.poses import draw_motion
+from .rng import Rng
+from .scenery.backdrop import Backdrop, draw_backdrop
+from .scenery.occluders import OCCLUDERS, moved, place_occluder, stranger
+from .surfaces.pieces import MeshPart, front_faces, merge
+from .surfaces.primitives import turn_y
 
 __all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "sample_scene"]
 
@@ -56,8 +56,8 @@ class Scene:
     view: View
     light: Light
     backdrop: Backdrop
-    front: tuple[Piece, ...]
-    behind: tuple[Piece, ...]
+    front: tuple[MeshPart, ...]
+    behind: tuple[MeshPart, ...]
     occluder: str
     inside: float
     seed: int
@@ -83,7 +83,7 @@ def sample_scene(
     """
     who = draw_identity(identity) if isinstance(identity, int) else identity
     kinds = _kinds(occlusion)
-    chance = Chance(generator)
+    chance = Rng(generator)
     joints = world_body().rest_joints(who.betas[None])[0]
     motion = draw_motion(chance, who, joints)
     distance = camera.distance * chance.uniform(0.85, 1.2)
@@ -91,12 +91,12 @@ def sample_scene(
     figure = pose_figure(who, motion, _heading(camera, chance), (aside, 0.0))
     whole = take_view(camera, distance, IMAGE_SIZE)
     view = _crop(figure, whole, chance)
-    front: list[Piece] = []
+    front: list[MeshPart] = []
     occluder, inside = "none", 1.0
     if kinds:
         occluder, front, view, inside = _occlude(figure, view, chance, kinds)
     backdrop = draw_backdrop(chance)
-    behind: list[Piece] = []
+    behind: list[MeshPart] = []
     if chance.flag(0.08):
         away = torch.tensor(
             [aside + chance.sign() * chance.uniform(0.3, 0.9), 0.0, -chance.uniform(1.0, 3.0)]
@@ -128,14 +128,14 @@ def _kinds(occlusion: str | Sequence[str] | None) -> tuple[str, ...]:
     return kinds
 
 
-def _heading(camera: Camera, chance: Chance) -> float:
+def _heading(camera: Camera, chance: Rng) -> float:
     """People mostly walk along one path in a camera's view, in both directions."""
     if chance.flag(0.35):
         return chance.uniform(-math.pi, math.pi)
     return camera.heading + (math.pi if chance.flag(0.5) else 0.0) + chance.normal(0, 0.35)
 
 
-def _crop(figure: Figure, whole: View, chance: Chance) -> View:
+def _crop(figure: Figure, whole: View, chance: Rng) -> View:
     """A detector's box around the person, stretched to the image."""
     points = whole.project(torch.cat([piece.vertices for piece in figure.pieces]))
     left, top = (float(v) for v in points[:, :2].amin(0))
@@ -150,7 +150,7 @@ def _crop(figure: Figure, whole: View, chance: Chance) -> View:
     return whole.cropped((x, y, x + wide, y + tall))
 
 
-def _silhouette(pieces: Sequence[Piece], view: View) -> Tensor:
+def _silhouette(pieces: Sequence[MeshPart], view: View) -> Tensor:
     """(H, W) bool, for small images.
 
     The vertices of a body lie closer together than such pixels: marking them is enough.
@@ -173,14 +173,14 @@ def _silhouette(pieces: Sequence[Piece], view: View) -> Tensor:
 
 
 def _occlude(
-    figure: Figure, view: View, chance: Chance, kinds: tuple[str, ...]
-) -> tuple[str, list[Piece], View, float]:
+    figure: Figure, view: View, chance: Rng, kinds: tuple[str, ...]
+) -> tuple[str, list[MeshPart], View, float]:
     """Choose and place an occlusion; returns its kind, pieces, the view and the share inside."""
     small = view.scaled(0.25)
     person = _silhouette(figure.pieces, small)
     area = float(person.sum())
 
-    def coverage(pieces: Sequence[Piece]) -> float:
+    def coverage(pieces: Sequence[MeshPart]) -> float:
         return float((_silhouette(pieces, small) & person).sum()) / area
 
     base = torch.tensor([float(figure.shift[0]), 0.0, float(figure.shift[2])])
@@ -193,7 +193,7 @@ def _occlude(
     strict = chance.flag(0.85)
     low, high = HIDDEN_RANGE
     weights = [_WEIGHTS[OCCLUDERS.index(kind)] for kind in kinds]
-    best: tuple[str, list[Piece], float] | None = None
+    best: tuple[str, list[MeshPart], float] | None = None
     for _ in range(_TRIES):
         kind, target = chance.pick(kinds, weights), chance.uniform(low + 0.03, high - 0.03)
         if kind == "cut":
@@ -213,7 +213,7 @@ def _occlude(
 
 
 def _cut(
-    person: Tensor, view: View, chance: Chance, target: float, strict: bool
+    person: Tensor, view: View, chance: Rng, target: float, strict: bool
 ) -> tuple[View, float]:
     """A view whose border leaves out the target share of the silhouette; strict keeps the head."""
     across = 0 if strict and target > 0.45 else 13

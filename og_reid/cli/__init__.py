@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..progress import shown
 from .arguments import parse
 from .missing import check_inputs
+from .progress import shown
 from .terminal import guarded, name_once
 
 __all__ = ["main"]

@@ -86,7 +86,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
-        # As `og_reid.checkpoint.package_version`, which would import torch.
+        # As `og_reid.inference.model_file.package_version`, which would import torch.
         try:
             print(f"og-reid {version('og-reid')}")
         except PackageNotFoundError:

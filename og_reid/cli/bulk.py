@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..progress import shown
+from .progress import shown
 
 if TYPE_CHECKING:
     from ..data import Sample

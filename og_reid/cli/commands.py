@@ -18,8 +18,8 @@ __all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
 
 def do_demo(options: argparse.Namespace) -> None:
     """Makes the report of the demonstration."""
-    from ..demo import run_demo
-    from ..progress import progress_stages
+    from ..pipelines.demo import run_demo
+    from .progress import progress_stages
 
     print(
         "about 6 minutes of processor time; what an earlier run has made is used again. The times "
@@ -57,9 +57,9 @@ def do_lift(options: argparse.Namespace) -> None:
 
 
 def _lift_many(options: argparse.Namespace) -> None:
-    from ..bulk.lifting import LIFT_TABLE, lift_files, lift_targets
-    from ..data.image_files import image_endings
-    from ..progress import progress_bar
+    from ..data.images.image_files import image_endings
+    from ..pipelines.lift_files import LIFT_TABLE, lift_files, lift_targets
+    from .progress import progress_bar
 
     if options.out is None:
         raise ValueError("--out must be given for many images: the folder of their clouds")
@@ -92,13 +92,13 @@ def do_embed(options: argparse.Namespace) -> None:
     """Writes the embeddings of clouds and images."""
     import numpy as np
 
-    from pose.atomic import replacing
+    from pose.files.atomic_write import replacing
 
-    from ..bulk.embedding import embed_files, holds_embeddings
-    from ..data.image_files import image_endings
+    from ..data.images.image_files import image_endings
     from ..data.inputs import CLOUD_ENDINGS, portable_name
-    from ..loading import load_model
-    from ..progress import progress_bar
+    from ..inference.pretrained import load_model
+    from ..pipelines.embed_files import embed_files, holds_embeddings
+    from .progress import progress_bar
 
     # The model first: its mistakes are found before minutes of lifting.
     check_out(options.out)
@@ -139,9 +139,9 @@ def do_embed(options: argparse.Namespace) -> None:
 
 def _not_embedded(each: Input) -> str | None:
     """Why a file can be neither lifted nor embedded."""
-    from ..bulk.embedding import holds_embeddings
-    from ..data.image_files import image_endings
+    from ..data.images.image_files import image_endings
     from ..data.inputs import CLOUD_ENDINGS
+    from ..pipelines.embed_files import holds_embeddings
 
     if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:
         return (
@@ -162,8 +162,8 @@ def _same(path: Path, other: Path) -> bool:
 
 def do_convert(options: argparse.Namespace) -> None:
     """Makes a store of a tree of the authors' clouds."""
-    from ..data.convert import convert_market3d
-    from ..progress import progress_bar
+    from ..data.clouds.convert_market3d import convert_market3d
+    from .progress import progress_bar
 
     if options.points < 0:
         raise ValueError(f"--points must be at least 0; got {options.points}")
@@ -187,7 +187,7 @@ def do_convert(options: argparse.Namespace) -> None:
 
 def do_doctor(_: argparse.Namespace) -> None:
     """Prints what this installation consists of; fails when something is wrong with it."""
-    from ..doctor import examine
+    from .doctor import examine
 
     findings = examine()
     topic = ""

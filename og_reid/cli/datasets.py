@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ..data import MarketSplits, Sample
-    from ..data.datasets import Check, Dataset, Description
+    from ..data import Sample, Splits
+    from ..data.datasets import Dataset, DatasetSpec, IntegrityReport
 
 __all__ = ["do_check", "do_datasets", "do_prepare", "look_first", "splits"]
 
@@ -43,7 +43,7 @@ def do_datasets(options: argparse.Namespace) -> None:
 def do_check(options: argparse.Namespace) -> None:
     """Compares a data set with its published numbers and opens all its files."""
     from ..data.datasets import check_dataset
-    from ..progress import progress_bar
+    from .progress import progress_bar
 
     # Whatever the numbers, the files are opened: one call tells all that is wrong.
     dataset = _load(options.data, options, verify=False)
@@ -72,11 +72,11 @@ def do_check(options: argparse.Namespace) -> None:
 
 def do_prepare(options: argparse.Namespace) -> None:
     """Builds Occluded-Duke."""
-    from ..data.datasets import describe
-    from ..data.occluded_duke import prepare_occluded_duke
-    from ..progress import progress_bar
+    from ..data.datasets import dataset_spec
+    from ..data.datasets.build_occluded_duke import prepare_occluded_duke
+    from .progress import progress_bar
 
-    _tell(describe(options.what).notice)
+    _tell(dataset_spec(options.what).notice)
     with progress_bar("building") as show:
         built = prepare_occluded_duke(
             options.duke,
@@ -88,7 +88,7 @@ def do_prepare(options: argparse.Namespace) -> None:
     print(f"{built.root}: {counts}; {built.kept:,} were there already")
 
 
-def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
+def splits(data: Path, options: argparse.Namespace) -> Splits:
     """The images in a folder (or CSV file), which ``--dataset`` says what it is.
 
     They are listed once for a command: what `look_first` found is not listed again.
@@ -96,7 +96,7 @@ def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
     Raises:
         ValueError: the data set holds clouds, or is not as it should be.
     """
-    known: tuple[Path, MarketSplits] | None = getattr(options, "looked", None)
+    known: tuple[Path, Splits] | None = getattr(options, "looked", None)
     if known is not None and known[0] == data:
         return known[1]
     images = _market(data, options) if options.dataset is None else _images(data, options)
@@ -107,8 +107,8 @@ def splits(data: Path, options: argparse.Namespace) -> MarketSplits:
     return images
 
 
-def _market(data: Path, options: argparse.Namespace) -> MarketSplits:
-    from ..data.market import few_queries, load_market
+def _market(data: Path, options: argparse.Namespace) -> Splits:
+    from ..data.datasets.market import few_queries, load_market
 
     for name in ("layout", "train_share"):
         if getattr(options, name, None) is not None:
@@ -158,7 +158,7 @@ def _of_images(data: Path) -> bool:
     return not data.is_file() and not stored
 
 
-def _unsearchable(what: object, images: MarketSplits) -> str:
+def _unsearchable(what: object, images: Splits) -> str:
     people = len({each.pid for each in images.train if each.pid > 0})
     text = f"{what} has no queries or no gallery to evaluate on"
     if images.gallery and not images.query and max(_counts(images.gallery), default=0) < 2:
@@ -180,11 +180,11 @@ def _counts(samples: Sequence[Sample]) -> list[int]:
 
 def _load(data: Path, options: argparse.Namespace, *, verify: bool) -> Dataset:
     from ..data import load_dataset
-    from ..data.datasets import OWN
-    from ..progress import progress_bar
+    from ..data.datasets import CUSTOM
+    from .progress import progress_bar
 
     share: float | None = getattr(options, "train_share", None)
-    if share is not None and options.dataset not in OWN:
+    if share is not None and options.dataset not in CUSTOM:
         raise ValueError(f"--train-share is for --dataset folder and csv; got {options.dataset}")
     with progress_bar("listing") as show, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -212,8 +212,8 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _states(descriptions: Mapping[str, Description], root: Path) -> dict[str, str]:
-    from ..progress import progress_bar
+def _states(descriptions: Mapping[str, DatasetSpec], root: Path) -> dict[str, str]:
+    from .progress import progress_bar
 
     states = {}
     with progress_bar("looking") as show:
@@ -227,7 +227,7 @@ def _states(descriptions: Mapping[str, Description], root: Path) -> dict[str, st
     return states
 
 
-def _state(description: Description, root: Path, progress: Callable[[int, int], None]) -> str:
+def _state(description: DatasetSpec, root: Path, progress: Callable[[int, int], None]) -> str:
     from ..data.datasets import find_folder, read_dataset
 
     if not root.is_dir():
@@ -245,7 +245,7 @@ def _state(description: Description, root: Path, progress: Callable[[int, int], 
     return f"- {count:,} {files} in {dataset.root}" + (", as published" if known else "")
 
 
-def _findings(check: Check) -> dict[str, list[str]]:
+def _findings(check: IntegrityReport) -> dict[str, list[str]]:
     pairs = {
         "the same image twice in a split": check.twice,
         "the same image in training and test": check.leaked,

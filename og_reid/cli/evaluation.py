@@ -16,7 +16,7 @@ from .scoring import check_scoring, score_and_tell
 from .sources import check_answers, lifted_test, stored_test
 
 if TYPE_CHECKING:
-    from ..comparison import Clouds, Comparison
+    from ..evaluation.results import Clouds, ResultRow
 
 __all__ = ["add_runs", "do_compare", "do_evaluate"]
 
@@ -36,14 +36,14 @@ def add_runs(command: argparse.ArgumentParser) -> None:
 
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
-    from ..checkpoint import takes_photographs
-    from ..comparison import measure_distances
-    from ..data.store import CloudStore, is_store
-    from ..embedding import name_views
-    from ..fusion_run import is_fusion
-    from ..loading import load_model, model_file
-    from ..progress import progress_bar
-    from ..slicing import query_slices
+    from ..data.clouds.store import CloudStore, is_store
+    from ..evaluation.query_slices import query_slices
+    from ..evaluation.results import compute_distances
+    from ..inference.extract import name_views
+    from ..inference.fusion_file import is_fusion
+    from ..inference.model_file import takes_photographs
+    from ..inference.pretrained import load_model, model_file
+    from .progress import progress_bar
 
     if options.out is not None:
         check_out(options.out)
@@ -65,7 +65,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
         check_scoring(images, options)
         query, gallery = lifted_test(images, options, stored.preprocessing.canonical)
     with progress_bar("embedding") as show:
-        distances = measure_distances(
+        distances = compute_distances(
             query,
             gallery,
             {str(options.model): stored},
@@ -84,18 +84,18 @@ def _labels(clouds: Clouds) -> list[tuple[int, int]]:
 
 def do_compare(options: argparse.Namespace) -> None:
     """Prints a saved run again, or how much better another one is."""
-    from ..comparison import format_table, load_comparisons
-    from ..paired import compare_runs, format_differences, left_out
-    from ..progress import progress_bar
+    from ..evaluation.paired import compare_runs, format_differences, left_out
+    from ..evaluation.results import format_table, load_results
+    from .progress import progress_bar
 
-    first = _of_one_line(load_comparisons(options.first))
+    first = _of_one_line(load_results(options.first))
     if options.other is None:
         print(format_table(first))
         if options.details:
             for row in first:
                 print(f"\n{row.method}, {row.queries}\n{row.metrics}")
         return
-    second = _of_one_line(load_comparisons(options.other))
+    second = _of_one_line(load_results(options.other))
     with progress_bar("comparing") as show:
         pairs = compare_runs(first, second, progress=lambda done, total: show(done, total, ""))
     print(format_differences(pairs))
@@ -105,8 +105,8 @@ def do_compare(options: argparse.Namespace) -> None:
             print(f"left out, of {file} alone: {'; '.join(names)}")
 
 
-def _of_one_line(rows: Sequence[Comparison]) -> list[Comparison]:
+def _of_one_line(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Rows of a file, whose names may be any text, as a terminal shows them."""
-    from ..progress import shown
+    from .progress import shown
 
     return [replace(each, method=shown(each.method), queries=shown(each.queries)) for each in rows]

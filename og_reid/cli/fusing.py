@@ -15,27 +15,27 @@ from .scoring import check_scoring, score_and_tell
 from .sources import held_out, lifted
 
 if TYPE_CHECKING:
-    from ..checkpoint import StoredModel, StoredPeopleModel
-    from ..config import FusionConfig
-    from ..data import PeopleSet, Sample
-    from ..fusion import Fusion, Labelled
+    from ..config.schema import FusionConfig
+    from ..data import ImageSet, Sample
+    from ..inference.fusion import Fusion, FusionInputs
+    from ..inference.model_file import StoredImageModel, StoredModel
 
 __all__ = ["do_fuse", "evaluate_fusion"]
 
 
 def do_fuse(options: argparse.Namespace) -> None:
     """Chooses the weights of two models, and writes both as one run."""
-    from ..checkpoint import read_people_model
-    from ..config import FusionConfig, load_config
-    from ..fusion import Fusion
-    from ..fusion_run import save_fusion
-    from ..loading import load_model, model_file
+    from ..config.schema import FusionConfig, load_config
+    from ..inference.fusion import Fusion
+    from ..inference.fusion_file import save_fusion
+    from ..inference.model_file import read_image_model
+    from ..inference.pretrained import load_model, model_file
 
     config = load_config(options.config, options.settings, FusionConfig)
     if options.data is not None:
         check_data(options.data)
     files = model_file(options.first), model_file(options.second)
-    models = read_people_model(files[0]), load_model(files[1])
+    models = read_image_model(files[0]), load_model(files[1])
     if config.second is not None and config.parts is not None:
         fusion = Fusion(config.second, config.parts)
     else:
@@ -49,8 +49,8 @@ def do_fuse(options: argparse.Namespace) -> None:
 
 def evaluate_fusion(options: argparse.Namespace) -> None:
     """Prints how well two fused models rank a data set, and each of them alone."""
-    from ..comparison import Search
-    from ..fusion_run import read_fusion
+    from ..evaluation.results import Search
+    from ..inference.fusion_file import read_fusion
 
     if options.mirror or options.test_view != "none" or options.descriptor != "raw":
         raise ValueError("--mirror, --test-view and --descriptor are not for fused models")
@@ -78,13 +78,13 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
 
 def _choose(
     config: FusionConfig,
-    first: StoredPeopleModel,
+    first: StoredImageModel,
     second: StoredModel,
     options: argparse.Namespace,
 ) -> Fusion:
     """The weights that are best on training people whom neither model knows."""
-    from ..fusion import choose_fusion
-    from ..fusion_run import check_unknown
+    from ..inference.fusion import fit_fusion_weights
+    from ..inference.fusion_file import check_disjoint_identities
 
     if options.data is None:
         raise ValueError(
@@ -101,28 +101,30 @@ def _choose(
             f"{len(searched)} of the people held out are among the queries of {options.data}, such "
             f"as {sorted(searched)[:5]}: weights must not be chosen on people to be tested on"
         )
-    check_unknown(people, {str(options.first): first.origin, str(options.second): second.origin})
+    check_disjoint_identities(
+        people, {str(options.first): first.origin, str(options.second): second.origin}
+    )
     sides = [_embedded(first, second, each, options)[1] for each in (query, gallery)]
     tried = {
         name: (weight,)
         for name in ("second", "parts")
         if (weight := getattr(config, name)) is not None
     }
-    return choose_fusion(sides[0], sides[1], ap=config.ap, **tried)
+    return fit_fusion_weights(sides[0], sides[1], ap=config.ap, **tried)
 
 
 def _embedded(
-    first: StoredPeopleModel,
+    first: StoredImageModel,
     second: StoredModel,
     samples: Sequence[Sample],
     options: argparse.Namespace,
-) -> tuple[PeopleSet, Labelled]:
+) -> tuple[ImageSet, FusionInputs]:
     """What both models say about photographs."""
     from ..data import CloudSet
-    from ..embedding import embed_people, embed_set
-    from ..fusion import Labelled
+    from ..inference.extract import embed_images, embed_set
+    from ..inference.fusion import FusionInputs
     from ..models.embedding import Embedding
-    from ..progress import progress_bar
+    from .progress import progress_bar
 
     wanted = second.preprocessing.layout
     if wanted != CloudSet.layout:  # before keypoints are looked for
@@ -136,7 +138,7 @@ def _embedded(
     clouds = lifted(samples, "lifting", options, second.preprocessing.canonical)
     with progress_bar("embedding") as show:
         pieces = []
-        for piece in embed_people(network, people):
+        for piece in embed_images(network, people):
             pieces.append(piece)
             show(sum(map(len, pieces)), 2 * len(people), "")
         features = embed_set(
@@ -145,5 +147,5 @@ def _embedded(
             second.preprocessing.num_points,
             progress=lambda done, total: show(total + done, 2 * total, ""),
         )
-    joined = Labelled(Embedding.cat(pieces), Embedding(features), people.pids, people.camids)
+    joined = FusionInputs(Embedding.cat(pieces), Embedding(features), people.pids, people.camids)
     return people, joined

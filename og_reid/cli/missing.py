@@ -48,7 +48,7 @@ def check_inputs(options: argparse.Namespace) -> None:
     if given.get("workers", 1) < 1:
         raise ValueError(f"--workers must be at least 1; got {given['workers']}")
     if options.command in ("train", "fuse"):
-        from ..strict import find_config
+        from ..files.from_mapping import find_config
 
         find_config(options.config)
     if "model" in given:
@@ -77,7 +77,7 @@ def check_data(data: Path) -> None:
 
 def _check_images(options: argparse.Namespace) -> None:
     """Refuses missing images as the command would, which lists those of folders, too."""
-    from ..data.image_files import image_endings
+    from ..data.images.image_files import image_endings
     from ..data.inputs import CLOUD_ENDINGS
 
     name = {"lift": "photos", "embed": "inputs", "pose": "images"}.get(options.command)
@@ -96,7 +96,8 @@ def _check_model(name: str) -> None:
         return
     path = Path(name)
     if path.is_dir():
-        # As `og_reid.loading.finished_model` and `og_reid.fusion_run.is_fusion` look.
+        # As `og_reid.inference.pretrained.finished_model` and
+        # `og_reid.inference.fusion_file.is_fusion` look.
         if not any((path / each).is_file() for each in ("model.safetensors", "fusion.json")):
             raise ValueError(
                 f"{path} holds no model.safetensors: give a run that is finished, or a file"

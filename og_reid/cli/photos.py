@@ -23,10 +23,10 @@ from .sources import (
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
-    from pose.precomputed import FileFormat
+    from pose.estimators.precomputed import FileFormat
 
-    from ..config import TrainConfig
-    from ..data import MarketSplits, PeopleSet, Sample
+    from ..config.schema import TrainConfig
+    from ..data import ImageSet, Sample, Splits
     from ..data.inputs import Input
     from ..train import Task
 
@@ -47,7 +47,7 @@ _AT_A_TIME = 32
 TARGETS = (
     "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central",
 )  # fmt: skip
-# As `pose.precomputed.FileFormat`.
+# As `pose.estimators.precomputed.FileFormat`.
 FORMATS = ("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose")
 
 
@@ -92,7 +92,7 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
 
 def do_pose(options: argparse.Namespace) -> None:
     """Writes the keypoints of the people in photographs."""
-    from ..data.image_files import image_endings
+    from ..data.images.image_files import image_endings
 
     check_out(options.out, folder=options.format == "sep-json")
     inputs, missing = listed(options.images, image_endings, skip=options.skip, check=not_image)
@@ -149,7 +149,7 @@ def do_pose(options: argparse.Namespace) -> None:
 
 def not_image(each: Input) -> str | None:
     """Why a file is no image by its name; None where it is one."""
-    from ..data.image_files import image_endings
+    from ..data.images.image_files import image_endings
 
     if each.path.suffix.lower() in image_endings():
         return None
@@ -168,11 +168,11 @@ def _check_names(inputs: Sequence[Input]) -> None:
 
 def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
     """PGFA on the photographs of a data set."""
-    from ..train import PeopleTask
-    from ..train.people import photo_parts
+    from ..train import ImageTask
+    from ..train.image_task import stripe_counts
 
     images = splits(data, options)
-    prepared = photo_parts(config.model), config.photos
+    prepared = stripe_counts(config.model), config.photos
     known, held = images.train, None
     if config.data.hold_out:
         held = held_out(images.train, config.data.hold_out)
@@ -186,17 +186,17 @@ def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         validation = people_set(query, *prepared, options), people_set(gallery, *prepared, options)
     elif can_be_searched(images):
         validation = _test_people(images, *prepared, options)
-    return PeopleTask(config, train_set, validation=validation)
+    return ImageTask(config, train_set, validation=validation)
 
 
 def evaluate_people(options: argparse.Namespace) -> None:
     """Prints how well a network of photographs ranks a data set."""
-    from ..checkpoint import read_people_model
-    from ..loading import model_file
-    from ..people_comparison import search_people
-    from ..progress import progress_bar
+    from ..inference.model_file import read_image_model
+    from ..inference.pretrained import model_file
+    from ..pipelines.part_ablation import part_ablation
+    from .progress import progress_bar
 
-    stored = read_people_model(model_file(options.model))
+    stored = read_image_model(model_file(options.model))
     if getattr(stored.model, "global_branch", None) == "pose":
         check_guided(options)
     if options.mirror or options.test_view != "none":
@@ -208,7 +208,7 @@ def evaluate_people(options: argparse.Namespace) -> None:
     check_readable((*images.query, *images.gallery), options.workers)
     query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
     with progress_bar("embedding") as show:
-        searches = search_people(
+        searches = part_ablation(
             query,
             gallery,
             stored.model,
@@ -220,8 +220,8 @@ def evaluate_people(options: argparse.Namespace) -> None:
 
 
 def _test_people(
-    images: MarketSplits, parts: int | tuple[int, ...], photos: Any, options: argparse.Namespace
-) -> tuple[PeopleSet, PeopleSet]:
+    images: Splits, parts: int | tuple[int, ...], photos: Any, options: argparse.Namespace
+) -> tuple[ImageSet, ImageSet]:
     return (
         people_set(images.query, parts, photos, options),
         people_set(images.gallery, parts, photos, options),
@@ -234,11 +234,11 @@ def people_set(
     photos: Any,
     options: argparse.Namespace,
     needed: bool = False,
-) -> PeopleSet:
+) -> ImageSet:
     """Photographs with the people in them; ``photos`` tells height, width and mode."""
     from pose import to_openpose18
 
-    from ..data import PeopleSet
+    from ..data import ImageSet
 
     known: dict[Path, Keypoints] = {}
     if options.keypoints is not None or options.estimator is not None:
@@ -254,7 +254,7 @@ def people_set(
         say(f"people in {found:,} of {len(paths):,} photographs")
     elif needed:
         check_guided(options)
-    return PeopleSet(
+    return ImageSet(
         samples,
         lambda sample: known.get(sample.path),
         parts=parts,
@@ -343,11 +343,11 @@ def _estimated(
     is an error; ``raised`` takes warnings, otherwise they are raised again, once for each kind.
     """
     from pose import Pose, estimate_batch
-    from pose.reading import InputWarning, level_outside
+    from pose.files.reading import InputWarning, level_outside
 
     from ..data.attempts import attempt_poses, collected
     from ..data.inputs import summarize_warnings
-    from ..progress import progress_bar
+    from .progress import progress_bar
 
     poses: list[Pose] = []
     noted: list[tuple[Path, str]] = []

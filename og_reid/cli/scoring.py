@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from .sources import check_search
 
 if TYPE_CHECKING:
-    from ..comparison import Search
-    from ..data import MarketSplits
-    from ..data.market import Attributes
-    from ..slicing import Searched
+    from ..data import Splits
+    from ..data.datasets.market import Attributes
+    from ..evaluation.query_slices import LabelledImages
+    from ..evaluation.results import Search
 
 __all__ = ["add_scoring", "check_scoring", "score_and_tell"]
 
@@ -48,13 +48,13 @@ def add_scoring(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def check_scoring(images: MarketSplits, options: argparse.Namespace) -> None:
+def check_scoring(images: Splits, options: argparse.Namespace) -> None:
     """Finds before the work, not after it, that images cannot be scored as the options say.
 
     Raises:
         ValueError: No query has an answer, or what `add_scoring`'s ``--by`` needs is not known.
     """
-    from ..slicing import known_attributes
+    from ..evaluation.query_slices import known_attributes
 
     check_search(images, options.dataset, options.protocol)
     attributes = _attributes(options)
@@ -69,14 +69,14 @@ def check_scoring(images: MarketSplits, options: argparse.Namespace) -> None:
 
 def score_and_tell(
     searches: Mapping[str, Search],
-    query: Searched,
-    gallery: Searched,
+    query: LabelledImages,
+    gallery: LabelledImages,
     options: argparse.Namespace,
     views: str = "none",
 ) -> None:
     """Ranks, prints the figures and keeps them, as the options of `add_scoring` say."""
-    from ..comparison import format_table, rerank_by, save_comparisons, score
-    from ..progress import progress_bar
+    from ..evaluation.results import format_table, rerank_by, save_results, score
+    from .progress import progress_bar
 
     searches = dict(searches)
     for method, search in list(searches.items()):
@@ -99,14 +99,14 @@ def score_and_tell(
         )
     print(format_table(rows))
     if options.out is not None:
-        save_comparisons(rows, options.out)
+        save_results(rows, options.out)
         print(f"figures of every query, for og-reid compare: {options.out}")
 
 
 def _attributes(options: argparse.Namespace) -> dict[str, Attributes]:
     """Those beside the images; of stores and of data sets by name there are none."""
     from ..data import read_attributes
-    from ..data.store import is_store
+    from ..data.clouds.store import is_store
 
     known = options.dataset is None and not is_store(options.data)
     return read_attributes(options.data) if known else {}

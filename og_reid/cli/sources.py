@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..comparison import Clouds
-    from ..config import TrainConfig
-    from ..data import CloudSet, MarketSplits, Sample
-    from ..data.hold_out import HeldOut
-    from ..data.store import CloudStore
+    from ..config.schema import TrainConfig
+    from ..data import CloudSet, Sample, Splits
+    from ..data.clouds.store import CloudStore
+    from ..data.datasets.holdout import HoldoutSplit
+    from ..evaluation.results import Clouds
 
 __all__ = [
     "can_be_searched",
@@ -35,13 +35,13 @@ _NAMED = 5  # unreadable photographs that a message names
 
 def say(text: str) -> None:
     """Prints what all processes of a run find, in the first one alone."""
-    from ..train.processes import present_processes
+    from ..train.distributed import get_dist_info
 
-    if present_processes().first:
+    if get_dist_info().first:
         print(text)
 
 
-def can_be_searched(images: MarketSplits) -> bool:
+def can_be_searched(images: Splits) -> bool:
     """Whether there are queries of one image each, and a gallery with answers to some.
 
     Without any answer a validation would fail after all the lifting and training.
@@ -57,7 +57,7 @@ def can_be_searched(images: MarketSplits) -> bool:
     return False
 
 
-def check_search(images: MarketSplits, dataset: str | None, protocol: str) -> None:
+def check_search(images: Splits, dataset: str | None, protocol: str) -> None:
     """Refuses a data set whose queries cannot be scored image by image, and says why."""
     if not (images.query and images.gallery):
         raise ValueError(f"{dataset} has no queries or no gallery to evaluate on")
@@ -87,7 +87,7 @@ def check_answers(
     Raises:
         ValueError: No query has a match.
     """
-    from ..evaluation.labels import check_labels, find_matches
+    from ..retrieval.labels import check_labels, find_matches
 
     (query_pids, query_camids), (gallery_pids, gallery_camids) = (
         list(zip(*side, strict=True)) for side in (query, gallery)
@@ -131,7 +131,7 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def _of_tracklets(images: MarketSplits) -> bool:
+def _of_tracklets(images: Splits) -> bool:
     """Whether queries are several images each, which are not to be scored one by one."""
     return any(getattr(sample, "tracklet", "") for sample in images.query)
 
@@ -160,11 +160,11 @@ def generated(options: argparse.Namespace) -> tuple[Sample, ...]:
     return tuple(Sample(path, -1, 0) for path in paths)
 
 
-def held_out(samples: Sequence[Sample], people: int) -> HeldOut:
-    """Some of the people in training photographs kept back, see `og_reid.data.hold_out`."""
+def held_out(samples: Sequence[Sample], people: int) -> HoldoutSplit:
+    """Some of the people in training photographs kept back, see `og_reid.data.datasets.holdout`."""
     import torch
 
-    from ..data.hold_out import hold_out
+    from ..data.datasets.holdout import hold_out
 
     pids = torch.tensor([sample.pid for sample in samples], dtype=torch.int64)
     camids = torch.tensor([sample.camid for sample in samples], dtype=torch.int64)
@@ -177,7 +177,7 @@ def stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:
 
 
 def lifted_test(
-    images: MarketSplits, options: argparse.Namespace, canonical: bool
+    images: Splits, options: argparse.Namespace, canonical: bool
 ) -> tuple[CloudSet, CloudSet]:
     """Query and gallery, lifted to clouds or found in the cache.
 
@@ -192,11 +192,11 @@ def lifted(
     samples: Sequence[Sample], title: str, options: argparse.Namespace, canonical: bool
 ) -> CloudSet:
     """Photographs lifted to clouds, perhaps in the resting pose, with a progress bar."""
-    from ..lifting import lift_split
-    from ..progress import progress_bar
+    from ..data.clouds.lift_dataset import lift_dataset
+    from .progress import progress_bar
 
     with progress_bar(title) as show:
-        return lift_split(
+        return lift_dataset(
             samples,
             workers=options.workers,
             progress=lambda done, total: show(done, total, ""),
@@ -217,8 +217,8 @@ def check_people(config: TrainConfig, samples: Sequence[Sample]) -> None:
     """
     import torch
 
-    from ..train.processes import present_processes
-    from ..train.sampling import arrange, share_rows
+    from ..train.distributed import get_dist_info
+    from ..train.samplers import arrange, share_rows
 
     pids = torch.tensor([each.pid for each in samples], dtype=torch.int64)
     camids = torch.tensor([each.camid for each in samples], dtype=torch.int64)
@@ -226,4 +226,4 @@ def check_people(config: TrainConfig, samples: Sequence[Sample]) -> None:
         rows = held_out(samples, config.data.hold_out).train
         pids, camids = pids[rows], camids[rows]
     _, _, sampler = arrange(config, pids, camids)
-    share_rows(sampler, present_processes())
+    share_rows(sampler, get_dist_info())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, TypeGuard
 
-from ..progress import CONTROLS, escaped, shown
+from .progress import CONTROLS, escaped, shown
 
 __all__ = ["Printed", "guarded", "name_once"]
 
@@ -104,5 +104,5 @@ def guarded() -> Iterator[None]:
 
 def _is_of_input(category: type[Warning]) -> bool:
     # Not imported for this: the package above it needs torch.
-    reading = sys.modules.get("pose.reading")
+    reading = sys.modules.get("pose.files.reading")
     return reading is not None and issubclass(category, reading.InputWarning)

@@ -23,11 +23,11 @@ from .sources import (
 )
 
 if TYPE_CHECKING:
-    from ..comparison import Clouds
-    from ..config import TrainConfig, WorldConfig
+    from ..config.schema import TrainConfig, WorldConfig
     from ..data import CloudSet, Sample
-    from ..data.store import CloudStore
-    from ..train import Record, Task, TrainResult
+    from ..data.clouds.store import CloudStore
+    from ..evaluation.results import Clouds
+    from ..train import StepLog, Task, TrainResult
 
 __all__ = ["do_show", "do_train"]
 
@@ -40,21 +40,21 @@ def do_train(options: argparse.Namespace) -> None:
     """Trains on a folder, a cloud set, or a world of its own."""
     import torch
 
-    from ..config import PHOTO_PRESETS, WorldConfig, load_config
+    from ..config.schema import IMAGE_ARCHITECTURES, WorldConfig, load_config
     from ..models.pgfa_weights import imagenet_state
-    from ..progress import progress_bar
     from ..train import (
         build_model,
+        check_empty_run_dir,
         check_resumable,
-        check_unused,
         choose_device,
-        first_goes_first,
         fit,
-        join_processes,
+        init_distributed,
+        main_process_first,
         only_run,
     )
-    from ..train.record import require_tensorboard
+    from ..train.run_log import require_tensorboard
     from ..train.step import check_precision
+    from .progress import progress_bar
 
     config = load_config(options.config, options.settings)
     if options.dataset is not None and options.data is None:
@@ -68,22 +68,22 @@ def do_train(options: argparse.Namespace) -> None:
     if options.resume:
         check_resumable(options.out, config)
     else:
-        check_unused(options.out)
+        check_empty_run_dir(options.out)
     device = choose_device(config.device)
     check_precision(config.optim, device)
-    if config.model.preset not in PHOTO_PRESETS:
+    if config.model.preset not in IMAGE_ARCHITECTURES:
         build_model(config.model, 0, torch.Generator())  # refuses wrong settings and weights
     elif config.model.weights is not None:
         imagenet_state(config.model.weights)
     with (
-        join_processes(device.type, seconds=options.patience) as processes,
+        init_distributed(device.type, seconds=options.patience) as processes,
         only_run(options.out, processes, choose_device(config.device)),
     ):
         # What the first process makes or lifts, the others find.
-        task = first_goes_first(processes, lambda: _task(config, options))
+        task = main_process_first(processes, lambda: _task(config, options))
         with progress_bar("training") if processes.first else nullcontext() as show:
 
-            def tell(record: Record) -> None:
+            def tell(record: StepLog) -> None:
                 note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
                 if record.mAP is not None:
                     note += f", validation mAP {record.mAP:.3f}"
@@ -109,9 +109,9 @@ def _report(folder: Path, result: TrainResult) -> None:
 
 def _curves(folder: Path, result: TrainResult) -> str:
     """Draws the learning curves; says where, or why not."""
-    from pose.atomic import replacing
+    from pose.files.atomic_write import replacing
 
-    from ..visualize import curves_figure
+    from ..viz.figures import curves_figure
 
     records = [
         {
@@ -135,10 +135,10 @@ def do_show(options: argparse.Namespace) -> None:
     """Tells what a run, a model or a checkpoint is."""
     import yaml
 
-    from ..checkpoint import read_origin
-    from ..fusion_run import is_fusion
-    from ..progress import shown as on_one_line
+    from ..inference.fusion_file import is_fusion
     from ..train import BEST_FILE, LOG_FILE, MODEL_FILE, STATE_FILE, read_log
+    from ..train.checkpoint import read_provenance
+    from .progress import shown as on_one_line
 
     folder = options.run_folder
     if not folder.exists():
@@ -151,7 +151,7 @@ def do_show(options: argparse.Namespace) -> None:
     if not files:
         raise ValueError(f"{folder} holds no {MODEL_FILE} and no {STATE_FILE}: it is no run yet")
     try:
-        told = read_origin(files[0])
+        told = read_provenance(files[0])
     except ValueError as error:
         if folder.is_dir() or folder.suffix == ".safetensors":
             raise
@@ -161,7 +161,7 @@ def do_show(options: argparse.Namespace) -> None:
         ) from error
     step, seed = (on_one_line(told.get(name, "unknown")) for name in ("step", "seed"))
     print(f"{files[0]}: after step {step}, seed {seed}")
-    others = {each.name: read_origin(each) for each in files[1:]}
+    others = {each.name: read_provenance(each) for each in files[1:]}
     for each in files[1:]:
         print(f"{each}: after step {on_one_line(others[each.name].get('step', 'unknown'))}")
     _show_source(told)
@@ -192,7 +192,7 @@ def do_show(options: argparse.Namespace) -> None:
 def _show_fusion(folder: Path) -> None:
     import yaml
 
-    from ..fusion_run import read_fusion_record
+    from ..inference.fusion_file import read_fusion_record
 
     record = read_fusion_record(folder)
     print(f"{folder}: share of the second model {record['second']:.2f}, weight of each part "
@@ -205,7 +205,7 @@ def _show_fusion(folder: Path) -> None:
 
 
 def _show_source(told: Mapping[str, Any]) -> None:
-    from ..progress import shown
+    from .progress import shown
 
     print("versions: " + shown(", ".join(f"{k} {v}" for k, v in told.get("versions", {}).items())))
     source = told.get("source")
@@ -217,24 +217,24 @@ def _show_source(told: Mapping[str, Any]) -> None:
 
 def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
     """What a configuration trains, by the kind of its network (``model.preset``)."""
-    from ..config import PHOTO_PRESETS
+    from ..config.schema import IMAGE_ARCHITECTURES
 
-    if config.model.preset not in PHOTO_PRESETS:
+    if config.model.preset not in IMAGE_ARCHITECTURES:
         refuse_keypoints(options)
     if options.data is None and config.world.train_identities:
         check_people(config, _world_samples(config.world))
     data = _world(config.world, options) if options.data is None else options.data
-    if config.model.preset in PHOTO_PRESETS:
+    if config.model.preset in IMAGE_ARCHITECTURES:
         return people_task(config, data, options)
     return _cloud_task(config, data, options)
 
 
 def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
     from ..data import CloudSet
-    from ..data.hold_out import hold_out
-    from ..data.store import CloudStore, is_store
+    from ..data.clouds.store import CloudStore, is_store
+    from ..data.datasets.holdout import hold_out
     from ..train import CloudTask
-    from ..train.sampling import tell_epochs
+    from ..train.samplers import describe_sampling
 
     named = options.dataset is not None
     validation: tuple[Clouds, Clouds] | None = None
@@ -270,7 +270,7 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         train_set = train_set.select(held.train)
     task = CloudTask(config, train_set, validation=validation)
     if config.data.sampling != "pk":
-        say(tell_epochs(task.sampler, train_set.pids))
+        say(describe_sampling(task.sampler, train_set.pids))
     return task
 
 
@@ -289,7 +289,7 @@ def _world(plan: WorldConfig, options: argparse.Namespace) -> Path:
     """Makes the world of a configuration beside the run, or finds it there."""
     from meshes.world import write_world
 
-    from ..progress import progress_bar
+    from .progress import progress_bar
 
     if not plan.train_identities:
         raise ValueError(

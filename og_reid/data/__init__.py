@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import CloudBatch
-    from .clouds import CloudSet
+    from .augmentation.identity_color import recolor_identities
+    from .augmentation.transforms import Augmentation, augment
+    from .clouds.batch import CloudBatch
+    from .clouds.cloud_set import CloudSet
     from .datasets import Dataset, load_dataset, register_dataset
-    from .market import Attributes, MarketSplits, Sample, load_market, read_attributes
-    from .people import PeopleBatch, PeopleSet
-    from .recolor import recolor_identities
+    from .datasets.market import Attributes, Sample, Splits, load_market, read_attributes
+    from .images.image_set import ImageBatch, ImageSet
     from .samplers import PKSampler
-    from .transforms import Augmentation, augment
 
 __all__ = [
     "Attributes",
@@ -24,11 +24,11 @@ __all__ = [
     "CloudBatch",
     "CloudSet",
     "Dataset",
-    "MarketSplits",
+    "ImageBatch",
+    "ImageSet",
     "PKSampler",
-    "PeopleBatch",
-    "PeopleSet",
     "Sample",
+    "Splits",
     "augment",
     "load_dataset",
     "load_market",
@@ -38,26 +38,26 @@ __all__ = [
 ]
 
 _HOME = {
-    "Attributes": "market",
-    "Augmentation": "transforms",
-    "CloudBatch": "batch",
-    "CloudSet": "clouds",
+    "Attributes": "datasets.market",
+    "Augmentation": "augmentation.transforms",
+    "CloudBatch": "clouds.batch",
+    "CloudSet": "clouds.cloud_set",
     "Dataset": "datasets",
-    "MarketSplits": "market",
+    "Splits": "datasets.market",
     "PKSampler": "samplers",
-    "PeopleBatch": "people",
-    "PeopleSet": "people",
-    "Sample": "market",
-    "augment": "transforms",
+    "ImageBatch": "images.image_set",
+    "ImageSet": "images.image_set",
+    "Sample": "datasets.market",
+    "augment": "augmentation.transforms",
     "load_dataset": "datasets",
-    "load_market": "market",
-    "read_attributes": "market",
-    "recolor_identities": "recolor",
+    "load_market": "datasets.market",
+    "read_attributes": "datasets.market",
+    "recolor_identities": "augmentation.identity_color",
     "register_dataset": "datasets",
 }
 
 # Reached without an import of their own, as in ``og_reid.data.datasets.from_folder``.
-_MODULES = {*_HOME.values(), "market3d", "store"}
+_MODULES = {"augmentation", "clouds", "datasets", "images", "samplers"}
 
 
 def __getattr__(name: str) -> Any:

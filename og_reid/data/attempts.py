@@ -15,8 +15,8 @@ import numpy as np
 
 from meshes import Lift, lift_images
 from pose import Pose, PoseEstimator, estimate_batch, read_image
-from pose.defaults import plain_torch
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
+from pose.runtime.defaults import plain_torch
 
 from .inputs import cause
 

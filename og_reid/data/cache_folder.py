@@ -1,6 +1,6 @@
 """A cache folder as a whole: what it holds, forgetting images, clearing it.
 
-It holds lifted clouds (`og_reid.data.cloud_cache`), estimated poses (`pose.CachedPose` in the
+It holds lifted clouds (`og_reid.data.clouds.cache`), estimated poses (`pose.CachedPose` in the
 folder ``poses``), and perhaps clouds of earlier versions of this package, 32 images to a file,
 which are not used any more. Other files are never touched.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pose import read_image
-from pose.atomic import PARTIAL
-from pose.cache import pixel_key
+from pose.estimators.cache import pixel_key
+from pose.files.atomic_write import PARTIAL
 
-from .cloud_cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
-from .clouds import CloudSet
+from .clouds.cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
+from .clouds.cloud_set import CloudSet
 
 __all__ = ["POSES", "CacheGroup", "Forgotten", "cache_groups", "clear_cache", "forget_images"]
 

@@ -180,7 +180,7 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
     Without failures the file of an earlier run is removed.
     """
-    from pose.atomic import replacing  # the package needs torch, which listing does not
+    from pose.files.atomic_write import replacing  # the package needs torch, which listing does not
 
     if not failures:
         path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ __all__ = [
     "Sampler",
     "ShuffleSampler",
     "StratifiedSampler",
-    "effective_epochs",
+    "samples_per_epoch",
     "step_generator",
 ]
 
@@ -273,7 +273,7 @@ class ClassSampler:
         )
 
 
-def effective_epochs(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor:
+def samples_per_epoch(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor:
     """(P,) how often an image of each identity comes in an epoch, identities in ascending order.
 
     Args:

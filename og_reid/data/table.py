@@ -121,7 +121,7 @@ def _decoded(file: Path) -> str:
             )
         data = file.read_bytes()
     except Exception:
-        from pose.reading import reading  # not before it is needed: it brings torch along
+        from pose.files.reading import reading  # not before it is needed: it brings torch along
 
         with reading(file, "must be a readable text file"):
             raise

@@ -11,19 +11,19 @@ the figures do not depend on the order of the gallery and constant features scor
 
 from __future__ import annotations
 
+from ..retrieval.search import RetrievalResult, rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
 from .protocols import Protocol, ProtocolName
-from .ranking import RetrievalResult, rank, rank_distances
-from .significance import Difference, bootstrap_interval, compare_paired
-from .slices import camera_pairs, yaw_difference
+from .significance import PairedDifference, bootstrap_interval, compare_paired
 from .verification import OpenSet, Verification, identify, verify
+from .viewpoints import camera_pairs, yaw_difference
 
 __all__ = [
     "AveragePrecision",
-    "Difference",
     "Metrics",
     "OpenSet",
+    "PairedDifference",
     "Protocol",
     "ProtocolName",
     "RetrievalResult",

@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..ops.counting import Thresholds
-from .counts import (
-    Progress,
-    check_readable_again,
-    count_features,
-    count_rows,
-    distance_rows,
-    part_of,
-)
-from .labels import Labels, Matches, check_labels, find_matches, gallery_digest
+from ..ops.rank_counts import RankThresholds
+from ..retrieval.features import Features, FeatureSource, open_side
+from ..retrieval.labels import Labels, Matches, check_labels, find_matches, gallery_digest
+from ..retrieval.reranked import LazyDistances
 from .metrics import AveragePrecision, Metrics
 from .orientation import warn_of_similarities
 from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
-from .reranked import Reranked
-from .sides import Features, Side, open_side
+from .rank_counts import (
+    Progress,
+    check_rereadable,
+    count_features,
+    count_rows,
+    distance_rows,
+    subprogress,
+)
 
 __all__ = ["evaluate", "evaluate_distances"]
 
@@ -120,7 +120,7 @@ def _score_distances(
     if protocol.name in ("multi-query", "mars"):
         raise ValueError(f"protocol {protocol.name} averages features; give them, not distances")
     if protocol.name == "single-gallery-shot":
-        check_readable_again(distance)
+        check_rereadable(distance)
     matches = find_matches(labels, cameras=protocol.cameras)
     shows = _passes(progress, protocol)
     counted = count_rows(distance_rows(distance, shape), labels, matches, shows[0])
@@ -130,7 +130,11 @@ def _score_distances(
         rows = distance_rows(distance, shape)
         shots = shot_ranks(rows, labels, matches, counted, protocol, shows[1])
     metrics = _metrics(counted, labels, matches, protocol, ap, shots)
-    return replace(metrics, reranking=str(distance)) if isinstance(distance, Reranked) else metrics
+    return (
+        replace(metrics, reranking=str(distance))
+        if isinstance(distance, LazyDistances)
+        else metrics
+    )
 
 
 def _passes(
@@ -139,7 +143,7 @@ def _passes(
     """For the whole gallery, and for random ones where there are any."""
     if protocol.name != "single-gallery-shot":
         return progress, None
-    return part_of(progress, 0, 2), part_of(progress, 1, 2)
+    return subprogress(progress, 0, 2), subprogress(progress, 1, 2)
 
 
 def open_search(
@@ -147,8 +151,8 @@ def open_search(
     gallery: Features | None,
     distance: Any,
     given: tuple[Any, Any, Any, Any],
-) -> tuple[tuple[Side, Side] | None, Labels]:
-    """`open_sides` where distances may be given instead, whose shape is not checked here.
+) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
+    """`as_feature_sources` where distances may be given instead, whose shape is not checked here.
 
     Returns:
         The sides, or None for distances, and the labels.
@@ -162,12 +166,12 @@ def open_search(
         return None, check_labels(*given)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
-    return open_sides(query, gallery, given)
+    return as_feature_sources(query, gallery, given)
 
 
-def open_sides(
+def as_feature_sources(
     query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
-) -> tuple[tuple[Side, Side], Labels]:
+) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
     """Both sides, and their labels, which must be as many.
 
     Args:
@@ -184,8 +188,8 @@ def open_sides(
 
 
 def _grouped(
-    sides: tuple[Side, Side], labels: Labels, protocol: Protocol
-) -> tuple[tuple[Side, Side], Labels]:
+    sides: tuple[FeatureSource, FeatureSource], labels: Labels, protocol: Protocol
+) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
     """What the protocol makes of queries and gallery."""
     query, gallery = sides
     if protocol.name == "multi-query":
@@ -227,13 +231,13 @@ def _tracks(tracks: Any, pids: Tensor, camids: Tensor | None) -> tuple[Tensor, T
     return group, first
 
 
-def _averaged(side: Side, group: Tensor, rows: Tensor) -> Side:
+def _averaged(side: FeatureSource, group: Tensor, rows: Tensor) -> FeatureSource:
     count = int(group.max()) + 1
-    return Side(side.name, average_groups(side, group, count, rows), count)
+    return FeatureSource(side.name, average_groups(side, group, count, rows), count)
 
 
 def _metrics(
-    counted: Thresholds,
+    counted: RankThresholds,
     labels: Labels,
     matches: Matches,
     protocol: Protocol,
@@ -277,7 +281,7 @@ def _metrics(
     )
 
 
-def _equal_to_wrong(counted: Thresholds, owner: Tensor) -> Tensor:
+def _equal_to_wrong(counted: RankThresholds, owner: Tensor) -> Tensor:
     """(M,) bool; wrong answers are with the first of equal thresholds, and tie with all of them."""
     if not len(owner):
         return torch.zeros(0, dtype=torch.bool, device="cpu")

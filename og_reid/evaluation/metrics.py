@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.atomic import replacing
-from pose.reading import reading
+from pose.files.atomic_write import replacing
+from pose.files.reading import reading
 
-from ..data.market import FEW_IDENTITIES, FEW_QUERIES
-from .given import given_count, given_tensor
+from ..data.datasets.market import FEW_IDENTITIES, FEW_QUERIES
+from ..retrieval.inputs import as_tensor, given_count
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
@@ -202,7 +202,7 @@ class Metrics:
         """
         if isinstance(queries, slice):
             queries = range(self.num_queries)[queries]
-        chosen = given_tensor(queries, "queries").to(self.first_match.device)
+        chosen = as_tensor(queries, "queries").to(self.first_match.device)
         if not chosen.numel() and chosen.dtype != torch.bool:
             chosen = chosen.long()
         try:

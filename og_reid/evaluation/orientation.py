@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from pose.reading import InputWarning, level_outside
+from pose.files.reading import InputWarning, level_outside
 
-from ..ops.counting import Thresholds
-from .labels import Labels, Matches
-from .reranked import Reranked
+from ..ops.rank_counts import RankThresholds
+from ..retrieval.labels import Labels, Matches
+from ..retrieval.reranked import LazyDistances
 
 __all__ = ["warn_of_similarities", "warned_once"]
 
@@ -37,7 +37,7 @@ def warned_once() -> Iterator[None]:
 
 
 def warn_of_similarities(
-    distance: Any, counted: Thresholds, labels: Labels, matches: Matches
+    distance: Any, counted: RankThresholds, labels: Labels, matches: Matches
 ) -> None:
     """Warns when right answers are the far ones: a matrix of similarities ranks like that.
 
@@ -50,7 +50,7 @@ def warn_of_similarities(
         labels: Of both sides.
         matches: The right answers.
     """
-    if isinstance(distance, Reranked) or not len(matches.item):
+    if isinstance(distance, LazyDistances) or not len(matches.item):
         return
     owner, ptr = matches.query, matches.ptr
     sums = torch.cat([ptr.new_zeros(1), counted.landed.cumsum(0)])

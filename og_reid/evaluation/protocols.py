@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..models.embedding import Embedding
-from ..ops.counting import Thresholds, count_wrong
-from .counts import Progress, count_among, part_of
-from .given import given_count
-from .labels import Labels, Matches
-from .sides import Side
+from ..ops.rank_counts import RankThresholds, count_closer
+from ..retrieval.features import FeatureSource
+from ..retrieval.inputs import given_count
+from ..retrieval.labels import Labels, Matches
+from .rank_counts import Progress, count_among, subprogress
 
 __all__ = ["Protocol", "ProtocolName", "average_groups", "group_rows", "shot_ranks"]
 
@@ -90,7 +90,7 @@ def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
     return order.argsort()[group], first[order]
 
 
-def average_groups(side: Side, group: Tensor, count: int, kept: Tensor) -> Embedding:
+def average_groups(side: FeatureSource, group: Tensor, count: int, kept: Tensor) -> Embedding:
     """Mean unit features of groups of rows.
 
     Args:
@@ -117,10 +117,10 @@ def average_groups(side: Side, group: Tensor, count: int, kept: Tensor) -> Embed
 
 
 def shot_ranks(
-    source: tuple[Side, Side] | Iterator[tuple[int, Tensor]],
+    source: tuple[FeatureSource, FeatureSource] | Iterator[tuple[int, Tensor]],
     labels: Labels,
     matches: Matches,
-    thresholds: Thresholds,
+    thresholds: RankThresholds,
     protocol: Protocol,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -146,14 +146,14 @@ def shot_ranks(
         for number, (items, single) in enumerate(zip(galleries, drawn, strict=True)):
             counted = count_among(
                 *source, labels, labels.kept[items], labels.item_ids[items], single,
-                part_of(progress, number, protocol.repeats),
+                subprogress(progress, number, protocol.repeats),
             )  # fmt: skip
             single.landed.copy_(counted.landed)
     else:
         for start, block in source:
             stop = start + len(block)
             for items, single in zip(galleries, drawn, strict=True):
-                count_wrong(
+                count_closer(
                     block.cpu()[:, labels.kept[items]], labels.query_ids[start:stop],
                     labels.item_ids[items], single, start,
                 )  # fmt: skip
@@ -173,11 +173,13 @@ def _draw_gallery(labels: Labels, generator: torch.Generator) -> Tensor:
     return order[torch.from_numpy(first)].sort().values
 
 
-def _draw_match(matches: Matches, thresholds: Thresholds, generator: torch.Generator) -> Thresholds:
+def _draw_match(
+    matches: Matches, thresholds: RankThresholds, generator: torch.Generator
+) -> RankThresholds:
     """The distance of one match of each valid query."""
     count = matches.ptr.diff()
     valid = count > 0
     share = torch.rand(len(count), generator=generator, dtype=torch.float64, device="cpu")
     chosen = (matches.ptr[:-1] + (share * count).long())[valid]
     ptr = torch.cat([count.new_zeros(1), valid.cumsum(0)])
-    return Thresholds.empty_at(ptr, thresholds.values[chosen])
+    return RankThresholds.empty_at(ptr, thresholds.values[chosen])

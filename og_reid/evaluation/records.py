@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pose.reading import reading
+from pose.files.reading import reading
 
 __all__ = ["METRICS_FORMAT", "metrics_fields", "read_record", "without_nan"]
 

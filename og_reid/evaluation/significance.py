@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .given import given_count, given_number, given_tensor
+from ..retrieval.inputs import as_tensor, given_count, given_number
 from .metrics import Metrics
 
-__all__ = ["Difference", "bootstrap_interval", "compare_paired", "score_interval"]
+__all__ = ["PairedDifference", "bootstrap_interval", "compare_paired", "score_interval"]
 
 _DRAWS = 1 << 22
 # With fewer, not even a sign test could find a difference at the level of 5 %.
@@ -24,7 +24,7 @@ _FEWEST = 6
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """How much the second of two models is better on the same queries.
 
     Attributes:
@@ -60,7 +60,7 @@ def bootstrap_interval(
     Raises:
         ValueError: On numbers out of range.
     """
-    values, clusters = given_tensor(values, "values"), given_tensor(clusters, "clusters")
+    values, clusters = as_tensor(values, "values"), as_tensor(clusters, "clusters")
     if values.dim() != 1 or clusters.shape != values.shape or not len(values):
         raise ValueError(
             "values and clusters must be (n,), of at least one; got "
@@ -104,7 +104,7 @@ def score_interval(mean: float, count: int, *, level: float = 0.95) -> tuple[flo
 
 def compare_paired(
     first: Metrics, second: Metrics, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
-) -> Difference:
+) -> PairedDifference:
     """Compares the average precision of two models on the same queries.
 
     Raises:
@@ -132,10 +132,10 @@ def compare_paired(
     mean = float(difference.mean())
     shares = float((difference > 0).double().mean()), float((difference < 0).double().mean())
     if len(clusters.unique()) < _FEWEST:
-        return Difference(mean, math.nan, math.nan, math.nan, *shares)
+        return PairedDifference(mean, math.nan, math.nan, math.nan, *shares)
     low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
     away = np.abs(_draws(difference, clusters, repeats, seed) - mean) >= abs(mean)
-    return Difference(
+    return PairedDifference(
         mean, low, high,
         p_value=float((1 + away.sum()) / (1 + repeats)),
         better=shares[0],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .labels import Labels
+from ..retrieval.labels import Labels
 
 __all__ = ["Bins", "Sample", "choose_thresholds", "count_impostors"]
 

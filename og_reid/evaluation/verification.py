@@ -9,25 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from .counts import (
+from ..retrieval.features import Features
+from ..retrieval.inputs import given_count, given_number
+from ..retrieval.labels import Labels, find_matches
+from ..retrieval.search import nearest_features, nearest_rows
+from .engine import open_search
+from .orientation import warn_of_similarities
+from .rank_counts import (
     Progress,
-    check_readable_again,
+    check_rereadable,
     count_features,
     count_rows,
     distance_rows,
     match_distances,
-    part_of,
     shifted,
+    subprogress,
     tiles,
 )
-from .engine import open_search
-from .given import given_count, given_number
-from .labels import Labels, find_matches
-from .orientation import warn_of_similarities
-from .ranking import nearest_features, nearest_rows
-from .sides import Features
 from .thresholds import Bins, Sample, choose_thresholds, count_impostors
 
 __all__ = ["OpenSet", "Verification", "identify", "verify"]
@@ -66,12 +66,12 @@ class Verification:
         """The largest threshold that accepts at most this share of the impostors."""
         return float(self.thresholds[self._place(false_accepts)])
 
-    def true_accepts_at(self, false_accepts: float) -> float:
+    def tar_at_far(self, false_accepts: float) -> float:
         """TAR@FAR: share of the genuine pairs accepted at `threshold_at`."""
         return float(self.true_accepts[self._place(false_accepts)])
 
     @property
-    def equal_error_rate(self) -> float:
+    def eer(self) -> float:
         """Where as many impostors are accepted as genuine pairs are refused, interpolated."""
         gap = self.false_accepts - (1 - self.true_accepts)
         after = int((gap >= 0).nonzero()[0])
@@ -100,12 +100,13 @@ class OpenSet:
     Attributes:
         match_distance: (V,) float32 of the first match of each query that has one.
         match_rank: (V,) int64 its rank.
-        alarm_distance: (U,) float32 ascending, of the nearest item to each query that has none.
+        false_alarm_distance: (U,) float32 ascending, of the nearest item to each query that has
+            none.
     """
 
     match_distance: Tensor
     match_rank: Tensor
-    alarm_distance: Tensor
+    false_alarm_distance: Tensor
 
     def threshold_at(self, false_alarms: float) -> float:
         """Distance below which an answer is given: at most this share of the unknown get one.
@@ -114,12 +115,12 @@ class OpenSet:
         """
         if not 0 <= given_number(false_alarms, "false_alarms") <= 1:
             raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
-        allowed = int(false_alarms * len(self.alarm_distance) + 1e-9)
-        if allowed == len(self.alarm_distance):
+        allowed = int(false_alarms * len(self.false_alarm_distance) + 1e-9)
+        if allowed == len(self.false_alarm_distance):
             return float("inf")
-        return float(self.alarm_distance[allowed])
+        return float(self.false_alarm_distance[allowed])
 
-    def identified_at(self, false_alarms: float, k: int = 1) -> float:
+    def dir_at_far(self, false_alarms: float, k: int = 1) -> float:
         """DIR@FAR: share of the known whose match is among the first k and below the threshold."""
         k = given_count(k, "k")
         below = self.match_distance < self.threshold_at(false_alarms)
@@ -158,14 +159,14 @@ def verify(
     sides, labels = open_search(query, gallery, distance, given)
     matches = find_matches(labels)
     if sides is None:
-        check_readable_again(distance)
+        check_rereadable(distance)
         shape = len(labels.query_pids), len(labels.gallery_pids)
         sample = Sample(shape[0] * shape[1])
         rows = sample.watch(distance_rows(distance, shape, infinite=True))
-        counted = count_rows(rows, labels, matches, part_of(progress, 0, 2))
+        counted = count_rows(rows, labels, matches, subprogress(progress, 0, 2))
         warn_of_similarities(distance, counted, labels, matches)
         edges = choose_thresholds(counted.values, sample.quantiles())
-        blocks = _given_blocks(distance, shape, labels, part_of(progress, 1, 2))
+        blocks = _given_blocks(distance, shape, labels, subprogress(progress, 1, 2))
         return _operating_points(counted.values, blocks, labels, edges)
     answers = len(matches.item.unique())
     total = answers + len(labels.kept)
@@ -209,7 +210,7 @@ def identify(
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
     sides, labels = open_search(query, gallery, distance, given)
     if sides is None:
-        check_readable_again(distance)
+        check_rereadable(distance)
     matches = find_matches(labels)
     known = matches.ptr.diff() > 0
     if known.all():
@@ -217,7 +218,7 @@ def identify(
             "query_pids must hold identities that are not in the gallery; got none: open-set "
             "figures need unknown people"
         )
-    shows = part_of(progress, 0, 2), part_of(progress, 1, 2)
+    shows = subprogress(progress, 0, 2), subprogress(progress, 1, 2)
     if sides is None:
         shape = len(labels.query_pids), len(labels.gallery_pids)
         rows = distance_rows(distance, shape, infinite=True)

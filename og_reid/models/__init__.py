@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from .build import (
-    ARCHITECTURES,
-    build,
-    can_be_stored,
-    rebuild,
-    register_network,
-    settings_of,
-    store,
-)
 from .dgcnn import DGCNN
-from .embedder import Embedder
 from .embedding import Embedding
 from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, ClassifierHead, StripeHeads
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
+from .point_network import PointNetwork
 from .pointnet2 import PointNet2
+from .registry import (
+    ARCHITECTURES,
+    arch_parameters,
+    build,
+    can_be_stored,
+    rebuild,
+    register_network,
+    store,
+)
 from .stripe_net import StripeNet
 
 __all__ = [
@@ -29,16 +29,16 @@ __all__ = [
     "PRESETS",
     "BNNeck",
     "ClassifierHead",
-    "Embedder",
     "Embedding",
     "OGNet",
     "PointNet2",
+    "PointNetwork",
     "StripeHeads",
     "StripeNet",
+    "arch_parameters",
     "build",
     "can_be_stored",
     "rebuild",
     "register_network",
-    "settings_of",
     "store",
 ]

@@ -28,11 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.edge_conv import EdgeNorm
-from ..ops.faded import faded_mean, faded_moments, faded_pool
-from ..ops.faded_gate import faded_gated_max
-from ..ops.fading import FadingNeighbors, fading_balls, present_balls
 from ..ops.lattice import Vertices
-from .edge_conv import NeighborMix
+from ..ops.soft_gated_pool import soft_gated_max
+from ..ops.soft_neighbors import SoftNeighbors, masked_ball_graph, soft_ball_graph
+from ..ops.soft_pool import soft_mean, soft_moments, soft_pool
+from .edge_conv import MaxMeanMix
 from .norm import affine, running, update_running
 from .set_abstraction import RADII, AbstractionScale, PointGate, SetAbstraction
 
@@ -54,7 +54,7 @@ def spacing_of(step: int, num_points: int) -> float:
 
 def balls_around(
     centers: Tensor, here: Vertices, counts: tuple[int, ...], spacing: float | None
-) -> tuple[FadingNeighbors, ...]:
+) -> tuple[SoftNeighbors, ...]:
     """Neighbours of (B, M, 3) centres among places, one (B, M, count) list per scale.
 
     Args:
@@ -64,18 +64,18 @@ def balls_around(
         spacing: of their lattice, metres; None for points of clouds, which are all present.
     """
     if spacing is None:
-        return fading_balls(here.points, centers, RADII, counts)
+        return soft_ball_graph(here.points, centers, RADII, counts)
     radii = tuple(radius * spacing for radius in LATER_RADII)
-    return present_balls(*here, centers, radii, counts)
+    return masked_ball_graph(*here, centers, radii, counts)
 
 
 def convolve(
     features: Tensor,
-    graph: FadingNeighbors,
+    graph: SoftNeighbors,
     presence: Tensor,
     conv: nn.Conv2d,
     norm: nn.BatchNorm2d,
-    mix: NeighborMix,
+    mix: MaxMeanMix,
 ) -> Tensor:
     """`edge_conv` over neighbours that fade.
 
@@ -98,10 +98,10 @@ def convolve(
     bias = None if conv.bias is None else conv.bias * sign
     near = F.linear(features, difference)
     center = F.linear(features, own - difference, bias)
-    mean, highest = faded_pool(near, index, weight)
+    mean, highest = soft_pool(near, index, weight)
     if norm.training:
         counted = weight * presence[..., None]
-        folded, variance = faded_moments(near, center, index, counted, mean)
+        folded, variance = soft_moments(near, center, index, counted, mean)
         moments = (folded * sign, variance)
         update_running(norm, (moments[0].detach(), variance.detach()), (counted > 0).sum())
     else:
@@ -115,7 +115,7 @@ def abstract(
     points: Tensor,
     features: Tensor,
     there: Vertices,
-    balls: tuple[FadingNeighbors, ...],
+    balls: tuple[SoftNeighbors, ...],
 ) -> Tensor:
     """`SetAbstraction` over balls that fade.
 
@@ -147,7 +147,7 @@ def _pool_scale(
     scale: AbstractionScale,
     near: Tensor,
     center: Tensor,
-    ball: FadingNeighbors,
+    ball: SoftNeighbors,
     presence: Tensor,
 ) -> Tensor:
     """One scale: (B, n, C/2) and (B, M, C/2) terms of the first convolution to (B, M, C)."""
@@ -159,7 +159,7 @@ def _pool_scale(
     index, fade = ball
     share = fade * presence[..., None]
     if first.training:
-        moments = faded_moments(near, center, index, share)
+        moments = soft_moments(near, center, index, share)
         update_running(first, (moments[0].detach(), moments[1].detach()), (share > 0).sum())
     else:
         moments = running(first)
@@ -167,16 +167,16 @@ def _pool_scale(
     terms = gate.terms(near * scaling, torch.addcmul(shift, center, scaling))
     mean, variance = (None, None) if second.training else running(second)
     norm = EdgeNorm(second.weight, second.bias, mean, variance, second.eps)
-    pooled, *found = faded_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)
+    pooled, *found = soft_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)
     if second.training:
         update_running(second, (found[0], found[1]), (share > 0).sum())
     return pooled
 
 
-def carry(features: Tensor, ball: FadingNeighbors) -> Tensor:
+def carry(features: Tensor, ball: SoftNeighbors) -> Tensor:
     """(B, M, C) mean of (B, n, C) features over a ball; fades to 0 as the last of them leaves."""
     total = ball.weights.sum(2)[..., None]
-    return faded_mean(features, *ball) * (total / total.clamp_min(1))
+    return soft_mean(features, *ball) * (total / total.clamp_min(1))
 
 
 def pool(features: Tensor, presence: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ def pool(features: Tensor, presence: Tensor) -> Tensor:
 def note(
     record: dict[str, Tensor] | None,
     step: int,
-    balls: tuple[FadingNeighbors, ...],
+    balls: tuple[SoftNeighbors, ...],
     places: Vertices,
     features: Tensor,
 ) -> None:

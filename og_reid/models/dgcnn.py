@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from ..ops.knn import knn
 from .edge_conv import edge_conv
-from .embedder import SLOPE, Embedder, check_clouds
+from .point_network import SLOPE, PointNetwork, check_clouds
 from .undrawn import drawn_by_generator
 
 __all__ = ["DGCNN"]
 
 
-class DGCNN(Embedder):
+class DGCNN(PointNetwork):
     """Embed coloured point clouds with edge convolutions at full resolution.
 
     The descriptor does not depend on the order of the points, nor on their position. With the

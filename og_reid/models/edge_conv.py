@@ -9,10 +9,10 @@ from ..ops.edge_conv import EdgeNorm
 from ..ops.edge_conv import edge_conv as convolve
 from .norm import running, update_running
 
-__all__ = ["NeighborMix", "edge_conv"]
+__all__ = ["MaxMeanMix", "edge_conv"]
 
 
-class NeighborMix(nn.Module):
+class MaxMeanMix(nn.Module):
     """Weight between the maximum and the mean over neighbours: w = sigmoid(p), one scalar p."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ def edge_conv(
     graph: Tensor,
     conv: nn.Conv2d,
     norm: nn.BatchNorm2d,
-    mix: NeighborMix | None,
+    mix: MaxMeanMix | None,
 ) -> Tensor:
     """Convolve the edges of a neighbour graph, normalise over edges, pool over neighbours.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..ops.moments import Moments, share_moments, share_total, sharing
+from ..ops.edge_moments import Moments, share_moments, share_total, sharing
 
-__all__ = ["affine", "running", "share_norms", "update_running"]
+__all__ = ["affine", "running", "sync_batchnorm_layers", "update_running"]
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm, moments: Moments) -> tuple[Tensor, Tensor]:
@@ -56,8 +56,8 @@ def update_running(
     running_variance.lerp_(variance, weight)
 
 
-def share_norms(model: nn.Module) -> None:
-    """Lets the normalisation layers of a model heed `og_reid.ops.moments.sharing_moments`.
+def sync_batchnorm_layers(model: nn.Module) -> None:
+    """Lets the normalisation layers of a model heed `og_reid.ops.edge_moments.sync_batchnorm`.
 
     Layers whose moments the networks of this package find themselves do so anyway; the others get
     a `forward` that does, also on a CPU, where `torch.nn.SyncBatchNorm` refuses to work.

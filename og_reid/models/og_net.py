@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.ball import ball_query, nearest_in_radius
-from ..ops.fading import FadingNeighbors, fading_graph, present_graph
+from ..ops.ball_query import ball_query, nearest_in_radius
+from ..ops.fps import farthest_point_sample
 from ..ops.gather import gather_neighbors
 from ..ops.knn import knn
 from ..ops.lattice import Vertices, lattice_vertices
-from ..ops.sampling import farthest_point_sample
+from ..ops.soft_neighbors import SoftNeighbors, masked_knn_graph, soft_knn_graph
 from . import continuous
-from .edge_conv import NeighborMix, edge_conv
-from .embedder import SLOPE, Embedder, check_clouds
+from .edge_conv import MaxMeanMix, edge_conv
+from .point_network import SLOPE, PointNetwork, check_clouds
 from .reference_weights import load_reference, to_reference
 from .set_abstraction import RADII, SetAbstraction
 from .undrawn import drawn_by_generator
@@ -46,7 +46,7 @@ Mode = Literal["robust", "reference", "continuous"]
 BALL_COUNTS = (8, 16, 32)
 
 
-class OGNet(Embedder):
+class OGNet(PointNetwork):
     """Embed coloured point clouds of persons.
 
     Each layer convolves the edges of a neighbour graph (in space, but in space and features in
@@ -107,7 +107,7 @@ class OGNet(Embedder):
         ]
         self.conv = nn.ModuleList(nn.Conv2d(2 * a, b, 1) for a, b in pairs)
         self.bn = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs)
-        self.agg = nn.ModuleList(NeighborMix() for _ in pairs)
+        self.agg = nn.ModuleList(MaxMeanMix() for _ in pairs)
         steps = [(a, b) for a, b, w in zip(inputs, dims, self.wider, strict=True) if w]
         self.sa = nn.ModuleList(SetAbstraction(b) for _, b in steps)
         if residual:
@@ -274,17 +274,17 @@ class OGNet(Embedder):
         points = points - points.mean(1, keepdim=True)
         here, spacing = Vertices(points, points.new_ones(points.shape[:2])), None
         features, step = colors, 0
-        graph: FadingNeighbors | None = None
+        graph: SoftNeighbors | None = None
         for layer, wider in enumerate(self.wider):
             if graph is None:
                 first = spacing is None
-                graph = fading_graph(points, self.k) if first else present_graph(*here, self.k)
+                graph = soft_knn_graph(points, self.k) if first else masked_knn_graph(*here, self.k)
             skip = features
             for turn in range(self.num_conv):
                 number = layer * self.num_conv + turn
                 if layer == len(self.dims) - 1:
                     rows = torch.cat([here.points, features], dim=-1)
-                    graph = present_graph(rows, here.presence, self.k)
+                    graph = masked_knn_graph(rows, here.presence, self.k)
                 pooled = continuous.convolve(
                     features, graph, here.presence, *self._convolution(number)
                 )
@@ -308,12 +308,12 @@ class OGNet(Embedder):
                 features = torch.lerp(features, skip, torch.sigmoid(self.p_w[layer]))
         return continuous.pool(features, here.presence)
 
-    def _convolution(self, number: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, NeighborMix]:
+    def _convolution(self, number: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, MaxMeanMix]:
         """Weights of one edge convolution."""
         conv, norm, mix = self.conv[number], self.bn[number], self.agg[number]
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        assert isinstance(mix, NeighborMix)
+        assert isinstance(mix, MaxMeanMix)
         return conv, norm, mix
 
     def _convolve(

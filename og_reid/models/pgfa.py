@@ -181,8 +181,8 @@ class PGFA(nn.Module):
         """Features of a batch.
 
         Args:
-            images: (B, 3, H, W) as `og_reid.data.images.network_image` gives them; H and W
-                multiples of 16.
+            images: (B, 3, H, W) as `og_reid.data.images.preprocess.preprocess_image` gives them; H
+                and W multiples of 16.
             heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per joint, as `pose.heatmaps` gives
                 them, in any dtype; None: nothing is known to be hidden. Only used by
                 ``global_branch="pose"``.

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pose.torchvision_import import import_torchvision
+from pose.runtime.torchvision_import import import_torchvision
 
 from .plain_weights import with_counters
 from .reference_weights import read_snapshot
@@ -57,8 +57,8 @@ def backbone_map(network: nn.Module, images: Tensor, stages: int = 4) -> Tensor:
 
     Args:
         network: the backbone.
-        images: (B, 3, H, W) as `og_reid.data.images.network_image` gives them; H and W multiples
-            of 16.
+        images: (B, 3, H, W) as `og_reid.data.images.preprocess.preprocess_image` gives them; H and
+            W multiples of 16.
         stages: how many of its four stages to go through, 3 or 4.
 
     Returns:
@@ -70,7 +70,7 @@ def backbone_map(network: nn.Module, images: Tensor, stages: int = 4) -> Tensor:
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images must be (B, 3, H, W) floating point; got {tuple(images.shape)} "
-            f"{images.dtype}: use og_reid.data.images.network_image"
+            f"{images.dtype}: use og_reid.data.images.preprocess.preprocess_image"
         )
     if images.shape[2] % 16 or images.shape[3] % 16 or not images.numel():
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
 
 __all__ = ["COUNTER", "UNUSED", "plain_weights", "with_counters"]
 

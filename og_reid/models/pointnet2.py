@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.ball import ball_query
+from ..ops.ball_query import ball_query
+from ..ops.fps import farthest_point_sample
 from ..ops.gather import gather_neighbors
-from ..ops.sampling import farthest_point_sample
-from .embedder import SLOPE, Embedder, check_clouds
+from .point_network import SLOPE, PointNetwork, check_clouds
 from .undrawn import drawn_by_generator
 
 __all__ = ["PointNet2"]
@@ -83,7 +83,7 @@ class PointMaps(nn.Module):
         return rows.view(*ball.shape, -1).amax(2)
 
 
-class PointNet2(Embedder):
+class PointNet2(PointNetwork):
     """Embed coloured point clouds with PointNet++.
 
     Sampling starts at the point farthest from the centroid and balls keep their nearest points

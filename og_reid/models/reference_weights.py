@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pose.reading import reading
+from pose.files.reading import reading
 
-from ..strict import MOST_BYTES, read_yaml
-from ..tensor_files import is_safetensors, read_tensors, read_torch
+from ..files.from_mapping import MOST_BYTES, read_yaml
+from ..files.tensors import is_safetensors, read_tensors, read_torch
 from .described import check_described
 from .plain_weights import UNUSED, plain_weights, with_counters
 from .undrawn import Undrawn

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.gate import EdgeTerms, gated_max
-from ..ops.indices import in_degree
-from ..ops.moments import edge_moments, share_moments
+from ..ops.edge_moments import edge_moments, share_moments
+from ..ops.gated_pool import EdgeTerms, gated_max
+from ..ops.neighbor_index import in_degree
 from ..ops.pool import mean_neighbors
 from .norm import affine, running, update_running
 

@@ -66,7 +66,7 @@ class StripeNet(nn.Module):
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Numbers of stripes in the order of the codes, for `og_reid.data.PeopleSet`."""
+        """Numbers of stripes in the order of the codes, for `og_reid.data.ImageSet`."""
         return tuple(count for stripes in self.heads.branches for count in stripes)
 
     def forward(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from ._library import native_info
-from .ball import ball_query, ball_query_torch, nearest_in_radius, radius_count, radius_count_torch
-from .counting import Thresholds, count_wrong, count_wrong_torch
+from ._native.library import native_info
+from .ball_query import (
+    ball_query,
+    ball_query_torch,
+    nearest_in_radius,
+    radius_count,
+    radius_count_torch,
+)
 from .edge_conv import EdgeNorm, edge_conv
-from .gate import EdgeTerms, gated_max
+from .fps import farthest_point_sample, farthest_point_sample_torch
+from .gated_pool import EdgeTerms, gated_max
 from .gather import gather_neighbors
-from .indices import in_degree
 from .knn import knn, knn_torch
-from .nearest import Nearest, select_nearest, select_nearest_torch
+from .neighbor_index import in_degree
 from .pool import mean_neighbors, pool_neighbors
-from .sampling import farthest_point_sample, farthest_point_sample_torch
+from .rank_counts import RankThresholds, count_closer, count_closer_torch
+from .topk import TopK, merge_topk, merge_topk_torch
 
 __all__ = [
     "EdgeNorm",
     "EdgeTerms",
-    "Nearest",
-    "Thresholds",
+    "RankThresholds",
+    "TopK",
     "ball_query",
     "ball_query_torch",
-    "count_wrong",
-    "count_wrong_torch",
+    "count_closer",
+    "count_closer_torch",
     "edge_conv",
     "farthest_point_sample",
     "farthest_point_sample_torch",
@@ -32,11 +38,11 @@ __all__ = [
     "knn",
     "knn_torch",
     "mean_neighbors",
+    "merge_topk",
+    "merge_topk_torch",
     "native_info",
     "nearest_in_radius",
     "pool_neighbors",
     "radius_count",
     "radius_count_torch",
-    "select_nearest",
-    "select_nearest_torch",
 ]

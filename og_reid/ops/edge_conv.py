@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._arguments import check_floating, check_tensors
+from .edge_moments import edge_moments
 from .gather import gather_neighbors_torch
-from .indices import in_degree
-from .moments import edge_moments
+from .neighbor_index import in_degree
 from .pool import pool_neighbors
 
 __all__ = ["EdgeNorm", "edge_conv", "edge_conv_torch"]

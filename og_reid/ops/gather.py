@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ._arguments import check_tensors
-from ._library import usable_on_cpu, usable_on_gpu
-from ._pooling import pool_cuda, pool_grad_cpu, pool_grad_cuda
-from .indices import all_present, flat_index, present
+from ._native.library import usable_on_cpu, usable_on_gpu
+from ._native.pool import pool_cuda, pool_grad_cpu, pool_grad_cuda
+from .neighbor_index import all_present, flat_index, present
 
 __all__ = [
     "add_rows",

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from ._arguments import check_tensors, whole
-from ._clouds import CloudRows, flatten, sizes
-from ._dispatch import needs_no_dispatch
-from ._library import usable_on_cpu, usable_on_gpu
-from ._search import knn_cpu, knn_cuda
+from ._native.dispatch import can_bypass_dispatcher
+from ._native.knn import knn_cpu, knn_cuda
+from ._native.library import usable_on_cpu, usable_on_gpu
+from ._native.ragged import CloudRows, flatten, sizes
+from ._torch.knn_patches import nearest_in_patches, patches_apply
 from .gather import add_rows
-from .patches import nearest_in_patches, takes_patches
 
 __all__ = ["knn", "knn_torch", "smallest"]
 
@@ -94,7 +94,7 @@ def knn(
     k = whole("k", k)
     if not return_distances:
         x, query = x.detach(), None if query is None else query.detach()
-    plain = needs_no_dispatch(x) if query is None else needs_no_dispatch(x, query)
+    plain = can_bypass_dispatcher(x) if query is None else can_bypass_dispatcher(x, query)
     points, queries = _check(x, k, query, ptr, query_ptr, plain)
     if plain and usable_on_cpu(points.rows, queries.rows):
         squared, index = knn_cpu(points, queries, k, ptr is None, return_distances)
@@ -261,7 +261,7 @@ def _knn_on_cpu(
     if usable_on_cpu(x, query):
         return knn_cpu(CloudRows(x, ptr), CloudRows(query, query_ptr), k, local, distances)
     points = _own_clouds(x, ptr, query, local)
-    if points is not None and takes_patches(points, k):
+    if points is not None and patches_apply(points, k):
         near, index = nearest_in_patches(points, k, _nearest)
         return near.view(-1, k) if distances else x.new_empty(0, k), index.view(-1, k)
     return _knn_twin(x, ptr, query, query_ptr, k, local, distances)

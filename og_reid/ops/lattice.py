@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .fading import GAIN
+from .soft_neighbors import GAIN
 
 __all__ = ["REACH", "Vertices", "lattice_vertices"]
 

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._arguments import check_tensors
-from ._library import usable_on_cpu, usable_on_gpu
-from ._pooling import pool_cpu, pool_cuda, pool_grad_cpu, pool_grad_cuda
-from .chunks import argument_type, centers_by_chunk, first_slot
+from ._native.library import usable_on_cpu, usable_on_gpu
+from ._native.pool import pool_cpu, pool_cuda, pool_grad_cpu, pool_grad_cuda
+from ._torch.chunks import argument_type, centers_by_chunk, first_slot
 from .gather import add_rows, gather_neighbors_torch
-from .indices import all_present, flat_index, present
+from .neighbor_index import all_present, flat_index, present
 
 __all__ = ["Pooled", "mean_neighbors", "pool_neighbors", "pool_neighbors_torch"]
 

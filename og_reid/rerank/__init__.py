@@ -1,12 +1,12 @@
 """Better rankings from who is near whom: k-reciprocal neighbours, graphs, query expansion.
 
-The re-rankings of the field are not the same function; each has its name here, and `Reranked` tells
-name and parameters, to be reported with every figure.
+The re-rankings of the field are not the same function; each has its name here, and `LazyDistances`
+tells name and parameters, to be reported with every figure.
 """
 
 from __future__ import annotations
 
-from ..evaluation.reranked import Reranked
+from ..retrieval.reranked import LazyDistances
 from .expansion import augment_database, expand_queries
 from .gnn import gnn
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
@@ -15,12 +15,12 @@ from .metadata import (
     body_yaw,
     cluster,
     cluster_means,
-    penalise_direction,
-    penalise_equal,
+    penalise_same_camera,
+    penalise_same_direction,
 )
 
 __all__ = [
-    "Reranked",
+    "LazyDistances",
     "Variant",
     "add_track_means",
     "augment_database",
@@ -31,6 +31,6 @@ __all__ = [
     "gnn",
     "k_reciprocal",
     "k_reciprocal_distances",
-    "penalise_direction",
-    "penalise_equal",
+    "penalise_same_camera",
+    "penalise_same_direction",
 ]

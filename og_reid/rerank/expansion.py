@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..evaluation.counts import Progress, tiles
-from ..evaluation.given import given_count, given_number
-from ..evaluation.sides import Features, Side, open_side
-from ..ops.nearest import Nearest, select_nearest
+from ..evaluation.rank_counts import Progress, tiles
+from ..ops.topk import TopK, merge_topk
+from ..retrieval.features import Features, FeatureSource, open_side
+from ..retrieval.inputs import given_count, given_number
 
 __all__ = ["augment_database", "expand_queries"]
 
@@ -73,7 +73,7 @@ def augment_database(
     own = found.indices == torch.arange(side.length, device="cpu")[:, None]
     # Where copies are nearer than the image itself, the farthest goes instead.
     own[~own.any(dim=1), -1] = True
-    rest = Nearest(
+    rest = TopK(
         found.values[~own].view(side.length, -1),
         found.indices[~own].view(side.length, -1),
         found.farthest,
@@ -81,7 +81,7 @@ def augment_database(
     return functional.normalize(side.unit().rows + _weighted(side, rest, alpha), dim=1)
 
 
-def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
+def _check(sides: tuple[FeatureSource, FeatureSource], k: int, alpha: float) -> None:
     if given_count(k, "k", None) < 1 or given_number(alpha, "alpha") < 0:
         raise ValueError(f"k must be at least 1 and alpha at least 0; got {k} and {alpha}")
     for side in sides:
@@ -89,17 +89,19 @@ def _check(sides: tuple[Side, Side], k: int, alpha: float) -> None:
             raise ValueError(f"{side.name} must not be empty; got 0 rows")
 
 
-def _search(query: Side, gallery: Side, k: int, progress: Progress | None) -> Nearest:
+def _search(
+    query: FeatureSource, gallery: FeatureSource, k: int, progress: Progress | None
+) -> TopK:
     """Negated similarities and numbers of the nearest."""
-    found = Nearest.none(query.length, min(k, gallery.length))
+    found = TopK.none(query.length, min(k, gallery.length))
     for start, place, block in tiles(
         query, gallery, torch.arange(gallery.length, device="cpu"), progress
     ):
-        select_nearest(block.cpu(), found, start, place)
+        merge_topk(block.cpu(), found, start, place)
     return found
 
 
-def _weighted(side: Side, found: Nearest, alpha: float) -> Tensor:
+def _weighted(side: FeatureSource, found: TopK, alpha: float) -> Tensor:
     """(n, D) sums of the unit rows found, by similarity to the power alpha."""
     sums = []
     for values, indices in zip(

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..evaluation.counts import Progress, part_of
-from ..evaluation.given import given_count
-from ..evaluation.reranked import Reranked
-from ..evaluation.sides import Features
+from ..evaluation.rank_counts import Progress, subprogress
+from ..retrieval.features import Features
+from ..retrieval.inputs import given_count
+from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
 from .space import open_space
 
@@ -28,7 +28,7 @@ def gnn(
     k1: int = 26,
     k2: int = 7,
     progress: Progress | None = None,
-) -> Reranked:
+) -> LazyDistances:
     """Describes each image by its neighbours, and by theirs, and compares the descriptions.
 
     With A the adjacency of the k1 nearest and P that of the k2 nearest weighted by the square of
@@ -58,7 +58,7 @@ def gnn(
     space = open_space(query, gallery)
     count, queries = space.total, space.queries
     passes = 3 if k2 > 1 else 1
-    found = space.nearest(min(k1, count), part_of(progress, 0, passes))
+    found = space.nearest(min(k1, count), subprogress(progress, 0, passes))
     index = found.indices.numpy().astype(np.int32)
     weight = np.square(1 - found.values.numpy() / 2)
 
@@ -71,11 +71,13 @@ def gnn(
         spread = matrix(np.ascontiguousarray(weight[:, :k2]), np.ascontiguousarray(index[:, :k2]))
         for step in range(2):
             both = (graph + graph.T).tocsr()
-            graph = multiply_sparse(spread, both, part_of(progress, 1 + step, passes), unit=True)
+            graph = multiply_sparse(
+                spread, both, subprogress(progress, 1 + step, passes), unit=True
+            )
     first, second = graph[:queries], graph[queries:].T.tocsr()
 
     def rows(start: int, stop: int) -> Tensor:
         return torch.from_numpy(1 - (first[start:stop] @ second).toarray())
 
     shape = queries, count - queries
-    return Reranked("gnn", {"k1": k1, "k2": k2}, shape, rows)
+    return LazyDistances("gnn", {"k1": k1, "k2": k2}, shape, rows)

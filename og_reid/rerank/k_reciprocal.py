@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..evaluation.counts import Progress, part_of
-from ..evaluation.given import given_count, given_number, given_tensor
-from ..evaluation.reranked import Reranked
-from ..evaluation.sides import Features
+from ..evaluation.rank_counts import Progress, subprogress
+from ..retrieval.features import Features
+from ..retrieval.inputs import as_tensor, given_count, given_number
+from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
-from .space import DistanceSpace, Space, open_space
+from .space import DistanceSpace, JointSpace, open_space
 
 __all__ = ["Variant", "k_reciprocal", "k_reciprocal_distances"]
 
@@ -59,7 +59,7 @@ def k_reciprocal(
     lambda_value: float = 0.3,
     variant: Variant = "original",
     progress: Progress | None = None,
-) -> Reranked:
+) -> LazyDistances:
     """Re-ranks by features; they need not be normalised.
 
     Args:
@@ -101,7 +101,7 @@ def k_reciprocal_distances(
     lambda_value: float = 0.3,
     directed: bool = False,
     progress: Progress | None = None,
-) -> Reranked:
+) -> LazyDistances:
     """The original by given distances, which are squared, as in the authors' code.
 
     Args:
@@ -123,7 +123,7 @@ def k_reciprocal_distances(
             of similarities in [0, 1], or transposed where Q = G.
     """
     given = [
-        given_tensor(each, name).detach()
+        as_tensor(each, name).detach()
         for each, name in (
             (query_gallery, "query_gallery"),
             (query_query, "query_query"),
@@ -137,8 +137,13 @@ def k_reciprocal_distances(
 
 
 def _rerank(
-    space: Space, variant: Variant, k1: int, k2: int, lambda_value: float, progress: Progress | None
-) -> Reranked:
+    space: JointSpace,
+    variant: Variant,
+    k1: int,
+    k2: int,
+    lambda_value: float,
+    progress: Progress | None,
+) -> LazyDistances:
     k1, k2 = given_count(k1, "k1", None), given_count(k2, "k2", None)
     if k1 < 1 or not 1 <= k2 <= k1 + 1:
         raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
@@ -146,14 +151,14 @@ def _rerank(
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
     wide = min(max(k1 + recipe.beyond, k2), space.total)
-    found = space.nearest(wide, part_of(progress, 0, 4))
+    found = space.nearest(wide, subprogress(progress, 0, 4))
     index = found.indices.numpy().astype(np.int32)
     farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
     left, right = _expanded(
-        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, part_of(progress, 1, 4)
+        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, subprogress(progress, 1, 4)
     )
-    weights = _weights(space, recipe, left, right, farthest, part_of(progress, 2, 4))
-    vectors = _averaged(weights, index[:, :k2], part_of(progress, 3, 4))
+    weights = _weights(space, recipe, left, right, farthest, subprogress(progress, 2, 4))
+    vectors = _averaged(weights, index[:, :k2], subprogress(progress, 3, 4))
     overlap = _Overlap(vectors, space.queries)
 
     @plain_torch()
@@ -168,7 +173,7 @@ def _rerank(
 
     parameters = {"k1": k1, "k2": k2, "lambda": lambda_value}
     shape = space.queries, space.total - space.queries
-    return Reranked(f"k-reciprocal, {variant}", parameters, shape, rows)
+    return LazyDistances(f"k-reciprocal, {variant}", parameters, shape, rows)
 
 
 def _mutual(index: np.ndarray) -> np.ndarray:
@@ -220,7 +225,7 @@ def _expanded(
 
 
 def _weights(
-    space: Space,
+    space: JointSpace,
     recipe: _Recipe,
     left: np.ndarray,
     right: np.ndarray,

@@ -3,11 +3,11 @@
 The winners of AI City 2020 used steps like these with k-reciprocal re-ranking (k1 = 70, k2 = 10,
 lambda = 0.2) to find vehicles: gallery features plus half their tracklet's mean
 (`add_track_means`), queries by the means of their clusters (`cluster`, `cluster_means`), penalties
-on the distances of queries to the gallery (`penalise_equal`, `penalise_direction`), and these into
-`k_reciprocal_distances`. It is not their whole pipeline: the ensemble, the completion of camera
-labels, the walk along the first 99 answers and the penalties among queries and among gallery images
-are not here. All amounts are in units of the cosine, for distances 1 - cosine. The direction of a
-person is that of the fitted body (`body_yaw`).
+on the distances of queries to the gallery (`penalise_same_camera`, `penalise_same_direction`), and
+these into `k_reciprocal_distances`. It is not their whole pipeline: the ensemble, the completion of
+camera labels, the walk along the first 99 answers and the penalties among queries and among gallery
+images are not here. All amounts are in units of the cosine, for distances 1 - cosine. The direction
+of a person is that of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..evaluation.counts import Progress
-from ..evaluation.given import given_count, given_number, given_tensor
-from ..evaluation.products import Product, plan
 from ..evaluation.protocols import group_rows
-from ..evaluation.sides import Features, open_side
+from ..evaluation.rank_counts import Progress
+from ..retrieval.distance_blocks import BlockDistance, plan
+from ..retrieval.features import Features, open_side
+from ..retrieval.inputs import as_tensor, given_count, given_number
 
 __all__ = [
     "add_track_means",
     "body_yaw",
     "cluster",
     "cluster_means",
-    "penalise_direction",
-    "penalise_equal",
+    "penalise_same_camera",
+    "penalise_same_direction",
 ]
 
 
 @plain_torch()
-def penalise_equal(
+def penalise_same_camera(
     distance: Any, query_labels: Any, gallery_labels: Any, amount: float = 0.3
 ) -> Tensor:
     """Moves pairs with equal labels apart: the same place is no evidence of the same person.
@@ -68,7 +68,7 @@ def penalise_equal(
 
 
 @plain_torch()
-def penalise_direction(
+def penalise_same_direction(
     distance: Any,
     query_yaw: Any,
     gallery_yaw: Any,
@@ -80,10 +80,12 @@ def penalise_direction(
     """Moves pairs seen from like directions apart: they look alike whoever they are.
 
     The winners did this to queries of unknown camera only (``where=query_camera < 0``), to all
-    others `penalise_equal` by camera; their directions are features of a network of their own.
+    others `penalise_same_camera` by camera; their directions are features of a network of their
+    own.
 
     Args:
-        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine, as for `penalise_equal`.
+        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine, as for
+            `penalise_same_camera`.
         query_yaw: (Q,) radians.
         gallery_yaw: (G,) radians; NaN (either side) is unknown.
         amount: Added to the distance.
@@ -100,7 +102,7 @@ def penalise_direction(
     amount, threshold = given_number(amount, "amount"), given_number(threshold, "threshold")
     alike = (first[:, None] - second).cos() >= threshold
     if where is not None:
-        meant = given_tensor(where, "where").to(distance.device)
+        meant = as_tensor(where, "where").to(distance.device)
         shapes = tuple(distance.shape[:1]), tuple(distance.shape)
         if tuple(meant.shape) not in shapes or meant.dtype != torch.bool:
             raise ValueError(
@@ -116,8 +118,8 @@ def body_yaw(rotations: Any) -> Tensor:
     """Direction that a fitted body faces.
 
     Args:
-        rotations: (..., J, 3, 3) of `meshes.fit.BodyFit`, the root first; its z axis is the body's
-            front, in a frame with z towards the camera.
+        rotations: (..., J, 3, 3) of `meshes.fitting.fit.BodyFit`, the root first; its z axis is the
+            body's front, in a frame with z towards the camera.
 
     Returns:
         (...,) radians: 0 towards the camera, positive to the right of the image.
@@ -125,7 +127,7 @@ def body_yaw(rotations: Any) -> Tensor:
     Raises:
         ValueError: On other shapes.
     """
-    rotations = given_tensor(rotations, "rotations")
+    rotations = as_tensor(rotations, "rotations")
     if rotations.dim() < 3 or tuple(rotations.shape[-2:]) != (3, 3) or not rotations.shape[-3]:
         raise ValueError(f"rotations must be (..., J, 3, 3); got {tuple(rotations.shape)}")
     front = rotations[..., 0, :, 2]
@@ -224,7 +226,7 @@ def cluster(
             f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
         )
     unit = open_side(features, "features").unit()
-    count, product = len(unit), Product()
+    count, product = len(unit), BlockDistance()
     rows, items = plan(unit.rows.shape[1])
     pairs = [np.zeros((0, 2), np.int64)]
     for first in range(0, count, items):
@@ -271,7 +273,7 @@ def _means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Tensor:
 def _counted(counted: Any, count: int) -> Tensor:
     if counted is None:
         return torch.ones(count, dtype=torch.bool, device="cpu")
-    counted = given_tensor(counted, "counted").cpu()
+    counted = as_tensor(counted, "counted").cpu()
     if counted.shape != (count,) or counted.dtype != torch.bool:
         raise ValueError(
             f"counted must be ({count},) bool; got {tuple(counted.shape)} {counted.dtype}"
@@ -280,7 +282,7 @@ def _counted(counted: Any, count: int) -> Tensor:
 
 
 def _whole(labels: Any, count: int) -> Tensor:
-    labels = given_tensor(labels, "labels")
+    labels = as_tensor(labels, "labels")
     if labels.shape != (count,) or labels.is_floating_point():
         raise ValueError(
             f"labels must be ({count},) whole numbers, one for each image; "
@@ -291,9 +293,9 @@ def _whole(labels: Any, count: int) -> Tensor:
 
 def _pairs(distance: Any, first: Any, second: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Distances, and what is known of queries and gallery images."""
-    distance = given_tensor(distance, "distance")
+    distance = as_tensor(distance, "distance")
     distance = distance if distance.is_floating_point() else distance.float()
-    first, second = (given_tensor(each, "labels").to(distance.device) for each in (first, second))
+    first, second = (as_tensor(each, "labels").to(distance.device) for each in (first, second))
     if (*first.shape, *second.shape) != tuple(distance.shape):
         raise ValueError(
             f"labels must be of the {tuple(distance.shape)} queries and gallery images; "

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.counts import Progress
-from ..evaluation.products import Product, plan
-from ..evaluation.sides import Features, Unit, open_side
-from ..matching import weigh_cosines
-from ..ops.nearest import Nearest, select_nearest
+from ..evaluation.rank_counts import Progress
+from ..ops.topk import TopK, merge_topk
+from ..retrieval.distance_blocks import BlockDistance, plan
+from ..retrieval.features import Features, NormalizedFeatures, open_side
+from ..retrieval.similarity import visibility_weighted
 from .blocks import check_distances, check_self_distances
 
-__all__ = ["DistanceSpace", "FeatureSpace", "Space", "open_space"]
+__all__ = ["DistanceSpace", "FeatureSpace", "JointSpace", "open_space"]
 
 _PAIRS = 8192
 _ROW_ENTRIES = 1 << 21
 
 
-class Space(Protocol):
+class JointSpace(Protocol):
     """N images, the first Q of them queries."""
 
     @property
@@ -35,7 +35,7 @@ class Space(Protocol):
         """N."""
         ...
 
-    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
+    def nearest(self, k: int, progress: Progress | None = None) -> TopK:
         """The k nearest of all N to each of them, by squared distance; itself is one of them."""
         ...
 
@@ -57,7 +57,7 @@ class FeatureSpace:
         queries: Q.
     """
 
-    unit: Unit
+    unit: NormalizedFeatures
     queries: int
 
     @property
@@ -65,25 +65,25 @@ class FeatureSpace:
         """N."""
         return len(self.unit)
 
-    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
-        """See `Space`."""
-        product, found = Product(), Nearest.none(self.total, k)
+    def nearest(self, k: int, progress: Progress | None = None) -> TopK:
+        """See `JointSpace`."""
+        product, found = BlockDistance(), TopK.none(self.total, k)
         rows, items = plan(self.unit.rows.shape[1])
         for first in range(0, self.total, items):
             piece = self.unit[first : first + items]
             for start in range(0, self.total, rows):
                 block = product(self.unit[start : start + rows], piece)
-                select_nearest(_squared(block), found, start, first)
+                merge_topk(_squared(block), found, start, first)
             if progress is not None:
                 progress(min(first + items, self.total), self.total)
         return found
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """See `Space`."""
-        return _squared(Product()(self.unit[start:stop], self.unit[self.queries :]))
+        """See `JointSpace`."""
+        return _squared(BlockDistance()(self.unit[start:stop], self.unit[self.queries :]))
 
     def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """See `Space`."""
+        """See `JointSpace`."""
         result = np.empty(len(left), np.float32)
         for start in range(0, len(left), _PAIRS):
             some = slice(start, start + _PAIRS)
@@ -91,7 +91,7 @@ class FeatureSpace:
             cosine = _products("nd,nd->n", one.rows, two.rows)
             if one.visibility is not None and two.visibility is not None:
                 shared = _products("np,np->n", one.visibility, two.visibility)
-                weigh_cosines(cosine, shared, bool(self.unit.layout[0]))
+                visibility_weighted(cosine, shared, bool(self.unit.layout[0]))
             result[some] = _squared(-cosine).numpy()
         return result
 
@@ -145,22 +145,22 @@ class DistanceSpace:
         """N."""
         return len(self.query_query) + len(self.gallery_gallery)
 
-    def nearest(self, k: int, progress: Progress | None = None) -> Nearest:
-        """See `Space`."""
-        found = Nearest.none(self.total, k)
+    def nearest(self, k: int, progress: Progress | None = None) -> TopK:
+        """See `JointSpace`."""
+        found = TopK.none(self.total, k)
         step = max(1, _ROW_ENTRIES // self.total)
         for start in range(0, self.total, step):
-            select_nearest(self._all(start, min(start + step, self.total)), found, start)
+            merge_topk(self._all(start, min(start + step, self.total)), found, start)
             if progress is not None:
                 progress(min(start + step, self.total), self.total)
         return found
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """See `Space`."""
+        """See `JointSpace`."""
         return self.query_gallery[start:stop].float().square()
 
     def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """See `Space`."""
+        """See `JointSpace`."""
         q = self.queries
         # Of a query and a gallery image the query comes first, whichever of them asks.
         turned = (left >= q) & (right < q) if self.directed else left > right
@@ -207,7 +207,7 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
     if first.visibility is not None and second.visibility is not None:
         visibility = torch.cat([first.visibility, second.visibility]).cpu()
     rows = torch.cat([first.rows, second.rows]).cpu()
-    return FeatureSpace(Unit(rows, visibility, first.layout), len(first))
+    return FeatureSpace(NormalizedFeatures(rows, visibility, first.layout), len(first))
 
 
 def _products(equation: str, one: Tensor, two: Tensor) -> Tensor:

@@ -1,15 +1,22 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
-from ..loading import MODEL_FILE
-from .clouds import CloudTask, build_model, train
-from .folder import BEST_FILE, STATE_FILE, WEIGHTS_FILE, check_resumable, check_unused, only_run
+from ..inference.pretrained import MODEL_FILE
+from .cloud_task import CloudTask, build_model, train
+from .distributed import init_distributed, main_process_first
+from .image_task import ImageTask
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
-from .people import PeopleTask
-from .processes import first_goes_first, join_processes
-from .record import LOG_FILE, Record, read_log
-from .sampling import build_sampler
-from .task import Outcome, Task
+from .run_folder import (
+    BEST_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    check_empty_run_dir,
+    check_resumable,
+    only_run,
+)
+from .run_log import LOG_FILE, StepLog, read_log
+from .samplers import build_sampler
+from .task import StepOutput, Task
 
 __all__ = [
     "BEST_FILE",
@@ -18,20 +25,20 @@ __all__ = [
     "STATE_FILE",
     "WEIGHTS_FILE",
     "CloudTask",
+    "ImageTask",
     "Interrupted",
-    "Outcome",
-    "PeopleTask",
-    "Record",
+    "StepLog",
+    "StepOutput",
     "Task",
     "TrainResult",
     "build_model",
     "build_sampler",
+    "check_empty_run_dir",
     "check_resumable",
-    "check_unused",
     "choose_device",
-    "first_goes_first",
     "fit",
-    "join_processes",
+    "init_distributed",
+    "main_process_first",
     "only_run",
     "read_log",
     "train",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "until_interrupted"]
+__all__ = ["Interrupted", "catch_sigint"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -15,7 +15,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def until_interrupted() -> Iterator[threading.Event]:
+def catch_sigint() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, once; the second one interrupts. In the main thread only."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -16,26 +16,35 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pose.defaults import plain_torch
+from pose.runtime.defaults import plain_torch
 
-from ..checkpoint import keep_states, origin, read_origin, read_state, save_state
-from ..config import TrainConfig, to_dict
+from ..config.schema import TrainConfig, to_dict
 from ..evaluation import Metrics
-from ..loading import MODEL_FILE
-from ..schedule import (
-    Clock,
-    MovingAverage,
-    Timetable,
-    WeightAverage,
-    build_optimizer,
-    estimate_norms,
+from ..inference.pretrained import MODEL_FILE
+from ..inference.provenance import origin
+from .checkpoint import load_checkpoint, read_provenance, rotate_checkpoints, save_checkpoint
+from .distributed import broadcast_from_main, get_dist_info, reraise_peer_failure
+from .interrupt import Interrupted, catch_sigint
+from .prefetch import Prefetcher
+from .run_folder import (
+    BEST_FILE,
+    FAILED_FILE,
+    RUN_EXISTS,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    check_settings,
+    only_run,
 )
-from .ahead import Ahead
-from .folder import BEST_FILE, FAILED_FILE, STATE_FILE, USED, WEIGHTS_FILE, check_settings, only_run
-from .interrupt import Interrupted, until_interrupted
-from .processes import present_processes, told_apart, told_by_first
-from .record import LOG_FILE, Record, RunLog, read_log, tell, tensorboard_writer
-from .sampling import share_rows
+from .run_log import LOG_FILE, CSVLogger, StepLog, read_log, tell, tensorboard_writer
+from .samplers import share_rows
+from .schedule import (
+    EMA,
+    SWA,
+    BudgetTimer,
+    Schedule,
+    build_optimizer,
+    update_bn,
+)
 from .step import Stepper
 from .task import Batch, Task
 
@@ -61,7 +70,7 @@ class TrainResult:
     model_file: Path | None = None
 
     @property
-    def history(self) -> tuple[Record, ...]:
+    def history(self) -> tuple[StepLog, ...]:
         """One record per step, read from `log`."""
         return read_log(self.log)
 
@@ -73,7 +82,7 @@ def fit(
     task: Task[Any],
     *,
     out_dir: str | Path,
-    progress: Callable[[Record], None] | None = None,
+    progress: Callable[[StepLog], None] | None = None,
     resume: bool = False,
 ) -> TrainResult:
     """Trains the network of a task.
@@ -83,7 +92,7 @@ def fit(
     data best (the finished one among them); and in the end ``model.safetensors``, which tells its
     validation, too. For a network that a file cannot describe a task may write other files.
 
-    Where processes were joined (`og_reid.train.processes`), each of them must call this with the
+    Where processes were joined (`og_reid.train.distributed`), each of them must call this with the
     same arguments; the first one writes.
 
     Args:
@@ -103,7 +112,7 @@ def fit(
         Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
     """
     run = _Run(config, task, Path(out_dir))
-    with told_apart(run.processes.world), until_interrupted() as stopped, run.open(resume):
+    with reraise_peer_failure(run.processes.world), catch_sigint() as stopped, run.open(resume):
         while run.goes_on(stopped.is_set()):
             record = run.advance()
             if progress is not None:
@@ -116,20 +125,20 @@ class _Run:
 
     def __init__(self, config: TrainConfig, task: Task[Any], out_dir: Path) -> None:
         self.config, self.task, self.out_dir = config, task, out_dir
-        self.processes = present_processes()
+        self.processes = get_dist_info()
         self.device = choose_device(config.device)
         optim = config.optim
-        self.timetable = Timetable(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
+        self.timetable = Schedule(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
         self.model = task.model.to(self.device)
         self.optimizer = build_optimizer(task.parameter_groups(), optim)
         self.stepper = Stepper(
             task, self.optimizer, optim,
             seed=config.seed, device=self.device, processes=self.processes,
         )  # fmt: skip
-        self.average = WeightAverage()
-        self.moving = MovingAverage(self.model, optim.ema) if optim.ema else None
-        self.clock = Clock(self.timetable.budget)
-        self.batches = Ahead(self._batch, config.prefetch)
+        self.average = SWA()
+        self.moving = EMA(self.model, optim.ema) if optim.ema else None
+        self.clock = BudgetTimer(self.timetable.budget)
+        self.batches = Prefetcher(self._batch, config.prefetch)
         self.step, self.fraction, self.reading = 0, 0.0, (0.0, 0.0)
         self.best: float | None = None
 
@@ -153,7 +162,7 @@ class _Run:
                 ):  # of a process that was killed
                     for left in self.out_dir.glob(f".{name}.*.partial"):
                         left.unlink(missing_ok=True)
-                self.log = RunLog(self.out_dir / LOG_FILE, self.step)
+                self.log = CSVLogger(self.out_dir / LOG_FILE, self.step)
                 if self.config.tensorboard:
                     self.writer = tensorboard_writer(self.out_dir / "tensorboard", self.step)
             yield
@@ -169,11 +178,11 @@ class _Run:
         The first process decides for all: others may see another folder, or see it later.
         """
         state, model = ((self.out_dir / name).exists() for name in (STATE_FILE, MODEL_FILE))
-        if not resume and told_by_first(self.processes, state or model, self.device):
-            raise ValueError(USED.format(self.out_dir))
-        if resume and told_by_first(self.processes, state, self.device):
+        if not resume and broadcast_from_main(self.processes, state or model, self.device):
+            raise ValueError(RUN_EXISTS.format(self.out_dir))
+        if resume and broadcast_from_main(self.processes, state, self.device):
             self.load()
-            step = told_by_first(self.processes, self.step, self.device)
+            step = broadcast_from_main(self.processes, self.step, self.device)
             if step != self.step:
                 raise ValueError(
                     f"{self.out_dir / STATE_FILE} is after step {step} for the first process and "
@@ -199,7 +208,7 @@ class _Run:
         self.fraction = self.clock.fraction(self.step + 1, self.reading)
         return self.clock.fraction(self.step, self.reading) < 1
 
-    def advance(self) -> Record:
+    def advance(self) -> StepLog:
         """One step."""
         lr = self.timetable.learning_rate(self.step, self.fraction)
         for group in self.optimizer.param_groups:
@@ -218,7 +227,7 @@ class _Run:
             self.moving.add(self.model)
         self.step += 1
         cpu, wall = max(self.clock.cpu, self.reading[0]), max(self.clock.wall, self.reading[1])
-        return self._note(Record(self.step, self.fraction, loss, accuracy, lr, cpu, wall))
+        return self._note(StepLog(self.step, self.fraction, loss, accuracy, lr, cpu, wall))
 
     def _batch(self, index: int) -> Batch:
         batch: Batch = self.task.batch(index, self.processes.rows)
@@ -239,7 +248,7 @@ class _Run:
             f"named in {path}, or lower optim.lr and go on from the last checkpoint"
         )
 
-    def _note(self, record: Record) -> Record:
+    def _note(self, record: StepLog) -> StepLog:
         """Validates, logs and writes a checkpoint when it is time to."""
         every = self.config.validate_every
         if every and self.step % every == 0 and self.processes.first:
@@ -266,7 +275,7 @@ class _Run:
         path = self.out_dir / BEST_FILE
         if saved is None or not path.is_file():
             return saved
-        told = read_origin(path).get("validation")
+        told = read_provenance(path).get("validation")
         return saved if told is None else max(saved, float(told["mAP"]))
 
     def _validated(self, metrics: Metrics) -> dict[str, Any]:
@@ -284,7 +293,7 @@ class _Run:
             # Batches after the last step: none of them was trained on twice.
             first = self.step * self.config.optim.accumulate
             steps = range(first, first + self.timetable.norm_batches)
-            estimate_norms(self.model, map(self._look, steps))
+            update_bn(self.model, map(self._look, steps))
         self.model.eval()
         metrics = None
         if self.processes.first:
@@ -324,17 +333,17 @@ class _Run:
             "best": self.best,
         }
         path = self.out_dir / STATE_FILE
-        with keep_states(path, self.config.keep):
-            save_state(path, state)
+        with rotate_checkpoints(path, self.config.keep):
+            save_checkpoint(path, state)
 
     def load(self) -> None:
         path = self.out_dir / STATE_FILE
-        state = read_state(path)
+        state = load_checkpoint(path)
         before, now = check_settings(path, state["origin"], self.config), to_dict(self.config)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        self.clock = Clock(
+        self.clock = BudgetTimer(
             self.timetable.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
         )
         self.step, self.best = state["step"], self._best_so_far(state["best"])

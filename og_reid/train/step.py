@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..config import OptimConfig
+from ..config.schema import OptimConfig
 from ..data.samplers import step_generator
-from ..models.norm import share_norms
-from ..ops.moments import sharing_moments
-from .processes import Processes, join_rows
+from ..models.norm import sync_batchnorm_layers
+from ..ops.edge_moments import sync_batchnorm
+from .distributed import DistInfo, all_gather_rows
 from .task import Batch, Task
 
 __all__ = ["Stepper", "check_precision", "seeded"]
@@ -61,7 +61,7 @@ class Stepper:
         *,
         seed: int,
         device: torch.device,
-        processes: Processes,
+        processes: DistInfo,
     ) -> None:
         self._task, self._optimizer, self._optim = task, optimizer, optim
         self._device, self._world = device, processes.world
@@ -70,7 +70,7 @@ class Stepper:
         learner = _Learner(task, optim, seed, device, processes)
         self._see, self._learner = learner.see, cast("nn.Module", learner)
         if processes.world > 1:
-            share_norms(task.model)
+            sync_batchnorm_layers(task.model)
             # Norms share their moments as they go; the argument has a younger name from torch 2.13.
             known = inspect.signature(DistributedDataParallel).parameters
             name = (
@@ -82,7 +82,7 @@ class Stepper:
 
     def look(self, index: int, batch: Batch) -> None:
         """The network sees a batch and learns nothing, but for the moments of its norms."""
-        with sharing_moments(self._world):
+        with sync_batchnorm(self._world):
             self._see(index, batch)
 
     def gradients(self, first: int, batches: list[Batch], scale: float) -> tuple[float, float]:
@@ -103,7 +103,7 @@ class Stepper:
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
             wait = self._world > 1 and not last
-            with sharing_moments(self._world), self._learner.no_sync() if wait else nullcontext():  # type: ignore[operator]
+            with sync_batchnorm(self._world), self._learner.no_sync() if wait else nullcontext():  # type: ignore[operator]
                 loss, accuracy = self._learner(first + number, batch)
                 losses.append(float(loss.detach()))
                 accuracies.append(accuracy)
@@ -138,7 +138,7 @@ class _Learner(nn.Module):
         optim: OptimConfig,
         seed: int,
         device: torch.device,
-        processes: Processes,
+        processes: DistInfo,
     ) -> None:
         super().__init__()
         self.model = task.model
@@ -159,7 +159,7 @@ class _Learner(nn.Module):
 
     def forward(self, index: int, batch: Batch) -> tuple[Tensor, float]:
         """Loss and accuracy of all processes' rows."""
-        found = join_rows(self.see(index, batch), self._processes.world)
+        found = all_gather_rows(self.see(index, batch), self._processes.world)
         with seeded(self._seed, self._device, _OBJECTIVE, index):
             outcome = self._task.objective(found)
         return outcome.loss, outcome.accuracy

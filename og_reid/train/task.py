@@ -14,11 +14,11 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..config import PHOTO_PRESETS, TrainConfig
+from ..config.schema import IMAGE_ARCHITECTURES, TrainConfig
 from ..data.samplers import Sampler
 from ..evaluation import Metrics
 
-__all__ = ["ALL_ROWS", "Batch", "Outcome", "Task", "label_people", "whole_group"]
+__all__ = ["ALL_ROWS", "Batch", "StepOutput", "Task", "label_people", "single_param_group"]
 
 ALL_ROWS = slice(None)
 
@@ -32,7 +32,7 @@ class Batch(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class StepOutput:
     """What a batch taught.
 
     Attributes:
@@ -70,7 +70,7 @@ class Task(Protocol[B]):
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """``params`` and their ``lr`` as a factor of the run's: `whole_group` has but one."""
+        """``params`` with ``lr``, a factor of the run's; `single_param_group` has one group."""
         ...
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> B:
@@ -92,7 +92,7 @@ class Task(Protocol[B]):
         """
         ...
 
-    def objective(self, features: dict[str, Tensor]) -> Outcome:
+    def objective(self, features: dict[str, Tensor]) -> StepOutput:
         """The loss of the whole batch; it may use parameters of the network, such as a classifier.
 
         Args:
@@ -142,7 +142,7 @@ def label_people(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
             "leave them out, or set loss.lsro=true and data.sampling=shuffle; got "
             f"{config.loss.lsro} and {config.data.sampling}"
         )
-    recolored = config.data.recolor and config.model.preset not in PHOTO_PRESETS
+    recolored = config.data.recolor and config.model.preset not in IMAGE_ARCHITECTURES
     if config.loss.lsro and not (recolored or nobody.any()):
         raise ValueError(
             "loss.lsro is about people who are nobody: give generated images (og-reid train "
@@ -153,6 +153,6 @@ def label_people(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     return present, labels
 
 
-def whole_group(model: nn.Module) -> list[dict[str, Any]]:
+def single_param_group(model: nn.Module) -> list[dict[str, Any]]:
     """All parameters with the learning rate of the run, for `Task.parameter_groups`."""
     return [{"params": list(model.parameters()), "lr": 1.0}]

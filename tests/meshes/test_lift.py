@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from meshes import BodyFit, CropCamera, PointCloud, fit_body, lift_image, lift_images
-from meshes.color import color_vertices, keypoint_evidence, view_body
+from meshes.color import color_vertices, part_evidence, project_body
+from meshes.fitting.skeleton import Skeleton
 from meshes.lift import Lift
+from meshes.rasterizer import rasterize
 from meshes.rotation import axis_angle_to_matrix
-from meshes.skeleton import Skeleton
-from meshes.zbuffer import rasterize
 from pose import COCO_17_FEET, Keypoints, Pose
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
 
 HEIGHT, WIDTH = 256, 128
 
@@ -70,7 +70,7 @@ def colors(body):
 def test_known_colours_come_back_on_seen_vertices_only(body, colors, yaw):
     open3d = pytest.importorskip("open3d")
     fit = _fit(body, yaw)
-    view = view_body(fit, HEIGHT, WIDTH)
+    view = project_body(fit, HEIGHT, WIDTH)
     found, seen = color_vertices(_painted(fit, colors), view)
     assert seen.float().mean() > 0.25
     close = (found - colors).abs().amax(1)[seen] < 0.06
@@ -90,7 +90,7 @@ def test_known_colours_come_back_on_seen_vertices_only(body, colors, yaw):
 def test_a_cloud_from_its_own_camera_shows_the_photograph(body, colors):
     fit = _fit(body)
     image = _painted(fit, colors)
-    view = view_body(fit, HEIGHT, WIDTH)
+    view = project_body(fit, HEIGHT, WIDTH)
     found, seen = color_vertices(image, view)
     pixel = view.projected[0, seen, :2].floor().long()
     shown = image[pixel[:, 1], pixel[:, 0]]
@@ -203,7 +203,7 @@ def test_evidence_runs_along_the_limbs(body):
     keypoints = _pose(_fit(body)).keypoints
     values = torch.ones(21)
     values[COCO_17_FEET.index("left_ankle")] = 0
-    (evidence,) = keypoint_evidence(values[None], keypoints, body)
+    (evidence,) = part_evidence(values[None], keypoints, body)
     shin = (body.part == body.joint("left_knee")).nonzero()[:, 0]
     height = body.v_template[shin, 1]
     assert evidence[shin[height.argmax()]] > 0.9
@@ -214,10 +214,10 @@ def test_evidence_runs_along_the_limbs(body):
 def test_evidence_of_several_kinds_is_that_of_each(body, rng):
     keypoints = _pose(_fit(body)).keypoints
     values = torch.rand(3, 21, generator=rng)
-    together = keypoint_evidence(values, keypoints, body)
+    together = part_evidence(values, keypoints, body)
     assert together.shape == (3, body.num_vertices)
     for row, value in zip(together, values, strict=True):
-        assert torch.equal(row, keypoint_evidence(value[None], keypoints, body)[0])
+        assert torch.equal(row, part_evidence(value[None], keypoints, body)[0])
     head, torso = body.part == body.joint("head"), body.part == body.joint("spine1")
     assert torch.equal(together[:, head], values[:, :5].amax(1)[:, None].expand(3, int(head.sum())))
     best = torch.maximum(values[:, 5:7].amax(1), values[:, 11:13].amax(1))
@@ -227,7 +227,7 @@ def test_evidence_of_several_kinds_is_that_of_each(body, rng):
 def test_view_and_fit_of_several_bodies_are_told_apart(body):
     fit = fit_body(Keypoints.stack([_pose(_fit(body)).keypoints] * 2), (HEIGHT, WIDTH), body)
     with pytest.raises(ValueError, match="one body"):
-        view_body(fit, HEIGHT, WIDTH)
+        project_body(fit, HEIGHT, WIDTH)
 
 
 def _from_above(body, pitch: float, yaw: float = 0.4) -> BodyFit:
@@ -244,7 +244,7 @@ def _from_above(body, pitch: float, yaw: float = 0.4) -> BodyFit:
 def test_upright_turns_the_camera_back(body, pitch, rng):
     """A camera that looks down by p sees the vertical as (0, cos p, sin p)."""
     fit, level = _from_above(body, pitch), _from_above(body, 0.0)
-    view = view_body(fit, HEIGHT, WIDTH)
+    view = project_body(fit, HEIGHT, WIDTH)
     count = body.num_vertices
     cloud = PointCloud(
         fit.vertices[0],
@@ -263,7 +263,7 @@ def test_upright_turns_the_camera_back(body, pitch, rng):
     torch.testing.assert_close(
         upright.points - upright.points[0], expected - expected[0], atol=1e-5, rtol=0
     )
-    level_normals = view_body(level, HEIGHT, WIDTH).normals
+    level_normals = project_body(level, HEIGHT, WIDTH).normals
     torch.testing.assert_close(upright.normals, level_normals, atol=1e-4, rtol=0)
     for name in ("colors", "visible", "part"):
         assert torch.equal(getattr(upright, name), getattr(cloud, name))
@@ -292,7 +292,7 @@ def test_upright_keeps_distances(body, colors):
 def test_upright_needs_no_normals(body):
     fit = _from_above(body, 0.3)
     cloud = PointCloud(fit.vertices[0], torch.zeros(body.num_vertices, 3))
-    assert Lift(cloud, fit, view_body(fit, HEIGHT, WIDTH)).upright().normals is None
+    assert Lift(cloud, fit, project_body(fit, HEIGHT, WIDTH)).upright().normals is None
 
 
 def test_a_fitted_body_seen_from_above_stands_upright(body, colors):
@@ -347,7 +347,7 @@ def test_in_the_resting_pose_two_photographs_of_a_person_coincide(body, colors):
     lifts = []
     for yaw in (0.4, 3.0):
         fit = _fit(body, yaw)
-        view = view_body(fit, HEIGHT, WIDTH)
+        view = project_body(fit, HEIGHT, WIDTH)
         found, seen = color_vertices(_painted(fit, colors), view)
         behind = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
         cloud = PointCloud(

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from meshes import BodyFit, CropCamera, LiftQuality, lift_image, lift_images
-from meshes.color import view_body
+from meshes.color import project_body
+from meshes.fitting.skeleton import Skeleton
 from meshes.quality import image_reasons, measure_quality
 from meshes.rotation import axis_angle_to_matrix
-from meshes.skeleton import Skeleton
 from pose import COCO_17_FEET, Keypoints, Pose
 
 HEIGHT, WIDTH = 256, 128
@@ -59,11 +59,11 @@ def test_the_error_is_a_fraction_of_the_bodys_height(body):
     stature = float(body.v_template[:, 1].max() - body.v_template[:, 1].min())
     pose = Pose(keypoints_of(body))
     fit = walking(body, error=0.1)
-    quality = measure_quality(IMAGE, pose, fit, view_body(fit, HEIGHT, WIDTH))
+    quality = measure_quality(IMAGE, pose, fit, project_body(fit, HEIGHT, WIDTH))
     assert quality.reprojection_error == pytest.approx(25.6 / (130 * stature), rel=1e-4)
     twice = np.repeat(np.repeat(IMAGE, 2, 0), 2, 1)
     fit = walking(body, error=0.05)
-    taller = measure_quality(twice, pose, fit, view_body(fit, 2 * HEIGHT, 2 * WIDTH))
+    taller = measure_quality(twice, pose, fit, project_body(fit, 2 * HEIGHT, 2 * WIDTH))
     assert taller.reprojection_error == pytest.approx(quality.reprojection_error, rel=1e-4)
 
 

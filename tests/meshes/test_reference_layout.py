@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from meshes import BodyFit, CropCamera, PointCloud, lift_image, read_pointcloud
-from meshes.cloud_io import write_reference_obj
+from meshes.fitting.skeleton import Skeleton
+from meshes.pointcloud_io import write_reference_obj
 from meshes.reference_layout import (
     WeakPerspective,
     reference_cloud,
@@ -16,7 +17,6 @@ from meshes.reference_layout import (
     reference_view,
 )
 from meshes.rotation import axis_angle_to_matrix
-from meshes.skeleton import Skeleton
 from pose import COCO_17_FEET, Keypoints, Pose
 
 FLIP = torch.tensor([1.0, -1.0, -1.0])

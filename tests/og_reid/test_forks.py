@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from interpreter import run_python
 from meshes import PointCloud
-from og_reid.data import CloudSet, PeopleSet
-from og_reid.data.market import Sample
+from og_reid.data import CloudSet, ImageSet
+from og_reid.data.datasets.market import Sample
 
 IN_CHILD = """
 import os, signal, sys, time
@@ -64,13 +64,13 @@ def lift():
 def fresh():
     MediapipePose()(image)
 """
-USED = LIFT + "MediapipePose()(image); in_child(lift); in_child(fresh)"
+RUN_EXISTS = LIFT + "MediapipePose()(image); in_child(lift); in_child(fresh)"
 UNUSED = LIFT + "in_child(fresh); MediapipePose()(image)"
 
 
 def test_lift_in_a_child_of_its_use_names_spawn_at_once():
     pytest.importorskip("mediapipe")
-    done = run_python(IN_CHILD + USED, seconds=120)
+    done = run_python(IN_CHILD + RUN_EXISTS, seconds=120)
     assert done.returncode == 0, done.stderr
     first, code, second, other = done.stdout.splitlines()
     assert (code, other) == ("1", "1")
@@ -180,7 +180,7 @@ def test_workers_of_a_loader_read_photographs_with_threads(tmp_path):
         path = tmp_path / f"{number:04d}_c1s1_000001_00.png"
         Image.fromarray(np.full((64, 32, 3), 40 * number, np.uint8)).save(path)
         samples.append(Sample(path, number, 1))
-    people = PeopleSet(samples, lambda _: None, threads=2)
+    people = ImageSet(samples, lambda _: None, threads=2)
     expected = people.batch(torch.arange(4)).images
     rows = Rows(lambda row: people.batch(torch.tensor([row])).images[0], 4)
     loaded = list(DataLoader(rows, batch_size=2, num_workers=2, multiprocessing_context="fork"))

@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from og_reid.checkpoint import keep_states, save_state
 from og_reid.data import CloudSet
-from og_reid.data.market3d import RawCloud
-from og_reid.data.shard import CloudLabel, PackedCloud, write_shard
-from og_reid.data.store import MANIFEST, ShardInfo, write_manifest
-from og_reid.fusion import Fusion, FusionConfig
-from og_reid.fusion_run import save_fusion
-from og_reid.train import Record, fit
-from og_reid.train.record import RunLog, tensorboard_writer
+from og_reid.data.clouds.market3d import RawCloud
+from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, write_shard
+from og_reid.data.clouds.store import MANIFEST, ShardInfo, write_manifest
+from og_reid.inference.fusion import Fusion, FusionConfig
+from og_reid.inference.fusion_file import save_fusion
+from og_reid.train import StepLog, fit
+from og_reid.train.checkpoint import rotate_checkpoints, save_checkpoint
+from og_reid.train.run_log import CSVLogger, tensorboard_writer
 from random_clouds import cloud
 from regression import Regression, config
 
-RECORD = Record(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0)
+RECORD = StepLog(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0)
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def clouds(path: Path) -> None:
 def shard(path: Path) -> None:
     pytest.importorskip("pyarrow")
     raw = RawCloud(cloud(0).points, cloud(0).colors)
-    packed = PackedCloud.pack(raw)
+    packed = QuantizedCloud.pack(raw)
     write_shard(path, [(CloudLabel(f"{i}.jpg", "train", i, 1), packed) for i in range(9)])
 
 
@@ -69,7 +69,10 @@ def manifest(path: Path) -> None:
     ("name", "write"),
     [
         ("first.safetensors", fusion),
-        ("checkpoint.pt", lambda path: save_state(path, {"origin": {}, "w": torch.zeros(9999)})),
+        (
+            "checkpoint.pt",
+            lambda path: save_checkpoint(path, {"origin": {}, "w": torch.zeros(9999)}),
+        ),
         ("set.safetensors", clouds),
         ("shard.arrow", shard),
         (MANIFEST, manifest),
@@ -88,17 +91,17 @@ def test_whole_files_are_named(tmp_path: Path, name: str, write: Callable[[Path]
 
 def test_the_log_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    log = RunLog(path)
+    log = CSVLogger(path)
     with full_disk(path.stat().st_size), pytest.raises(OSError, match=r"log\.csv") as caught:
         log.write(RECORD)
     assert caught.value.errno == errno.EFBIG
     log.close()
     with full_disk(10), pytest.raises(OSError, match=r"log\.csv"):
-        RunLog(path)
+        CSVLogger(path)
 
 
 def test_a_run_ends_with_the_name_of_its_log(tmp_path: Path) -> None:
-    def fill(record: Record) -> None:
+    def fill(record: StepLog) -> None:
         if record.step == 2:
             size = (tmp_path / "log.csv").stat().st_size
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -151,7 +154,10 @@ def test_a_checkpoint_that_cannot_be_kept_is_named(
     path.write_bytes(b"before")
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(OSError, match=r"No space.*checkpoint\.pt is kept"), keep_states(path, 2):
+    with (
+        pytest.raises(OSError, match=r"No space.*checkpoint\.pt is kept"),
+        rotate_checkpoints(path, 2),
+    ):
         pytest.fail("nothing is written over a checkpoint that could not be kept")
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.pt"]
 

@@ -9,10 +9,10 @@ import torch
 
 import og_reid
 from meshes import LiftQuality, PointCloud
-from meshes.skeleton import Skeleton
+from meshes.fitting.skeleton import Skeleton
 from og_reid import api
 from pose import COCO_17_FEET, Keypoints, NoPersonError, Pose
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
 from rendered_people import one_person, two_people
 
 HEIGHT, WIDTH = 256, 320
@@ -225,6 +225,6 @@ class TestEstimated:
     def test_another_estimator_needs_no_detector(self, monkeypatch, standing):
         monkeypatch.setitem(sys.modules, "mediapipe.python.solution_base", None)
         monkeypatch.setattr(api, "_estimator", lambda: lambda image: Pose(standing, others=None))
-        monkeypatch.setattr("pose.people._detector.model", None)
+        monkeypatch.setattr("pose.estimators.people_detector._detector.model", None)
         with pytest.raises(ImportError, match="mediapipe"):
             og_reid.lift(IMAGE)

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from og_reid import Metrics, embed, evaluate, lift
-from og_reid.checkpoint import save_people_model
 from og_reid.cli import main
 from og_reid.cli.options import check_out
 from og_reid.cli.sources import check_answers, naming_unreadable
-from og_reid.comparison import Comparison
-from og_reid.config import from_dict, load_config
-from og_reid.data.datasets import describe
-from og_reid.embedding import PhotoPreprocessing
+from og_reid.config.schema import from_dict, load_config
+from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
+from og_reid.evaluation.paired import compare_runs, format_differences, left_out
+from og_reid.evaluation.results import ResultRow
+from og_reid.inference.extract import ImagePreprocessing
+from og_reid.inference.model_file import save_image_model
 from og_reid.models import PGFA
-from og_reid.paired import compare_runs, format_differences, left_out
 from pose import COCO_17_FEET, CocoKeypoints, Keypoints, Pose, read_coco
-from pose.atomic import replacing
+from pose.files.atomic_write import replacing
 
 
 def figures(rng: torch.Generator, people: int) -> Metrics:
@@ -36,7 +36,7 @@ def figures(rng: torch.Generator, people: int) -> Metrics:
 
 @pytest.mark.parametrize("people", [1, 5])
 def test_few_people_prove_nothing(rng: torch.Generator, people: int) -> None:
-    rows = [[Comparison("a", "all", figures(rng, people))] for _ in range(2)]
+    rows = [[ResultRow("a", "all", figures(rng, people))] for _ in range(2)]
     change = compare_paired(rows[0][0].metrics, rows[1][0].metrics)
     assert all(math.isnan(each) for each in (change.low, change.high, change.p_value))
     assert math.isfinite(change.mean)
@@ -47,10 +47,10 @@ def test_few_people_prove_nothing(rng: torch.Generator, people: int) -> None:
 
 
 def test_methods_that_have_nothing_to_do_with_each_other_are_no_pair(rng: torch.Generator) -> None:
-    def run(*names: str) -> list[Comparison]:
-        return [Comparison(name, "all", figures(rng, 10)) for name in names]
+    def run(*names: str) -> list[ResultRow]:
+        return [ResultRow(name, "all", figures(rng, 10)) for name in names]
 
-    def pairs(first: list[Comparison], second: list[Comparison]) -> list[tuple[str, str]]:
+    def pairs(first: list[ResultRow], second: list[ResultRow]) -> list[tuple[str, str]]:
         return [(row.first.method, row.second.method) for row in compare_runs(first, second)]
 
     one, two = run("histogram", "a", "a + histogram"), run("b", "b unmasked", "b global")
@@ -91,7 +91,7 @@ def test_the_nearest_name_is_told() -> None:
     with pytest.raises(ValueError, match=r"did you mean synthetic/default\?"):
         load_config("synthetic/defualt")
     with pytest.raises(ValueError, match=r"got 'market1501': did you mean market-1501\?"):
-        describe("market1501")
+        dataset_spec("market1501")
 
 
 def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_guided_network_is_not_scored_without_joints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "pgfa.safetensors"
-    save_people_model(model, PGFA(2, 3, global_branch="pose"), PhotoPreprocessing())
+    save_image_model(model, PGFA(2, 3, global_branch="pose"), ImagePreprocessing())
     assert main(["evaluate", "--data", "x", "--model", str(model)]) == 1
     assert "--keypoints or --estimator must be given" in capsys.readouterr().err
 

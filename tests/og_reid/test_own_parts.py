@@ -12,18 +12,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from og_reid import embed, load_model
-from og_reid.checkpoint import read_model, read_origin
 from og_reid.cli import main
-from og_reid.config import from_dict, load_config, to_dict
+from og_reid.config.schema import from_dict, load_config, to_dict
 from og_reid.data import CloudSet
+from og_reid.inference.model_file import read_model
 from og_reid.losses import register_loss
-from og_reid.models import Embedder, build, register_network
-from og_reid.objective import LossConfig, Objective
+from og_reid.losses.objective import CombinedLoss, LossConfig
+from og_reid.models import PointNetwork, build, register_network
 from og_reid.train import train
+from og_reid.train.checkpoint import read_provenance
 from random_clouds import SMALL, cloud
 
 
-class PointMean(Embedder):
+class PointMean(PointNetwork):
     """The mean over a linear map of the points."""
 
     def __init__(
@@ -95,7 +96,7 @@ def test_both_are_settings_of_a_command(tmp_path: Path, clouds: CloudSet) -> Non
 
 def test_a_loss_is_weighed_and_learned() -> None:
     config = LossConfig(contrastive=0.0, others={"squares": 2.0, "spread": 1.0})
-    objective = Objective(config, 4, 3)
+    objective = CombinedLoss(config, 4, 3)
     features = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]])
     # 2 * (1 + 4) / 2 of the squares, ((1 - 1)^2 + (4 - 1)^2) / 2 of the spread.
     value = objective(nn.Identity(), features, torch.tensor([0, 1]))
@@ -161,7 +162,7 @@ def test_a_file_of_a_network_that_is_not_registered_says_so(
     model = {"preset": "point-mean", "embedding_dim": 8, "num_points": 32}
     config = settings(model=model)
     train(config, clouds, out_dir=tmp_path)
-    module = importlib.import_module("og_reid.models.build")
+    module = importlib.import_module("og_reid.models.registry")
     monkeypatch.delitem(module.KINDS, "point-mean")
     with pytest.raises(ValueError, match=r"got 'point-mean'.*registered first"):
         read_model(tmp_path / "model.safetensors")
@@ -205,7 +206,7 @@ def test_the_weights_of_another_network_are_written_and_told(
     fresh.load_state_dict(load_file(result.model_file))
     for name, value in fresh.state_dict().items():
         assert torch.equal(value, result.model.state_dict()[name]), name
-    assert read_origin(result.model_file)["config"]["loss"]["center"] == 0.1
+    assert read_provenance(result.model_file)["config"]["loss"]["center"] == 0.1
     with pytest.raises(ValueError, match="the weights of a network of one's own"):
         load_model(result.model_file)
 

@@ -15,11 +15,11 @@ import torch
 import og_reid
 from meshes import PointCloud, lift_images, read_pointcloud
 from og_reid.data import Sample
+from og_reid.data.clouds.lift_dataset import lift_dataset
 from og_reid.evaluation import evaluate_distances, rank_distances
-from og_reid.lifting import lift_split
 from pose import Pose
-from pose.io import read_coco
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
+from pose.formats.coco import read_coco
 from public_calls import STANDING, TABLE
 from standing_person import StandingPerson
 
@@ -58,7 +58,9 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "embed of many": lambda _: og_reid.embed([TABLE, LARGE]),
     "lift": lambda _: og_reid.lift(GREY, STANDING),
     "lift_images": lambda _: lift_images([GREY], [OUTSIDE]),
-    "lift_split": lambda to: lift_split([Sample(grey_image(to), 1, 1)], estimator=StandingPerson),
+    "lift_dataset": lambda to: lift_dataset(
+        [Sample(grey_image(to), 1, 1)], estimator=StandingPerson
+    ),
     "read_coco": lambda folder: read_coco(people_file(folder)),
     "evaluate_distances": lambda _: evaluate_distances(SIMILAR, **SIDES),
     "rank_distances": lambda _: rank_distances(SIMILAR, **SIDES),

@@ -24,7 +24,7 @@ def progress(done, total):
 if __name__ == "__main__":
     photo = Path(sys.argv[1])
     samples = [Sample(photo, 0, 1)] * 70
-    lifting.lift_split(samples, estimator=NoPerson, workers=2, progress=progress)
+    lifting.lift_dataset(samples, estimator=NoPerson, workers=2, progress=progress)
 """
 
 WORLD = """

@@ -324,13 +324,13 @@ def _mat(data: bytes, random: Random, plain: Plain) -> bytes:
 
 def _shard(data: bytes, random: Random, plain: Plain) -> bytes:
     """A row of a shard, with its check sum."""
-    from og_reid.data.shard import CloudLabel, PackedCloud, Shard, write_shard
+    from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.arrow"
         path.write_bytes(data)
         shard = Shard(path)
-        (label, *_), packed = shard.labels, PackedCloud.pack(shard[0])
+        (label, *_), packed = shard.labels, QuantizedCloud.pack(shard[0])
         fields = {"name": label.name, "split": label.split, "pid": label.pid, "camid": label.camid}
         arrays = {name: getattr(packed, name) for name in ("xyz", "rgb", "low", "step")}
         name = random.choice((*fields, *arrays))
@@ -342,6 +342,6 @@ def _shard(data: bytes, random: Random, plain: Plain) -> bytes:
             array = arrays[name]
             content = plain(array.tobytes(), array.nbytes).ljust(array.nbytes, b"\0")
             arrays[name] = np.frombuffer(content, array.dtype).reshape(array.shape)
-        rows = [(CloudLabel(**fields), PackedCloud(**arrays))] * random.choice((1, 1, 2))  # type: ignore[arg-type]
+        rows = [(CloudLabel(**fields), QuantizedCloud(**arrays))] * random.choice((1, 1, 2))  # type: ignore[arg-type]
         write_shard(path, rows, fingerprint=shard.fingerprint)
         return path.read_bytes()

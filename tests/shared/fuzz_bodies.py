@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import csc_matrix
 
-from meshes.body import SMPL_PARENTS, load_body
+from meshes.body.load import load_body
+from meshes.body.model import SMPL_PARENTS
 from meshes.world.folder import image_attributes, read_manifest
 
 Target = tuple[str, Callable[[Path], object], list[bytes]]

@@ -13,10 +13,10 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
-from og_reid.bulk.embedding import holds_embeddings
-from og_reid.clouds_in import as_pointclouds
+from meshes.adapters import as_pointclouds
 from og_reid.data import CloudSet
-from og_reid.data.reference_obj import read_obj
+from og_reid.data.clouds.market3d_obj import read_obj
+from og_reid.pipelines.embed_files import holds_embeddings
 from ply_bytes import Column, columns, ply_bytes, triangles
 from random_clouds import cloud
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from og_reid.comparison import format_table, load_comparisons
 from og_reid.evaluation import Metrics, evaluate, load_metrics
+from og_reid.evaluation.results import format_table, load_results
 
 __all__ = ["TARGETS", "record", "search"]
 
@@ -44,7 +44,7 @@ def _read_metrics(path: Path) -> str:
 
 
 def _read_comparison(path: Path) -> str:
-    rows = load_comparisons(path)
+    rows = load_results(path)
     return "\n".join([format_table(rows), *(str(row.metrics) for row in rows)])
 
 

@@ -14,23 +14,17 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from og_reid.checkpoint import (
-    read_origin,
-    read_people_model,
-    read_state,
-    save_model,
-    save_state,
-    takes_photographs,
-)
-from og_reid.config import FusionConfig, load_config
-from og_reid.data.market3d import RawCloud
-from og_reid.data.shard import CloudLabel, PackedCloud, Shard, write_shard
-from og_reid.data.store import MANIFEST, CloudStore, ShardInfo
-from og_reid.embedding import PhotoPreprocessing, Preprocessing
-from og_reid.fusion_run import FUSION_FILE, read_fusion_record
-from og_reid.loading import load_model
+from og_reid.config.schema import FusionConfig, load_config
+from og_reid.data.clouds.market3d import RawCloud
+from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
+from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
+from og_reid.inference.extract import ImagePreprocessing, Preprocessing
+from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
+from og_reid.inference.model_file import read_image_model, save_model, takes_photographs
+from og_reid.inference.pretrained import load_model
 from og_reid.models import OGNet
-from og_reid.train.record import Record, RunLog, read_log
+from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint
+from og_reid.train.run_log import CSVLogger, StepLog, read_log
 
 _OPTIONS = b"k: 3\nfeature_dims: [4, 8]\ninit_points: 8\nuse_dense: true\nid_skip: 0\ngem: true\n"
 _SETTINGS = (
@@ -76,7 +70,7 @@ def _people_models() -> list[bytes]:
             "format": "og_reid.model of photographs",
             "version": "1.0.0",
             "architecture": json.dumps(network),
-            "preprocessing": json.dumps(asdict(PhotoPreprocessing())),
+            "preprocessing": json.dumps(asdict(ImagePreprocessing())),
         }
         files.append(save({}, metadata))
     return files
@@ -85,7 +79,7 @@ def _people_models() -> list[bytes]:
 def _read_people(path: Path) -> object:
     """The description of a network of images; that its weights are missing is no fault."""
     try:
-        return read_people_model(path)
+        return read_image_model(path)
     except ValueError as error:
         if "weights do not fit" not in str(error):
             raise
@@ -105,7 +99,7 @@ def _states() -> list[bytes]:
         "model": {"w": torch.arange(6.0)},
         "best": None,
     }
-    return [_written(lambda path: save_state(path, state), ".pt"), _torch(state)]
+    return [_written(lambda path: save_checkpoint(path, state), ".pt"), _torch(state)]
 
 
 def _snapshots() -> list[bytes]:
@@ -145,7 +139,7 @@ def _shards() -> tuple[tuple[bytes, ...], str]:
         points, colors = torch.rand(2, 5, 3, generator=generator).unbind()
         row = (
             CloudLabel(f"{number}.jpg", "train", number, 1),
-            PackedCloud.pack(RawCloud(points, colors)),
+            QuantizedCloud.pack(RawCloud(points, colors)),
         )
         fingerprint = f"f{number}"
         data = _written(
@@ -177,9 +171,9 @@ def _read_shard(path: Path) -> object:
 
 def _logs() -> list[bytes]:
     def write(path: Path) -> None:
-        log = RunLog(path)
-        log.write(Record(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0))
-        log.write(Record(2, 1.0, 0.25, 0.75, 0.0, 2.0, 4.0, 0.5, 0.25))
+        log = CSVLogger(path)
+        log.write(StepLog(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0))
+        log.write(StepLog(2, 1.0, 0.25, 0.75, 0.0, 2.0, 4.0, 0.5, 0.25))
         log.close()
 
     return [_written(write, ".csv")]
@@ -188,8 +182,8 @@ def _logs() -> list[bytes]:
 def _read_log(path: Path) -> object:
     """Read, then opened to go on after the first step."""
     found = read_log(path)
-    RunLog(path, after=1).close()
-    assert all(isinstance(each, Record) for each in (*found, *read_log(path)))
+    CSVLogger(path, after=1).close()
+    assert all(isinstance(each, StepLog) for each in (*found, *read_log(path)))
     return found
 
 
@@ -214,10 +208,10 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "people_model": (".safetensors", _read_people, _people_models()),
     "origin": (
         ".safetensors",
-        lambda path: (takes_photographs(path), read_origin(path)),
+        lambda path: (takes_photographs(path), read_provenance(path)),
         _models(),
     ),
-    "state": (".pt", lambda path: (read_state(path), read_origin(path)), _states()),
+    "state": (".pt", lambda path: (load_checkpoint(path), read_provenance(path)), _states()),
     "snapshot": (
         ".pth",
         lambda path: OGNet.from_reference(path, k=3, num_points=8, ball_counts=(2, 3, 4)),

@@ -37,7 +37,7 @@ from pose import (
     write_openpose,
     write_sep_json,
 )
-from pose.cache import pixel_key
+from pose.estimators.cache import pixel_key
 from pose.image import image_size
 
 __all__ = ["CODECS", "TARGETS", "encoded", "people"]

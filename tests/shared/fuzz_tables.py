@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from og_reid.data.datasets import from_csv, from_folder, paths_from_csv
-from og_reid.data.datasets.description import (
+from og_reid.data.datasets.build_occluded_duke import NameList, prepare_occluded_duke
+from og_reid.data.datasets.market import read_attributes
+from og_reid.data.datasets.schema import (
     LabelFile,
     ListFile,
     MatlabProtocol,
     PoseTrack,
     Source,
-    Tracks,
+    TrackletFile,
 )
-from og_reid.data.datasets.listing import list_source
-from og_reid.data.market import read_attributes
-from og_reid.data.occluded_duke import NameList, prepare_occluded_duke
+from og_reid.data.datasets.sources import list_source
 from og_reid.data.table import read_table
 
 IMAGES = ("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg")
@@ -185,7 +185,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "tracks": (
         ".mat",
         _listed(
-            Tracks("images", "n.txt", "t.mat:track"),
+            TrackletFile("images", "n.txt", "t.mat:track"),
             "t.mat",
             {"n.txt": _MARS_IMAGE, f"images/0001/{_MARS_IMAGE}": ""},
         ),

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from hypothesis import strategies as st
 
-from pose.reading import InputWarning
+from pose.files.reading import InputWarning
 
 __all__ = ["Target", "attempt", "damaged", "least_memory", "least_traced_memory", "read_sound"]
 

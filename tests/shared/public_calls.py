@@ -20,24 +20,31 @@ from meshes import (
     write_pointcloud,
 )
 from og_reid import ops
-from og_reid.bulk import embed_files, lift_files
-from og_reid.data import CloudSet, PeopleSet
+from og_reid.data import CloudSet, ImageSet
+from og_reid.data.clouds.lift_dataset import lift_many
+from og_reid.data.datasets.market import Sample
 from og_reid.data.inputs import Input
-from og_reid.data.market import Sample
-from og_reid.lifting import lift_many
+from og_reid.pipelines.embed_files import embed_files
+from og_reid.pipelines.lift_files import lift_files
 from og_reid.rerank import k_reciprocal
 from pose import COCO_17, COCO_17_FEET, Keypoints, Pose, heatmaps, part_visibility, read_image
-from pose.estimator_files import read_alphapose, read_kpr, read_mmpose, read_openpose, read_sep_json
-from pose.estimator_writers import (
+from pose.estimators.people_detector import find_people
+from pose.formats.coco import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
+from pose.formats.estimator_writers import (
     write_alphapose,
     write_kpr,
     write_mmpose,
     write_openpose,
     write_sep_json,
 )
-from pose.io import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
+from pose.formats.estimators import (
+    read_alphapose,
+    read_kpr,
+    read_mmpose,
+    read_openpose,
+    read_sep_json,
+)
 from pose.layouts import to_openpose18
-from pose.people import find_people
 
 _RANDOM = np.random.default_rng(0)
 
@@ -102,7 +109,7 @@ def _people(folder: Path) -> list[Tensor]:
 
     path = folder / "0001_c1s1_000001_00.png"
     Image.fromarray(IMAGE).save(path)
-    people = PeopleSet([Sample(path, 1, 1)], lambda _: STANDING)
+    people = ImageSet([Sample(path, 1, 1)], lambda _: STANDING)
     batch = people.batch(torch.from_numpy(np.array([0])))
     return [batch.images, batch.heatmaps, batch.visibility, torch.from_numpy(read_image(path))]
 

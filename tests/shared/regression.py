@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from og_reid.config import TrainConfig, from_dict
+from og_reid.config.schema import TrainConfig, from_dict
 from og_reid.data.samplers import ShuffleSampler, step_generator
 from og_reid.evaluation import Metrics, evaluate
-from og_reid.train import Outcome
+from og_reid.train import StepOutput
 from og_reid.train.task import ALL_ROWS
 
 
@@ -53,9 +53,9 @@ class Regression:
     def features(self, batch: Pair) -> dict[str, Tensor]:
         return {"guess": self.model(batch.x)[:, 0], "y": batch.y}
 
-    def objective(self, features: dict[str, Tensor]) -> Outcome:
+    def objective(self, features: dict[str, Tensor]) -> StepOutput:
         wrong = features["guess"] - features["y"]
-        return Outcome(wrong.square().mean(), float((wrong.abs() < 0.1).float().mean()))
+        return StepOutput(wrong.square().mean(), float((wrong.abs() < 0.1).float().mean()))
 
     def names(self, step: int) -> list[str]:
         return [str(index) for index in self.sampler.indices(step).tolist()]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from meshes.world import Scene, draw_camera, draw_identity, render, sample_scene
-from meshes.world.chance import Chance
-from meshes.world.figure import pose_figure
-from meshes.world.motion import draw_motion
-from meshes.world.occluders import moved
-from meshes.world.tailor import world_body
+from meshes.world.people.clothing import world_body
+from meshes.world.people.figure import pose_figure
+from meshes.world.people.poses import draw_motion
+from meshes.world.rng import Rng
+from meshes.world.scenery.occluders import moved
 
 __all__ = ["one_person", "two_people"]
 
@@ -36,7 +36,7 @@ def two_people(seed: int, apart: float = 1.2, behind: float = 0.3) -> np.ndarray
     """
     generator = torch.Generator().manual_seed(seed)
     scene = _scene(seed, generator)
-    chance = Chance(torch.Generator().manual_seed(seed + 1))
+    chance = Rng(torch.Generator().manual_seed(seed + 1))
     who = draw_identity(1000 + seed)
     joints = world_body().rest_joints(who.betas[None])[0]
     second = pose_figure(who, draw_motion(chance, who, joints), scene.figure.heading, (0.0, 0.0))

@@ -20,7 +20,7 @@ def half(number: int) -> float:
 
 
 def doubtful(number: int) -> int:
-    from pose.reading import InputWarning
+    from pose.files.reading import InputWarning
 
     for _ in range(2):
         warnings.warn(f"doubtful {number}", InputWarning, stacklevel=2)

@@ -5,35 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .checking import Check, check_dataset
 from .csv_list import from_csv, paths_from_csv
-from .description import Counts, Dataset, DatasetSample, Description
-from .own import from_folder
-from .reading import find_folder, read_dataset
+from .custom import from_folder
+from .integrity import IntegrityReport, check_dataset
+from .reader import find_folder, read_dataset
 from .readings import LAYOUTS, Layout
 from .registry import (
+    CUSTOM,
     DATASETS,
-    OWN,
     added_datasets,
-    describe,
+    dataset_spec,
     find_dataset,
     load_by,
     register_dataset,
 )
+from .schema import Counts, Dataset, DatasetSample, DatasetSpec
 
 __all__ = [
+    "CUSTOM",
     "DATASETS",
     "LAYOUTS",
-    "OWN",
-    "Check",
     "Counts",
     "Dataset",
     "DatasetSample",
-    "Description",
+    "DatasetSpec",
+    "IntegrityReport",
     "Layout",
     "added_datasets",
     "check_dataset",
-    "describe",
+    "dataset_spec",
     "find_folder",
     "from_csv",
     "from_folder",
@@ -58,14 +58,14 @@ def load_dataset(
     """Lists the images of a data set by name.
 
     Args:
-        name: One of `DATASETS` or `OWN`, or one added by `register_dataset`.
+        name: One of `DATASETS` or `CUSTOM`, or one added by `register_dataset`.
         root: Its folder, or one that holds it; the file for ``csv``.
         verify: See `read_dataset`.
         notice: See `read_dataset`.
         progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
         layout: See `from_folder`; for ``folder`` alone.
-        train_share: See `from_folder`; for `OWN` alone.
+        train_share: See `from_folder`; for `CUSTOM` alone.
 
     Raises:
         ValueError: see `read_dataset`, `from_folder` and `from_csv`.
@@ -79,6 +79,8 @@ def load_dataset(
     if name == "csv":
         return from_csv(root, train_share=train_share, allow_absolute=allow_absolute)
     source = find_dataset(name)
-    if isinstance(source, Description):
-        return read_dataset(describe(name), root, verify=verify, notice=notice, progress=progress)
+    if isinstance(source, DatasetSpec):
+        return read_dataset(
+            dataset_spec(name), root, verify=verify, notice=notice, progress=progress
+        )
     return load_by(source, name, Path(root))

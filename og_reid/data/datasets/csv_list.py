@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..image_files import image_endings
+from ..images.image_files import image_endings
 from ..table import Row, Table, read_table
-from .description import SPLITS, Dataset, DatasetSample
 from .numbering import doubtful_names, is_unknown, listed_numbers, normal, numbers, whole
 from .parting import by_people, finish, refuse_shared
+from .schema import SPLITS, Dataset, DatasetSample
 from .tree import named
 
 __all__ = ["from_csv", "is_list", "paths_from_csv"]
@@ -129,7 +129,7 @@ def _base(file: Path, root: str | Path | None) -> Path:
     try:
         return (file.parent if root is None else Path(root)).resolve()
     except Exception:
-        from pose.reading import reading  # not before it is needed: it brings torch along
+        from pose.files.reading import reading  # not before it is needed: it brings torch along
 
         with reading(file, "must be a path of a file"):
             raise

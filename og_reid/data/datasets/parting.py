@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..market import few_queries
-from .description import SPLITS, Dataset, DatasetSample
+from .market import few_queries
+from .schema import SPLITS, Dataset, DatasetSample
 from .tree import named, same_images
 
 __all__ = ["Names", "by_people", "finish", "refuse_shared"]
@@ -112,7 +112,7 @@ def finish(
     few = few_queries(dataset)
     counted = "; ".join(each for each in (parted, few, _unmatched(dataset, has_cameras)) if each)
     if doubts:
-        from pose.reading import InputWarning, level_outside
+        from pose.files.reading import InputWarning, level_outside
 
         warnings.warn(f"{root}: {'; '.join(doubts)}", InputWarning, stacklevel=level_outside())
     return Dataset(

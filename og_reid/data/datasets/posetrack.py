@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .description import DatasetSample, PoseTrack
+from .schema import DatasetSample, PoseTrack
 
 __all__ = ["list_posetrack"]
 
@@ -72,7 +72,7 @@ def _wanted(source: PoseTrack, path: Path) -> set[Any]:
 
 
 def _read(path: Path) -> Any:
-    from pose.reading import reading
+    from pose.files.reading import reading
 
     with reading(path, "must be a JSON file"):
         size = path.stat().st_size

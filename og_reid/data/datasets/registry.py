@@ -10,42 +10,42 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
-from ..market import MarketSplits
-from .description import SPLITS, Dataset, Description
-from .holistic import HOLISTIC
-from .occluded import OCCLUDED
-from .reading import refuse_junk
-from .things import THINGS
+from .market import Splits
+from .objects import THINGS
+from .occluded_person import OCCLUDED
+from .person import HOLISTIC
+from .reader import refuse_junk
+from .schema import SPLITS, Dataset, DatasetSpec
 
 __all__ = [
+    "CUSTOM",
     "DATASETS",
     "ENTRY_POINTS",
-    "OWN",
     "Loader",
     "added_datasets",
-    "describe",
+    "dataset_spec",
     "find_dataset",
     "load_by",
     "register_dataset",
 ]
 
-DATASETS: dict[str, Description] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *THINGS)}
+DATASETS: dict[str, DatasetSpec] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *THINGS)}
 """The published data sets by name."""
 
-OWN = ("folder", "csv")
+CUSTOM = ("folder", "csv")
 """Names for one's own images, see `from_folder` and `from_csv`."""
 
 ENTRY_POINTS = "og_reid.datasets"
 """Group of entry points by which installed packages add data sets."""
 
-Loader: TypeAlias = Callable[[Path], MarketSplits]
+Loader: TypeAlias = Callable[[Path], Splits]
 """Lists the images of a data set in a folder (or file)."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*", re.IGNORECASE)
-_registered: dict[str, Description | Loader] = {}
+_registered: dict[str, DatasetSpec | Loader] = {}
 
 
-def register_dataset(name: str, source: Description | Loader, *, overwrite: bool = False) -> None:
+def register_dataset(name: str, source: DatasetSpec | Loader, *, overwrite: bool = False) -> None:
     """Adds a data set, for `load_dataset` and ``--dataset``.
 
     Installed packages need no call: an entry point in the group ``og_reid.datasets`` whose name is
@@ -53,8 +53,8 @@ def register_dataset(name: str, source: Description | Loader, *, overwrite: bool
 
     Args:
         name: Of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.
-        source: A `Description`, or a function that takes the path given to `load_dataset` and
-            returns `MarketSplits` (or a `Dataset`). The description's own name does not matter.
+        source: A `DatasetSpec`, or a function that takes the path given to `load_dataset` and
+            returns `Splits` (or a `Dataset`). The description's own name does not matter.
         overwrite: Replace one that was registered before; published ones stay.
 
     Raises:
@@ -64,7 +64,7 @@ def register_dataset(name: str, source: Description | Loader, *, overwrite: bool
         raise ValueError(
             f"name must be of letters, digits, '.', '_', '+' and '-', such as my-data; got {name!r}"
         )
-    if name in DATASETS or name in OWN:
+    if name in DATASETS or name in CUSTOM:
         raise ValueError(
             f"name must be a new one; {name!r} is a data set of og_reid: choose another"
         )
@@ -76,10 +76,10 @@ def register_dataset(name: str, source: Description | Loader, *, overwrite: bool
     _registered[name] = _checked(source, f"source of {name!r}")
 
 
-def _checked(source: object, what: str) -> Description | Loader:
-    if not isinstance(source, Description) and not callable(source):
+def _checked(source: object, what: str) -> DatasetSpec | Loader:
+    if not isinstance(source, DatasetSpec) and not callable(source):
         raise ValueError(
-            f"{what} must be a Description, or a function from a path to MarketSplits; got "
+            f"{what} must be a Description, or a function from a path to Splits; got "
             f"{type(source).__name__}"
         )
     return source
@@ -88,10 +88,10 @@ def _checked(source: object, what: str) -> Description | Loader:
 def added_datasets() -> tuple[str, ...]:
     """Names of the data sets that are registered or that installed packages offer."""
     offered = {each.name for each in entry_points(group=ENTRY_POINTS)}
-    return tuple(sorted(({*_registered} | offered) - {*DATASETS, *OWN}))
+    return tuple(sorted(({*_registered} | offered) - {*DATASETS, *CUSTOM}))
 
 
-def find_dataset(name: str) -> Description | Loader:
+def find_dataset(name: str) -> DatasetSpec | Loader:
     """Description or loader of a data set.
 
     Raises:
@@ -111,20 +111,20 @@ def find_dataset(name: str) -> Description | Loader:
                     f"{type(error).__name__}: {error}"
                 ) from error
             return _checked(source, f"entry point {name!r} ({point.value})")
-    names = (*DATASETS, *OWN, *added_datasets())
+    names = (*DATASETS, *CUSTOM, *added_datasets())
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]}?" if near else ""
     raise ValueError(f"dataset must be one of {', '.join(names)}; got {name!r}{hint}")
 
 
-def describe(name: str) -> Description:
+def dataset_spec(name: str) -> DatasetSpec:
     """The description of a data set.
 
     Raises:
         ValueError: there is none of that name, or it was added as a function.
     """
     source = find_dataset(name)
-    if isinstance(source, Description):
+    if isinstance(source, DatasetSpec):
         return source if name in DATASETS else replace(source, name=name)
     raise ValueError(f"data set {name!r} is listed by a function and has no description")
 
@@ -136,10 +136,9 @@ def load_by(loader: Loader, name: str, root: Path) -> Dataset:
         ValueError: the function returns something else, no image, or junk outside the gallery.
     """
     found = loader(root)
-    if not isinstance(found, MarketSplits):
+    if not isinstance(found, Splits):
         raise ValueError(
-            f"the function of data set {name!r} must return MarketSplits; got "
-            f"{type(found).__name__}"
+            f"the function of data set {name!r} must return Splits; got {type(found).__name__}"
         )
     splits = {split: tuple(getattr(found, split)) for split in SPLITS}
     if not any(splits.values()):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..image_files import image_endings, is_unread_image
+from ..images.image_files import image_endings, is_unread_image
 
 __all__ = ["Tree", "named", "same_images", "scan"]
 

@@ -1,0 +1,1 @@
+"""The parametric body: model, files, landmarks."""

@@ -1,0 +1,1 @@
+"""Keypoints to a body and a camera."""

@@ -1,0 +1,1 @@
+"""Readers of PLY and OBJ files."""

@@ -1,0 +1,1 @@
+"""Camera, ray casting, shading, sensor."""

@@ -1,0 +1,190 @@
+"""Draw a scene and tell the truth about it.
+
+Surfaces are found by the exact rasteriser at twice the resolution, coloured per sub-pixel in
+their own coordinates, lit by sun and sky with a shadow buffer seen from the sun, averaged over
+2 x 2 sub-pixels and laid over the backdrop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pose.keypoints import COCO_17_FEET, Keypoints
+from pose.runtime.defaults import plain_torch
+
+from ...body.model import SMPL_JOINTS
+from ..people.clothing import world_body
+from ..people.figure import Figure
+from ..rng import Rng
+from ..scene import Scene
+from .camera import View
+from .sensor import develop
+from .shading import Shadow, light_of, shoot
+
+__all__ = ["Rendered", "render", "true_points"]
+
+_SAMPLES = 2
+# Radius of the dark spot under a foot, metres.
+_CONTACT = 0.13
+# How far a joint lies below the skin, metres: a surface this much nearer does not hide it.
+_DEPTH = {"shoulder": 0.13, "hip": 0.17, "knee": 0.1, "elbow": 0.09, "ankle": 0.09, "wrist": 0.07,
+          "heel": 0.05, "toe": 0.05, "ear": 0.05, "eye": 0.035, "nose": 0.035}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """An image of the world and the truth about it.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB.
+        mask: (H, W) bool, the person's own visible pixels, clothes and carried things included.
+        amodal: (H, W) bool, the same without occluders.
+        keypoints: 21 points of ``COCO_17_FEET`` in pixels; visibility 1 seen, 0.5 hidden by the
+            own body, 0 hidden by something else or outside the image.
+        joints: (24, 3) metres, camera frame: x right, y up, z towards the camera, origin at it.
+        rotations: (24, 3, 3) joint rotations; the root's includes the camera, so that
+            ``body.pose(rotations, betas)`` lies in the camera frame up to a shift.
+        betas: (10,).
+        view: the camera of this crop.
+        pitch: downward tilt of the camera, radians.
+        yaw: where the person faces, radians: 0 towards the camera, positive to the image's right.
+        occluder: "none" or the kind.
+        visible_fraction: share of the person's whole area that the image shows, in [0, 1].
+    """
+
+    image: Tensor
+    mask: Tensor
+    amodal: Tensor
+    keypoints: Keypoints
+    joints: Tensor
+    rotations: Tensor
+    betas: Tensor
+    view: View
+    pitch: float
+    yaw: float
+    occluder: str
+    visible_fraction: float
+
+
+def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tensor:
+    """Linear light (M, 3) of ground and walls at flat pixel indices (M,), with their shadows."""
+    view, light = scene.view, scene.light
+    row = torch.div(pixels, view.width, rounding_mode="floor")
+    rays = view.rays(torch.stack([pixels - row * view.width + 0.5, row + 0.5], 1))
+    colors, points, normals = scene.backdrop.look(view.center, rays)
+    lit = torch.ones(len(points)) if shadow is None else shadow.lit(points + 0.01 * normals)
+    toward = (normals @ light.direction).clamp(min=0) * lit
+    ambient = light.sky * (0.55 + 0.45 * normals[:, 1:2])
+    joints = scene.figure.joints
+    contact = torch.ones(len(points))
+    for name in ("left_ankle", "right_ankle"):
+        foot = joints[SMPL_JOINTS.index(name)]
+        distance = (points[:, [0, 2]] - foot[[0, 2]]).square().sum(-1)
+        dark = torch.exp(-distance / (2 * _CONTACT**2)) * (points[:, 1] < 0.05)
+        contact = contact * (1 - 0.55 * dark)
+    base = colors.pow(2.2) * contact[:, None]
+    return base * (ambient + toward[:, None] * light.sun)
+
+
+@plain_torch()
+def true_points(figure: Figure) -> Tensor:
+    """(21, 3) world positions of the ``COCO_17_FEET`` points: joints and surface landmarks."""
+    landmarks = world_body().landmarks
+    return torch.stack(
+        [
+            figure.vertices[landmarks[name]]
+            if name in landmarks
+            else figure.joints[SMPL_JOINTS.index(name)]
+            for name in COCO_17_FEET
+        ]
+    )
+
+
+def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypoints:
+    """Project the true points; ``own`` and ``blocking`` are depths (h, w) at sub-pixels."""
+    points = scene.view.project(true_points(scene.figure))
+    fine = view.project(true_points(scene.figure))
+    x, y, depth = fine.unbind(-1)
+    inside = (x >= 0) & (x < view.width) & (y >= 0) & (y < view.height)
+    row, column = y.long().clamp(0, view.height - 1), x.long().clamp(0, view.width - 1)
+    slack = torch.tensor([next(v for k, v in _DEPTH.items() if k in name) for name in COCO_17_FEET])
+    self_hidden = own[row, column] < depth - slack
+    blocked = blocking[row, column] < depth - 0.02
+    state = torch.where(self_hidden, 0.5, 1.0)
+    state = torch.where(blocked | ~inside, torch.zeros_like(state), state)
+    return Keypoints(
+        xy=points[:, :2], score=torch.ones(len(points)), visibility=state, names=COCO_17_FEET
+    )
+
+
+@plain_torch()
+def render(scene: Scene) -> Rendered:
+    """Draw a scene with its truth."""
+    view = scene.view
+    fine = view.scaled(float(_SAMPLES))
+    own = shoot(scene.figure.pieces, fine)
+    other = shoot((*scene.front, *scene.behind), fine)
+    if own is None:
+        raise AssertionError("a figure has pieces")
+    shadow = None
+    if float(scene.light.sun.mean()) > 0.08:
+        casters = (*scene.figure.pieces, *scene.front)
+        person = torch.cat([piece.vertices for piece in scene.figure.pieces])
+        shadow = Shadow(casters, person, scene.light)
+    pixels = torch.zeros(fine.height * fine.width, 3)
+    far = torch.full_like(own.depth, math.inf)
+    other_depth = far if other is None else other.depth
+    mine = own.depth < other_depth
+    mine_index = mine.nonzero()[:, 0]
+    pixels[mine_index] = light_of(own, mine_index, fine, scene.light, shadow)
+    covered = mine
+    if other is not None:
+        theirs = (other.face >= 0) & ~mine
+        index = theirs.nonzero()[:, 0]
+        pixels[index] = light_of(other, index, fine, scene.light, shadow)
+        covered = covered | theirs
+    light = _average(pixels.reshape(fine.height, fine.width, 3))
+    alpha = _average(covered.float().reshape(fine.height, fine.width, 1))
+    free = (alpha.flatten() < 1).nonzero()[:, 0]
+    flat = light.reshape(-1, 3)
+    flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, shadow, free)
+    light = flat.reshape(light.shape)
+    image = develop(light, scene.camera, Rng.seeded("sensor", scene.seed))
+    amodal = own.face >= 0
+    shape = (fine.height, fine.width)
+    visible = float(mine.sum()) / max(1.0, float(amodal.sum())) * scene.inside
+    front_depth = other_depth.reshape(shape)
+    turn = view.turn
+    rotations = scene.figure.rotations.clone()
+    rotations[0] = turn @ rotations[0]
+    return Rendered(
+        image=image,
+        mask=_average(mine.float().reshape(*shape, 1))[..., 0] >= 0.5,
+        amodal=_average(amodal.float().reshape(*shape, 1))[..., 0] >= 0.5,
+        keypoints=_keypoints(scene, own.depth.reshape(shape), front_depth, fine),
+        joints=view.to_camera(scene.figure.joints),
+        rotations=rotations,
+        betas=scene.figure.who.betas,
+        view=view,
+        pitch=scene.camera.pitch,
+        yaw=_yaw(scene),
+        occluder=scene.occluder,
+        visible_fraction=visible,
+    )
+
+
+def _average(fine: Tensor) -> Tensor:
+    """Mean over the sub-pixels: (h, w, C) -> (h / 2, w / 2, C)."""
+    planes = fine.permute(2, 0, 1)[None]
+    return torch.nn.functional.avg_pool2d(planes, _SAMPLES)[0].permute(1, 2, 0)
+
+
+def _yaw(scene: Scene) -> float:
+    """Heading against the line of sight, wrapped to (-pi, pi]."""
+    toward = scene.view.center - scene.figure.shift
+    angle = scene.figure.heading - math.atan2(float(toward[0]), float(toward[2]))
+    return math.atan2(math.sin(angle), math.cos(angle))

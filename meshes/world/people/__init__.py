@@ -1,0 +1,1 @@
+"""Synthetic people: identity, body, clothing, hair, pose."""

@@ -1,0 +1,175 @@
+"""Bags, anchored on posed surface points of the clothes so that they cannot float off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..surfaces.fabric import Fabric
+from ..surfaces.palette import dimmed
+from ..surfaces.pieces import MeshPart, solid
+from ..surfaces.primitives import box, ellipsoid, join, tube
+from .clothing import world_body
+from .identity import Identity
+from .skin_textures import PlainPaint
+
+__all__ = ["carry_bag"]
+
+
+@dataclass(frozen=True, eq=False)
+class _BagPaint:
+    """A bag in its own frame: x across, y up, z away from the body, metres."""
+
+    fabric: Fabric
+    half: tuple[float, float, float]
+
+    def __call__(self, coords: Tensor) -> Tensor:
+        rgb = self.fabric(coords * torch.tensor([0.9, 0.9, 0.9]))
+        x, y, z = (coords / torch.tensor(self.half)).unbind(-1)
+        pocket = (y < -0.05) & (y > -0.85) & (x.abs() < 0.8) & (z > 0.3)
+        edge = pocket & ((y > -0.13) | (x.abs() > 0.74))
+        rgb = torch.where(pocket[:, None], rgb * 0.86, rgb)
+        rgb = torch.where(edge[:, None], rgb * 0.6 + 0.03, rgb)
+        zip_line = (z - 0.45).abs() < 0.06
+        return torch.where(zip_line[:, None], rgb * 0.65 + 0.02, rgb)
+
+
+@lru_cache(maxsize=32)
+def _nearest(x: float, y: float, z: float) -> int:
+    """Index of the body vertex nearest to a point of the T-pose."""
+    template = world_body().v_template
+    return int((template - torch.tensor([x, y, z])).square().sum(-1).argmin())
+
+
+def _upright(outward: Tensor) -> Tensor:
+    """(3, 3) with columns x, y (up), z (the outward direction made horizontal)."""
+    flat = outward * torch.tensor([1.0, 0.0, 1.0])
+    z = torch.nn.functional.normalize(flat, dim=0)
+    y = torch.tensor([0.0, 1.0, 0.0])
+    return torch.stack([torch.linalg.cross(y, z), y, z], 1)
+
+
+def carry_bag(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    """The bag of an identity.
+
+    Args:
+        who: the identity.
+        surface: (V, 3) posed vertices of the outermost clothes, metres, world.
+        hands: (2, 3) posed middle of the left and right palm.
+        facing: (3, 3) rotation about the vertical that turns +z to the body's front.
+
+    Returns:
+        No pieces without a bag, else bag and handles.
+    """
+    makers = {
+        "backpack": _backpack,
+        "shoulder": _shoulder,
+        "tote": _tote,
+        "hand": _hand,
+        "case": _case,
+    }
+    if who.bag == "none":
+        return []
+    return makers[who.bag](who, surface, hands, facing)
+
+
+def _bag(
+    who: Identity, half: tuple[float, float, float], turn: Tensor, center: Tensor, square: float
+) -> MeshPart:
+    mesh = ellipsoid((0, 0, 0), half, squareness=square, segments=16)
+    placed = mesh.moved(turn, center)
+    return solid(placed, _BagPaint(who.bag_fabric, half), coords=mesh.vertices, gloss=0.1)
+
+
+def _handles(paths: list[Tensor], who: Identity, radius: float = 0.008) -> MeshPart:
+    color = dimmed(who.bag_fabric.colors[0], 0.7)
+    mesh = join([tube(path, radius, 6) for path in paths])
+    return solid(mesh, PlainPaint(color), closed=False)
+
+
+def _backpack(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    left, right, low = (
+        surface[_nearest(*p)] for p in ((0.1, 0.42, -0.1), (-0.1, 0.42, -0.1), (0.0, 0.14, -0.1))
+    )
+    x = torch.nn.functional.normalize(left - right, dim=0)
+    up = (left + right) / 2 - low
+    up = torch.nn.functional.normalize(up - (up @ x) * x, dim=0)
+    front = torch.linalg.cross(x, up)
+    turn = torch.stack([-x, up, -front], 1)
+    size = who.bag_size
+    half = (0.15 * size, 0.215 * size, 0.085 * size)
+    center = (left + right + low) / 3 - front * (half[2] * 0.86) + up * 0.01
+    return [_bag(who, half, turn, center, 0.55)]
+
+
+def _shoulder(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    side = who.bag_side
+    anchor = surface[_nearest(side * 0.17, -0.03, -0.06)]
+    turn = _upright(facing @ torch.tensor([side, 0.0, -0.55]))
+    size = who.bag_size
+    half = (0.14 * size, 0.11 * size, 0.05 * size)
+    center = anchor + turn @ torch.tensor([0.0, -0.02, half[2] * 0.8])
+    return [_bag(who, half, turn, center, 0.4)]
+
+
+def _tote(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    side, size = who.bag_side, who.bag_size
+    shoulder = surface[_nearest(side * 0.14, 0.5, 0.0)]
+    hip = surface[_nearest(side * 0.16, 0.06, -0.05)]
+    turn = _upright(facing @ torch.tensor([side, 0.0, -0.35]))
+    half = (0.16 * size, 0.15 * size, 0.05 * size)
+    center = hip + turn @ torch.tensor([0.0, 0.0, half[2] * 0.85])
+    bend = torch.tensor([0.0, 0.012, 0.0])
+    chest, back = (
+        surface[_nearest(side * 0.15, 0.4, 0.08)],
+        surface[_nearest(side * 0.15, 0.4, -0.1)],
+    )
+    paths = []
+    for middle, end in ((chest, 0.6), (back, -0.6)):
+        corner = center + turn @ torch.tensor([end * half[0] * -side, half[1] * 0.9, 0.0])
+        paths.append(torch.stack([corner, 0.4 * corner + 0.6 * middle, middle, shoulder + bend]))
+    return [_bag(who, half, turn, center, 0.3), _handles(paths, who, 0.011)]
+
+
+def _hand(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    hand = hands[0 if who.bag_side > 0 else 1]
+    size = who.bag_size
+    half = (0.17 * size, 0.13 * size, 0.055 * size)
+    turn = _upright(facing @ torch.tensor([who.bag_side, 0.0, 0.15]))
+    center = hand - torch.tensor([0.0, half[1] + 0.11, 0.0])
+    center[1] = max(float(center[1]), half[1] + 0.02)
+    paths = []
+    for depth in (-0.5, 0.5):
+        corners = [
+            center + turn @ torch.tensor([e * half[0], half[1] * 0.9, depth * half[2]])
+            for e in (-0.55, 0.55)
+        ]
+        paths.append(torch.stack([corners[0], hand, corners[1]]))
+    return [_bag(who, half, turn, center, 0.35), _handles(paths, who)]
+
+
+def _case(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    hand = hands[0 if who.bag_side > 0 else 1]
+    half = (0.18 * who.bag_size, 0.27 * who.bag_size, 0.11 * who.bag_size)
+    behind = facing @ torch.tensor([who.bag_side * 0.1, 0.0, -0.3])
+    turn = _upright(-behind)
+    lean = math.radians(14)
+    tilt = torch.tensor([[1.0, 0.0, 0.0], [0.0, math.cos(lean), -math.sin(lean)],
+                         [0.0, math.sin(lean), math.cos(lean)]])  # fmt: skip
+    turn = turn @ tilt
+    center = hand + behind
+    center[1] = half[1] + 0.045
+    top = center + turn @ torch.tensor([0.0, half[1], 0.0])
+    rods, wheels = [], []
+    for across in (-0.05, 0.05):
+        aside = turn @ torch.tensor([across, 0.0, 0.0])
+        rods.append(torch.stack([top + aside, hand + aside]))
+    for across in (-half[0] * 0.7, half[0] * 0.7):
+        corner = center + turn @ torch.tensor([across, -half[1], 0.0])
+        wheels.append(box((0, 0, 0), (0.03, 0.06, 0.06)).moved(turn, corner))
+    rolling = solid(join(wheels), PlainPaint((0.05, 0.05, 0.05)), smooth=False)
+    return [_bag(who, half, turn, center, 0.3), _handles(rods, who), rolling]

@@ -1,0 +1,175 @@
+"""A dressed person standing somewhere: every surface to draw, and where the joints are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...body.model import SMPL_JOINTS
+from ...rasterizer import vertex_normals
+from ..surfaces.pieces import MeshPart
+from ..surfaces.primitives import Mesh, turn_y
+from .bags import carry_bag
+from .clothing import dress, world_body
+from .drape import drape
+from .hair import brim, hanging_hair
+from .identity import Identity
+from .poses import Motion
+from .shoes import wear_shoes
+from .skin_textures import ClothPaint, HairPaint, PlainPaint
+
+__all__ = ["Figure", "pose_figure"]
+
+_JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
+# Displacement along the rest normal by which the posed normal is measured, metres.
+_STEP = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A posed person in the world (metres, y up, ground at y = 0).
+
+    Attributes:
+        who: the identity.
+        motion: the pose, before turning.
+        heading: rotation about the vertical, radians; 0 faces +z.
+        rotations: (24, 3, 3) with the heading in the root.
+        shift: (3,) added to the posed body.
+        vertices: (V, 3) of the bare body.
+        joints: (24, 3).
+        pieces: all that is drawn.
+    """
+
+    who: Identity
+    motion: Motion
+    heading: float
+    rotations: Tensor
+    shift: Tensor
+    vertices: Tensor
+    joints: Tensor
+    pieces: tuple[MeshPart, ...]
+
+
+def pose_figure(
+    who: Identity, motion: Motion, heading: float, place: tuple[float, float]
+) -> Figure:
+    """Put a person on the ground.
+
+    Args:
+        who: the identity.
+        motion: the pose.
+        heading: where the person faces, radians about the vertical from +z.
+        place: ground coordinates (x, z) below the pelvis, metres.
+    """
+    outfit = dress(who)
+    body = world_body()
+    rotations = motion.rotations.clone()
+    rotations[0] = turn_y(heading) @ rotations[0]
+    number = len(outfit.rests)
+    rests = torch.cat([outfit.rests, outfit.rests + _STEP * outfit.normals])
+    posed = body.skin(
+        rests,
+        rotations.expand(2 * number, -1, -1, -1),
+        who.betas.expand(2 * number, -1),
+    )
+    vertices = posed.vertices[:number]
+    normals = torch.nn.functional.normalize(posed.vertices[number:] - vertices, dim=-1)
+    joints = posed.joints[0]
+    turns = posed.global_rotations[0]
+    rest = body.rest_joints(who.betas[None])[0]
+    shoes = wear_shoes(who, turns, joints, rest)
+    lowest = min(float(shoe.vertices[:, 1].min()) for shoe in shoes)
+    shift = torch.tensor([place[0], -lowest, place[1]])
+    vertices, joints = vertices + shift, joints + shift
+    pieces = [
+        MeshPart(
+            vertices=layer.cut.carry(vertices[layer.rest]),
+            faces=layer.cut.faces,
+            coords=layer.coords,
+            paint=layer.paint,
+            normals=layer.cut.carry(normals[layer.rest]),
+            closed=layer.closed,
+            wrinkle=layer.wrinkle,
+            gloss=layer.gloss,
+        )
+        for layer in outfit.layers
+    ]
+    pieces += [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
+    pieces += _head_pieces(who, turns, joints)
+    pieces += _drapes(who, vertices, joints, turns)
+    facing = _facing(turns[0])
+    hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
+    pieces += carry_bag(who, vertices[outfit.outer], hands, facing)
+    return Figure(who, motion, heading, rotations, shift, vertices[0], joints, tuple(pieces))
+
+
+def _facing(turn: Tensor) -> Tensor:
+    """The part of a rotation about the vertical that turns +z to where it points."""
+    front = turn[:, 2]
+    return turn_y(math.atan2(float(front[0]), float(front[2])))
+
+
+def _head_pieces(who: Identity, turns: Tensor, joints: Tensor) -> list[MeshPart]:
+    """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
+    body = world_body()
+    head, trunk = _JOINT["head"], _JOINT["spine3"]
+    template = body.joint_regressor @ body.v_template
+    rest = body.rest_joints(who.betas[None])[0]
+    skull = body.v_template[:, 1] > 0.6
+    scale = float(
+        body.shaped(who.betas[None])[0][skull].std(0).mean() / body.v_template[skull].std(0).mean()
+    )
+
+    def attach(points: Tensor) -> Tensor:
+        on_head = (points - template[head]) * scale @ turns[head].T + joints[head]
+        shaped = (points - template[head]) * scale + rest[head]
+        on_trunk = (shaped - rest[trunk]) @ turns[trunk].T + joints[trunk]
+        mix = ((0.58 - points[:, 1:2]) / 0.14).clamp(0, 1)
+        return torch.lerp(on_head, on_trunk, mix)
+
+    pieces = []
+    covered = who.headwear in ("hood", "scarf")
+    hair = None if covered else hanging_hair(who.hair_style, who.hair_volume, who.seed)
+    if hair is not None:
+        pieces.append(_attached(hair, attach(hair.vertices), HairPaint(who.hair, who.seed), 0.2))
+    peak = brim(who.headwear)
+    if peak is not None:
+        pieces.append(_attached(peak, attach(peak.vertices), PlainPaint(who.hat_color), 0.05))
+    return pieces
+
+
+def _attached(
+    mesh: Mesh, vertices: Tensor, paint: HairPaint | PlainPaint, gloss: float
+) -> MeshPart:
+    normals = vertex_normals(vertices[None], mesh.faces)[0]
+    return MeshPart(vertices, mesh.faces, mesh.vertices, paint, normals, closed=False, gloss=gloss)
+
+
+def _drapes(who: Identity, vertices: Tensor, joints: Tensor, turns: Tensor) -> list[MeshPart]:
+    """Skirt, dress and coat tails."""
+    template = world_body().v_template
+    legs = (template[:, 1] < 0.16) & (template[:, 1] > -0.75)
+    facing = _facing(turns[0])
+    pieces = []
+    scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
+    scale = max(0.7, min(1.2, scale))
+    start = 0.1 * scale
+    if who.bottom.kind in ("skirt", "dress"):
+        pieces.append(
+            drape(vertices[0][legs], joints[0], facing, who.bottom, ClothPaint(who.bottom), start)
+        )
+    if who.jacket is not None and who.jacket.kind == "coat":
+        pieces.append(
+            drape(
+                vertices[1][legs],
+                joints[0],
+                facing,
+                who.jacket,
+                ClothPaint(who.jacket),
+                0.12 * scale,
+            )
+        )
+    return pieces

@@ -1,0 +1,1 @@
+"""Backgrounds, streets, vehicles, occluders."""

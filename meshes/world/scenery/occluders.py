@@ -1,0 +1,111 @@
+"""Things that come between camera and person, placed so that they hide a wished share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..people.clothing import world_body
+from ..people.figure import pose_figure
+from ..people.identity import draw_identity
+from ..people.poses import draw_motion
+from ..rng import Rng
+from ..surfaces.pieces import MeshPart
+from . import street, vehicles
+
+__all__ = ["OCCLUDERS", "moved", "place_occluder", "stranger"]
+
+OCCLUDERS: tuple[str, ...] = (
+    "car", "shrub", "trunk", "board", "column", "furniture", "luggage", "fence", "bicycle",
+    "umbrella", "person", "cut",
+)  # fmt: skip
+"""Kinds of occlusion. "cut" is the image's border; "person" another identity in front."""
+
+_BUILDERS: dict[str, Callable[[Rng], list[MeshPart]]] = {
+    "car": vehicles.car, "shrub": street.shrub, "trunk": street.trunk, "board": street.board,
+    "column": street.column, "furniture": street.furniture, "luggage": street.luggage,
+    "fence": street.fence, "bicycle": vehicles.bicycle, "umbrella": street.umbrella,
+}  # fmt: skip
+# Metres in front of the person.
+_DEPTH = {
+    "car": (1.1, 1.8), "shrub": (0.5, 1.4), "trunk": (0.4, 1.6), "board": (0.4, 1.5),
+    "column": (0.4, 1.6), "furniture": (0.5, 1.0), "luggage": (0.45, 1.2), "fence": (0.4, 1.0),
+    "bicycle": (0.45, 1.0), "umbrella": (0.7, 1.2), "person": (0.45, 1.3),
+}  # fmt: skip
+
+
+def moved(pieces: Sequence[MeshPart], shift: Tensor, turn: Tensor | None = None) -> list[MeshPart]:
+    """Pieces turned by ``turn`` (3, 3) about the origin, then shifted by (3,) metres."""
+    result = []
+    for piece in pieces:
+        vertices, normals = piece.vertices, piece.normals
+        if turn is not None:
+            vertices = vertices @ turn.T
+            normals = None if normals is None else normals @ turn.T
+        result.append(replace(piece, vertices=vertices + shift, normals=normals))
+    return result
+
+
+def stranger(chance: Rng) -> list[MeshPart]:
+    """A passer-by at the origin, for backgrounds and occlusion."""
+    # Numbers far above any data set's identities: nobody occludes under their own number.
+    who = draw_identity(500_000_000 + chance.integer(0, 4000))
+    joints = world_body().rest_joints(who.betas[None])[0]
+    motion = draw_motion(chance, who, joints)
+    return list(pose_figure(who, motion, chance.uniform(-3.14, 3.14), (0.0, 0.0)).pieces)
+
+
+def place_occluder(
+    kind: str,
+    chance: Rng,
+    origin: Tensor,
+    turn: Tensor,
+    target: float,
+    coverage: Callable[[Sequence[MeshPart]], float],
+) -> tuple[list[MeshPart], float]:
+    """Slide an occluder in until it hides the wished share of the person.
+
+    Args:
+        kind: one of ``OCCLUDERS`` but "cut".
+        chance: source of randomness.
+        origin: (3,) ground point below the person.
+        turn: (3, 3) rotation whose columns are right, up and towards the camera.
+        target: wished share of the person's area, in (0, 1).
+        coverage: share that given pieces hide.
+
+    Returns:
+        The placed pieces and the share that they hide, which may miss the target.
+    """
+    if kind not in OCCLUDERS or kind == "cut":
+        raise ValueError(f"kind must be one of {OCCLUDERS[:-1]}; got {kind!r}")
+    pieces = stranger(chance) if kind == "person" else _BUILDERS[kind](chance)
+    depth = chance.uniform(*_DEPTH[kind])
+    everything = torch.cat([piece.vertices for piece in pieces])
+    hanging = kind == "board" and float(everything[:, 1].max()) > 2.5
+    lift = chance.uniform(0.7, 1.25) if kind == "umbrella" else 0.0
+    side = chance.sign()
+    reach = float(everything[:, 0].abs().max()) + 0.45
+    sway = chance.uniform(-0.25, 0.25)
+
+    def at(amount: float) -> list[MeshPart]:
+        if hanging:
+            local = torch.tensor([sway, 1.0 - 1.1 * amount, depth])
+        else:
+            local = torch.tensor([side * reach * (1 - amount), lift, depth])
+        return moved(pieces, turn @ local + origin, turn)
+
+    low, high, best = 0.0, 1.0, (at(1.0), -1.0)
+    amount = chance.uniform(0.55, 1.0)
+    for _ in range(5):
+        placed = at(amount)
+        share = coverage(placed)
+        if abs(share - target) < abs(best[1] - target):
+            best = (placed, share)
+        if abs(share - target) < 0.05:
+            break
+        low, high = (low, amount) if share > target else (amount, high)
+        amount = (low + high) / 2
+    return best

@@ -1,0 +1,1 @@
+"""Mesh parts, primitives, fabrics, colours."""

@@ -1,0 +1,102 @@
+"""What the renderer draws: triangles with coordinates and a paint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .primitives import Mesh, turn_y
+
+__all__ = ["MeshPart", "Paint", "front_faces", "merge", "solid", "turned"]
+
+Paint = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class MeshPart:
+    """A painted mesh in the world: metres, y up, ground at y = 0.
+
+    Attributes:
+        vertices: (V, 3).
+        faces: (F, 3) int64, counter-clockwise seen from outside.
+        coords: (V, 3) coordinates that ``paint`` reads: the T-pose for clothes, own ones else.
+        paint: maps coordinates (N, 3) to sRGB colours (N, 3) in [0, 1].
+        normals: (V, 3) unit, or None for flat faces.
+        closed: only the outside can be seen, so faces that turn away are skipped.
+        wrinkle: how much folds bend the normals, 0 for smooth things.
+        gloss: strength of highlights.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    coords: Tensor
+    paint: Paint
+    normals: Tensor | None = None
+    closed: bool = True
+    wrinkle: float = 0.0
+    gloss: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that the arrays belong together."""
+        if self.coords.shape != self.vertices.shape:
+            raise ValueError(
+                f"coords must match vertices {tuple(self.vertices.shape)}; "
+                f"got {tuple(self.coords.shape)}"
+            )
+
+
+def solid(
+    mesh: Mesh,
+    paint: Paint,
+    *,
+    coords: Tensor | None = None,
+    smooth: bool = True,
+    closed: bool = True,
+    gloss: float = 0.0,
+) -> MeshPart:
+    """A piece of a plain mesh; ``coords`` default to its own vertices, normals to smooth ones."""
+    normals = None
+    if smooth:
+        from ...rasterizer import vertex_normals
+
+        normals = vertex_normals(mesh.vertices[None], mesh.faces)[0]
+    return MeshPart(
+        vertices=mesh.vertices,
+        faces=mesh.faces,
+        coords=mesh.vertices if coords is None else coords,
+        paint=paint,
+        normals=normals,
+        closed=closed,
+        gloss=gloss,
+    )
+
+
+def turned(piece: MeshPart, angle: float) -> MeshPart:
+    """The piece turned about the vertical by ``angle`` radians; its paint turns with it."""
+    turn = turn_y(angle)
+    normals = None if piece.normals is None else piece.normals @ turn.T
+    return replace(piece, vertices=piece.vertices @ turn.T, normals=normals)
+
+
+def merge(pieces: Sequence[MeshPart]) -> tuple[Tensor, Tensor, Tensor]:
+    """Vertices (V, 3), faces (F, 3) and the piece index (F,) of each face."""
+    offset, faces, owners = 0, [], []
+    for index, piece in enumerate(pieces):
+        faces.append(piece.faces + offset)
+        owners.append(torch.full((len(piece.faces),), index))
+        offset += len(piece.vertices)
+    return torch.cat([p.vertices for p in pieces]), torch.cat(faces), torch.cat(owners)
+
+
+def front_faces(
+    projected: Tensor, faces: Tensor, owners: Tensor, pieces: Sequence[MeshPart]
+) -> Tensor:
+    """(F,) bool: all but the faces of closed pieces that turn away from the viewer."""
+    x, y = projected[:, 0], projected[:, 1]
+    a, b, c = faces.unbind(1)
+    area = (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
+    closed = torch.tensor([piece.closed for piece in pieces])[owners]
+    return (area < 0) | ~closed

@@ -1,0 +1,151 @@
+"""What this installation consists of, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from ..ops import (
+    ball_query,
+    ball_query_torch,
+    farthest_point_sample,
+    farthest_point_sample_torch,
+    knn,
+    knn_torch,
+    native_info,
+)
+
+__all__ = ["CheckResult", "examine"]
+
+#: Packages without which nothing works.
+REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pyyaml")
+#: Packages that some functions need, and what brings them.
+OPTIONAL = {
+    "open3d": "pip install .",
+    "trimesh": "pip install .",
+    "torch-geometric": "pip install .",
+    "pillow": "pip install .",
+    "rich": "pip install .",
+    "mediapipe": "pip install '.[demo]'",
+    "matplotlib": "pip install '.[demo]'",
+    "scikit-image": "pip install '.[demo]'",
+    "torchvision": "pip install '.[pgfa]'",
+    "mmpose": "make mmpose",
+    "smplx": "pip install '.[smpl]'",
+}
+BUILD = "build it with: pip install . (needs CMake and a C++ compiler)"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: `system`, `packages`, `native`, `devices` or `weights`.
+        name: what was looked at.
+        value: what was found, in words.
+        good: False where something does not work or is slower than it could be.
+        hint: how to mend it, or empty.
+    """
+
+    topic: str
+    name: str
+    value: str
+    good: bool = True
+    hint: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.name}: {self.value}"
+        return f"{line} ({self.hint})" if self.hint else line
+
+
+def examine() -> tuple[CheckResult, ...]:
+    """Look at this installation; nothing is changed, downloaded or printed.
+
+    Returns:
+        Findings, those of one topic together. An optional package that is missing is good, but
+        comes with the command that installs it.
+    """
+    return (*_system(), *_packages(), *_native(), *_devices(), *_weights())
+
+
+def _system() -> Iterator[CheckResult]:
+    yield CheckResult("system", "python", platform.python_version())
+    yield CheckResult("system", "platform", platform.platform())
+    cores = os.cpu_count()
+    yield CheckResult("system", "threads", f"{torch.get_num_threads()} of {cores} processors")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[CheckResult]:
+    own = _version("og-reid")
+    yield CheckResult("packages", "og-reid", own or "not installed, used from its source tree")
+    for package in REQUIRED:
+        found = _version(package)
+        hint = "" if found else f"pip install {package}"
+        yield CheckResult("packages", package, found or "missing", found is not None, hint)
+    for package, command in OPTIONAL.items():
+        found = _version(package)
+        yield CheckResult("packages", package, found or "missing", hint="" if found else command)
+
+
+def _native() -> Iterator[CheckResult]:
+    info = native_info()
+    off = os.environ.get("OG_REID_NATIVE") == "0"
+    if info["cpu_library"] is None:
+        value = "switched off by OG_REID_NATIVE=0" if off else "missing or stale: slower torch code"
+        hint = "unset OG_REID_NATIVE" if off else BUILD
+        yield CheckResult("native", "cpu library", value, good=False, hint=hint)
+    else:
+        yield CheckResult("native", "cpu library", str(info["cpu_library"]))
+        yield CheckResult("native", "instruction set", str(info["cpu_level"]))
+        right = _operators_agree()
+        value = "equal plain torch" if right else "differ from plain torch"
+        hint = "" if right else "set OG_REID_NATIVE=0 and report this"
+        yield CheckResult("native", "operators", value, right, hint)
+    cuda = info["cuda_library"]
+    wanted = cuda is None and torch.cuda.is_available() and not off
+    value = "not built" if cuda is None else str(cuda)
+    hint = "install nvcc, then: pip install ." if wanted else ""
+    yield CheckResult("native", "cuda library", value, not wanted, hint)
+
+
+def _operators_agree() -> bool:
+    """Whether the native operators and their twins give the same for a small cloud."""
+    x = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0))
+    wide = torch.cat([x, x * x], dim=-1)
+    samples = farthest_point_sample(x, 40), farthest_point_sample_torch(x, 40)
+    balls = ball_query(x, x, (0.5,), (8,)), ball_query_torch(x, x, (0.5,), (8,))
+    pairs = [(knn(x, 9), knn_torch(x, 9)), (knn(wide, 9), knn_torch(wide, 9)), samples]
+    return all(torch.equal(a, b) for a, b in [*pairs, (balls[0][0], balls[1][0])])
+
+
+def _devices() -> Iterator[CheckResult]:
+    yield CheckResult("devices", "cpu", platform.processor() or platform.machine())
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        yield CheckResult("devices", "cuda", "none" if built else "none, torch is built without it")
+    for number in range(torch.cuda.device_count()):
+        found = torch.cuda.get_device_properties(number)
+        value = f"{found.name}, {found.total_memory / 2**30:.0f} GiB"
+        yield CheckResult("devices", f"cuda:{number}", value)
+
+
+def _weights() -> Iterator[CheckResult]:
+    path = Path(__file__).parents[1] / "weights" / "default.safetensors"
+    if path.is_file():
+        yield CheckResult("weights", "default", f"{path.stat().st_size / 2**20:.1f} MiB")
+    else:
+        yield CheckResult("weights", "default", "missing", good=False, hint="pip install . again")

@@ -1,0 +1,92 @@
+"""What a cloud takes over from others of its set: a background, the colours of a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..clouds.batch import CloudBatch
+from ..clouds.source import CloudDataset
+from .keyed_random import KeyedRandom
+
+__all__ = ["CameraStyles", "swap_background"]
+
+
+def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> CloudBatch:
+    """Puts people before the background of others.
+
+    The points of a cloud's background (part -1) are replaced by those of the other cloud, in their
+    order and again from the first where there are fewer. A cloud without any stays as it is, and so
+    does one whose other has none.
+
+    Args:
+        batch: B clouds of P points.
+        other: B clouds to take the backgrounds of.
+        chosen: (B,) bool, which clouds change.
+    """
+    there = other.part == -1
+    count = there.sum(dim=1, keepdim=True)
+    mine = (batch.part == -1) & chosen[:, None] & (count > 0)
+    order = (~there).long().argsort(dim=1, stable=True)  # background first
+    turn = (mine.long().cumsum(dim=1) - 1).clamp(min=0) % count.clamp(min=1)
+    place = order.gather(1, turn)
+    three = place[..., None].expand_as(batch.points)
+    return replace(
+        batch,
+        points=torch.where(mine[..., None], other.points.gather(1, three), batch.points),
+        colors=torch.where(mine[..., None], other.colors.gather(1, three), batch.colors),
+        visible=torch.where(mine, other.visible.gather(1, place), batch.visible),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CameraStyles:
+    """Mean and spread of the colours that each camera sees.
+
+    Attributes:
+        camids: (C,) int64, ascending.
+        mean: (C, 3) of visible colours.
+        spread: (C, 3) their standard deviation, above 0.
+    """
+
+    camids: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    @classmethod
+    def measure(
+        cls, clouds: CloudDataset, *, per_camera: int = 64, num_points: int = 256
+    ) -> CameraStyles:
+        """Of at most so many clouds of each camera, spread over the set, with so many points."""
+        camids = clouds.camids.unique()
+        mean, spread = torch.zeros(len(camids), 3), torch.ones(len(camids), 3)
+        for row, camid in enumerate(camids):
+            images = (clouds.camids == camid).nonzero()[:, 0]
+            batch = clouds.batch(images[:: -(-len(images) // per_camera)], num_points)
+            seen = batch.colors[batch.visible]
+            if len(seen) > 1:
+                mean[row], spread[row] = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-3)
+        return cls(camids, mean, spread)
+
+    def restyle(
+        self, batch: CloudBatch, camids: Tensor, draws: KeyedRandom, *, probability: float = 1.0
+    ) -> CloudBatch:
+        """Moves the colours of clouds from the mean and spread of their camera to another's.
+
+        A cheap stand-in for camera style transfer by an image network (Zhong et al., CVPR 2018).
+
+        Args:
+            batch: B clouds.
+            camids: (B,) their cameras, all of them known here.
+            draws: An item per cloud.
+            probability: Share of the clouds that change; the camera is any, their own included.
+        """
+        before = torch.searchsorted(self.camids, camids)
+        after = draws.integers(len(self.camids))
+        after = torch.where(draws.uniform() < probability, after, before)
+        scale = (self.spread[after] / self.spread[before])[:, None]
+        moved = (batch.colors - self.mean[before][:, None]) * scale + self.mean[after][:, None]
+        changed = (after != before)[:, None, None]
+        return replace(batch, colors=torch.where(changed, moved.clamp(0, 1), batch.colors))

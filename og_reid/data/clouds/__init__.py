@@ -1,0 +1,1 @@
+"""Point clouds: sets and stores of them, lifting of images."""

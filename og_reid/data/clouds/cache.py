@@ -1,0 +1,170 @@
+"""Lifted clouds kept on the disk: one entry for an image, known by its bytes.
+
+An entry lies at ``clouds/<settings>/<2 digits>/<40 digits>.safetensors`` of a cache folder, where
+the folder is named by a hash of everything that decides a lift besides the image (its readable form
+is in ``about.json``), and the entry by the hash of the image file. Names, identities, cameras,
+places and times of images are no part of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pose.files.atomic_write import READ_ONLY, replacing
+from pose.runtime.defaults import plain_torch
+
+from .cloud_file import read_cloud_file, write_cloud_file
+from .cloud_set import CloudSet
+
+__all__ = ["ABOUT", "CLOUDS", "LIFT_VERSION", "CachedCloud", "CloudCache", "hash_file"]
+
+#: Of the code that lifts: clouds of another one are made again.
+LIFT_VERSION = "4"
+#: Folder of lifted clouds in a cache folder.
+CLOUDS = "clouds"
+#: What the entries of a folder were made with.
+ABOUT = "about.json"
+_FIELDS = ("points", "colors", "part", "visible")
+
+
+@dataclass(frozen=True, eq=False)
+class CachedCloud:
+    """A lifted image.
+
+    Attributes:
+        cloud: One cloud of no name, identity -1 and camera 0.
+        found: Whether a person was found in the image.
+        warnings: Doubts about the image or its lift; they come with the entry each time it is used.
+    """
+
+    cloud: CloudSet
+    found: bool
+    warnings: tuple[str, ...] = ()
+
+
+def hash_file(path: str | Path) -> str:
+    """40 hexadecimal digits of the SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is a folder, a pipe or a device.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} must be a file; it is a folder, a pipe or a device")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:40]
+
+
+class CloudCache:
+    """Lifted clouds of one setting.
+
+    Several processes may share a folder: entries appear whole or not at all, and whoever comes last
+    writes the same. A damaged entry counts as missing.
+
+    Args:
+        root: Cache folder; made when something is kept.
+        settings: Plain values that decide a lift besides the image: versions and thresholds.
+
+    Raises:
+        ValueError: ``settings`` holds other than plain values.
+        NotADirectoryError: ``root`` is a file.
+    """
+
+    def __init__(self, root: str | Path, settings: Mapping[str, Any]) -> None:
+        try:
+            text = json.dumps(dict(settings), sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"settings must be plain values that JSON has: {error}") from error
+        if Path(root).exists() and not Path(root).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "the cache must be a folder", str(root))
+        self._settings = text
+        self.folder = Path(root) / CLOUDS / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def writable(self) -> bool:
+        """Whether new entries can be kept, as far as permissions tell."""
+        place = self.folder.absolute()
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        return os.access(place, os.W_OK | os.X_OK)
+
+    def path(self, key: str) -> Path:
+        """The entry of an image.
+
+        Args:
+            key: Of `hash_file`.
+        """
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, sound or not."""
+        return self.path(key).is_file()
+
+    @plain_torch()
+    def read(self, key: str) -> CachedCloud | None:
+        """The entry of an image; None where there is none, or a damaged one.
+
+        Raises:
+            OSError: It cannot be read, for another reason than that it is gone.
+        """
+        try:
+            file = read_cloud_file(self.path(key), _FIELDS)
+            if file.about.get("settings") != self._settings or file.about.get("image") != key:
+                return None  # renamed, or copied from another folder
+            count = len(file.tensors["points"])
+            cloud = CloudSet(
+                **file.tensors,
+                ptr=torch.tensor([0, count], device="cpu"),
+                pids=torch.tensor([-1], device="cpu"),
+                camids=torch.tensor([0], device="cpu"),
+                names=("",),
+            )
+            doubts = tuple(map(str, json.loads(file.about.get("warnings", "[]"))))
+        except (ValueError, TypeError, FileNotFoundError):
+            return None
+        return CachedCloud(cloud, file.about.get("found") == "yes", doubts)
+
+    @plain_torch()
+    def write(self, key: str, entry: CachedCloud) -> bool:
+        """Keeps an entry.
+
+        Returns:
+            False where the folder can be read only.
+
+        Raises:
+            OSError: The disk is full, or the like; with the path.
+        """
+        about = {"settings": self._settings, "image": key, "found": "yes" if entry.found else "no"}
+        about["warnings"] = json.dumps(entry.warnings)
+        tensors = {name: getattr(entry.cloud, name) for name in _FIELDS}
+        try:
+            for last in (False, True):
+                try:
+                    self._describe()
+                    write_cloud_file(self.path(key), tensors, [], about)
+                    break
+                except FileNotFoundError:  # `og-reid cache clear` took the folder away
+                    if last:
+                        raise
+        except OSError as error:
+            if error.errno in READ_ONLY:
+                return False
+            if error.filename is None and error.errno is not None:
+                raise type(error)(error.errno, error.strerror, str(self.path(key))) from error
+            raise
+        return True
+
+    def _describe(self) -> None:
+        if not (self.folder / ABOUT).is_file():
+            with replacing(self.folder / ABOUT) as partial:
+                partial.write_text(json.dumps(json.loads(self._settings), indent=1), "utf-8")

@@ -1,0 +1,54 @@
+"""What training and embedding ask of a set of clouds, wherever it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ..augmentation.keyed_random import KeyedRandom
+from .batch import CloudBatch
+
+__all__ = ["CloudDataset"]
+
+
+class CloudDataset(Protocol):
+    """n clouds of known people; `og_reid.data.CloudSet` is one."""
+
+    def __len__(self) -> int:
+        """Number of clouds, n."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """How `batch` chooses, orders and places points.
+
+        ``even``: points that cover the cloud evenly, with the mean colours around them, in any
+        frame. ``reference``: the points, order and frame of the OG-Net authors' loader, as their
+        weights need it; those batches are ``centered``.
+        """
+        ...
+
+    @property
+    def pids(self) -> Tensor:
+        """(n,) int64 identities; -1 = junk, 0 = distractor."""
+        ...
+
+    @property
+    def camids(self) -> Tensor:
+        """(n,) int64 cameras."""
+        ...
+
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        num_points: int,
+        draws: KeyedRandom | None = None,
+    ) -> CloudBatch:
+        """The clouds at ``indices`` with ``num_points`` points each.
+
+        Without ``draws`` always the same points; with them (in training, an item per cloud) it may
+        choose others, which depend on the cloud and its item alone.
+        """
+        ...

@@ -1,0 +1,79 @@
+"""Descriptions of data sets of buildings, vehicles and clouds."""
+
+from __future__ import annotations
+
+from .person import NUMBERED_UP
+from .schema import AnyOf, Clouds, Counts, DatasetSpec, Folder, LabelFile
+
+__all__ = ["THINGS"]
+
+_BY_FOLDER = r"(?P<pid>\d+)/[^/]+\.(?:jpg|jpeg|png)"
+#: The folder `google`, images found on the web, is an extra that the 50,218 do not count.
+_VIEWS = ("street", "satellite", "drone")
+_UNIVERSITY_NOTICE = (
+    f"Its authors send it to those who ask them. {NUMBERED_UP} train/google, which holds more "
+    "images found on the web, is not read."
+)
+
+
+def _university(query: str, gallery: str, counts: tuple[Counts, Counts]) -> DatasetSpec:
+    return DatasetSpec(
+        name=f"university-1652-{query}-to-{gallery}",
+        title=f"University-1652, {query} to {gallery}",
+        folders=("University-1652", "University-Release"),
+        train=tuple(Folder(f"train/{view}", _BY_FOLDER, 1, camid=0, offset=1) for view in _VIEWS),
+        query=(Folder(f"test/query_{query}", _BY_FOLDER, 1, camid=0, offset=1),),
+        gallery=(Folder(f"test/gallery_{gallery}", _BY_FOLDER, 1, camid=1, offset=1),),
+        counts={"train": Counts(50_218, 701), "query": counts[0], "gallery": counts[1]},
+        counts_from="reference loaders",
+        variants={71_317: "the training images together with those of google"},
+        notice=_UNIVERSITY_NOTICE,
+        has_cameras=False,
+    )
+
+
+_VEHICLES = DatasetSpec(
+    name="aicity-vehicles",
+    title="AI City Challenge, vehicle re-identification",
+    folders=("AIC21_Track2_ReID", "AIC20_ReID", "AIC19_ReID"),
+    train=(LabelFile("train_label.xml", "image_train"),),
+    query=(LabelFile("query_label.xml", "image_query"),),
+    gallery=(LabelFile("test_label.xml", "image_test"),),
+    variants={
+        36_935: "the training images of 2019 and 2020, 333 vehicles",
+        52_717: "the training images of 2021, 440 vehicles",
+    },
+    notice=(
+        "The challenge's data are given out under an agreement; who its test vehicles are has not "
+        "been published, so that queries and gallery stay empty where the labels do not say."
+    ),
+    when_missing="its organisers send it to those who sign their agreement",
+)
+
+_CLOUDS = DatasetSpec(
+    name="og-net-3d",
+    title="Clouds of the OG-Net authors (3DMarket+bg and alike)",
+    folders=("3DMarket+bg", "3DMarket", "3DDuke+bg", "3DCUHK+bg", "3DMSMT+bg"),
+    train=(AnyOf((Clouds("train_all"), Clouds("train"))),),
+    query=(Clouds("query"),),
+    gallery=(Clouds("gallery"),),
+    variants={
+        12_936: "train_all of Market-1501, one cloud for each image",
+        16_522: "train_all of DukeMTMC-reID, one cloud for each image",
+        7_365: "train_all of CUHK03-NP, detected boxes, one cloud for each image",
+        30_248: "list_train of MSMT17, one cloud for each image",
+        32_621: "list_train and list_val of MSMT17, one cloud for each image",
+    },
+    notice="One cloud for each photograph; how many could not be lifted is not documented.",
+    when_missing="its authors link to it; og-reid convert makes a compact store of it",
+    kind="clouds",
+)
+
+THINGS = (
+    _university("drone", "satellite", (Counts(37_855, 701), Counts(951, 951))),
+    _university("satellite", "drone", (Counts(701, 701), Counts(51_355, 951))),
+    _university("street", "satellite", (Counts(2_579, 701), Counts(951, 951))),
+    _university("satellite", "street", (Counts(701, 701), Counts(2_921, 793))),
+    _VEHICLES,
+    _CLOUDS,
+)

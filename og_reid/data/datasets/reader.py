@@ -1,0 +1,275 @@
+"""Reads a data set by its description, and says where it differs from what it should be."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .market import Sample
+from .schema import SPLITS, Counts, Dataset, DatasetSample, DatasetSpec, Folder, Source
+from .sources import is_there, list_source, walk
+
+__all__ = ["differences", "find_folder", "find_root", "read_dataset", "refuse_junk"]
+
+
+def read_dataset(
+    description: DatasetSpec,
+    root: str | Path,
+    *,
+    verify: bool = True,
+    notice: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Lists the images of a data set; none is opened or copied.
+
+    Args:
+        description: Of the data set.
+        root: Its folder, or one that holds it.
+        verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
+            published ones, or whose training and test people overlap. Otherwise the result says
+            where it differs.
+        notice: Told the licence or state of the data set; unless given, a warning tells it when
+            the set is read for the first time.
+        progress: Called with the sources (folders, lists) read and all.
+
+    Returns:
+        The splits, in an order that does not depend on the file system.
+
+    Raises:
+        ValueError: something is missing, does not parse, or differs (see ``verify``); the message
+            says what and what to do.
+    """
+    folder = find_root(description, Path(root), to_search=not verify)
+    if description.notice:
+        (notice or _warn_once)(f"{description.title}: {description.notice}")
+    listed: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    sources = [(split, each) for split in SPLITS for each in description.sources[split]]
+    for done, (split, source) in enumerate(sources, 1):
+        if verify or split != "train" or _holds_images(source, folder):
+            listed[split] += list_source(source, folder)
+        if progress is not None:
+            progress(done, len(sources))
+    splits = {split: tuple(samples) for split, samples in listed.items()}
+    refuse_junk(folder, splits)
+    found, notes = _mixed_up(splits), _notes(description, splits)
+    counted = differences(description, splits)
+    if description.counts_from == "papers":
+        notes += [f"{each}: a number of the paper, not counted again by us" for each in counted]
+    else:
+        found = counted + found
+    if found and verify:
+        raise ValueError(
+            f"{description.title} in {folder}: {'; '.join(found)}. Pass verify=False (--unverified "
+            "on the command line) to use it as it is."
+        )
+    return Dataset(
+        splits["train"],
+        splits["query"],
+        splits["gallery"],
+        name=description.name,
+        root=folder,
+        has_cameras=description.has_cameras,
+        differences=tuple(found),
+        notes=tuple(notes),
+    )
+
+
+def _holds_images(source: Source, folder: Path) -> bool:
+    if isinstance(source, Folder):
+        return is_there(source, folder) and bool(walk(folder / source.path, source.depth))
+    return is_there(source, folder)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def find_root(description: DatasetSpec, root: Path, *, to_search: bool = False) -> Path:
+    """The folder with all that a description needs: ``root``, or the one in it.
+
+    Args:
+        description: Of the data set.
+        root: Its folder, or one that holds it.
+        to_search: Whether one without the training images will do where there is none with them.
+
+    Raises:
+        ValueError: there is none, or several are.
+    """
+    sources = [source for each in description.sources.values() for source in each]
+    if not sources:
+        raise ValueError(f"{description.title}: {description.when_missing}")
+    if not root.is_dir():
+        raise ValueError(
+            f"{root} is not a folder: give the folder of {description.title}. If you have none: "
+            f"{description.when_missing}"
+        )
+    candidates = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
+    complete = [path for path in candidates if all(is_there(each, path) for each in sources)]
+    tested = [*description.query, *description.gallery]
+    if not complete and to_search and description.query and description.gallery:
+        complete = [path for path in candidates if all(is_there(each, path) for each in tested)]
+    if not complete:
+        needed = dict.fromkeys(path for source in sources for path in source.needs)
+        missing = [path for path in needed if not (root / path).exists()]
+        raise ValueError(
+            f"{root} holds no {' and no '.join(missing)}, which {description.title} has. If yours "
+            f"is not complete: {description.when_missing}{_alone(description, root, tested)}"
+        )
+    if complete[0] == root or len(complete) == 1:
+        return complete[0]
+    usual = {_plain(path.split("/")[-1]) for path in description.folders}
+    named = [path for path in complete if _plain(path.name) in usual]
+    if len(named) != 1:
+        raise ValueError(
+            f"{root} holds {len(complete)} data sets of this layout "
+            f"({', '.join(path.name for path in complete)}): give one of them"
+        )
+    return named[0]
+
+
+def _alone(description: DatasetSpec, root: Path, tested: Sequence[Source]) -> str:
+    if not tested or not all(is_there(each, root) for each in tested):
+        return ""
+    return "; to search its gallery, pass verify=False (--unverified on the command line)"
+
+
+def find_folder(description: DatasetSpec, root: Path) -> Path | None:
+    """The folder in ``root``, or itself, with a usual name of the data set; None without one."""
+    for wanted in description.folders:
+        names = [_plain(part) for part in wanted.split("/")]
+        if [_plain(part) for part in root.resolve().parts[-len(names) :]] == names:
+            return root
+        folders = [root]
+        for part in wanted.split("/"):
+            folders = [
+                child
+                for folder in folders
+                for child in sorted(folder.iterdir())
+                if child.is_dir() and _plain(child.name) == _plain(part)
+            ]
+        if folders:
+            return folders[0]
+    return None
+
+
+def differences(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
+    """Where the images found are not those expected, one clause each."""
+    found = []
+    for split, expected in description.counts.items():
+        where = ", ".join(path for each in description.sources[split] for path in each.needs)
+        found += [
+            f"{split} ({where}) has {text}"
+            for text in _count_differences(description, split, expected, splits[split])
+        ]
+    pids = {each.pid for samples in splits.values() for each in samples if each.pid > 0}
+    if description.identities is not None and len(pids) != description.identities and not found:
+        found.append(f"there are {len(pids):,} people, expected {description.identities:,}")
+    return found
+
+
+def _count_differences(
+    description: DatasetSpec, split: str, expected: Counts, samples: Sequence[Sample]
+) -> list[str]:
+    found = []
+    if expected.images is not None and len(samples) != expected.images:
+        hint = _hint(description, split, len(samples))
+        found.append(_difference(len(samples), expected.images, "images") + hint)
+    tracklets = {each.tracklet for each in samples if isinstance(each, DatasetSample)}
+    if expected.tracklets is not None and len(tracklets) != expected.tracklets:
+        found.append(_difference(len(tracklets), expected.tracklets, "tracklets"))
+    people = len({each.pid for each in samples if each.pid > 0})
+    if expected.identities is not None and people != expected.identities:
+        found.append(_difference(people, expected.identities, "people"))
+    if found:
+        return found
+    if expected.cameras is not None:
+        cameras = Counter(each.camid for each in samples if each.pid >= 0)
+        found += [
+            f"{_difference(cameras[camid], count, 'images')} of camera {camid}"
+            for camid, count in expected.cameras.items()
+            if cameras[camid] != count
+        ]
+    names = "\n".join(sorted(each.name for each in samples))
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    if not found and not digest.startswith(expected.names_sha256):
+        found.append("the right number of images, but other names than the published list")
+    return found
+
+
+def _difference(found: int, expected: int, what: str) -> str:
+    return f"{found:,} {what}, expected {expected:,} ({found - expected:+,})"
+
+
+def _hint(description: DatasetSpec, split: str, count: int) -> str:
+    for other, expected in description.counts.items():
+        if other != split and expected.images == count:
+            return f" - as many as {other} should have: are the folders mixed up?"
+    variant = description.variants.get(count)
+    return f" - this looks like {variant}" if variant else ""
+
+
+def refuse_junk(folder: Path, splits: dict[str, tuple[Sample, ...]]) -> None:
+    """Refuses junk and distractors outside the gallery."""
+    for split in ("train", "query"):
+        wrong = [each.name for each in splits[split] if each.pid < 1]
+        if wrong:
+            raise ValueError(
+                f"{folder}: identities -1 (junk) and 0 (distractor) belong in the gallery only; "
+                f"{len(wrong):,} are in {split}, first: {wrong[:3]}"
+            )
+
+
+def _mixed_up(splits: dict[str, tuple[Sample, ...]]) -> list[str]:
+    """Signs that splits do not belong together."""
+    train, query, gallery = (
+        {each.pid for each in splits[split] if each.pid > 0} for split in SPLITS
+    )
+    found = []
+    shared = sorted(train & (query | gallery))
+    if shared:
+        found.append(
+            f"{len(shared):,} people are in the training and in the test images (first: "
+            f"{shared[:3]}): are the folders mixed up?"
+        )
+    if query and gallery and not query & gallery:
+        found.append("none of the people in query is in the gallery: are the folders mixed up?")
+    return found
+
+
+def _notes(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
+    notes = []
+    if description.counts_from == "nowhere":
+        variant = description.variants.get(len(splits["train"]))
+        notes.append(
+            "no published numbers are known: nothing was counted against them"
+            + (f"; train looks like {variant}" if variant else "")
+        )
+    if not (splits["query"] and splits["gallery"]) and (description.query or description.gallery):
+        notes.append("there are no test images with known identities")
+    both = {each.name for each in splits["query"]} & {each.name for each in splits["gallery"]}
+    if both and description.has_cameras:
+        notes.append(
+            f"{len(both):,} query images are in the gallery, too: only the rule about the same "
+            "camera keeps them from being found"
+        )
+    cameras: dict[int, set[int]] = {}
+    for each in splits["gallery"]:
+        cameras.setdefault(each.pid, set()).add(each.camid)
+    alone = {
+        (each.tracklet if isinstance(each, DatasetSample) else "") or each.name
+        for each in splits["query"]
+        if not cameras.get(each.pid, set()) - {each.camid}
+    }
+    if alone:
+        notes.append(f"{len(alone):,} queries have no match of another camera in the gallery")
+    return notes
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", name.lower())

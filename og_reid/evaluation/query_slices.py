@@ -1,0 +1,169 @@
+"""Which queries belong together: by occlusion, visible parts, viewpoint; names for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.clouds.cloud_set import CloudSet
+from ..data.datasets.market import Attributes
+from . import yaw_difference
+from .color_histogram import part_histograms
+
+__all__ = ["LabelledImages", "Slicing", "known_attributes", "occlusion_slices", "query_slices"]
+
+#: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
+Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
+_Known = Mapping[str, Attributes]
+#: Share of a body part that must be seen for the part to count.
+_SEEN = 0.25
+
+
+class LabelledImages(Protocol):
+    """Images of one side of a search: clouds or photographs."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the n image files."""
+        ...
+
+    @property
+    def pids(self) -> Tensor:
+        """(n,) identities."""
+        ...
+
+    @property
+    def camids(self) -> Tensor:
+        """(n,) cameras."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+def query_slices(
+    query: LabelledImages,
+    gallery: LabelledImages,
+    attributes: _Known,
+    by: Sequence[Slicing],
+    seen: Tensor | None = None,
+    *,
+    own_camera: bool = False,
+) -> dict[str, Tensor]:
+    """Rows of the queries by the name of their slice; empty slices are left out.
+
+    Args:
+        query: Q images.
+        gallery: Images that are searched in; ``yaw`` needs theirs.
+        attributes: By image name.
+        by: ``occlusion``: with something in front of them, and without (queries whose attributes
+            are unknown are in neither). ``visibility``: quarters of the share of the silhouette
+            that is seen. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
+            at least, or how many stripes of the photograph. ``yaw``: how far the person has turned
+            between the query and the most alike view of the right answers.
+        seen: (Q, P) visibility of the stripes of photographs in [0, 1], see `Embedding`.
+        own_camera: Whether right answers may be of the query's camera (protocol ``unfiltered``).
+
+    Raises:
+        ValueError: When it is not known of all that it needs.
+    """
+    slices: dict[str, Tensor] = {}
+    for each in by:
+        if each == "parts":
+            slices |= _parts(query) if seen is None else _stripes(seen)
+        elif each == "yaw":
+            slices |= _yaw(query, gallery, attributes, own_camera)
+        elif each != "cameras":
+            slices |= _SLICERS[each](query, gallery, attributes)
+    return {name: rows for name, rows in slices.items() if len(rows)}
+
+
+def occlusion_slices(names: Sequence[str], attributes: _Known) -> dict[str, Tensor]:
+    """``occlusion`` of `query_slices` for queries of these names; empty ones are not left out."""
+    known = [attributes.get(name) for name in names]
+    return {
+        title: torch.tensor(
+            [r for r, each in enumerate(known) if each and each.occluded is wanted],
+            dtype=torch.int64,
+            device="cpu",
+        )
+        for title, wanted in (("unoccluded", False), ("occluded", True))
+    }
+
+
+def _occlusion(query: LabelledImages, _: LabelledImages, attributes: _Known) -> dict[str, Tensor]:
+    return occlusion_slices(query.names, attributes)
+
+
+def _visibility(query: LabelledImages, _: LabelledImages, attributes: _Known) -> dict[str, Tensor]:
+    share = [
+        each.visible_fraction for each in known_attributes(query.names, attributes, "visibility")
+    ]
+    place = np.digitize(share, (0.25, 0.5, 0.75))
+    return {f"{25 * i}-{25 * i + 25} % seen": _rows(place == i) for i in range(4)}
+
+
+def _parts(query: LabelledImages) -> dict[str, Tensor]:
+    if not isinstance(query, CloudSet):
+        raise ValueError(
+            "by parts needs lifted clouds, or a model with stripes of photographs: of others it is "
+            "not known which parts are seen"
+        )
+    seen = (part_histograms(query).visibility >= _SEEN).sum(dim=1).numpy()
+    place = np.digitize(seen, (5, 9))
+    names = ("0-4 parts seen", "5-8 parts seen", "9-13 parts seen")
+    return {name: _rows(place == i) for i, name in enumerate(names)}
+
+
+def _stripes(seen: Tensor) -> dict[str, Tensor]:
+    total, count = seen.shape[1], (seen >= _SEEN).sum(dim=1).cpu().numpy()
+    return {f"{some} of {total} stripes seen": _rows(count == some) for some in range(total + 1)}
+
+
+def _yaw(
+    query: LabelledImages, gallery: LabelledImages, attributes: _Known, own_camera: bool
+) -> dict[str, Tensor]:
+    sides = [
+        torch.tensor(
+            [each.yaw for each in known_attributes(clouds.names, attributes, "yaw")],
+            dtype=torch.float64,
+            device="cpu",
+        )
+        for clouds in (query, gallery)
+    ]
+    turned = yaw_difference(
+        *sides, query_pids=query.pids, gallery_pids=gallery.pids,
+        query_camids=None if own_camera else query.camids,
+        gallery_camids=None if own_camera else gallery.camids,
+    ).rad2deg().numpy()  # fmt: skip
+    place = np.where(np.isnan(turned), -1, np.digitize(turned, (30, 90)))
+    names = ("turned 0-30", "turned 30-90", "turned 90-180")
+    return {name: _rows(place == i) for i, name in enumerate(names)}
+
+
+_SLICERS: dict[str, Callable[[LabelledImages, LabelledImages, _Known], dict[str, Tensor]]] = {
+    "occlusion": _occlusion,
+    "visibility": _visibility,
+}
+
+
+def known_attributes(names: Sequence[str], attributes: _Known, by: str) -> list[Attributes]:
+    """The attributes of images of these names.
+
+    Raises:
+        ValueError: They are not known of all; ``by`` is what needs them.
+    """
+    missing = [name for name in names if name not in attributes]
+    if missing:
+        raise ValueError(
+            f"by {by} needs attributes.csv beside the images with a line for each; "
+            f"{len(missing):,} of {len(names):,} are missing, first: {missing[:3]}"
+        )
+    return [attributes[name] for name in names]
+
+
+def _rows(mask: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(mask))

@@ -1,0 +1,293 @@
+"""Dataclasses from plain mappings and YAML files; nothing is guessed or ignored."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = [
+    "MOST_BYTES",
+    "build",
+    "check_name",
+    "config_folder",
+    "find_config",
+    "read_value",
+    "read_yaml",
+]
+
+# Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
+MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
+_DEEPEST = 100
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# How null is written by those who know other languages.
+_NONE = frozenset({"none", "null", "~", ""})
+
+
+def config_folder() -> Path:
+    """The folder of the YAML files that come with the package."""
+    installed = Path(str(files("og_reid"))) / "configs"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).parents[2] / "configs"
+
+
+def find_config(path: str | Path) -> Path:
+    """A YAML file, or the one of that name that comes with the package.
+
+    Raises:
+        ValueError: It is missing; the nearest name is given, or the groups of names.
+    """
+    given, known = Path(path), config_folder()
+    shipped = known / given
+    for candidate in (given, shipped, shipped.with_name(shipped.name + ".yaml")):
+        if candidate.is_file():
+            return candidate
+    names = sorted(
+        file.relative_to(known).with_suffix("").as_posix() for file in known.rglob("*.yaml")
+    )
+    wanted = given.as_posix().removesuffix(".yaml")
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    if "/" not in wanted:  # a name without its group
+        near = [each for each in names if _alike(wanted, each.rpartition("/")[2])][:1] or near
+    if near:
+        raise ValueError(f"there is no file {path}: did you mean {near[0]}?")
+    groups = ", ".join(dict.fromkeys(f"{name.rpartition('/')[0]}/" for name in names))
+    raise ValueError(
+        f"there is no file {path}; the package has files in {groups} such as synthetic/default"
+    )
+
+
+def _alike(wanted: str, name: str) -> bool:
+    return difflib.SequenceMatcher(None, wanted, name).ratio() > 0.8
+
+
+def build(kind: Any, settings: Any, prefix: str = "") -> Any:
+    """A dataclass from a mapping, its fields checked one by one.
+
+    Args:
+        kind: The dataclass; its fields may be dataclasses themselves.
+        settings: Values by the names of fields; what is not named has its default.
+        prefix: Put before names in messages, such as ``optim.``.
+
+    Raises:
+        ValueError: A key is unknown (the nearest known one is named), or a value has a wrong type.
+    """
+    if not isinstance(settings, Mapping):
+        name = prefix[:-1] or "the settings"
+        raise ValueError(f"{name} must be a group of settings; got {reprlib.repr(settings)}")
+    known = {each.name for each in fields(kind)}
+    for key in settings:
+        if key not in known:
+            shown = str(key)[:60]
+            near = difflib.get_close_matches(shown, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown setting {prefix}{shown}: did you mean {prefix}{near}?")
+    hints = typing.get_type_hints(kind)
+    values = {
+        key: build(hints[key], value, f"{prefix}{key}.")
+        if is_dataclass(hints[key])
+        else _convert(hints[key], value, prefix + key)
+        for key, value in settings.items()
+    }
+    made = kind(**values)  # whose own checks say more about a number
+    for key, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{prefix}{key} must be a number; got nan")
+    return made
+
+
+def check_name(kind: Any, key: str) -> None:
+    """Refuses an unknown setting, naming the nearest of all groups, one of the same name first.
+
+    Args:
+        kind: The dataclass.
+        key: A setting, with dots between groups.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    names = _names(kind)
+    if key in names or key.rpartition(".")[0] in _open_names(kind):
+        return
+    key = key[:120]
+    last = key.rpartition(".")[2]
+    near = [name for name in names if name.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else "og-reid show RUN prints all of a run"
+    raise ValueError(f"unknown setting {key}: {hint}")
+
+
+def _names(kind: Any, prefix: str = "") -> list[str]:
+    """All settings of a dataclass, groups among them."""
+    found = []
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        found.append(prefix + each.name)
+        if is_dataclass(hints[each.name]):
+            found += _names(hints[each.name], f"{prefix}{each.name}.")
+    return found
+
+
+def _open_names(kind: Any, prefix: str = "") -> list[str]:
+    """Settings that are mappings, with names of the user's in them."""
+    found = []
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            found += _open_names(hints[each.name], f"{prefix}{each.name}.")
+        elif _is_mapping(hints[each.name]):
+            found.append(prefix + each.name)
+    return found
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """``value`` if it has the type of the hint; an int may stand for a float."""
+    if typing.get_origin(hint) is types.UnionType:  # only `float | None` and `int | None` occur
+        absent = value is None or (isinstance(value, str) and value.lower() in _NONE)
+        return None if absent else _convert(typing.get_args(hint)[0], value, name)
+    shown = reprlib.repr(value)
+    if typing.get_origin(hint) is Literal:
+        # 1 is not True here, nor 0.0 a name for False.
+        if not any(type(value) is type(each) and value == each for each in typing.get_args(hint)):
+            raise ValueError(f"{name} must be one of {typing.get_args(hint)}; got {shown}")
+        return value
+    if _is_mapping(hint):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name} must be a group of values by name; got {shown}")
+        inner = typing.get_args(hint)[1]
+        return {key: _convert(inner, each, f"{name}.{key}") for key, each in value.items()}
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        if kinds[-1] is Ellipsis:
+            if not isinstance(value, (list, tuple)):
+                raise ValueError(f"{name} must be a list, such as [40]; got {shown}")
+            kinds = kinds[:1] * len(value)
+        if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
+            raise ValueError(f"{name} must be a list of {len(kinds)} values; got {shown}")
+        return tuple(_convert(kind, one, name) for kind, one in zip(kinds, value, strict=True))
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        # YAML 1.1 reads 1e-3 (without a point) as text.
+        try:
+            value = float(value)
+        except (ValueError, OverflowError):
+            pass
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ValueError(f"{name} must be {hint.__name__}; got {shown}")
+    if isinstance(value, int) and abs(value) >= 1 << 62:
+        raise ValueError(f"{name} must be smaller than 2^62; got {shown}")
+    return value
+
+
+def read_yaml(document: bytes | str) -> Any:
+    """The plain values of a YAML document; lists and mappings that it names twice are copied.
+
+    Raises:
+        ValueError: It is no YAML, gives a name of a mapping twice, asks for other objects than
+            plain values, is longer than settings are, nested hundreds of levels deep, or its
+            aliases stand for too many values.
+    """
+    import yaml
+
+    if len(document) > MOST_BYTES:
+        raise ValueError(f"is no valid YAML: it must have at most {MOST_BYTES >> 10} kB")
+    _check_brackets(document)
+    try:
+        loader = yaml.SafeLoader(document)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _count_values(node, {}, set())
+            _refuse_twice(node, set())
+            return _copied(loader.construct_document(node))
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise ValueError("is no valid YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        text = str(error).removeprefix("is no valid YAML: ")[:500]
+        raise ValueError(f"is no valid YAML: {text}") from error
+
+
+def read_value(text: str) -> Any:
+    """A value of the command line: plain YAML, in which ``#`` begins no comment.
+
+    Raises:
+        ValueError: as of `read_yaml`.
+    """
+    import yaml
+
+    value = read_yaml(text)
+    if "#" not in text:
+        return value
+    # What the parser passed over is a comment.
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    whole = node is not None and node.end_mark.index >= len(text.rstrip())
+    return value if whole else text
+
+
+def _check_brackets(document: bytes | str) -> None:
+    """Refuses deep nesting before the parser, whose time grows with the square of the depth."""
+    text = document if isinstance(document, bytes) else document.encode("utf-8", "replace")
+    depth = 0
+    for each in text.translate(None, _NO_BRACKETS):
+        depth += 1 if each in b"[{" else -1
+        if depth > _DEEPEST:
+            raise ValueError("is no valid YAML: it is nested too deeply")
+
+
+def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
+    """Number of values that a node stands for when every alias is written out."""
+    if id(node) in around:
+        raise ValueError("a value must not hold itself (an alias inside of its anchor)")
+    if id(node) not in known:
+        around.add(id(node))
+        count = 1
+        if isinstance(node.value, str):
+            if len(node.value) > _LONGEST_VALUE:
+                raise ValueError(f"a value must have at most {_LONGEST_VALUE} characters")
+        else:
+            for each in node.value:
+                for inner in each if isinstance(each, tuple) else (each,):
+                    count += _count_values(inner, known, around)
+                    if count > _MOST_VALUES:
+                        raise ValueError(f"it must stand for at most {_MOST_VALUES} values")
+        around.discard(id(node))
+        known[id(node)] = count
+    return known[id(node)]
+
+
+def _refuse_twice(node: Any, known: set[int]) -> None:
+    """Refuses a name that is given twice in a mapping: YAML keeps the last, without a word."""
+    if isinstance(node.value, str) or id(node) in known:
+        return
+    known.add(id(node))
+    names: set[tuple[str, str]] = set()
+    for each in node.value:
+        if isinstance(each, tuple):
+            key = each[0]
+            name = (key.tag, key.value) if isinstance(key.value, str) else None
+            if name in names and not key.tag.endswith(":merge"):
+                line = key.start_mark.line + 1
+                raise ValueError(f"{key.value[:60]} is given twice, again in line {line}")
+            names |= {name} if name else set()
+        for inner in each if isinstance(each, tuple) else (each,):
+            _refuse_twice(inner, known)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value

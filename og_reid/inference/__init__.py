@@ -1,0 +1,1 @@
+"""Networks with their weights and preprocessing: loading, embedding, fusion."""

@@ -1,0 +1,239 @@
+"""From packed clouds to unit descriptors, and from photographs to features of parts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pose.visibility import Mode
+
+from ..data.augmentation.transforms import mirror_x
+from ..data.clouds.batch import CloudBatch
+from ..data.clouds.source import CloudDataset
+from ..data.images.image_set import ImageSet
+from ..models.embedding import Embedding
+from ..models.pgfa import PGFA, Descriptor
+from ..models.stripe_net import StripeNet
+
+__all__ = [
+    "ImagePreprocessing",
+    "Layout",
+    "Preprocessing",
+    "TestView",
+    "embed_batch",
+    "embed_images",
+    "embed_set",
+    "name_views",
+    "usable_device",
+]
+
+#: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
+TestView = Literal["none", "scale-1.1"]
+#: How points are chosen and ordered, see `og_reid.data.clouds.source.CloudDataset`.
+Layout = Literal["even", "reference"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a model was trained to see; belongs to its weights.
+
+    Attributes:
+        num_points: Points per cloud.
+        min_points: A cloud with fewer seen points on the body is given with its background.
+        layout: ``even`` = in farthest-point order; ``reference`` = as the OG-Net authors' loader
+            gives them.
+        canonical: The person is in the resting pose (`meshes.lift.Lift.canonical`).
+    """
+
+    num_points: int
+    min_points: int = 32
+    layout: Layout = "even"
+    canonical: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.num_points < 1 or self.min_points < 0:
+            raise ValueError(
+                "num_points must be at least 1 and min_points at least 0; "
+                f"got {self.num_points} and {self.min_points}"
+            )
+        if self.layout not in ("even", "reference"):
+            raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """How photographs were given to a network; belongs to its weights.
+
+    Attributes:
+        height: Of the network's images, pixels.
+        width: Likewise.
+        mode: Of heat maps and visible stripes, see `pose.visibility`.
+    """
+
+    height: int = 384
+    width: int = 128
+    mode: Mode = "corrected"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if any(side < 16 or side % 16 for side in (self.height, self.width)):
+            raise ValueError(
+                f"height and width must be multiples of 16; got {self.height} and {self.width}"
+            )
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device that a name stands for.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).cpu()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        there = "cpu" + (" or cuda" if torch.cuda.is_available() else "")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"device must be one that torch can use here, such as {there}; got {device!r} "
+            f"({reason[:120]})"
+        ) from error
+    return found
+
+
+def _in_single(model: nn.Module) -> nn.Module:
+    """The model, or a copy in single precision of one of another precision.
+
+    Neighbours are searched in single precision, and processors are slow or wrong in half of it.
+    """
+    kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    return model if kinds <= {torch.float32} else copy.deepcopy(model).float()
+
+
+def name_views(mirror: bool, test_view: TestView) -> str:
+    """What to report with results: ``none``, ``mirror``, ``scale-1.1`` or both."""
+    views = [test_view] if test_view != "none" else []
+    return " + ".join([*views, "mirror"] if mirror else views) or "none"
+
+
+@torch.inference_mode()
+def embed_batch(
+    model: nn.Module, batch: CloudBatch, *, mirror: bool, test_view: TestView = "none"
+) -> Tensor:
+    """Unit descriptors (B, D) of clouds of one size.
+
+    Args:
+        model: Takes points in metres and colours in [-0.5, 0.5]; put in evaluation mode by the
+            caller.
+        batch: B clouds, on the model's device.
+        mirror: Also embed the clouds with left and right swapped, and average the directions.
+        test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large, both as they
+            come, before their direction is taken: the OG-Net authors' test descriptor.
+    """
+    if test_view not in ("none", "scale-1.1"):
+        raise ValueError(f"test_view must be 'none' or 'scale-1.1'; got {test_view!r}")
+    points, colors = batch.network_input()
+    features = _direction(model, points, colors, test_view)
+    if mirror:
+        everything = torch.ones(len(points), dtype=torch.bool, device=points.device)
+        swapped = _direction(model, mirror_x(points, everything), colors, test_view)
+        features = functional.normalize(features + swapped, dim=1)
+    return features
+
+
+def _direction(model: nn.Module, points: Tensor, colors: Tensor, test_view: TestView) -> Tensor:
+    """(B, D) of length 1."""
+    neck = getattr(model, "neck", None) or nn.Identity()
+    features = neck(model(points, colors))
+    if test_view == "scale-1.1":
+        features = features + neck(model(1.1 * points, colors))
+    return functional.normalize(features, dim=1)
+
+
+def embed_set(
+    model: nn.Module,
+    clouds: CloudDataset,
+    num_points: int,
+    batch_size: int = 64,
+    *,
+    mirror: bool = False,
+    test_view: TestView = "none",
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Unit descriptors of all clouds of a set.
+
+    Args:
+        model: As for `embed_batch`; its mode is the same afterwards. One in half or double
+            precision is computed with in single precision.
+        clouds: n clouds, of the layout that the model was trained on.
+        num_points: Points per cloud.
+        batch_size: Clouds per forward pass; changes nothing but speed and memory.
+        mirror: As for `embed_batch`; report it with the results, see `name_views`.
+        test_view: As mirror.
+        progress: Called with the number of clouds done and n.
+
+    Returns:
+        (n, D) float32 on the CPU.
+
+    Raises:
+        ValueError: When the set is empty.
+    """
+    if len(clouds) == 0:
+        raise ValueError("clouds must hold at least one cloud; got none")
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    model = _in_single(model)
+    training = model.training
+    model.eval()
+    features = []
+    try:
+        for start in range(0, len(clouds), batch_size):
+            stop = min(start + batch_size, len(clouds))
+            batch = clouds.batch(torch.arange(start, stop), num_points).to(device)
+            unit = embed_batch(model, batch, mirror=mirror, test_view=test_view)
+            features.append(unit.float().cpu())
+            if progress is not None:
+                progress(stop, len(clouds))
+    finally:
+        model.train(training)
+    return torch.cat(features).clone()
+
+
+def embed_images(
+    network: PGFA | StripeNet,
+    people: ImageSet,
+    batch_size: int = 32,
+    *,
+    descriptor: Descriptor = "raw",
+) -> Iterator[Embedding]:
+    """Features of photographs, batch by batch, so that a gallery need not lie in memory.
+
+    Args:
+        network: its mode is the same afterwards.
+        people: n photographs, with as many stripes as the network has parts.
+        batch_size: photographs per forward pass; changes nothing but speed and memory.
+        descriptor: of the parts, see `PGFA.embed`.
+
+    Yields:
+        Features of at most `batch_size` photographs, on the CPU; `Embedding.cat` joins them,
+        `og_reid.retrieval.similarity.similarity_blocks` takes them as they come.
+    """
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    try:
+        for rows in torch.arange(len(people)).split(batch_size):
+            batch = people.batch(rows)
+            images, heatmaps = batch.images.to(device), batch.heatmaps.to(device)
+            found = network.embed(images, heatmaps, batch.visibility, descriptor=descriptor)
+            yield found.to("cpu")
+    finally:
+        network.train(training)

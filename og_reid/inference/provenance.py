@@ -1,0 +1,93 @@
+"""Where weights come from: settings, seed, versions of packages and of the source."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["checked_origin", "mapping", "origin", "package_version"]
+
+
+def package_version() -> str:
+    """Version of the installed package; ``0+unknown`` when run from a bare source tree."""
+    try:
+        return version("og-reid")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def origin(config: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Where weights come from, as plain JSON values, to be kept with them.
+
+    Returns:
+        ``config`` (the resolved settings), ``seed``, ``step`` (steps done), ``versions`` of
+        packages, and ``source``: ``commit`` and ``changed`` (whether files differ from it) of the
+        git repository that the package runs from, None when it is installed or there is no git.
+    """
+    return {
+        "config": dict(config),
+        "seed": config.get("seed"),
+        "step": step,
+        "versions": {
+            "og_reid": package_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "source": _source(),
+    }
+
+
+@cache
+def _source() -> dict[str, Any] | None:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    answers = []
+    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *question], capture_output=True, text=True, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode:
+            return None
+        answers.append(done.stdout.strip())
+    return {"commit": answers[0], "changed": bool(answers[1])}
+
+
+def checked_origin(kept: Any) -> dict[str, Any]:
+    """The `origin` of a file, whose parts that are used have the types that they were given."""
+    mapping("origin", kept)
+    people = kept.get("people", [])
+    if not isinstance(people, list) or any(type(each) is not int for each in people):
+        raise ValueError("people must be a list of whole numbers")
+    figures = mapping("validation", kept.get("validation", {}))
+    numbers = (figures.get("mAP", 0.0), figures.get("rank1", 0.0))
+    if figures and not {"mAP", "rank1"} <= figures.keys():
+        raise ValueError("validation must have mAP and rank1")
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
+        raise ValueError("mAP and rank1 must be numbers")
+    if kept.get("source") is not None:
+        source = mapping("source", kept["source"])
+        if not {"commit", "changed"} <= source.keys():
+            raise ValueError("source must have commit and changed")
+    for name in ("versions", "config"):
+        mapping(name, kept.get(name, {}))
+    return dict(kept)
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """``value``, if it is a mapping; raises ValueError with the name otherwise."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be a mapping; got {type(value).__name__}")
+    return value

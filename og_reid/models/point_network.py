@@ -1,0 +1,131 @@
+"""What all networks of this package share: descriptor in, logits out, and the initial weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops._native.library import values_readable
+
+__all__ = ["SLOPE", "PointNetwork", "check_clouds"]
+
+#: How far outside [-0.5, 0.5] a colour may lie before it is refused (room for augmentation).
+COLOR_MARGIN = 0.1
+#: Of the leaky rectifiers.
+SLOPE = 0.2
+
+
+class PointNetwork(nn.Module, ABC):
+    """A network from coloured clouds to descriptors, with a classifier for training if wanted.
+
+    Attributes:
+        proj_output: the classifier, or None.
+        dropout: share of the descriptor dropped before the classifier.
+        neck: a norm without shift, see `add_neck`; None without.
+    """
+
+    proj_output: nn.Linear | None
+    dropout: float
+    neck: nn.BatchNorm1d | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neck = None
+
+    @abstractmethod
+    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
+        """Embed a batch of clouds.
+
+        Args:
+            points: (B, N, 3) metres, y up.
+            colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
+
+        Returns:
+            (B, embedding_dim) descriptors, not normalised.
+        """
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that build this network again without its classifier, as plain values."""
+
+    def add_neck(self) -> None:
+        """Puts a norm after the descriptor (`og_reid.models.BNNeck`).
+
+        Metric losses see the descriptor of `forward`; ``neck`` of it is what is classified, and
+        what `og_reid.inference.extract.embed_batch` gives to be compared.
+        """
+        self.neck = nn.BatchNorm1d(self.architecture()["embedding_dim"])
+        self.neck.bias.requires_grad_(False)
+
+    def classify(self, descriptor: Tensor) -> Tensor:
+        """Logits of the training identities.
+
+        Args:
+            descriptor: (B, embedding_dim) from `forward`; left as it is, dropout works on a copy.
+
+        Returns:
+            (B, num_classes).
+
+        Raises:
+            ValueError: when the model was built without a classifier.
+        """
+        if self.proj_output is None:
+            raise ValueError("the model has no classifier: build it with num_classes > 0")
+        return self.proj_output(F.dropout(descriptor, self.dropout, self.training))
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator | None) -> None:
+        """Initial weights of the authors' code: kaiming for maps, N(1, .02) for norms."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", generator=generator)
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        if self.proj_output is not None:
+            nn.init.normal_(self.proj_output.weight, 0.0, 1e-6, generator=generator)
+
+
+def check_clouds(points: Tensor, colors: Tensor, least: int, name: str = "num_points") -> None:
+    """Refuse input that a network cannot mean anything on.
+
+    Args:
+        points: (B, N, 3).
+        colors: (B, N, 3).
+        least: fewest points per cloud.
+        name: the setting of the network that asks for them.
+
+    Raises:
+        ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range. Values are
+            checked on a CPU only.
+    """
+    if points.ndim != 3 or points.shape[-1] != 3:
+        raise ValueError(f"points must be (B, N, 3); got {tuple(points.shape)}")
+    if colors.shape != points.shape:
+        raise ValueError(
+            f"colors must have the shape of points, {tuple(points.shape)}; "
+            f"got {tuple(colors.shape)}"
+        )
+    if points.shape[1] < least:
+        raise ValueError(
+            f"points must hold at least {name}={least} points per cloud; got "
+            f"{points.shape[1]}: repeat points or build the model with a smaller {name}"
+        )
+    if not values_readable(points, colors):
+        return
+    if not bool(torch.isfinite(points).all() & torch.isfinite(colors).all()):
+        raise ValueError("points and colors must be finite; got NaN or Inf: remove those points")
+    limit = 0.5 + COLOR_MARGIN
+    low, high = (float(value) for value in colors.detach().aminmax()) if colors.numel() else (0, 0)
+    if low < -limit or high > limit:
+        raise ValueError(
+            f"colors must be in [-0.5, 0.5]; got values from {low:.3g} to {high:.3g}: divide "
+            "8-bit colours by 255, then subtract 0.5"
+        )

@@ -1,0 +1,145 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from .dgcnn import DGCNN
+from .og_net import PRESETS, OGNet
+from .point_network import PointNetwork
+from .pointnet2 import PointNet2
+
+__all__ = [
+    "ARCHITECTURES",
+    "arch_parameters",
+    "build",
+    "can_be_stored",
+    "rebuild",
+    "register_network",
+    "store",
+]
+
+#: Every network with its published settings: OG-Net, and the baselines it was compared with.
+ARCHITECTURES: dict[str, tuple[type[PointNetwork], Mapping[str, Any]]] = {
+    **{name: (OGNet, settings) for name, settings in PRESETS.items()},
+    "dgcnn": (DGCNN, {}),
+    "pointnet2-ssg": (PointNet2, {"multi_scale": False}),
+    "pointnet2-msg": (PointNet2, {"multi_scale": True}),
+}
+#: Names under which files keep the classes.
+KINDS: dict[str, type[PointNetwork]] = {"ognet": OGNet, "dgcnn": DGCNN, "pointnet2": PointNet2}
+#: What training gives to every network, besides the settings of its own.
+_GIVEN = ("embedding_dim", "num_classes", "generator")
+
+
+def build(preset: str, **overrides: Any) -> PointNetwork:
+    """Build a network with fresh weights.
+
+    Args:
+        preset: one of `ARCHITECTURES`.
+        **overrides: arguments of its class that shall differ from the published ones.
+
+    Raises:
+        ValueError: on an unknown name, a setting the network does not have, or numbers that do
+            not fit together.
+    """
+    known = arch_parameters(preset)
+    for name in overrides:
+        if name not in known:
+            raise ValueError(f"{preset} has no setting {name!r}; it has {', '.join(known)}")
+    kind, settings = ARCHITECTURES[preset]
+    return kind(**{**settings, **overrides})
+
+
+def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> None:
+    """Makes a network of one's own known: as ``model.preset``, to model files, and to `build`.
+
+    Of `og_reid.config.schema.ModelConfig` it is given the settings that its class has arguments
+    for, such as ``num_points`` and ``k``. A file with such a network can be read wherever the same
+    name was registered before.
+
+    Args:
+        name: letters, digits, hyphens and underscores; none that is taken.
+        kind: a subclass of `PointNetwork` that takes ``embedding_dim``, ``num_classes`` (0: no
+            classifier, ``proj_output`` is None) and ``generator`` (of the initial weights).
+        **settings: arguments of the class that differ from its defaults.
+
+    Raises:
+        ValueError: the name is taken or no name, or the class is not as said.
+    """
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise ValueError(f"name must be of letters, digits, - and _; got {name!r}")
+    if not (isinstance(kind, type) and issubclass(kind, PointNetwork)):
+        raise ValueError(f"kind must be a subclass of og_reid.models.Embedder; got {kind!r}")
+    known = inspect.signature(kind).parameters
+    missing = [each for each in (*_GIVEN, *settings) if each not in known]
+    if missing:
+        raise ValueError(
+            f"kind must take the argument {missing[0]}; {kind.__name__} takes {', '.join(known)}"
+        )
+    if ARCHITECTURES.get(name, (kind, settings)) != (kind, settings) or (
+        KINDS.get(name, kind) is not kind
+    ):
+        raise ValueError(f"name must not be taken; {name!r} is {ARCHITECTURES[name][0].__name__}")
+    ARCHITECTURES[name] = (kind, settings)
+    if kind not in KINDS.values():
+        KINDS[name] = kind
+
+
+def can_be_stored(model: object) -> bool:
+    """Whether a model file can describe a network: one of this package, or a registered one."""
+    return type(model) in KINDS.values()
+
+
+def arch_parameters(preset: str) -> tuple[str, ...]:
+    """Names of the arguments that the network of a preset takes.
+
+    Raises:
+        ValueError: on an unknown name.
+    """
+    if preset not in ARCHITECTURES:
+        raise ValueError(f"preset must be one of {', '.join(ARCHITECTURES)}; got {preset!r}")
+    return tuple(inspect.signature(ARCHITECTURES[preset][0]).parameters)
+
+
+def store(model: PointNetwork) -> dict[str, Any]:
+    """What `rebuild` needs, as plain values: the kind of the network and its arguments."""
+    for name, kind in KINDS.items():
+        if type(model) is kind:
+            neck = {} if model.neck is None else {"neck": True}
+            return {"kind": name, **model.architecture(), **neck}
+    raise ValueError(
+        f"model must be one of {', '.join(KINDS)}; got {type(model).__name__}: "
+        "og_reid.models.register_network makes a network of one's own known"
+    )
+
+
+def rebuild(stored: Mapping[str, Any]) -> PointNetwork:
+    """The network that `store` described, without its classifier and with fresh weights.
+
+    Args:
+        stored: as of `store`; without a kind it is an OG-Net.
+
+    Raises:
+        ValueError: on an unknown kind, or arguments that the network does not take.
+    """
+    kind = str(stored.get("kind", "ognet"))
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in stored.items()
+        if key not in ("kind", "neck")
+    }
+    if kind not in KINDS:
+        raise ValueError(
+            f"kind must be one of {', '.join(KINDS)}; got {kind[:40]!r}: a network of one's own "
+            "must be registered first, see og_reid.models.register_network"
+        )
+    try:
+        model = KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} cannot be built from {dict(stored)}: {error}") from error
+    if stored.get("neck"):
+        model.add_neck()
+    return model

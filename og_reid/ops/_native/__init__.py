@@ -1,0 +1,1 @@
+"""Calls of the C and CUDA libraries, one file per operator."""

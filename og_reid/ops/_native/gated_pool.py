@@ -1,0 +1,209 @@
+"""Calls of the native gates: a batch is walked in chunks of clouds that stay in cache."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .library import check, cpu_library, pointer
+
+__all__ = ["Fading", "GateBatch", "gate_fits"]
+
+#: Gated entries of one chunk of clouds: 2 MiB, so that a chunk stays in cache.
+CHUNK_ENTRIES = 1 << 19
+#: What the native kernel asks of the sizes: rows of whole registers, whole panels of the
+#: projection, and a narrow layer of the gate that fits its stack.
+ROW_MULTIPLE = 8
+PANEL = 16
+MOST_REDUCED = 64
+#: Takes the clouds of a chunk and their rows z (E, H).
+Visit = Callable[[slice, Tensor], None]
+#: The same, and gradients (E, H) to fill.
+Rest = Callable[[slice, Tensor, Tensor], None]
+
+
+class _Groups(ctypes.Structure):
+    """`og_reid_groups` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "half", "reduced")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("near", "center", "gate_near", "gate_center", "expand", "bias", "index")
+        ),
+        ("threads", ctypes.c_int64),
+    ]
+
+
+class _Projection(ctypes.Structure):
+    """`og_reid_projection` of csrc/og_reid.h."""
+
+    _fields_ = [
+        ("channels", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                *("panels", "highest", "argument", "z", "gates", "scratch"),
+                *("fade", "factor", "offset", "best"),
+            )
+        ),
+    ]
+
+
+class _GroupsGrad(ctypes.Structure):
+    """`og_reid_groups_grad` of csrc/og_reid.h."""
+
+    _fields_ = [
+        ("channels", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "weight",
+                "grad_highest",
+                "argument",
+                "z",
+                "gates",
+                "grad_z",
+                "grad_near",
+                "grad_center",
+                "grad_gate_near",
+                "grad_gate_center",
+                "grad_expand",
+                "grad_bias",
+                "grad_weight",
+                "scratch",
+            )
+        ),
+    ]
+
+
+class Fading(NamedTuple):
+    """What makes the maximum one of fade * max(0, factor y + offset)."""
+
+    fade: Tensor  # (B, M, n)
+    factor: Tensor  # (C,)
+    offset: Tensor  # (C,)
+    best: Tensor  # (B, M, C) to fill: y of the argument
+
+
+def gate_fits(terms: Sequence[Tensor], index: Tensor, weight: Tensor) -> bool:
+    """Whether the native code takes six terms, index and weight of such sizes, if it is there."""
+    half, reduced = terms[4].shape
+    whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
+    return whole and reduced <= MOST_REDUCED and index.numel() > 0
+
+
+class GateBatch:
+    """Contiguous terms and index of a batch, cut into chunks of clouds for the C functions."""
+
+    def __init__(self, terms: Sequence[Tensor], index: Tensor) -> None:
+        *per_row, expand, bias = terms
+        self.clouds = tuple(t.contiguous() for t in (*per_row, index))
+        self.expand, self.bias = expand.t().contiguous(), bias.contiguous()
+        self.batch, self.centers, self.k = index.shape
+        self.half, self.reduced = expand.shape
+        self.count = terms[0].shape[1]
+        self.rows = self.centers * self.k
+        self.threads = torch.get_num_threads()
+        clouds = CHUNK_ENTRIES // (self.rows * self.half)
+        self.step = min(self.batch, max(self.threads, clouds))
+
+    def visit(self, visit: Visit) -> None:
+        """Show the rows z of all edges."""
+        z = self.bias.new_empty(self.step * self.rows, self.half)
+        for start in range(0, self.batch, self.step):
+            groups = self._groups(start)
+            self._make_rows(groups, z, None)
+            visit(slice(start, start + groups.batch), z[: groups.batch * self.rows])
+
+    def project(
+        self,
+        weight: Tensor,
+        highest: Tensor,
+        argument: Tensor,
+        *,
+        visit: Visit | None = None,
+        fading: Fading | None = None,
+    ) -> None:
+        """Fill the (B, M, C) maximum of y = weight z over neighbours, and its int32 slot."""
+        channels, half = weight.shape
+        # Rows are kept to be shown only; else each thread's scratch is enough.
+        kept = None if visit is None else weight.new_empty(self.step * self.rows, half)
+        scratch = weight.new_empty(self.threads, self.k, half)
+        panels = weight.view(channels // PANEL, PANEL, half).transpose(1, 2).contiguous()
+        for start in range(0, self.batch, self.step):
+            groups = self._groups(start)
+            z = None if kept is None else kept[: groups.batch * self.rows]
+            parts = [panels, highest[start:], argument[start:], z, None, scratch]
+            if fading is not None:
+                fade, factor, offset, best = fading
+                parts += [fade[start:], factor, offset, best[start:]]
+            self._forward(groups, _Projection(channels, *(pointer(part) for part in parts)))
+            if visit is not None and z is not None:
+                visit(slice(start, start + groups.batch), z)
+
+    def backward(
+        self, weight: Tensor, grad_highest: Tensor, argument: Tensor, rest: Rest
+    ) -> list[Tensor]:
+        """Gradients of the six terms and the weight.
+
+        Args:
+            weight: (C, H).
+            grad_highest: (B, M, C) gradient of y where it is highest.
+            argument: (B, M, C) int32 slot of the highest.
+            rest: fills the gradient of the rows that it is shown, beside that.
+        """
+        channels, half = weight.shape
+        weight, grad_highest = weight.contiguous(), grad_highest.contiguous()
+        grads = [torch.zeros_like(t) for t in self.clouds[:4]]
+        shares = [
+            weight.new_zeros(self.threads, *shape)
+            for shape in ((self.reduced, half), (half,), (channels, half))
+        ]
+        buffers = [weight.new_empty(self.step * self.rows, half) for _ in range(3)]
+        order = torch.empty(self.threads, channels + self.k + 1, dtype=torch.int32, device="cpu")
+        library = cpu_library()
+        assert library is not None
+        for start in range(0, self.batch, self.step):
+            groups = self._groups(start)
+            z, gates, grad_z = (buffer[: groups.batch * self.rows] for buffer in buffers)
+            self._make_rows(groups, z, gates)
+            rest(slice(start, start + groups.batch), z, grad_z)
+            parts = (weight, grad_highest[start:], argument[start:], z, gates, grad_z)
+            outputs = (*(grad[start:] for grad in grads), *shares, order)
+            task = _GroupsGrad(channels, *(pointer(part) for part in (*parts, *outputs)))
+            status = library.og_reid_gate_backward_cpu(ctypes.byref(groups), ctypes.byref(task))
+            check(status, "og_reid_gate_backward_cpu")
+        grad_expand, grad_bias, grad_weight = (share.sum(0) for share in shares)
+        return [*grads, grad_expand.t().contiguous(), grad_bias, grad_weight]
+
+    def _make_rows(self, groups: _Groups, z: Tensor, gates: Tensor | None) -> None:
+        parts = (None, None, None, z, gates, None)
+        self._forward(groups, _Projection(0, *(pointer(part) for part in parts)))
+
+    def _forward(self, groups: _Groups, out: _Projection) -> None:
+        library = cpu_library()
+        assert library is not None
+        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(out))
+        check(status, "og_reid_gate_cpu")
+
+    def _groups(self, start: int) -> _Groups:
+        """Sizes and addresses of the chunk that starts at cloud `start`."""
+        near, center, gate_near, gate_center, index = (t[start:] for t in self.clouds)
+        return _Groups(
+            min(self.step, self.batch - start),
+            self.count,
+            self.centers,
+            self.k,
+            self.half,
+            self.reduced,
+            *(pointer(t) for t in (near, center, gate_near, gate_center)),
+            pointer(self.expand),
+            pointer(self.bias),
+            pointer(index),
+            self.threads,
+        )

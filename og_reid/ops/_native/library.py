@@ -1,0 +1,206 @@
+"""Finding and loading the native libraries.
+
+They are torch-free C libraries named like submodules (`og_reid._cpu`, `og_reid._cuda`), so the
+import system knows where they are: beside the package in a wheel or a source tree, in
+site-packages under an editable install, where the Python files lie elsewhere.
+
+With ``OG_REID_NATIVE=0`` in the environment they are left alone and plain torch is used, on CPU and
+GPU: to compare the two, or to rule the native code out when looking for a fault. With a folder in
+its place the libraries there are loaded, such as those of a build with a sanitizer. The variable is
+read once per process, when an operator is first used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import pose.runtime.forks  # noqa: F401  operators run in one thread after a fork
+
+__all__ = [
+    "check",
+    "cpu_library",
+    "cuda_library",
+    "has_rows",
+    "native_info",
+    "pointer",
+    "start_on_gpu",
+    "usable_on_cpu",
+    "usable_on_gpu",
+    "values_readable",
+    "workspace_on_gpu",
+]
+
+#: Must equal OG_REID_ABI of csrc/og_reid.h.
+ABI = 8
+#: Environment variable that switches the native libraries off (0) or on (1, as without it), or
+#: names the folder to load them from.
+SWITCH = "OG_REID_NATIVE"
+PACKAGE = __name__.split(".", maxsplit=1)[0]
+
+
+def native_info() -> dict[str, str | bool | None]:
+    """What is there of the native code.
+
+    Returns:
+        `cpu_library` and `cuda_library`: path, or None (not built, or switched off);
+        `cpu_level`: instruction set picked on this processor (`baseline`, `x86-64-v3`,
+        `x86-64-v4`) or None; `cuda_device`: whether torch sees a GPU to run the CUDA library on.
+    """
+    library = _load("_cpu")
+    return {
+        "cpu_library": None if library is None else _find("_cpu"),
+        "cpu_level": None if library is None else library.og_reid_cpu_level().decode(),
+        "cuda_library": None if _load("_cuda") is None else _find("_cuda"),
+        "cuda_device": torch.cuda.is_available(),
+    }
+
+
+@functools.cache
+def cpu_library() -> ctypes.CDLL | None:
+    """The CPU library, or None: switched off, or (with one warning per process) not built."""
+    library = _load("_cpu")
+    if library is None and _switched_on():
+        warnings.warn(
+            "the native CPU library of og_reid is missing or stale, so slower torch code is used; "
+            "build it with: pip install . (needs CMake and a C++ compiler)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return library
+
+
+@functools.cache
+def cuda_library() -> ctypes.CDLL | None:
+    """The CUDA library, or None: switched off, or (with one warning per process) not built."""
+    library = _load("_cuda")
+    if library is None and _switched_on():
+        warnings.warn(
+            "the native CUDA library of og_reid is missing or stale, so plain torch code, many "
+            "times slower, runs on the GPU; build it with: pip install . (needs CMake and nvcc)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return library
+
+
+def usable_on_cpu(*tensors: Tensor) -> bool:
+    """Whether the CPU library is there and takes these tensors: float32, on the CPU, not empty."""
+    for each in tensors:  # not all(...): small clouds notice what a generator costs
+        if each.device.type != "cpu" or each.dtype != torch.float32 or not each.numel():
+            return False
+    return cpu_library() is not None
+
+
+def usable_on_gpu(*tensors: Tensor) -> bool:
+    """Whether the CUDA library is there and takes these tensors: float32, on a GPU, not empty."""
+    plain = all(t.device.type == "cuda" and t.dtype == torch.float32 and t.numel() for t in tensors)
+    return plain and cuda_library() is not None
+
+
+class _Queue(ctypes.Structure):
+    """`og_reid_queue` of csrc/og_reid.h."""
+
+    _fields_ = [("device", ctypes.c_int64), ("stream", ctypes.c_void_p)]
+
+
+def start_on_gpu(function: str, device: torch.device, *arguments: object) -> None:
+    """Call a function of the CUDA library on the current stream of a device, without waiting.
+
+    The caller's tensors may be freed meanwhile: their memory is used again on this stream only.
+    """
+    library = cuda_library()
+    assert library is not None
+    # Tests run the kernels on a CPU, which has no streams.
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+    queue = _Queue(device.index or 0, stream)
+    check(getattr(library, function)(*arguments, ctypes.byref(queue)), function)
+
+
+def workspace_on_gpu(function: str, argument: object, device: torch.device) -> Tensor:
+    """Scratch memory on a GPU, as much as the CUDA library asks for."""
+    library = cuda_library()
+    assert library is not None
+    size = getattr(library, f"{function}_workspace")(argument)
+    check(min(size, 0), function)
+    return torch.empty(size, dtype=torch.uint8, device=device)
+
+
+def values_readable(*tensors: Tensor) -> bool:
+    """Whether values may be looked at: not on a GPU, where it means to wait, nor when compiled."""
+    return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Address of a contiguous tensor, for a field of a task; the caller keeps it alive meanwhile.
+
+    Not for an argument of a function, where ctypes would cut a number to 32 bits.
+    """
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous()
+    address: int = tensor.data_ptr()
+    return address
+
+
+def has_rows(matrix: Tensor) -> bool:
+    """Whether the entries of each row are beside each other, and rows do not overlap.
+
+    One row is of any stride, as in the transpose of a column.
+    """
+    return matrix.stride(1) == 1 and matrix.stride(0) >= matrix.shape[1]
+
+
+def check(status: int, function: str) -> None:
+    """Raise when a native function refused its sizes or a launch failed."""
+    if status < 0:
+        raise RuntimeError(f"{function} refused its sizes (status {status}): please report this")
+    if status > 0:
+        raise RuntimeError(f"{function} failed with CUDA error {status}")
+
+
+def _find(name: str) -> str | None:
+    folder = Path(os.environ.get(SWITCH, "1"))
+    if folder.is_dir():
+        path = folder / f"{name}.so"
+        return str(path.resolve()) if path.exists() else None
+    spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
+    return None if spec is None else spec.origin
+
+
+def _switched_on() -> bool:
+    value = os.environ.get(SWITCH, "1")
+    if value not in ("0", "1") and not Path(value).is_dir():
+        raise ValueError(
+            f"{SWITCH} must be 0 (plain torch) or 1 (native code), or a folder that holds the "
+            f"libraries; got {value!r}"
+        )
+    return value != "0"
+
+
+@functools.cache
+def _load(name: str) -> ctypes.CDLL | None:
+    path = _find(name) if _switched_on() else None
+    if path is None:
+        return None
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        warnings.warn(f"{path} does not load: {error}", RuntimeWarning, stacklevel=3)
+        return None
+    if library.og_reid_abi() != ABI:
+        return None
+    if name == "_cpu":
+        library.og_reid_cpu_level.restype = ctypes.c_char_p
+        for task in ("knn", "features", "sample", "ball"):
+            getattr(library, f"og_reid_{task}_workspace").restype = ctypes.c_int64
+    else:
+        library.og_reid_curve_workspace.restype = ctypes.c_int64
+    return library

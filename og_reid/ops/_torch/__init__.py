@@ -1,0 +1,1 @@
+"""Plain-torch implementations in chunks."""

@@ -1,0 +1,227 @@
+"""Farthest point sampling, batched.
+
+It follows one of two rules. The *reference* rule repeats the CUDA kernel the published OG-Net was
+trained with (PointNet++, Qi et al. 2017; Zheng et al. 2022), whose result depends on the order of
+the points. The *robust* rule depends on the set of points only, ties apart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ._arguments import check_tensors, whole
+from ._native.dispatch import can_bypass_dispatcher
+from ._native.knn import workspace
+from ._native.library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
+
+__all__ = [
+    "farthest_point_sample",
+    "farthest_point_sample_torch",
+]
+
+#: Points with a squared norm (m^2) up to this are never candidates of the reference sampler.
+DEAD_ZONE = 1e-3
+#: Threads per block of the reference kernel, which decide its ties.
+REFERENCE_THREADS = 512
+NOT_FINITE = "x must be finite; got NaN or Inf: drop such points first"
+#: OG_REID_NOT_FINITE of csrc/og_reid.h.
+NOT_FINITE_STATUS = -2
+
+
+def farthest_point_sample(
+    x: Tensor,
+    m: int,
+    *,
+    start: Literal["first", "farthest"] = "farthest",
+    dead_zone: bool = False,
+) -> Tensor:
+    """Pick `m` points per cloud, each the farthest from those picked before.
+
+    Args:
+        x: (B, N, 3) points, metres, finite.
+        m: points to pick, 1..N.
+        start: `first` starts at point 0, breaks ties like the reference kernel (bit-reversed
+            thread number) and may repeat a point once all distances are 0. `farthest` starts at
+            the point farthest from the centroid, breaks ties by the lowest index and never
+            repeats a point.
+        dead_zone: skip points within sqrt(1e-3) m of the origin, as the reference kernel does.
+
+    Returns:
+        (B, m) int64: `out[b, t] = i` means `x[b, i]` was the t-th point picked.
+
+    Raises:
+        ValueError: if `x` is not (B, N, 3) or not finite (not checked on a GPU), or `m` is not in
+            1..N (with `start="first"` any m >= 1 is accepted as long as N >= 1, because points may
+            repeat).
+    """
+    _check(x, m, start)
+    m = whole("m", m)
+    points = x.detach().float()
+    direct = can_bypass_dispatcher(points)
+    run = _sample_on_cpu if direct else torch.ops.og_reid.farthest_point_sample
+    return run(points, m, start, dead_zone)
+
+
+def farthest_point_sample_torch(
+    x: Tensor,
+    m: int,
+    *,
+    start: Literal["first", "farthest"] = "farthest",
+    dead_zone: bool = False,
+) -> Tensor:
+    """Plain-torch twin of `farthest_point_sample`: its specification, and its fallback."""
+    _check(x, m, start)
+    _check_finite(x.detach())
+    return _sample_torch(x.detach().float(), m, start, dead_zone)
+
+
+def _check(x: Tensor, m: int, start: str) -> None:
+    check_tensors(x=x)
+    whole("m", m)
+    if x.ndim != 3 or x.shape[-1] != 3:
+        raise ValueError(f"x must be (B, N, 3); got {tuple(x.shape)}")
+    if start not in ("first", "farthest"):
+        raise ValueError(f"start must be 'first' or 'farthest'; got {start!r}")
+    count = x.shape[1]
+    if m < 1 or count < 1 or (m > count and start == "farthest"):
+        raise ValueError(f"m must be in 1..N to pick m of N points; got m={m}, N={count}")
+
+
+def _check_finite(x: Tensor) -> None:
+    """On a GPU it would mean to wait for the values."""
+    if x.device.type == "cpu" and not bool(x.float().isfinite().all()):
+        raise ValueError(NOT_FINITE)
+
+
+class _Sample(ctypes.Structure):
+    """`og_reid_sample` of csrc/og_reid.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "count", "picks", "threads")),
+        *((name, ctypes.c_void_p) for name in ("rows", "centroids")),
+        ("dead_zone", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("out", "workspace")),
+    ]
+
+
+def _sample_native(
+    points: Tensor, m: int, start: str, dead_zone: bool, run: Callable[[_Sample], None]
+) -> Tensor:
+    """By `run` of a library, equal to the twin."""
+    batch, count, _ = points.shape
+    scan, centroids = None, None
+    if start == "first":
+        # The reference prefers the first point of its own order among equals.
+        scan = _scan_order(count, points.device)
+        points = points.index_select(1, scan)
+    else:
+        centroids = _centroids(points)
+    points = points.contiguous()
+    out = torch.empty(batch, m, dtype=torch.int64, device=points.device)
+    threads = min(torch.get_num_threads(), batch)
+    task = _Sample(batch, count, m, threads, pointer(points), pointer(centroids), dead_zone)
+    task.out = pointer(out)
+    run(task)
+    return out if scan is None else scan[out]
+
+
+def _run_on_cpu(task: _Sample) -> None:
+    scratch = workspace(task, "og_reid_sample")
+    task.workspace = pointer(scratch)
+    library = cpu_library()
+    assert library is not None
+    status = library.og_reid_sample_cpu(ctypes.byref(task))
+    if status == NOT_FINITE_STATUS:
+        raise ValueError(NOT_FINITE)
+    check(status, "og_reid_sample_cpu")
+
+
+def _run_on_gpu(task: _Sample, device: torch.device) -> None:
+    scratch = torch.empty(task.batch * task.count, dtype=torch.float32, device=device)
+    task.workspace = pointer(scratch)
+    start_on_gpu("og_reid_sample_cuda", device, ctypes.byref(task))
+
+
+def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    batch, count, _ = points.shape
+    scan = _scan_order(count, points.device) if start == "first" else None
+    if scan is not None:
+        points = points[:, scan]
+    # One contiguous row per coordinate: the loop below touches nothing else.
+    px, py, pz = (points[..., axis].contiguous() for axis in range(3))
+    dead = (px * px + py * py + pz * pz) <= DEAD_ZONE if dead_zone else None
+    nearest = torch.full_like(px, 1e10)
+    if dead is not None:
+        nearest = nearest.masked_fill(dead, -1.0)
+    current = _first_pick(points) if start == "farthest" else torch.zeros_like(px[:, 0]).long()
+    picks = torch.empty(m, batch, dtype=torch.int64, device=points.device)
+    for step in range(m):
+        picks[step] = current
+        at = current[:, None]
+        dx, dy, dz = px - px.gather(1, at), py - py.gather(1, at), pz - pz.gather(1, at)
+        distance = dx.mul_(dx).add_(dy.mul_(dy)).add_(dz.mul_(dz))
+        # A dead point keeps its -1: the minimum with a distance never raises it.
+        nearest = torch.minimum(nearest, distance)
+        if start == "farthest":
+            nearest.scatter_(1, at, -1.0)
+        current = nearest.argmax(1)  # the first maximum, which is what both tie rules ask for
+    picked = picks.t().contiguous()
+    return picked if scan is None else scan[picked]
+
+
+def _centroids(points: Tensor) -> Tensor:
+    """(B, 3) float64 mean of each cloud."""
+    return points.mean(1, dtype=torch.float64)
+
+
+def _first_pick(points: Tensor) -> Tensor:
+    """(B,) index of the point farthest from the centroid of each cloud, lowest index on ties."""
+    dx, dy, dz = (points.double() - _centroids(points)[:, None]).unbind(-1)
+    return (dx * dx + dy * dy + dz * dz).float().argmax(1)
+
+
+def _scan_order(count: int, device: torch.device) -> Tensor:
+    """(N,) point indices in the order of preference of the reference kernel's tree reduction.
+
+    T threads (the largest power of two <= N, at most 512) scan points t, t + T, ...; the tree
+    keeps the smallest bit-reversed thread number among equal distances, then the first scanned.
+    """
+    bits = min(count, REFERENCE_THREADS).bit_length() - 1
+    index = torch.arange(count, device=device)
+    thread, turn = index % (1 << bits), index // (1 << bits)
+    reverse = torch.zeros_like(thread)
+    for bit in range(bits):
+        reverse |= ((thread >> bit) & 1) << (bits - 1 - bit)
+    return (reverse * count + turn).argsort()
+
+
+def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    if usable_on_cpu(x):
+        return _sample_native(x, m, start, dead_zone, _run_on_cpu)
+    _check_finite(x)
+    return _sample_torch(x, m, start, dead_zone)
+
+
+def _sample_on_gpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    if usable_on_gpu(x):
+        run = functools.partial(_run_on_gpu, device=x.device)
+        return _sample_native(x, m, start, dead_zone, run)
+    return _sample_torch(x, m, start, dead_zone)
+
+
+def _sample_fake(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    return x.new_empty(x.shape[0], m, dtype=torch.int64)
+
+
+torch.library.define(
+    "og_reid::farthest_point_sample", "(Tensor x, SymInt m, str start, bool dead_zone) -> Tensor"
+)
+torch.library.impl("og_reid::farthest_point_sample", "CPU", _sample_on_cpu)
+torch.library.impl("og_reid::farthest_point_sample", "CUDA", _sample_on_gpu)
+torch.library.register_fake("og_reid::farthest_point_sample", _sample_fake)

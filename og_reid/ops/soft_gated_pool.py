@@ -1,0 +1,231 @@
+"""Gated neighbourhoods that fade: gate each edge, project, normalise, fade, take the maximum.
+
+In float32 on a CPU this runs native and in chunks, like `gate`: rows (B, M, n, C) of a whole batch
+never exist. Anything else, fades that need gradients, and moments over several processes take
+plain torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._native.gated_pool import Fading, GateBatch, gate_fits
+from .edge_conv import EdgeNorm
+from .edge_moments import sharing
+from .gated_pool import EdgeTerms
+from .gather import gather_neighbors
+from .neighbor_index import check_index
+from .soft_pool import native_for, row_moments, shares
+
+__all__ = ["faded_gated_max_torch", "soft_gated_max"]
+
+
+def soft_gated_max(
+    terms: EdgeTerms, index: Tensor, fade: Tensor, share: Tensor, weight: Tensor, norm: EdgeNorm
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project the gated rows of edges, normalise, cut below 0, fade, and take the maximum.
+
+    max_j fade_j * relu(norm(weight z_j)): none is below 0, so a neighbour that has faded to 0 can
+    leave unnoticed.
+
+    Args:
+        terms: what the rows z are made of.
+        index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
+        fade: (B, M, n) in [0, 1].
+        share: (B, M, n) how much an edge counts for the moments, not below 0.
+        weight: (C, H) projection.
+        norm: with known moments, or without: then those of these edges are taken.
+
+    Returns:
+        The (B, M, C) maximum, and the (C,) mean and biased variance that were found, empty where
+        they were known. They pass no gradients on. Once differentiable, unless fades need
+        gradients.
+
+    Raises:
+        IndexError: on a CPU, when an index is not in 0..N-1.
+    """
+    kind = functools.reduce(torch.promote_types, (t.dtype for t in (*terms, weight)))
+    terms = EdgeTerms(*(t.to(kind) for t in terms))
+    weight, known = weight.to(kind), norm.mean is not None
+    native = native_for(*terms, fade, weight) and gate_fits(terms, index, weight)
+    shared = sharing() > 1 and not known  # their gradients come from all processes
+    if not native or shared or fade.requires_grad or share.requires_grad:
+        with torch.autocast(weight.device.type, enabled=False):
+            return faded_gated_max_torch(terms, index, fade, share, weight, norm)
+    scale, shift, mean, variance, eps = norm
+    highest, *found = torch.ops.og_reid.soft_gated_max(
+        *terms, index, fade, share, weight, scale, shift, mean, variance, eps
+    )[:3]
+    none = highest.new_empty(0)
+    return (highest, none, none) if known else (highest, *(each.detach() for each in found))
+
+
+def faded_gated_max_torch(
+    terms: EdgeTerms, index: Tensor, fade: Tensor, share: Tensor, weight: Tensor, norm: EdgeNorm
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain-torch twin of `soft_gated_max`: its specification."""
+    x = gather_neighbors(terms.near, index) + terms.center[:, :, None]
+    hidden = F.silu(gather_neighbors(terms.gate_near, index) + terms.gate_center[:, :, None])
+    y = F.linear(x * torch.sigmoid(F.linear(hidden, terms.expand, terms.bias)), weight)
+    scale, shift, mean, variance, eps = norm
+    found = (y.new_empty(0), y.new_empty(0))
+    if mean is None or variance is None:
+        mean, variance = row_moments(y, share)
+        found = (mean.detach(), variance.detach())
+    factor = scale * torch.rsqrt(variance + eps)
+    normal = torch.addcmul(shift - mean * factor, y, factor)
+    return ((normal.relu() * fade[..., None]).max(2).values, *found)
+
+
+def _forward(
+    near: Tensor,
+    center: Tensor,
+    gate_near: Tensor,
+    gate_center: Tensor,
+    expand: Tensor,
+    bias: Tensor,
+    index: Tensor,
+    fade: Tensor,
+    share: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, ...]:
+    """Highest, moments, y and slot of the highest, and moments of z by share.
+
+    The moments of y = W z are those of z, which is half as wide, seen through W.
+    """
+    check_index(index, near.shape[1])
+    terms = (near, center, gate_near, gate_center, expand, bias)
+    work, (channels, half) = GateBatch(terms, index), weight.shape
+    mean_z, covariance = near.new_zeros(half), near.new_zeros(half, half)
+    if mean is None or variance is None:
+        rows = shares(share, None).reshape(len(index), -1)
+
+        def visit(clouds: slice, z: Tensor) -> None:
+            weighted = z * rows[clouds].reshape(-1, 1)
+            mean_z.add_(weighted.sum(0))
+            covariance.addmm_(weighted.t(), z)
+
+        work.visit(visit)
+        covariance.addr_(mean_z, mean_z, alpha=-1.0)
+        mean = weight @ mean_z
+        variance = ((weight @ covariance) * weight).sum(1).clamp_min_(0.0)
+    else:
+        mean, variance = mean.clone(), variance.clone()
+    factor = scale * torch.rsqrt(variance + eps)
+    offset = torch.addcmul(shift, mean, factor, value=-1.0)
+    highest = near.new_empty(*index.shape[:2], channels)
+    best, argument = torch.empty_like(highest), torch.empty_like(highest, dtype=torch.int32)
+    work.project(
+        weight.contiguous(),
+        highest,
+        argument,
+        fading=Fading(fade.contiguous(), factor, offset, best),
+    )
+    return highest, mean, variance, best, argument, mean_z, covariance
+
+
+def _gradient(
+    inputs: list[Tensor], results: list[Tensor], grad: Tensor, known: bool, eps: float
+) -> list[Tensor]:
+    """Gradients of the six terms, the weight, scale and shift.
+
+    Through the moments the row z of an edge gets of the gradient its share of
+    - factor (grad_shift + normal grad_scale), seen through W.
+    """
+    *terms, index, fade, share, weight, scale = inputs
+    highest, mean, variance, best, argument, mean_z, covariance = results
+    # Of equal ones any is right, so long as it is above 0. A NaN passes its own on.
+    grad = torch.where(highest == 0, 0.0, grad * fade.gather(2, argument.long()))
+    inverse = torch.rsqrt(variance + eps)
+    factor = scale * inverse
+    grad_shift = grad.sum((0, 1))
+    grad_scale = (grad * (best - mean)).sum((0, 1)) * inverse
+    slope = factor * inverse * grad_scale
+    row = (slope * mean - factor * grad_shift) @ weight
+    mix = (weight.t() * -slope) @ weight
+    rows = shares(share, None).reshape(len(index), -1)
+
+    def rest(clouds: slice, z: Tensor, grad_z: Tensor) -> None:
+        if known:
+            grad_z.zero_()
+        else:
+            torch.addmm(row, z, mix, out=grad_z).mul_(rows[clouds].reshape(-1, 1))
+
+    grads = GateBatch(terms, index).backward(weight, grad * factor, argument, rest)
+    if not known:
+        grads[-1].addr_(factor * grad_shift, mean_z, alpha=-1.0)
+        grads[-1].sub_((weight @ covariance) * slope[:, None])
+    return [*grads, grad_scale, grad_shift]
+
+
+def _forward_fake(*inputs: Any) -> tuple[Tensor, ...]:
+    near, index, weight = inputs[0], inputs[6], inputs[9]
+    channels, half = weight.shape
+    highest = near.new_empty(*index.shape[:2], channels)
+    return (
+        *(highest, near.new_empty(channels), near.new_empty(channels), torch.empty_like(highest)),
+        torch.empty_like(highest, dtype=torch.int32),
+        *(near.new_empty(half), near.new_empty(half, half)),
+    )
+
+
+def _gradient_fake(
+    inputs: list[Tensor], results: list[Tensor], grad: Tensor, known: bool, eps: float
+) -> list[Tensor]:
+    *terms, _, _, _, weight, scale = inputs
+    return [
+        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (*terms, weight)
+    ] + [
+        torch.empty_like(scale),
+        torch.empty_like(scale),
+    ]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, _, mean, _, ctx.eps = inputs
+    ctx.known = mean is not None
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    saved = list(ctx.saved_tensors)
+    given = torch.ops.og_reid.faded_gated_max_grad(saved[:11], saved[11:], grad, ctx.known, ctx.eps)
+    *terms, weight, scale, shift = given
+    return (*terms, None, None, None, weight, scale, shift, None, None, None)
+
+
+def _no_second(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError(
+        "soft_gated_max has no second derivatives; use faded_gated_max_torch for them"
+    )
+
+
+torch.library.define(
+    "og_reid::soft_gated_max",
+    "(Tensor near, Tensor center, Tensor gate_near, Tensor gate_center, Tensor expand, "
+    "Tensor bias, Tensor index, Tensor fade, Tensor share, Tensor weight, Tensor scale, "
+    "Tensor shift, Tensor? mean, Tensor? variance, float eps) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "og_reid::faded_gated_max_grad",
+    "(Tensor[] inputs, Tensor[] results, Tensor grad, bool known, float eps) -> Tensor[]",
+)
+torch.library.impl("og_reid::soft_gated_max", "CPU", _forward)
+torch.library.impl("og_reid::faded_gated_max_grad", "CPU", _gradient)
+torch.library.register_autocast("og_reid::soft_gated_max", "cpu", torch.float32)
+torch.library.register_fake("og_reid::soft_gated_max", _forward_fake)
+torch.library.register_fake("og_reid::faded_gated_max_grad", _gradient_fake)
+torch.library.register_autograd("og_reid::soft_gated_max", _backward, setup_context=_save)
+torch.library.register_autograd("og_reid::faded_gated_max_grad", _no_second)

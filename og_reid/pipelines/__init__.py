@@ -1,0 +1,1 @@
+"""Whole jobs as functions: train, evaluate, fuse, embed, lift, demo."""

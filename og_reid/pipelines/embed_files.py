@@ -1,0 +1,223 @@
+"""Embeddings of many files, each of which may fail on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pose import MediapipePose, PoseEstimator, read_image
+from pose.files.npz import array_names
+from pose.files.reading import reading
+from pose.runtime.defaults import plain_torch
+
+from ..api import embed, lift
+from ..data.attempts import NO_PERSON, collected
+from ..data.clouds.cloud_set import CloudSet
+from ..data.clouds.lift_dataset import LiftSettings, lift_many
+from ..data.images.image_files import image_endings
+from ..data.inputs import Failure, cause, summarize_warnings
+from ..inference.extract import embed_set
+from ..inference.model_file import StoredModel
+from ..inference.pretrained import DEFAULT_MODEL, load_model
+
+__all__ = [
+    "EmbeddedFiles",
+    "embed_files",
+    "holds_embeddings",
+]
+
+_BACKGROUND = 1500  # points, as of `og_reid.lift`
+_ALONE = "pointcloud[0]: "  # the name of a file that is embedded alone, in messages
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedFiles:
+    """Embeddings of the files that could be embedded.
+
+    Attributes:
+        features: (n, D) float32 of unit norm, in the order of the files; (0, 0) where all failed.
+        names: n, the files as they were given.
+        failures: The other files, in order.
+        warnings: About doubtful files, one for each kind.
+    """
+
+    features: Tensor
+    names: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+
+
+@plain_torch()
+def embed_files(
+    paths: Sequence[str | Path],
+    model: str | Path | StoredModel = DEFAULT_MODEL,
+    *,
+    workers: int = 1,
+    cache: str | Path | None = None,
+    estimator: Callable[[], PoseEstimator] | None = None,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> EmbeddedFiles:
+    """Embeds images and point clouds; each embedding is that of `og_reid.embed`.
+
+    Args:
+        paths: Images, and point clouds (``.ply``, ``.npz``, ``.obj``), by their endings.
+        model: See `og_reid.embed`.
+        workers: Processes that lift, see `og_reid.data.clouds.lift_dataset.lift_many`.
+        cache: Folder for lifted clouds, see there; a run that was interrupted goes on from it. Not
+            used for models of the reference layout.
+        estimator: See there; None for mediapipe's.
+        batch_size: Clouds per forward pass.
+        progress: Called with (files done, files in all).
+
+    Raises:
+        ValueError: The model cannot be read, or an argument is wrong.
+        OSError: A cloud cannot be kept in ``cache``.
+    """
+    stored = model if isinstance(model, StoredModel) else load_model(model)
+    files = [Path(path) for path in paths]
+    image = [path.suffix.lower() in image_endings() for path in files]
+    rows: dict[int, Tensor] = {}
+    failed: dict[int, str] = {}
+    raised: list[tuple[Path, str]] = []
+
+    def tell() -> None:
+        if progress is not None:
+            progress(len(rows) + len(failed), len(files))
+
+    make = estimator or MediapipePose
+    places = [row for row, known in enumerate(image) if known]
+    if stored.preprocessing.layout == "reference":
+        groups = _reference(files, places, stored, make, rows, failed)
+    else:
+        groups = _lifted(files, places, stored, make, workers, cache, batch_size, rows, failed)
+    for group in groups:
+        raised += group
+        tell()
+    places = [row for row, known in enumerate(image) if not known]
+    for start in range(0, len(places), batch_size):
+        some = places[start : start + batch_size]
+        raised += _embed_clouds([(row, files[row]) for row in some], stored, rows, failed)
+        tell()
+    order = sorted(rows)
+    return EmbeddedFiles(
+        torch.stack([rows[row] for row in order]) if rows else torch.zeros(0, 0),
+        tuple(str(paths[row]) for row in order),
+        tuple(Failure(files[row], failed[row]) for row in sorted(failed)),
+        summarize_warnings(raised),
+    )
+
+
+_Raised = list[tuple[Path, str]]
+
+
+def _lifted(
+    files: Sequence[Path],
+    places: Sequence[int],
+    stored: StoredModel,
+    estimator: Callable[[], PoseEstimator],
+    workers: int,
+    cache: str | Path | None,
+    batch_size: int,
+    rows: dict[int, Tensor],
+    failed: dict[int, str],
+) -> Iterator[_Raised]:
+    """Images of models that take packed clouds."""
+    wanted = stored.preprocessing
+    waiting: list[tuple[int, CloudSet]] = []
+
+    def flush() -> None:
+        if waiting:
+            clouds = CloudSet.concat([cloud for _, cloud in waiting])
+            made = embed_set(stored.model, clouds, wanted.num_points, batch_size)
+            rows.update(zip([row for row, _ in waiting], made, strict=True))
+            waiting.clear()
+
+    lifted = lift_many(
+        [files[row] for row in places],
+        estimator=estimator,
+        settings=LiftSettings(background=_BACKGROUND, min_points=wanted.min_points),
+        workers=workers,
+        cache=cache,
+        canonical=wanted.canonical,
+    )
+    with closing(lifted):
+        for row, each in zip(places, lifted, strict=True):
+            if each.cloud is None:
+                failed[row] = each.reason
+            elif not each.found:
+                failed[row] = NO_PERSON
+            else:
+                waiting.append((row, each.cloud))
+            if len(waiting) == batch_size:
+                flush()
+            yield [(each.path, text) for text in each.warnings]
+    flush()
+    yield []
+
+
+def _reference(
+    files: Sequence[Path],
+    places: Sequence[int],
+    stored: StoredModel,
+    estimator: Callable[[], PoseEstimator],
+    rows: dict[int, Tensor],
+    failed: dict[int, str],
+) -> Iterator[_Raised]:
+    """Images of models that take a point for each pixel, as `og_reid.lift` gives them."""
+    find = estimator()
+    for row in places:
+        with collected() as raised:
+            try:
+                pixels = read_image(files[row])
+                rows[row] = embed(lift(pixels, find(pixels), layout="reference"), stored)
+            except (ValueError, OSError, RuntimeError) as error:
+                failed[row] = cause(error)
+        yield [(files[row], text) for text in raised]
+
+
+def _embed_clouds(
+    some: Sequence[tuple[int, Path]],
+    stored: StoredModel,
+    rows: dict[int, Tensor],
+    failed: dict[int, str],
+) -> _Raised:
+    """Files of clouds together; one by one where one of them fails or is doubtful."""
+    with collected() as raised:
+        try:
+            for _, path in some:
+                if path.exists() and not path.is_file():
+                    raise ValueError(f"{path} is a folder, a pipe or a device")
+                if holds_embeddings(path):
+                    raise ValueError(
+                        f"{path} holds embeddings (og-reid embed wrote it), no point cloud: give "
+                        "the images or clouds that they are of"
+                    )
+            made = embed([path for _, path in some], stored, batch_size=len(some))
+            rows.update(zip([row for row, _ in some], made, strict=True))
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if len(some) == 1:
+                failed[some[0][0]] = cause(error).removeprefix(_ALONE)
+            again = True
+        else:
+            again = False
+    if len(some) > 1 and (again or raised):
+        return [each for pair in some for each in _embed_clouds([pair], stored, rows, failed)]
+    return [(some[0][1], text.removeprefix(_ALONE)) for text in raised]
+
+
+def holds_embeddings(path: str | Path) -> bool:
+    """Whether a file is what ``og-reid embed`` writes."""
+    if Path(path).suffix.lower() != ".npz":
+        return False
+    try:
+        with reading(path):
+            names = array_names(path)
+    except (OSError, ValueError):
+        return False
+    return {"features", "names"} <= names and "points" not in names

@@ -1,0 +1,1 @@
+"""Similarity of embeddings, blocks of distances, nearest neighbours."""

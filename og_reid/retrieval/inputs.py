@@ -1,0 +1,105 @@
+"""Array-likes to tensors, and numbers of parameters, with the argument's name in every message."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["as_tensor", "check_plain", "given_count", "given_number", "native_array"]
+
+
+def as_tensor(values: Any, name: str) -> Tensor:
+    """What was given, as a tensor; of tensors and most arrays without a copy.
+
+    Args:
+        values: Tensor, array or (nested) list of real numbers.
+        name: For messages.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if not isinstance(values, Tensor):
+        try:
+            array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+            check_plain(array, name)
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"it is of {array.dtype}")
+            array = native_array(array)
+            # Torch takes no reversed arrays, and warns of those that must not be written to.
+            array = array.astype(array.dtype, order="C", copy=False)
+            values = torch.from_numpy(array if array.flags.writeable else array.copy())
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(f"{name} "):
+                raise
+            raise ValueError(
+                f"{name} must be a tensor, an array or a list of numbers; got "
+                f"{type(values).__name__}: {error}"
+            ) from error
+    check_plain(values, name)
+    if values.is_complex():
+        raise ValueError(f"{name} must hold real numbers; got {values.dtype}")
+    return values
+
+
+def check_plain(values: Tensor | np.ndarray, name: str) -> None:
+    """Refuses tensors and arrays some or all of whose values are not there.
+
+    Raises:
+        ValueError: It is sparse, without data, or has masked entries.
+    """
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise ValueError(f"{name} must be dense; got {values.layout}: give .to_dense()")
+        if values.device.type == "meta":
+            raise ValueError(f"{name} must hold data; got a tensor of the meta device")
+    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} must be known everywhere; got {np.ma.count_masked(values)} masked entries: "
+            "fill or leave them out"
+        )
+
+
+def native_array(array: np.ndarray) -> np.ndarray:
+    """Numbers of a type that torch has: of this machine's byte order, and of 8 bytes at most."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def given_count(value: Any, name: str, least: int | None = 1) -> int:
+    """A whole number from ``least`` on, of any integer type; None for any whole number.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(
+            f"{name} must be a whole number; got {value!r:.40} ({type(value).__name__})"
+        ) from None
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}; got {number}")
+    return number
+
+
+def given_number(value: Any, name: str) -> float:
+    """A finite real number of any type.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        number = float(value) if not isinstance(value, str | bytes) else math.nan
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"{name} must be a finite number; got {value!r:.40} ({type(value).__name__})"
+        )
+    return number

@@ -1,0 +1,121 @@
+"""Training states on disk: written whole or not at all, read without running their contents."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pose.files.reading import reading
+from pose.runtime.defaults import plain_torch
+
+from ..files.tensors import read_header, read_torch, write_torch
+from ..inference.model_file import check_file_exists, stored_provenance
+from ..inference.provenance import checked_origin
+
+__all__ = ["load_checkpoint", "read_provenance", "rotate_checkpoints", "save_checkpoint"]
+
+
+def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Writes a training state (tensors and plain values), whole or not at all.
+
+    Raises:
+        OSError: When it cannot be written, as on a full disk; a file that was there before stays.
+    """
+    try:
+        write_torch(path, state)
+    except OSError as error:
+        kept = "; the one from before is still there" if Path(path).exists() else ""
+        raise OSError(
+            error.errno,
+            f"the checkpoint {path} could not be written{kept}: make room and go on from it "
+            f"({error.strerror})",
+            str(path),
+        ) from error
+
+
+@contextmanager
+def rotate_checkpoints(path: Path, count: int) -> Iterator[None]:
+    """Keeps the states that are written to ``path`` in the block, and those of the blocks before.
+
+    Args:
+        path: As for `save_checkpoint`; what lay there becomes ``NAME-1``, what was ``NAME-1``
+            becomes ``NAME-2``, and so on.
+        count: How many there may be, at least 1; older ones are removed.
+    """
+    older = [path, *(path.with_stem(f"{path.stem}-{age}") for age in range(1, count))]
+    second = path.with_name(f".{path.name}.{os.getpid()}.older.partial")
+    if count > 1 and path.exists():  # a second name, so that there is a first one all the time
+        try:
+            second.hardlink_to(path)
+        except OSError:
+            _copy(path, second)
+    try:
+        yield
+        if second.exists():
+            for target, source in zip(older[:1:-1], older[-2:0:-1], strict=True):
+                if source.exists():
+                    source.replace(target)
+            second.replace(older[1])
+    finally:
+        second.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy, or an error that names the file that it would have been."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"{error.strerror}, while {source.name} is kept", str(target)
+        ) from error
+
+
+@plain_torch()
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads what `save_checkpoint` wrote, without running any code that the file may hold.
+
+    Raises:
+        ValueError: When the file is missing, damaged or holds more than tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file: there is no training state to go on from")
+    try:
+        state = read_torch(path)
+    except ValueError as error:
+        older = path.with_stem(f"{path.stem}-1")
+        what = "delete it and start anew"
+        if older.is_file():
+            what = f"put the one before, {older.name}, in its place"
+        cause = str(error).removeprefix(f"{path} ").removeprefix("is damaged").lstrip(": ,")
+        raise ValueError(
+            f"{path} is damaged or no training state of this package: {what} ({cause})"
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("origin"), dict):
+        raise ValueError(f"{path} is no training state of this package, or of another version")
+    return state
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a model (.safetensors) or training state tells of its run, see `origin`.
+
+    Raises:
+        ValueError: As of `read_model` or `load_checkpoint`.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        state = load_checkpoint(path)
+        with reading(path, "must be a training state of this package"):
+            return checked_origin(state["origin"])
+    check_file_exists(path)
+    _, metadata = read_header(path)
+    if not metadata.get("format", "").startswith("og_reid."):
+        raise ValueError(f"{path} is no file of this package: it tells nothing of a run")
+    with reading(path, "must be a model of this package; its header is damaged"):
+        training, told = stored_provenance(metadata)
+        return {"config": training, **told}

@@ -1,0 +1,206 @@
+"""Photographs with keypoints as a task: PGFA and its baselines, and stripes at several heights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config.schema import ModelConfig, TrainConfig, to_dict
+from ..data.images.augment import augment_images
+from ..data.images.image_set import ImageBatch, ImageSet
+from ..data.samplers import step_generator
+from ..evaluation import Metrics, evaluate
+from ..inference.extract import ImagePreprocessing, embed_images
+from ..inference.model_file import save_image_model
+from ..losses import identity_loss, part_identity_loss, part_triplet
+from ..models.embedding import Embedding
+from ..models.pgfa import PGFA, PGFAFeatures
+from ..models.stripe_net import StripeNet
+from .samplers import arrange
+from .task import ALL_ROWS, StepOutput
+
+__all__ = ["ImageTask", "build_image_network", "image_metrics", "stripe_counts"]
+
+# Keys that keep the random streams of a run apart.
+_BATCH, _WEIGHTS = 20, 21
+_NUMBERS = 6  # of `augment_images`, for each photograph
+
+
+def build_image_network(config: TrainConfig, num_classes: int) -> PGFA | StripeNet:
+    """The network of a configuration with fresh weights, of the backbone perhaps ImageNet's."""
+    model = config.model
+    generator = step_generator(config.seed, _WEIGHTS)
+    if model.preset == "stripes":
+        return StripeNet(
+            num_classes,
+            model.stripes,
+            pool=model.pool,
+            neck=model.neck,
+            weights=model.weights,
+            generator=generator,
+        )
+    return PGFA(
+        num_classes,
+        model.parts,
+        global_branch=model.global_branch,
+        weights=model.weights,
+        generator=generator,
+    )
+
+
+def stripe_counts(model: ModelConfig) -> int | tuple[int, ...]:
+    """Which stripes the network of a configuration compares, as `ImageSet` takes them."""
+    if model.preset == "stripes":
+        return tuple(count for stripes in model.stripes for count in stripes)
+    return model.parts
+
+
+def image_metrics(
+    query: tuple[Embedding, ImageSet],
+    gallery: tuple[Embedding, ImageSet],
+    ap: Any,
+) -> Metrics:
+    """Figures of the similarity over commonly visible parts."""
+    (asked, query_set), (searched, gallery_set) = query, gallery
+    return evaluate(
+        asked,
+        searched,
+        query_pids=query_set.pids,
+        gallery_pids=gallery_set.pids,
+        query_camids=query_set.camids,
+        gallery_camids=gallery_set.camids,
+        ap=ap,
+    )
+
+
+class ImageTask:
+    """Cross entropies of stripes and of the whole, on photographs: an `og_reid.train.task.Task`.
+
+    Args:
+        config: All settings of the run. Of ``loss`` those matter that are of photographs, and
+            ``triplet_margin`` and ``lsro``.
+        train_set: Photographs of people; identities may be any numbers.
+        validation: Query and gallery photographs of other people, to be ranked now and then.
+        model: Network to train instead of the configured one.
+
+    Raises:
+        ValueError: When the data does not fill a batch, shows fewer than two people, or is
+            prepared for another number of parts or size than configured.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: ImageSet,
+        *,
+        validation: tuple[ImageSet, ImageSet] | None = None,
+        model: PGFA | StripeNet | None = None,
+    ) -> None:
+        self.config, self.people, self.validation = config, train_set, validation
+        photos = config.photos
+        wanted = (stripe_counts(config.model), (photos.height, photos.width), photos.mode)
+        for people in (train_set, *(validation or ())):
+            if (people.parts, people.size, people.mode) != wanted:
+                raise ValueError(
+                    "photographs must be prepared as configured (model.parts or stripes, "
+                    f"photos.height and width, photos.mode) = {wanted}; got "
+                    f"{(people.parts, people.size, people.mode)}"
+                )
+        self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
+        self.model = build_image_network(config, len(self.present)) if model is None else model
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The backbone learns at ``optim.backbone`` of the heads' learning rate."""
+        return self.model.parameter_groups(1.0, self.config.optim.backbone)
+
+    def batch(self, step: int, rows: slice = ALL_ROWS) -> ImageBatch:
+        """The photographs of a step, with labels for `ImageBatch.pids`."""
+        generator = step_generator(self.config.seed, _BATCH, step)
+        indices = self.sampler.indices(step)
+        draws = torch.rand(len(indices), _NUMBERS, generator=generator)[rows]
+        batch = self.people.batch(indices[rows])
+        batch.pids.copy_(self.labels[indices[rows]])
+        return augment_images(batch, self.config.photos, draws)
+
+    def features(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """What the loss needs of each photograph: codes and logits of stripes, logits of all."""
+        result = {"labels": batch.pids}
+        if isinstance(self.model, StripeNet):
+            codes = self.model(batch.images)
+            by_part = self.model.classify(self.model.compared(codes))
+            whole = None
+        else:
+            found: PGFAFeatures = self.model(batch.images, batch.heatmaps)
+            codes = found.part_codes
+            by_part, whole = self.model.classify(found)
+        if self.model.parts:
+            result |= {"by_part": by_part, "codes": codes, "visibility": batch.visibility}
+        if whole is not None:
+            result["whole"] = whole
+        return result
+
+    def objective(self, features: dict[str, Tensor]) -> StepOutput:
+        """The authors' loss as configured; accuracy is that of the mean of all heads' guesses."""
+        config, labels, whole = self.config.loss, features["labels"], features.get("whole")
+        heads = [] if whole is None else [whole.detach()]
+        loss = labels.new_zeros((), dtype=torch.float32)
+        if whole is not None:
+            loss = identity_loss(whole, labels, config.part_smoothing, uniform=config.lsro)
+        if "by_part" in features:
+            by_part, visibility = features["by_part"], features["visibility"]
+            heads += by_part.detach().unbind(1)
+            parts = self._of_parts(by_part, labels, visibility)
+            share = config.part_weight
+            loss = parts if whole is None else share * parts + (1 - share) * loss
+            if config.part_triplet:
+                triplet = part_triplet(
+                    features["codes"], self._people(labels), visibility, config.triplet_margin
+                )
+                loss = loss + config.part_triplet * triplet
+        guess = torch.stack([each.softmax(-1) for each in heads]).mean(0).argmax(-1)
+        return StepOutput(loss, float((guess == labels).float().mean()))
+
+    def _of_parts(self, by_part: Tensor, labels: Tensor, visibility: Tensor) -> Tensor:
+        """The sum of the stripes' losses; with masks as if what is seen stood for all."""
+        config = self.config.loss
+        if config.part_masked:
+            loss = part_identity_loss(by_part, labels, visibility, config.part_smoothing)
+            return by_part.shape[1] * loss
+        each = [
+            identity_loss(logits, labels, config.part_smoothing, uniform=config.lsro)
+            for logits in by_part.unbind(1)
+        ]
+        return torch.stack(each).sum()
+
+    def _people(self, labels: Tensor) -> Tensor:
+        """Who is who in a batch: each image of nobody (-1) is somebody else."""
+        others = len(self.present) + torch.arange(len(labels), device=labels.device)
+        return torch.where(labels < 0, others, labels)
+
+    def names(self, step: int) -> list[str]:
+        """Number, identity and file of each photograph."""
+        return [
+            f"{i}: identity {self.people.samples[i].pid}, {self.people.samples[i].path.name}"
+            for i in self.sampler.indices(step).tolist()
+        ]
+
+    def validate(self) -> Metrics | None:
+        """Ranks the gallery for every query by what both show."""
+        if self.validation is None:
+            return None
+        sides = [
+            (Embedding.cat(embed_images(self.model, people)), people) for people in self.validation
+        ]
+        return image_metrics(sides[0], sides[1], self.config.ap)
+
+    def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
+        """Writes the network with its classifiers."""
+        photos = self.config.photos
+        preprocessing = ImagePreprocessing(photos.height, photos.width, photos.mode)
+        told = {**origin, "people": self.present.tolist()}
+        save_image_model(path, self.model, preprocessing, to_dict(self.config), told)
+        return True

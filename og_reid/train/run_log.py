@@ -1,0 +1,235 @@
+"""What a run notes of its steps: a table that only grows, and TensorBoard where wanted."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from pose.files.reading import reading
+
+__all__ = [
+    "LOG_FILE",
+    "CSVLogger",
+    "StepLog",
+    "naming",
+    "read_log",
+    "require_tensorboard",
+    "tell",
+    "tensorboard_writer",
+]
+
+LOG_FILE = "log.csv"
+
+
+@dataclass(frozen=True)
+class StepLog:
+    """One step of a run.
+
+    Attributes:
+        step: Steps done, from 1.
+        fraction: Share of the budget used up, in (0, 1].
+        loss: Of this step, before its warm-up.
+        accuracy: Share of the batch that was told right; what that is depends on the task.
+        lr: Learning rate.
+        cpu_seconds: Processor time since the start, over all threads; of the slowest process.
+        wall_seconds: Time on the clock since the start.
+        mAP: On the validation data; None when it was not looked at after this step.
+        rank1: As mAP.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    accuracy: float
+    lr: float
+    cpu_seconds: float
+    wall_seconds: float
+    mAP: float | None = None
+    rank1: float | None = None
+
+
+_LONGEST = 4096  # bytes of a row, which has a tenth of them
+_NAMES = tuple(each.name for each in fields(StepLog))
+
+
+class CSVLogger:
+    """A CSV file with a row per step, written as steps are done.
+
+    A row that an interruption left half-written, and rows after the step that a run goes on from,
+    are cut off when it is opened again.
+
+    Args:
+        path: The file; its folder is made when missing.
+        after: Step that the run goes on from; rows up to it are kept.
+
+    Raises:
+        OSError: The file cannot be written, as on a full disk; with its path. Of all methods.
+        ValueError: The file has other columns.
+    """
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        self._path = path
+        with naming(path):
+            self._open(path, after)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+
+    def _open(self, path: Path, after: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = ",".join(_NAMES) + "\n"
+        end = 0
+        if after and path.is_file():
+            with path.open("rb") as old:
+                if old.readline(_LONGEST) != header.encode():
+                    raise ValueError(f"{path} has other columns than {', '.join(_NAMES)}: move it")
+                end = old.tell()
+                while line := old.readline(_LONGEST):
+                    record = _parse(line.decode("utf-8", "replace"))
+                    if record is None or record.step > after:
+                        break
+                    end += len(line)
+        if end:
+            os.truncate(path, end)
+            self._file = path.open("a", encoding="utf-8", newline="")
+        else:
+            self._file = path.open("w", encoding="utf-8", newline="")
+            self._file.write(header)
+            self._file.flush()
+
+    def write(self, record: StepLog) -> None:
+        """Appends a row; it survives the end of this process."""
+        with naming(self._path):
+            self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Makes sure that the rows survive a power cut."""
+        with naming(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends writing; what a full disk did not take was reported when it was written."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk get the path of the file, which the system leaves out of writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def read_log(path: Path) -> tuple[StepLog, ...]:
+    """All whole rows of a log, up to the first that is none; nothing when there is no file."""
+    if not path.is_file():
+        return ()
+    with reading(path):
+        return tuple(_records(path))
+
+
+def _records(path: Path) -> Iterator[StepLog]:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        file.readline(_LONGEST)
+        while line := file.readline(_LONGEST):
+            record = _parse(line)
+            if record is None:
+                return
+            yield record
+
+
+def _parse(line: str) -> StepLog | None:
+    """A row; None when it is not a whole one."""
+    cells = line.rstrip("\r\n").split(",")
+    if not line.endswith("\n") or len(cells) != len(_NAMES):
+        return None
+    try:
+        step, *numbers = int(cells[0]), *(float(cell) if cell else None for cell in cells[1:])
+    except ValueError:
+        return None
+    if None in numbers[:6] or not 0 < step < 1 << 62:  # only figures may be missing
+        return None
+    return StepLog(step, *numbers)  # type: ignore[arg-type]
+
+
+class ScalarWriter(Protocol):
+    """What is used of TensorBoard's writer."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Notes a number of a step."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left."""
+        ...
+
+
+def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
+    """A writer of event files that goes on after a step: what came later is taken back.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    make = require_tensorboard()
+    with naming(folder):
+        writer: ScalarWriter = make(str(folder), purge_step=step + 1)
+    return _Named(writer, folder)
+
+
+class _Named:
+    """A writer whose errors name the folder it writes to, and which ends without new ones.
+
+    TensorBoard writes in a thread; what went wrong there is raised by a later call.
+    """
+
+    def __init__(self, writer: ScalarWriter, folder: Path) -> None:
+        self._writer, self._folder, self._failed = writer, folder, False
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        try:
+            with naming(self._folder):
+                self._writer.add_scalar(tag, scalar_value, global_step)
+        except OSError:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        try:
+            with naming(self._folder):
+                self._writer.close()
+        except OSError:
+            if not self._failed:
+                raise
+
+
+def require_tensorboard() -> Any:
+    """TensorBoard's class of writers.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "tensorboard=true needs the package tensorboard: pip install tensorboard, or leave the "
+            f"setting out, {LOG_FILE} holds the same numbers"
+        ) from error
+    return SummaryWriter
+
+
+def tell(writer: ScalarWriter, record: StepLog, names: Sequence[str] = _NAMES) -> None:
+    """Writes the numbers of a step."""
+    for name in names:
+        value = getattr(record, name)
+        if name != "step" and value is not None:
+            writer.add_scalar(name, float(value), record.step)

@@ -1,0 +1,1 @@
+"""Pose estimators: MediaPipe, mmpose, precomputed files, a cache."""

@@ -1,0 +1,177 @@
+"""Poses that were estimated before: kept on the disk, and never mistaken for those of others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..files.atomic_write import READ_ONLY, replacing
+from ..files.npz import read_npz_arrays
+from ..files.reading import level_outside, reading
+from ..keypoints import Keypoints
+from ..runtime.defaults import plain_torch
+from .base import Pose, PoseEstimator, estimate_batch, validate_image
+
+__all__ = ["CachedPose", "pixel_key"]
+
+_VERSION = 1
+_ABOUT = "estimator.json"
+_FIELDS = ("xy", "score", "visibility", "xyz")
+_ARRAYS = ("mask", *_FIELDS, *(f"others_{field}" for field in _FIELDS))
+_LARGEST = 1 << 28  # bytes of an unpacked entry; a mask of the largest image has 100 million
+
+
+class CachedPose:
+    """A pose estimator that remembers what it said about an image.
+
+    An image is known by its pixels, whatever its name. Entries lie in a folder of their own for
+    each setting of the estimator, whose ``estimator.json`` tells model, versions and thresholds;
+    each entry names the setting, too, and one that names another, or is damaged, is made anew.
+    Entries appear whole or not at all, so that several processes may share a folder. A folder that
+    can be read only serves what it has; new poses are not kept then, with one warning.
+
+    Args:
+        estimator: any; `settings` must be given where it does not have them.
+        folder: made when needed.
+        settings: plain values that tell apart estimators that give other results; None: those of
+            the estimator.
+
+    Raises:
+        ValueError: the settings are missing, or hold other than plain values.
+    """
+
+    def __init__(
+        self,
+        estimator: PoseEstimator,
+        folder: str | Path,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        known = getattr(estimator, "settings", None) if settings is None else settings
+        if not isinstance(known, Mapping) or not known:
+            raise ValueError(
+                "settings must be given for an estimator without them: a dict of its model, "
+                f"version and thresholds; got {known!r}"
+            )
+        try:
+            told = json.dumps({"cache": _VERSION, **known}, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"settings must be plain values that JSON has: {error}") from error
+        self.estimator, self.settings = estimator, dict(known)
+        self._told = told
+        self._warned = False
+        self.folder = Path(folder) / hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def __call__(self, image: np.ndarray | str | Path) -> Pose:
+        """Find a person, or remember; see `PoseEstimator`."""
+        return self.batch([image])[0]
+
+    @plain_torch()
+    def batch(self, images: Sequence[np.ndarray | str | Path]) -> list[Pose]:
+        """Find the people in several images; the estimator sees only the new ones.
+
+        Masks are kept to 1/255. A fresh result is rounded likewise: it is the same either way.
+        """
+        pixels = [validate_image(image) for image in images]
+        paths = [self._path(image) for image in pixels]
+        poses = [self._read(path) for path in paths]
+        new = {path: i for i, path in enumerate(paths) if poses[i] is None}
+        if new:
+            made = estimate_batch(self.estimator, [pixels[i] for i in new.values()])
+            fresh = {path: _rounded(pose) for path, pose in zip(new, made, strict=True)}
+            self._keep(fresh)
+            poses = [fresh[paths[i]] if pose is None else pose for i, pose in enumerate(poses)]
+        return [pose for pose in poses if pose is not None]
+
+    def _keep(self, fresh: Mapping[Path, Pose]) -> None:
+        try:
+            self._describe()
+            for path, pose in fresh.items():
+                self._write(path, pose)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"the cache {self.folder} can be read only: what is estimated now is not kept",
+                    stacklevel=level_outside(),
+                )
+
+    def _path(self, image: np.ndarray) -> Path:
+        name = pixel_key(image)
+        return self.folder / name[:2] / f"{name}.npz"
+
+    def _describe(self) -> None:
+        if not (self.folder / _ABOUT).is_file():
+            with replacing(self.folder / _ABOUT) as partial:
+                partial.write_text(json.dumps(json.loads(self._told), indent=1), encoding="utf-8")
+
+    def _read(self, path: Path) -> Pose | None:
+        """The pose in an entry; None where there is none, or a damaged one, which is made anew.
+
+        Raises:
+            PermissionError: before hours of work that could not be kept.
+        """
+        try:
+            with reading(path):
+                arrays = read_npz_arrays(
+                    path,
+                    ("settings", "names"),
+                    _ARRAYS,
+                    content="numbers or text",
+                    most_bytes=_LARGEST,
+                )
+                return _unpack(arrays) if str(arrays.pop("settings")) == self._told else None
+        except PermissionError:
+            raise
+        except (OSError, ValueError):
+            return None
+
+    def _write(self, path: Path, pose: Pose) -> None:
+        arrays = {"settings": np.array(self._told), **_pack(pose)}
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def pixel_key(image: np.ndarray) -> str:
+    """40 hexadecimal digits that stand for the pixels of an (H, W, 3) uint8 image."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:40]
+
+
+def _rounded(pose: Pose) -> Pose:
+    if pose.mask is None:
+        return pose
+    return Pose(pose.keypoints, (pose.mask * 255).round() / 255, pose.others)
+
+
+def _pack(pose: Pose) -> dict[str, np.ndarray]:
+    """Arrays of a pose; those of the others have the prefix ``others_``."""
+    arrays = {"names": np.array(pose.keypoints.names, dtype=np.str_)}
+    for prefix, people in (("", pose.keypoints), ("others_", pose.others)):
+        for field in _FIELDS:
+            value = None if people is None else getattr(people, field)
+            if value is not None:
+                arrays[prefix + field] = value.detach().cpu().numpy()
+    if pose.mask is not None:
+        arrays["mask"] = (pose.mask * 255).round().to(torch.uint8).cpu().numpy()
+    return arrays
+
+
+def _unpack(arrays: Mapping[str, np.ndarray]) -> Pose:
+    names = tuple(str(name) for name in arrays["names"])
+
+    def people(prefix: str) -> Keypoints:
+        fields = {key: arrays[prefix + key] for key in _FIELDS if prefix + key in arrays}
+        return Keypoints(names=names, **{k: torch.from_numpy(v) for k, v in fields.items()})
+
+    mask = torch.from_numpy(arrays["mask"]).float() / 255 if "mask" in arrays else None
+    return Pose(people(""), mask, people("others_") if "others_xy" in arrays else None)

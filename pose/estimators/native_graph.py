@@ -1,0 +1,161 @@
+"""Graphs of mediapipe: loaded once, run by one thread at a time, refused in forked children."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
+
+import numpy as np
+
+from ..runtime.forks import NativeUse
+
+__all__ = ["INSTALL", "NativeGraph"]
+
+T = TypeVar("T")
+
+INSTALL = "install it with: pip install 'og-reid[demo]' (it brings mediapipe 0.10.21)"
+_QUIET_ENV = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
+_OPENCV_ENV = ("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH")
+_NATIVE_LINE = re.compile(
+    rb"[IWEF]\d{4} \d\d:|INFO: (Created|Initialized) TensorFlow Lite|"
+    rb"WARNING: (All log messages|Logging) before"
+)
+_use = NativeUse("mediapipe")
+# Models are loaded one at a time: meanwhile the environment and stderr of the process are changed.
+_loading = threading.RLock()
+os.register_at_fork(
+    before=_loading.acquire,
+    after_in_parent=_loading.release,
+    after_in_child=_loading.release,
+)
+
+
+class NativeGraph:
+    """A graph that is loaded at its first run and kept; of this module all share their guards.
+
+    Threads may share it: it looks at one image at a time. One that failed is loaded again at the
+    next run, as it would fail for ever. While one is loaded and first run, the lines that native
+    code writes to the process's stderr are left out.
+
+    Args:
+        load: makes it.
+
+    Attributes:
+        model: what ``load`` made; None before the first run and after `close`.
+    """
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.model: Any = None
+        self._load = load
+        self._warm = False
+        self._lock = threading.Lock()
+
+    def run(self, look: Callable[[Any, np.ndarray], T], image: np.ndarray) -> T:
+        """Run it on an image.
+
+        Args:
+            look: of the model and the image; what it gives must not share the model's memory.
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            RuntimeError: native code ran before this process was forked.
+            ImportError: a package is missing.
+        """
+        _use.begin()  # before the lock, which a thread of the parent may hold for ever
+        with self._lock:
+            try:
+                return self._run(look, image)
+            except BaseException:
+                with contextlib.suppress(Exception):  # it may fail once more
+                    self._close()
+                raise
+
+    def close(self) -> None:
+        """Free the model; the next run loads it again."""
+        if _use.forked:  # a thread of the parent may hold the lock for ever
+            self._close()
+            return
+        with self._lock:
+            self._close()
+
+    def _run(self, look: Callable[[Any, np.ndarray], T], image: np.ndarray) -> T:
+        if self._warm and self.model is not None:
+            return look(self.model, image)
+        with _loading, _quiet_native_logs():
+            if self.model is None:
+                self.model = self._load()
+            result = look(self.model, image)
+        self._warm = True
+        return result
+
+    def _close(self) -> None:
+        model, self.model, self._warm = self.model, None, False
+        if model is not None and not _use.forked:  # in a child it would wait for ever
+            model.close()
+
+
+@contextlib.contextmanager
+def _quiet_native_logs() -> Iterator[None]:
+    """Hush glog, absl and TensorFlow Lite; the environment and stderr are put back after.
+
+    Also what the import of OpenCV, which mediapipe brings, sets in the environment: paths of its
+    own libraries, which programs that are started later would take.
+    """
+    before = dict(os.environ)
+    os.environ.update({key: value for key, value in _QUIET_ENV.items() if key not in before})
+    try:
+        with _muted_stderr():
+            yield
+    finally:
+        for key in (*_QUIET_ENV, *_OPENCV_ENV):
+            if key in before:
+                os.environ[key] = before[key]
+            else:
+                os.environ.pop(key, None)
+
+
+@contextlib.contextmanager
+def _muted_stderr() -> Iterator[None]:
+    """Keeps what is written to stderr, and passes on afterwards what is not of native logs."""
+    # absl writes to file descriptor 2 before its log level can be set, so only this helps.
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # stderr is closed: nothing to mute
+        yield
+        return
+    try:
+        with _sink() as sink:
+            os.dup2(sink.fileno(), 2)
+            try:
+                yield
+            finally:
+                if sys.stderr is not None:
+                    sys.stderr.flush()
+                os.dup2(saved, 2)
+                sink.seek(0)
+                _pass_on(sink.read())
+    finally:
+        os.close(saved)
+
+
+def _pass_on(written: bytes) -> None:
+    lines = written.splitlines(keepends=True)
+    others = b"".join(line for line in lines if not _NATIVE_LINE.match(line))
+    with contextlib.suppress(OSError):  # a pipe that is not read any more
+        while others:
+            others = others[os.write(2, others) :]
+
+
+def _sink() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # no folder that can be written to
+        return open(os.devnull, "r+b")

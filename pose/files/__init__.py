@@ -1,0 +1,1 @@
+"""Reading and writing files safely: errors that name the file, atomic writes, npz."""

@@ -1,0 +1,1 @@
+"""Files of keypoints: COCO, npz, and those of other estimators."""

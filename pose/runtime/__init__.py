@@ -1,0 +1,1 @@
+"""Default dtype and device, forks, worker processes, optional imports."""

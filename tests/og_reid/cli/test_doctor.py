@@ -1,0 +1,82 @@
+"""The report on an installation names what is there and what is wrong."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from og_reid.cli import doctor
+from og_reid.cli.doctor import CheckResult, examine
+from og_reid.ops import native_info
+
+
+def by_name(findings: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
+    return {finding.name: finding for finding in findings}
+
+
+def test_it_names_what_is_there() -> None:
+    findings = by_name(examine())
+    assert findings["torch"].value == torch.__version__
+    assert findings["torch"].good
+    library = native_info()["cpu_library"]
+    assert findings["cpu library"].good == (library is not None)
+    if library is not None:
+        assert findings["cpu library"].value == library
+        assert findings["instruction set"].value == native_info()["cpu_level"]
+        assert findings["operators"].good
+    assert str(CheckResult("native", "a", "b", hint="c")) == "a: b (c)"
+
+
+def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    findings = by_name(examine())
+    assert not findings["numpy"].good
+    assert findings["numpy"].hint == "pip install numpy"
+    assert findings["mediapipe"].good  # optional
+    assert "demo" in findings["mediapipe"].hint
+
+
+def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = dict.fromkeys(native_info())
+    monkeypatch.setattr(doctor, "native_info", lambda: nothing)
+    monkeypatch.delenv("OG_REID_NATIVE", raising=False)
+    finding = by_name(examine())["cpu library"]
+    assert not finding.good
+    assert "pip install ." in finding.hint
+    monkeypatch.setenv("OG_REID_NATIVE", "0")
+    assert "switched off" in by_name(examine())["cpu library"].value
+
+
+def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(name="A100", total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: found)
+    monkeypatch.delenv("OG_REID_NATIVE", raising=False)
+    info = {**native_info(), "cuda_library": None}
+    monkeypatch.setattr(doctor, "native_info", lambda: info)
+    findings = by_name(examine())
+    assert findings["cuda:0"].value == "A100, 80 GiB"
+    assert (
+        str(findings["cuda library"])
+        == "cuda library: not built (install nvcc, then: pip install .)"
+    )
+    assert not findings["cuda library"].good
+    info["cuda_library"] = "og_reid/_cuda.so"
+    assert by_name(examine())["cuda library"] == CheckResult(
+        "native", "cuda library", "og_reid/_cuda.so"
+    )
+    info["cuda_library"] = None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert by_name(examine())["cuda library"].good  # nothing is missing without a GPU
+
+
+def test_operators_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    if native_info()["cpu_library"] is None:
+        pytest.skip("no native library here")
+    monkeypatch.setattr(doctor, "knn_torch", lambda x, k: torch.zeros(1))
+    finding = by_name(examine())["operators"]
+    assert not finding.good
+    assert "OG_REID_NATIVE=0" in finding.hint

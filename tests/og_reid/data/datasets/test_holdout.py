@@ -1,0 +1,58 @@
+"""Held-out people: who they are, what is searched, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from og_reid.data.datasets.holdout import hold_out
+
+# Ten people in two cameras, two images in each; every third image of nobody.
+PIDS = torch.tensor([pid for pid in range(10, 20) for _ in range(4)] + [-1, -1])
+CAMIDS = torch.tensor([1, 1, 2, 2] * 10 + [0, 0])
+
+
+def test_people_are_parted_and_evenly_spread() -> None:
+    held = hold_out(PIDS, CAMIDS, 2)
+    assert PIDS[held.gallery].unique().tolist() == [12, 17]
+    assert held.train.tolist() + held.gallery.tolist() != list(range(len(PIDS)))
+    assert sorted(held.train.tolist() + held.gallery.tolist()) == list(range(len(PIDS)))
+    assert held.query.tolist() == [8, 10, 28, 30], "the first image of each camera"
+    assert set(PIDS[held.train].tolist()) & {12, 17} == set()
+    assert (PIDS[held.train] == -1).sum() == 2, "nobody is not held out"
+
+
+def test_the_people_do_not_depend_on_the_order_of_images() -> None:
+    order = torch.randperm(len(PIDS), generator=torch.Generator().manual_seed(0))
+    held = hold_out(PIDS[order], CAMIDS[order], 3)
+    assert set(PIDS[order][held.gallery].tolist()) == set(
+        PIDS[hold_out(PIDS, CAMIDS, 3).gallery].tolist()
+    )
+
+
+def test_a_person_of_one_camera_is_only_searched_in() -> None:
+    camids = CAMIDS.clone()
+    camids[PIDS == 12] = 1
+    held = hold_out(PIDS, camids, 2)
+    assert PIDS[held.query].unique().tolist() == [17]
+    assert PIDS[held.gallery].unique().tolist() == [12, 17]
+
+
+def test_too_many_people_and_people_of_one_camera_are_refused() -> None:
+    for people in (0, 9, 100):
+        with pytest.raises(ValueError, match=rf"from 1 to 8, .* got {people}"):
+            hold_out(PIDS, CAMIDS, people)
+    with pytest.raises(ValueError, match="seen by two cameras"):
+        hold_out(PIDS, torch.ones_like(CAMIDS), 8)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_identities_to_hold_out_any(count: int) -> None:
+    pids = torch.arange(count).repeat(2)
+    with pytest.raises(ValueError, match=rf"at least 3 identities, .*; got {count}: add training"):
+        hold_out(pids, torch.ones_like(pids), 1)
+
+
+def test_images_of_one_camera_cannot_be_held_out() -> None:
+    with pytest.raises(ValueError, match="hold out more, or add cameras: all images are of one"):
+        hold_out(PIDS, torch.zeros_like(CAMIDS), 8)

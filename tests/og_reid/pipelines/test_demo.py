@@ -1,0 +1,118 @@
+import pytest
+import torch
+
+from og_reid.config.schema import load_config
+from og_reid.data import Splits
+from og_reid.pipelines import demo
+from og_reid.pipelines.demo import DemoSize, run_demo
+
+TINY = DemoSize(
+    train_identities=4,
+    test_identities=3,
+    views=4,
+    cameras=2,
+    overrides=(
+        "budget.steps=3", "data.identities=3", "data.views=2", "data.num_points=96",
+        "model.num_points=64", "model.k=4", "optim.norm_batches=1", "device=cpu",
+    ),
+)  # fmt: skip
+
+
+def test_the_whole_chain_small(tmp_path):
+    """World, lift, training, evaluation, report: everything that the demonstration does."""
+    for package in ("mediapipe", "skimage", "matplotlib"):
+        pytest.importorskip(package)
+    stages = []
+    report = run_demo(
+        tmp_path,
+        size=TINY,
+        workers=1,
+        progress=lambda stage, done, total, note: stages.append(stage),
+    )
+    assert list(dict.fromkeys(stages)) == [
+        "lifting a photograph", "making a world", "lifting train", "lifting query",
+        "lifting gallery", "training", "report",
+    ]  # fmt: skip
+    page = report.read_text()
+    assert page.count("data:image/webp;base64,") == 5
+    assert page.count("data:image/png;base64,") == 1
+    assert "The queries that went worst." in page
+    for text in ("untrained", "trained just now", "shipped weights", "histogram", "occluded"):
+        assert text in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    world = tmp_path / "world"
+    assert len(list((world / "bounding_box_train").iterdir())) == 16
+    assert (world / "attributes.csv").is_file()
+
+
+def test_no_clock_decides_how_much_is_learned():
+    budget = load_config("synthetic/og_net_small", DemoSize().overrides).budget
+    assert budget.steps == 240
+    assert (budget.wall_minutes, budget.cpu_minutes, budget.epochs) == (None, None, None)
+
+
+def test_training_does_not_depend_on_the_threads_of_the_machine(monkeypatch):
+    seen = []
+
+    def stop(*_):
+        seen.append(torch.get_num_threads())
+        raise InterruptedError
+
+    monkeypatch.setattr(demo, "_photo_section", lambda *_: None)
+    monkeypatch.setattr(demo, "_world", lambda *_: (Splits((), (), ()), {}))
+    monkeypatch.setattr(demo, "_lift", lambda *_: None)
+    monkeypatch.setattr(demo, "_train", stop)
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            with pytest.raises(InterruptedError):
+                run_demo("unused")
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert seen == [1, 1]
+
+
+def test_it_says_at_the_start_how_long_it_will_take(monkeypatch):
+    notes = []
+
+    def stop(_, tell):
+        tell("lifting a photograph", 0, 1, "")
+        tell("making a world", 0, 960, "")
+        tell("training", 0.5, 1.0, "loss 1.00")
+        raise InterruptedError
+
+    monkeypatch.setattr(demo, "_photo_section", stop)
+    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    with pytest.raises(InterruptedError):
+        run_demo("unused", workers=1, progress=lambda stage, done, total, note: notes.append(note))
+    assert notes[:2] == ["about 4 minutes in all", "about 4 minutes left"]
+    assert notes[2].startswith("loss 1.00, about ")
+
+
+def test_a_photograph_without_a_person_ends_it_early(tmp_path):
+    pytest.importorskip("mediapipe")
+    from PIL import Image
+
+    Image.new("RGB", (64, 128)).save(tmp_path / "black.png")
+    with pytest.raises(ValueError, match=r"no person was found in .*black\.png"):
+        run_demo(tmp_path / "out", tmp_path / "black.png", size=TINY)
+
+
+def test_what_an_earlier_run_has_made_is_not_forecast(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    notes = []
+
+    def start() -> str:
+        tell = demo._with_forecast(
+            lambda stage, done, total, note: notes.append(note), DemoSize(), 240, 1, tmp_path
+        )
+        tell("lifting a photograph", 0, 1, "")
+        return notes[-1]
+
+    assert start() == "about 4 minutes in all"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    assert start() == "about 2 minutes in all"
