@@ -29,8 +29,9 @@ from pose.runtime.defaults import MadeOnce, plain_torch
 from .data.clouds.cloud_set import CloudSet
 from .data.clouds.market3d import ReferenceClouds
 from .data.clouds.source import CloudDataset
-from .inference.extract import Preprocessing, embed_set, usable_device
+from .inference.extract import embed_set, usable_device
 from .inference.model_file import StoredModel
+from .inference.preprocessing import Preprocessing
 from .inference.pretrained import DEFAULT_MODEL, load_model
 from .ops._arguments import whole
 
@@ -182,7 +183,7 @@ def embed(
             points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
         model: ``"default"``, a file or a folder written by ``og-reid train``, or what
             ``load_model`` gave; a network of one's own as ``inference.model_file.StoredModel``,
-            with the ``og_reid.inference.extract.Preprocessing`` that it was trained with.
+            with the ``og_reid.inference.preprocessing.Preprocessing`` that it was trained with.
         batch_size: clouds per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
 

@@ -39,9 +39,9 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from ..data.clouds.store import CloudStore, is_store
     from ..evaluation.query_slices import query_slices
     from ..evaluation.results import compute_distances
-    from ..inference.extract import name_views
     from ..inference.fusion_file import is_fusion
     from ..inference.model_file import takes_photographs
+    from ..inference.preprocessing import name_views
     from ..inference.pretrained import load_model, model_file
     from .progress import progress_bar
 

@@ -25,8 +25,8 @@ from ..files.from_mapping import (
     read_value,
     read_yaml,
 )
-from ..inference.extract import Layout, TestView
 from ..inference.fusion import FusionConfig
+from ..inference.preprocessing import Layout, TestView
 from ..losses.objective import LossConfig
 from ..models.heads import HPM_STRIPES, Pool
 from .checks import IMAGE_ARCHITECTURES, check

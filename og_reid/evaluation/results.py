@@ -16,9 +16,10 @@ from pose.files.reading import reading
 from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.store import CloudStore
 from ..data.datasets.market import Attributes
-from ..inference.extract import TestView, embed_set, name_views
+from ..inference.extract import embed_set
 from ..inference.fusion_file import FUSION_FILE
 from ..inference.model_file import StoredModel
+from ..inference.preprocessing import TestView, name_views
 from ..inference.pretrained import MODEL_FILE
 from ..models.embedding import Embedding
 from ..rerank import LazyDistances, Variant, gnn, k_reciprocal

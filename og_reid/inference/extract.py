@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from pose.visibility import Mode
 
 from ..data.augmentation.transforms import mirror_x
 from ..data.clouds.batch import CloudBatch
@@ -20,75 +16,14 @@ from ..data.images.image_set import ImageSet
 from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, Descriptor
 from ..models.stripe_net import StripeNet
+from .preprocessing import TestView
 
 __all__ = [
-    "ImagePreprocessing",
-    "Layout",
-    "Preprocessing",
-    "TestView",
     "embed_batch",
     "embed_images",
     "embed_set",
-    "name_views",
     "usable_device",
 ]
-
-#: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
-TestView = Literal["none", "scale-1.1"]
-#: How points are chosen and ordered, see `og_reid.data.clouds.source.CloudDataset`.
-Layout = Literal["even", "reference"]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a model was trained to see; belongs to its weights.
-
-    Attributes:
-        num_points: Points per cloud.
-        min_points: A cloud with fewer seen points on the body is given with its background.
-        layout: ``even`` = in farthest-point order; ``reference`` = as the OG-Net authors' loader
-            gives them.
-        canonical: The person is in the resting pose (`meshes.lift.Lift.canonical`).
-    """
-
-    num_points: int
-    min_points: int = 32
-    layout: Layout = "even"
-    canonical: bool = False
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        if self.num_points < 1 or self.min_points < 0:
-            raise ValueError(
-                "num_points must be at least 1 and min_points at least 0; "
-                f"got {self.num_points} and {self.min_points}"
-            )
-        if self.layout not in ("even", "reference"):
-            raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
-
-
-@dataclass(frozen=True)
-class ImagePreprocessing:
-    """How photographs were given to a network; belongs to its weights.
-
-    Attributes:
-        height: Of the network's images, pixels.
-        width: Likewise.
-        mode: Of heat maps and visible stripes, see `pose.visibility`.
-    """
-
-    height: int = 384
-    width: int = 128
-    mode: Mode = "corrected"
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        if any(side < 16 or side % 16 for side in (self.height, self.width)):
-            raise ValueError(
-                f"height and width must be multiples of 16; got {self.height} and {self.width}"
-            )
-        if self.mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -117,12 +52,6 @@ def _in_single(model: nn.Module) -> nn.Module:
     """
     kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
     return model if kinds <= {torch.float32} else copy.deepcopy(model).float()
-
-
-def name_views(mirror: bool, test_view: TestView) -> str:
-    """What to report with results: ``none``, ``mirror``, ``scale-1.1`` or both."""
-    views = [test_view] if test_view != "none" else []
-    return " + ".join([*views, "mirror"] if mirror else views) or "none"
 
 
 @torch.inference_mode()

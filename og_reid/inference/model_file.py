@@ -21,7 +21,7 @@ from ..files.tensors import read_header, read_tensors, write_tensors
 from ..models import PGFA, PointNetwork, StripeNet, rebuild, store
 from ..models.described import check_described
 from ..models.undrawn import Undrawn
-from .extract import ImagePreprocessing, Preprocessing
+from .preprocessing import ImagePreprocessing, Preprocessing
 from .provenance import checked_origin, mapping, package_version
 
 __all__ = [

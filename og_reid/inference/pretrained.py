@@ -57,8 +57,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
         raise ValueError(
             f"name_or_path must name a model; got a bare {type(name_or_path).__name__}, which does "
             "not say what it was trained to see: use og_reid.inference.model_file.StoredModel("
-            "network, og_reid.inference.extract.Preprocessing(num_points=512)), with the points "
-            "per cloud of its training"
+            "network, og_reid.inference.preprocessing.Preprocessing(num_points=512)), with the "
+            "points per cloud of its training"
         )
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(

@@ -30,8 +30,8 @@ from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes, Sample
 from ..evaluation import rank_distances
 from ..evaluation.results import ResultRow, Search, compute_distances, score
-from ..inference.extract import Preprocessing
 from ..inference.model_file import StoredModel, read_model
+from ..inference.preprocessing import Preprocessing
 from ..inference.pretrained import load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
 from ..viz.figures import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure

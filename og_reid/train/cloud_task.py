@@ -25,8 +25,9 @@ from ..data.augmentation.transforms import augment
 from ..data.clouds.source import CloudDataset
 from ..data.samplers import step_generator
 from ..evaluation import Metrics, evaluate
-from ..inference.extract import Preprocessing, embed_set, name_views
+from ..inference.extract import embed_set
 from ..inference.model_file import save_model, save_weights, state_dict_mismatch
+from ..inference.preprocessing import Preprocessing, name_views
 from ..inference.pretrained import DEFAULT_MODEL, MODEL_FILE, load_model, model_file
 from ..losses.objective import CombinedLoss, batch_knn_accuracy
 from ..models import PointNetwork, arch_parameters, build, can_be_stored

@@ -14,8 +14,9 @@ from ..data.images.augment import augment_images
 from ..data.images.image_set import ImageBatch, ImageSet
 from ..data.samplers import step_generator
 from ..evaluation import Metrics, evaluate
-from ..inference.extract import ImagePreprocessing, embed_images
+from ..inference.extract import embed_images
 from ..inference.model_file import save_image_model
+from ..inference.preprocessing import ImagePreprocessing
 from ..losses import identity_loss, part_identity_loss, part_triplet
 from ..models.embedding import Embedding
 from ..models.pgfa import PGFA, PGFAFeatures

@@ -7,8 +7,8 @@ import og_reid
 from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid import api
 from og_reid.config.schema import from_dict, load_config
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from pose import COCO_17_FEET, Keypoints, NoPersonError, Pose
 

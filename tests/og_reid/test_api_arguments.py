@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from og_reid import OGNet, embed, load_model
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import StoredModel
+from og_reid.inference.preprocessing import Preprocessing
 from random_clouds import cloud
 
 SIZES = {"k": 3, "num_points": 32, "embedding_dim": 6}

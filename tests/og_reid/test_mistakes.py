@@ -18,8 +18,8 @@ from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
 from og_reid.evaluation.paired import compare_runs, format_differences, left_out
 from og_reid.evaluation.results import ResultRow
-from og_reid.inference.extract import ImagePreprocessing
 from og_reid.inference.model_file import save_image_model
+from og_reid.inference.preprocessing import ImagePreprocessing
 from og_reid.models import PGFA
 from pose import COCO_17_FEET, CocoKeypoints, Keypoints, Pose, read_coco
 from pose.files.atomic_write import replacing

@@ -18,9 +18,9 @@ from og_reid.config.schema import FusionConfig, load_config
 from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
-from og_reid.inference.extract import ImagePreprocessing, Preprocessing
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
 from og_reid.inference.model_file import read_image_model, save_model, takes_photographs
+from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import load_model
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint

@@ -23,8 +23,8 @@ from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.data.clouds.store import CloudStore
 from og_reid.evaluation.results import load_results
 from og_reid.inference import pretrained as loading
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import read_model, save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from og_reid.train import read_log
 from og_reid.train.checkpoint import read_provenance

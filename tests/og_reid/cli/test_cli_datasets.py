@@ -13,8 +13,8 @@ from PIL import Image
 from og_reid.cli import main
 from og_reid.data import datasets
 from og_reid.data.datasets import DATASETS, Counts
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from random_clouds import SMALL
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from og_reid.cli import main
-from og_reid.inference.extract import ImagePreprocessing
 from og_reid.inference.model_file import save_image_model
+from og_reid.inference.preprocessing import ImagePreprocessing
 from og_reid.models import PGFA
 from pose import COCO_17, CocoKeypoints, Keypoints, write_coco
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from og_reid.cli import main, photos
-from og_reid.inference.extract import ImagePreprocessing, Preprocessing
 from og_reid.inference.model_file import save_image_model, save_model
+from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.models import PGFA, OGNet
 from pose import CachedPose, Pose
 from pose.files.reading import InputWarning

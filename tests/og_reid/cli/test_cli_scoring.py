@@ -15,8 +15,8 @@ from og_reid.cli import main
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.evaluation.results import load_results
-from og_reid.inference.extract import ImagePreprocessing, Preprocessing
 from og_reid.inference.model_file import save_image_model, save_model
+from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.models import PGFA, OGNet
 from pose import Keypoints, write_coco
 from pose.formats.coco import CocoKeypoints

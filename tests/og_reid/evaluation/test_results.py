@@ -10,8 +10,9 @@ from og_reid.data.datasets.market import Attributes
 from og_reid.evaluation import compare_paired, evaluate, evaluate_distances
 from og_reid.evaluation.color_histogram import histogram_distance, part_histograms
 from og_reid.evaluation.results import compare, format_table, load_results, save_results
-from og_reid.inference.extract import Preprocessing, embed_set
+from og_reid.inference.extract import embed_set
 from og_reid.inference.model_file import StoredModel
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 
 

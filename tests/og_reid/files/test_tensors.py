@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from og_reid.files.tensors import read_tensors, read_torch, write_tensors, write_torch
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import read_model, save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.inference.pretrained import load_model
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint

@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import read_model, save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
 

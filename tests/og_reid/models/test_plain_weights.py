@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import read_model, save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from og_reid.models.plain_weights import plain_weights
 

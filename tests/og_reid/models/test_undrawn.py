@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from og_reid.inference.extract import ImagePreprocessing, Preprocessing
 from og_reid.inference.model_file import read_image_model, read_model, save_image_model, save_model
+from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import _default_model, load_model
 from og_reid.losses import MarginSoftmax
 from og_reid.models import DGCNN, OGNet, PointNet2

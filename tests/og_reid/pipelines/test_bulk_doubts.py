@@ -15,8 +15,8 @@ from og_reid.data import Sample
 from og_reid.data.attempts import attempt_lifts
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
 from og_reid.data.inputs import list_inputs
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from og_reid.pipelines.lift_files import lift_files
 from pose.files.reading import InputWarning

@@ -19,8 +19,8 @@ from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid.api import embed
 from og_reid.cli import main
 from og_reid.data.attempts import NO_PERSON
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import StoredModel, read_model, save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 from og_reid.pipelines.embed_files import embed_files
 from pose import Pose, read_image

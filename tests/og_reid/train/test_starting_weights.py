@@ -12,8 +12,8 @@ from og_reid import load_model
 from og_reid.cli import main
 from og_reid.config.schema import ModelConfig, TrainConfig, from_dict
 from og_reid.data import CloudSet
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import save_model
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.train import CloudTask, build_model
 from og_reid.train.checkpoint import read_provenance
 from random_clouds import cloud

@@ -13,8 +13,8 @@ from og_reid.api import load_model
 from og_reid.config.schema import from_dict, load_config
 from og_reid.data import ImageBatch, ImageSet, Sample
 from og_reid.data.images.augment import ImageConfig, augment_images
-from og_reid.inference.extract import ImagePreprocessing
 from og_reid.inference.model_file import read_image_model, save_image_model, takes_photographs
+from og_reid.inference.preprocessing import ImagePreprocessing
 from og_reid.models import PGFA
 from og_reid.train import ImageTask, fit
 from pose.runtime.torchvision_import import import_torchvision

@@ -15,8 +15,8 @@ from og_reid.data.clouds.market3d import RawCloud, subsample_to
 from og_reid.data.clouds.market3d_obj import read_obj
 from og_reid.data.clouds.store import CloudStore
 from og_reid.evaluation.results import compute_distances
-from og_reid.inference.extract import Preprocessing
 from og_reid.inference.model_file import StoredModel
+from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
 
 pytest.importorskip("pyarrow")

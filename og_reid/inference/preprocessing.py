@@ -1,0 +1,73 @@
+"""Preprocessing of a model: input sizes, point order, keypoint mode, test-time views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pose.visibility import Mode
+
+__all__ = ["ImagePreprocessing", "Layout", "Preprocessing", "TestView", "name_views"]
+
+#: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
+TestView = Literal["none", "scale-1.1"]
+#: How points are chosen and ordered, see `og_reid.data.clouds.source.CloudDataset`.
+Layout = Literal["even", "reference"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Preprocessing of point clouds; belongs to the weights.
+
+    Attributes:
+        num_points: Points per cloud.
+        min_points: Fewest seen points of the body without which the background stays, at least 0.
+        layout: Choice and order of points: ``even`` = farthest-point order; ``reference`` = that
+            of the OG-Net authors' loader.
+        canonical: Body in the resting pose (`meshes.lift.Lift.canonical`).
+    """
+
+    num_points: int
+    min_points: int = 32
+    layout: Layout = "even"
+    canonical: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.num_points < 1 or self.min_points < 0:
+            raise ValueError(
+                "num_points must be at least 1 and min_points at least 0; "
+                f"got {self.num_points} and {self.min_points}"
+            )
+        if self.layout not in ("even", "reference"):
+            raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """Preprocessing of images; belongs to the weights.
+
+    Attributes:
+        height: Pixels of the network's input, a multiple of 16.
+        width: Likewise.
+        mode: Convention of heat maps and visible stripes, see `pose.visibility`.
+    """
+
+    height: int = 384
+    width: int = 128
+    mode: Mode = "corrected"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if any(side < 16 or side % 16 for side in (self.height, self.width)):
+            raise ValueError(
+                f"height and width must be multiples of 16; got {self.height} and {self.width}"
+            )
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
+
+
+def name_views(mirror: bool, test_view: TestView) -> str:
+    """Name of the test-time views, to report with results: ``none``, ``mirror``, ``scale-1.1``."""
+    views = [test_view] if test_view != "none" else []
+    return " + ".join([*views, "mirror"] if mirror else views) or "none"
