@@ -1,14 +1,23 @@
-"""Keypoints to a fitted body to a coloured point cloud."""
+"""Keypoints to a fitted body to a coloured point cloud.
 
-from .body.load import load_body
-from .body.model import BodyModel, BodyPose
-from .fitting.camera import CropCamera
-from .fitting.fit import BodyFit, fit_body
-from .lift import Lift, lift_image, lift_images
-from .part_visibility import body_visibility, part_visibility
-from .pointcloud import PointCloud
-from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
-from .quality import LiftQuality
+Names are imported on first use, so that importing stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .body.load import load_body
+    from .body.model import BodyModel, BodyPose
+    from .fitting.camera import CropCamera
+    from .fitting.fit import BodyFit, fit_body
+    from .lift import Lift, lift_image, lift_images
+    from .pointcloud import PointCloud
+    from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
+    from .quality import LiftQuality
+    from .visibility import body_visibility, part_visibility
 
 __all__ = [
     "BodyFit",
@@ -28,3 +37,32 @@ __all__ = [
     "write_pointcloud",
     "write_reference_obj",
 ]
+
+_HOME = {
+    "BodyFit": "fitting.fit",
+    "BodyModel": "body.model",
+    "BodyPose": "body.model",
+    "CropCamera": "fitting.camera",
+    "Lift": "lift",
+    "LiftQuality": "quality",
+    "PointCloud": "pointcloud",
+    "body_visibility": "visibility",
+    "fit_body": "fitting.fit",
+    "lift_image": "lift",
+    "lift_images": "lift",
+    "load_body": "body.load",
+    "part_visibility": "visibility",
+    "read_pointcloud": "pointcloud_io",
+    "write_pointcloud": "pointcloud_io",
+    "write_reference_obj": "pointcloud_io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

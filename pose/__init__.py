@@ -1,25 +1,40 @@
-"""Image -> keypoints: what a person's pose is and which of the joints the camera sees."""
+"""Image -> keypoints: what a person's pose is and which of the joints the camera sees.
 
-from .estimators.base import NoPersonError, Pose, PoseEstimator, estimate_batch
-from .estimators.cache import CachedPose
-from .estimators.mediapipe import MediapipePose
-from .estimators.mmpose import MMPose
-from .estimators.people_detector import find_people
-from .estimators.precomputed import PrecomputedPose
-from .formats.coco import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
-from .formats.estimator_writers import (
-    write_alphapose,
-    write_kpr,
-    write_mmpose,
-    write_openpose,
-    write_sep_json,
-)
-from .formats.estimators import read_alphapose, read_kpr, read_mmpose, read_openpose, read_sep_json
-from .image import read_image
-from .keypoints import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
-from .layouts import OPENPOSE_18, OPENPOSE_25, to_openpose18
-from .person_selection import select_person
-from .visibility import heatmaps, part_visibility, stripe_masks
+Names are imported on first use, so that importing stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .estimators.base import NoPersonError, Pose, PoseEstimator, estimate_batch
+    from .estimators.cache import CachedPose
+    from .estimators.mediapipe import MediapipePose
+    from .estimators.mmpose import MMPose
+    from .estimators.people_detector import find_people
+    from .estimators.precomputed import PrecomputedPose
+    from .formats.coco import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
+    from .formats.estimator_writers import (
+        write_alphapose,
+        write_kpr,
+        write_mmpose,
+        write_openpose,
+        write_sep_json,
+    )
+    from .formats.estimators import (
+        read_alphapose,
+        read_kpr,
+        read_mmpose,
+        read_openpose,
+        read_sep_json,
+    )
+    from .image import read_image
+    from .keypoints import COCO_17, COCO_17_FEET, FLIP_PAIRS, SKELETON, Keypoints
+    from .layouts import OPENPOSE_18, OPENPOSE_25, to_openpose18
+    from .person_selection import select_person
+    from .visibility import heatmaps, part_visibility, stripe_masks
 
 __all__ = [
     "COCO_17",
@@ -60,3 +75,53 @@ __all__ = [
     "write_openpose",
     "write_sep_json",
 ]
+
+_HOME = {
+    "COCO_17": "keypoints",
+    "COCO_17_FEET": "keypoints",
+    "CachedPose": "estimators.cache",
+    "CocoKeypoints": "formats.coco",
+    "FLIP_PAIRS": "keypoints",
+    "Keypoints": "keypoints",
+    "MMPose": "estimators.mmpose",
+    "MediapipePose": "estimators.mediapipe",
+    "NoPersonError": "estimators.base",
+    "OPENPOSE_18": "layouts",
+    "OPENPOSE_25": "layouts",
+    "Pose": "estimators.base",
+    "PoseEstimator": "estimators.base",
+    "PrecomputedPose": "estimators.precomputed",
+    "SKELETON": "keypoints",
+    "estimate_batch": "estimators.base",
+    "find_people": "estimators.people_detector",
+    "heatmaps": "visibility",
+    "part_visibility": "visibility",
+    "read_alphapose": "formats.estimators",
+    "read_coco": "formats.coco",
+    "read_image": "image",
+    "read_kpr": "formats.estimators",
+    "read_mmpose": "formats.estimators",
+    "read_npz": "formats.coco",
+    "read_openpose": "formats.estimators",
+    "read_sep_json": "formats.estimators",
+    "select_person": "person_selection",
+    "stripe_masks": "visibility",
+    "to_openpose18": "layouts",
+    "write_alphapose": "formats.estimator_writers",
+    "write_coco": "formats.coco",
+    "write_kpr": "formats.estimator_writers",
+    "write_mmpose": "formats.estimator_writers",
+    "write_npz": "formats.coco",
+    "write_openpose": "formats.estimator_writers",
+    "write_sep_json": "formats.estimator_writers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,21 +1,17 @@
-"""Which of several people in a crop is the one it was cut out for."""
+"""Selection of one of several people in an image."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from .keypoints import Keypoints
+from .literals import Target
 from .runtime.defaults import plain_torch
 
 __all__ = ["Target", "lies_outside", "select_person"]
-
-Target = Literal[
-    "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central"
-]
-"""How to choose, see `select_person`."""
 
 
 @plain_torch()

@@ -6,7 +6,9 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from pose.literals import FileFormat, Target
 
 from .bulk import check_readable, listed, refuse, settle
 from .datasets import splits
@@ -23,7 +25,6 @@ from .sources import (
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
-    from pose.estimators.precomputed import FileFormat
 
     from ..config.schema import TrainConfig
     from ..data import ImageSet, Sample, Splits
@@ -43,12 +44,8 @@ __all__ = [
 ]
 
 _AT_A_TIME = 32
-# Those of `pose.select_person`, which is not imported to tell them.
-TARGETS = (
-    "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central",
-)  # fmt: skip
-# As `pose.estimators.precomputed.FileFormat`.
-FORMATS = ("coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose")
+TARGETS: tuple[str, ...] = get_args(Target)
+FORMATS: tuple[str, ...] = get_args(FileFormat)
 
 
 def add_keypoints(command: argparse.ArgumentParser) -> None:

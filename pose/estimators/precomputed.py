@@ -6,7 +6,7 @@ import filecmp
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,17 +18,12 @@ from ..formats.json_fields import are_fractions
 from ..image import image_size
 from ..joint_names import check_names
 from ..keypoints import Keypoints
-from ..person_selection import Target, lies_outside
+from ..literals import FileFormat, Target
+from ..person_selection import lies_outside
 from ..runtime.defaults import plain_torch
 from .base import Pose, choose, validate_image
 
 __all__ = ["FileFormat", "PrecomputedPose"]
-
-FileFormat = Literal["coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"]
-"""``coco`` and ``alphapose`` are one file of many photographs, the others a folder with a file for
-each: named as the photograph but for its ending, of ``openpose`` with ``_keypoints.json`` behind
-the stem, and of ``kpr`` behind the whole name. The files may lie in folders as the photographs
-do."""
 
 # Where an entry is: its path in parts, the last one its name; and its people, or their file.
 _Entry = tuple[tuple[str, ...], Keypoints | Path]

@@ -1,0 +1,18 @@
+"""Choices by name, for signatures and command lines; this module imports without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["FileFormat", "Target"]
+
+Target = Literal[
+    "first", "most_joints", "most_joints_last", "most_confident", "largest", "most_central"
+]
+"""Rule that selects one of several people in an image, see `pose.select_person`."""
+
+FileFormat = Literal["coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"]
+"""Format of keypoint files. ``coco`` and ``alphapose`` are one file of many images, the others a
+folder with a file for each image: named as the image but for its ending, of ``openpose`` with
+``_keypoints.json`` behind the stem, and of ``kpr`` behind the whole name. The files may lie in
+folders as the images do."""
