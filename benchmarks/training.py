@@ -36,8 +36,8 @@ from og_reid.models import OGNet
 from og_reid.ops import native_info
 from og_reid.train import CloudTask, init_distributed
 from og_reid.train.distributed import get_dist_info
+from og_reid.train.optimizer import build_optimizer
 from og_reid.train.prefetch import Prefetcher
-from og_reid.train.schedule import build_optimizer
 from og_reid.train.step import Stepper
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser")

@@ -37,7 +37,7 @@ def say(text: str) -> None:
     """Prints what all processes of a run find, in the first one alone."""
     from ..train.distributed import get_dist_info
 
-    if get_dist_info().first:
+    if get_dist_info().is_main:
         print(text)
 
 

@@ -81,7 +81,7 @@ def do_train(options: argparse.Namespace) -> None:
     ):
         # What the first process makes or lifts, the others find.
         task = main_process_first(processes, lambda: _task(config, options))
-        with progress_bar("training") if processes.first else nullcontext() as show:
+        with progress_bar("training") if processes.is_main else nullcontext() as show:
 
             def tell(record: StepLog) -> None:
                 note = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
@@ -91,7 +91,7 @@ def do_train(options: argparse.Namespace) -> None:
                     show(record.fraction, 1.0, note)
 
             result = fit(config, task, out_dir=options.out, progress=tell, resume=options.resume)
-    if processes.first:
+    if processes.is_main:
         _report(options.out, result)
 
 

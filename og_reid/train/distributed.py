@@ -1,11 +1,12 @@
-"""Several processes that train one network, as ``torchrun`` starts them.
+"""Data-parallel training: one process per rank, as ``torchrun`` starts them.
 
-Every process takes its rows of each batch; descriptors and labels are joined before the loss, so
-that losses over pairs see all pairs, and gradients are those of one process with the whole batch.
+Every rank takes its rows of each batch; embeddings and labels are gathered before the loss. Losses
+over pairs therefore see all pairs, and gradients equal those of one process with the whole batch.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from torch import Tensor
 
 __all__ = [
     "DistInfo",
+    "MainRankFilter",
     "all_gather_rows",
     "broadcast_from_main",
     "get_dist_info",
@@ -33,45 +35,78 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DistInfo:
-    """Which of how many processes this is.
+    """Rank of this process and number of ranks.
 
     Attributes:
-        rank: Number of this one, from 0.
-        world: Of all.
+        rank: In [0, world_size).
+        world_size: Number of processes; 1 outside of a process group.
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this one writes files and tells what happens."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     @property
     def rows(self) -> slice:
-        """The rows of a batch that are this one's."""
-        return slice(self.rank, None, self.world)
+        """Rows of a batch of this rank: ``rank, rank + world_size, ...``."""
+        return slice(self.rank, None, self.world_size)
 
 
 def get_dist_info() -> DistInfo:
-    """The processes that were joined, or this one alone."""
+    """Rank and size of torch's process group; rank 0 of 1 without one."""
     if dist.is_available() and dist.is_initialized():
         return DistInfo(dist.get_rank(), dist.get_world_size())
     return DistInfo()
 
 
+class MainRankFilter(logging.Filter):
+    """Log records of rank 0; of other ranks, records of level ERROR and above only."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged by this process."""
+        return record.levelno >= logging.ERROR or get_dist_info().is_main
+
+
+_FILTER = MainRankFilter()
+
+
 @contextmanager
 def init_distributed(device: str, *, seconds: float = 1800.0) -> Iterator[DistInfo]:
-    """Joins the processes that ``torchrun`` started; does nothing when there is one.
+    """Process group of the ranks that ``torchrun`` started; nothing to join when there is one.
+
+    Within the block, the logger ``og_reid`` has a `MainRankFilter`.
 
     Args:
         device: ``cpu`` (gloo) or ``cuda`` (nccl; each process takes the GPU of its local rank).
-        seconds: How long a process waits for the others at most.
+        seconds: Timeout of every collective, in seconds.
+
+    Yields:
+        Rank and size of the group.
+
+    Raises:
+        RuntimeError: A peer does not answer.
     """
+    logger = logging.getLogger("og_reid")
+    added = _FILTER not in logger.filters
+    logger.addFilter(_FILTER)
+    try:
+        with _process_group(device, seconds):
+            yield get_dist_info()
+    finally:
+        if added:
+            logger.removeFilter(_FILTER)
+
+
+@contextmanager
+def _process_group(device: str, seconds: float) -> Iterator[None]:
+    """Torch's process group for the block; the one that is there already is left alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 or get_dist_info().world > 1:
-        yield get_dist_info()
+    if world == 1 or get_dist_info().world_size > 1:
+        yield
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -79,24 +114,36 @@ def init_distributed(device: str, *, seconds: float = 1800.0) -> Iterator[DistIn
     with reraise_peer_failure(world):
         dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
     try:
-        yield get_dist_info()
+        yield
     finally:
         dist.destroy_process_group()
 
 
 def main_process_first(processes: DistInfo, make: Callable[[], T]) -> T:
-    """Calls ``make`` in the first process, and in the others when it is done there."""
-    if processes.world == 1:
+    """Result of ``make``, called on rank 0 first, then on the other ranks (barrier).
+
+    Args:
+        processes: Ranks of the run.
+        make: Called once by every rank, such as to fill a cache that the others then read.
+    """
+    if processes.world_size == 1:
         return make()
-    made = [make()] if processes.first else []
-    with reraise_peer_failure(processes.world):
+    made = [make()] if processes.is_main else []
+    with reraise_peer_failure(processes.world_size):
         dist.barrier()
     return made[0] if made else make()
 
 
 @contextmanager
 def reraise_peer_failure(world: int) -> Iterator[None]:
-    """Tells in words when another process ended or does not answer."""
+    """Errors of a lost peer (ended, or past its timeout), re-raised in readable words.
+
+    Args:
+        world: Number of ranks; with 1, errors pass unchanged.
+
+    Raises:
+        RuntimeError: A collective failed because of another rank.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -112,20 +159,29 @@ def reraise_peer_failure(world: int) -> Iterator[None]:
 
 
 def broadcast_from_main(processes: DistInfo, number: int, device: torch.device) -> int:
-    """The number that the first process has."""
-    if processes.world == 1:
+    """Rank 0's value of an integer, on every rank.
+
+    Args:
+        processes: Ranks of the run.
+        number: Value of this rank.
+        device: Device of this rank's collectives.
+    """
+    if processes.world_size == 1:
         return number
-    told = torch.tensor([number], device=device)
-    dist.broadcast(told, 0)
-    return int(told)
+    value = torch.tensor([number], device=device)
+    dist.broadcast(value, 0)
+    return int(value)
 
 
 def all_gather_rows(features: dict[str, Tensor], world: int) -> dict[str, Tensor]:
-    """The rows of all processes, in the order of the batch, with gradients to each of them.
+    """Rows of all ranks, in the order of the batch, with gradients to each rank.
 
     Args:
-        features: Tensors with equally many rows on each process.
-        world: Number of processes.
+        features: Tensors by name, each (B / world, ...), with equally many rows on each rank.
+        world: Number of ranks.
+
+    Returns:
+        Tensors by name, each (B, ...); row ``i * world + r`` is row i of rank r.
     """
     if world == 1:
         return features
@@ -133,10 +189,10 @@ def all_gather_rows(features: dict[str, Tensor], world: int) -> dict[str, Tensor
 
 
 class _Join(torch.autograd.Function):
-    """Row i of process r becomes row i * world + r; see `DistInfo.rows`.
+    """Row i of rank r becomes row i * world + r; see `DistInfo.rows`.
 
-    The gradient is summed over processes, as that of every collective of torch's: all of them
-    minimise the same loss, and the mean of their parameters' gradients is that of one process.
+    The gradient is summed over ranks, as for every collective of torch's: all ranks minimise the
+    same loss, and the mean of their parameters' gradients is that of one process.
     """
 
     @staticmethod

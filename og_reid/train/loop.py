@@ -25,6 +25,7 @@ from ..inference.provenance import origin
 from .checkpoint import load_checkpoint, read_provenance, rotate_checkpoints, save_checkpoint
 from .distributed import broadcast_from_main, get_dist_info, reraise_peer_failure
 from .interrupt import Interrupted, catch_sigint
+from .optimizer import build_optimizer
 from .prefetch import Prefetcher
 from .run_folder import (
     BEST_FILE,
@@ -35,18 +36,12 @@ from .run_folder import (
     check_settings,
     only_run,
 )
-from .run_log import LOG_FILE, CSVLogger, StepLog, read_log, tell, tensorboard_writer
+from .run_log import LOG_FILE, CSVLogger, StepLog, read_log, tensorboard_writer, write_scalars
 from .samplers import share_rows
-from .schedule import (
-    EMA,
-    SWA,
-    BudgetTimer,
-    Schedule,
-    build_optimizer,
-    update_bn,
-)
+from .schedule import BudgetTimer, Schedule
 from .step import Stepper
 from .task import Batch, Task
+from .weight_averaging import EMA, SWA, update_bn
 
 __all__ = ["TrainResult", "choose_device", "fit"]
 
@@ -112,7 +107,11 @@ def fit(
         Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
     """
     run = _Run(config, task, Path(out_dir))
-    with reraise_peer_failure(run.processes.world), catch_sigint() as stopped, run.open(resume):
+    with (
+        reraise_peer_failure(run.processes.world_size),
+        catch_sigint() as stopped,
+        run.open(resume),
+    ):
         while run.goes_on(stopped.is_set()):
             record = run.advance()
             if progress is not None:
@@ -153,7 +152,7 @@ class _Run:
     def _opened(self) -> Iterator[None]:
         self.log = self.writer = None
         try:
-            if self.processes.first:
+            if self.processes.is_main:
                 for name in (
                     STATE_FILE,
                     BEST_FILE,
@@ -193,7 +192,7 @@ class _Run:
     def goes_on(self, stop: bool) -> bool:
         """Whether there is another step to do; saves and raises when the user wants to stop."""
         cpu, wall = self.clock.cpu, self.clock.wall
-        if self.processes.world > 1:  # all must go the same way
+        if self.processes.world_size > 1:  # all must go the same way
             told = torch.tensor([cpu, wall, float(stop)], device=self.device)
             dist.all_reduce(told, dist.ReduceOp.MAX)
             cpu, wall, stop = float(told[0]), float(told[1]), bool(told[2])
@@ -215,7 +214,7 @@ class _Run:
             group["lr"] = lr * group["lr_factor"]
         first = self.step * self.config.optim.accumulate
         batches = [self.batches(first + each) for each in range(self.config.optim.accumulate)]
-        scale = self.timetable.loss_scale(self.step)
+        scale = self.timetable.warmup_loss_scale(self.step)
         loss, accuracy = self.stepper.gradients(first, batches, scale)
         self._check("loss", loss)
         norm = self.stepper.update()
@@ -239,7 +238,7 @@ class _Run:
         accumulate = self.config.optim.accumulate
         first = self.step * accumulate
         path = self.out_dir / FAILED_FILE
-        if self.processes.first:
+        if self.processes.is_main:
             names = [n for each in range(accumulate) for n in self.task.names(first + each)]
             with suppress(OSError):  # a full disk must not hide what went wrong
                 path.write_text("\n".join(names) + "\n", encoding="utf-8")
@@ -251,8 +250,8 @@ class _Run:
     def _note(self, record: StepLog) -> StepLog:
         """Validates, logs and writes a checkpoint when it is time to."""
         every = self.config.validate_every
-        if every and self.step % every == 0 and self.processes.first:
-            with self.moving.shown(self.model) if self.moving is not None else nullcontext():
+        if every and self.step % every == 0 and self.processes.is_main:
+            with self.moving.swapped_in(self.model) if self.moving is not None else nullcontext():
                 metrics = self.task.validate()
                 if metrics is not None:
                     record = replace(record, mAP=metrics.mAP, rank1=metrics.rank(1))
@@ -260,7 +259,7 @@ class _Run:
         if self.log is not None:
             self.log.write(record)
         if self.writer is not None:
-            tell(self.writer, record)
+            write_scalars(self.writer, record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
         return record
@@ -296,7 +295,7 @@ class _Run:
             update_bn(self.model, map(self._look, steps))
         self.model.eval()
         metrics = None
-        if self.processes.first:
+        if self.processes.is_main:
             self.task.write_model(self.out_dir / MODEL_FILE, self.origin())
             # Last: data without a single match must not cost the model.
             metrics = self.task.validate()
@@ -304,14 +303,14 @@ class _Run:
                 self.task.write_model(self.out_dir / MODEL_FILE, self._validated(metrics))
                 if self.best is not None:  # one of several that were looked at
                     self._keep_best(metrics)
-        if self.processes.world > 1:
+        if self.processes.world_size > 1:
             dist.barrier()  # none may end, which the others would take for a failure
         written = (self.out_dir / name for name in (MODEL_FILE, WEIGHTS_FILE))
         found = next((path for path in written if path.is_file()), None)
         return TrainResult(self.model, self.out_dir / LOG_FILE, metrics, found)
 
     def _look(self, index: int) -> None:
-        self.stepper.look(index, self.batches(index))
+        self.stepper.forward_only(index, self.batches(index))
 
     def origin(self) -> dict[str, Any]:
         return origin(to_dict(self.config), self.step)

@@ -24,7 +24,7 @@ __all__ = [
     "check_empty_run_dir",
     "check_resumable",
     "check_settings",
-    "differences",
+    "diff_config",
     "only_run",
 ]
 
@@ -88,7 +88,7 @@ def check_settings(path: Path, origin: Mapping[str, Any], config: TrainConfig) -
         raise ValueError(
             f"{path} was made with settings that this version does not know: {error}"
         ) from error
-    different = differences(before, to_dict(config))
+    different = diff_config(before, to_dict(config))
     if different:
         raise ValueError(
             f"{path} was made with other settings ({', '.join(different)}): go on with the "
@@ -113,7 +113,7 @@ def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterato
     refusal = "is in use: another training writes to it; wait for its end, or give another folder"
     with ExitStack() as stack:
         failure: ValueError | OSError | None = None
-        if processes.first:
+        if processes.is_main:
             try:
                 stack.enter_context(locked_folder(folder, refusal))
             except (ValueError, OSError) as error:  # the others wait for it
@@ -123,7 +123,7 @@ def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterato
         yield
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+def diff_config(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Settings that differ, but for those that a run may change on its way.
 
     Args:
@@ -135,7 +135,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     for key in sorted((old.keys() | new.keys()) - _MAY_CHANGE):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            names += differences(before, after, f"{prefix}{key}.")
+            names += diff_config(before, after, f"{prefix}{key}.")
         elif before != after:
             names.append(f"{prefix}{key}: {before!r} -> {after!r}")
     return names

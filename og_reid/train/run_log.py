@@ -19,7 +19,6 @@ __all__ = [
     "naming",
     "read_log",
     "require_tensorboard",
-    "tell",
     "tensorboard_writer",
 ]
 
@@ -227,7 +226,7 @@ def require_tensorboard() -> Any:
     return SummaryWriter
 
 
-def tell(writer: ScalarWriter, record: StepLog, names: Sequence[str] = _NAMES) -> None:
+def write_scalars(writer: ScalarWriter, record: StepLog, names: Sequence[str] = _NAMES) -> None:
     """Writes the numbers of a step."""
     for name in names:
         value = getattr(record, name)

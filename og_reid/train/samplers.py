@@ -15,7 +15,7 @@ from ..data.samplers import (
     samples_per_epoch,
 )
 from .distributed import DistInfo
-from .task import label_people
+from .task import relabel
 
 __all__ = ["arrange", "build_sampler", "describe_sampling", "share_rows"]
 
@@ -38,7 +38,7 @@ def arrange(
         ValueError: The data does not fill a batch, shows fewer than two people, or images
             without an identity and without a use for them.
     """
-    present, labels = label_people(pids, config)
+    present, labels = relabel(pids, config)
     if len(present) < 2:
         raise ValueError(
             f"train_set must show at least 2 people to be told apart; got {len(present)}: add data"
@@ -47,11 +47,11 @@ def arrange(
 
 
 def share_rows(sampler: Sampler, processes: DistInfo) -> None:
-    """Refuses batches that do not give every process equally many rows, at least two."""
-    size = len(sampler.indices(0))
-    if processes.world > 1 and (size % processes.world or size < 2 * processes.world):
+    """Raises ValueError for batches that do not divide into equal rows per rank, at least two."""
+    size, world = len(sampler.indices(0)), processes.world_size
+    if world > 1 and (size % world or size < 2 * world):
         raise ValueError(
-            f"a batch of {size} must give each of {processes.world} processes equally many items, "
+            f"a batch of {size} must give each of {world} processes equally many items, "
             "at least 2: change data.identities, data.views or data.batch_size"
         )
 

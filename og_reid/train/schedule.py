@@ -1,29 +1,14 @@
-"""How far a run is, how it learns there, and the average of its last weights."""
+"""Budget of a run, and its learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from ..config.schema import BudgetConfig, OptimConfig, TrainConfig
 
-__all__ = [
-    "EMA",
-    "SWA",
-    "BudgetTimer",
-    "Schedule",
-    "build_optimizer",
-    "learning_rate",
-    "loss_scale",
-    "update_bn",
-]
+__all__ = ["BudgetTimer", "Schedule", "learning_rate", "warmup_loss_scale"]
 
 
 class BudgetTimer:
@@ -85,7 +70,7 @@ def learning_rate(
     return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
 
 
-def loss_scale(step: int, warmup_steps: int) -> float:
+def warmup_loss_scale(step: int, warmup_steps: int) -> float:
     """Factor on the loss of a step, counted from 0: it rises from .1 to 1 over the warm-up.
 
     The OG-Net authors' warm-up. Adam divides the factor out again but for its weight decay, which
@@ -130,9 +115,9 @@ class Schedule:
         stage = None if epochs is None else epoch / epochs
         return learning_rate(fraction, self.config.optim, epoch=epoch, stage=stage)
 
-    def loss_scale(self, step: int) -> float:
+    def warmup_loss_scale(self, step: int) -> float:
         """Factor on the loss of a step, counted from 0."""
-        return loss_scale(step, self.config.loss.warmup_epochs * self.steps_per_epoch)
+        return warmup_loss_scale(step, self.config.loss.warmup_epochs * self.steps_per_epoch)
 
     def averages(self, step: int, fraction: float) -> bool:
         """Whether the weights after a step are averaged; arguments as for `learning_rate`."""
@@ -144,147 +129,3 @@ class Schedule:
         epoch, slot = divmod(step, self.steps_per_epoch)
         # .9 of 1000 epochs must not become 900.0000001.
         return slot == self.steps_per_epoch - 1 and epoch >= (1 - average) * epochs - 1e-6
-
-
-def build_optimizer(
-    groups: Sequence[Mapping[str, Any]], optim: OptimConfig
-) -> torch.optim.Optimizer:
-    """The configured optimiser; its learning rates are set anew at each step.
-
-    ``sgd`` has Nesterov's momentum and pulls all parameters to 0. ``adamw`` pulls matrices to 0,
-    but no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et
-    al., ICLR 2018) and the decay of all parameters as a part of the gradient (L2), as the OG-Net
-    authors train.
-
-    Args:
-        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which is kept in the optimiser's
-            groups as ``lr_factor``.
-        optim: Kind and numbers.
-    """
-    sets = [
-        {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}
-        for group in groups
-    ]
-    if optim.kind == "adamw":
-        sets = [part for each in sets for part in _by_decay(each)]
-    for each in sets:
-        each["lr_factor"] = each["lr"]
-        each["lr"] = optim.lr * each["lr_factor"]
-    if optim.kind == "sgd":
-        return torch.optim.SGD(sets, lr=optim.lr, momentum=optim.momentum, nesterov=True)
-    if optim.kind == "amsgrad":
-        return torch.optim.Adam(sets, lr=optim.lr, amsgrad=True)
-    return torch.optim.AdamW(sets, lr=optim.lr)
-
-
-def _by_decay(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A group in two: matrices, and biases and norms, which are not pulled to 0."""
-    matrices = [each for each in group["params"] if each.dim() > 1]
-    others = [each for each in group["params"] if each.dim() <= 1]
-    return [{**group, "params": matrices}, {**group, "params": others, "weight_decay": 0.0}]
-
-
-class SWA:
-    """Plain mean of the weights of many steps (Izmailov et al., UAI 2018)."""
-
-    def __init__(self) -> None:
-        """Starts empty."""
-        self.count = 0
-        self._mean: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def add(self, model: nn.Module) -> None:
-        """Takes the present weights into the mean."""
-        self.count += 1
-        for name, weight in model.named_parameters():
-            if name in self._mean:
-                self._mean[name].lerp_(weight, 1 / self.count)
-            else:
-                self._mean[name] = weight.detach().clone()
-
-    @torch.no_grad()
-    def apply(self, model: nn.Module) -> None:
-        """Puts the mean into the model; does nothing when it is empty."""
-        for name, weight in model.named_parameters():
-            if name in self._mean:
-                weight.copy_(self._mean[name])
-
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"count": self.count, "mean": dict(self._mean)}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """What `state_dict` gave, on ``device``."""
-        self.count = state["count"]
-        self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
-
-
-class EMA:
-    """Exponential moving average of the weights and running statistics of a model.
-
-    Its decay rises from 0 to its full value in the first steps, ``(1 + n) / (10 + n)`` after n of
-    them, so that the first weights are soon forgotten.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        """Starts with the present weights; ``decay`` in (0, 1) is kept of the mean in a step."""
-        self._decay, self._count = decay, 0
-        self._mean = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    @torch.no_grad()
-    def add(self, model: nn.Module) -> None:
-        """Takes the present weights into the mean; whole numbers are taken as they are."""
-        decay = min(self._decay, (1 + self._count) / (10 + self._count))
-        self._count += 1
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self._mean[name].lerp_(value, 1 - decay)
-            else:
-                self._mean[name].copy_(value)
-
-    def apply(self, model: nn.Module) -> None:
-        """Puts the mean into the model."""
-        model.load_state_dict(self._mean)
-
-    @contextmanager
-    def shown(self, model: nn.Module) -> Iterator[None]:
-        """The model has the mean's weights within the block, and its own ones after it."""
-        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self.apply(model)
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
-
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"count": self._count, "mean": dict(self._mean)}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """What `state_dict` gave, on ``device``."""
-        self._count = state["count"]
-        self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
-
-
-@torch.no_grad()
-def update_bn(model: nn.Module, looks: Iterable[object]) -> None:
-    """Measures the BatchNorm statistics anew: their plain mean over batches.
-
-    Averaged weights never saw the running statistics that were kept while training.
-
-    Args:
-        model: Left in training mode.
-        looks: Runs the model on a batch whenever it gives an element; elements are ignored.
-    """
-    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
-    model.train()
-    for _ in looks:
-        pass
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

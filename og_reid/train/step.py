@@ -19,7 +19,7 @@ from ..ops.edge_moments import sync_batchnorm
 from .distributed import DistInfo, all_gather_rows
 from .task import Batch, Task
 
-__all__ = ["Stepper", "check_precision", "seeded"]
+__all__ = ["Stepper", "check_precision", "fork_rng"]
 
 # Keys of random streams: dropout in `objective`, dropout in `features`. Tasks have others.
 _OBJECTIVE, _FEATURES = 12, 13
@@ -64,12 +64,12 @@ class Stepper:
         processes: DistInfo,
     ) -> None:
         self._task, self._optimizer, self._optim = task, optimizer, optim
-        self._device, self._world = device, processes.world
+        self._device, self._world = device, processes.world_size
         check_precision(optim, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         learner = _Learner(task, optim, seed, device, processes)
         self._see, self._learner = learner.see, cast("nn.Module", learner)
-        if processes.world > 1:
+        if processes.world_size > 1:
             sync_batchnorm_layers(task.model)
             # Norms share their moments as they go; the argument has a younger name from torch 2.13.
             known = inspect.signature(DistributedDataParallel).parameters
@@ -80,7 +80,7 @@ class Stepper:
             # That weights of 1 x 1 convolutions have two equal layouts costs nothing.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
 
-    def look(self, index: int, batch: Batch) -> None:
+    def forward_only(self, index: int, batch: Batch) -> None:
         """The network sees a batch and learns nothing, but for the moments of its norms."""
         with sync_batchnorm(self._world):
             self._see(index, batch)
@@ -150,7 +150,7 @@ class _Learner(nn.Module):
         rank = self._processes.rank
         on = self._dtype is not None
         with (
-            seeded(self._seed, self._device, _FEATURES, index, *([rank] if rank else [])),
+            fork_rng(self._seed, self._device, _FEATURES, index, *([rank] if rank else [])),
             torch.autocast(self._device.type, self._dtype, enabled=on),
         ):
             found = self._task.features(batch.to(self._device))
@@ -159,14 +159,14 @@ class _Learner(nn.Module):
 
     def forward(self, index: int, batch: Batch) -> tuple[Tensor, float]:
         """Loss and accuracy of all processes' rows."""
-        found = all_gather_rows(self.see(index, batch), self._processes.world)
-        with seeded(self._seed, self._device, _OBJECTIVE, index):
+        found = all_gather_rows(self.see(index, batch), self._processes.world_size)
+        with fork_rng(self._seed, self._device, _OBJECTIVE, index):
             outcome = self._task.objective(found)
         return outcome.loss, outcome.accuracy
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device, *keys: int) -> Iterator[None]:
+def fork_rng(seed: int, device: torch.device, *keys: int) -> Iterator[None]:
     """Dropout draws from torch's global generators: sets them here, and puts them back after."""
     devices = [device] if device.type == "cuda" else []
     generator = step_generator(seed, *keys)

@@ -18,7 +18,7 @@ from ..config.schema import IMAGE_ARCHITECTURES, TrainConfig
 from ..data.samplers import Sampler
 from ..evaluation import Metrics
 
-__all__ = ["ALL_ROWS", "Batch", "StepOutput", "Task", "label_people", "single_param_group"]
+__all__ = ["ALL_ROWS", "Batch", "StepOutput", "Task", "relabel", "single_param_group"]
 
 ALL_ROWS = slice(None)
 
@@ -121,7 +121,7 @@ class Task(Protocol[B]):
         ...
 
 
-def label_people(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     """Numbers for the identities of a training set.
 
     Args:

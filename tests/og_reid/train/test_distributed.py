@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -27,8 +28,13 @@ from og_reid.ops.soft_gated_pool import soft_gated_max
 from og_reid.ops.soft_pool import soft_moments
 from og_reid.train import StepLog, fit, init_distributed, read_log
 from og_reid.train.cloud_task import CloudTask, LabelledClouds
-from og_reid.train.distributed import DistInfo, all_gather_rows, get_dist_info
-from og_reid.train.schedule import build_optimizer
+from og_reid.train.distributed import (
+    DistInfo,
+    MainRankFilter,
+    all_gather_rows,
+    get_dist_info,
+)
+from og_reid.train.optimizer import build_optimizer
 from og_reid.train.step import Stepper
 from og_reid.train.task import ALL_ROWS, single_param_group
 
@@ -117,7 +123,7 @@ def gradients(preset: str, mode: str, path: Path) -> None:
     found = stepper.gradients(0, [task.batch(0, processes.rows)], 1.0)
     slopes = {name: each.grad for name, each in task.model.named_parameters()}
     state = dict(task.model.named_buffers())
-    if processes.first:
+    if processes.is_main:
         torch.save({"found": found, "slopes": slopes, "state": state}, path)
 
 
@@ -151,12 +157,12 @@ def whole_run(folder: Path) -> None:
     task = CloudTask(config, clouds())
     result = fit(config, task, out_dir=folder)
     weights = [each.detach() for each in result.model.state_dict().values()]
-    if get_dist_info().world > 1:  # all have the same network in the end
+    if get_dist_info().world_size > 1:  # all have the same network in the end
         for each in weights:
             theirs = [torch.empty_like(each) for _ in range(2)]
             dist.all_gather(theirs, each)
             assert torch.equal(*theirs)
-    if get_dist_info().first:
+    if get_dist_info().is_main:
         torch.save(weights, folder / "final.pt")
 
 
@@ -387,3 +393,30 @@ def test_one_process_joins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with init_distributed("cpu") as processes:
         assert processes == DistInfo() == get_dist_info()
         assert processes.rows == slice(0, None, 1)
+
+
+def log_to(folder: Path) -> None:
+    logger, rank = logging.getLogger("og_reid"), get_dist_info().rank
+    handler = logging.FileHandler(folder / f"{rank}.txt")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.info("news of rank %d", rank)
+    logger.error("failure of rank %d", rank)
+    handler.close()
+
+
+def test_rank_0_logs_and_other_ranks_log_errors_alone(tmp_path: Path) -> None:
+    assert together(2, log_to, tmp_path) == [0, 0]
+    assert (tmp_path / "0.txt").read_text() == "news of rank 0\nfailure of rank 0\n"
+    assert (tmp_path / "1.txt").read_text() == "failure of rank 1\n"
+
+
+def test_the_rank_filter_lasts_as_long_as_the_process_group() -> None:
+    logger = logging.getLogger("og_reid")
+    before = list(logger.filters)
+    with init_distributed("cpu"):
+        assert [type(each) for each in logger.filters] == [*map(type, before), MainRankFilter]
+        with init_distributed("cpu"):
+            assert len(logger.filters) == len(before) + 1
+        assert len(logger.filters) == len(before) + 1
+    assert logger.filters == before

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -9,16 +8,7 @@ from torch import nn
 
 from og_reid.config.schema import BudgetConfig, OptimConfig, TrainConfig, from_dict
 from og_reid.train import schedule
-from og_reid.train.schedule import (
-    SWA,
-    BudgetTimer,
-    Schedule,
-    build_optimizer,
-    learning_rate,
-    loss_scale,
-    update_bn,
-)
-from og_reid.train.task import single_param_group
+from og_reid.train.schedule import BudgetTimer, Schedule, learning_rate, warmup_loss_scale
 
 
 def test_learning_rate_by_hand() -> None:
@@ -45,57 +35,6 @@ def test_the_nearest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     now["wall"] += 900
     assert clock.fraction(1) == 1.0
     assert BudgetTimer(BudgetConfig(steps=10)).fraction(4) == pytest.approx(0.4)
-
-
-def test_weights_are_averaged() -> None:
-    model = nn.Linear(2, 1, bias=False)
-    average = SWA()
-    average.apply(model)
-    for value in (1.0, 2.0, 6.0):
-        model.weight.data.fill_(value)
-        average.add(model)
-    model.weight.data.zero_()
-    restored = SWA()
-    restored.load_state_dict(average.state_dict(), torch.device("cpu"))
-    assert restored.count == 3
-    restored.apply(model)
-    torch.testing.assert_close(model.weight.data, torch.full((1, 2), 3.0))
-
-
-def test_an_empty_average_changes_nothing() -> None:
-    model = nn.Linear(2, 1)
-    before = model.weight.detach().clone()
-    SWA().apply(model)
-    assert torch.equal(model.weight, before)
-
-
-class Norm(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(3)
-
-    def forward(self, points: torch.Tensor) -> torch.Tensor:
-        return self.norm(points)
-
-
-def test_norms_become_the_plain_mean(rng: torch.Generator) -> None:
-    model = Norm()
-    model.norm.running_mean.fill_(7.0)
-    batches = [torch.randn(8, 3, generator=rng) * size for size in (1.0, 2.0, 5.0)]
-    update_bn(model, map(model, batches))
-    means = torch.stack([batch.mean(0) for batch in batches])
-    variances = torch.stack([batch.var(0) for batch in batches])
-    torch.testing.assert_close(model.norm.running_mean, means.mean(0))
-    torch.testing.assert_close(model.norm.running_var, variances.mean(0))
-    assert model.norm.momentum == 0.1
-
-
-def test_a_model_without_norms_is_left_alone() -> None:
-    def batches() -> object:
-        raise AssertionError("no batch is needed")
-        yield
-
-    update_bn(nn.Linear(2, 1), batches())
 
 
 def by_epochs(epochs: int = 20, **optim: object) -> TrainConfig:
@@ -151,7 +90,7 @@ def test_steps_give_the_share_of_the_run() -> None:
         fraction = (step + 1) / 10
         assert table.learning_rate(step, fraction) == learning_rate(fraction, config.optim)
         assert table.averages(step, fraction) == (fraction >= 0.75)
-        assert table.loss_scale(step) == 1.0
+        assert table.warmup_loss_scale(step) == 1.0
 
 
 def test_the_loss_is_warmed_up_as_published() -> None:
@@ -160,61 +99,9 @@ def test_the_loss_is_warmed_up_as_published() -> None:
     for step in range(30):
         if step < 15:
             counter = min(1.0, counter + 0.9 / 15)
-        assert table.loss_scale(step) == pytest.approx(counter)
-    assert table.loss_scale(14) == 1.0
-    assert loss_scale(0, 0) == 1.0
-
-
-def problem(rng: torch.Generator) -> tuple[nn.Module, torch.Tensor]:
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
-    for weight in model.parameters():
-        weight.data.normal_(generator=rng)
-    return model, torch.randn(40, 16, 4, generator=rng)
-
-
-def test_amsgrad_by_hand(rng: torch.Generator) -> None:
-    """Against torch's Adam, and against the update rule written out."""
-    ours, batches = problem(rng)
-    torchs, plain = copy.deepcopy(ours), copy.deepcopy(ours)
-    optimizer = build_optimizer(
-        single_param_group(ours), OptimConfig(kind="amsgrad", lr=0.05, weight_decay=0.02)
-    )
-    twin = torch.optim.Adam(torchs.parameters(), lr=0.05, weight_decay=0.02, amsgrad=True)
-    weights = list(plain.parameters())
-    first = [torch.zeros_like(each) for each in weights]
-    second, largest = [each.clone() for each in first], [each.clone() for each in first]
-    for step, batch in enumerate(batches, 1):
-        for model, rule in ((ours, optimizer), (torchs, twin), (plain, None)):
-            model.zero_grad()
-            (model(batch).square().mean() * (5.0 if step < 5 else 1.0)).backward()
-            if rule is not None:
-                rule.step()
-                continue
-            with torch.no_grad():
-                for index, weight in enumerate(weights):
-                    slope = weight.grad + 0.02 * weight  # L2, biases and norms included
-                    first[index] = 0.9 * first[index] + 0.1 * slope
-                    second[index] = 0.999 * second[index] + 0.001 * slope**2
-                    largest[index] = torch.maximum(largest[index], second[index])
-                    size = (largest[index] / (1 - 0.999**step)).sqrt() + 1e-8
-                    weight -= 0.05 * first[index] / (1 - 0.9**step) / size
-    for mine, theirs, hand in zip(*(m.parameters() for m in (ours, torchs, plain)), strict=True):
-        assert torch.equal(mine, theirs)
-        torch.testing.assert_close(mine, hand, rtol=2e-4, atol=2e-5)
-
-
-def test_adamw_decays_matrices_only(rng: torch.Generator) -> None:
-    model, _ = problem(rng)
-    before = [weight.detach().clone() for weight in model.parameters()]
-    optimizer = build_optimizer(single_param_group(model), OptimConfig(weight_decay=0.5))
-    for group in optimizer.param_groups:
-        group["lr"] = 0.1
-    for weight in model.parameters():
-        weight.grad = torch.zeros_like(weight)
-    optimizer.step()
-    for weight, start in zip(model.parameters(), before, strict=True):
-        factor = 0.95 if weight.dim() > 1 else 1.0
-        torch.testing.assert_close(weight.detach(), factor * start)
+        assert table.warmup_loss_scale(step) == pytest.approx(counter)
+    assert table.warmup_loss_scale(14) == 1.0
+    assert warmup_loss_scale(0, 0) == 1.0
 
 
 def test_the_last_learning_rate_of_a_published_run() -> None:
@@ -235,38 +122,3 @@ def test_a_step_schedule_drops_after_its_epochs() -> None:
     assert warm.learning_rate(4, 0.05) == pytest.approx(0.05)
     assert warm.learning_rate(79, 0.8) == pytest.approx(0.1)
     assert warm.learning_rate(80, 0.81) == pytest.approx(0.01)
-
-
-def test_sgd_by_hand(rng: torch.Generator) -> None:
-    """Nesterov's momentum as torch defines it (Sutskever et al., ICML 2013), decay of everything,
-    and a learning rate of its own for the second group."""
-    model, batches = problem(rng)
-    plain = copy.deepcopy(model)
-    optim = OptimConfig(kind="sgd", lr=0.05, weight_decay=0.02, momentum=0.8)
-    weights = list(model.parameters())
-    groups = [{"params": weights[:2], "lr": 1.0}, {"params": weights[2:], "lr": 0.1}]
-    optimizer = build_optimizer(groups, optim)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.05, pytest.approx(0.005)]
-    assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 0.1]
-    speed = [torch.zeros_like(each) for each in weights]
-    for batch in batches:
-        for each in (model, plain):
-            each.zero_grad()
-            each(batch).square().mean().backward()
-        optimizer.step()
-        with torch.no_grad():
-            for index, weight in enumerate(plain.parameters()):
-                slope = weight.grad + 0.02 * weight
-                speed[index] = 0.8 * speed[index] + slope
-                weight -= (0.05 if index < 2 else 0.005) * (slope + 0.8 * speed[index])
-    for mine, hand in zip(model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine, hand, rtol=2e-4, atol=2e-5)
-
-
-def test_every_group_keeps_its_share_of_the_rate_and_its_decay(rng: torch.Generator) -> None:
-    model, _ = problem(rng)
-    first, *rest = model.parameters()
-    groups = [{"params": [first], "lr": 0.1}, {"params": rest, "lr": 1.0}]
-    found = build_optimizer(groups, OptimConfig(lr=2.0, weight_decay=0.5)).param_groups
-    told = [(group["lr_factor"], group["weight_decay"]) for group in found]
-    assert told == [(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)]

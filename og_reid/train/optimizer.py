@@ -1,0 +1,50 @@
+"""Optimiser of a run: AdamW, Adam with AMSGrad, or SGD with Nesterov's momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..config.schema import OptimConfig
+
+__all__ = ["build_optimizer"]
+
+
+def build_optimizer(
+    groups: Sequence[Mapping[str, Any]], optim: OptimConfig
+) -> torch.optim.Optimizer:
+    """The configured optimiser; its learning rates are set anew at each step.
+
+    ``sgd`` has Nesterov's momentum and pulls all parameters to 0. ``adamw`` pulls matrices to 0,
+    but no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et
+    al., ICLR 2018) and the decay of all parameters as a part of the gradient (L2), as the OG-Net
+    authors train.
+
+    Args:
+        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which is kept in the optimiser's
+            groups as ``lr_factor``.
+        optim: Kind and numbers.
+    """
+    sets = [
+        {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}
+        for group in groups
+    ]
+    if optim.kind == "adamw":
+        sets = [part for each in sets for part in _by_decay(each)]
+    for each in sets:
+        each["lr_factor"] = each["lr"]
+        each["lr"] = optim.lr * each["lr_factor"]
+    if optim.kind == "sgd":
+        return torch.optim.SGD(sets, lr=optim.lr, momentum=optim.momentum, nesterov=True)
+    if optim.kind == "amsgrad":
+        return torch.optim.Adam(sets, lr=optim.lr, amsgrad=True)
+    return torch.optim.AdamW(sets, lr=optim.lr)
+
+
+def _by_decay(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A group in two: matrices, and biases and norms, which are not pulled to 0."""
+    matrices = [each for each in group["params"] if each.dim() > 1]
+    others = [each for each in group["params"] if each.dim() <= 1]
+    return [{**group, "params": matrices}, {**group, "params": others, "weight_decay": 0.0}]
