@@ -2,6 +2,7 @@
 # make weights train the weights that ship, anew (about two and a half hours on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
+# make docs    install into .venv, build the documentation into site/ and check its links
 # make fuzz    fuzz every file reader, guided by coverage (SECONDS=60 for each)
 # make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels
 PYTHON ?= python3.11
@@ -12,10 +13,10 @@ BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights mmpose test fuzz sanitize check format install system clean
+.PHONY: help demo weights mmpose test docs fuzz sanitize check format install system clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 6
+	@sed -n 's/^# //p' Makefile | head -n 7
 
 # What open3d and opencv (of mediapipe) load when they are imported.
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
@@ -57,11 +58,19 @@ weights: $(VENV)/stamp-demo
 	mkdir -p og_reid/weights
 	cp runs/continuous/model.safetensors og_reid/weights/default.safetensors
 
+# Strict: a warning, or a broken link (tools/docs_links.py), is an error. The variable silences an
+# announcement of a later generator.
+BUILD_DOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs: install
+	$(BUILD_DOCS)
+
 check: install
 	$(BIN)/ruff format --check $(wildcard $(PYTHON_DIRS))
 	$(BIN)/ruff check $(wildcard $(PYTHON_DIRS))
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*.cpp og_reid/csrc/*/*.cu)
+	$(BUILD_DOCS)
 
 test: check
 	$(BIN)/pytest $(ARGS)
