@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, and every public name has its place in it."""
+"""The documentation site: it builds without a warning and has a place for every public name."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 # Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
-MOST_BYTES, _MOST_VALUES, _LONGEST_VALUE = 1 << 18, 10_000, 10_000
+MOST_BYTES = 1 << 18
+_MOST_VALUES, _LONGEST_VALUE = 10_000, 10_000
 _DEEPEST = 100
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # How null is written by those who know other languages.
