@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.npz import read_npz_arrays
 from pose.files.reading import InputWarning, level_outside, reading
 from pose.runtime.defaults import plain_torch
@@ -152,7 +152,7 @@ def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
     writer = writers.get(path.suffix.lower())
     if writer is None:
         raise ValueError(f"{path}: a point cloud file ends in .npz, .ply or .obj")
-    with replacing(path) as partial, partial.open("wb") as stream:
+    with atomic_write(path) as partial, partial.open("wb") as stream:
         writer(stream, cloud)
 
 
@@ -179,7 +179,7 @@ def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
     table = cloud.to_array()
     table[:, :3] *= _FLIP
     table[~cloud.visible.cpu().numpy(), 3:] = 1
-    with replacing(path) as partial, partial.open("wb") as stream:
+    with atomic_write(path) as partial, partial.open("wb") as stream:
         np.savetxt(stream, table, fmt=_OBJ_LINE)
         stream.write(b"f 1 2 3\n")
 

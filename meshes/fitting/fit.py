@@ -263,7 +263,7 @@ class _Fitter:
             diagonal = hessian.diagonal(dim1=1, dim2=2)
             damped = hessian + torch.diag_embed(damping[:, None] * (diagonal + 1e-2) + 1e-6)
             step = -torch.linalg.solve(damped, gradient)[..., 0]
-            tried = state.moved(step, self.skeleton)
+            tried = state.updated(step, self.skeleton)
             new_hessian, new_gradient, new_cost = evaluate(tried)
             better = new_cost < cost
             state = tried.where(better, state)

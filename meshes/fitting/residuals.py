@@ -50,7 +50,7 @@ class FitState:
     betas: Tensor
     camera: Tensor
 
-    def moved(self, step: Tensor, skeleton: Skeleton) -> FitState:
+    def updated(self, step: Tensor, skeleton: Skeleton) -> FitState:
         """The state after a step (B, P), each part limited to where its linearisation holds."""
         batch, joints = self.rotations.shape[:2]
         shapes = self.betas.shape[1]

@@ -2,8 +2,8 @@
 
 from .dataset import WorldPlan, WorldShot, plan_world, write_world
 from .imaging.camera import Camera, draw_camera
-from .imaging.render import Rendered, render
 from .people.identity import Identity, draw_identity
+from .rendering import Rendered, render
 from .scene import Scene, sample_scene
 from .scenery.occluders import OCCLUDERS
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.runtime.defaults import plain_torch
 from pose.runtime.process_pool import map_in_processes
 
 from .folder import claim, image_attributes, is_whole
 from .imaging.camera import draw_camera
-from .imaging.render import render
+from .rendering import render
 from .rng import Rng
 from .scene import sample_scene
 
@@ -181,7 +181,7 @@ def write_world(
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 
@@ -225,11 +225,11 @@ def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
         raise ImportError(
             "pillow is needed to write images; install it with: pip install pillow"
         ) from error
-    chance = Rng.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
+    rng = Rng.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
     scene = sample_scene(
         plan.first_identity + shot.pid - 1,
         draw_camera(plan.seed, shot.camera),
-        chance.generator,
+        rng.generator,
         "any" if shot.occluded else None,
     )
     result = render(scene)
@@ -242,7 +242,7 @@ def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
     Image.fromarray(result.image.numpy()).save(
         buffer,
         "JPEG",
-        quality=chance.integer(72, 95),
+        quality=rng.integer(72, 95),
         comment=json.dumps(attributes).encode(),
     )
     return buffer.getvalue()

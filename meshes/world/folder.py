@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 __all__ = ["ATTRIBUTES", "claim", "image_attributes", "is_whole", "read_manifest"]
@@ -56,7 +56,7 @@ def claim(folder: Path, manifest: Mapping[str, Any], splits: Sequence[str]) -> N
             f"root must be new or empty; {folder} is neither: choose another folder"
         )
     else:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     for split in splits:
         (folder / split).mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from .people.identity import Identity, draw_identity
 from .people.poses import draw_motion
 from .rng import Rng
 from .scenery.backdrop import Backdrop, draw_backdrop
-from .scenery.occluders import OCCLUDERS, moved, place_occluder, stranger
+from .scenery.occluders import OCCLUDERS, bystander, place_occluder, translated
 from .surfaces.pieces import MeshPart, front_faces, merge
 from .surfaces.primitives import turn_y
 
@@ -81,38 +81,38 @@ def sample_scene(
     Raises:
         ValueError: unknown kind of occlusion.
     """
-    who = draw_identity(identity) if isinstance(identity, int) else identity
+    person = draw_identity(identity) if isinstance(identity, int) else identity
     kinds = _kinds(occlusion)
-    chance = Rng(generator)
-    joints = world_body().rest_joints(who.betas[None])[0]
-    motion = draw_motion(chance, who, joints)
-    distance = camera.distance * chance.uniform(0.85, 1.2)
-    aside = chance.uniform(-0.16, 0.16) * distance
-    figure = pose_figure(who, motion, _heading(camera, chance), (aside, 0.0))
+    rng = Rng(generator)
+    joints = world_body().rest_joints(person.betas[None])[0]
+    motion = draw_motion(rng, person, joints)
+    distance = camera.distance * rng.uniform(0.85, 1.2)
+    aside = rng.uniform(-0.16, 0.16) * distance
+    figure = pose_figure(person, motion, _heading(camera, rng), (aside, 0.0))
     whole = take_view(camera, distance, IMAGE_SIZE)
-    view = _crop(figure, whole, chance)
+    view = _crop(figure, whole, rng)
     front: list[MeshPart] = []
     occluder, inside = "none", 1.0
     if kinds:
-        occluder, front, view, inside = _occlude(figure, view, chance, kinds)
-    backdrop = draw_backdrop(chance)
+        occluder, front, view, inside = _occlude(figure, view, rng, kinds)
+    backdrop = draw_backdrop(rng)
     behind: list[MeshPart] = []
-    if chance.flag(0.08):
+    if rng.flag(0.08):
         away = torch.tensor(
-            [aside + chance.sign() * chance.uniform(0.3, 0.9), 0.0, -chance.uniform(1.0, 3.0)]
+            [aside + rng.sign() * rng.uniform(0.3, 0.9), 0.0, -rng.uniform(1.0, 3.0)]
         )
-        behind = moved(stranger(chance), away)
+        behind = translated(bystander(rng), away)
     return Scene(
         figure=figure,
         camera=camera,
         view=view,
-        light=draw_light(camera, chance),
+        light=draw_light(camera, rng),
         backdrop=backdrop,
         front=tuple(front),
         behind=tuple(behind),
         occluder=occluder,
         inside=inside,
-        seed=chance.integer(0, 1 << 40),
+        seed=rng.integer(0, 1 << 40),
     )
 
 
@@ -128,25 +128,25 @@ def _kinds(occlusion: str | Sequence[str] | None) -> tuple[str, ...]:
     return kinds
 
 
-def _heading(camera: Camera, chance: Rng) -> float:
+def _heading(camera: Camera, rng: Rng) -> float:
     """People mostly walk along one path in a camera's view, in both directions."""
-    if chance.flag(0.35):
-        return chance.uniform(-math.pi, math.pi)
-    return camera.heading + (math.pi if chance.flag(0.5) else 0.0) + chance.normal(0, 0.35)
+    if rng.flag(0.35):
+        return rng.uniform(-math.pi, math.pi)
+    return camera.heading + (math.pi if rng.flag(0.5) else 0.0) + rng.normal(0, 0.35)
 
 
-def _crop(figure: Figure, whole: View, chance: Rng) -> View:
+def _crop(figure: Figure, whole: View, rng: Rng) -> View:
     """A detector's box around the person, stretched to the image."""
     points = whole.project(torch.cat([piece.vertices for piece in figure.pieces]))
     left, top = (float(v) for v in points[:, :2].amin(0))
     right, bottom = (float(v) for v in points[:, :2].amax(0))
-    tall = (bottom - top) * (1 + chance.uniform(0.03, 0.17))
-    stretch = chance.uniform(0.9, 1.12)
-    wide = max(tall * 0.5 * stretch, (right - left) * (1 + chance.uniform(0.03, 0.1)))
+    tall = (bottom - top) * (1 + rng.uniform(0.03, 0.17))
+    stretch = rng.uniform(0.9, 1.12)
+    wide = max(tall * 0.5 * stretch, (right - left) * (1 + rng.uniform(0.03, 0.1)))
     tall = max(tall, wide / (0.5 * 1.25))
     spare_x, spare_y = wide - (right - left), tall - (bottom - top)
-    x = left - spare_x * (0.5 + chance.uniform(-0.35, 0.35))
-    y = top - spare_y * (0.5 + chance.uniform(-0.3, 0.3))
+    x = left - spare_x * (0.5 + rng.uniform(-0.35, 0.35))
+    y = top - spare_y * (0.5 + rng.uniform(-0.3, 0.3))
     return whole.cropped((x, y, x + wide, y + tall))
 
 
@@ -173,7 +173,7 @@ def _silhouette(pieces: Sequence[MeshPart], view: View) -> Tensor:
 
 
 def _occlude(
-    figure: Figure, view: View, chance: Rng, kinds: tuple[str, ...]
+    figure: Figure, view: View, rng: Rng, kinds: tuple[str, ...]
 ) -> tuple[str, list[MeshPart], View, float]:
     """Choose and place an occlusion; returns its kind, pieces, the view and the share inside."""
     small = view.scaled(0.25)
@@ -190,16 +190,16 @@ def _occlude(
     rows = person.any(1).nonzero()[:, 0]
     upper = person.clone()
     upper[int(rows[0]) + max(3, round(0.14 * float(rows[-1] - rows[0]))) :] = False
-    strict = chance.flag(0.85)
+    strict = rng.flag(0.85)
     low, high = HIDDEN_RANGE
     weights = [_WEIGHTS[OCCLUDERS.index(kind)] for kind in kinds]
     best: tuple[str, list[MeshPart], float] | None = None
     for _ in range(_TRIES):
-        kind, target = chance.pick(kinds, weights), chance.uniform(low + 0.03, high - 0.03)
+        kind, target = rng.pick(kinds, weights), rng.uniform(low + 0.03, high - 0.03)
         if kind == "cut":
-            cropped, inside = _cut(person, view, chance, target, strict)
+            cropped, inside = _cut(person, view, rng, target, strict)
             return kind, [], cropped, inside
-        pieces, share = place_occluder(kind, chance, base, turn, target, coverage)
+        pieces, share = place_occluder(kind, rng, base, turn, target, coverage)
         if strict and float((_silhouette(pieces, small) & upper).sum()) > 0.5 * float(upper.sum()):
             continue
         if low <= share <= high:
@@ -208,18 +208,14 @@ def _occlude(
             best = (kind, pieces, share)
     if best is not None and low - 0.08 <= best[2] <= high + 0.08:
         return best[0], best[1], view, 1.0
-    cropped, inside = _cut(person, view, chance, chance.uniform(low, high), strict)
+    cropped, inside = _cut(person, view, rng, rng.uniform(low, high), strict)
     return "cut", [], cropped, inside
 
 
-def _cut(
-    person: Tensor, view: View, chance: Rng, target: float, strict: bool
-) -> tuple[View, float]:
+def _cut(person: Tensor, view: View, rng: Rng, target: float, strict: bool) -> tuple[View, float]:
     """A view whose border leaves out the target share of the silhouette; strict keeps the head."""
     across = 0 if strict and target > 0.45 else 13
-    side = chance.pick(
-        ("bottom", "left", "right", "top"), (66, across, across, 0 if strict else 25)
-    )
+    side = rng.pick(("bottom", "left", "right", "top"), (66, across, across, 0 if strict else 25))
     axis = 1 if side in ("bottom", "top") else 0
     profile = person.float().sum(axis)
     if side in ("bottom", "right"):

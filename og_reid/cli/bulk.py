@@ -12,7 +12,7 @@ from .progress import shown
 
 if TYPE_CHECKING:
     from ..data import Sample
-    from ..data.inputs import Failure, Input
+    from ..data.files.inputs import Failure, Input
 
 __all__ = ["add_skip", "check_readable", "existing_image", "listed", "refuse", "settle"]
 
@@ -49,7 +49,7 @@ def listed(
 
     Args:
         given: Files and folders.
-        endings: As for `og_reid.data.inputs.list_inputs`.
+        endings: As for `og_reid.data.files.inputs.list_inputs`.
         others: As there.
         skip: Leave out what is not there.
         check: Why a file cannot be taken; None where it can.
@@ -58,7 +58,7 @@ def listed(
         ValueError: Without ``skip``, or when nothing is left: what is not there, or cannot be
             taken.
     """
-    from ..data.inputs import Failure, list_inputs
+    from ..data.files.inputs import Failure, list_inputs
 
     listing = list_inputs(given, endings, others)
     inputs, failures = [], list(listing.failures)
@@ -85,7 +85,7 @@ def check_readable(samples: Sequence[Sample], threads: int) -> None:
     Raises:
         ValueError: There are such.
     """
-    from ..data.inputs import unreadable_images
+    from ..data.files.inputs import unreadable_images
 
     bad = unreadable_images([sample.path for sample in samples], threads)
     if bad:
@@ -98,7 +98,7 @@ def refuse(failures: Sequence[Failure], total: int) -> None:
     Raises:
         ValueError: Always.
     """
-    from ..data.inputs import name_failures
+    from ..data.files.inputs import name_failures
 
     if len(failures) > 1:
         _name(failures)
@@ -128,7 +128,7 @@ def settle(
     Raises:
         ValueError: There are failures, and ``skip`` is off or nothing was made.
     """
-    from ..data.inputs import write_failures
+    from ..data.files.inputs import write_failures
 
     for text in warnings:
         _tell(f"og-reid: warning: {shown(text)}")

@@ -11,7 +11,7 @@ from .options import Commands
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..data.cache_folder import CacheGroup
+    from ..data.clouds.cache_folder import CacheGroup
 
 __all__ = ["add_cached", "do_cache"]
 
@@ -46,7 +46,7 @@ def add_cached(parsers: Commands) -> argparse.ArgumentParser:
 
 def do_cache(given: argparse.Namespace) -> None:
     """Lists, measures, forgets or clears."""
-    from ..data.cache_folder import cache_groups, clear_cache, forget_images
+    from ..data.clouds.cache_folder import cache_groups, clear_cache, forget_images
 
     if bool(given.images) != (given.action == "forget"):
         raise ValueError(

@@ -11,7 +11,7 @@ from .bulk import listed, settle
 from .options import check_out
 
 if TYPE_CHECKING:
-    from ..data.inputs import Input
+    from ..data.files.inputs import Input
 
 __all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
 
@@ -33,7 +33,7 @@ def do_demo(options: argparse.Namespace) -> None:
 
 def do_lift(options: argparse.Namespace) -> None:
     """Lifts one image to a cloud, or many to a folder of clouds."""
-    from ..data.inputs import CLOUD_ENDINGS
+    from ..data.files.inputs import CLOUD_ENDINGS
 
     given: list[Path] = options.photos
     if len(given) > 1 or given[0].is_dir():
@@ -57,7 +57,7 @@ def do_lift(options: argparse.Namespace) -> None:
 
 
 def _lift_many(options: argparse.Namespace) -> None:
-    from ..data.images.image_files import image_endings
+    from ..data.files.image_files import image_endings
     from ..pipelines.lift_files import LIFT_TABLE, lift_files, lift_targets
     from .progress import progress_bar
 
@@ -92,10 +92,10 @@ def do_embed(options: argparse.Namespace) -> None:
     """Writes the embeddings of clouds and images."""
     import numpy as np
 
-    from pose.files.atomic_write import replacing
+    from pose.files.atomic_write import atomic_write
 
-    from ..data.images.image_files import image_endings
-    from ..data.inputs import CLOUD_ENDINGS, portable_name
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS, portable_name
     from ..inference.pretrained import load_model
     from ..pipelines.embed_files import embed_files, holds_embeddings
     from .progress import progress_bar
@@ -121,7 +121,7 @@ def do_embed(options: argparse.Namespace) -> None:
         )
     features = done.features.numpy()
     if len(features):
-        with replacing(options.out) as partial, partial.open("wb") as file:
+        with atomic_write(options.out) as partial, partial.open("wb") as file:
             names = np.array([portable_name(name) for name in done.names])
             np.savez(file, features=features, names=names)
         print(f"{options.out}: {len(features)} embeddings of {features.shape[1]} numbers")
@@ -139,8 +139,8 @@ def do_embed(options: argparse.Namespace) -> None:
 
 def _not_embedded(each: Input) -> str | None:
     """Why a file can be neither lifted nor embedded."""
-    from ..data.images.image_files import image_endings
-    from ..data.inputs import CLOUD_ENDINGS
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS
     from ..pipelines.embed_files import holds_embeddings
 
     if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:

@@ -77,8 +77,8 @@ def check_data(data: Path) -> None:
 
 def _check_images(options: argparse.Namespace) -> None:
     """Refuses missing images as the command would, which lists those of folders, too."""
-    from ..data.images.image_files import image_endings
-    from ..data.inputs import CLOUD_ENDINGS
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS
 
     name = {"lift": "photos", "embed": "inputs", "pose": "images"}.get(options.command)
     if name is None:

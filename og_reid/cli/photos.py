@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..config.schema import TrainConfig
     from ..data import ImageSet, Sample, Splits
-    from ..data.inputs import Input
+    from ..data.files.inputs import Input
     from ..train import Task
 
 __all__ = [
@@ -89,7 +89,7 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
 
 def do_pose(options: argparse.Namespace) -> None:
     """Writes the keypoints of the people in photographs."""
-    from ..data.images.image_files import image_endings
+    from ..data.files.image_files import image_endings
 
     check_out(options.out, folder=options.format == "sep-json")
     inputs, missing = listed(options.images, image_endings, skip=options.skip, check=not_image)
@@ -104,7 +104,7 @@ def do_pose(options: argparse.Namespace) -> None:
         write_sep_json,
     )
 
-    from ..data.inputs import Failure, summarize_warnings
+    from ..data.files.inputs import Failure, summarize_warnings
 
     inputs = list({each.path: each for each in inputs}.values())
     if options.format == "sep-json":
@@ -146,7 +146,7 @@ def do_pose(options: argparse.Namespace) -> None:
 
 def not_image(each: Input) -> str | None:
     """Why a file is no image by its name; None where it is one."""
-    from ..data.images.image_files import image_endings
+    from ..data.files.image_files import image_endings
 
     if each.path.suffix.lower() in image_endings():
         return None
@@ -342,8 +342,8 @@ def _estimated(
     from pose import Pose, estimate_batch
     from pose.files.reading import InputWarning, level_outside
 
-    from ..data.attempts import attempt_poses, collected
-    from ..data.inputs import summarize_warnings
+    from ..data.clouds.attempts import attempt_poses, collected
+    from ..data.files.inputs import summarize_warnings
     from .progress import progress_bar
 
     poses: list[Pose] = []

@@ -164,11 +164,11 @@ def held_out(samples: Sequence[Sample], people: int) -> HoldoutSplit:
     """Some of the people in training photographs kept back, see `og_reid.data.datasets.holdout`."""
     import torch
 
-    from ..data.datasets.holdout import hold_out
+    from ..data.datasets.holdout import holdout_split
 
     pids = torch.tensor([sample.pid for sample in samples], dtype=torch.int64)
     camids = torch.tensor([sample.camid for sample in samples], dtype=torch.int64)
-    return hold_out(pids, camids, people)
+    return holdout_split(pids, camids, people)
 
 
 def stored_test(store: CloudStore) -> tuple[Clouds, Clouds]:

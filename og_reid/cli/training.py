@@ -109,7 +109,7 @@ def _report(folder: Path, result: TrainResult) -> None:
 
 def _curves(folder: Path, result: TrainResult) -> str:
     """Draws the learning curves; says where, or why not."""
-    from pose.files.atomic_write import replacing
+    from pose.files.atomic_write import atomic_write
 
     from ..viz.figures import curves_figure
 
@@ -126,7 +126,7 @@ def _curves(folder: Path, result: TrainResult) -> str:
         figure = curves_figure(records[:: max(1, len(records) // _DRAWN)])
     except ImportError:
         return f"curves: not drawn, for lack of matplotlib; {result.log} has the numbers"
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
     return f"curves: {path}"
 
@@ -232,7 +232,7 @@ def _task(config: TrainConfig, options: argparse.Namespace) -> Task[Any]:
 def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
     from ..data import CloudSet
     from ..data.clouds.store import CloudStore, is_store
-    from ..data.datasets.holdout import hold_out
+    from ..data.datasets.holdout import holdout_split
     from ..train import CloudTask
     from ..train.samplers import describe_sampling
 
@@ -265,7 +265,7 @@ def _cloud_task(config: TrainConfig, data: Path, options: argparse.Namespace) ->
         if not config.data.hold_out and can_be_searched(images):
             validation = lifted_test(images, options, config.data.canonical)
     if config.data.hold_out:
-        held = hold_out(train_set.pids, train_set.camids, config.data.hold_out)
+        held = holdout_split(train_set.pids, train_set.camids, config.data.hold_out)
         validation = train_set.select(held.query), train_set.select(held.gallery)
         train_set = train_set.select(held.train)
     task = CloudTask(config, train_set, validation=validation)

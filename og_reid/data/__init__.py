@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .clouds.batch import CloudBatch
     from .clouds.cloud_set import CloudSet
     from .datasets import Dataset, load_dataset, register_dataset
-    from .datasets.market import Attributes, Sample, Splits, load_market, read_attributes
+    from .datasets.market import Attributes, load_market, read_attributes
     from .images.image_set import ImageBatch, ImageSet
+    from .sample import Sample, Splits
     from .samplers import PKSampler
 
 __all__ = [
@@ -43,11 +44,11 @@ _HOME = {
     "CloudBatch": "clouds.batch",
     "CloudSet": "clouds.cloud_set",
     "Dataset": "datasets",
-    "Splits": "datasets.market",
+    "Splits": "sample",
     "PKSampler": "samplers",
     "ImageBatch": "images.image_set",
     "ImageSet": "images.image_set",
-    "Sample": "datasets.market",
+    "Sample": "sample",
     "augment": "augmentation.transforms",
     "load_dataset": "datasets",
     "load_market": "datasets.market",

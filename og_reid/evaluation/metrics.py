@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 from ..data.datasets.market import FEW_IDENTITIES, FEW_QUERIES
@@ -350,7 +350,7 @@ class Metrics:
 
     def to_json(self, path: str | Path) -> None:
         """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(
                 json.dumps({"format": METRICS_FORMAT, **self.record()}) + "\n", encoding="utf-8"
             )
@@ -359,7 +359,7 @@ class Metrics:
         """Writes one line for each query."""
         names = ("query_pids", "first_match", "step", "trapezoid", "inverse_penalty", "ties")
         columns = [getattr(self, name).tolist() for name in names]
-        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("query", *names))
             writer.writerows((row, *rest) for row, rest in enumerate(zip(*columns, strict=True)))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 from ..data.clouds.cloud_set import CloudSet
@@ -280,7 +280,7 @@ def save_results(comparisons: Sequence[ResultRow], path: str | Path) -> None:
         {"method": row.method, "queries": row.queries, "metrics": row.metrics.record()}
         for row in comparisons
     ]
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps({"format": _FORMAT, "rows": rows}) + "\n", encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 __all__ = [
@@ -57,7 +57,7 @@ def write_tensors(
     from safetensors.torch import save_file
 
     digest = _digest(tensors, metadata)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         save_file(dict(tensors), partial, metadata={**metadata, _DIGEST: digest})
 
 
@@ -191,7 +191,7 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written, as on a full disk; with the path.
     """
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(dict(content), partial)
         digest = _file_digest(partial, partial.stat().st_size)
         with partial.open("rb+") as file:

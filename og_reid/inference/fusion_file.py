@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 from ..config.schema import FusionConfig, to_dict
@@ -88,7 +88,7 @@ def save_fusion(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((first, _FIRST), (second, _SECOND)):
-        with replacing(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             shutil.copyfile(source, partial)
     record = {
         "format": _FORMAT,
@@ -100,7 +100,7 @@ def save_fusion(
         "sha256": {name: _digest(folder / name) for name in (_FIRST, _SECOND)},
         "origin": origin(to_dict(config), 0),
     }
-    with replacing(folder / FUSION_FILE) as partial:
+    with atomic_write(folder / FUSION_FILE) as partial:
         partial.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 

@@ -27,7 +27,8 @@ from ..cli.progress import Forecast, in_words
 from ..config.schema import TrainConfig, load_config
 from ..data import CloudSet, Splits, load_market, read_attributes
 from ..data.clouds.lift_dataset import lift_dataset
-from ..data.datasets.market import Attributes, Sample
+from ..data.datasets.market import Attributes
+from ..data.sample import Sample
 from ..evaluation import rank_distances
 from ..evaluation.results import ResultRow, Search, compute_distances, score
 from ..inference.model_file import StoredModel, read_model

@@ -16,11 +16,11 @@ from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
 
 from ..api import embed, lift
-from ..data.attempts import NO_PERSON, collected
+from ..data.clouds.attempts import NO_PERSON, collected
 from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.lift_dataset import LiftSettings, lift_many
-from ..data.images.image_files import image_endings
-from ..data.inputs import Failure, cause, summarize_warnings
+from ..data.files.image_files import image_endings
+from ..data.files.inputs import Failure, cause, summarize_warnings
 from ..inference.extract import embed_set
 from ..inference.model_file import StoredModel
 from ..inference.pretrained import DEFAULT_MODEL, load_model

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 
 from meshes import write_pointcloud
 from pose import MediapipePose, PoseEstimator
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.runtime.defaults import plain_torch
 
-from ..data.attempts import NO_PERSON, attempt_lifts, estimator_settings
+from ..data.clouds.attempts import NO_PERSON, attempt_lifts, estimator_settings
 from ..data.clouds.cache import LIFT_VERSION, hash_file
 from ..data.clouds.lift_dataset import CHUNK, run_chunks
-from ..data.inputs import Failure, Input, summarize_warnings
+from ..data.files.inputs import Failure, Input, summarize_warnings
 
 __all__ = ["LIFT_TABLE", "LiftedFile", "LiftedFiles", "lift_files", "lift_targets"]
 
@@ -217,7 +217,7 @@ def _append(path: Path, rows: Iterable[LiftedFile]) -> None:
 
 def _write_table(path: Path, rows: Iterable[LiftedFile]) -> None:
     with (
-        replacing(path) as partial,
+        atomic_write(path) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         csv.writer(file).writerow([field.name for field in fields(LiftedFile)])

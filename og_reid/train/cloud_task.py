@@ -20,9 +20,9 @@ from ..data.augmentation.identity_color import (
     permute_identities,
     recolor_identities,
 )
-from ..data.augmentation.keyed_random import KeyedRandom, occurrence_index
 from ..data.augmentation.transforms import augment
 from ..data.clouds.source import CloudDataset
+from ..data.keyed_random import KeyedRandom, occurrence_index
 from ..data.samplers import step_generator
 from ..evaluation import Metrics, evaluate
 from ..inference.extract import embed_set

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..config.schema import TrainConfig, from_dict, to_dict
-from ..data.folder_lock import locked_folder
+from ..data.files.folder_lock import locked_folder
 from ..inference.pretrained import MODEL_FILE
 from .checkpoint import read_provenance
 from .distributed import DistInfo, broadcast_from_main

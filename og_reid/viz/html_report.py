@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,7 +165,7 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         parts.extend(_block(section.title, block) for block in section.body)
         parts.append("</section>")
     parts.append("</main></body></html>\n")
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("\n".join(parts), encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..files.atomic_write import READ_ONLY, replacing
+from ..files.atomic_write import READ_ONLY, atomic_write
 from ..files.npz import read_npz_arrays
 from ..files.reading import level_outside, reading
 from ..keypoints import Keypoints
@@ -110,7 +110,7 @@ class CachedPose:
 
     def _describe(self) -> None:
         if not (self.folder / _ABOUT).is_file():
-            with replacing(self.folder / _ABOUT) as partial:
+            with atomic_write(self.folder / _ABOUT) as partial:
                 partial.write_text(json.dumps(json.loads(self._told), indent=1), encoding="utf-8")
 
     def _read(self, path: Path) -> Pose | None:
@@ -136,7 +136,7 @@ class CachedPose:
 
     def _write(self, path: Path, pose: Pose) -> None:
         arrays = {"settings": np.array(self._told), **_pack(pose)}
-        with replacing(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["PARTIAL", "READ_ONLY", "replacing"]
+__all__ = ["PARTIAL", "READ_ONLY", "atomic_write"]
 
 _NAME_BYTES = 255  # of a file's name, on nearly every file system
 #: What a folder answers that can be read only.
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-#: Names of the temporary files of `replacing`.
+#: Names of the temporary files of `atomic_write`.
 PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial", re.DOTALL)
 _OLD_SECONDS = 24 * 3600.0
 _SWEPT_AT_MOST = 4096
@@ -35,7 +35,7 @@ _CUT_SHORT = re.compile(
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path; what was written there becomes ``path`` when the block ends well.
 
     The temporary file lies beside ``path``, is flushed to the disk and then renamed over it, so an

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..files.atomic_write import replacing
+from ..files.atomic_write import atomic_write
 from ..files.npz import read_npz_arrays
 from ..files.reading import reading
 from ..joint_names import check_names, human_names
 from ..keypoints import COCO_17, SKELETON, Keypoints
 from ..runtime.defaults import plain_torch
-from .json_fields import check_file, number, read_json, warn_of_fractions
+from .json_fields import check_file, read_json, read_number, warn_of_fractions
 
 _REQUIRED, _OPTIONAL = ("xy", "score", "names"), ("visibility", "xyz")
 _POSETRACK = {"head_bottom", "head_top", "nose"}
@@ -111,7 +111,7 @@ def read_coco(
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: must be a dict; got {type(entry).__name__}")
         triples[row] = _triples(where, entry.get("keypoints"), count, values)[kept]
-        person_score[row] = number(where, "score", entry.get("score", 1.0), 0, 1)
+        person_score[row] = read_number(where, "score", entry.get("score", 1.0), 0, 1)
         image_id = entry.get("image_id", "")
         if not isinstance(image_id, (int, str)):
             raise ValueError(f'{where}: "image_id" must be a number or a text; got {image_id!r}')
@@ -311,7 +311,7 @@ def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:
             f'{where}: "keypoints" must be a flat list of {3 * count} numbers, x, y, v for each of '
             f"{count} keypoints; got {came}: pass names= for another skeleton"
         )
-    numbers = [number(where, f"keypoints[{j}]", value) for j, value in enumerate(flat)]
+    numbers = [read_number(where, f"keypoints[{j}]", value) for j, value in enumerate(flat)]
     triples = np.array(numbers).reshape(count, 3)
     third = triples[:, 2]
     if values == "flags" and not np.isin(third, (0, 1, 2)).all():
@@ -326,5 +326,5 @@ def _triples(where: str, flat: Any, count: int, values: str) -> np.ndarray:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)

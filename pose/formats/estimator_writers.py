@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.atomic_write import replacing
+from ..files.atomic_write import atomic_write
 from ..keypoints import COCO_17, Keypoints
 from ..layouts import HALPE_26, OPENPOSE_18, OPENPOSE_25
 from .coco import CocoKeypoints
@@ -109,5 +109,5 @@ def _check_one_image(people: Keypoints) -> None:
 
 
 def _write(path: str | Path, content: Any) -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")

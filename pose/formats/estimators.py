@@ -25,7 +25,14 @@ from ..keypoints import COCO_17, Keypoints
 from ..layouts import HALPE_26, OPENPOSE_18, OPENPOSE_25, WHOLEBODY_23
 from ..runtime.defaults import plain_torch
 from .coco import CocoKeypoints
-from .json_fields import clamp_scores, number, read_json, rows, scored_rows, warn_of_fractions
+from .json_fields import (
+    clamp_scores,
+    read_json,
+    read_number,
+    read_rows,
+    read_scored_rows,
+    warn_of_fractions,
+)
 
 __all__ = [
     "read_alphapose",
@@ -235,7 +242,7 @@ def _openpose_people(where: str, content: Any, layouts: _Layouts) -> list[_Perso
     for inner, entry in entries:
         known = ("pose_keypoints_2d", "pose_keypoints", "joints")
         key = next((each for each in known if each in entry), known[0])
-        people.append(_named(inner, scored_rows(inner, key, entry.get(key)), layouts))
+        people.append(_named(inner, read_scored_rows(inner, key, entry.get(key)), layouts))
     return people
 
 
@@ -246,20 +253,20 @@ def _results_list(path: str | Path, content: Any, layouts: _Layouts | None) -> C
         image = entry.get("image_id")
         if isinstance(image, bool) or not isinstance(image, (int, str)):
             raise ValueError(f'{where}: "image_id" must be a number or a text; got {image!r}')
-        number(where, "score", entry.get("score", 1.0))
+        read_number(where, "score", entry.get("score", 1.0))
         people.append(_coco_person(where, entry, layouts))
         images.append(str(image))
     return CocoKeypoints(_stack(path, people, COCO_17), tuple(images))
 
 
 def _coco_person(where: str, entry: dict[str, Any], layouts: _Layouts | None) -> _Person:
-    triples = scored_rows(where, "keypoints", entry.get("keypoints"))
+    triples = read_scored_rows(where, "keypoints", entry.get("keypoints"))
     return _named(where, triples, layouts or _COCO_LIKE)
 
 
 def _mmpose_person(where: str, entry: dict[str, Any], layouts: _Layouts | None) -> _Person:
-    xy = rows(where, "keypoints", entry.get("keypoints"), 2)
-    scores = rows(where, "keypoint_scores", entry.get("keypoint_scores"), 1)
+    xy = read_rows(where, "keypoints", entry.get("keypoints"), 2)
+    scores = read_rows(where, "keypoint_scores", entry.get("keypoint_scores"), 1)
     if len(scores) != len(xy):
         raise ValueError(
             f'{where}: "keypoint_scores" must be one for each of {len(xy)} keypoints; got '
@@ -284,7 +291,7 @@ def _easy_vitpose(path: str, content: dict[str, Any], given: Sequence[str] | Non
     people, images = [], []
     for i, (where, frame) in enumerate(_entries(path, content.get("keypoints"))):
         for person, value in frame.items():
-            triples = scored_rows(f"{where}: person {person!r}", "keypoints", value)
+            triples = read_scored_rows(f"{where}: person {person!r}", "keypoints", value)
             people.append(_named(where, triples[:, [1, 0, 2]], {len(names): names}))
             images.append(str(i))
     return CocoKeypoints(_stack(path, people, names), tuple(images))

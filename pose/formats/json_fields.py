@@ -17,10 +17,10 @@ __all__ = [
     "are_fractions",
     "check_file",
     "clamp_scores",
-    "number",
     "read_json",
-    "rows",
-    "scored_rows",
+    "read_number",
+    "read_rows",
+    "read_scored_rows",
     "warn_of_fractions",
 ]
 
@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
 
 
-def number(
+def read_number(
     where: str, key: str, value: Any, low: float = -_LARGEST, high: float = _LARGEST
 ) -> float:
     """A finite number in [low, high].
@@ -69,7 +69,7 @@ def number(
     return float(value)
 
 
-def rows(where: str, key: str, value: Any, width: int) -> np.ndarray:
+def read_rows(where: str, key: str, value: Any, width: int) -> np.ndarray:
     """(K, width) float64 from a flat list of K * width numbers or from K lists of `width`."""
     if not isinstance(value, list):
         raise ValueError(f'{where}: "{key}" must be a list; got {type(value).__name__}')
@@ -86,13 +86,13 @@ def rows(where: str, key: str, value: Any, width: int) -> np.ndarray:
             f'{where}: "{key}" must be a flat list of {width} numbers per keypoint; got '
             f"{len(value)} values"
         )
-    numbers = [number(where, f"{key}[{i}]", each) for i, each in enumerate(value)]
+    numbers = [read_number(where, f"{key}[{i}]", each) for i, each in enumerate(value)]
     return np.array(numbers, dtype=np.float64).reshape(-1, width)
 
 
-def scored_rows(where: str, key: str, value: Any) -> np.ndarray:
+def read_scored_rows(where: str, key: str, value: Any) -> np.ndarray:
     """(K, 3) x, y and a score clamped to [0, 1], from lists of an estimator's."""
-    found = rows(where, key, value, 3)
+    found = read_rows(where, key, value, 3)
     return clamp_scores(where, key, found)
 
 

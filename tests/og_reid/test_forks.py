@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 from interpreter import run_python
 from meshes import PointCloud
 from og_reid.data import CloudSet, ImageSet
-from og_reid.data.datasets.market import Sample
+from og_reid.data.sample import Sample
 
 IN_CHILD = """
 import os, signal, sys, time

@@ -22,7 +22,7 @@ from og_reid.inference.model_file import save_image_model
 from og_reid.inference.preprocessing import ImagePreprocessing
 from og_reid.models import PGFA
 from pose import COCO_17_FEET, CocoKeypoints, Keypoints, Pose, read_coco
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 
 def figures(rng: torch.Generator, people: int) -> Metrics:
@@ -110,7 +110,7 @@ def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None
 def test_files_have_the_mode_of_other_files(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        with replacing(tmp_path / "x") as partial:
+        with atomic_write(tmp_path / "x") as partial:
             os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
     finally:
         os.umask(before)

@@ -22,7 +22,7 @@ from og_reid.data.datasets.schema import (
     TrackletFile,
 )
 from og_reid.data.datasets.sources import list_source
-from og_reid.data.table import read_table
+from og_reid.data.files.table import read_table
 
 IMAGES = ("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg")
 _MSMT = r"(?:\d{4})/\d{4}_\d{3}_(?P<camid>\d\d)_[^/]+\.jpg"

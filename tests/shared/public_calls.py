@@ -22,8 +22,8 @@ from meshes import (
 from og_reid import ops
 from og_reid.data import CloudSet, ImageSet
 from og_reid.data.clouds.lift_dataset import lift_many
-from og_reid.data.datasets.market import Sample
-from og_reid.data.inputs import Input
+from og_reid.data.files.inputs import Input
+from og_reid.data.sample import Sample
 from og_reid.pipelines.embed_files import embed_files
 from og_reid.pipelines.lift_files import lift_files
 from og_reid.rerank import k_reciprocal

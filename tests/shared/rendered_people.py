@@ -13,7 +13,7 @@ from meshes.world.people.clothing import world_body
 from meshes.world.people.figure import pose_figure
 from meshes.world.people.poses import draw_motion
 from meshes.world.rng import Rng
-from meshes.world.scenery.occluders import moved
+from meshes.world.scenery.occluders import translated
 
 __all__ = ["one_person", "two_people"]
 
@@ -36,13 +36,15 @@ def two_people(seed: int, apart: float = 1.2, behind: float = 0.3) -> np.ndarray
     """
     generator = torch.Generator().manual_seed(seed)
     scene = _scene(seed, generator)
-    chance = Rng(torch.Generator().manual_seed(seed + 1))
-    who = draw_identity(1000 + seed)
-    joints = world_body().rest_joints(who.betas[None])[0]
-    second = pose_figure(who, draw_motion(chance, who, joints), scene.figure.heading, (0.0, 0.0))
+    rng = Rng(torch.Generator().manual_seed(seed + 1))
+    identity = draw_identity(1000 + seed)
+    joints = world_body().rest_joints(identity.betas[None])[0]
+    second = pose_figure(
+        identity, draw_motion(rng, identity, joints), scene.figure.heading, (0.0, 0.0)
+    )
     away = torch.tensor([float(scene.figure.shift[0]) + apart, 0.0, -behind])
     view = dataclasses.replace(scene.view, width=320)
-    pieces = tuple(moved(second.pieces, away))
+    pieces = tuple(translated(second.pieces, away))
     return render(dataclasses.replace(scene, behind=pieces, view=view)).image.numpy()
 
 

@@ -60,28 +60,28 @@ class Camera:
 @plain_torch()
 def draw_camera(seed: int, index: int) -> Camera:
     """Camera number ``index`` (from 1) of the world with the given seed."""
-    chance = Rng.seeded("camera", seed, index)
-    height = chance.uniform(1.8, 4.5)
-    distance = chance.uniform(4.5, 10.0)
+    rng = Rng.seeded("camera", seed, index)
+    height = rng.uniform(1.8, 4.5)
+    distance = rng.uniform(4.5, 10.0)
     pitch = min(math.radians(25), math.atan2(height - 0.95, distance))
-    warm = chance.normal(0, 0.055)
+    warm = rng.normal(0, 0.055)
     return Camera(
         index=index,
         height=height,
         pitch=pitch,
         distance=max(distance, (height - 0.95) / math.tan(math.radians(25))),
-        heading=chance.uniform(-math.pi, math.pi),
-        sun_azimuth=chance.uniform(-math.pi, math.pi),
-        sun_height=math.radians(chance.uniform(28, 65)),
-        sun=chance.pick((0.15, 0.8, 1.6), (35, 30, 35)) * chance.uniform(0.8, 1.2),
-        sky=(1.0 - chance.uniform(0, 0.1), 1.0, 1.0 + chance.uniform(-0.05, 0.12)),
-        gain=chance.uniform(0.72, 1.25),
-        gamma=chance.uniform(0.85, 1.2),
-        white=(1.0 + warm + chance.normal(0, 0.015), 1.0, 1.0 - warm + chance.normal(0, 0.015)),
-        saturation=chance.uniform(0.7, 1.2),
-        haze=chance.uniform(0.0, 0.13),
-        sharpness=chance.uniform(0.45, 1.0),
-        noise=chance.uniform(0.8, 4.0),
+        heading=rng.uniform(-math.pi, math.pi),
+        sun_azimuth=rng.uniform(-math.pi, math.pi),
+        sun_height=math.radians(rng.uniform(28, 65)),
+        sun=rng.pick((0.15, 0.8, 1.6), (35, 30, 35)) * rng.uniform(0.8, 1.2),
+        sky=(1.0 - rng.uniform(0, 0.1), 1.0, 1.0 + rng.uniform(-0.05, 0.12)),
+        gain=rng.uniform(0.72, 1.25),
+        gamma=rng.uniform(0.85, 1.2),
+        white=(1.0 + warm + rng.normal(0, 0.015), 1.0, 1.0 - warm + rng.normal(0, 0.015)),
+        saturation=rng.uniform(0.7, 1.2),
+        haze=rng.uniform(0.0, 0.13),
+        sharpness=rng.uniform(0.45, 1.0),
+        noise=rng.uniform(0.8, 4.0),
     )
 
 
@@ -102,10 +102,10 @@ class Light:
     bounce: Tensor
 
 
-def draw_light(camera: Camera, chance: Rng) -> Light:
+def draw_light(camera: Camera, rng: Rng) -> Light:
     """The camera's light with the weather of one image."""
-    azimuth = camera.sun_azimuth + chance.normal(0, 0.25)
-    height = camera.sun_height + chance.normal(0, 0.08)
+    azimuth = camera.sun_azimuth + rng.normal(0, 0.25)
+    height = camera.sun_height + rng.normal(0, 0.08)
     direction = torch.tensor(
         [
             math.sin(azimuth) * math.cos(height),
@@ -113,8 +113,8 @@ def draw_light(camera: Camera, chance: Rng) -> Light:
             math.cos(azimuth) * math.cos(height),
         ]
     )
-    cloud = chance.uniform(0.6, 1.15)
-    sky = torch.tensor(camera.sky) * chance.uniform(0.85, 1.15)
+    cloud = rng.uniform(0.6, 1.15)
+    sky = torch.tensor(camera.sky) * rng.uniform(0.85, 1.15)
     return Light(
         direction=direction,
         sun=torch.tensor([1.05, 1.0, 0.92]) * camera.sun * cloud * 0.75,

@@ -8,37 +8,37 @@ from torch import Tensor
 from ..rng import Rng
 from .camera import Camera
 
-__all__ = ["develop"]
+__all__ = ["apply_sensor"]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")
 
 
-def develop(light: Tensor, camera: Camera, chance: Rng) -> Tensor:
+def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
     """Turn linear light into an image.
 
     Args:
         light: (H, W, 3) linear light.
         camera: gives response, sharpness and noise; each image varies a little around it.
-        chance: source of randomness.
+        rng: source of randomness.
 
     Returns:
         (H, W, 3) uint8 sRGB.
     """
     mean = float((light @ _LUMA).mean().clamp(min=1e-4))
     # Cameras adapt to the scene, but not fully.
-    exposure = (0.2 / mean) ** 0.6 * camera.gain * (1 + chance.normal(0, 0.1))
-    white = torch.tensor([c * (1 + chance.normal(0, 0.015)) for c in camera.white])
+    exposure = (0.2 / mean) ** 0.6 * camera.gain * (1 + rng.normal(0, 0.1))
+    white = torch.tensor([c * (1 + rng.normal(0, 0.015)) for c in camera.white])
     linear = light * exposure * white
     # A soft shoulder keeps bright cloth from clipping flat.
     linear = torch.where(linear > 0.7, 0.7 + 0.3 * (1 - torch.exp(-(linear - 0.7) / 0.3)), linear)
-    image = linear.clamp(min=0).pow(camera.gamma * (1 + chance.normal(0, 0.05)) / 2.2)
+    image = linear.clamp(min=0).pow(camera.gamma * (1 + rng.normal(0, 0.05)) / 2.2)
     grey = (image @ _LUMA)[..., None]
-    image = grey + (image - grey) * camera.saturation * (1 + chance.normal(0, 0.05))
-    haze = camera.haze * chance.uniform(0.5, 1.4)
+    image = grey + (image - grey) * camera.saturation * (1 + rng.normal(0, 0.05))
+    haze = camera.haze * rng.uniform(0.5, 1.4)
     image = image * (1 - haze) + 0.72 * haze
-    image = _resample(image, max(0.3, min(1.0, camera.sharpness * chance.uniform(0.75, 1.15))))
-    noise = camera.noise * chance.uniform(0.6, 1.5) / 255
-    image = image + noise * chance.normals(*image.shape)
+    image = _resample(image, max(0.3, min(1.0, camera.sharpness * rng.uniform(0.75, 1.15))))
+    noise = camera.noise * rng.uniform(0.6, 1.5) / 255
+    image = image + noise * rng.normals(*image.shape)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

@@ -14,7 +14,7 @@ from ..surfaces.fabric import noise_vectors
 from ..surfaces.pieces import MeshPart, front_faces, merge
 from .camera import Light, View
 
-__all__ = ["Hit", "Shadow", "light_of", "shoot"]
+__all__ = ["Hit", "Shadow", "cast_rays", "light_of"]
 
 _SHADOW_SIZE = 96
 _FOLD_STRENGTH = 0.24
@@ -55,7 +55,7 @@ class Hit:
         return mixed.addcmul_(values.index_select(0, corners[:, 2]), weights[:, 2:])
 
 
-def shoot(pieces: Sequence[MeshPart], view: View) -> Hit | None:
+def cast_rays(pieces: Sequence[MeshPart], view: View) -> Hit | None:
     """Rasterise pieces; None when there are none."""
     if not pieces:
         return None

@@ -53,11 +53,11 @@ def _upright(outward: Tensor) -> Tensor:
     return torch.stack([torch.linalg.cross(y, z), y, z], 1)
 
 
-def carry_bag(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+def carry_bag(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
     """The bag of an identity.
 
     Args:
-        who: the identity.
+        identity: the identity.
         surface: (V, 3) posed vertices of the outermost clothes, metres, world.
         hands: (2, 3) posed middle of the left and right palm.
         facing: (3, 3) rotation about the vertical that turns +z to the body's front.
@@ -72,26 +72,30 @@ def carry_bag(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> 
         "hand": _hand,
         "case": _case,
     }
-    if who.bag == "none":
+    if identity.bag == "none":
         return []
-    return makers[who.bag](who, surface, hands, facing)
+    return makers[identity.bag](identity, surface, hands, facing)
 
 
 def _bag(
-    who: Identity, half: tuple[float, float, float], turn: Tensor, center: Tensor, square: float
+    identity: Identity,
+    half: tuple[float, float, float],
+    turn: Tensor,
+    center: Tensor,
+    square: float,
 ) -> MeshPart:
     mesh = ellipsoid((0, 0, 0), half, squareness=square, segments=16)
-    placed = mesh.moved(turn, center)
-    return solid(placed, _BagPaint(who.bag_fabric, half), coords=mesh.vertices, gloss=0.1)
+    placed = mesh.transformed(turn, center)
+    return solid(placed, _BagPaint(identity.bag_fabric, half), coords=mesh.vertices, gloss=0.1)
 
 
-def _handles(paths: list[Tensor], who: Identity, radius: float = 0.008) -> MeshPart:
-    color = dimmed(who.bag_fabric.colors[0], 0.7)
+def _handles(paths: list[Tensor], identity: Identity, radius: float = 0.008) -> MeshPart:
+    color = dimmed(identity.bag_fabric.colors[0], 0.7)
     mesh = join([tube(path, radius, 6) for path in paths])
     return solid(mesh, PlainPaint(color), closed=False)
 
 
-def _backpack(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+def _backpack(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
     left, right, low = (
         surface[_nearest(*p)] for p in ((0.1, 0.42, -0.1), (-0.1, 0.42, -0.1), (0.0, 0.14, -0.1))
     )
@@ -100,24 +104,24 @@ def _backpack(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> 
     up = torch.nn.functional.normalize(up - (up @ x) * x, dim=0)
     front = torch.linalg.cross(x, up)
     turn = torch.stack([-x, up, -front], 1)
-    size = who.bag_size
+    size = identity.bag_size
     half = (0.15 * size, 0.215 * size, 0.085 * size)
     center = (left + right + low) / 3 - front * (half[2] * 0.86) + up * 0.01
-    return [_bag(who, half, turn, center, 0.55)]
+    return [_bag(identity, half, turn, center, 0.55)]
 
 
-def _shoulder(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
-    side = who.bag_side
+def _shoulder(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    side = identity.bag_side
     anchor = surface[_nearest(side * 0.17, -0.03, -0.06)]
     turn = _upright(facing @ torch.tensor([side, 0.0, -0.55]))
-    size = who.bag_size
+    size = identity.bag_size
     half = (0.14 * size, 0.11 * size, 0.05 * size)
     center = anchor + turn @ torch.tensor([0.0, -0.02, half[2] * 0.8])
-    return [_bag(who, half, turn, center, 0.4)]
+    return [_bag(identity, half, turn, center, 0.4)]
 
 
-def _tote(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
-    side, size = who.bag_side, who.bag_size
+def _tote(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    side, size = identity.bag_side, identity.bag_size
     shoulder = surface[_nearest(side * 0.14, 0.5, 0.0)]
     hip = surface[_nearest(side * 0.16, 0.06, -0.05)]
     turn = _upright(facing @ torch.tensor([side, 0.0, -0.35]))
@@ -132,14 +136,14 @@ def _tote(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list
     for middle, end in ((chest, 0.6), (back, -0.6)):
         corner = center + turn @ torch.tensor([end * half[0] * -side, half[1] * 0.9, 0.0])
         paths.append(torch.stack([corner, 0.4 * corner + 0.6 * middle, middle, shoulder + bend]))
-    return [_bag(who, half, turn, center, 0.3), _handles(paths, who, 0.011)]
+    return [_bag(identity, half, turn, center, 0.3), _handles(paths, identity, 0.011)]
 
 
-def _hand(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
-    hand = hands[0 if who.bag_side > 0 else 1]
-    size = who.bag_size
+def _hand(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    hand = hands[0 if identity.bag_side > 0 else 1]
+    size = identity.bag_size
     half = (0.17 * size, 0.13 * size, 0.055 * size)
-    turn = _upright(facing @ torch.tensor([who.bag_side, 0.0, 0.15]))
+    turn = _upright(facing @ torch.tensor([identity.bag_side, 0.0, 0.15]))
     center = hand - torch.tensor([0.0, half[1] + 0.11, 0.0])
     center[1] = max(float(center[1]), half[1] + 0.02)
     paths = []
@@ -149,13 +153,13 @@ def _hand(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list
             for e in (-0.55, 0.55)
         ]
         paths.append(torch.stack([corners[0], hand, corners[1]]))
-    return [_bag(who, half, turn, center, 0.35), _handles(paths, who)]
+    return [_bag(identity, half, turn, center, 0.35), _handles(paths, identity)]
 
 
-def _case(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
-    hand = hands[0 if who.bag_side > 0 else 1]
-    half = (0.18 * who.bag_size, 0.27 * who.bag_size, 0.11 * who.bag_size)
-    behind = facing @ torch.tensor([who.bag_side * 0.1, 0.0, -0.3])
+def _case(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    hand = hands[0 if identity.bag_side > 0 else 1]
+    half = (0.18 * identity.bag_size, 0.27 * identity.bag_size, 0.11 * identity.bag_size)
+    behind = facing @ torch.tensor([identity.bag_side * 0.1, 0.0, -0.3])
     turn = _upright(-behind)
     lean = math.radians(14)
     tilt = torch.tensor([[1.0, 0.0, 0.0], [0.0, math.cos(lean), -math.sin(lean)],
@@ -170,6 +174,6 @@ def _case(who: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list
         rods.append(torch.stack([top + aside, hand + aside]))
     for across in (-half[0] * 0.7, half[0] * 0.7):
         corner = center + turn @ torch.tensor([across, -half[1], 0.0])
-        wheels.append(box((0, 0, 0), (0.03, 0.06, 0.06)).moved(turn, corner))
+        wheels.append(box((0, 0, 0), (0.03, 0.06, 0.06)).transformed(turn, corner))
     rolling = solid(join(wheels), PlainPaint((0.05, 0.05, 0.05)), smooth=False)
-    return [_bag(who, half, turn, center, 0.3), _handles(rods, who), rolling]
+    return [_bag(identity, half, turn, center, 0.3), _handles(rods, identity), rolling]

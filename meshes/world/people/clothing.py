@@ -29,7 +29,7 @@ from .skin_textures import ClothPaint, HairPaint, PlainPaint, SkinPaint
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Cut", "Layer", "Outfit", "cut_faces", "dress", "world_body"]
+__all__ = ["Cut", "Layer", "Outfit", "build_outfit", "cut_faces", "world_body"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +69,14 @@ class Outfit:
     """A dressed identity, ready to be posed.
 
     Attributes:
-        who: the identity.
+        identity: the identity.
         rests: (L, V, 3) rest shapes: bare body, then shells.
         normals: (L, V, 3) their unit normals.
         layers: the shells.
         outer: index into ``rests`` of the outermost shape on the trunk.
     """
 
-    who: Identity
+    identity: Identity
     rests: Tensor
     normals: Tensor
     layers: tuple[Layer, ...]
@@ -247,11 +247,11 @@ def _blown(shaped: Tensor, base: Tensor, normals: Tensor, thickness: Tensor) -> 
 class _Fitting:
     """The steps of dressing one identity; collects rest shapes and layers."""
 
-    def __init__(self, who: Identity) -> None:
+    def __init__(self, identity: Identity) -> None:
         body = world_body()
-        self.who, self.body = who, body
+        self.identity, self.body = identity, body
         self.coords = body.v_template
-        self.shaped = body.shaped(who.betas[None])[0]
+        self.shaped = body.shaped(identity.betas[None])[0]
         self.base = _relaxed(self.shaped, 14)
         self.normals = vertex_normals(self.base[None], body.faces)[0]
         self.hidden = torch.full((body.num_vertices,), -1.0)
@@ -280,37 +280,39 @@ class _Fitting:
 
 
 @lru_cache(maxsize=96)
-def dress(who: Identity) -> Outfit:
+def build_outfit(identity: Identity) -> Outfit:
     """Make the clothes of an identity (about 40 ms; kept for the last identities)."""
-    fit = _Fitting(who)
+    fit = _Fitting(identity)
     coords, everywhere = fit.coords, torch.ones(len(fit.coords), dtype=torch.bool)
     head = coords[:, 1] > 0.45
     lips = (coords[:, 1] < 0.625) & (coords[:, 1] > 0.575) & (coords[:, 2] > 0.1) & head
     bare = torch.where(head[:, None], _relaxed(fit.shaped, 1), fit.shaped)
     bare = torch.where(lips[:, None], _relaxed(fit.shaped, 6), bare)
-    seed = who.seed % 1_000_003
-    top_field = _top_field(coords, who.top)
-    shoe_field = who.shoe_height - coords[:, 1]
-    trousers = who.bottom.kind in ("trousers", "shorts")
-    bottom_field = _bottom_field(coords, who.bottom) if trousers else torch.full_like(top_field, -1)
-    lowest = _bottom_thickness(coords, who.bottom, seed)
+    seed = identity.seed % 1_000_003
+    top_field = _top_field(coords, identity.top)
+    shoe_field = identity.shoe_height - coords[:, 1]
+    trousers = identity.bottom.kind in ("trousers", "shorts")
+    bottom_field = (
+        _bottom_field(coords, identity.bottom) if trousers else torch.full_like(top_field, -1)
+    )
+    lowest = _bottom_thickness(coords, identity.bottom, seed)
     first = fit.shell(everywhere, lowest, fit.shaped)
     # Where a top hangs over the bottom it lies outside of it.
     overlap = torch.where(coords[:, 1] < 0.14, lowest + 0.007, torch.zeros_like(lowest))
-    under = torch.maximum(_top_thickness(coords, who.top, seed), overlap)
+    under = torch.maximum(_top_thickness(coords, identity.top, seed), overlap)
     second = fit.shell(everywhere, under, fit.shaped)
     cover = torch.maximum(torch.maximum(top_field, bottom_field), shoe_field) - 0.035
     rests = [bare, first, second]
     hat = torch.full_like(top_field, -1)
-    wears = who.headwear
+    wears = identity.headwear
     if wears != "none":
         hat = torch.where(head, hat_field(coords, wears), hat)
         cover = torch.maximum(cover, hat - 0.02)
-    haired = who.hair_style not in ("bald", "buzz") and wears not in ("hood", "scarf")
+    haired = identity.hair_style not in ("bald", "buzz") and wears not in ("hood", "scarf")
     hair = torch.where(head, hairline(coords), torch.full_like(hat, -1))
     if haired:
-        volume = who.hair_volume * (0.4 if wears != "none" else 1.0)
-        thickness = hair_thickness(coords, who.hair_style, volume, seed)
+        volume = identity.hair_volume * (0.4 if wears != "none" else 1.0)
+        thickness = hair_thickness(coords, identity.hair_style, volume, seed)
         smooth_head = _relaxed(fit.shaped, 30)
         rests[1] = torch.where(head[:, None], smooth_head, rests[1])
         normals = vertex_normals(smooth_head[None], fit.body.faces)[0]
@@ -318,9 +320,9 @@ def dress(who: Identity) -> Outfit:
         rests[1] = torch.where(head[:, None], raised, rests[1])
         cover = torch.maximum(cover, hair - 0.03)
     jacket_field = None
-    if who.jacket is not None:
-        jacket_field = _top_field(coords, who.jacket)
-        over = _top_thickness(coords, who.jacket, seed + 1)
+    if identity.jacket is not None:
+        jacket_field = _top_field(coords, identity.jacket)
+        over = _top_thickness(coords, identity.jacket, seed + 1)
         rests.append(fit.shell(everywhere, 0.008 + torch.maximum(under, over), fit.shaped))
         cover = torch.maximum(cover, jacket_field - 0.035)
     if wears != "none":
@@ -332,55 +334,75 @@ def dress(who: Identity) -> Outfit:
             len(rests))  # fmt: skip
     stack = torch.stack(rests)
     return Outfit(
-        who=who,
+        identity=identity,
         rests=stack,
         normals=vertex_normals(stack, fit.body.faces),
         layers=tuple(fit.layers),
-        outer=3 if who.jacket is not None else 2,
+        outer=3 if identity.jacket is not None else 2,
     )
 
 
 def _layers(fit: _Fitting, fields: dict[str, Tensor | None], count: int) -> None:
-    who = fit.who
+    identity = fit.identity
     jacket, hair = fields["jacket"], fields["hair"]
     top, bottom, hat, cover = (fields[n] for n in ("top", "bottom", "hat", "cover"))
     if top is None or bottom is None or hat is None or cover is None:
         raise AssertionError("every outfit has these fields")
     everything = torch.ones_like(top)
-    fit.add("skin", 0, everything, cover, SkinPaint(who), gloss=0.08)
+    fit.add("skin", 0, everything, cover, SkinPaint(identity), gloss=0.08)
     if bool((bottom > 0).any()):
         over = top - 0.04 if jacket is None else torch.maximum(top, jacket) - 0.04
-        belt = who.belt if who.top.hem > 0.0 else None
-        fit.add("bottom", 1, bottom, over, ClothPaint(who.bottom, belt), wrinkle=who.bottom.wrinkle)
+        belt = identity.belt if identity.top.hem > 0.0 else None
+        fit.add(
+            "bottom",
+            1,
+            bottom,
+            over,
+            ClothPaint(identity.bottom, belt),
+            wrinkle=identity.bottom.wrinkle,
+        )
     hidden = None if jacket is None else jacket - 0.04
     fit.add(
-        "top", 2, top, hidden, _outer_paint(who, who.top, jacket is None), wrinkle=who.top.wrinkle
+        "top",
+        2,
+        top,
+        hidden,
+        _outer_paint(identity, identity.top, jacket is None),
+        wrinkle=identity.top.wrinkle,
     )
-    if who.jacket is not None and jacket is not None:
-        fit.add("jacket", 3, jacket, None, _outer_paint(who, who.jacket, True),
-                wrinkle=who.jacket.wrinkle, closed=who.jacket.opening == 0)  # fmt: skip
+    if identity.jacket is not None and jacket is not None:
+        fit.add("jacket", 3, jacket, None, _outer_paint(identity, identity.jacket, True),
+                wrinkle=identity.jacket.wrinkle, closed=identity.jacket.opening == 0)  # fmt: skip
     if hair is not None:
-        fit.add("hair", 1, hair, hat - 0.02, HairPaint(who.hair, who.seed), gloss=0.2, closed=False)
-    if who.headwear != "none":
-        paint: Paint = PlainPaint(who.hat_color)
-        if who.headwear == "hood":
-            paint = _hood_fabric(who)
+        fit.add(
+            "hair",
+            1,
+            hair,
+            hat - 0.02,
+            HairPaint(identity.hair, identity.seed),
+            gloss=0.2,
+            closed=False,
+        )
+    if identity.headwear != "none":
+        paint: Paint = PlainPaint(identity.hat_color)
+        if identity.headwear == "hood":
+            paint = _hood_fabric(identity)
         fit.add("hat", count - 1, hat, None, paint, wrinkle=0.2, closed=False)
 
 
-def _outer_paint(who: Identity, garment: Garment, outermost: bool) -> ClothPaint:
+def _outer_paint(identity: Identity, garment: Garment, outermost: bool) -> ClothPaint:
     """Paint of a top or jacket; the outermost one shows the straps of a bag."""
-    strap = {"backpack": "backpack", "shoulder": "sling"}.get(who.bag, "none")
+    strap = {"backpack": "backpack", "shoulder": "sling"}.get(identity.bag, "none")
     return ClothPaint(
         garment,
         strap=strap if outermost else "none",
-        strap_color=dimmed(who.bag_fabric.colors[0], 0.8),
-        strap_side=who.bag_side,
+        strap_color=dimmed(identity.bag_fabric.colors[0], 0.8),
+        strap_side=identity.bag_side,
     )
 
 
-def _hood_fabric(who: Identity) -> Fabric:
-    garment = who.top if who.jacket is None else who.jacket
+def _hood_fabric(identity: Identity) -> Fabric:
+    garment = identity.top if identity.jacket is None else identity.jacket
     fabric = garment.fabric
     if fabric.pattern in ("solid", "heather"):
         return fabric

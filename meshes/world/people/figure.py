@@ -13,7 +13,7 @@ from ...rasterizer import vertex_normals
 from ..surfaces.pieces import MeshPart
 from ..surfaces.primitives import Mesh, turn_y
 from .bags import carry_bag
-from .clothing import dress, world_body
+from .clothing import build_outfit, world_body
 from .drape import drape
 from .hair import brim, hanging_hair
 from .identity import Identity
@@ -33,7 +33,7 @@ class Figure:
     """A posed person in the world (metres, y up, ground at y = 0).
 
     Attributes:
-        who: the identity.
+        identity: the identity.
         motion: the pose, before turning.
         heading: rotation about the vertical, radians; 0 faces +z.
         rotations: (24, 3, 3) with the heading in the root.
@@ -43,7 +43,7 @@ class Figure:
         pieces: all that is drawn.
     """
 
-    who: Identity
+    identity: Identity
     motion: Motion
     heading: float
     rotations: Tensor
@@ -54,17 +54,17 @@ class Figure:
 
 
 def pose_figure(
-    who: Identity, motion: Motion, heading: float, place: tuple[float, float]
+    identity: Identity, motion: Motion, heading: float, place: tuple[float, float]
 ) -> Figure:
     """Put a person on the ground.
 
     Args:
-        who: the identity.
+        identity: the identity.
         motion: the pose.
         heading: where the person faces, radians about the vertical from +z.
         place: ground coordinates (x, z) below the pelvis, metres.
     """
-    outfit = dress(who)
+    outfit = build_outfit(identity)
     body = world_body()
     rotations = motion.rotations.clone()
     rotations[0] = turn_y(heading) @ rotations[0]
@@ -73,14 +73,14 @@ def pose_figure(
     posed = body.skin(
         rests,
         rotations.expand(2 * number, -1, -1, -1),
-        who.betas.expand(2 * number, -1),
+        identity.betas.expand(2 * number, -1),
     )
     vertices = posed.vertices[:number]
     normals = torch.nn.functional.normalize(posed.vertices[number:] - vertices, dim=-1)
     joints = posed.joints[0]
     turns = posed.global_rotations[0]
-    rest = body.rest_joints(who.betas[None])[0]
-    shoes = wear_shoes(who, turns, joints, rest)
+    rest = body.rest_joints(identity.betas[None])[0]
+    shoes = wear_shoes(identity, turns, joints, rest)
     lowest = min(float(shoe.vertices[:, 1].min()) for shoe in shoes)
     shift = torch.tensor([place[0], -lowest, place[1]])
     vertices, joints = vertices + shift, joints + shift
@@ -98,12 +98,12 @@ def pose_figure(
         for layer in outfit.layers
     ]
     pieces += [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
-    pieces += _head_pieces(who, turns, joints)
-    pieces += _drapes(who, vertices, joints, turns)
+    pieces += _head_pieces(identity, turns, joints)
+    pieces += _drapes(identity, vertices, joints, turns)
     facing = _facing(turns[0])
     hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
-    pieces += carry_bag(who, vertices[outfit.outer], hands, facing)
-    return Figure(who, motion, heading, rotations, shift, vertices[0], joints, tuple(pieces))
+    pieces += carry_bag(identity, vertices[outfit.outer], hands, facing)
+    return Figure(identity, motion, heading, rotations, shift, vertices[0], joints, tuple(pieces))
 
 
 def _facing(turn: Tensor) -> Tensor:
@@ -112,15 +112,16 @@ def _facing(turn: Tensor) -> Tensor:
     return turn_y(math.atan2(float(front[0]), float(front[2])))
 
 
-def _head_pieces(who: Identity, turns: Tensor, joints: Tensor) -> list[MeshPart]:
+def _head_pieces(identity: Identity, turns: Tensor, joints: Tensor) -> list[MeshPart]:
     """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
     body = world_body()
     head, trunk = _JOINT["head"], _JOINT["spine3"]
     template = body.joint_regressor @ body.v_template
-    rest = body.rest_joints(who.betas[None])[0]
+    rest = body.rest_joints(identity.betas[None])[0]
     skull = body.v_template[:, 1] > 0.6
     scale = float(
-        body.shaped(who.betas[None])[0][skull].std(0).mean() / body.v_template[skull].std(0).mean()
+        body.shaped(identity.betas[None])[0][skull].std(0).mean()
+        / body.v_template[skull].std(0).mean()
     )
 
     def attach(points: Tensor) -> Tensor:
@@ -131,13 +132,17 @@ def _head_pieces(who: Identity, turns: Tensor, joints: Tensor) -> list[MeshPart]
         return torch.lerp(on_head, on_trunk, mix)
 
     pieces = []
-    covered = who.headwear in ("hood", "scarf")
-    hair = None if covered else hanging_hair(who.hair_style, who.hair_volume, who.seed)
+    covered = identity.headwear in ("hood", "scarf")
+    hair = (
+        None if covered else hanging_hair(identity.hair_style, identity.hair_volume, identity.seed)
+    )
     if hair is not None:
-        pieces.append(_attached(hair, attach(hair.vertices), HairPaint(who.hair, who.seed), 0.2))
-    peak = brim(who.headwear)
+        pieces.append(
+            _attached(hair, attach(hair.vertices), HairPaint(identity.hair, identity.seed), 0.2)
+        )
+    peak = brim(identity.headwear)
     if peak is not None:
-        pieces.append(_attached(peak, attach(peak.vertices), PlainPaint(who.hat_color), 0.05))
+        pieces.append(_attached(peak, attach(peak.vertices), PlainPaint(identity.hat_color), 0.05))
     return pieces
 
 
@@ -148,7 +153,7 @@ def _attached(
     return MeshPart(vertices, mesh.faces, mesh.vertices, paint, normals, closed=False, gloss=gloss)
 
 
-def _drapes(who: Identity, vertices: Tensor, joints: Tensor, turns: Tensor) -> list[MeshPart]:
+def _drapes(identity: Identity, vertices: Tensor, joints: Tensor, turns: Tensor) -> list[MeshPart]:
     """Skirt, dress and coat tails."""
     template = world_body().v_template
     legs = (template[:, 1] < 0.16) & (template[:, 1] > -0.75)
@@ -157,18 +162,25 @@ def _drapes(who: Identity, vertices: Tensor, joints: Tensor, turns: Tensor) -> l
     scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
     scale = max(0.7, min(1.2, scale))
     start = 0.1 * scale
-    if who.bottom.kind in ("skirt", "dress"):
+    if identity.bottom.kind in ("skirt", "dress"):
         pieces.append(
-            drape(vertices[0][legs], joints[0], facing, who.bottom, ClothPaint(who.bottom), start)
+            drape(
+                vertices[0][legs],
+                joints[0],
+                facing,
+                identity.bottom,
+                ClothPaint(identity.bottom),
+                start,
+            )
         )
-    if who.jacket is not None and who.jacket.kind == "coat":
+    if identity.jacket is not None and identity.jacket.kind == "coat":
         pieces.append(
             drape(
                 vertices[1][legs],
                 joints[0],
                 facing,
-                who.jacket,
-                ClothPaint(who.jacket),
+                identity.jacket,
+                ClothPaint(identity.jacket),
                 0.12 * scale,
             )
         )

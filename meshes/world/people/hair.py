@@ -52,15 +52,15 @@ def hair_thickness(coords: Tensor, style: str, volume: float, seed: int) -> Tens
 
 def hanging_hair(style: str, volume: float, seed: int) -> Mesh | None:
     """Hair below the head's shell in T-pose coordinates, or None for short styles."""
-    chance = Rng.seeded("hair", seed)
+    rng = Rng.seeded("hair", seed)
     if style == "bun":
-        radius = chance.uniform(0.034, 0.048)
-        height = chance.uniform(0.69, 0.77)
+        radius = rng.uniform(0.034, 0.048)
+        height = rng.uniform(0.69, 0.77)
         return ellipsoid((0, height, -0.055), (radius * 1.1, radius, radius))
     if style == "ponytail":
-        length = chance.uniform(0.12, 0.3)
-        start = chance.uniform(0.67, 0.74)
-        sway = chance.uniform(-0.02, 0.02)
+        length = rng.uniform(0.12, 0.3)
+        start = rng.uniform(0.67, 0.74)
+        sway = rng.uniform(-0.02, 0.02)
         heights = (0.0, 0.015, -0.03, -0.45 * length, -0.8 * length, -length)
         path = torch.tensor(
             [[sway * i / 3, start + h, -z] for i, (h, z) in enumerate(
@@ -70,11 +70,11 @@ def hanging_hair(style: str, volume: float, seed: int) -> Mesh | None:
         return tube(path, radii, 9)
     if style not in ("bob", "long"):
         return None
-    end = chance.uniform(0.545, 0.575) if style == "bob" else chance.uniform(0.26, 0.46)
-    return _curtain(end, volume, chance)
+    end = rng.uniform(0.545, 0.575) if style == "bob" else rng.uniform(0.26, 0.46)
+    return _curtain(end, volume, rng)
 
 
-def _curtain(end: float, volume: float, chance: Rng) -> Mesh:
+def _curtain(end: float, volume: float, rng: Rng) -> Mesh:
     """Open sheet round the back of the head from ear height down to ``end``."""
     rows, columns = 12, 21
     fall = torch.linspace(0, 1, rows)[:, None]
@@ -86,8 +86,8 @@ def _curtain(end: float, volume: float, chance: Rng) -> Mesh:
     inset = 0.012 * (1 - _smooth(fall / 0.15))
     wide = 0.083 + thick - inset - 0.012 * _smooth((0.62 - y) / 0.06)
     deep = 0.092 + thick - inset + 0.052 * _smooth((0.57 - y) / 0.1)
-    wave = 1 + 0.05 * torch.sin(9 * angle + 6.3 * chance.uniform(0, 1)) * _smooth(fall)
-    ragged = 0.012 * torch.sin(23 * angle + 6.3 * chance.uniform(0, 1)) * fall
+    wave = 1 + 0.05 * torch.sin(9 * angle + 6.3 * rng.uniform(0, 1)) * _smooth(fall)
+    ragged = 0.012 * torch.sin(23 * angle + 6.3 * rng.uniform(0, 1)) * fall
     points = torch.stack(
         [wide * wave * angle.sin(), y + ragged, 0.034 + deep * wave * angle.cos()], -1
     )

@@ -106,110 +106,110 @@ def draw_identity(seed: int) -> Identity:
     """
     if seed < 0:
         raise ValueError(f"seed must not be negative; got {seed}")
-    chance = Rng.seeded("identity", seed)
-    feminine = chance.flag(0.5)
+    rng = Rng.seeded("identity", seed)
+    feminine = rng.flag(0.5)
     deviations = torch.tensor([0.55, 0.9] + [0.7] * 8)
-    betas = (chance.normals(10) * deviations).clamp(-1.6, 1.6)
-    skin = skin_color(chance)
-    top, bottom = _dressed(chance, feminine)
-    jacket = _jacket(chance) if top.kind != "dress" and chance.flag(0.33) else None
+    betas = (rng.normals(10) * deviations).clamp(-1.6, 1.6)
+    skin = skin_color(rng)
+    top, bottom = _dressed(rng, feminine)
+    jacket = _jacket(rng) if top.kind != "dress" and rng.flag(0.33) else None
     hooded = (top if jacket is None else jacket).neck == "hood"
-    headwear = chance.pick(
+    headwear = rng.pick(
         ("none", "cap", "beanie", "hood", "scarf", "sunhat"),
         (78, 8, 4, 16 if hooded else 0, 4 if feminine else 0, 2),
     )
-    shoe = cloth_color(chance, "shoes")
+    shoe = cloth_color(rng, "shoes")
     return Identity(
         seed=seed,
         betas=betas,
         skin=skin,
-        hair=hair_color(chance),
+        hair=hair_color(rng),
         lips=(skin[0] * 0.88, skin[1] * 0.66, skin[2] * 0.68),
-        hair_style=_hair_style(chance, feminine),
-        hair_volume=chance.uniform(0.75, 1.35),
-        beard=0.0 if feminine or chance.flag(0.7) else chance.uniform(0.35, 0.9),
+        hair_style=_hair_style(rng, feminine),
+        hair_volume=rng.uniform(0.75, 1.35),
+        beard=0.0 if feminine or rng.flag(0.7) else rng.uniform(0.35, 0.9),
         headwear=headwear,
-        hat_color=cloth_color(chance, "jacket"),
-        glasses=chance.pick(("none", "clear", "dark"), (78, 15, 7)),
+        hat_color=cloth_color(rng, "jacket"),
+        glasses=rng.pick(("none", "clear", "dark"), (78, 15, 7)),
         top=top,
         bottom=bottom,
         jacket=jacket,
         shoe=shoe,
-        sole=(0.88, 0.87, 0.84) if chance.flag(0.45) else dimmed(shoe, 0.55),
-        sock=chance.pick(((0.9, 0.9, 0.9), (0.08, 0.08, 0.09), (0.4, 0.4, 0.42), skin)),
-        shoe_height=chance.pick((-0.835, -0.815, -0.74, -0.55), (50, 30, 12, 8)),
-        belt=cloth_color(chance, "shoes") if chance.flag(0.35) else None,
-        bag=chance.pick(
+        sole=(0.88, 0.87, 0.84) if rng.flag(0.45) else dimmed(shoe, 0.55),
+        sock=rng.pick(((0.9, 0.9, 0.9), (0.08, 0.08, 0.09), (0.4, 0.4, 0.42), skin)),
+        shoe_height=rng.pick((-0.835, -0.815, -0.74, -0.55), (50, 30, 12, 8)),
+        belt=cloth_color(rng, "shoes") if rng.flag(0.35) else None,
+        bag=rng.pick(
             ("none", "backpack", "shoulder", "tote", "hand", "case"),
             (47, 23, 11, 8, 9, 2) if not feminine else (40, 15, 17, 14, 12, 2),
         ),
         bag_fabric=Fabric(
-            chance.pick(("solid", "heather", "block", "hstripe", "dots"), (70, 15, 8, 4, 3)),
-            (cloth_color(chance, "bag"), cloth_color(chance, "bag"), cloth_color(chance, "bag")),
+            rng.pick(("solid", "heather", "block", "hstripe", "dots"), (70, 15, 8, 4, 3)),
+            (cloth_color(rng, "bag"), cloth_color(rng, "bag"), cloth_color(rng, "bag")),
             scale=0.07,
-            level=chance.uniform(-0.05, 0.05),
-            seed=chance.integer(0, 1 << 30),
+            level=rng.uniform(-0.05, 0.05),
+            seed=rng.integer(0, 1 << 30),
         ),
-        bag_side=chance.sign(),
-        bag_size=chance.uniform(0.85, 1.2),
+        bag_side=rng.sign(),
+        bag_size=rng.uniform(0.85, 1.2),
     )
 
 
-def _hair_style(chance: Rng, feminine: bool) -> str:
+def _hair_style(rng: Rng, feminine: bool) -> str:
     styles = ("bald", "buzz", "short", "side", "bob", "long", "ponytail", "bun")
     weights = (0, 1, 8, 8, 22, 33, 20, 8) if feminine else (6, 16, 48, 22, 4, 3, 1, 0)
-    return chance.pick(styles, weights)
+    return rng.pick(styles, weights)
 
 
-def _dressed(chance: Rng, feminine: bool) -> tuple[Garment, Garment]:
+def _dressed(rng: Rng, feminine: bool) -> tuple[Garment, Garment]:
     """Top and bottom."""
-    long_sleeve = chance.flag(0.45)
+    long_sleeve = rng.flag(0.45)
     top = Garment(
         kind="top",
-        fabric=random_fabric(chance, "top"),
-        hem=chance.pick((0.03, -0.03, -0.07), (25, 40, 35)) + chance.uniform(-0.015, 0.015),
-        sleeve=chance.uniform(0.62, 0.67) if long_sleeve else chance.pick(
+        fabric=random_fabric(rng, "top"),
+        hem=rng.pick((0.03, -0.03, -0.07), (25, 40, 35)) + rng.uniform(-0.015, 0.015),
+        sleeve=rng.uniform(0.62, 0.67) if long_sleeve else rng.pick(
             (0.185, 0.27, 0.32, 0.45), (6 if feminine else 2, 30, 48, 12)
         ),
-        loose=chance.uniform(0.007, 0.03),
-        neck=chance.pick(("crew", "vee", "collar", "turtle", "hood"),
+        loose=rng.uniform(0.007, 0.03),
+        neck=rng.pick(("crew", "vee", "collar", "turtle", "hood"),
                          (48, 16, 20, 5, 14 if long_sleeve else 0)),
-        wrinkle=chance.uniform(0.15, 0.4),
+        wrinkle=rng.uniform(0.15, 0.4),
     )  # fmt: skip
-    kind = chance.pick(
+    kind = rng.pick(
         ("trousers", "shorts", "skirt", "dress"), (64, 12, 13, 11) if feminine else (80, 20, 0, 0)
     )
-    fabric = random_fabric(chance, "bottom" if kind in ("trousers", "shorts") else "top")
+    fabric = random_fabric(rng, "bottom" if kind in ("trousers", "shorts") else "top")
     knee = -0.413
     if kind == "trousers":
-        hem = chance.pick((-0.865, -0.84, -0.78, -0.62), (40, 35, 17, 8))
-        fit = chance.pick(("slim", "straight", "wide"), (45, 42, 13))
+        hem = rng.pick((-0.865, -0.84, -0.78, -0.62), (40, 35, 17, 8))
+        fit = rng.pick(("slim", "straight", "wide"), (45, 42, 13))
         loose = {"slim": 0.006, "straight": 0.012, "wide": 0.02}[fit]
         flare = {"slim": 0.004, "straight": 0.02, "wide": 0.045}[fit]
         bottom = Garment(kind, fabric, hem, loose=loose, flare=flare,
-                         wrinkle=chance.uniform(0.15, 0.4))  # fmt: skip
+                         wrinkle=rng.uniform(0.15, 0.4))  # fmt: skip
     elif kind == "shorts":
-        bottom = Garment(kind, fabric, knee + chance.uniform(-0.03, 0.16), loose=0.013,
-                         flare=chance.uniform(0.008, 0.03))  # fmt: skip
+        bottom = Garment(kind, fabric, knee + rng.uniform(-0.03, 0.16), loose=0.013,
+                         flare=rng.uniform(0.008, 0.03))  # fmt: skip
     else:
-        hem = knee + chance.pick((0.1, 0.02, -0.12, -0.3), (28, 36, 22, 14))
+        hem = knee + rng.pick((0.1, 0.02, -0.12, -0.3), (28, 36, 22, 14))
         bottom = Garment(kind, fabric if kind == "skirt" else top.fabric, hem,
-                         flare=chance.uniform(0.02, 0.3), wrinkle=0.3)  # fmt: skip
+                         flare=rng.uniform(0.02, 0.3), wrinkle=0.3)  # fmt: skip
     if bottom.kind == "dress":
         top = Garment("dress", top.fabric, 0.03, top.sleeve, 0.008, 0.0, top.neck, 0.0, top.wrinkle)
     return top, bottom
 
 
-def _jacket(chance: Rng) -> Garment:
-    kind = chance.pick(("jacket", "coat"), (76, 24))
+def _jacket(rng: Rng) -> Garment:
+    kind = rng.pick(("jacket", "coat"), (76, 24))
     return Garment(
         kind=kind,
-        fabric=random_fabric(chance, "jacket"),
-        hem=chance.uniform(-0.08, 0.0) if kind == "jacket" else chance.uniform(-0.45, -0.2),
+        fabric=random_fabric(rng, "jacket"),
+        hem=rng.uniform(-0.08, 0.0) if kind == "jacket" else rng.uniform(-0.45, -0.2),
         sleeve=0.672,
-        loose=chance.uniform(0.022, 0.042),
-        flare=chance.uniform(0.02, 0.12),
-        neck=chance.pick(("collar", "hood", "crew"), (50, 35, 15)),
-        opening=chance.pick((0.0, 0.025, 0.055), (35, 35, 30)),
-        wrinkle=chance.uniform(0.2, 0.45),
+        loose=rng.uniform(0.022, 0.042),
+        flare=rng.uniform(0.02, 0.12),
+        neck=rng.pick(("collar", "hood", "crew"), (50, 35, 15)),
+        opening=rng.pick((0.0, 0.025, 0.055), (35, 35, 30)),
+        wrinkle=rng.uniform(0.2, 0.45),
     )

@@ -67,37 +67,39 @@ def _cycle(table: tuple[int, ...], phase: float) -> float:
 
 
 def draw_motion(
-    chance: Rng, who: Identity, rest_joints: Tensor, *, stand: bool | None = None
+    rng: Rng, identity: Identity, rest_joints: Tensor, *, stand: bool | None = None
 ) -> Motion:
     """A random pose of an identity.
 
     Args:
-        chance: source of randomness.
-        who: bags keep their hand busy.
+        rng: source of randomness.
+        identity: bags keep their hand busy.
         rest_joints: (24, 3) rest joints of the identity.
         stand: True or False to force the gait.
     """
-    standing = chance.flag(0.3) if stand is None else stand
+    standing = rng.flag(0.3) if stand is None else stand
     angles = torch.zeros(24, 3)
-    knees = _stand(angles, chance) if standing else _walk(angles, chance)
-    angles[_JOINT["head"], 1] = chance.normal(0, 0.28)
-    angles[_JOINT["neck"], 0] = chance.normal(0.05, 0.08)
-    angles[_JOINT["head"], 0] = chance.normal(0.04, 0.1)
+    knees = _stand(angles, rng) if standing else _walk(angles, rng)
+    angles[_JOINT["head"], 1] = rng.normal(0, 0.28)
+    angles[_JOINT["neck"], 0] = rng.normal(0.05, 0.08)
+    angles[_JOINT["head"], 0] = rng.normal(0.04, 0.1)
     rotations = axis_angle_to_matrix(angles)
-    gesture = chance.pick(_GESTURES, (58, 6, 9, 6, 6, 5, 4, 2))
-    if who.bag in ("hand", "case") and gesture not in ("relaxed", "one_pocket", "phone_ear"):
+    gesture = rng.pick(_GESTURES, (58, 6, 9, 6, 6, 5, 4, 2))
+    if identity.bag in ("hand", "case") and gesture not in ("relaxed", "one_pocket", "phone_ear"):
         gesture = "relaxed"
-    free = -who.bag_side if who.bag in ("hand", "case", "tote", "shoulder") else chance.sign()
-    amplitude = 0.0 if standing else chance.uniform(0.12, 0.42)
+    free = (
+        -identity.bag_side if identity.bag in ("hand", "case", "tote", "shoulder") else rng.sign()
+    )
+    amplitude = 0.0 if standing else rng.uniform(0.12, 0.42)
     swing = float(angles[_JOINT["right_hip"], 0] - angles[_JOINT["left_hip"], 0]) / 0.65 * amplitude
     for side in (1.0, -1.0):
-        _hanging_arm(rotations, chance, side, swing, who)
+        _hanging_arm(rotations, rng, side, swing, identity)
     for side in (1.0, -1.0):
-        target = _target(gesture, side, free, chance)
+        target = _target(gesture, side, free, rng)
         if target is not None:
             _place_hand(rotations, rest_joints, side, *target)
     if gesture in ("phone_look",):
-        rotations[_JOINT["head"]] = _turn(0, chance.uniform(0.25, 0.5)) @ rotations[_JOINT["head"]]
+        rotations[_JOINT["head"]] = _turn(0, rng.uniform(0.25, 0.5)) @ rotations[_JOINT["head"]]
     return Motion(rotations, "stand" if standing else "walk", gesture, knees)
 
 
@@ -107,66 +109,68 @@ def _turn(axis: int, angle: float) -> Tensor:
     return axis_angle_to_matrix(vector)
 
 
-def _walk(angles: Tensor, chance: Rng) -> tuple[float, float]:
+def _walk(angles: Tensor, rng: Rng) -> tuple[float, float]:
     """Fill in the legs and trunk of a walking pose; returns knee flexion."""
-    phase, stride = chance.uniform(0, 1), chance.uniform(0.65, 1.1)
+    phase, stride = rng.uniform(0, 1), rng.uniform(0.65, 1.1)
     knees = []
     for side, name, offset in ((1, "left", 0.0), (-1, "right", 0.5)):
         at = phase + offset
         knee = max(0.02, _cycle(_KNEE, at) * (0.55 + 0.45 * stride))
         angles[_JOINT[f"{name}_hip"], 0] = -_cycle(_HIP, at) * stride
-        angles[_JOINT[f"{name}_hip"], 2] = side * chance.uniform(-0.07, -0.01)
+        angles[_JOINT[f"{name}_hip"], 2] = side * rng.uniform(-0.07, -0.01)
         angles[_JOINT[f"{name}_knee"], 0] = knee
         angles[_JOINT[f"{name}_ankle"], 0] = -_cycle(_ANKLE, at) * 0.9
         # Behind the body the heel lifts and the toes bend.
         angles[_JOINT[f"{name}_foot"], 0] = -max(0.0, _cycle(_ANKLE, at) * -1.0)
-        angles[_JOINT[f"{name}_hip"], 1] = side * chance.uniform(0.0, 0.15)
+        angles[_JOINT[f"{name}_hip"], 1] = side * rng.uniform(0.0, 0.15)
         knees.append(knee)
     turn = 0.09 * math.sin(2 * math.pi * phase) * stride
     angles[0, 1] = -turn
     angles[_JOINT["spine2"], 1] = 0.8 * turn
     angles[_JOINT["spine3"], 1] = 1.2 * turn
-    angles[_JOINT["spine1"], 0] = chance.uniform(0.0, 0.09)
+    angles[_JOINT["spine1"], 0] = rng.uniform(0.0, 0.09)
     return knees[0], knees[1]
 
 
-def _stand(angles: Tensor, chance: Rng) -> tuple[float, float]:
+def _stand(angles: Tensor, rng: Rng) -> tuple[float, float]:
     """Fill in legs and trunk of a standing pose; returns knee flexion."""
-    lean = chance.normal(0, 0.035)
+    lean = rng.normal(0, 0.035)
     knees = []
     for side, name in ((1, "left"), (-1, "right")):
-        bent = max(0.02, chance.normal(0.06, 0.05))
+        bent = max(0.02, rng.normal(0.06, 0.05))
         angles[_JOINT[f"{name}_knee"], 0] = bent
-        angles[_JOINT[f"{name}_hip"], 0] = -0.5 * bent + chance.normal(0, 0.04)
+        angles[_JOINT[f"{name}_hip"], 0] = -0.5 * bent + rng.normal(0, 0.04)
         angles[_JOINT[f"{name}_ankle"], 0] = -0.5 * bent
-        angles[_JOINT[f"{name}_hip"], 1] = side * chance.uniform(0.0, 0.3)
-        angles[_JOINT[f"{name}_hip"], 2] = side * chance.uniform(-0.06, 0.06) + lean
+        angles[_JOINT[f"{name}_hip"], 1] = side * rng.uniform(0.0, 0.3)
+        angles[_JOINT[f"{name}_hip"], 2] = side * rng.uniform(-0.06, 0.06) + lean
         knees.append(bent)
     angles[_JOINT["spine1"], 2] = -lean
-    angles[_JOINT["spine1"], 0] = chance.uniform(-0.02, 0.07)
-    angles[_JOINT["spine3"], 1] = chance.normal(0, 0.1)
+    angles[_JOINT["spine1"], 0] = rng.uniform(-0.02, 0.07)
+    angles[_JOINT["spine3"], 1] = rng.normal(0, 0.1)
     return knees[0], knees[1]
 
 
-def _hanging_arm(rotations: Tensor, chance: Rng, side: float, swing: float, who: Identity) -> None:
+def _hanging_arm(
+    rotations: Tensor, rng: Rng, side: float, swing: float, identity: Identity
+) -> None:
     name = "left" if side > 0 else "right"
-    lower = chance.uniform(1.2, 1.34)
-    carries = who.bag in ("hand", "case") and side == who.bag_side
-    bend = chance.uniform(0.12, 0.25) if carries else chance.uniform(0.15, 0.5) + 0.4 * abs(swing)
+    lower = rng.uniform(1.2, 1.34)
+    carries = identity.bag in ("hand", "case") and side == identity.bag_side
+    bend = rng.uniform(0.12, 0.25) if carries else rng.uniform(0.15, 0.5) + 0.4 * abs(swing)
     # The arm swings against the leg of its own side.
-    forward = -side * swing * (0.35 if carries else 1.0) + chance.normal(0.0, 0.05)
+    forward = -side * swing * (0.35 if carries else 1.0) + rng.normal(0.0, 0.05)
     rotations[_JOINT[f"{name}_shoulder"]] = _turn(0, -forward) @ _turn(2, -side * lower)
     rotations[_JOINT[f"{name}_elbow"]] = _turn(1, -side * bend)
-    rotations[_JOINT[f"{name}_wrist"]] = _turn(0, side * chance.uniform(-0.2, 0.5))
+    rotations[_JOINT[f"{name}_wrist"]] = _turn(0, side * rng.uniform(-0.2, 0.5))
 
 
 def _target(
-    gesture: str, side: float, free: float, chance: Rng
+    gesture: str, side: float, free: float, rng: Rng
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
     """Wrist target and elbow direction in the frame of the upright trunk, or None to hang."""
 
     def spread() -> float:
-        return chance.uniform(-0.02, 0.02)
+        return rng.uniform(-0.02, 0.02)
 
     if gesture in ("phone_ear", "wave", "one_pocket") and side != free:
         return None
@@ -177,7 +181,7 @@ def _target(
     if gesture in ("pockets", "one_pocket"):
         return (side * 0.23, 0.02 + spread(), 0.08), (side * 0.8, 0.0, -1.0)
     if gesture == "phone_look":
-        if side != free and chance.flag(0.5):
+        if side != free and rng.flag(0.5):
             return None
         return (side * 0.08, 0.27 + 2 * spread(), 0.3), (side * 0.6, -1.0, -0.2)
     if gesture == "strap":

@@ -36,14 +36,14 @@ class _Shoe:
 
 
 @lru_cache(maxsize=192)
-def _make(who: Identity, side: float) -> _Shoe:
+def _make(identity: Identity, side: float) -> _Shoe:
     body = world_body()
     template = body.v_template
-    shaped = body.shaped(who.betas[None])[0]
+    shaped = body.shaped(identity.betas[None])[0]
     mine = (template[:, 0] * side > 0) & (template[:, 1] < -0.5)
     foot, low = shaped[mine], float(shaped[mine][:, 1].min())
     scale = low / float(template[mine][:, 1].min())
-    top = who.shoe_height * scale
+    top = identity.shoe_height * scale
     steps = [0.0, 0.012, 0.022, 0.034, 0.046, 0.06, 0.075]
     height = top - low
     steps = [s for s in steps if s < height - 0.006] + [height]
@@ -73,7 +73,7 @@ def _make(who: Identity, side: float) -> _Shoe:
         SMPL_JOINTS.index(f"{'left' if side > 0 else 'right'}_{n}")
         for n in ("knee", "ankle", "foot")
     )
-    rest = body.rest_joints(who.betas[None])[0]
+    rest = body.rest_joints(identity.betas[None])[0]
     tip = ((points[:, 2] - rest[toes, 2] + 0.01) / 0.04).clamp(0, 1)
     shin = ((points[:, 1] - rest[ankle, 1] + 0.005) / 0.05).clamp(0, 1) * (1 - tip)
     weights = torch.stack([shin, 1 - shin - tip, tip], 1)
@@ -86,18 +86,18 @@ def _make(who: Identity, side: float) -> _Shoe:
     )
 
 
-def wear_shoes(who: Identity, turns: Tensor, joints: Tensor, rest: Tensor) -> list[MeshPart]:
+def wear_shoes(identity: Identity, turns: Tensor, joints: Tensor, rest: Tensor) -> list[MeshPart]:
     """Both shoes of a posed person.
 
     Args:
-        who: the identity.
+        identity: the identity.
         turns: (24, 3, 3) global joint rotations.
         joints: (24, 3) posed joints.
         rest: (24, 3) rest joints.
     """
     pieces = []
     for side in (1.0, -1.0):
-        shoe = _make(who, side)
+        shoe = _make(identity, side)
         vertices = torch.zeros_like(shoe.points)
         for column, joint in enumerate(shoe.joints):
             moved = (shoe.points - rest[joint]) @ turns[joint].T + joints[joint]
@@ -105,7 +105,13 @@ def wear_shoes(who: Identity, turns: Tensor, joints: Tensor, rest: Tensor) -> li
         normals = vertex_normals(vertices[None], shoe.faces)[0]
         pieces.append(
             MeshPart(
-                vertices, shoe.faces, shoe.coords, ShoePaint(who), normals, closed=False, gloss=0.12
+                vertices,
+                shoe.faces,
+                shoe.coords,
+                ShoePaint(identity),
+                normals,
+                closed=False,
+                gloss=0.12,
             )
         )
     return pieces

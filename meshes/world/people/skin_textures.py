@@ -44,24 +44,24 @@ class PlainPaint:
 class SkinPaint:
     """Bare skin with a painted face, socks and stubble."""
 
-    who: Identity
+    identity: Identity
 
     def __call__(self, coords: Tensor) -> Tensor:
         """Colours (N, 3) in [0, 1]."""
-        who = self.who
-        skin = _color(who.skin)
+        identity = self.identity
+        skin = _color(identity.skin)
         rgb = skin * (1 + 0.02 * noise(coords, 18.0, 11, 5))[:, None]
         x, y, _ = coords.unbind(-1)
-        rgb = _blend(rgb, _color(who.sock), ((y < -0.76) & (x.abs() < 0.4)).float())
+        rgb = _blend(rgb, _color(identity.sock), ((y < -0.76) & (x.abs() < 0.4)).float())
         head = (y > 0.54) & (x.abs() < 0.12)
         if bool(head.any()):
             rgb[head] = self._face(coords[head], rgb[head])
         return rgb
 
     def _face(self, coords: Tensor, rgb: Tensor) -> Tensor:
-        who = self.who
+        identity = self.identity
         x, y, z = coords[:, 0].abs(), coords[:, 1], coords[:, 2]
-        skin = _color(who.skin)
+        skin = _color(identity.skin)
         front = ((z - 0.085) / 0.02).clamp(0, 1)
         cheek = ((x - 0.045) / 0.028).square() + ((y - 0.64) / 0.03).square()
         rgb = _blend(
@@ -69,13 +69,13 @@ class SkinPaint:
         )
         socket = ((x - 0.034) / 0.026).square() + ((y - 0.685) / 0.018).square()
         rgb = _blend(rgb, skin * 0.6, 0.55 * (1.3 - socket).clamp(0, 1) * front)
-        if who.hair_style == "buzz":
-            rgb = _blend(rgb, _color(who.hair), 0.75 * _scalp(coords))
-        if who.beard > 0:
+        if identity.hair_style == "buzz":
+            rgb = _blend(rgb, _color(identity.hair), 0.75 * _scalp(coords))
+        if identity.beard > 0:
             jaw = _soft(torch.maximum(y - 0.618 - 0.25 * (0.1 - z).clamp(min=0), 0.01 - z), 0.02)
-            rgb = _blend(rgb, _color(who.hair), 0.8 * who.beard * jaw)
+            rgb = _blend(rgb, _color(identity.hair), 0.8 * identity.beard * jaw)
         mouth = torch.maximum((y - 0.6).abs() - 0.008, x - 0.025)
-        rgb = _blend(rgb, _color(who.lips), _soft(mouth, 0.004) * front)
+        rgb = _blend(rgb, _color(identity.lips), _soft(mouth, 0.004) * front)
         rgb = _blend(
             rgb,
             skin * 0.35,
@@ -90,11 +90,11 @@ class SkinPaint:
         brow = torch.maximum(
             (y - 0.706 + 0.9 * (x - 0.036).square() / 0.02).abs() - 0.0035, (x - 0.036).abs() - 0.02
         )
-        rgb = _blend(rgb, _color(who.hair) * 0.8, 0.65 * _soft(brow, 0.005) * front)
+        rgb = _blend(rgb, _color(identity.hair) * 0.8, 0.65 * _soft(brow, 0.005) * front)
         return self._glasses(rgb, x, y, z)
 
     def _glasses(self, rgb: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        kind = self.who.glasses
+        kind = self.identity.glasses
         if kind == "none":
             return rgb
         lens = torch.maximum((x - 0.036).abs() / 0.027, (y - 0.683).abs() / 0.02)
@@ -132,12 +132,12 @@ class HairPaint:
 class ShoePaint:
     """Upper and sole."""
 
-    who: Identity
+    identity: Identity
 
     def __call__(self, coords: Tensor) -> Tensor:
         """Colours (N, 3) in [0, 1]."""
         x, y, z = coords.unbind(-1)
-        rgb = _color(self.who.shoe).expand(len(coords), 3)
+        rgb = _color(self.identity.shoe).expand(len(coords), 3)
         lace = (
             (z > 0.03)
             & (z < 0.1)
@@ -145,8 +145,8 @@ class ShoePaint:
             & (y > -0.87)
             & ((x.abs() - 0.157).abs() < 0.02)
         )
-        rgb = torch.where(lace[:, None], 0.6 * rgb + 0.4 * _color(self.who.sole), rgb)
-        return torch.where((y < -0.896)[:, None], _color(self.who.sole), rgb)
+        rgb = torch.where(lace[:, None], 0.6 * rgb + 0.4 * _color(self.identity.sole), rgb)
+        return torch.where((y < -0.896)[:, None], _color(self.identity.sole), rgb)
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,58 +158,54 @@ def _cell(u: Tensor, v: Tensor, seed: int) -> Tensor:
     return 2 * (key - key.floor()) - 1
 
 
-def draw_backdrop(chance: Rng) -> Backdrop:
+def draw_backdrop(rng: Rng) -> Backdrop:
     """A random place."""
-    ground = chance.pick(_GROUNDS, (30, 14, 14, 9, 15, 6, 12))
-    wall = chance.pick(_WALLS, (24, 14, 16, 15, 7, 12, 12))
-    base = chance.uniform(0.3, 0.7)
+    ground = rng.pick(_GROUNDS, (30, 14, 14, 9, 15, 6, 12))
+    wall = rng.pick(_WALLS, (24, 14, 16, 15, 7, 12, 12))
+    base = rng.uniform(0.3, 0.7)
     grounds = {
         "grass": ((0.3, 0.38, 0.18), (0.36, 0.33, 0.22)),
         "planks": ((0.5, 0.38, 0.27), (0.25, 0.18, 0.13)),
         "lines": ((0.33, 0.33, 0.34), (0.85, 0.84, 0.8)),
     }
     first, second = grounds.get(
-        ground, (chance.around((base, base * 0.98, base * 0.94), 0.03), (base * 0.7,) * 3)
+        ground, (rng.around((base, base * 0.98, base * 0.94), 0.03), (base * 0.7,) * 3)
     )
-    light = vivid_color(chance) if chance.flag(0.3) else chance.around(
-        chance.pick(((0.75, 0.72, 0.66), (0.6, 0.6, 0.6), (0.55, 0.35, 0.28), (0.85, 0.83, 0.8),
+    light = vivid_color(rng) if rng.flag(0.3) else rng.around(
+        rng.pick(((0.75, 0.72, 0.66), (0.6, 0.6, 0.6), (0.55, 0.35, 0.28), (0.85, 0.83, 0.8),
                      (0.4, 0.42, 0.45))), 0.08)  # fmt: skip
     if wall == "foliage":
-        light = chance.around((0.2, 0.28, 0.13), 0.05)
+        light = rng.around((0.2, 0.28, 0.13), 0.05)
     if wall == "glass":
-        light = chance.around((0.25, 0.3, 0.34), 0.06)
-    count = chance.integer(0, 7) if wall != "foliage" else 0
-    left = 8 * chance.uniforms(count) - 4
-    low = torch.where(
-        chance.uniforms(count) < 0.5, torch.zeros(count), 0.4 + chance.uniforms(count)
-    )
+        light = rng.around((0.25, 0.3, 0.34), 0.06)
+    count = rng.integer(0, 7) if wall != "foliage" else 0
+    left = 8 * rng.uniforms(count) - 4
+    low = torch.where(rng.uniforms(count) < 0.5, torch.zeros(count), 0.4 + rng.uniforms(count))
     panes = torch.stack(
         [
             left,
             low,
-            left + 0.3 + 1.6 * chance.uniforms(count),
-            low + 0.5 + 1.7 * chance.uniforms(count),
+            left + 0.3 + 1.6 * rng.uniforms(count),
+            low + 0.5 + 1.7 * rng.uniforms(count),
         ],
         1,
     )
-    colors = torch.tensor([vivid_color(chance) for _ in range(count)]).reshape(count, 3)
+    colors = torch.tensor([vivid_color(rng) for _ in range(count)]).reshape(count, 3)
     return Backdrop(
         ground=ground,
         wall=wall,
-        ground_colors=(chance.around(first, 0.03), second),
+        ground_colors=(rng.around(first, 0.03), second),
         wall_colors=(light, dimmed(light, 0.65)),
-        ground_turn=chance.uniform(-math.pi, math.pi),
-        wall_turn=chance.normal(0, 0.35),
-        wall_distance=chance.uniform(1.2, 9.0),
-        wall_height=chance.uniform(2.2, 7.0),
-        scale=chance.uniform(0.75, 1.5),
-        far=chance.around(
-            chance.pick(
-                ((0.75, 0.8, 0.86), (0.55, 0.57, 0.55), (0.35, 0.4, 0.3), (0.6, 0.55, 0.5))
-            ),
+        ground_turn=rng.uniform(-math.pi, math.pi),
+        wall_turn=rng.normal(0, 0.35),
+        wall_distance=rng.uniform(1.2, 9.0),
+        wall_height=rng.uniform(2.2, 7.0),
+        scale=rng.uniform(0.75, 1.5),
+        far=rng.around(
+            rng.pick(((0.75, 0.8, 0.86), (0.55, 0.57, 0.55), (0.35, 0.4, 0.3), (0.6, 0.55, 0.5))),
             0.08,
         ),
         panes=panes,
         pane_colors=colors * 0.85,
-        seed=chance.integer(0, 1 << 30),
+        seed=rng.integer(0, 1 << 30),
     )

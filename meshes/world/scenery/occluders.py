@@ -16,7 +16,7 @@ from ..rng import Rng
 from ..surfaces.pieces import MeshPart
 from . import street, vehicles
 
-__all__ = ["OCCLUDERS", "moved", "place_occluder", "stranger"]
+__all__ = ["OCCLUDERS", "bystander", "place_occluder", "translated"]
 
 OCCLUDERS: tuple[str, ...] = (
     "car", "shrub", "trunk", "board", "column", "furniture", "luggage", "fence", "bicycle",
@@ -37,7 +37,9 @@ _DEPTH = {
 }  # fmt: skip
 
 
-def moved(pieces: Sequence[MeshPart], shift: Tensor, turn: Tensor | None = None) -> list[MeshPart]:
+def translated(
+    pieces: Sequence[MeshPart], shift: Tensor, turn: Tensor | None = None
+) -> list[MeshPart]:
     """Pieces turned by ``turn`` (3, 3) about the origin, then shifted by (3,) metres."""
     result = []
     for piece in pieces:
@@ -49,18 +51,18 @@ def moved(pieces: Sequence[MeshPart], shift: Tensor, turn: Tensor | None = None)
     return result
 
 
-def stranger(chance: Rng) -> list[MeshPart]:
+def bystander(rng: Rng) -> list[MeshPart]:
     """A passer-by at the origin, for backgrounds and occlusion."""
     # Numbers far above any data set's identities: nobody occludes under their own number.
-    who = draw_identity(500_000_000 + chance.integer(0, 4000))
-    joints = world_body().rest_joints(who.betas[None])[0]
-    motion = draw_motion(chance, who, joints)
-    return list(pose_figure(who, motion, chance.uniform(-3.14, 3.14), (0.0, 0.0)).pieces)
+    identity = draw_identity(500_000_000 + rng.integer(0, 4000))
+    joints = world_body().rest_joints(identity.betas[None])[0]
+    motion = draw_motion(rng, identity, joints)
+    return list(pose_figure(identity, motion, rng.uniform(-3.14, 3.14), (0.0, 0.0)).pieces)
 
 
 def place_occluder(
     kind: str,
-    chance: Rng,
+    rng: Rng,
     origin: Tensor,
     turn: Tensor,
     target: float,
@@ -70,7 +72,7 @@ def place_occluder(
 
     Args:
         kind: one of ``OCCLUDERS`` but "cut".
-        chance: source of randomness.
+        rng: source of randomness.
         origin: (3,) ground point below the person.
         turn: (3, 3) rotation whose columns are right, up and towards the camera.
         target: wished share of the person's area, in (0, 1).
@@ -81,24 +83,24 @@ def place_occluder(
     """
     if kind not in OCCLUDERS or kind == "cut":
         raise ValueError(f"kind must be one of {OCCLUDERS[:-1]}; got {kind!r}")
-    pieces = stranger(chance) if kind == "person" else _BUILDERS[kind](chance)
-    depth = chance.uniform(*_DEPTH[kind])
+    pieces = bystander(rng) if kind == "person" else _BUILDERS[kind](rng)
+    depth = rng.uniform(*_DEPTH[kind])
     everything = torch.cat([piece.vertices for piece in pieces])
     hanging = kind == "board" and float(everything[:, 1].max()) > 2.5
-    lift = chance.uniform(0.7, 1.25) if kind == "umbrella" else 0.0
-    side = chance.sign()
+    lift = rng.uniform(0.7, 1.25) if kind == "umbrella" else 0.0
+    side = rng.sign()
     reach = float(everything[:, 0].abs().max()) + 0.45
-    sway = chance.uniform(-0.25, 0.25)
+    sway = rng.uniform(-0.25, 0.25)
 
     def at(amount: float) -> list[MeshPart]:
         if hanging:
             local = torch.tensor([sway, 1.0 - 1.1 * amount, depth])
         else:
             local = torch.tensor([side * reach * (1 - amount), lift, depth])
-        return moved(pieces, turn @ local + origin, turn)
+        return translated(pieces, turn @ local + origin, turn)
 
     low, high, best = 0.0, 1.0, (at(1.0), -1.0)
-    amount = chance.uniform(0.55, 1.0)
+    amount = rng.uniform(0.55, 1.0)
     for _ in range(5):
         placed = at(amount)
         share = coverage(placed)

@@ -48,30 +48,30 @@ class _LeafPaint:
         return torch.where(flower[:, None], torch.tensor(self.bloom), rgb)
 
 
-def shrub(chance: Rng) -> list[MeshPart]:
+def shrub(rng: Rng) -> list[MeshPart]:
     """A bush or a piece of hedge: leaves over a dark core."""
-    hedge = chance.flag(0.5)
-    top = chance.uniform(0.7, 1.5)
+    hedge = rng.flag(0.5)
+    top = rng.uniform(0.7, 1.5)
     cores = []
     if hedge:
-        width = chance.uniform(1.2, 2.4)
+        width = rng.uniform(1.2, 2.4)
         cores.append(
             ellipsoid((0, top / 2, 0), (width / 2, top / 2, 0.3), squareness=0.45, segments=16)
         )
     else:
-        width = chance.uniform(0.7, 1.3)
-        for _ in range(chance.integer(5, 10)):
-            radius = chance.uniform(0.2, 0.38)
-            x, y = chance.uniform(-0.5, 0.5) * width, chance.uniform(0.15, max(0.3, top - 0.2))
+        width = rng.uniform(0.7, 1.3)
+        for _ in range(rng.integer(5, 10)):
+            radius = rng.uniform(0.2, 0.38)
+            x, y = rng.uniform(-0.5, 0.5) * width, rng.uniform(0.15, max(0.3, top - 0.2))
             cores.append(
                 ellipsoid(
-                    (x, y, chance.uniform(-0.2, 0.2)), (radius, radius, radius * 0.8), segments=10
+                    (x, y, rng.uniform(-0.2, 0.2)), (radius, radius, radius * 0.8), segments=10
                 )
             )
     core = join(cores)
-    leaves = _leaves(core, chance, 1100 if hedge else 900)
-    color = chance.around(
-        chance.pick(
+    leaves = _leaves(core, rng, 1100 if hedge else 900)
+    color = rng.around(
+        rng.pick(
             (
                 (0.22, 0.34, 0.12),
                 (0.3, 0.38, 0.16),
@@ -83,48 +83,46 @@ def shrub(chance: Rng) -> list[MeshPart]:
         0.04,
     )
     paint = _LeafPaint(
-        color, vivid_color(chance), chance.pick((1.6, 9.0), (25, 75)), chance.integer(0, 1 << 30)
+        color, vivid_color(rng), rng.pick((1.6, 9.0), (25, 75)), rng.integer(0, 1 << 30)
     )
     dark = PlainPaint(dimmed(color, 0.45), grain=0.2)
     shrunk = Mesh(core.vertices * torch.tensor([0.95, 0.97, 0.9]), core.faces)
     return [solid(shrunk, dark), solid(leaves, paint, smooth=False, closed=False)]
 
 
-def _leaves(core: Mesh, chance: Rng, count: int) -> Mesh:
+def _leaves(core: Mesh, rng: Rng, count: int) -> Mesh:
     """Small random triangles on the surface of a mesh."""
     corners = core.vertices[core.faces]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(
         dim=-1
     )
-    face = torch.multinomial(area + 1e-9, count, True, generator=chance.generator)
-    weight = chance.uniforms(count, 3) + 0.02
+    face = torch.multinomial(area + 1e-9, count, True, generator=rng.generator)
+    weight = rng.uniforms(count, 3) + 0.02
     weight = weight / weight.sum(1, keepdim=True)
     center = (corners[face] * weight[..., None]).sum(1)
-    size = 0.035 + 0.04 * chance.uniforms(count, 1, 1)
-    points = center[:, None] + size * chance.normals(count, 3, 3)
+    size = 0.035 + 0.04 * rng.uniforms(count, 1, 1)
+    points = center[:, None] + size * rng.normals(count, 3, 3)
     points[..., 1] = points[..., 1].clamp(min=0.0)
     return Mesh(points.reshape(-1, 3), torch.arange(3 * count).reshape(-1, 3))
 
 
-def trunk(chance: Rng) -> list[MeshPart]:
+def trunk(rng: Rng) -> list[MeshPart]:
     """A tree trunk or a lamp post."""
-    height = chance.uniform(2.6, 3.4)
-    post = chance.flag(0.45)
-    radius = chance.uniform(0.09, 0.15) if post else chance.uniform(0.12, 0.24)
+    height = rng.uniform(2.6, 3.4)
+    post = rng.flag(0.45)
+    radius = rng.uniform(0.09, 0.15) if post else rng.uniform(0.12, 0.24)
     heights = torch.linspace(0, 1, 9)
     bend = 0.0 if post else 0.08
     path = torch.stack(
-        [bend * torch.sin(heights * 4 + chance.uniform(0, 6)), heights * height, torch.zeros(9)], 1
+        [bend * torch.sin(heights * 4 + rng.uniform(0, 6)), heights * height, torch.zeros(9)], 1
     )
     radii = radius * (1 + (0.0 if post else 0.35) * (1 - heights * 3).clamp(min=0))
     mesh = tube(path, radii, 12)
     if post:
-        ring = PlainPaint(vivid_color(chance), 0.03)
+        ring = PlainPaint(vivid_color(rng), 0.03)
         return [solid(mesh, ring, gloss=0.15)]
-    bark = chance.around(
-        chance.pick(((0.32, 0.25, 0.19), (0.42, 0.38, 0.33), (0.24, 0.2, 0.17))), 0.03
-    )
-    return [solid(mesh, _BarkPaint(bark, chance.integer(0, 1 << 30)))]
+    bark = rng.around(rng.pick(((0.32, 0.25, 0.19), (0.42, 0.38, 0.33), (0.24, 0.2, 0.17))), 0.03)
+    return [solid(mesh, _BarkPaint(bark, rng.integer(0, 1 << 30)))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +149,11 @@ class _PrintPaint:
     seed: int
 
     def __call__(self, coords: Tensor) -> Tensor:
-        chance = Rng.seeded("poster", self.seed)
+        rng = Rng.seeded("poster", self.seed)
         table = torch.tensor(self.colors)
         u, v = coords[:, 0] / self.half[0], coords[:, 1] / self.half[1]
         zone = torch.zeros(len(coords), dtype=torch.long)
-        split = chance.uniform(-0.5, 0.6)
+        split = rng.uniform(-0.5, 0.6)
         picture = (v > split) & (v < 0.88) & (u.abs() < 0.85)
         blobs = noise(coords, 3.0, self.seed, 6)
         zone[picture] = torch.where(blobs[picture] > 0.3, 2, 1)
@@ -171,18 +169,16 @@ class _PrintPaint:
         return torch.where(border[:, None], rgb * 0.5, rgb)
 
 
-def board(chance: Rng) -> list[MeshPart]:
+def board(rng: Rng) -> list[MeshPart]:
     """A printed board: on the ground, on posts, or a banner that hangs."""
-    kind = chance.pick(("stand", "posts", "hanging"), (50, 25, 25))
-    width = chance.uniform(0.5, 1.4)
-    height = chance.uniform(0.8, 1.5) if kind == "stand" else chance.uniform(0.5, 0.95)
-    low = {"stand": 0.05, "posts": chance.uniform(0.35, 0.9), "hanging": chance.uniform(0.95, 1.3)}[
-        kind
-    ]
+    kind = rng.pick(("stand", "posts", "hanging"), (50, 25, 25))
+    width = rng.uniform(0.5, 1.4)
+    height = rng.uniform(0.8, 1.5) if kind == "stand" else rng.uniform(0.5, 0.95)
+    low = {"stand": 0.05, "posts": rng.uniform(0.35, 0.9), "hanging": rng.uniform(0.95, 1.3)}[kind]
     face = sheet(width, height)
-    colors = (vivid_color(chance), vivid_color(chance), vivid_color(chance))
-    paint = _PrintPaint(colors, (width / 2, height / 2), chance.integer(0, 1 << 30))
-    placed = face.moved(None, (0.0, low + height / 2, 0.0))
+    colors = (vivid_color(rng), vivid_color(rng), vivid_color(rng))
+    paint = _PrintPaint(colors, (width / 2, height / 2), rng.integer(0, 1 << 30))
+    placed = face.transformed(None, (0.0, low + height / 2, 0.0))
     pieces = [solid(placed, paint, coords=face.vertices, smooth=False, closed=False)]
     if kind != "stand":
         end = low if kind == "posts" else 3.2
@@ -191,32 +187,32 @@ def board(chance: Rng) -> list[MeshPart]:
     return pieces
 
 
-def column(chance: Rng) -> list[MeshPart]:
+def column(rng: Rng) -> list[MeshPart]:
     """The edge of a wall or a square pillar."""
-    width = chance.uniform(0.35, 1.6)
+    width = rng.uniform(0.35, 1.6)
     mesh = box((0, 1.6, 0), (width, 3.2, 0.4))
-    color = vivid_color(chance) if chance.flag(0.3) else chance.around((0.62, 0.58, 0.52), 0.12)
-    pattern = chance.pick(("solid", "hstripe", "plaid", "check", "block"), (45, 20, 15, 8, 12))
+    color = vivid_color(rng) if rng.flag(0.3) else rng.around((0.62, 0.58, 0.52), 0.12)
+    pattern = rng.pick(("solid", "hstripe", "plaid", "check", "block"), (45, 20, 15, 8, 12))
     fabric = Fabric(
         pattern,
         (color, dimmed(color, 0.75), dimmed(color, 0.6)),
-        scale=chance.uniform(0.1, 0.35),
-        level=chance.uniform(0.5, 1.2),
-        seed=chance.integer(0, 1 << 30),
+        scale=rng.uniform(0.1, 0.35),
+        level=rng.uniform(0.5, 1.2),
+        seed=rng.integer(0, 1 << 30),
     )
     return [solid(mesh, fabric, smooth=False)]
 
 
-def furniture(chance: Rng) -> list[MeshPart]:
+def furniture(rng: Rng) -> list[MeshPart]:
     """A table, counter or bench with things on it."""
-    width, depth = chance.uniform(0.9, 1.9), chance.uniform(0.4, 0.7)
-    height = chance.pick((0.48, 0.75, 1.05), (30, 40, 30)) * chance.uniform(0.95, 1.05)
-    wood = chance.around(
-        chance.pick(((0.5, 0.36, 0.23), (0.75, 0.68, 0.58), (0.25, 0.17, 0.12), (0.8, 0.8, 0.8))),
+    width, depth = rng.uniform(0.9, 1.9), rng.uniform(0.4, 0.7)
+    height = rng.pick((0.48, 0.75, 1.05), (30, 40, 30)) * rng.uniform(0.95, 1.05)
+    wood = rng.around(
+        rng.pick(((0.5, 0.36, 0.23), (0.75, 0.68, 0.58), (0.25, 0.17, 0.12), (0.8, 0.8, 0.8))),
         0.04,
     )
     parts = [box((0, height, 0), (width, 0.05, depth))]
-    closed_front = chance.flag(0.55)
+    closed_front = rng.flag(0.55)
     if closed_front:
         parts.append(box((0, height / 2, depth / 2 - 0.05), (width * 0.96, height, 0.04)))
     for x in (-0.45 * width, 0.45 * width):
@@ -225,28 +221,26 @@ def furniture(chance: Rng) -> list[MeshPart]:
         ]
     if height < 0.6:
         parts.append(box((0, height + 0.3, -depth / 2), (width, 0.35, 0.04)))
-    paint = _BarkPaint(wood, chance.integer(0, 1 << 30), 0.05)
+    paint = _BarkPaint(wood, rng.integer(0, 1 << 30), 0.05)
     pieces = [solid(join(parts), paint, smooth=False)]
-    for _ in range(chance.integer(0, 4)):
-        w, h = chance.uniform(0.12, 0.5), chance.uniform(0.1, 0.5)
-        thing = box((chance.uniform(-0.4, 0.4) * width, height + h / 2, 0), (w, h, 0.25))
-        pieces.append(solid(thing, PlainPaint(vivid_color(chance), 0.08), smooth=False))
+    for _ in range(rng.integer(0, 4)):
+        w, h = rng.uniform(0.12, 0.5), rng.uniform(0.1, 0.5)
+        thing = box((rng.uniform(-0.4, 0.4) * width, height + h / 2, 0), (w, h, 0.25))
+        pieces.append(solid(thing, PlainPaint(vivid_color(rng), 0.08), smooth=False))
     return pieces
 
 
-def luggage(chance: Rng) -> list[MeshPart]:
+def luggage(rng: Rng) -> list[MeshPart]:
     """A trolley of stacked cases and boxes, or bins."""
     pieces, low = [], 0.1
-    for _ in range(chance.integer(2, 5)):
-        half = (chance.uniform(0.25, 0.45), chance.uniform(0.12, 0.3), 0.22)
-        center = (chance.uniform(-0.08, 0.08), low + half[1], 0.0)
-        mesh = ellipsoid((0, 0, 0), half, squareness=chance.pick((0.15, 0.35)), segments=16)
-        pattern = chance.pick(
-            ("solid", "hstripe", "dots", "block", "camouflage"), (60, 12, 8, 12, 8)
-        )
-        fabric = Fabric(pattern, (vivid_color(chance), vivid_color(chance), vivid_color(chance)),
-                        scale=0.09, level=0.0, seed=chance.integer(0, 1 << 30))  # fmt: skip
-        pieces.append(solid(mesh.moved(None, center), fabric, coords=mesh.vertices))
+    for _ in range(rng.integer(2, 5)):
+        half = (rng.uniform(0.25, 0.45), rng.uniform(0.12, 0.3), 0.22)
+        center = (rng.uniform(-0.08, 0.08), low + half[1], 0.0)
+        mesh = ellipsoid((0, 0, 0), half, squareness=rng.pick((0.15, 0.35)), segments=16)
+        pattern = rng.pick(("solid", "hstripe", "dots", "block", "camouflage"), (60, 12, 8, 12, 8))
+        fabric = Fabric(pattern, (vivid_color(rng), vivid_color(rng), vivid_color(rng)),
+                        scale=0.09, level=0.0, seed=rng.integer(0, 1 << 30))  # fmt: skip
+        pieces.append(solid(mesh.transformed(None, center), fabric, coords=mesh.vertices))
         low += 2 * half[1]
         if low > 1.35:
             break
@@ -255,16 +249,16 @@ def luggage(chance: Rng) -> list[MeshPart]:
     return pieces
 
 
-def fence(chance: Rng) -> list[MeshPart]:
+def fence(rng: Rng) -> list[MeshPart]:
     """Slats or bars with rails."""
-    height, width = chance.uniform(0.8, 1.45), 2.6
-    step = chance.uniform(0.09, 0.16)
-    share = chance.uniform(0.45, 0.85)
+    height, width = rng.uniform(0.8, 1.45), 2.6
+    step = rng.uniform(0.09, 0.16)
+    share = rng.uniform(0.45, 0.85)
     places = torch.arange(-width / 2, width / 2, step)
     slats = [box((float(x), height / 2, 0.0), (step * share, height, 0.03)) for x in places]
     rails = [box((0, y * height, -0.03), (width, 0.07, 0.03)) for y in (0.25, 0.85)]
-    color = vivid_color(chance) if chance.flag(0.3) else chance.around((0.55, 0.47, 0.38), 0.12)
-    return [solid(join(slats + rails), _BarkPaint(color, chance.integer(0, 1 << 30)), smooth=False)]
+    color = vivid_color(rng) if rng.flag(0.3) else rng.around((0.55, 0.47, 0.38), 0.12)
+    return [solid(join(slats + rails), _BarkPaint(color, rng.integer(0, 1 << 30)), smooth=False)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,9 +274,9 @@ class _PanelPaint:
         return torch.where(seam[:, None], rgb * 0.7, rgb)
 
 
-def umbrella(chance: Rng) -> list[MeshPart]:
+def umbrella(rng: Rng) -> list[MeshPart]:
     """An open umbrella, tilted; its canopy's rim is at y = 0."""
-    radius = chance.uniform(0.42, 0.6)
+    radius = rng.uniform(0.42, 0.6)
     rings, segments = 6, 24
     polar = torch.linspace(0.02, 1.15, rings)[:, None]
     around = torch.arange(segments)[None] * (2 * math.pi / segments)
@@ -298,19 +292,19 @@ def umbrella(chance: Rng) -> list[MeshPart]:
     from ..surfaces.primitives import grid_faces
 
     canopy = Mesh(points, grid_faces(rings, segments, wrap=True))
-    first = vivid_color(chance)
-    second = vivid_color(chance) if chance.flag(0.3) else first
+    first = vivid_color(rng)
+    second = vivid_color(rng) if rng.flag(0.3) else first
     stick = tube(torch.tensor([[0.0, 0.25, 0.0], [0.0, -0.8, 0.0]]), 0.01, 6)
-    tilt = chance.uniform(0.2, 0.75)
+    tilt = rng.uniform(0.2, 0.75)
     c, s = math.cos(tilt), math.sin(tilt)
     lean = torch.tensor([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
     pieces = [
         solid(
-            canopy.moved(lean, (0, 0, 0)),
+            canopy.transformed(lean, (0, 0, 0)),
             _PanelPaint((first, second), 8),
             coords=points,
             closed=False,
         ),
-        solid(stick.moved(lean, (0, 0, 0)), PlainPaint((0.2, 0.2, 0.2)), closed=False),
+        solid(stick.transformed(lean, (0, 0, 0)), PlainPaint((0.2, 0.2, 0.2)), closed=False),
     ]
-    return [turned(piece, chance.normal(0, 0.4)) for piece in pieces]
+    return [turned(piece, rng.normal(0, 0.4)) for piece in pieces]

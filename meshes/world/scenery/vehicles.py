@@ -62,10 +62,10 @@ class _CarPaint:
         return torch.where((y < 0.33)[:, None], torch.tensor([0.06, 0.06, 0.065]), rgb)
 
 
-def car(chance: Rng) -> list[MeshPart]:
+def car(rng: Rng) -> list[MeshPart]:
     """A parked car, seen from the side more often than from an end."""
-    roof = chance.uniform(1.38, 1.75)
-    shape = chance.pick(("sedan", "hatch", "van"), (45, 35, 20))
+    roof = rng.uniform(1.38, 1.75)
+    shape = rng.pick(("sedan", "hatch", "van"), (45, 35, 20))
     rear = {"sedan": (-1.45, -0.85), "hatch": (-1.98, -1.6), "van": (-2.06, -2.0)}[shape]
     front = (0.75, 1.25) if shape != "van" else (1.2, 1.7)
     deck = 0.92 if shape == "sedan" else 0.97
@@ -74,11 +74,11 @@ def car(chance: Rng) -> list[MeshPart]:
          [front[0], roof - 0.06], [0.2, roof], [rear[1] + 0.35, roof], [rear[1], roof - 0.05],
          [rear[0], deck], [-2.08, 0.86], [-2.13, 0.5]]
     )  # fmt: skip
-    half = chance.uniform(0.84, 0.92)
+    half = rng.uniform(0.84, 0.92)
     taper = torch.where(outline[:, 1] > 1.1, 0.8, 1.0)
     body = extrude(outline, 2 * half, taper)
-    color = chance.around(chance.pick(_CAR_COLORS), 0.04)
-    posts = (rear[1] + 0.1, -0.15 + chance.uniform(-0.1, 0.1), front[0] + 0.1)
+    color = rng.around(rng.pick(_CAR_COLORS), 0.04)
+    posts = (rear[1] + 0.1, -0.15 + rng.uniform(-0.1, 0.1), front[0] + 0.1)
     wheels, rims = [], []
     for x in (-1.3, 1.3):
         for z in (-half + 0.08, half - 0.06):
@@ -90,15 +90,15 @@ def car(chance: Rng) -> list[MeshPart]:
         solid(join(wheels), PlainPaint((0.05, 0.05, 0.05)), smooth=False, closed=False),
         solid(join(rims), PlainPaint((0.55, 0.56, 0.58)), smooth=False, closed=False, gloss=0.4),
     ]
-    turn = chance.normal(0, 0.12) + (math.pi if chance.flag(0.5) else 0.0)
-    if chance.flag(0.22):
+    turn = rng.normal(0, 0.12) + (math.pi if rng.flag(0.5) else 0.0)
+    if rng.flag(0.22):
         turn += math.pi / 2
     return [turned(piece, turn) for piece in pieces]
 
 
-def bicycle(chance: Rng) -> list[MeshPart]:
+def bicycle(rng: Rng) -> list[MeshPart]:
     """A bicycle or cargo bicycle seen from the side, with a full basket."""
-    color = vivid_color(chance)
+    color = vivid_color(rng)
     around = torch.linspace(0, 2 * math.pi, 25)
     wheels = []
     for x in (-0.52, 0.52):
@@ -124,10 +124,10 @@ def bicycle(chance: Rng) -> list[MeshPart]:
     pieces = [solid(join(wheels), dark), solid(join(tubes), PlainPaint(color), gloss=0.3),
               solid(join([seat, handle]), dark)]  # fmt: skip
     for x, low, width in ((0.58, 0.75, 0.4), (-0.55, 0.6, 0.5)):
-        height = chance.uniform(0.3, 0.5)
+        height = rng.uniform(0.3, 0.5)
         load = box((x, low + height / 2, 0), (width, height, 0.35))
-        fabric = Fabric(chance.pick(("solid", "plaid", "hstripe", "block")),
-                        (vivid_color(chance), vivid_color(chance), vivid_color(chance)), scale=0.07,
-                        level=low + 0.1, seed=chance.integer(0, 1 << 30))  # fmt: skip
+        fabric = Fabric(rng.pick(("solid", "plaid", "hstripe", "block")),
+                        (vivid_color(rng), vivid_color(rng), vivid_color(rng)), scale=0.07,
+                        level=low + 0.1, seed=rng.integer(0, 1 << 30))  # fmt: skip
         pieces.append(solid(load, fabric, smooth=False))
     return pieces

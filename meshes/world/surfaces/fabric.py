@@ -23,10 +23,10 @@ Color = tuple[float, float, float]
 @lru_cache(maxsize=512)
 def _waves(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Unit-frequency wave vectors (count, 3), phases (count,) and amplitudes (count, 3)."""
-    chance = Rng.seeded("waves", seed, count)
-    direction = torch.nn.functional.normalize(chance.normals(count, 3), dim=-1)
-    length = 0.6 + 0.9 * chance.uniforms(count, 1)
-    return direction * length, 2 * math.pi * chance.uniforms(count), chance.normals(count, 3)
+    rng = Rng.seeded("waves", seed, count)
+    direction = torch.nn.functional.normalize(rng.normals(count, 3), dim=-1)
+    length = 0.6 + 0.9 * rng.uniforms(count, 1)
+    return direction * length, 2 * math.pi * rng.uniforms(count), rng.normals(count, 3)
 
 
 def noise(points: Tensor, frequency: float, seed: int, count: int = 8) -> Tensor:
@@ -174,11 +174,11 @@ class Fabric:
 
     def _printed(self, coords: Tensor, sleeve: Tensor) -> Tensor:
         """A mirrored 8 x 8 emblem or rows of letters on the chest, now and then on the back."""
-        chance = Rng.seeded("print", self.seed)
-        kind = chance.pick(("emblem", "text", "disc", "plate"))
-        half_width, half_height = chance.uniform(0.06, 0.12), chance.uniform(0.04, 0.11)
-        back = chance.flag(0.25)
-        bits = chance.uniforms(8, 8) < 0.5
+        rng = Rng.seeded("print", self.seed)
+        kind = rng.pick(("emblem", "text", "disc", "plate"))
+        half_width, half_height = rng.uniform(0.06, 0.12), rng.uniform(0.04, 0.11)
+        back = rng.flag(0.25)
+        bits = rng.uniforms(8, 8) < 0.5
         bits = bits | bits.flip(1) if kind == "emblem" else bits
         front = coords[:, 2] < 0 if back else coords[:, 2] > 0
         u, v = coords[:, 0] / half_width, (coords[:, 1] - self.level - 0.05) / half_height

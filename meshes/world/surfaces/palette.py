@@ -55,62 +55,62 @@ def dimmed(color: Color, factor: float) -> Color:
     return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
-def cloth_color(chance: Rng, use: str) -> Color:
+def cloth_color(rng: Rng, use: str) -> Color:
     """A colour for a use: top, jacket, bottom, shoes or bag. sRGB in [0, 1]."""
-    name = chance.pick(tuple(_CLOTH), _WEIGHTS[use])
-    return chance.around(_CLOTH[name], 0.03)
+    name = rng.pick(tuple(_CLOTH), _WEIGHTS[use])
+    return rng.around(_CLOTH[name], 0.03)
 
 
-def vivid_color(chance: Rng) -> Color:
+def vivid_color(rng: Rng) -> Color:
     """Any named cloth colour with equal chances; used for paint, prints and signs."""
-    return chance.around(_CLOTH[chance.pick(tuple(_CLOTH))], 0.05)
+    return rng.around(_CLOTH[rng.pick(tuple(_CLOTH))], 0.05)
 
 
-def hair_color(chance: Rng) -> Color:
+def hair_color(rng: Rng) -> Color:
     """A hair colour."""
-    name = chance.pick(tuple(_HAIR), (42, 24, 13, 8, 3, 6, 2, 2))
-    return chance.around(_HAIR[name], 0.02)
+    name = rng.pick(tuple(_HAIR), (42, 24, 13, 8, 3, 6, 2, 2))
+    return rng.around(_HAIR[name], 0.02)
 
 
-def skin_color(chance: Rng) -> Color:
+def skin_color(rng: Rng) -> Color:
     """A skin tone between pale and dark, sRGB."""
     tones = ((0.88, 0.72, 0.63), (0.82, 0.63, 0.52), (0.74, 0.54, 0.42), (0.5, 0.34, 0.25),
              (0.31, 0.21, 0.16))  # fmt: skip
-    place = chance.uniform(0, 1) ** 1.4 * 3.999
+    place = rng.uniform(0, 1) ** 1.4 * 3.999
     lower, mix = int(place), place % 1
     red, green, blue = (
         a * (1 - mix) + b * mix for a, b in zip(tones[lower], tones[lower + 1], strict=True)
     )
-    return chance.around((red, green, blue), 0.015)
+    return rng.around((red, green, blue), 0.015)
 
 
-def random_fabric(chance: Rng, use: str) -> Fabric:
+def random_fabric(rng: Rng, use: str) -> Fabric:
     """A fabric for a use: top, jacket or bottom."""
-    ground = cloth_color(chance, use)
-    second = vivid_color(chance) if chance.flag(0.35) else cloth_color(chance, "top")
+    ground = cloth_color(rng, use)
+    second = vivid_color(rng) if rng.flag(0.35) else cloth_color(rng, "top")
     if sum(abs(a - b) for a, b in zip(ground, second, strict=True)) < 0.35:
         second = (0.88, 0.88, 0.86) if sum(ground) < 1.4 else (0.12, 0.12, 0.15)
-    third = vivid_color(chance)
+    third = vivid_color(rng)
     weights = {
         "top": (40, 9, 8, 2.5, 2, 5, 5, 3, 4, 14, 2, 2, 2, 3, 1.5),
         "jacket": (68, 8, 1, 1, 0.5, 4, 5, 3, 3, 3, 0, 2, 0, 0, 4),
         "bottom": (78, 8, 0.3, 1, 0.5, 2, 0, 0, 0, 0, 0, 2, 0.7, 1.5, 6),
     }[use]
-    pattern = chance.pick(
+    pattern = rng.pick(
         ("solid", "heather", "hstripe", "vstripe", "check", "plaid", "block", "raglan",
          "chestband", "print", "gradient", "camouflage", "dots", "floral", "sidestripe"),
         weights,
     )  # fmt: skip
-    scale = chance.uniform(0.035, 0.1)
+    scale = rng.uniform(0.035, 0.1)
     if pattern in ("camouflage", "floral"):
-        scale = chance.uniform(0.06, 0.13)
+        scale = rng.uniform(0.06, 0.13)
     if pattern in ("plaid", "check"):
-        scale = chance.uniform(0.05, 0.12)
+        scale = rng.uniform(0.05, 0.12)
     return Fabric(
         pattern=pattern,
         colors=(ground, second, third),
         scale=scale,
-        level=chance.uniform(0.18, 0.36),
-        seed=chance.integer(0, 1 << 30),
-        trim=second if chance.flag(0.12) else None,
+        level=rng.uniform(0.18, 0.36),
+        seed=rng.integer(0, 1 << 30),
+        trim=second if rng.flag(0.12) else None,
     )

@@ -30,7 +30,7 @@ class Mesh(NamedTuple):
     vertices: Tensor
     faces: Tensor
 
-    def moved(self, turn: Tensor | None, shift: Tensor | Sequence[float]) -> Mesh:
+    def transformed(self, turn: Tensor | None, shift: Tensor | Sequence[float]) -> Mesh:
         """The mesh rotated by ``turn`` (3, 3), then shifted."""
         vertices = self.vertices if turn is None else self.vertices @ turn.T
         return Mesh(vertices + torch.as_tensor(shift, dtype=vertices.dtype), self.faces)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..clouds.batch import CloudBatch
 from ..clouds.source import CloudDataset
-from .keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 
 __all__ = ["CameraStyles", "swap_background"]
 

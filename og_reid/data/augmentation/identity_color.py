@@ -7,7 +7,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from .keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 
 __all__ = ["CHANNEL_ORDERS", "permute_identities", "recolor_identities", "shift_hue"]
 

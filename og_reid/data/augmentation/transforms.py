@@ -17,7 +17,7 @@ from torch import Tensor
 from meshes.body.model import SMPL_JOINTS
 
 from ..clouds.batch import CloudBatch
-from .keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 
 __all__ = [
     "Augmentation",

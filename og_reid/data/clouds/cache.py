@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pose.files.atomic_write import READ_ONLY, replacing
+from pose.files.atomic_write import READ_ONLY, atomic_write
 from pose.runtime.defaults import plain_torch
 
 from .cloud_file import read_cloud_file, write_cloud_file
@@ -166,5 +166,5 @@ class CloudCache:
 
     def _describe(self) -> None:
         if not (self.folder / ABOUT).is_file():
-            with replacing(self.folder / ABOUT) as partial:
+            with atomic_write(self.folder / ABOUT) as partial:
                 partial.write_text(json.dumps(json.loads(self._settings), indent=1), "utf-8")

@@ -15,7 +15,7 @@ from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
 
 from ...ops.fps import farthest_point_sample
-from ..augmentation.keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
 from .cloud_file import read_cloud_file, write_cloud_file
 

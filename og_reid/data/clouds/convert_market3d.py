@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pose.runtime.process_pool import map_in_processes
 
-from ..datasets.market import Sample
-from ..folder_lock import LOCK_FILE, locked_folder
-from .market3d import PIXELS, load_market3d
+from ..files.folder_lock import LOCK_FILE, locked_folder
+from ..sample import Sample
+from .market3d import PIXELS
 from .market3d_obj import read_obj
+from .market3d_tree import load_market3d
 from .shard import VERSION, CloudLabel, QuantizedCloud, Shard, import_pyarrow, write_shard
 from .store import MANIFEST, ShardInfo, write_manifest
 

@@ -19,10 +19,16 @@ from pose.files.reading import InputWarning, level_outside
 from pose.runtime.defaults import plain_torch
 from pose.runtime.process_pool import map_in_processes
 
-from ..attempts import Attempt, attempt_lifts, estimator_settings
-from ..datasets.market import Sample
-from ..datasets.tree import named
-from ..inputs import Failure, cause, name_failures, summarize_warnings, unreadable_images
+from ..files.inputs import (
+    Failure,
+    cause,
+    name_failures,
+    named,
+    summarize_warnings,
+    unreadable_images,
+)
+from ..sample import Sample
+from .attempts import Attempt, attempt_lifts, estimator_settings
 from .cache import LIFT_VERSION, CachedCloud, CloudCache, hash_file
 from .cloud_set import CloudSet
 

@@ -8,10 +8,8 @@ row. `RawCloud.to_pointcloud` turns a cloud to the frame of the rest of this pac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,30 +17,23 @@ from torch import Tensor
 
 from meshes.pointcloud import HIDDEN_GREY, PointCloud
 
-from ..augmentation.keyed_random import KeyedRandom
-from ..datasets.market import Sample
+from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
 
 __all__ = [
     "PIXELS",
-    "SPLITS",
     "RawCloud",
-    "load_market3d",
-    "slim",
+    "subsample",
     "subsample_batch",
     "subsample_to",
 ]
 
-SPLITS = ("train", "train_all", "val", "gallery", "query")
-"""Folders of the authors' trees."""
 
 PIXELS = 8192
 """Points of every published cloud: one for each pixel of a 128 x 64 photograph."""
 
 _FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float32, device="cpu")
 _BLANK = 1e-5  # a point whose mean colour is this close to 1 carries no colour
-# <pid>_c<camera>... (Market, Duke, CUHK) and <pid>_<number>_<camera>_... (MSMT17).
-_NAMES = (re.compile(r"^(-1|\d+)_c(\d+)"), re.compile(r"^(\d+)_\d+_(\d+)_"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +61,7 @@ class RawCloud:
         return len(self.points)
 
     def centered(self) -> RawCloud:
-        """The cloud with the mean of all its points at the origin; the authors do so before `slim`.
+        """The cloud with the mean of all its points at the origin, as it is before `subsample`.
 
         Background points count: the mean must be taken before any of them are dropped.
         """
@@ -90,7 +81,9 @@ class RawCloud:
         return PointCloud(self.points * _FLIP.to(self.points), self.colors)
 
 
-def slim(cloud: RawCloud, share: float, *, generator: torch.Generator | None = None) -> RawCloud:
+def subsample(
+    cloud: RawCloud, share: float, *, generator: torch.Generator | None = None
+) -> RawCloud:
     """Keeps a share of the points, in their order, as the authors' loader does.
 
     Pure white points are blank: they turn grey 0.5 and are kept only where the coloured ones do not
@@ -120,7 +113,7 @@ def slim(cloud: RawCloud, share: float, *, generator: torch.Generator | None = N
 def subsample_to(
     cloud: RawCloud, wanted: int, *, generator: torch.Generator | None = None
 ) -> RawCloud:
-    """`slim` to a number of points, in [1, N]; N of N only turns blank points grey.
+    """`subsample` to a number of points, in [1, N]; N of N only turns blank points grey.
 
     Raises:
         ValueError: ``wanted`` is not in [1, N].
@@ -152,7 +145,7 @@ def subsample_batch(
     Args:
         clouds: B clouds.
         wanted: Points to keep of each.
-        draws: As ``generator`` of `slim`, an item per cloud.
+        draws: As ``generator`` of `subsample`, an item per cloud.
 
     Returns:
         A batch with y down; blank (pure white) points are not visible. The last points of a file
@@ -179,76 +172,6 @@ def subsample_batch(
 def _spread(count: int, wanted: int) -> Tensor:
     """(wanted,) int64 positions spread evenly over 0..count-1."""
     return torch.from_numpy(np.linspace(0, count - 1, num=wanted, dtype=np.int64))
-
-
-def load_market3d(
-    root: str | Path, splits: Sequence[str] | None = None
-) -> dict[str, tuple[Sample, ...]]:
-    """Lists the clouds of a tree ``<root>/<split>/<identity>/<image name>.obj``.
-
-    Identity and camera are read from the image's name: ``<pid>_c<camera>...`` as in Market-1501,
-    DukeMTMC-reID and CUHK03-NP, or ``<pid>_<number>_<camera>_...`` as in MSMT17. Files that do not
-    end in ``.obj`` are skipped.
-
-    Args:
-        root: folder with the split folders, or one that holds exactly one such folder.
-        splits: names from `SPLITS`; None takes those that are there.
-
-    Returns:
-        The samples of each split, sorted by folder and by name as strings.
-
-    Raises:
-        ValueError: a split is missing or holds no cloud, a name does not parse, name and folder
-            disagree on the identity, or the identity -1 (junk) occurs outside the gallery.
-    """
-    unknown = sorted(set(splits or ()) - set(SPLITS))
-    if unknown or (splits is not None and not splits):
-        raise ValueError(f"splits must be some of {', '.join(SPLITS)}; got {unknown or 'none'}")
-    folder = _find_root(Path(root))
-    there = [name for name in SPLITS if (folder / name).is_dir()]
-    missing = [name for name in splits or () if name not in there]
-    if missing:
-        raise ValueError(f"{folder} holds no {', '.join(missing)}; it holds {', '.join(there)}")
-    return {name: _list_split(folder / name) for name in there if splits is None or name in splits}
-
-
-def _find_root(root: Path) -> Path:
-    if not root.is_dir():
-        raise ValueError(f"{root} is not a folder: give the one that holds {', '.join(SPLITS)}")
-    candidates = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
-    found = [folder for folder in candidates if any((folder / name).is_dir() for name in SPLITS)]
-    if not found:
-        raise ValueError(f"{root} must hold at least one of the folders {', '.join(SPLITS)}")
-    if found[0] != root and len(found) > 1:
-        raise ValueError(
-            f"{root} holds {len(found)} data sets ({', '.join(each.name for each in found)}): "
-            "give one of them"
-        )
-    return found[0]
-
-
-def _list_split(folder: Path) -> tuple[Sample, ...]:
-    samples = []
-    for person in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in sorted(person.glob("*.obj")):
-            match = next(filter(None, (name.match(path.name) for name in _NAMES)), None)
-            if match is None:
-                raise ValueError(
-                    f"{path} must be called <pid>_c<camera>....obj, such as "
-                    "0002_c1s1_000451_03.jpg.obj, or <pid>_<number>_<camera>_....obj"
-                )
-            pid, camid = int(match[1]), int(match[2])
-            if person.name.lstrip("-").isdigit() and int(person.name) != pid:
-                raise ValueError(
-                    f"{path}: the folder says identity {int(person.name)}, the name {pid}: move "
-                    "the file or rename it"
-                )
-            if pid < 0 and folder.name != "gallery":
-                raise ValueError(f"{path}: identity -1 (junk) belongs in the gallery only")
-            samples.append(Sample(path, pid, camid))
-    if not samples:
-        raise ValueError(f"{folder} must hold clouds as <identity>/<image name>.obj; got none")
-    return tuple(samples)
 
 
 class ReferenceClouds:

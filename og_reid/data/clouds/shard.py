@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 from .market3d import RawCloud
 
@@ -206,7 +206,7 @@ def write_shard(
         ],
         schema=schema,
     )  # fmt: skip
-    with replacing(path) as partial, arrow.OSFile(str(partial), "wb") as sink:
+    with atomic_write(path) as partial, arrow.OSFile(str(partial), "wb") as sink:
         with arrow.ipc.new_file(sink, schema) as writer:
             writer.write_batch(batch)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..augmentation.keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
 
 __all__ = ["CloudDataset"]

@@ -23,11 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
 
-from ..augmentation.keyed_random import KeyedRandom
+from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
 from .market3d import RawCloud, subsample_batch
 from .shard import FORMAT, FRAME, VERSION, CloudLabel, Shard
@@ -70,7 +70,7 @@ def write_manifest(folder: str | Path, shards: Sequence[ShardInfo]) -> None:
         "frame": FRAME,
         "shards": [asdict(each) for each in shards],
     }
-    with replacing(Path(folder) / MANIFEST) as partial:
+    with atomic_write(Path(folder) / MANIFEST) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

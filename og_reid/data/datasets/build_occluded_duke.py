@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 from . import dataset_spec
 from .person import DUKE_NAME
@@ -170,7 +170,7 @@ class _Unpacked:
         try:
             os.link(source, path)
         except OSError:  # another disk, one without hard links, or a damaged file in the place
-            with replacing(path) as partial:
+            with atomic_write(path) as partial:
                 shutil.copyfile(source, partial)
 
 
@@ -228,7 +228,7 @@ class _Zipped:
                 f"{self.archive.filename}: {entry.filename} is damaged ({error}): get the archive "
                 "again"
             ) from error
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(data)
 
 

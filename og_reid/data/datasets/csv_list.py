@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..images.image_files import image_endings
-from ..table import Row, Table, read_table
+from ..files.image_files import image_endings
+from ..files.inputs import named
+from ..files.table import Row, Table, read_table
 from .numbering import doubtful_names, is_unknown, listed_numbers, normal, numbers, whole
 from .parting import by_people, finish, refuse_shared
 from .schema import SPLITS, Dataset, DatasetSample
-from .tree import named
 
 __all__ = ["from_csv", "is_list", "paths_from_csv"]
 

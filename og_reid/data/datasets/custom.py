@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files.inputs import named
 from .csv_list import from_csv, is_list
 from .layout import Sides, decide, find_sides
 from .numbering import camera_numbers, doubtful_names, listed_numbers, numbers, whole
 from .parting import Names, by_people, finish, refuse_shared
 from .readings import LAYOUTS, MARKET_NAME, Layout, Parts, Reading, read_as
 from .schema import SPLITS, Dataset, DatasetSample
-from .tree import Tree, named, scan
+from .tree import Tree, scan
 
 __all__ = ["from_folder"]
 

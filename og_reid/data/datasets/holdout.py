@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["HoldoutSplit", "hold_out"]
+__all__ = ["HoldoutSplit", "holdout_split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class HoldoutSplit:
     gallery: Tensor
 
 
-def hold_out(pids: Tensor, camids: Tensor, people: int) -> HoldoutSplit:
+def holdout_split(pids: Tensor, camids: Tensor, people: int) -> HoldoutSplit:
     """Keeps some people back, evenly spread over the identities in ascending order.
 
     Who is kept depends on the identities alone, so that every model that is trained on a data set

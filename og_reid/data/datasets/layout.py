@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..files.inputs import named
 from .readings import MARKET_NAME, Parts, Reading, read_as
-from .tree import named
 
 __all__ = ["Sides", "decide", "find_sides"]
 

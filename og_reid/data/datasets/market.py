@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..images.image_files import IMAGE_ENDINGS, image_endings, is_unread_image
-from ..table import read_table
+from ..files.image_files import IMAGE_ENDINGS, image_endings, is_unread_image
+from ..files.table import read_table
+from ..sample import Sample, Splits
 
 __all__ = [
     "IMAGE_ENDINGS",
     "Attributes",
-    "Sample",
-    "Splits",
     "load_market",
     "read_attributes",
 ]
@@ -40,41 +39,6 @@ SPLIT_NAMES = {
 SPLIT_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _NAME = re.compile(r"(-1|\d{4})_c(\d{1,9})s(\d+)_(\d{6})_(\d{2})\.(?:jpe?g|png)", re.IGNORECASE)
 _COLUMNS = ("split", "name", "occluder", "visible_fraction", "yaw")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of one person.
-
-    Attributes:
-        path: The image file.
-        pid: Identity as written in the name; -1 = junk, 0 = distractor.
-        camid: Camera as written in the name (1, 2, ...).
-    """
-
-    path: Path
-    pid: int
-    camid: int
-
-    @property
-    def name(self) -> str:
-        """The file name without its folder."""
-        return self.path.name
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The three splits, each sorted by file name.
-
-    Attributes:
-        train: Images to learn from; identities are not renumbered.
-        query: Images to search with.
-        gallery: Images to search in, junk (-1) and distractors (0) included.
-    """
-
-    train: tuple[Sample, ...]
-    query: tuple[Sample, ...]
-    gallery: tuple[Sample, ...]
 
 
 def few_queries(splits: Splits) -> str:

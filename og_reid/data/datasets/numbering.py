@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from .tree import named
+from ..files.inputs import named
 
 __all__ = [
     "camera_numbers",

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..files.inputs import named
 from .market import few_queries
 from .schema import SPLITS, Dataset, DatasetSample
-from .tree import named, same_images
+from .tree import same_images
 
 __all__ = ["Names", "by_people", "finish", "refuse_shared"]
 

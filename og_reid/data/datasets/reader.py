@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .market import Sample
+from ..sample import Sample
 from .schema import SPLITS, Counts, Dataset, DatasetSample, DatasetSpec, Folder, Source
 from .sources import is_there, list_source, walk
 

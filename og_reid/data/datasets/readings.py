@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from ..files.inputs import named
 from .numbering import normal
-from .tree import named
 
 __all__ = ["LAYOUTS", "MARKET_NAME", "Layout", "Parts", "Reading", "read_as"]
 

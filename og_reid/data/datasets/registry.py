@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
-from .market import Splits
+from ..sample import Splits
 from .objects import THINGS
 from .occluded_person import OCCLUDED
 from .person import HOLISTIC

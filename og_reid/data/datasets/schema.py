@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .market import Sample, Splits
+from ..sample import Sample, Splits
 
 __all__ = [
     "SPLITS",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .market import IMAGE_ENDINGS, Sample
+from ..sample import Sample
+from .market import IMAGE_ENDINGS
 from .mat_file import read_mat
 from .posetrack import list_posetrack
 from .schema import (
@@ -60,7 +61,7 @@ def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
         case Folder():
             return tuple(_folder(source, root / source.path))
         case Clouds():
-            from ..clouds.market3d import load_market3d
+            from ..clouds.market3d_tree import load_market3d
 
             return load_market3d(root, [source.path])[source.path]
         case ListFile():

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..images.image_files import image_endings, is_unread_image
+from ..files.image_files import image_endings, is_unread_image
+from ..files.inputs import named
 
-__all__ = ["Tree", "named", "same_images", "scan"]
+__all__ = ["Tree", "same_images", "scan"]
 
 # What operating systems and archives leave behind.
 _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx"})
@@ -219,12 +220,6 @@ def _grouped(paths: list[Path], head: int) -> list[list[Path]]:
                 data = file.read(head)
                 groups[hashlib.blake2b(data, digest_size=16).digest()].append(path)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def named(items: Sequence[object], count: int = 3) -> str:
-    """The first of some things, and how many more there are."""
-    more = f" and {len(items) - count:,} more" if len(items) > count else ""
-    return ", ".join(str(each) for each in items[:count]) + more
 
 
 def _count(items: Sequence[object], what: str) -> str:

@@ -17,7 +17,7 @@ from pose.person_selection import Target, lies_outside
 from pose.runtime.defaults import plain_torch
 from pose.visibility import Mode, heatmaps, part_visibility
 
-from ..datasets.market import Sample
+from ..sample import Sample
 from .preprocess import IMAGE_SIZE, mirror_images, preprocess_image
 
 __all__ = ["ImageBatch", "ImageSet"]

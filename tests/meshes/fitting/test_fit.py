@@ -117,8 +117,8 @@ def test_gradient_of_the_cost_is_exact(body, rng):
     for column in range(88):
         step = torch.zeros_like(analytic)
         step[:, column] = 1e-6
-        change = cost(state.moved(step, fitter.skeleton)) - cost(
-            state.moved(-step, fitter.skeleton)
+        change = cost(state.updated(step, fitter.skeleton)) - cost(
+            state.updated(-step, fitter.skeleton)
         )
         torch.testing.assert_close(analytic[:, column], change / 2e-6, atol=1e-4, rtol=1e-5)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from meshes.body.model import SMPL_JOINTS
-from meshes.world.people.clothing import cut_faces, dress, world_body
+from meshes.world.people.clothing import build_outfit, cut_faces, world_body
 from meshes.world.people.figure import pose_figure
 from meshes.world.people.hair import hairline
 from meshes.world.people.identity import draw_identity
@@ -19,8 +19,8 @@ from meshes.world.surfaces.fabric import PATTERNS, Fabric
 JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
 
 
-def _rest(who):
-    return world_body().rest_joints(who.betas[None])[0]
+def _rest(identity):
+    return world_body().rest_joints(identity.betas[None])[0]
 
 
 def test_identity_depends_on_its_number_alone():
@@ -89,8 +89,8 @@ def test_cut_keeps_the_area_inside_a_straight_line():
 
 def test_clothes_lie_outside_the_body():
     body = world_body()
-    outfit = dress(draw_identity(3))
-    bare = body.shaped(outfit.who.betas[None])[0]
+    outfit = build_outfit(draw_identity(3))
+    bare = body.shaped(outfit.identity.betas[None])[0]
     trunk = (body.v_template[:, 1] > 0.15) & (body.v_template[:, 1] < 0.35)
     outward = ((outfit.rests[2] - bare) * outfit.normals[0]).sum(-1)[trunk]
     assert float((outward > 0).float().mean()) > 0.98
@@ -108,9 +108,9 @@ def test_hairline_leaves_the_face_free():
 
 
 def test_knees_never_bend_backwards():
-    who = draw_identity(1)
+    identity = draw_identity(1)
     for seed in range(40):
-        motion = draw_motion(Rng.seeded("knees", seed), who, _rest(who))
+        motion = draw_motion(Rng.seeded("knees", seed), identity, _rest(identity))
         for side, flexion in zip(("left", "right"), motion.knees, strict=True):
             knee = motion.rotations[JOINT[f"{side}_knee"]]
             # Flexion about +x carries the shank (pointing down) backwards.
@@ -121,15 +121,15 @@ def test_knees_never_bend_backwards():
 
 
 def test_arms_swing_against_their_own_leg():
-    who = draw_identity(2)
+    identity = draw_identity(2)
     products = []
     for seed in range(60):
-        motion = draw_motion(Rng.seeded("swing", seed), who, _rest(who), stand=False)
+        motion = draw_motion(Rng.seeded("swing", seed), identity, _rest(identity), stand=False)
         if motion.gesture != "relaxed":
             continue
         rotations = motion.rotations.clone()
         rotations[0] = torch.eye(3)
-        joints = world_body().pose(rotations[None], who.betas[None]).joints[0]
+        joints = world_body().pose(rotations[None], identity.betas[None]).joints[0]
         arm = joints[JOINT["left_wrist"], 2] - joints[JOINT["right_wrist"], 2]
         leg = joints[JOINT["left_ankle"], 2] - joints[JOINT["right_ankle"], 2]
         if leg.abs() > 0.25:
@@ -147,9 +147,9 @@ def test_reach_is_exact_when_the_target_is_in_range():
 
 @pytest.mark.parametrize("number", [0, 5, 11, 23])
 def test_people_stand_upright_on_the_ground(number):
-    who = draw_identity(number)
-    motion = draw_motion(Rng.seeded("stand", number), who, _rest(who))
-    figure = pose_figure(who, motion, 0.7, (1.0, -2.0))
+    identity = draw_identity(number)
+    motion = draw_motion(Rng.seeded("stand", number), identity, _rest(identity))
+    figure = pose_figure(identity, motion, 0.7, (1.0, -2.0))
     points = torch.cat([piece.vertices for piece in figure.pieces])
     assert float(points[:, 1].min()) > -0.03  # a suitcase's wheel may touch down a little lower
     shoes = figure.vertices[world_body().v_template[:, 1] < -0.85]
@@ -164,14 +164,14 @@ def test_people_stand_upright_on_the_ground(number):
 def test_bags_touch_the_person():
     seen = set()
     for number in range(120):
-        who = draw_identity(number)
-        if who.bag == "none" or who.bag in seen:
+        identity = draw_identity(number)
+        if identity.bag == "none" or identity.bag in seen:
             continue
-        seen.add(who.bag)
-        plain = draw_motion(Rng.seeded("bag", number), who, _rest(who))
-        figure = pose_figure(who, plain, 0.0, (0.0, 0.0))
-        extra = {"backpack": 1, "shoulder": 1, "tote": 2, "hand": 2, "case": 3}[who.bag]
+        seen.add(identity.bag)
+        plain = draw_motion(Rng.seeded("bag", number), identity, _rest(identity))
+        figure = pose_figure(identity, plain, 0.0, (0.0, 0.0))
+        extra = {"backpack": 1, "shoulder": 1, "tote": 2, "hand": 2, "case": 3}[identity.bag]
         bag = torch.cat([piece.vertices for piece in figure.pieces[-extra:]])
         person = torch.cat([piece.vertices for piece in figure.pieces[:-extra]])
-        assert float(torch.cdist(bag, person).min()) < 0.04, who.bag
+        assert float(torch.cdist(bag, person).min()) < 0.04, identity.bag
     assert seen >= {"backpack", "shoulder", "tote", "hand"}

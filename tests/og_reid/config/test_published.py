@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from og_reid.config.schema import TrainConfig, config_folder, from_dict, load_config, to_dict
-from og_reid.data.augmentation.keyed_random import KeyedRandom
 from og_reid.data.augmentation.transforms import Augmentation
 from og_reid.data.clouds.batch import CloudBatch
+from og_reid.data.keyed_random import KeyedRandom
 from og_reid.inference.model_file import read_model
 from og_reid.losses import reference_circle_loss
 from og_reid.models import OGNet

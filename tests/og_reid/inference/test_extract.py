@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from og_reid.data.augmentation.keyed_random import KeyedRandom
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.data.clouds.source import CloudDataset
+from og_reid.data.keyed_random import KeyedRandom
 from og_reid.inference.extract import embed_batch, embed_set
 from og_reid.inference.preprocessing import Preprocessing, name_views
 from og_reid.models import OGNet

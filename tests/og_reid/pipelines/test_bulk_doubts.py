@@ -12,9 +12,9 @@ import torch
 from og_reid import api
 from og_reid.cli import main
 from og_reid.data import Sample
-from og_reid.data.attempts import attempt_lifts
+from og_reid.data.clouds.attempts import attempt_lifts
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
-from og_reid.data.inputs import list_inputs
+from og_reid.data.files.inputs import list_inputs
 from og_reid.inference.model_file import save_model
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet

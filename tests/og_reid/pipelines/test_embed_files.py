@@ -18,7 +18,7 @@ import torch
 from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid.api import embed
 from og_reid.cli import main
-from og_reid.data.attempts import NO_PERSON
+from og_reid.data.clouds.attempts import NO_PERSON
 from og_reid.inference.model_file import StoredModel, read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet

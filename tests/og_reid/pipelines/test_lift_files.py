@@ -17,7 +17,7 @@ import pytest
 
 from meshes import lift_image, read_pointcloud
 from og_reid.cli import main
-from og_reid.data.inputs import Input, list_inputs
+from og_reid.data.files.inputs import Input, list_inputs
 from og_reid.pipelines.lift_files import LIFT_TABLE, LiftedFiles, lift_files
 from pose import Pose, read_image
 from standing_person import BROKEN, StandingPerson, plain_image
@@ -228,7 +228,7 @@ RUN = """
 import sys
 from pathlib import Path
 from og_reid.pipelines import lift_files as lifting
-from og_reid.data.inputs import list_inputs
+from og_reid.data.files.inputs import list_inputs
 from standing_person import StandingPerson
 lifting.CHUNK = 4
 if __name__ == "__main__":
@@ -291,7 +291,7 @@ import sys
 from pathlib import Path
 from PIL import Image
 import og_reid.pipelines.lift_files as lifting
-from og_reid.data.inputs import list_inputs
+from og_reid.data.files.inputs import list_inputs
 from standing_person import StandingPerson
 
 assert sys.getfilesystemencoding() == "ascii", sys.getfilesystemencoding()

@@ -14,14 +14,14 @@ from threading import Barrier
 
 import pytest
 
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 
 def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path, barrier = tmp_path / "folder" / "file", Barrier(4)
 
     def write(text: str) -> None:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             barrier.wait()
             partial.write_text(text * 1000)
             barrier.wait()
@@ -35,14 +35,14 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(path) as partial:
+    with pytest.raises(FileNotFoundError), atomic_write(path) as partial:
         (partial.parent / "not there").rename(partial)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def write(path: Path, text: str = "new") -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text)
 
 
@@ -67,7 +67,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
 def test_what_replaces_a_secret_is_secret_while_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch(mode=0o600)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("secret")
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
 
@@ -114,25 +114,25 @@ def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -
 
 
 def test_too_long_a_name_is_found_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File name too long"), replacing(tmp_path / ("n" * 256)):
+    with pytest.raises(OSError, match="File name too long"), atomic_write(tmp_path / ("n" * 256)):
         pytest.fail("the work began")
 
 
 def test_a_folder_is_found_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match=tmp_path.name), replacing(tmp_path):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name), atomic_write(tmp_path):
         pytest.fail("the work began")
 
 
 def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(OSError, match="pipe, socket or device"), replacing(path):
+    with pytest.raises(OSError, match="pipe, socket or device"), atomic_write(path):
         pytest.fail("the work began")
     assert path.is_fifo()
 
 
 def fail(path: Path, error: Exception) -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("half")
         raise error
 

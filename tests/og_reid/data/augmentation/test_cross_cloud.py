@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from og_reid.data.augmentation.cross_cloud import CameraStyles, swap_background
-from og_reid.data.augmentation.keyed_random import KeyedRandom
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.clouds.cloud_set import CloudSet
+from og_reid.data.keyed_random import KeyedRandom
 
 
 def cloud(part: list[list[int]], seed: int) -> CloudBatch:

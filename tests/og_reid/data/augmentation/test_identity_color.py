@@ -11,7 +11,7 @@ from og_reid.data.augmentation.identity_color import (
     recolor_identities,
     shift_hue,
 )
-from og_reid.data.augmentation.keyed_random import KeyedRandom
+from og_reid.data.keyed_random import KeyedRandom
 
 
 def seeded(seed: int = 0) -> torch.Generator:

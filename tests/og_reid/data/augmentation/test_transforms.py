@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from meshes.body.model import SMPL_JOINTS
-from og_reid.data.augmentation.keyed_random import KeyedRandom
 from og_reid.data.augmentation.transforms import (
     MIN_KEPT,
     Augmentation,
@@ -23,6 +22,7 @@ from og_reid.data.augmentation.transforms import (
     rotate_y,
 )
 from og_reid.data.clouds.batch import CloudBatch
+from og_reid.data.keyed_random import KeyedRandom
 
 STRONG = Augmentation(
     rotate_full=0.5, scale=0.3, drop=0.75, occlude=1.0, occlude_max=0.75, part_erase=1.0,

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from meshes.pointcloud import PointCloud
-from og_reid.data.augmentation.keyed_random import KeyedRandom
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.clouds.cloud_set import CloudSet
+from og_reid.data.keyed_random import KeyedRandom
 from og_reid.ops.fps import farthest_point_sample
 
 

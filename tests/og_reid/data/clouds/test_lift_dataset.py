@@ -7,7 +7,7 @@ import torch
 from meshes import lift_images
 from og_reid.data import CloudSet
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
-from og_reid.data.datasets.market import Sample
+from og_reid.data.sample import Sample
 from pose import COCO_17, Keypoints, Pose, read_image
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
-from og_reid.data.datasets.market import Sample
+from og_reid.data.sample import Sample
 from pose import COCO_17, Keypoints, Pose
 from pose.files.reading import InputWarning
 

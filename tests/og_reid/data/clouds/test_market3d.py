@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from og_reid.data.clouds import market3d_obj as reference_obj
-from og_reid.data.clouds.market3d import RawCloud, load_market3d, slim, subsample_to
+from og_reid.data.clouds.market3d import RawCloud, subsample, subsample_to
 from og_reid.data.clouds.market3d_obj import read_obj
-from og_reid.data.datasets.market import Sample
+from og_reid.data.clouds.market3d_tree import load_market3d
+from og_reid.data.sample import Sample
 
 THREE = b"""v 0.123456 -1.500000 2.000001 0.000000 0.501961 1.000000
 v -0.000001 0.000000 -0.000000 1.000000 1.000000 1.000000
@@ -216,14 +217,14 @@ def test_slim_is_the_authors_rule(
     table = torch.cat([cloud.points, cloud.colors], 1).numpy()
     expected = naive_slim(table, share, train, torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed) if train else None
-    found = slim(cloud, share, generator=generator)
+    found = subsample(cloud, share, generator=generator)
     np.testing.assert_array_equal(torch.cat([found.points, found.colors], 1).numpy(), expected)
     assert len(found) == round(shape[0] * share)
 
 
 def test_half_of_a_published_cloud_is_every_other_point() -> None:
     cloud = cloud_of(8192, [])
-    half = slim(cloud, 0.5)
+    half = subsample(cloud, 0.5)
     every_other = np.linspace(0, 8191, 4096).astype(int)
     assert every_other[:3].tolist() == [0, 2, 4]
     assert every_other[-1] == 8191
@@ -233,8 +234,8 @@ def test_half_of_a_published_cloud_is_every_other_point() -> None:
 def test_training_draws_both_kinds_and_never_the_last() -> None:
     cloud = cloud_of(40, [])
     generator = torch.Generator().manual_seed(0)
-    kept = [slim(cloud, 0.5, generator=generator).points for _ in range(200)]
-    even = [torch.equal(each, slim(cloud, 0.5).points) for each in kept]
+    kept = [subsample(cloud, 0.5, generator=generator).points for _ in range(200)]
+    even = [torch.equal(each, subsample(cloud, 0.5).points) for each in kept]
     assert 60 < sum(even) < 140
     drawn = [each for each, is_even in zip(kept, even, strict=True) if not is_even]
     seen = {float(x) for each in drawn for x in each[:, 0]}
@@ -244,12 +245,12 @@ def test_training_draws_both_kinds_and_never_the_last() -> None:
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
 def test_bad_shares_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"share must be in \(0, 1\]"):
-        slim(cloud_of(10, []), share)
+        subsample(cloud_of(10, []), share)
 
 
 def test_no_points_or_too_many_are_refused() -> None:
     for act in (
-        lambda: slim(cloud_of(10, []), 0.01),
+        lambda: subsample(cloud_of(10, []), 0.01),
         lambda: subsample_to(cloud_of(10, []), 0),
     ):
         with pytest.raises(ValueError, match=r"keep must be in \[1, 10\], .*; got 0"):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from og_reid.data.augmentation.keyed_random import KeyedRandom
-from og_reid.data.clouds.market3d import RawCloud, slim, subsample_batch
+from og_reid.data.clouds.market3d import RawCloud, subsample, subsample_batch
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo, write_manifest
+from og_reid.data.keyed_random import KeyedRandom
 
 pytest.importorskip("pyarrow")
 
@@ -110,7 +110,7 @@ def test_batches_are_those_of_the_authors_loader(store: CloudStore, train: bool)
         cloud = store[row]
         mean = cloud.points.mean(0)
         generator = None if draws is None else draws.generator(place)
-        expected = slim(RawCloud(cloud.points - mean, cloud.colors), 0.5, generator=generator)
+        expected = subsample(RawCloud(cloud.points - mean, cloud.colors), 0.5, generator=generator)
         assert torch.equal(points[place], expected.points)
         assert torch.equal(colors[place], expected.colors - 0.5)
     assert bool(batch.visible.all())

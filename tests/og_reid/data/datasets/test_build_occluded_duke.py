@@ -16,7 +16,7 @@ from og_reid.cli import main
 from og_reid.data import load_dataset
 from og_reid.data.datasets import build_occluded_duke as occluded_duke
 from og_reid.data.datasets.build_occluded_duke import LISTS, NameList, prepare_occluded_duke
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 
 TRAIN = [f"{pid:04}_c{camera}_f0000001.jpg" for pid in (1, 2) for camera in (1, 2)]
 GALLERY = [f"{pid:04}_c{camera}_f0000001.jpg" for pid in (3, 4) for camera in (1, 2)]
@@ -230,14 +230,14 @@ def test_a_full_disk_loses_nothing(
     @contextmanager
     def filling(path: Path) -> Iterator[Path]:
         nonlocal written
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             yield partial
             written += 1
             if written > 4:
                 partial.write_bytes(partial.read_bytes()[:7])
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(occluded_duke, "replacing", filling)
+    monkeypatch.setattr(occluded_duke, "atomic_write", filling)
     out = tmp_path / "out"
     with pytest.raises(OSError, match="No space left on device, after 4 of 9 images") as error:
         prepare_occluded_duke(archive, lists, out)
@@ -248,7 +248,7 @@ def test_a_full_disk_loses_nothing(
     assert len(files) == 4
     assert all(path.read_bytes() == content(path.parent.name, path.name) for path in files)
 
-    monkeypatch.setattr(occluded_duke, "replacing", replacing)
+    monkeypatch.setattr(occluded_duke, "atomic_write", atomic_write)
     cut = min(files)  # what a power cut could leave, and what a killed process does
     cut.write_bytes(cut.read_bytes()[:5])
     (cut.parent / f".{cut.name}.123.partial").write_bytes(b"half")

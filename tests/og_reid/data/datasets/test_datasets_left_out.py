@@ -13,8 +13,8 @@ from PIL import Image
 from dataset_trees import touch
 from og_reid.data.datasets import Dataset, from_csv, from_folder
 from og_reid.data.datasets.tree import scan
-from og_reid.data.images import image_files
-from og_reid.data.images.image_files import image_endings
+from og_reid.data.files import image_files
+from og_reid.data.files.image_files import image_endings
 from pose.files.reading import InputWarning
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from og_reid.data.datasets.holdout import hold_out
+from og_reid.data.datasets.holdout import holdout_split
 
 # Ten people in two cameras, two images in each; every third image of nobody.
 PIDS = torch.tensor([pid for pid in range(10, 20) for _ in range(4)] + [-1, -1])
@@ -13,7 +13,7 @@ CAMIDS = torch.tensor([1, 1, 2, 2] * 10 + [0, 0])
 
 
 def test_people_are_parted_and_evenly_spread() -> None:
-    held = hold_out(PIDS, CAMIDS, 2)
+    held = holdout_split(PIDS, CAMIDS, 2)
     assert PIDS[held.gallery].unique().tolist() == [12, 17]
     assert held.train.tolist() + held.gallery.tolist() != list(range(len(PIDS)))
     assert sorted(held.train.tolist() + held.gallery.tolist()) == list(range(len(PIDS)))
@@ -24,16 +24,16 @@ def test_people_are_parted_and_evenly_spread() -> None:
 
 def test_the_people_do_not_depend_on_the_order_of_images() -> None:
     order = torch.randperm(len(PIDS), generator=torch.Generator().manual_seed(0))
-    held = hold_out(PIDS[order], CAMIDS[order], 3)
+    held = holdout_split(PIDS[order], CAMIDS[order], 3)
     assert set(PIDS[order][held.gallery].tolist()) == set(
-        PIDS[hold_out(PIDS, CAMIDS, 3).gallery].tolist()
+        PIDS[holdout_split(PIDS, CAMIDS, 3).gallery].tolist()
     )
 
 
 def test_a_person_of_one_camera_is_only_searched_in() -> None:
     camids = CAMIDS.clone()
     camids[PIDS == 12] = 1
-    held = hold_out(PIDS, camids, 2)
+    held = holdout_split(PIDS, camids, 2)
     assert PIDS[held.query].unique().tolist() == [17]
     assert PIDS[held.gallery].unique().tolist() == [12, 17]
 
@@ -41,18 +41,18 @@ def test_a_person_of_one_camera_is_only_searched_in() -> None:
 def test_too_many_people_and_people_of_one_camera_are_refused() -> None:
     for people in (0, 9, 100):
         with pytest.raises(ValueError, match=rf"from 1 to 8, .* got {people}"):
-            hold_out(PIDS, CAMIDS, people)
+            holdout_split(PIDS, CAMIDS, people)
     with pytest.raises(ValueError, match="seen by two cameras"):
-        hold_out(PIDS, torch.ones_like(CAMIDS), 8)
+        holdout_split(PIDS, torch.ones_like(CAMIDS), 8)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_identities_to_hold_out_any(count: int) -> None:
     pids = torch.arange(count).repeat(2)
     with pytest.raises(ValueError, match=rf"at least 3 identities, .*; got {count}: add training"):
-        hold_out(pids, torch.ones_like(pids), 1)
+        holdout_split(pids, torch.ones_like(pids), 1)
 
 
 def test_images_of_one_camera_cannot_be_held_out() -> None:
     with pytest.raises(ValueError, match="hold out more, or add cameras: all images are of one"):
-        hold_out(PIDS, torch.zeros_like(CAMIDS), 8)
+        holdout_split(PIDS, torch.zeros_like(CAMIDS), 8)

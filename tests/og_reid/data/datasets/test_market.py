@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from og_reid.data.datasets.market import Sample, load_market, read_attributes
+from og_reid.data.datasets.market import load_market, read_attributes
+from og_reid.data.sample import Sample
 
 NAMES = {
     "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000001_00.png"],

@@ -16,14 +16,14 @@ from torch import Tensor
 from pose.keypoints import COCO_17_FEET, Keypoints
 from pose.runtime.defaults import plain_torch
 
-from ...body.model import SMPL_JOINTS
-from ..people.clothing import world_body
-from ..people.figure import Figure
-from ..rng import Rng
-from ..scene import Scene
-from .camera import View
-from .sensor import develop
-from .shading import Shadow, light_of, shoot
+from ..body.model import SMPL_JOINTS
+from .imaging.camera import View
+from .imaging.sensor import apply_sensor
+from .imaging.shading import Shadow, cast_rays, light_of
+from .people.clothing import world_body
+from .people.figure import Figure
+from .rng import Rng
+from .scene import Scene
 
 __all__ = ["Rendered", "render", "true_points"]
 
@@ -126,8 +126,8 @@ def render(scene: Scene) -> Rendered:
     """Draw a scene with its truth."""
     view = scene.view
     fine = view.scaled(float(_SAMPLES))
-    own = shoot(scene.figure.pieces, fine)
-    other = shoot((*scene.front, *scene.behind), fine)
+    own = cast_rays(scene.figure.pieces, fine)
+    other = cast_rays((*scene.front, *scene.behind), fine)
     if own is None:
         raise AssertionError("a figure has pieces")
     shadow = None
@@ -153,7 +153,7 @@ def render(scene: Scene) -> Rendered:
     flat = light.reshape(-1, 3)
     flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, shadow, free)
     light = flat.reshape(light.shape)
-    image = develop(light, scene.camera, Rng.seeded("sensor", scene.seed))
+    image = apply_sensor(light, scene.camera, Rng.seeded("sensor", scene.seed))
     amodal = own.face >= 0
     shape = (fine.height, fine.width)
     visible = float(mine.sum()) / max(1.0, float(amodal.sum())) * scene.inside
@@ -168,7 +168,7 @@ def render(scene: Scene) -> Rendered:
         keypoints=_keypoints(scene, own.depth.reshape(shape), front_depth, fine),
         joints=view.to_camera(scene.figure.joints),
         rotations=rotations,
-        betas=scene.figure.who.betas,
+        betas=scene.figure.identity.betas,
         view=view,
         pitch=scene.camera.pitch,
         yaw=_yaw(scene),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from og_reid.data.inputs import (
+from og_reid.data.files.inputs import (
     Failure,
     list_inputs,
     name_failures,

@@ -22,6 +22,7 @@ __all__ = [
     "cause",
     "list_inputs",
     "name_failures",
+    "named",
     "portable_name",
     "summarize_warnings",
     "unreadable_images",
@@ -180,14 +181,16 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
     Without failures the file of an earlier run is removed.
     """
-    from pose.files.atomic_write import replacing  # the package needs torch, which listing does not
+    from pose.files.atomic_write import (
+        atomic_write,  # the package needs torch, which listing does not
+    )
 
     if not failures:
         path.unlink(missing_ok=True)
         return
 
     with (
-        replacing(path) as partial,
+        atomic_write(path) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         rows = csv.writer(file)
@@ -241,3 +244,9 @@ def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
         )
         summaries.append(f"{count}{text}{named}")
     return tuple(summaries)
+
+
+def named(items: Sequence[object], count: int = 3) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(items) - count:,} more" if len(items) > count else ""
+    return ", ".join(str(each) for each in items[:count]) + more

@@ -9,8 +9,8 @@ import pytest
 
 from og_reid.cli import main
 from og_reid.data import CloudSet, Sample
-from og_reid.data.cache_folder import cache_groups, clear_cache, forget_images
 from og_reid.data.clouds.cache import hash_file
+from og_reid.data.clouds.cache_folder import cache_groups, clear_cache, forget_images
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
 from pose import CachedPose
 from random_clouds import cloud

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from og_reid.data.folder_lock import LOCK_FILE, locked_folder
+from og_reid.data.files.folder_lock import LOCK_FILE, locked_folder
 from og_reid.train import StepLog, fit, init_distributed
 from og_reid.train.distributed import DistInfo
 from og_reid.train.run_folder import only_run

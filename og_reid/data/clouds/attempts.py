@@ -18,7 +18,7 @@ from pose import Pose, PoseEstimator, estimate_batch, read_image
 from pose.files.reading import InputWarning
 from pose.runtime.defaults import plain_torch
 
-from .inputs import cause
+from ..files.inputs import cause
 
 __all__ = [
     "NO_PERSON",

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from og_reid.data.augmentation.keyed_random import KeyedRandom, occurrence_index
+from og_reid.data.keyed_random import KeyedRandom, occurrence_index
 
 
 def test_numbers_depend_on_the_key_alone() -> None:

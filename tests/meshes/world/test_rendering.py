@@ -10,8 +10,8 @@ import torch
 from meshes.body.model import SMPL_JOINTS
 from meshes.world import OCCLUDERS, draw_camera, render, sample_scene
 from meshes.world.imaging.camera import take_view
-from meshes.world.imaging.render import true_points
 from meshes.world.people.clothing import world_body
+from meshes.world.rendering import true_points
 from pose.keypoints import COCO_17_FEET
 
 

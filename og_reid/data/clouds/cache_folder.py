@@ -18,8 +18,8 @@ from pose import read_image
 from pose.estimators.cache import pixel_key
 from pose.files.atomic_write import PARTIAL
 
-from .clouds.cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
-from .clouds.cloud_set import CloudSet
+from .cache import ABOUT, CLOUDS, LIFT_VERSION, hash_file
+from .cloud_set import CloudSet
 
 __all__ = ["POSES", "CacheGroup", "Forgotten", "cache_groups", "clear_cache", "forget_images"]
 

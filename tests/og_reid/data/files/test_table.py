@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from og_reid.data import table
-from og_reid.data.table import read_table
+from og_reid.data.files import table
+from og_reid.data.files.table import read_table
 
 ROWS = [("1/a b.png", "anna", "3"), ("2/ü,;x.png", "7", ""), ('3/"q".png', "-1", "c 2")]
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
