@@ -84,23 +84,24 @@ def _labels(clouds: Clouds) -> list[tuple[int, int]]:
 
 def do_compare(options: argparse.Namespace) -> None:
     """Prints a saved run again, or how much better another one is."""
-    from ..evaluation.paired import compare_runs, format_differences, left_out
-    from ..evaluation.results import format_table, load_results
+    from ..evaluation.paired import compare_runs, format_differences, unpaired
+    from ..evaluation.results import format_table
+    from ..pipelines.run_results import load_run_results
     from .progress import progress_bar
 
-    first = _of_one_line(load_results(options.first))
+    first = _of_one_line(load_run_results(options.first))
     if options.other is None:
         print(format_table(first))
         if options.details:
             for row in first:
                 print(f"\n{row.method}, {row.queries}\n{row.metrics}")
         return
-    second = _of_one_line(load_results(options.other))
+    second = _of_one_line(load_run_results(options.other))
     with progress_bar("comparing") as show:
         pairs = compare_runs(first, second, progress=lambda done, total: show(done, total, ""))
     print(format_differences(pairs))
     files = options.first, options.other
-    for file, names in zip(files, left_out(first, second, pairs), strict=True):
+    for file, names in zip(files, unpaired(first, second, pairs), strict=True):
         if names:
             print(f"left out, of {file} alone: {'; '.join(names)}")
 

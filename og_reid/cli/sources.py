@@ -87,7 +87,8 @@ def check_answers(
     Raises:
         ValueError: No query has a match.
     """
-    from ..retrieval.labels import check_labels, find_matches
+    from ..retrieval.labels import check_labels
+    from ..retrieval.matches import find_matches
 
     (query_pids, query_camids), (gallery_pids, gallery_camids) = (
         list(zip(*side, strict=True)) for side in (query, gallery)

@@ -14,8 +14,9 @@ from __future__ import annotations
 from ..retrieval.search import RetrievalResult, rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
+from .paired import PairedDifference, compare_paired
 from .protocols import Protocol, ProtocolName
-from .significance import PairedDifference, bootstrap_interval, compare_paired
+from .significance import bootstrap_interval
 from .verification import OpenSet, Verification, identify, verify
 from .viewpoints import camera_pairs, yaw_difference
 

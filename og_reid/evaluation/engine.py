@@ -12,20 +12,17 @@ from torch import Tensor
 from pose.runtime.defaults import plain_torch
 
 from ..ops.rank_counts import RankThresholds
-from ..retrieval.features import Features, FeatureSource, open_side
-from ..retrieval.labels import Labels, Matches, check_labels, find_matches, gallery_digest
+from ..retrieval.distance_blocks import check_rereadable, distance_rows
+from ..retrieval.features import Features, FeatureSource, group_rows
+from ..retrieval.labels import Labels, check_labels
+from ..retrieval.matches import Matches, find_matches, gallery_digest
+from ..retrieval.progress import Progress, subprogress
 from ..retrieval.reranked import LazyDistances
+from ..retrieval.search import open_search
+from ..retrieval.similarity_warning import warn_of_similarities
 from .metrics import AveragePrecision, Metrics
-from .orientation import warn_of_similarities
-from .protocols import Protocol, ProtocolName, average_groups, group_rows, shot_ranks
-from .rank_counts import (
-    Progress,
-    check_rereadable,
-    count_features,
-    count_rows,
-    distance_rows,
-    subprogress,
-)
+from .protocols import Protocol, ProtocolName, average_groups, shot_ranks
+from .rank_counts import count_features, count_rows
 
 __all__ = ["evaluate", "evaluate_distances"]
 
@@ -144,47 +141,6 @@ def _passes(
     if protocol.name != "single-gallery-shot":
         return progress, None
     return subprogress(progress, 0, 2), subprogress(progress, 1, 2)
-
-
-def open_search(
-    query: Features | None,
-    gallery: Features | None,
-    distance: Any,
-    given: tuple[Any, Any, Any, Any],
-) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
-    """`as_feature_sources` where distances may be given instead, whose shape is not checked here.
-
-    Returns:
-        The sides, or None for distances, and the labels.
-
-    Raises:
-        ValueError: As `evaluate`.
-    """
-    if distance is not None:
-        if query is not None or gallery is not None:
-            raise ValueError("distance must be given instead of query and gallery; got both")
-        return None, check_labels(*given)
-    if query is None or gallery is None:
-        raise ValueError("query and gallery, or distance, must be given; got neither")
-    return as_feature_sources(query, gallery, given)
-
-
-def as_feature_sources(
-    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
-) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
-    """Both sides, and their labels, which must be as many.
-
-    Args:
-        query: As for `evaluate`.
-        gallery: As `query`.
-        given: Identities of queries and gallery, cameras of queries and gallery.
-
-    Raises:
-        ValueError: As `evaluate`.
-    """
-    shape = np.shape(given[1])
-    sides = open_side(query, "query"), open_side(gallery, "gallery", shape[0] if shape else 0)
-    return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)
 
 
 def _grouped(

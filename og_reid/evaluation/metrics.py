@@ -19,6 +19,7 @@ from pose.files.reading import reading
 from ..data.datasets.market import FEW_IDENTITIES, FEW_QUERIES
 from ..retrieval.inputs import as_tensor, given_count
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
+from .significance import bootstrap_interval, score_interval
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
@@ -159,13 +160,13 @@ class Metrics:
         return self._shot_cmc().mean(dim=0)
 
     @property
-    def cmc_deviation(self) -> Tensor | None:
+    def cmc_std(self) -> Tensor | None:
         """(R,) float64 standard deviation of ``cmc`` over random galleries; None below two."""
         if self.shot_ranks is None or self.shot_ranks.shape[1] < 2:
             return None
         return self._shot_cmc().std(dim=0)
 
-    def rank_deviation(self, k: int) -> float | None:
+    def rank_std(self, k: int) -> float | None:
         """Standard deviation of `rank` over random galleries; None below two of them."""
         if self.shot_ranks is None or self.shot_ranks.shape[1] < 2 or not self.num_valid:
             return None
@@ -262,8 +263,6 @@ class Metrics:
         Returns:
             Lower and upper end; NaN without a valid query.
         """
-        from .significance import bootstrap_interval, score_interval
-
         values = (self.average_precision if figure is None else figure(self))[self.valid].double()
         clusters = self.query_pids[self.valid]
         if not len(values):
@@ -296,7 +295,7 @@ class Metrics:
         if self.shot_ranks is not None:
             told = f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
             lines.append(told + "identity")
-            spread = [d for k in _RANKS if (d := self.rank_deviation(k)) is not None]
+            spread = [d for k in _RANKS if (d := self.rank_std(k)) is not None]
             if spread:
                 shown = ", ".join(f"{100 * each:.2f}" for each in spread)
                 lines[-1] += f", standard deviation {shown} %"

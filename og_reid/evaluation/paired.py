@@ -5,11 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from . import PairedDifference, compare_paired
-from .results import ResultRow
+import numpy as np
+import torch
 
-__all__ = ["PairedRow", "compare_runs", "format_differences", "left_out"]
+from .metrics import Metrics
+from .significance import bootstrap_interval, bootstrap_means
+
+if TYPE_CHECKING:
+    from .results import ResultRow
+
+__all__ = [
+    "PairedDifference",
+    "PairedRow",
+    "compare_paired",
+    "compare_runs",
+    "format_differences",
+    "unpaired",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +51,7 @@ def compare_runs(
 
     Methods of one name belong together. Of the others those of the model do, where each run has
     only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
-    `left_out` names the rest. ``progress`` is called with the rows compared and all.
+    `unpaired` names the rest. ``progress`` is called with the rows compared and all.
 
     Raises:
         ValueError: When nothing belongs together, and as `compare_paired`: for other queries,
@@ -80,7 +94,7 @@ def _partners(first: set[str], second: set[str]) -> dict[str, str]:
     return shared | {name: other for name, other in changed.items() if other in rest[1]}
 
 
-def left_out(
+def unpaired(
     first: Sequence[ResultRow], second: Sequence[ResultRow], pairs: Sequence[PairedRow]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is in no pair: names of methods and queries, of the first run and of the second."""
@@ -121,3 +135,70 @@ def format_differences(rows: Sequence[PairedRow]) -> str:
             "identities anew"
         )
     return "\n".join(lines)
+
+
+# With fewer, not even a sign test could find a difference at the level of 5 %.
+_FEWEST = 6
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """How much the second of two models is better on the same queries.
+
+    Attributes:
+        mean: Mean of the differences of average precision, second minus first.
+        low: Lower end of the bootstrap interval; NaN (as `high` and `p_value`) with fewer than six
+            identities, which cannot tell.
+        high: Upper end.
+        p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
+        better: Share of the queries on which the second is better.
+        worse: Share of the queries on which it is worse.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    better: float
+    worse: float
+
+
+def compare_paired(
+    first: Metrics, second: Metrics, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
+) -> PairedDifference:
+    """Compares the average precision of two models on the same queries.
+
+    Raises:
+        ValueError: When queries, galleries, protocols or conventions differ.
+    """
+    for name in ("ap", "protocol"):
+        values = getattr(first, name), getattr(second, name)
+        if values[0] != values[1]:
+            raise ValueError(f"first and second must be of one {name}; got {' and '.join(values)}")
+    if not torch.equal(first.query_pids, second.query_pids):
+        raise ValueError(
+            "first and second must be of the same queries in the same order; got "
+            f"{first.num_queries} and {second.num_queries} of other identities"
+        )
+    if (first.gallery, first.num_items) != (second.gallery, second.num_items):
+        raise ValueError(
+            "first and second must be of the same gallery: figures of other galleries say nothing "
+            f"about the models; got {first.num_items} and {second.num_items} images, of other "
+            "identities or cameras"
+        )
+    if not torch.equal(first.valid, second.valid):
+        raise ValueError("first and second must have matches for the same queries")
+    difference = (second.average_precision - first.average_precision)[first.valid]
+    clusters = first.query_pids[first.valid]
+    mean = float(difference.mean())
+    shares = float((difference > 0).double().mean()), float((difference < 0).double().mean())
+    if len(clusters.unique()) < _FEWEST:
+        return PairedDifference(mean, math.nan, math.nan, math.nan, *shares)
+    low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
+    away = np.abs(bootstrap_means(difference, clusters, repeats, seed) - mean) >= abs(mean)
+    return PairedDifference(
+        mean, low, high,
+        p_value=float((1 + away.sum()) / (1 + repeats)),
+        better=shares[0],
+        worse=shares[1],
+    )  # fmt: skip

@@ -14,10 +14,12 @@ from ..models.embedding import Embedding
 from ..ops.rank_counts import RankThresholds, count_closer
 from ..retrieval.features import FeatureSource
 from ..retrieval.inputs import given_count
-from ..retrieval.labels import Labels, Matches
-from .rank_counts import Progress, count_among, subprogress
+from ..retrieval.labels import Labels
+from ..retrieval.matches import Matches
+from ..retrieval.progress import Progress, subprogress
+from .rank_counts import count_among
 
-__all__ = ["Protocol", "ProtocolName", "average_groups", "group_rows", "shot_ranks"]
+__all__ = ["Protocol", "ProtocolName", "average_groups", "shot_ranks"]
 
 ProtocolName = Literal["market", "single-gallery-shot", "unfiltered", "multi-query", "mars"]
 _PIECE = 4096
@@ -70,24 +72,6 @@ class Protocol:
     def cameras(self) -> bool:
         """Whether answers of the query's own camera are left out."""
         return self.name != "unfiltered"
-
-
-def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Rows with equal labels as one group.
-
-    Args:
-        labels: (n,) each; None is left out.
-
-    Returns:
-        Group of each row (n,), and the first row of each group, groups in the order of those.
-    """
-    known = torch.stack([each for each in labels if each is not None], dim=1)
-    _, group = known.unique(dim=0, return_inverse=True)
-    count = int(group.max()) + 1
-    rows = torch.arange(len(group), device=group.device)
-    first = torch.full_like(rows[:count], len(group)).scatter_reduce_(0, group, rows, "amin")
-    order = first.argsort()
-    return order.argsort()[group], first[order]
 
 
 def average_groups(side: FeatureSource, group: Tensor, count: int, kept: Tensor) -> Embedding:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..data.clouds.cloud_set import CloudSet
 from ..data.datasets.market import Attributes
-from . import yaw_difference
 from .color_histogram import part_histograms
+from .viewpoints import yaw_difference
 
 __all__ = ["LabelledImages", "Slicing", "known_attributes", "occlusion_slices", "query_slices"]
 

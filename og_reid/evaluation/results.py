@@ -17,21 +17,23 @@ from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.store import CloudStore
 from ..data.datasets.market import Attributes
 from ..inference.extract import embed_set
-from ..inference.fusion_file import FUSION_FILE
 from ..inference.model_file import StoredModel
 from ..inference.preprocessing import TestView, name_views
-from ..inference.pretrained import MODEL_FILE
 from ..models.embedding import Embedding
 from ..rerank import LazyDistances, Variant, gnn, k_reciprocal
 from ..retrieval.features import Features
-from . import AveragePrecision, Metrics, ProtocolName, camera_pairs, evaluate
+from ..retrieval.progress import offset_progress, subprogress
 from .color_histogram import histogram_distance, part_histograms
-from .metrics import load_metrics
+from .engine import evaluate
+from .metrics import AveragePrecision, Metrics, load_metrics
+from .protocols import ProtocolName
 from .query_slices import LabelledImages, Slicing, query_slices
-from .rank_counts import shifted, subprogress
 from .records import METRICS_FORMAT, read_record
+from .viewpoints import camera_pairs
 
 __all__ = [
+    "FORMATS",
+    "WRITER",
     "Clouds",
     "Reranking",
     "ResultRow",
@@ -47,7 +49,9 @@ __all__ = [
 
 
 _FORMAT = "og_reid comparison 1"
-_WRITER = "og-reid evaluate"
+#: Format tags of the files that `load_results` reads, and the command that writes them.
+FORMATS = (_FORMAT, METRICS_FORMAT)
+WRITER = "og-reid evaluate"
 #: Clouds to rank: lifted ones, or a store of published ones.
 Clouds = CloudSet | CloudStore
 #: By what a gallery is ranked: (Q, G) distances, or features of queries and gallery.
@@ -138,8 +142,8 @@ def compute_distances(
     total = len(query) + len(gallery)
     if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
         distances["histogram"] = colors = histogram_distance(
-            part_histograms(query, progress=shifted(progress, 0, total)),
-            part_histograms(gallery, progress=shifted(progress, len(query), total)),
+            part_histograms(query, progress=offset_progress(progress, 0, total)),
+            part_histograms(gallery, progress=offset_progress(progress, len(query), total)),
         )
     for name, stored in models.items():
         parts = []
@@ -155,7 +159,7 @@ def compute_distances(
                 stored.preprocessing.num_points,
                 mirror=mirror,
                 test_view=test_view,
-                progress=shifted(progress, before, total),
+                progress=offset_progress(progress, before, total),
             )
             parts.append(features)
         distances[name] = learned = 1 - parts[0] @ parts[1].T
@@ -265,7 +269,7 @@ def format_table(comparisons: Sequence[ResultRow]) -> str:
 def _told_spread(row: ResultRow) -> str:
     """How much the ranks of all queries differ between random galleries, where there are any."""
     shots = row.metrics.shot_ranks
-    deviation = [d for k in (1, 5, 10) if (d := row.metrics.rank_deviation(k)) is not None]
+    deviation = [d for k in (1, 5, 10) if (d := row.metrics.rank_std(k)) is not None]
     if row.queries != "all" or shots is None or not deviation:
         return ""
     spread = ", ".join(f"{100 * each:.1f}" for each in deviation)
@@ -288,15 +292,13 @@ def load_results(path: str | Path) -> tuple[ResultRow, ...]:
     """What `save_results` wrote, or `Metrics.to_json` as one row.
 
     Args:
-        path: Of the file, or the folder of a run, in which it is ``evaluation.json`` or the only
-            such file.
+        path: Of the file; for the folder of a run see `og_reid.pipelines.run_results`.
 
     Raises:
-        ValueError: When it is another file, damaged, or a folder without such a file.
+        ValueError: It is another file, damaged, or a folder.
         OSError: When it cannot be read.
     """
-    path = _evaluation_of(Path(path)) if _is_run(path) else path
-    record = read_record(path, (_FORMAT, METRICS_FORMAT), _WRITER)
+    record = read_record(path, FORMATS, WRITER)
     if record["format"] == METRICS_FORMAT:
         return (ResultRow(Path(path).stem, "all", load_metrics(path)),)
     with reading(path, "is damaged"):
@@ -319,35 +321,3 @@ def _listed(rows: Any) -> list[Any]:
     if not isinstance(rows, list):
         raise ValueError(f"rows must be a list; got {type(rows).__name__}")
     return rows
-
-
-def _is_run(path: str | Path) -> bool:
-    """Whether a folder is that of a run, finished or not."""
-    return any((Path(path) / name).is_file() for name in (MODEL_FILE, FUSION_FILE, "checkpoint.pt"))
-
-
-def _evaluation_of(folder: Path) -> Path:
-    """The saved evaluation in the folder of a run.
-
-    Raises:
-        ValueError: There is none, or there are several.
-    """
-    own = folder / "evaluation.json"
-    if own.is_file():
-        return own
-    found = []
-    for file in sorted(folder.glob("*.json")):
-        try:
-            read_record(file, (_FORMAT, METRICS_FORMAT), _WRITER)
-        except (ValueError, OSError):
-            continue
-        found.append(file)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(each.name for each in found)
-        raise ValueError(f"{folder} holds several evaluations ({names}): give one of these files")
-    raise ValueError(
-        f"{folder} is a run without a saved evaluation: score it first, with og-reid evaluate "
-        f"--data FOLDER --model {folder} --out {own}"
-    )

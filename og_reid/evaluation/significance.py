@@ -6,43 +6,16 @@ Queries of one identity are alike, so single queries are no independent draws.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..retrieval.inputs import as_tensor, given_count, given_number
-from .metrics import Metrics
 
-__all__ = ["PairedDifference", "bootstrap_interval", "compare_paired", "score_interval"]
+__all__ = ["bootstrap_interval", "bootstrap_means", "score_interval"]
 
 _DRAWS = 1 << 22
-# With fewer, not even a sign test could find a difference at the level of 5 %.
-_FEWEST = 6
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """How much the second of two models is better on the same queries.
-
-    Attributes:
-        mean: Mean of the differences of average precision, second minus first.
-        low: Lower end of the bootstrap interval; NaN (as `high` and `p_value`) with fewer than six
-            identities, which cannot tell.
-        high: Upper end.
-        p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
-        better: Share of the queries on which the second is better.
-        worse: Share of the queries on which it is worse.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-    better: float
-    worse: float
 
 
 def bootstrap_interval(
@@ -71,7 +44,7 @@ def bootstrap_interval(
         raise ValueError(
             f"level must be between 0 and 1 and repeats at least 1; got {level} and {repeats}"
         )
-    means = _draws(values, clusters, repeats, seed)
+    means = bootstrap_means(values, clusters, repeats, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -102,48 +75,7 @@ def score_interval(mean: float, count: int, *, level: float = 0.95) -> tuple[flo
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def compare_paired(
-    first: Metrics, second: Metrics, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
-) -> PairedDifference:
-    """Compares the average precision of two models on the same queries.
-
-    Raises:
-        ValueError: When queries, galleries, protocols or conventions differ.
-    """
-    for name in ("ap", "protocol"):
-        values = getattr(first, name), getattr(second, name)
-        if values[0] != values[1]:
-            raise ValueError(f"first and second must be of one {name}; got {' and '.join(values)}")
-    if not torch.equal(first.query_pids, second.query_pids):
-        raise ValueError(
-            "first and second must be of the same queries in the same order; got "
-            f"{first.num_queries} and {second.num_queries} of other identities"
-        )
-    if (first.gallery, first.num_items) != (second.gallery, second.num_items):
-        raise ValueError(
-            "first and second must be of the same gallery: figures of other galleries say nothing "
-            f"about the models; got {first.num_items} and {second.num_items} images, of other "
-            "identities or cameras"
-        )
-    if not torch.equal(first.valid, second.valid):
-        raise ValueError("first and second must have matches for the same queries")
-    difference = (second.average_precision - first.average_precision)[first.valid]
-    clusters = first.query_pids[first.valid]
-    mean = float(difference.mean())
-    shares = float((difference > 0).double().mean()), float((difference < 0).double().mean())
-    if len(clusters.unique()) < _FEWEST:
-        return PairedDifference(mean, math.nan, math.nan, math.nan, *shares)
-    low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
-    away = np.abs(_draws(difference, clusters, repeats, seed) - mean) >= abs(mean)
-    return PairedDifference(
-        mean, low, high,
-        p_value=float((1 + away.sum()) / (1 + repeats)),
-        better=shares[0],
-        worse=shares[1],
-    )  # fmt: skip
-
-
-def _draws(values: Tensor, clusters: Tensor, repeats: int, seed: int) -> np.ndarray:
+def bootstrap_means(values: Tensor, clusters: Tensor, repeats: int, seed: int) -> np.ndarray:
     """(repeats,) means of draws of clusters."""
     numbers = clusters.unique(return_inverse=True)[1].cpu().numpy()
     size = np.bincount(numbers)

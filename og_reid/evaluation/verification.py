@@ -11,23 +11,16 @@ from torch import Tensor
 
 from pose.runtime.defaults import plain_torch
 
+from ..retrieval.distance_blocks import check_rereadable, distance_rows, iter_blocks
 from ..retrieval.features import Features
 from ..retrieval.inputs import given_count, given_number
-from ..retrieval.labels import Labels, find_matches
-from ..retrieval.search import nearest_features, nearest_rows
-from .engine import open_search
-from .orientation import warn_of_similarities
-from .rank_counts import (
-    Progress,
-    check_rereadable,
-    count_features,
-    count_rows,
-    distance_rows,
-    match_distances,
-    shifted,
-    subprogress,
-    tiles,
-)
+from ..retrieval.labels import Labels
+from ..retrieval.match_distances import match_distances
+from ..retrieval.matches import find_matches
+from ..retrieval.progress import Progress, offset_progress, subprogress
+from ..retrieval.search import nearest_features, nearest_rows, open_search
+from ..retrieval.similarity_warning import warn_of_similarities
+from .rank_counts import count_features, count_rows
 from .thresholds import Bins, Sample, choose_thresholds, count_impostors
 
 __all__ = ["OpenSet", "Verification", "identify", "verify"]
@@ -170,12 +163,12 @@ def verify(
         return _operating_points(counted.values, blocks, labels, edges)
     answers = len(matches.item.unique())
     total = answers + len(labels.kept)
-    genuine = match_distances(*sides, labels, matches, shifted(progress, 0, total)) + 1
+    genuine = match_distances(*sides, labels, matches, offset_progress(progress, 0, total)) + 1
     edges = choose_thresholds(
         genuine, torch.linspace(0, 2, _GRID - 1, dtype=torch.float32, device="cpu")
     )
-    show = shifted(progress, answers, total)
-    products = tiles(*sides, labels.kept, show)
+    show = offset_progress(progress, answers, total)
+    products = iter_blocks(*sides, labels.kept, show)
     made = ((start, place, block.add_(1).cpu()) for start, place, block in products)
     return _operating_points(genuine, made, labels, edges)
 

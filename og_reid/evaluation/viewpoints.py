@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..retrieval.distance_blocks import check_rereadable
 from ..retrieval.inputs import as_tensor
-from ..retrieval.labels import Labels, check_labels, find_matches
+from ..retrieval.labels import Labels, check_labels
+from ..retrieval.matches import find_matches
+from ..retrieval.progress import subprogress
+from ..retrieval.similarity_warning import warned_once
 from .engine import evaluate
 from .metrics import Metrics
-from .orientation import warned_once
-from .rank_counts import check_rereadable, subprogress
 
 __all__ = ["camera_pairs", "yaw_difference"]
 

@@ -6,18 +6,12 @@ tells name and parameters, to be reported with every figure.
 
 from __future__ import annotations
 
+from ..retrieval.clustering import cluster, cluster_means
 from ..retrieval.reranked import LazyDistances
 from .expansion import augment_database, expand_queries
 from .gnn import gnn
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
-from .metadata import (
-    add_track_means,
-    body_yaw,
-    cluster,
-    cluster_means,
-    penalise_same_camera,
-    penalise_same_direction,
-)
+from .metadata import add_track_means, body_yaw, penalise_same_camera, penalise_same_direction
 
 __all__ = [
     "LazyDistances",

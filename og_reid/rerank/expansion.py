@@ -8,10 +8,11 @@ from torch.nn import functional
 
 from pose.runtime.defaults import plain_torch
 
-from ..evaluation.rank_counts import Progress, tiles
 from ..ops.topk import TopK, merge_topk
-from ..retrieval.features import Features, FeatureSource, open_side
+from ..retrieval.distance_blocks import iter_blocks
+from ..retrieval.features import Features, FeatureSource, as_feature_source
 from ..retrieval.inputs import given_count, given_number
+from ..retrieval.progress import Progress
 
 __all__ = ["augment_database", "expand_queries"]
 
@@ -43,7 +44,7 @@ def expand_queries(
     Raises:
         ValueError: As `evaluate`, and on parameters out of range.
     """
-    sides = open_side(query, "query"), open_side(gallery, "gallery")
+    sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
     _check(sides, k, alpha)
     found = _search(*sides, k, progress)
     return functional.normalize(sides[0].unit().rows + _weighted(sides[1], found, alpha), dim=1)
@@ -67,7 +68,7 @@ def augment_database(
     Raises:
         ValueError: As `expand_queries`.
     """
-    side = open_side(gallery, "gallery")
+    side = as_feature_source(gallery, "gallery")
     _check((side, side), k, alpha)
     found = _search(side, side, k + 1, progress)
     own = found.indices == torch.arange(side.length, device="cpu")[:, None]
@@ -94,7 +95,7 @@ def _search(
 ) -> TopK:
     """Negated similarities and numbers of the nearest."""
     found = TopK.none(query.length, min(k, gallery.length))
-    for start, place, block in tiles(
+    for start, place, block in iter_blocks(
         query, gallery, torch.arange(gallery.length, device="cpu"), progress
     ):
         merge_topk(block.cpu(), found, start, place)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pose.runtime.defaults import plain_torch
 
-from ..evaluation.rank_counts import Progress, subprogress
 from ..retrieval.features import Features
 from ..retrieval.inputs import given_count
+from ..retrieval.progress import Progress, subprogress
 from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
 from .space import open_space

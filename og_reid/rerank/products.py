@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.rank_counts import Progress
+from ..retrieval.progress import Progress
 
 __all__ = ["multiply_sparse"]
 

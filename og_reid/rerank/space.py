@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.rank_counts import Progress
 from ..ops.topk import TopK, merge_topk
-from ..retrieval.distance_blocks import BlockDistance, plan
-from ..retrieval.features import Features, NormalizedFeatures, open_side
+from ..retrieval.distance_blocks import BlockDistance, block_size
+from ..retrieval.features import Features, NormalizedFeatures, as_feature_source
+from ..retrieval.progress import Progress
 from ..retrieval.similarity import visibility_weighted
 from .blocks import check_distances, check_self_distances
 
@@ -68,7 +68,7 @@ class FeatureSpace:
     def nearest(self, k: int, progress: Progress | None = None) -> TopK:
         """See `JointSpace`."""
         product, found = BlockDistance(), TopK.none(self.total, k)
-        rows, items = plan(self.unit.rows.shape[1])
+        rows, items = block_size(self.unit.rows.shape[1])
         for first in range(0, self.total, items):
             piece = self.unit[first : first + items]
             for start in range(0, self.total, rows):
@@ -195,10 +195,11 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
             with all.
     """
     units = [
-        open_side(each, name).unit() for each, name in ((query, "query"), (gallery, "gallery"))
+        as_feature_source(each, name).unit()
+        for each, name in ((query, "query"), (gallery, "gallery"))
     ]
     first, second = units
-    second = second.beside(first)
+    second = second.to_device_of(first)
     if not len(first) or not len(second):
         raise ValueError(
             f"query and gallery must not be empty; got {len(first)} and {len(second)} rows"

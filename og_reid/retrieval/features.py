@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from ..models.embedding import Embedding
-from .inputs import check_plain
-from .labels import row_numbers
+from .inputs import check_plain, row_numbers
 
-__all__ = ["FeatureSource", "Features", "NormalizedFeatures", "open_side"]
+__all__ = ["FeatureSource", "Features", "NormalizedFeatures", "as_feature_source"]
 
 #: What a side may be given as; blocks of rows only for a gallery.
 Features = Embedding | Tensor | np.ndarray | Iterable[Any]
@@ -47,7 +46,7 @@ class NormalizedFeatures:
         visibility = None if self.visibility is None else self.visibility[rows]
         return NormalizedFeatures(self.rows[rows], visibility, self.layout)
 
-    def beside(self, other: NormalizedFeatures) -> NormalizedFeatures:
+    def to_device_of(self, other: NormalizedFeatures) -> NormalizedFeatures:
         """The same on the device of others that they are to be compared with.
 
         Raises:
@@ -156,7 +155,7 @@ class FeatureSource:
             yield Embedding.cat(waiting)
 
 
-def open_side(features: Features, name: str, length: int | None = None) -> FeatureSource:
+def as_feature_source(features: Features, name: str, length: int | None = None) -> FeatureSource:
     """A side from what the user gave.
 
     Args:
@@ -263,3 +262,21 @@ def _named(rows: Tensor, numbers: Tensor) -> str:
 def _told(layout: tuple[int, int, int]) -> str:
     dims, parts, length = layout
     return f"{dims}" + (f" and {parts} parts of {length}" if parts else "")
+
+
+def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows with equal labels as one group.
+
+    Args:
+        labels: (n,) each; None is left out.
+
+    Returns:
+        Group of each row (n,), and the first row of each group, groups in the order of those.
+    """
+    known = torch.stack([each for each in labels if each is not None], dim=1)
+    _, group = known.unique(dim=0, return_inverse=True)
+    count = int(group.max()) + 1
+    rows = torch.arange(len(group), device=group.device)
+    first = torch.full_like(rows[:count], len(group)).scatter_reduce_(0, group, rows, "amin")
+    order = first.argsort()
+    return order.argsort()[group], first[order]

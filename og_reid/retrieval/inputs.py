@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor", "check_plain", "given_count", "given_number", "native_array"]
+__all__ = [
+    "as_tensor",
+    "check_plain",
+    "given_count",
+    "given_number",
+    "group_labels",
+    "native_array",
+    "row_numbers",
+]
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
@@ -103,3 +111,26 @@ def given_number(value: Any, name: str) -> float:
             f"{name} must be a finite number; got {value!r:.40} ({type(value).__name__})"
         )
     return number
+
+
+def row_numbers(mask: Tensor, start: int = 0) -> str:
+    """Up to ten numbers of the True rows, for messages."""
+    numbers = (mask.nonzero().squeeze(1) + start).tolist()
+    return ", ".join(map(str, numbers[:10])) + (
+        f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
+    )
+
+
+def group_labels(labels: Any, count: int) -> Tensor:
+    """(n,) int64 group of each row, checked.
+
+    Raises:
+        ValueError: On another length, and on fractions.
+    """
+    labels = as_tensor(labels, "labels")
+    if labels.shape != (count,) or labels.is_floating_point():
+        raise ValueError(
+            f"labels must be ({count},) whole numbers, one for each image; "
+            f"got {tuple(labels.shape)} {labels.dtype}"
+        )
+    return labels.long()

@@ -10,17 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .inputs import check_plain
+from .inputs import check_plain, row_numbers
 
-__all__ = [
-    "Labels",
-    "Matches",
-    "check_labels",
-    "find_matches",
-    "gallery_digest",
-    "has_matches",
-    "row_numbers",
-]
+__all__ = ["Labels", "check_labels"]
 
 _LARGEST = np.iinfo(np.int64).max
 _CHUNK = 1 << 16
@@ -67,27 +59,6 @@ class Labels:
         if self.query_camids is None or self.gallery_camids is None:
             return torch.zeros_like(query, dtype=torch.bool)
         return self.query_camids[query] == self.gallery_camids[self.kept[item]]
-
-
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """The right answers of all queries.
-
-    Attributes:
-        ptr: (Q + 1,) int64; those of query i are ``item[ptr[i] : ptr[i + 1]]``.
-        item: (M,) int64 item numbers, ascending for each query.
-        same_camera: (Q,) int64, how many more were left out: seen by the query's own camera.
-    """
-
-    ptr: Tensor
-    item: Tensor
-    same_camera: Tensor
-
-    @property
-    def query(self) -> Tensor:
-        """(M,) int64, the query that each belongs to."""
-        count = self.ptr.diff()
-        return torch.arange(len(count), device=count.device).repeat_interleave(count)
 
 
 def check_labels(
@@ -153,39 +124,6 @@ def check_labels(
     )  # fmt: skip
 
 
-def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
-    """The items of each query's identity; with ``cameras``, not those of its own camera.
-
-    Raises:
-        ValueError: When no query has a match.
-    """
-    matches = _all_matches(labels, cameras)
-    if not len(matches.item):
-        raise ValueError(_no_match_message(labels, bool(matches.same_camera.any())))
-    return matches
-
-
-def has_matches(labels: Labels) -> bool:
-    """Whether a query has a match, of another camera where cameras are known."""
-    return bool(len(_all_matches(labels, True).item))
-
-
-def _all_matches(labels: Labels, cameras: bool) -> Matches:
-    order = (labels.item_ids >= 0).nonzero().squeeze(1)
-    order = order[labels.item_ids[order].argsort(stable=True)]
-    sorted_ids = labels.item_ids[order]
-    first = torch.searchsorted(sorted_ids, labels.query_ids)
-    count = torch.searchsorted(sorted_ids, labels.query_ids, right=True) - first
-    query = torch.arange(len(count), device=count.device).repeat_interleave(count)
-    offset = torch.arange(len(query), device=count.device) - (count.cumsum(0) - count)[query]
-    item = order[first[query] + offset]
-    left_out = labels.same_camera(query, item) & cameras
-    removed = torch.bincount(query[left_out], minlength=len(count))
-    count = count - removed
-    ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-    return Matches(ptr, item[~left_out], removed)
-
-
 def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
     """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
     numbers = torch.empty(len(kept), dtype=torch.int32, device="cpu")
@@ -194,32 +132,6 @@ def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
         place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
         numbers[start : start + _CHUNK] = torch.where(asked[place] == pids, place, -1)
     return numbers
-
-
-def gallery_digest(labels: Labels) -> str:
-    """16 hexadecimal digits that tell galleries apart, whatever the order of their rows.
-
-    The sum of a hash (that of SplitMix64) of each row's identity and camera.
-    """
-    total = np.uint64(len(labels.gallery_pids))
-    for start in range(0, len(labels.gallery_pids), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        rows = labels.gallery_pids[some].numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        if labels.gallery_camids is not None:
-            rows += labels.gallery_camids[some].numpy().astype(np.uint64) + np.uint64(1)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            rows = (rows ^ (rows >> np.uint64(shift))) * np.uint64(factor)
-        with np.errstate(over="ignore"):  # it is meant to wrap around
-            total += (rows ^ (rows >> np.uint64(31))).sum(dtype=np.uint64)
-    return f"{int(total):016x}"
-
-
-def row_numbers(mask: Tensor, start: int = 0) -> str:
-    """Up to ten numbers of the True rows, for messages."""
-    numbers = (mask.nonzero().squeeze(1) + start).tolist()
-    return ", ".join(map(str, numbers[:10])) + (
-        f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-    )
 
 
 def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
@@ -242,17 +154,3 @@ def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
     if not labels.dim():
         raise ValueError(f"{name} must have one number for each row; got a single one")
     return labels.detach().cpu().long()
-
-
-def _no_match_message(labels: Labels, removed: bool) -> str:
-    if removed:
-        return (
-            "camera filter removed every match: each query's identity is only seen by the query's "
-            "own camera; if cameras are unknown, pass query_camids=None and gallery_camids=None, "
-            "or protocol='unfiltered' (--protocol unfiltered on the command line)"
-        )
-    asked, there = (each.unique()[:5].tolist() for each in (labels.query_pids, labels.gallery_pids))
-    return (
-        "no identity of the queries is in the gallery: are they of one data set, or folders mixed "
-        f"up? First identities of the queries: {asked}, of the gallery: {there}"
-    )

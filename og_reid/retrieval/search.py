@@ -10,16 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.engine import as_feature_sources
-from ..evaluation.orientation import warn_of_similarities
-from ..evaluation.rank_counts import Progress, count_block, distance_rows, no_values, tiles
 from ..ops.rank_counts import RankThresholds
 from ..ops.topk import TopK, merge_topk
-from .features import Features, FeatureSource, open_side
+from .distance_blocks import distance_rows, iter_blocks
+from .features import Features, FeatureSource, as_feature_source
 from .inputs import given_count
-from .labels import Labels, check_labels, find_matches, has_matches
+from .labels import Labels, check_labels
+from .match_distances import count_block, empty_values
+from .matches import find_matches, has_matches
+from .progress import Progress
+from .similarity_warning import warn_of_similarities
 
-__all__ = ["RetrievalResult", "nearest_features", "nearest_rows", "rank", "rank_distances"]
+__all__ = [
+    "RetrievalResult",
+    "as_feature_sources",
+    "nearest_features",
+    "nearest_rows",
+    "open_search",
+    "rank",
+    "rank_distances",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,50 @@ class RetrievalResult:
             )
 
 
+def open_search(
+    query: Features | None,
+    gallery: Features | None,
+    distance: Any,
+    given: tuple[Any, Any, Any, Any],
+) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
+    """`as_feature_sources` where distances may be given instead, whose shape is not checked here.
+
+    Returns:
+        The sides, or None for distances, and the labels.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    if distance is not None:
+        if query is not None or gallery is not None:
+            raise ValueError("distance must be given instead of query and gallery; got both")
+        return None, check_labels(*given)
+    if query is None or gallery is None:
+        raise ValueError("query and gallery, or distance, must be given; got neither")
+    return as_feature_sources(query, gallery, given)
+
+
+def as_feature_sources(
+    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
+) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
+    """Both sides, and their labels, which must be as many.
+
+    Args:
+        query: As for `evaluate`.
+        gallery: As `query`.
+        given: Identities of queries and gallery, cameras of queries and gallery.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    shape = np.shape(given[1])
+    sides = (
+        as_feature_source(query, "query"),
+        as_feature_source(gallery, "gallery", shape[0] if shape else 0),
+    )
+    return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)
+
+
 def rank(
     query: Features,
     gallery: Features,
@@ -76,7 +130,7 @@ def rank(
         ValueError: As `evaluate`, but queries need no match.
     """
     if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
-        sides = open_side(query, "query"), open_side(gallery, "gallery")
+        sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
         return nearest_features(sides, _no_labels(sides[0].length, sides[1].length), k, progress)
     given = (query_pids, gallery_pids, query_camids, gallery_camids)
     sides, labels = as_feature_sources(query, gallery, given)
@@ -151,7 +205,7 @@ def nearest_features(
     """`rank` of sides that are open."""
     blocks = (
         (start, place, block.add_(1))
-        for start, place, block in tiles(*sides, labels.kept, progress)
+        for start, place, block in iter_blocks(*sides, labels.kept, progress)
     )
     return _nearest(blocks, labels.to(sides[0].device), k)
 
@@ -173,7 +227,7 @@ def nearest_rows(
     matches = find_matches(labels) if watched and has_matches(labels) else None
     counted = None
     if matches is not None:
-        counted = RankThresholds.empty_at(matches.ptr, no_values(matches))
+        counted = RankThresholds.empty_at(matches.ptr, empty_values(matches))
 
     def blocks() -> Iterator[tuple[int, int, Tensor]]:
         for start, given in distance_rows(distances, shape, infinite=infinite):

@@ -16,7 +16,7 @@ from og_reid.cli.sources import check_answers, naming_unreadable
 from og_reid.config.schema import from_dict, load_config
 from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
-from og_reid.evaluation.paired import compare_runs, format_differences, left_out
+from og_reid.evaluation.paired import compare_runs, format_differences, unpaired
 from og_reid.evaluation.results import ResultRow
 from og_reid.inference.model_file import save_image_model
 from og_reid.inference.preprocessing import ImagePreprocessing
@@ -55,7 +55,7 @@ def test_methods_that_have_nothing_to_do_with_each_other_are_no_pair(rng: torch.
 
     one, two = run("histogram", "a", "a + histogram"), run("b", "b unmasked", "b global")
     assert pairs(one, two) == [("a", "b")]
-    assert left_out(one, two, compare_runs(one, two)) == (
+    assert unpaired(one, two, compare_runs(one, two)) == (
         ("histogram, all", "a + histogram, all"), ("b unmasked, all", "b global, all"),
     )  # fmt: skip
     assert pairs(one, run("b", "b + histogram", "histogram")) == [

@@ -76,9 +76,9 @@ def test_background_is_left_out(rng: torch.Generator) -> None:
     wall_part = torch.cat([part, torch.full_like(part, -1)])
     wall = torch.cat([points, points]), wall_colors, wall_part
     alone = part_histograms(cloud_set([(points, colors, part)]), brightness=0)
-    beside = part_histograms(cloud_set([wall]), brightness=0)
-    assert torch.equal(alone.histogram, beside.histogram)
-    assert torch.equal(alone.visibility, beside.visibility)
+    to_device_of = part_histograms(cloud_set([wall]), brightness=0)
+    assert torch.equal(alone.histogram, to_device_of.histogram)
+    assert torch.equal(alone.visibility, to_device_of.visibility)
 
 
 @pytest.mark.parametrize("brightness", [0.0, 0.5])

@@ -115,7 +115,7 @@ def test_one_random_gallery_has_no_spread(rng: torch.Generator) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         metrics = evaluate(*sides(rng), **PIDS, protocol=Protocol("single-gallery-shot", 1))
-        assert metrics.cmc_deviation is None
+        assert metrics.cmc_std is None
         assert "mean over 1 random galleries of one image per identity\n" in str(metrics)
 
 

@@ -19,7 +19,8 @@ from og_reid.rerank import (
     k_reciprocal_distances,
     products,
 )
-from og_reid.retrieval.labels import check_labels, find_matches
+from og_reid.retrieval.labels import check_labels
+from og_reid.retrieval.matches import find_matches
 
 QUERIES, ITEMS = 40, 3000
 Progress = Callable[[int, int], None]

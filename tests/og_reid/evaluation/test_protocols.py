@@ -58,9 +58,9 @@ def test_single_gallery_shot_repeats_and_tells_its_spread() -> None:
     # 40 galleries against 10 drawings per query: they agree within a few standard errors.
     assert first.rank(10) == pytest.approx(golden["cuhk03_cmc"][9], abs=0.05)
     assert first.mAP == pytest.approx(float(golden["cuhk03_mAP"]), abs=1e-12)
-    assert first.cmc_deviation is not None
+    assert first.cmc_std is not None
     assert first.rank(10) == pytest.approx(float(first.cmc[9]))
-    assert 0.005 < first.cmc_deviation[9] < 0.1
+    assert 0.005 < first.cmc_std[9] < 0.1
     assert "40 random galleries" in first.table()
     other = evaluate(distance=distance, **labels, protocol=Protocol("single-gallery-shot", 40, 4))
     assert not torch.equal(first.shot_ranks, other.shot_ranks)

@@ -1,4 +1,4 @@
-"""Folders of runs in the place of saved evaluations."""
+"""Saved evaluations in the folders of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from fuzz_metrics import record, search
 from og_reid.cli.__main__ import main
-from og_reid.evaluation.results import load_results
+from og_reid.pipelines.run_results import load_run_results
 
 
 def run(folder: Path, model: str = "model.safetensors") -> Path:
@@ -23,7 +23,7 @@ def test_a_run_without_an_evaluation_says_what_to_do(model: str, tmp_path: Path)
     folder = run(tmp_path / "run", model)
     command = f"og-reid evaluate --data FOLDER --model {folder} --out {folder / 'evaluation.json'}"
     with pytest.raises(ValueError, match=f"without a saved evaluation: .*{re.escape(command)}"):
-        load_results(folder)
+        load_run_results(folder)
 
 
 def test_the_evaluation_of_a_run_is_read(tmp_path: Path) -> None:
@@ -31,20 +31,20 @@ def test_the_evaluation_of_a_run_is_read(tmp_path: Path) -> None:
     (folder / "market.json").write_bytes(record(search()))
     (folder / "other.json").write_text("{}")
     (folder / "broken.json").write_text("{")
-    (row,) = load_results(folder)
+    (row,) = load_run_results(folder)
     assert row.method == "market"
     (folder / "later.json").write_bytes(record(search()))
     with pytest.raises(ValueError, match=r"several evaluations \(later.json, market.json\): give"):
-        load_results(folder)
+        load_run_results(folder)
     (folder / "evaluation.json").write_bytes(record(search(queries=5)))
-    assert load_results(str(folder))[0].metrics.num_queries == 5
+    assert load_run_results(str(folder))[0].metrics.num_queries == 5
 
 
 def test_a_damaged_evaluation_of_a_run_is_named(tmp_path: Path) -> None:
     folder = run(tmp_path / "run")
     (folder / "evaluation.json").write_bytes(record(search(), ties=3))
     with pytest.raises(ValueError, match=r"run/evaluation\.json is damaged: ties must be a list"):
-        load_results(folder)
+        load_run_results(folder)
 
 
 def test_runs_are_compared_on_the_command_line(

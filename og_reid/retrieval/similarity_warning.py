@@ -14,8 +14,9 @@ import torch
 from pose.files.reading import InputWarning, level_outside
 
 from ..ops.rank_counts import RankThresholds
-from ..retrieval.labels import Labels, Matches
 from ..retrieval.reranked import LazyDistances
+from .labels import Labels
+from .matches import Matches
 
 __all__ = ["warn_of_similarities", "warned_once"]
 

@@ -1,0 +1,139 @@
+"""Clusters of embeddings, and means over clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pose.runtime.defaults import plain_torch
+
+from .distance_blocks import BlockDistance, block_size
+from .features import Features, as_feature_source, group_rows
+from .inputs import as_tensor, given_count, given_number, group_labels
+from .progress import Progress
+
+__all__ = ["cluster", "cluster_means", "group_means", "mean_members", "normalized_rows"]
+
+
+@plain_torch()
+def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> Tensor:
+    """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
+
+    The winners did this to queries, with clusters of ``eps = 0.5 ** 0.5`` and ``min_samples = 2``.
+
+    Args:
+        features: (n, D), without parts; as for `og_reid.evaluate`.
+        clusters: (n,) as `cluster` gives them.
+        counted: As for `add_track_means`.
+
+    Returns:
+        (n, D) unit features.
+
+    Raises:
+        ValueError: As `evaluate`, of features, and on clusters of another length.
+    """
+    unit = normalized_rows(features)
+    clusters, kept = group_labels(clusters, len(unit)), mean_members(counted, len(unit))
+    inside = clusters >= 0
+    if not inside.any():
+        return unit
+    group, first = group_rows(clusters[inside])
+    means = group_means(unit[inside], group, len(first), kept[inside])
+    result = unit.clone()
+    result[inside] = functional.normalize(means, dim=1)[group]
+    return result
+
+
+@plain_torch()
+def cluster(
+    features: Features,
+    *,
+    eps: float = 0.3**0.5,
+    min_samples: int = 50,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Density clusters (DBSCAN; Ester et al., 1996) by Euclidean distance of unit features.
+
+    Args:
+        features: (n, D).
+        eps: Images at most this far apart are neighbours. The winners' 0.3 (of camera features, 50
+            samples; the default) and 0.5 (of queries, 2 samples) are *squared* distances: of them
+            the root is to be given, 0.548 and 0.707.
+        min_samples: An image with so many neighbours, itself counted, is in the core of a cluster.
+        progress: Called with the images searched and all.
+
+    Returns:
+        (n,) int64 cluster of each image in the order of their first core image, -1 = none. An
+        image at the border of several clusters goes to the first.
+    """
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
+    eps, min_samples = given_number(eps, "eps"), given_count(min_samples, "min_samples", None)
+    if eps <= 0 or min_samples < 1:
+        raise ValueError(
+            f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
+        )
+    unit = as_feature_source(features, "features").unit()
+    count, product = len(unit), BlockDistance()
+    rows, items = block_size(unit.rows.shape[1])
+    pairs = [np.zeros((0, 2), np.int64)]
+    for first in range(0, count, items):
+        for start in range(0, count, rows):
+            block = product(unit[start : start + rows], unit[first : first + items])
+            near = (2 + 2 * block <= eps * eps).nonzero().cpu().numpy()
+            pairs.append(near + np.array([start, first]))
+        if progress is not None:
+            progress(min(first + items, count), count)
+    left, right = np.concatenate(pairs).T
+    core = np.bincount(left, minlength=count) >= min_samples
+    linked = core[left] & core[right]
+    graph = sparse.coo_matrix(
+        (np.ones(linked.sum(), bool), (left[linked], right[linked])), (count, count)
+    )
+    label = connected_components(graph, directed=False)[1]
+    _, where, label = np.unique(label[core], return_index=True, return_inverse=True)
+    result = np.full(count, -1)
+    result[core] = where.argsort().argsort()[label]
+    border = core[right] & ~core[left]
+    reached = np.full(count, count)
+    np.minimum.at(reached, left[border], result[right[border]])
+    result[reached < count] = reached[reached < count]
+    return torch.from_numpy(result)
+
+
+def normalized_rows(features: Features) -> Tensor:
+    """(n, D) rows at length 1, checked."""
+    unit = as_feature_source(features, "features").unit()
+    if unit.visibility is not None:
+        raise ValueError("features must be global features only: parts have no agreed mean")
+    return unit.rows
+
+
+def group_means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Tensor:
+    """(count, D) means over the counted rows of each group, over all of a group without any."""
+    known = torch.bincount(group[counted], minlength=count) > 0
+    use = (counted.to(group.device) | ~known[group]).to(unit.device)
+    group = group.to(unit.device)
+    sums = unit.new_zeros(count, unit.shape[1]).index_add_(0, group[use], unit[use])
+    return sums / torch.bincount(group[use], minlength=count)[:, None].clamp(min=1)
+
+
+def mean_members(counted: Any, count: int) -> Tensor:
+    """(n,) bool of the rows that enter a mean; all for None.
+
+    Raises:
+        ValueError: On another shape or type.
+    """
+    if counted is None:
+        return torch.ones(count, dtype=torch.bool, device="cpu")
+    counted = as_tensor(counted, "counted").cpu()
+    if counted.shape != (count,) or counted.dtype != torch.bool:
+        raise ValueError(
+            f"counted must be ({count},) bool; got {tuple(counted.shape)} {counted.dtype}"
+        )
+    return counted
