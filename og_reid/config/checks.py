@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..models import ARCHITECTURES
-from ..models.described import check_described
+from ..models.spec_bounds import check_spec
 
 if TYPE_CHECKING:
     from .schema import TrainConfig
@@ -47,7 +47,7 @@ def _check_ranges(config: TrainConfig) -> None:
     # Of far smaller numbers all else is built.
     sizes = {name: getattr(model, name) for name in ("k", "embedding_dim", "ball_counts", "parts")}
     try:
-        check_described({**sizes, "num_points": config.data.num_points, "branches": model.stripes})
+        check_spec({**sizes, "num_points": config.data.num_points, "branches": model.stripes})
     except ValueError as error:
         text = f"model.{error}".replace("model.num", "data.num")
         raise ValueError(text.replace("model.branches", "model.stripes")) from error

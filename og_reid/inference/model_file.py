@@ -18,9 +18,9 @@ from pose.runtime.defaults import plain_torch
 
 from ..files.from_mapping import build as build_settings
 from ..files.tensors import read_header, read_tensors, write_tensors
-from ..models import PGFA, PointNetwork, StripeNet, rebuild, store
-from ..models.described import check_described
-from ..models.undrawn import Undrawn
+from ..models import PGFA, PointNetwork, StripeNet, from_spec, to_spec
+from ..models.init import SkipInit
+from ..models.spec_bounds import check_spec
 from .preprocessing import ImagePreprocessing, Preprocessing
 from .provenance import checked_origin, mapping, package_version
 
@@ -102,7 +102,7 @@ def save_model(
         for name, tensor in model.state_dict().items()
         if not name.startswith(("proj_output.", "criterion."))
     }
-    _write(path, _FORMAT, weights, store(model), asdict(preprocessing), training, origin)
+    _write(path, _FORMAT, weights, to_spec(model), asdict(preprocessing), training, origin)
 
 
 def _unwrapped(model: Any) -> Any:
@@ -121,7 +121,7 @@ def read_model(path: str | Path) -> StoredModel:
         ValueError: When the file is missing, damaged, a pickle, no model of this package, or when
             its weights are not those of the network it names (with the differing names).
     """
-    return StoredModel(*_read(path, _FORMAT, rebuild, Preprocessing))
+    return StoredModel(*_read(path, _FORMAT, from_spec, Preprocessing))
 
 
 def save_image_model(
@@ -231,13 +231,13 @@ def _read(
             f"be used here: give a safetensors file written by {wanted}"
         )
     try:
-        described = check_described(json.loads(metadata["architecture"]))
-        seen = check_described(json.loads(metadata["preprocessing"]))
+        described = check_spec(json.loads(metadata["architecture"]))
+        seen = check_spec(json.loads(metadata["preprocessing"]))
         preprocessing = build_settings(prepare, seen)
         training, told = stored_provenance(metadata)
         written_by = metadata["version"]
         # Without memory, as the file may lack what it describes; draws there load the compiler.
-        with torch.device("meta"), Undrawn():
+        with torch.device("meta"), SkipInit():
             skeleton = build(described).state_dict()
     except Exception as error:
         read_tensors(path, _KEYS)  # raises where the cause is that the file is damaged
@@ -249,7 +249,7 @@ def _read(
     if differences:
         raise ValueError(f"{path}: weights do not fit the network it names: {differences}")
     weights, _ = read_tensors(path, _KEYS)
-    with Undrawn():
+    with SkipInit():
         model = build(described)
     model.load_state_dict(weights)
     return model.eval(), preprocessing, training, written_by, told

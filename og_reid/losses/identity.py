@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from ..models.undrawn import Undrawn
+from ..models.init import SkipInit
 from ._checks import apart, check_batch, check_classes, zero_of
 
 __all__ = [
@@ -131,7 +131,7 @@ class MarginSoftmax(nn.Module):
             self.weight = nn.Parameter(weight)
         else:
             margin = math.degrees(self.margin) if kind == "arcface" else self.margin
-            with Undrawn():  # its own weights, which are replaced
+            with SkipInit():  # its own weights, which are replaced
                 self.loss = _metric_learning(kind)(
                     num_classes=num_classes, embedding_size=dim, margin=margin, scale=self.scale
                 )

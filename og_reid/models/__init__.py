@@ -14,9 +14,9 @@ from .registry import (
     arch_parameters,
     build,
     can_be_stored,
-    rebuild,
+    from_spec,
     register_network,
-    store,
+    to_spec,
 )
 from .stripe_net import StripeNet
 
@@ -38,7 +38,7 @@ __all__ = [
     "arch_parameters",
     "build",
     "can_be_stored",
-    "rebuild",
+    "from_spec",
     "register_network",
-    "store",
+    "to_spec",
 ]

@@ -1,21 +1,22 @@
-"""OG-Net as a continuous function of the points: its layers over neighbours that fade.
+"""Layers of OG-Net over soft neighbourhoods: continuous functions of the points.
 
-Same weights and shapes as the layers they stand for, other rules of who is a neighbour:
+Weights and shapes are those of the layers they replace; the rules of the neighbourhoods differ:
 
 ====================  =============================================================================
-neighbours            as in the paper k in space, in the last layer in space and features, and the
-                      nearest within three radii, but with weights w that fall to 0 towards the
-                      radius and towards the next one (`ops.fading`)
-edge convolution      m + share * max_j w_j (v_j - m) with the mean m of v_j, weighted by w
-places after a step   not points of the cloud: vertices of a fixed lattice, anchored at its mean,
-                      wherever points are near; they come and go with presence 0 (`ops.lattice`).
-                      A neighbour of little presence stands farther off
-ball around a place   max_j w_j relu(v_j). Radii of later steps grow with the lattice
-final pooling         mean m by presence p, and max_i m + p_i (h_i - m)
+neighbours            k nearest in space (last layer: in space and features), and the nearest within
+                      three radii, as in the paper, with weights w that taper to 0 at the edge of
+                      the neighbourhood (`og_reid.ops.soft_neighbors`)
+edge convolution      m + r max_j w_j (v_j - m), m the w-weighted mean of v_j, r the ratio of
+                      `MaxMeanMix`
+pooling centres       in place of sampled points the vertices of a lattice anchored at the cloud's
+                      mean, each with a weight p in [0, 1] (`og_reid.ops.lattice`); a neighbour of
+                      small p counts as farther away
+set abstraction       max_j w_j relu(v_j); radii of later stages grow with the lattice
+global pooling        p-weighted mean m, and max_i m + p_i (h_i - m)
 ====================  =============================================================================
 
-So a small move of all points moves the descriptor in proportion, and their order changes nothing
-but rounding. Moments that a normalisation takes in training count edges by weight and presence.
+A small displacement of the points changes the embedding in proportion, and their order changes
+rounding only. In training, batch moments weight each edge by w and by the p of its centre.
 """
 
 from __future__ import annotations
@@ -36,32 +37,43 @@ from .edge_conv import MaxMeanMix
 from .norm import affine, running, update_running
 from .set_abstraction import RADII, AbstractionScale, PointGate, SetAbstraction
 
-__all__ = ["abstract", "balls_around", "carry", "convolve", "note", "pool", "spacing_of"]
+__all__ = [
+    "lattice_spacing",
+    "record_stage",
+    "soft_ball_mean",
+    "soft_ball_neighbors",
+    "soft_edge_conv",
+    "soft_global_pool",
+    "soft_set_abstraction",
+]
 
-#: Edge of the first lattice's cubes for one vertex, metres: with `num_points` of them this over
-#: the root of their number, so that a grown person has about as many.
+#: Numerator of the first spacing, metres: SPACING / sqrt(num_points) gives an adult body about
+#: `num_points` vertices.
 SPACING = 2.0
-#: Factor from one lattice to the next: about half as many vertices.
+#: Ratio of consecutive spacings: about half as many vertices per stage.
 GROWTH = 1.5
-#: Radii of the balls of later steps, in edges of the lattice they pool.
+#: Radii of later stages, in spacings of the lattice they pool.
 LATER_RADII = (1.0, 1.5, 2.0)
 
 
-def spacing_of(step: int, num_points: int) -> float:
-    """Edge of the cubes of the lattice after a step, metres."""
+def lattice_spacing(step: int, num_points: int) -> float:
+    """Edge of the lattice's cubes after down-sampling ``step``, metres."""
     return SPACING / math.sqrt(num_points) * GROWTH**step
 
 
-def balls_around(
+def soft_ball_neighbors(
     centers: Tensor, here: Vertices, counts: tuple[int, ...], spacing: float | None
 ) -> tuple[SoftNeighbors, ...]:
-    """Neighbours of (B, M, 3) centres among places, one (B, M, count) list per scale.
+    """Soft ball neighbourhoods of the pooling centres.
 
     Args:
         centers: (B, M, 3) metres.
-        here: (B, n) points of clouds, or vertices.
-        counts: most neighbours of each scale.
-        spacing: of their lattice, metres; None for points of clouds, which are all present.
+        here: (B, n) points of the cloud, or vertices of the previous lattice.
+        counts: slots per scale.
+        spacing: of that lattice, metres; None for points of the cloud, all of weight 1.
+
+    Returns:
+        One set of (B, M, count) neighbours per scale, indices into the n points.
     """
     if spacing is None:
         return soft_ball_graph(here.points, centers, RADII, counts)
@@ -69,23 +81,23 @@ def balls_around(
     return masked_ball_graph(*here, centers, radii, counts)
 
 
-def convolve(
+def soft_edge_conv(
     features: Tensor,
     graph: SoftNeighbors,
-    presence: Tensor,
+    point_weight: Tensor,
     conv: nn.Conv2d,
     norm: nn.BatchNorm2d,
     mix: MaxMeanMix,
 ) -> Tensor:
-    """`edge_conv` over neighbours that fade.
+    """Edge convolution over a soft neighbour graph.
 
     Args:
-        features: (B, n, C_in) one row per place.
-        graph: (B, n, k) neighbours of each place, itself with weight 1 among them.
-        presence: (B, n) of the places, by which their edges count for moments.
+        features: (B, n, C_in) one row per point.
+        graph: (B, n, k) neighbours of each point, the point itself among them with weight 1.
+        point_weight: (B, n) in [0, 1], weights of the points' edges in batch moments.
         conv: 1x1 convolution 2 * C_in -> C_out on [h_j - h_i, h_i].
         norm: its normalisation.
-        mix: of maximum and mean.
+        mix: ratio of maximum and mean.
 
     Returns:
         (B, n, C_out), before the activation.
@@ -100,7 +112,7 @@ def convolve(
     center = F.linear(features, own - difference, bias)
     mean, highest = soft_pool(near, index, weight)
     if norm.training:
-        counted = weight * presence[..., None]
+        counted = weight * point_weight[..., None]
         folded, variance = soft_moments(near, center, index, counted, mean)
         moments = (folded * sign, variance)
         update_running(norm, (moments[0].detach(), variance.detach()), (counted > 0).sum())
@@ -110,24 +122,24 @@ def convolve(
     return torch.addcmul(shift, mean + mix.share * highest + center, scale * sign)
 
 
-def abstract(
+def soft_set_abstraction(
     layer: SetAbstraction,
     points: Tensor,
     features: Tensor,
     there: Vertices,
     balls: tuple[SoftNeighbors, ...],
 ) -> Tensor:
-    """`SetAbstraction` over balls that fade.
+    """`SetAbstraction` over soft ball neighbourhoods.
 
     Args:
-        layer: its weights.
-        points: (B, n, 3) metres, places of the features.
-        features: (B, n, C) one row per place.
-        there: (B, M) places to pool to.
-        balls: their neighbours among the n places, one list per scale.
+        layer: weights of the three scales.
+        points: (B, n, 3) metres.
+        features: (B, n, C) one row per point.
+        there: (B, M) pooling centres.
+        balls: one set of (B, M, count) neighbours per scale, indices into the n points.
 
     Returns:
-        (B, M, C), not below 0.
+        (B, M, C), at least 0.
     """
     # One product for all scales; positions apart, so that rows of the large one are aligned.
     scales = cast("list[AbstractionScale]", list(layer.mlps))
@@ -137,7 +149,7 @@ def abstract(
     center = F.linear(there.points, -place)
     width = len(weight) // len(scales)
     small, middle, large = (
-        _pool_scale(*parts, there.presence)
+        _pool_scale(*parts, there.weight)
         for parts in zip(scales, near.split(width, -1), center.split(width, -1), balls, strict=True)
     )
     return small + middle + large
@@ -148,7 +160,7 @@ def _pool_scale(
     near: Tensor,
     center: Tensor,
     ball: SoftNeighbors,
-    presence: Tensor,
+    center_weight: Tensor,
 ) -> Tensor:
     """One scale: (B, n, C/2) and (B, M, C/2) terms of the first convolution to (B, M, C)."""
     _, first, gate, conv, second = scale
@@ -156,48 +168,50 @@ def _pool_scale(
     assert isinstance(gate, PointGate)
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(second, nn.BatchNorm2d)
-    index, fade = ball
-    share = fade * presence[..., None]
+    index, edge_weight = ball
+    counted = edge_weight * center_weight[..., None]
     if first.training:
-        moments = soft_moments(near, center, index, share)
-        update_running(first, (moments[0].detach(), moments[1].detach()), (share > 0).sum())
+        moments = soft_moments(near, center, index, counted)
+        update_running(first, (moments[0].detach(), moments[1].detach()), (counted > 0).sum())
     else:
         moments = running(first)
     scaling, shift = affine(first, moments)
     terms = gate.terms(near * scaling, torch.addcmul(shift, center, scaling))
     mean, variance = (None, None) if second.training else running(second)
     norm = EdgeNorm(second.weight, second.bias, mean, variance, second.eps)
-    pooled, *found = soft_gated_max(terms, index, fade, share, conv.weight.flatten(1), norm)
+    pooled, *found = soft_gated_max(
+        terms, index, edge_weight, counted, conv.weight.flatten(1), norm
+    )
     if second.training:
-        update_running(second, (found[0], found[1]), (share > 0).sum())
+        update_running(second, (found[0], found[1]), (counted > 0).sum())
     return pooled
 
 
-def carry(features: Tensor, ball: SoftNeighbors) -> Tensor:
-    """(B, M, C) mean of (B, n, C) features over a ball; fades to 0 as the last of them leaves."""
+def soft_ball_mean(features: Tensor, ball: SoftNeighbors) -> Tensor:
+    """(B, M, C) weighted mean of (B, n, C) features; tapers to 0 below a weight sum of 1."""
     total = ball.weights.sum(2)[..., None]
     return soft_mean(features, *ball) * (total / total.clamp_min(1))
 
 
-def pool(features: Tensor, presence: Tensor) -> Tensor:
-    """(B, 2 C) maximum and mean of (B, n, C) features over places that are present by a share."""
-    weight = presence[..., None]
+def soft_global_pool(features: Tensor, point_weight: Tensor) -> Tensor:
+    """(B, 2 C) weighted maximum and mean of (B, n, C) features; weights (B, n) in [0, 1]."""
+    weight = point_weight[..., None]
     mean = (weight * features).sum(1) / weight.sum(1)
     highest = mean + (weight * (features - mean[:, None])).amax(1)
     return torch.cat([highest, mean], dim=-1)
 
 
-def note(
+def record_stage(
     record: dict[str, Tensor] | None,
     step: int,
     balls: tuple[SoftNeighbors, ...],
-    places: Vertices,
+    centers: Vertices,
     features: Tensor,
 ) -> None:
-    """Write the results of a step into the record of `OGNet.stages`, if there is one."""
+    """Adds a down-sampling's results to the record of `OGNet.stages`, if there is one."""
     if record is None:
         return
     for scale, ball in enumerate(balls):
         record[f"ball.{step}.{scale}"], record[f"ball_weight.{step}.{scale}"] = ball
-    record[f"points.{step}"], record[f"presence.{step}"] = places
+    record[f"points.{step}"], record[f"weight.{step}"] = centers
     record[f"features.{step}"] = features

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..ops.knn import knn
 from .edge_conv import edge_conv
+from .init import init_from_generator
 from .point_network import SLOPE, PointNetwork, check_clouds
-from .undrawn import drawn_by_generator
 
 __all__ = ["DGCNN"]
 
@@ -40,7 +40,7 @@ class DGCNN(PointNetwork):
         ValueError: when a size is not positive.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         dims: tuple[int, ...] = (64, 128, 256, 512),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from .undrawn import drawn_by_generator
+from .init import init_from_generator
 
 __all__ = ["HPM_STRIPES", "MGN_STRIPES", "BNNeck", "ClassifierHead", "Pool", "StripeHeads"]
 
@@ -41,7 +41,7 @@ class BNNeck(nn.Module):
         generator: source of the initial weights; None uses torch's global one.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
     ) -> None:
@@ -77,7 +77,7 @@ class ClassifierHead(nn.Module):
         generator: source of the initial weights; None uses torch's global one.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         channels: int,
@@ -137,7 +137,7 @@ class StripeHeads(nn.Module):
         ValueError: numbers out of range, or an unknown pool.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         channels: int,
@@ -209,7 +209,7 @@ class StripeHeads(nn.Module):
         rows = torch.cat(stripes, 2).unbind(2)
         return torch.stack([head(row) for head, row in zip(self.heads, rows, strict=True)], 1)
 
-    def compared(self, codes: Tensor) -> Tensor:
+    def inference_features(self, codes: Tensor) -> Tensor:
         """(B, S, dim) codes of `forward` to those that are classified and compared."""
         if self.necks is None:
             return codes
@@ -217,7 +217,7 @@ class StripeHeads(nn.Module):
         return torch.stack([cast("Tensor", neck(row)) for neck, row in pairs], 1)
 
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, S, dim) codes of `compared` to (B, S, num_classes) logits.
+        """(B, S, dim) codes of `inference_features` to (B, S, num_classes) logits.
 
         The losses in `og_reid.losses.parts` take them.
         """

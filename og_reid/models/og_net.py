@@ -22,10 +22,10 @@ from ..ops.lattice import Vertices, lattice_vertices
 from ..ops.soft_neighbors import SoftNeighbors, masked_knn_graph, soft_knn_graph
 from . import continuous
 from .edge_conv import MaxMeanMix, edge_conv
+from .init import init_from_generator
 from .point_network import SLOPE, PointNetwork, check_clouds
 from .reference_weights import load_reference, to_reference
 from .set_abstraction import RADII, SetAbstraction
-from .undrawn import drawn_by_generator
 
 __all__ = ["PRESETS", "OGNet"]
 
@@ -76,7 +76,7 @@ class OGNet(PointNetwork):
         ValueError: when the numbers do not fit together.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         dims: tuple[int, ...] = (48, 96, 192, 384),
@@ -205,8 +205,8 @@ class OGNet(PointNetwork):
             activation of edge convolution c; `fps.{s}` (B, m) sampled points, `ball.{s}.{r}`
             (B, m, count) neighbours of scale r, `points.{s}` (B, m, 3) and `features.{s}`
             (B, m, C) of down-sampling s; `embedding` and `descriptor` (B, embedding_dim). In
-            continuous mode `presence.{s}` (B, m) of the places in place of `fps.{s}`, and weights
-            `graph_weight.{c}` and `ball_weight.{s}.{r}` of the neighbours.
+            continuous mode `weight.{s}` (B, m) of the lattice vertices replaces `fps.{s}`, and
+            `graph_weight.{c}` and `ball_weight.{s}.{r}` are the weights of the neighbours.
         """
         record: dict[str, Tensor] = {}
         self._run(points, colors, record)
@@ -284,29 +284,31 @@ class OGNet(PointNetwork):
                 number = layer * self.num_conv + turn
                 if layer == len(self.dims) - 1:
                     rows = torch.cat([here.points, features], dim=-1)
-                    graph = masked_knn_graph(rows, here.presence, self.k)
-                pooled = continuous.convolve(
-                    features, graph, here.presence, *self._convolution(number)
+                    graph = masked_knn_graph(rows, here.weight, self.k)
+                pooled = continuous.soft_edge_conv(
+                    features, graph, here.weight, *self._convolution(number)
                 )
                 if record is not None:
                     record[f"graph.{number}"], record[f"graph_weight.{number}"] = graph
                     record[f"pool.{number}"] = pooled
                 features = F.leaky_relu(pooled, SLOPE)
             if wider:
-                finer, spacing = spacing, continuous.spacing_of(step, self.num_points)
+                finer, spacing = spacing, continuous.lattice_spacing(step, self.num_points)
                 there = lattice_vertices(points, spacing)
-                balls = continuous.balls_around(there.points, here, self.ball_counts, finer)
+                balls = continuous.soft_ball_neighbors(there.points, here, self.ball_counts, finer)
                 abstraction = self.sa[step]
                 assert isinstance(abstraction, SetAbstraction)
-                features = continuous.abstract(abstraction, here.points, features, there, balls)
+                features = continuous.soft_set_abstraction(
+                    abstraction, here.points, features, there, balls
+                )
                 if self.residual:
-                    skip = self.conv_s2[step](continuous.carry(skip, balls[-1]))
+                    skip = self.conv_s2[step](continuous.soft_ball_mean(skip, balls[-1]))
                 here, graph = there, None
-                continuous.note(record, step, balls, there, features)
+                continuous.record_stage(record, step, balls, there, features)
                 step += 1
             if self.residual:
                 features = torch.lerp(features, skip, torch.sigmoid(self.p_w[layer]))
-        return continuous.pool(features, here.presence)
+        return continuous.soft_global_pool(features, here.weight)
 
     def _convolution(self, number: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, MaxMeanMix]:
         """Weights of one edge convolution."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .embedding import Embedding
+from .init import SkipInit, init_from_generator
 from .pgfa_weights import (
     backbone_map,
     imagenet_state,
@@ -25,7 +26,6 @@ from .pgfa_weights import (
     reference_state,
 )
 from .plain_weights import with_counters
-from .undrawn import Undrawn, drawn_by_generator
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
 
@@ -114,7 +114,7 @@ class PGFA(nn.Module):
         ValueError: numbers out of range, both branches off, or weights that cannot be had.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         num_classes: int,
@@ -169,7 +169,7 @@ class PGFA(nn.Module):
             ValueError: files are missing, damaged or do not fit.
         """
         state, parts, num_classes = reference_state(folder, epoch)
-        with Undrawn():
+        with SkipInit():
             network = cls(num_classes, parts)
         try:
             network.load_state_dict(with_counters(state, network.state_dict()))

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ..ops.ball_query import ball_query
 from ..ops.fps import farthest_point_sample
 from ..ops.gather import gather_neighbors
+from .init import init_from_generator
 from .point_network import SLOPE, PointNetwork, check_clouds
-from .undrawn import drawn_by_generator
 
 __all__ = ["PointNet2"]
 
@@ -104,7 +104,7 @@ class PointNet2(PointNetwork):
         ValueError: when a size is too small.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         multi_scale: bool = False,

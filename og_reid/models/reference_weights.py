@@ -20,9 +20,9 @@ from pose.files.reading import reading
 
 from ..files.from_mapping import MOST_BYTES, read_yaml
 from ..files.tensors import is_safetensors, read_tensors, read_torch
-from .described import check_described
+from .init import SkipInit
 from .plain_weights import UNUSED, plain_weights, with_counters
-from .undrawn import Undrawn
+from .spec_bounds import check_spec
 
 __all__ = ["Snapshot", "load_reference", "read_snapshot", "to_reference"]
 
@@ -141,7 +141,7 @@ def load_reference(
     arguments = {**_arguments(snapshot, presets, preset, overrides), **_head_sizes(weights)}
     arguments = {"mode": "reference", **arguments, **overrides}
     # Without memory, as options may promise more than the weights are; draws load the compiler.
-    with torch.device("meta"), Undrawn():
+    with torch.device("meta"), SkipInit():
         skeleton = make(**{**arguments, "generator": None}).state_dict()
     weights = with_counters(weights, skeleton)
     problems = _differences(skeleton, weights)
@@ -149,7 +149,7 @@ def load_reference(
         what = f"preset {preset!r}" if preset else "the architecture found for it"
         advice = _advice(snapshot, presets, preset)
         raise ValueError("\n".join([f"{snapshot.name} does not fit {what}{advice}", *problems]))
-    with Undrawn():
+    with SkipInit():
         model = make(**arguments)
     model.load_state_dict(weights)
     return model
@@ -258,7 +258,7 @@ def _from_options(snapshot: Snapshot) -> dict[str, Any]:
             "num_points": int(options.get("init_points", 768)),
             "dropout": float(options.get("droprate", 0.7)),
         }
-        check_described(found)
+        check_spec(found)
     except (TypeError, ValueError, OverflowError) as error:
         named = {name: options.get(name) for name in ("feature_dims", "k", "num_conv")}
         raise ValueError(

@@ -16,9 +16,9 @@ __all__ = [
     "arch_parameters",
     "build",
     "can_be_stored",
-    "rebuild",
+    "from_spec",
     "register_network",
-    "store",
+    "to_spec",
 ]
 
 #: Every network with its published settings: OG-Net, and the baselines it was compared with.
@@ -104,8 +104,8 @@ def arch_parameters(preset: str) -> tuple[str, ...]:
     return tuple(inspect.signature(ARCHITECTURES[preset][0]).parameters)
 
 
-def store(model: PointNetwork) -> dict[str, Any]:
-    """What `rebuild` needs, as plain values: the kind of the network and its arguments."""
+def to_spec(model: PointNetwork) -> dict[str, Any]:
+    """What `from_spec` needs, as plain values: the kind of the network and its arguments."""
     for name, kind in KINDS.items():
         if type(model) is kind:
             neck = {} if model.neck is None else {"neck": True}
@@ -116,11 +116,11 @@ def store(model: PointNetwork) -> dict[str, Any]:
     )
 
 
-def rebuild(stored: Mapping[str, Any]) -> PointNetwork:
-    """The network that `store` described, without its classifier and with fresh weights.
+def from_spec(stored: Mapping[str, Any]) -> PointNetwork:
+    """The network that `to_spec` described, without its classifier and with fresh weights.
 
     Args:
-        stored: as of `store`; without a kind it is an OG-Net.
+        stored: as of `to_spec`; without a kind it is an OG-Net.
 
     Raises:
         ValueError: on an unknown kind, or arguments that the network does not take.

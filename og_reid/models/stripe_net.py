@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .embedding import Embedding
 from .heads import HPM_STRIPES, Pool, StripeHeads
+from .init import init_from_generator
 from .pgfa_weights import backbone_map, imagenet_state, initialize_backbone, make_resnet50
-from .undrawn import drawn_by_generator
 
 __all__ = ["StripeNet"]
 
@@ -40,7 +40,7 @@ class StripeNet(nn.Module):
         ValueError: numbers out of range, or weights that cannot be had.
     """
 
-    @drawn_by_generator
+    @init_from_generator
     def __init__(
         self,
         num_classes: int,
@@ -84,12 +84,12 @@ class StripeNet(nn.Module):
         codes: Tensor = self.heads([stage(shared) for stage in last])
         return codes
 
-    def compared(self, codes: Tensor) -> Tensor:
+    def inference_features(self, codes: Tensor) -> Tensor:
         """(B, S, 256) codes of `forward` to those that are classified and compared."""
-        return self.heads.compared(codes)
+        return self.heads.inference_features(codes)
 
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, S, 256) codes of `compared` to (B, S, num_classes) logits."""
+        """(B, S, 256) codes of `inference_features` to (B, S, num_classes) logits."""
         return self.heads.classify(codes)
 
     def architecture(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class StripeNet(nn.Module):
         """Descriptors to match; arguments as of `PGFA.embed`, but that there are codes only."""
         if descriptor not in ("raw", "code"):
             raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
-        parts = self.compared(self(images))
+        parts = self.inference_features(self(images))
         if visibility is None:
             visibility = parts.new_ones(parts.shape[:2])
         return Embedding(None, parts, visibility.to(parts))

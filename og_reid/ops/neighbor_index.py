@@ -10,12 +10,12 @@ from torch import Tensor
 from ._arguments import check_tensors, whole
 
 __all__ = [
-    "InEdges",
+    "CSR",
     "all_present",
     "check_index",
+    "edges_csr",
     "flat_index",
     "in_degree",
-    "in_edges",
     "present",
 ]
 
@@ -82,19 +82,17 @@ def check_index(index: Tensor, count: int) -> None:
         raise IndexError(f"index must be in 0..{count - 1}; got {int(index.amin())}")
 
 
-class InEdges(NamedTuple):
+class CSR(NamedTuple):
     """The edges of a batch by the row, of the flattened batch, that they end in."""
 
     order: Tensor  # (E,) numbers of edges, those of one row in ascending order; the missing last
     ends: Tensor  # (B * count,) where in `order` those of each row end
 
 
-def in_edges(index: Tensor, count: int) -> InEdges:
+def edges_csr(index: Tensor, count: int) -> CSR:
     """Sort the edges (B, M, k) of a batch by their ends, without a look at the values."""
     rows = len(index) * count
     there = present(index, count).flatten()
     ends = flat_index(index, count).masked_fill_(~there, rows)
     ends, order = ends.sort(stable=True)
-    return InEdges(
-        order, torch.searchsorted(ends, torch.arange(rows, device=index.device), right=True)
-    )
+    return CSR(order, torch.searchsorted(ends, torch.arange(rows, device=index.device), right=True))

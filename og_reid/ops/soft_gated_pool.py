@@ -22,7 +22,7 @@ from .gather import gather_neighbors
 from .neighbor_index import check_index
 from .soft_pool import native_for, row_moments, shares
 
-__all__ = ["faded_gated_max_torch", "soft_gated_max"]
+__all__ = ["soft_gated_max", "soft_gated_max_torch"]
 
 
 def soft_gated_max(
@@ -56,7 +56,7 @@ def soft_gated_max(
     shared = sharing() > 1 and not known  # their gradients come from all processes
     if not native or shared or fade.requires_grad or share.requires_grad:
         with torch.autocast(weight.device.type, enabled=False):
-            return faded_gated_max_torch(terms, index, fade, share, weight, norm)
+            return soft_gated_max_torch(terms, index, fade, share, weight, norm)
     scale, shift, mean, variance, eps = norm
     highest, *found = torch.ops.og_reid.soft_gated_max(
         *terms, index, fade, share, weight, scale, shift, mean, variance, eps
@@ -65,7 +65,7 @@ def soft_gated_max(
     return (highest, none, none) if known else (highest, *(each.detach() for each in found))
 
 
-def faded_gated_max_torch(
+def soft_gated_max_torch(
     terms: EdgeTerms, index: Tensor, fade: Tensor, share: Tensor, weight: Tensor, norm: EdgeNorm
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plain-torch twin of `soft_gated_max`: its specification."""
@@ -200,14 +200,14 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     saved = list(ctx.saved_tensors)
-    given = torch.ops.og_reid.faded_gated_max_grad(saved[:11], saved[11:], grad, ctx.known, ctx.eps)
+    given = torch.ops.og_reid.soft_gated_max_grad(saved[:11], saved[11:], grad, ctx.known, ctx.eps)
     *terms, weight, scale, shift = given
     return (*terms, None, None, None, weight, scale, shift, None, None, None)
 
 
 def _no_second(ctx: Any, *_: Any) -> None:
     raise NotImplementedError(
-        "soft_gated_max has no second derivatives; use faded_gated_max_torch for them"
+        "soft_gated_max has no second derivatives; use soft_gated_max_torch for them"
     )
 
 
@@ -219,13 +219,13 @@ torch.library.define(
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 torch.library.define(
-    "og_reid::faded_gated_max_grad",
+    "og_reid::soft_gated_max_grad",
     "(Tensor[] inputs, Tensor[] results, Tensor grad, bool known, float eps) -> Tensor[]",
 )
 torch.library.impl("og_reid::soft_gated_max", "CPU", _forward)
-torch.library.impl("og_reid::faded_gated_max_grad", "CPU", _gradient)
+torch.library.impl("og_reid::soft_gated_max_grad", "CPU", _gradient)
 torch.library.register_autocast("og_reid::soft_gated_max", "cpu", torch.float32)
 torch.library.register_fake("og_reid::soft_gated_max", _forward_fake)
-torch.library.register_fake("og_reid::faded_gated_max_grad", _gradient_fake)
+torch.library.register_fake("og_reid::soft_gated_max_grad", _gradient_fake)
 torch.library.register_autograd("og_reid::soft_gated_max", _backward, setup_context=_save)
-torch.library.register_autograd("og_reid::faded_gated_max_grad", _no_second)
+torch.library.register_autograd("og_reid::soft_gated_max_grad", _no_second)

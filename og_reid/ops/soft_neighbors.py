@@ -1,15 +1,22 @@
-"""Neighbours that fade out before they leave.
+"""Soft neighbourhoods: weights taper to 0 at the neighbourhood's edge.
 
-The k nearest points of a place change from one moment to the next, and whatever is pooled over them
-jumps. Here a neighbour's weight has come down to 0 when another takes its slot:
+The k nearest neighbours change discontinuously with the points, and so does a pooling over them.
+Here the weight of a neighbour is 0 where another one takes its slot:
 
-    w_j = min(1, GAIN (1 - q_j / c)) or 0,    c = min(radius^2, q of the nearest one left out),
-    q_j = (d_j^2 + FLOOR^2) / presence_j.
+    w_j = clamp(TAPER (1 - q_j / c), 0, 1),    q_j = (d_j^2 + MIN_DISTANCE^2) / p_j,
 
-So a neighbour that is present by a share stands farther off, and one that comes or goes does so at
-infinity. In place of a radius graphs of such places have WIDEST mean squared distances; points of a
-cloud neither come nor go, and with no one left out all have weight 1. Ties do not matter: of two
-neighbours as far at the end, whichever is taken has weight 0.
+with d_j the distance to neighbour j, p_j its own weight (1 for points of a cloud) and c the cutoff:
+the smallest q of the points that are left out, but at most
+
+===================  ==============================================================================
+ball graph           radius^2
+k-NN graph, points   infinity: where no point is left out all weights are 1
+k-NN graph, masked   MAX_REACH times the mean squared distance to all points, weighted by p
+===================  ==============================================================================
+
+A neighbour with p_j -> 0 has q_j -> infinity, so its weight reaches 0 before it is removed. Ties at
+the cutoff do not matter: either neighbour has weight 0. Slots without a neighbour hold any index,
+with weight 0; so do all slots beyond N points.
 """
 
 from __future__ import annotations
@@ -24,8 +31,8 @@ from torch import Tensor
 from .knn import knn
 
 __all__ = [
-    "FLOOR",
-    "GAIN",
+    "MIN_DISTANCE",
+    "TAPER",
     "SoftNeighbors",
     "masked_ball_graph",
     "masked_knn_graph",
@@ -33,100 +40,114 @@ __all__ = [
     "soft_knn_graph",
 ]
 
-#: What distances are rounded up by, metres: it keeps weights from running through all their values
-#: within a hair where many neighbours stand in one place.
-FLOOR = 0.01
-#: Where a graph of places ends when no one is left out, in mean squared distances to all places by
-#: presence: one that vanishes has faded out before. As far as places are present nothing ends here.
-WIDEST = 16.0
-#: How steeply weights fall; nearer than sqrt(1 - 1 / GAIN) of the way out they are 1.
-GAIN = 1.5
+#: Softening of distances, metres: bounds the slope of the weights where many neighbours are at one
+#: position.
+MIN_DISTANCE = 0.01
+#: Largest cutoff of a masked k-NN graph, in weighted mean squared distances: a point whose weight
+#: goes to 0 loses its edges before it is removed.
+MAX_REACH = 16.0
+#: Slope of the weights; within sqrt(1 - 1 / TAPER) of the cutoff distance they are 1.
+TAPER = 1.5
 
 
 class SoftNeighbors(NamedTuple):
-    """Neighbours of M places among N; slots of weight 0 hold any."""
+    """Weighted neighbours of M centres among N points; a slot of weight 0 holds any index."""
 
     indices: Tensor  # (B, M, n) int64, 0..N-1
     weights: Tensor  # (B, M, n) in [0, 1]
 
 
 def soft_knn_graph(points: Tensor, k: int) -> SoftNeighbors:
-    """The k nearest neighbours of each point, the point itself with weight 1 among them.
+    """Soft k-nearest-neighbour graph of the points of a cloud.
 
     Args:
         points: (B, N, 3) metres.
-        k: neighbours.
+        k: slots per point, the point itself included.
+
+    Returns:
+        (B, N, k) neighbours: `indices[b, i, j] = n` is the point `points[b, n]`. Each point is
+        among its own neighbours with weight 1; slots beyond N points have weight 0.
     """
     index, squared = _nearest(points, points, k + 1)
-    return _with_self(_fading(index, squared + FLOOR**2, k, math.inf))
+    return _with_self(_tapered(index, squared + MIN_DISTANCE**2, k, math.inf))
 
 
 def soft_ball_graph(
     points: Tensor, centers: Tensor, radii: tuple[float, ...], counts: tuple[int, ...]
 ) -> tuple[SoftNeighbors, ...]:
-    """The nearest points within each radius.
+    """Soft ball neighbourhoods of several radii: the nearest points within each.
 
     Args:
         points: (B, N, 3) metres.
         centers: (B, M, 3) metres.
-        radii: of the balls, metres.
-        counts: most points per ball.
+        radii: one radius per scale, metres.
+        counts: slots per scale.
 
     Returns:
-        (B, M, count) neighbours for each ball.
+        One set of (B, M, counts[s]) neighbours per scale: `indices[b, i, j] = n` is the point
+        `points[b, n]`, of weight 0 at distances of at least `radii[s]`.
     """
     index, squared = _nearest(points, centers, max(counts) + 1)
-    far = squared + FLOOR**2
+    far = squared + MIN_DISTANCE**2
     return tuple(
-        _fading(index, far, count, radius**2) for radius, count in zip(radii, counts, strict=True)
+        _tapered(index, far, count, radius**2) for radius, count in zip(radii, counts, strict=True)
     )
 
 
-def masked_knn_graph(rows: Tensor, presence: Tensor, k: int) -> SoftNeighbors:
-    """`soft_knn_graph` of places that are present by a share; each has itself with weight 1.
+def masked_knn_graph(rows: Tensor, weight: Tensor, k: int) -> SoftNeighbors:
+    """`soft_knn_graph` of weighted points; a point of weight 0 is a neighbour of itself only.
 
     Args:
-        rows: (B, N, D) positions, and features if the graph is to heed them.
-        presence: (B, N) in [0, 1].
-        k: neighbours.
+        rows: (B, N, D) positions, or positions and features of the points.
+        weight: (B, N) in [0, 1], weights p of the points.
+        k: slots per point, the point itself included.
+
+    Returns:
+        (B, N, k) neighbours, each point among its own with weight 1.
     """
     own = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)
     squared = _squared(rows, rows)
-    share = presence / presence.sum(1, keepdim=True)
-    limit = WIDEST * ((squared @ share[..., None]) + FLOOR**2)
-    far, index = (
-        _far(squared, presence).masked_fill(own, 0).topk(min(k + 1, rows.shape[1]), largest=False)
-    )
-    return _with_self(_fading(index, far, k, limit))
+    normalized = weight / weight.sum(1, keepdim=True)
+    limit = MAX_REACH * ((squared @ normalized[..., None]) + MIN_DISTANCE**2)
+    far = _weighted_distances(squared, weight).masked_fill(own, 0)
+    far, index = far.topk(min(k + 1, rows.shape[1]), largest=False)
+    return _with_self(_tapered(index, far, k, limit))
 
 
 def masked_ball_graph(
     points: Tensor,
-    presence: Tensor,
+    weight: Tensor,
     centers: Tensor,
     radii: tuple[float, ...],
     counts: tuple[int, ...],
 ) -> tuple[SoftNeighbors, ...]:
-    """`soft_ball_graph` among places that are present by a share.
+    """`soft_ball_graph` among weighted points; a point of weight 0 is in no neighbourhood.
 
     Args:
         points: (B, N, 3) metres.
-        presence: (B, N) in [0, 1].
+        weight: (B, N) in [0, 1], weights p of the points.
         centers: (B, M, 3) metres.
-        radii: of the balls, metres.
-        counts: most places per ball.
+        radii: one radius per scale, metres.
+        counts: slots per scale.
+
+    Returns:
+        As of `soft_ball_graph`.
     """
-    far = _far(_squared(points, centers), presence)
+    far = _weighted_distances(_squared(points, centers), weight)
     far, index = far.topk(min(max(counts) + 1, points.shape[1]), largest=False)
     return tuple(
-        _fading(index, far, count, radius**2) for radius, count in zip(radii, counts, strict=True)
+        _tapered(index, far, count, radius**2) for radius, count in zip(radii, counts, strict=True)
     )
 
 
-def _fading(index: Tensor, far: Tensor, count: int, limit: float | Tensor) -> SoftNeighbors:
-    """Weights of the first `count` of (B, M, n) neighbours, given with ascending q.
+def _tapered(index: Tensor, far: Tensor, count: int, limit: float | Tensor) -> SoftNeighbors:
+    """The first `count` of (B, M, n) neighbours with their weights.
 
-    `limit` is one, or (B, M, 1).
+    Args:
+        index: (B, M, n) int64, in order of `far`.
+        far: (B, M, n) ascending q.
+        count: slots; n may be smaller.
+        limit: largest cutoff, one or (B, M, 1).
     """
     missing = max(0, count + 1 - index.shape[-1])
     index = F.pad(index[..., :count], (0, max(0, count - index.shape[-1])))
@@ -134,15 +155,15 @@ def _fading(index: Tensor, far: Tensor, count: int, limit: float | Tensor) -> So
     cut = far[..., -1:].clamp_max(limit)
     there = far[..., :-1].isfinite()
     # Those that are not there are taken out first: inf / inf has no gradient.
-    weight = GAIN * (1 - far[..., :-1].masked_fill(~there, 0) / cut)
+    weight = TAPER * (1 - far[..., :-1].masked_fill(~there, 0) / cut)
     return SoftNeighbors(index, weight.clamp(0, 1).masked_fill(~there, 0))
 
 
 def _with_self(graph: SoftNeighbors) -> SoftNeighbors:
-    """Neighbours of N places among themselves, each place one of its own, with weight 1.
+    """Neighbours of N points among themselves, each point in its own list with weight 1.
 
-    A place that is not in its list has n others in its own place, all of weight 0: it takes the
-    first slot.
+    A point that is not in its list has n others at its own position, all of weight 0: it takes
+    the first slot.
     """
     index, weight = graph
     own = torch.arange(index.shape[1], device=index.device)[:, None]
@@ -150,7 +171,7 @@ def _with_self(graph: SoftNeighbors) -> SoftNeighbors:
     first = torch.arange(index.shape[2], device=index.device) == 0
     index = torch.where(absent & first, own, index)
     mine = index == own
-    # Empty slots may hold it again.
+    # Empty slots may hold the same index again.
     return SoftNeighbors(index, torch.where(mine & (mine.cumsum(-1) == 1), 1.0, weight))
 
 
@@ -166,14 +187,14 @@ def _nearest(points: Tensor, query: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 def _squared(points: Tensor, centers: Tensor) -> Tensor:
     """(B, M, N) squared distances from (B, N, D) points to (B, M, D) centres."""
-    # Not by |a|^2 - 2 ab + |b|^2: what cancels there is larger than near neighbours are apart.
+    # |a|^2 - 2 ab + |b|^2 would cancel: its rounding error exceeds the distance of near neighbours.
     if points.shape[-1] <= 3:
         return (centers[:, :, None] - points[:, None]).square().sum(-1)
     return torch.cdist(centers, points, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-def _far(squared: Tensor, presence: Tensor) -> Tensor:
-    """(B, M, N) q of squared distances to places of (B, N) presence; infinite where that is 0."""
-    there = presence[:, None] > 0
-    divisor = torch.where(there, presence[:, None], 1.0)
-    return torch.where(there, (squared + FLOOR**2) / divisor, math.inf)
+def _weighted_distances(squared: Tensor, weight: Tensor) -> Tensor:
+    """(B, M, N) q of squared distances to points of (B, N) weights; infinite where one is 0."""
+    there = weight[:, None] > 0
+    divisor = torch.where(there, weight[:, None], 1.0)
+    return torch.where(there, (squared + MIN_DISTANCE**2) / divisor, math.inf)

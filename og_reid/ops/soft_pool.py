@@ -20,12 +20,12 @@ from .gather import gather_neighbors
 from .neighbor_index import check_index, flat_index
 
 __all__ = [
-    "faded_mean_torch",
-    "faded_moments_torch",
-    "faded_pool_torch",
     "soft_mean",
+    "soft_mean_torch",
     "soft_moments",
+    "soft_moments_torch",
     "soft_pool",
+    "soft_pool_torch",
 ]
 
 
@@ -50,12 +50,12 @@ def soft_pool(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, 
     """
     _check(features, index, weight)
     if not native_for(features, weight):
-        return faded_pool_torch(features, index, weight)
+        return soft_pool_torch(features, index, weight)
     mean, highest, _ = torch.ops.og_reid.soft_pool(features, index, weight, True)
     return mean, highest
 
 
-def faded_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def soft_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Plain-torch twin of `soft_pool`: its specification."""
     near, weight = gather_neighbors(features, index), weight[..., None]
     mean = (shares(weight, 2) * near).sum(2)
@@ -66,12 +66,12 @@ def soft_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """The (B, M, C) mean of `soft_pool` alone."""
     _check(features, index, weight)
     if not native_for(features, weight):
-        return faded_mean_torch(features, index, weight)
+        return soft_mean_torch(features, index, weight)
     mean: Tensor = torch.ops.og_reid.soft_pool(features, index, weight, False)[0]
     return mean
 
 
-def faded_mean_torch(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+def soft_mean_torch(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Plain-torch twin of `soft_mean`: its specification."""
     return (shares(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
 
@@ -107,7 +107,7 @@ def soft_moments(
     return share_moments(found, weight.sum())
 
 
-def faded_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Tensor) -> Moments:
+def soft_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Tensor) -> Moments:
     """Plain-torch twin of `soft_moments`: its specification."""
     return row_moments(gather_neighbors(near, index) + center[:, :, None], weight)
 
@@ -273,12 +273,12 @@ def _backward(
     argument, *inputs = ctx.saved_tensors
     highest = (grad_highest, argument) if ctx.highest else (None, None)
     weighed = ctx.needs_input_grad[2]
-    grad, of_weight = torch.ops.og_reid.faded_pool_grad(grad_mean, *highest, *inputs, weighed)
+    grad, of_weight = torch.ops.og_reid.soft_pool_grad(grad_mean, *highest, *inputs, weighed)
     return grad, None, of_weight if weighed else None, None
 
 
 def _no_second(ctx: Any, *_: Any) -> None:
-    raise NotImplementedError("soft_pool has no second derivatives; use faded_pool_torch for them")
+    raise NotImplementedError("soft_pool has no second derivatives; use soft_pool_torch for them")
 
 
 torch.library.define(
@@ -286,13 +286,13 @@ torch.library.define(
     "(Tensor features, Tensor index, Tensor weight, bool highest) -> (Tensor, Tensor, Tensor)",
 )
 torch.library.define(
-    "og_reid::faded_pool_grad",
+    "og_reid::soft_pool_grad",
     "(Tensor grad_mean, Tensor? grad_highest, Tensor? argument, Tensor features, Tensor index, "
     "Tensor weight, Tensor mean, bool weighed) -> (Tensor, Tensor)",
 )
 torch.library.impl("og_reid::soft_pool", "CPU", _pool)
-torch.library.impl("og_reid::faded_pool_grad", "CPU", _pool_grad)
+torch.library.impl("og_reid::soft_pool_grad", "CPU", _pool_grad)
 torch.library.register_fake("og_reid::soft_pool", _pool_fake)
-torch.library.register_fake("og_reid::faded_pool_grad", _pool_grad_fake)
+torch.library.register_fake("og_reid::soft_pool_grad", _pool_grad_fake)
 torch.library.register_autograd("og_reid::soft_pool", _backward, setup_context=_save)
-torch.library.register_autograd("og_reid::faded_pool_grad", _no_second)
+torch.library.register_autograd("og_reid::soft_pool_grad", _no_second)

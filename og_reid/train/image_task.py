@@ -132,7 +132,7 @@ class ImageTask:
         result = {"labels": batch.pids}
         if isinstance(self.model, StripeNet):
             codes = self.model(batch.images)
-            by_part = self.model.classify(self.model.compared(codes))
+            by_part = self.model.classify(self.model.inference_features(codes))
             whole = None
         else:
             found: PGFAFeatures = self.model(batch.images, batch.heatmaps)

@@ -233,7 +233,7 @@ def test_vertices_of_a_lattice_are_not_compiled(ready: bool) -> None:
     from torch._dynamo.testing import CompileCounterWithBackend
 
     def program(points: torch.Tensor) -> torch.Tensor:
-        return lattice_vertices(points.sin(), 0.5).presence.cos()
+        return lattice_vertices(points.sin(), 0.5).weight.cos()
 
     points = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(0))
     torch.compiler.reset()

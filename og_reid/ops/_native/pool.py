@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from ..neighbor_index import all_present, in_edges, present
+from ..neighbor_index import all_present, edges_csr, present
 from .library import check, cpu_library, pointer, start_on_gpu
 
 __all__ = ["pool_cpu", "pool_cuda", "pool_grad_cpu", "pool_grad_cuda", "spaced"]
@@ -96,7 +96,7 @@ def pool_grad_cuda(
     """The same by the CUDA library."""
     kept = _contiguous(index, argument, grad_highest, grad_mean)
     grad, task = _grad_task(kept, count)
-    order, ends = in_edges(index, count)
+    order, ends = edges_csr(index, count)
     shares = present(index, count).sum(2).clamp_min_(1).float().reciprocal_()
     edges = _InEdges(pointer(order), pointer(ends), pointer(shares))
     start_on_gpu("og_reid_pool_grad_cuda", grad.device, ctypes.byref(task), ctypes.byref(edges))

@@ -17,8 +17,8 @@ from og_reid.models import (
     PointNetwork,
     arch_parameters,
     build,
-    rebuild,
-    store,
+    from_spec,
+    to_spec,
 )
 from og_reid.models.pointnet2 import PointMaps
 from og_reid.ops import gather_neighbors, knn
@@ -165,18 +165,18 @@ def test_hard_clouds(name: str) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_stored_networks_are_built_again(name: str) -> None:
     model = build(name, embedding_dim=8, num_classes=2)
-    described = json.loads(json.dumps(store(model)))
-    again = rebuild(described)
+    described = json.loads(json.dumps(to_spec(model)))
+    again = from_spec(described)
     assert type(again) is type(model)
     assert again.proj_output is None
-    assert store(again) == described
+    assert to_spec(again) == described
     wanted = {key: v.shape for key, v in model.state_dict().items() if "proj_output" not in key}
     assert {key: value.shape for key, value in again.state_dict().items()} == wanted
 
 
 def test_files_without_a_kind_hold_an_og_net() -> None:
     arguments = OGNet.preset("ognet-small", k=7).architecture()
-    again = rebuild(arguments)
+    again = from_spec(arguments)
     assert isinstance(again, OGNet)
     assert again.architecture() == arguments
 
@@ -188,9 +188,9 @@ def test_impossible_networks_are_refused() -> None:
         build("dgcnn", num_points=3)
     assert "ball_counts" in arch_parameters("ognet")
     with pytest.raises(ValueError, match="kind must be one of"):
-        rebuild({"kind": "resnet"})
+        from_spec({"kind": "resnet"})
     with pytest.raises(ValueError, match="cannot be built from"):
-        rebuild({"kind": "dgcnn", "num_points": 3})
+        from_spec({"kind": "dgcnn", "num_points": 3})
     with pytest.raises(ValueError, match="dims, k and embedding_dim must be positive"):
         DGCNN(k=0)
     with pytest.raises(ValueError, match="num_points must be at least 4"):

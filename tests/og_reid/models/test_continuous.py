@@ -125,8 +125,8 @@ def test_training_does_not_see_the_filling(monkeypatch: pytest.MonkeyPatch) -> N
     for filling in (0, 7):
 
         def filled(points: Tensor, spacing: float, filling: int = filling) -> Vertices:
-            places, presence = lattice_vertices(points, spacing)
-            return Vertices(F.pad(places, (0, 0, 0, filling)), F.pad(presence, (0, filling)))
+            places, weight = lattice_vertices(points, spacing)
+            return Vertices(F.pad(places, (0, 0, 0, filling)), F.pad(weight, (0, filling)))
 
         monkeypatch.setattr("og_reid.models.og_net.lattice_vertices", filled)
         model = network(residual=True).train()
@@ -206,7 +206,7 @@ def test_stages_tell_who_is_a_neighbor() -> None:
     stages = model.stages(points, colors)
     assert stages["graph.0"].shape == stages["graph_weight.0"].shape == (2, 50, 6)
     for step in range(3):
-        count = stages[f"presence.{step}"].shape[1]
+        count = stages[f"weight.{step}"].shape[1]
         assert stages[f"points.{step}"].shape == (2, count, 3)
         for scale, slots in enumerate((4, 6, 8)):
             weight = stages[f"ball_weight.{step}.{scale}"]

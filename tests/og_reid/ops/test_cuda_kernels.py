@@ -14,28 +14,23 @@ import torch
 from torch import Tensor
 
 from og_reid.ops import (
-    ball_query as ball,
-)
-from og_reid.ops import (
     ball_query_torch,
     farthest_point_sample_torch,
+    fps,
     gather,
     knn_torch,
     pool,
     radius_count_torch,
 )
-from og_reid.ops import (
-    fps as sampling,
-)
-from og_reid.ops._native import knn as _search
-from og_reid.ops._native import library as _library
+from og_reid.ops._native import knn as knn_native
+from og_reid.ops._native import library as native_library
 from og_reid.ops.gather import gather_neighbors_torch
-from og_reid.ops.neighbor_index import in_degree, in_edges
+from og_reid.ops.neighbor_index import edges_csr, in_degree
 from og_reid.ops.pool import pool_neighbors_torch
 from tensors import seeded
 
-# og_reid.ops.knn is the function.
-KNN = importlib.import_module("og_reid.ops.knn")
+# The package has functions of these names.
+KNN, BALL = (importlib.import_module(f"og_reid.ops.{name}") for name in ("knn", "ball_query"))
 ROOT = Path(__file__).resolve().parents[3]
 KERNELS = ROOT / "og_reid" / "csrc" / "cuda"
 COMPILER = shutil.which("g++")
@@ -59,8 +54,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 @pytest.fixture(autouse=True)
 def _on_this(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the operators' GPU side take tensors on a CPU and run the emulated kernels."""
-    monkeypatch.setattr(_library, "cuda_library", lambda: library)
-    for module in (KNN, sampling, ball, pool, gather):
+    monkeypatch.setattr(native_library, "cuda_library", lambda: library)
+    for module in (KNN, fps, BALL, pool, gather):
         monkeypatch.setattr(module, "usable_on_gpu", lambda *_: True)
         monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
     monkeypatch.setattr(gather, "pool_grad_cpu", gather.pool_grad_cuda)
@@ -131,10 +126,10 @@ def hard(batch: int, count: int, dims: int) -> dict[str, Tensor]:
 def along_curve(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Send clouds of any size to the spatial index; what was started is listed."""
     started: list[str] = []
-    start = _search.start_on_gpu
-    monkeypatch.setattr(_search, "CURVE_POINTS", 0)
+    start = knn_native.start_on_gpu
+    monkeypatch.setattr(knn_native, "CURVE_POINTS", 0)
     monkeypatch.setattr(
-        _search, "start_on_gpu", lambda name, *rest: (started.append(name), start(name, *rest))
+        knn_native, "start_on_gpu", lambda name, *rest: (started.append(name), start(name, *rest))
     )
     return started
 
@@ -200,7 +195,7 @@ def test_small_clouds_and_many_neighbours_are_searched_through(
     x, ptr = seeded(150, 3), torch.tensor([0, 150])
     KNN._knn_on_gpu(x, ptr, x, ptr, 129, True, False)
     KNN._knn_on_gpu(x.repeat(1, 2), ptr, x.repeat(1, 2), ptr, 3, True, False)
-    monkeypatch.setattr(_search, "CURVE_POINTS", 151)
+    monkeypatch.setattr(knn_native, "CURVE_POINTS", 151)
     KNN._knn_on_gpu(x, ptr, x, ptr, 3, True, False)
     assert along_curve == ["og_reid_knn_cuda"] * 3
 
@@ -220,14 +215,14 @@ def test_sampling(count: int, m: int, start: Any, dead: bool) -> None:
     for name in ("plain", "grid", "same"):
         x = kinds(2, count, 3)[name]
         x[:, : count // 3] *= 0.01
-        got = sampling._sample_on_gpu(x, m, start, dead)
+        got = fps._sample_on_gpu(x, m, start, dead)
         assert torch.equal(got, farthest_point_sample_torch(x, m, start=start, dead_zone=dead))
 
 
 def test_sampling_never_picks_what_is_not_finite() -> None:
     x = seeded(1, 60, 3)
     x[0, 5:20] = torch.nan
-    picks = sampling._sample_on_gpu(x, 45, "farthest", False)
+    picks = fps._sample_on_gpu(x, 45, "farthest", False)
     assert sorted(picks[0].tolist()) == [*range(5), *range(20, 60)]
 
 
@@ -236,10 +231,10 @@ def test_balls(order: Any) -> None:
     radii, counts = (0.3, 1.0, 50.0), (4, 40, 90)
     for x in kinds(2, 75, 3).values():
         centers = torch.cat([x[:, :9], seeded(2, 4, 3, seed=2) * 3], dim=1)
-        got = ball._ball_on_gpu(x, centers, list(radii), list(counts), order)
+        got = BALL._ball_on_gpu(x, centers, list(radii), list(counts), order)
         want = ball_query_torch(x, centers, radii, counts, order=order)
         assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
-        number = ball._count_on_gpu(x, centers, list(radii))
+        number = BALL._count_on_gpu(x, centers, list(radii))
         assert torch.equal(number, radius_count_torch(x, centers, radii))
 
 
@@ -283,7 +278,7 @@ def test_gathering() -> None:
 
 def test_edges_by_their_ends() -> None:
     index = missing(2, 9, 6, 4)
-    order, ends = in_edges(index, 9)
+    order, ends = edges_csr(index, 9)
     assert torch.equal(ends.diff(prepend=ends.new_zeros(1)), in_degree(index, 9).flatten())
     row = index + torch.tensor([0, 9]).view(2, 1, 1)
     for j in range(18):

@@ -143,12 +143,12 @@ def test_gate_by_chunks_keeps_no_rows_of_edges() -> None:
 
 @pytest.mark.native
 def test_native_gate_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from og_reid.ops._native import gated_pool as _gating
+    from og_reid.ops._native import gated_pool as native
 
     terms, weight = gate_terms(5, 11, 4, 24, 1), seeded(48, 24, seed=8)
     index = indices(5, 11, 4, 6)
     want = gate_results(gated_max, terms, index, weight)
-    monkeypatch.setattr(_gating, "CHUNK_ENTRIES", 2 * 4 * 6 * 24)  # chunks of two clouds, one over
+    monkeypatch.setattr(native, "CHUNK_ENTRIES", 2 * 4 * 6 * 24)  # chunks of two clouds, one over
     torch.set_num_threads(2)
     try:
         got = gate_results(gated_max, terms, index, weight)

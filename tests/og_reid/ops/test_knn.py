@@ -307,11 +307,11 @@ def test_native_info_names_what_is_there() -> None:
 
 
 def test_missing_library_falls_back_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    from og_reid.ops._native import library as _library
+    from og_reid.ops._native import library as native_library
 
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    monkeypatch.setattr(_library, "_load", lambda name: None)
-    _library.cpu_library.cache_clear()
+    monkeypatch.setattr(native_library, "_load", lambda name: None)
+    native_library.cpu_library.cache_clear()
     x = seeded(1, 30, 3)
     try:
         with pytest.warns(RuntimeWarning, match="native CPU library") as caught:
@@ -320,4 +320,4 @@ def test_missing_library_falls_back_with_one_warning(monkeypatch: pytest.MonkeyP
         assert torch.equal(first, knn_torch(x, 4))
         assert torch.equal(second, first)
     finally:
-        _library.cpu_library.cache_clear()
+        native_library.cpu_library.cache_clear()

@@ -17,26 +17,21 @@ from torch import Tensor
 
 from interpreter import run_python
 from og_reid.ops import (
-    ball_query as ball,
-)
-from og_reid.ops import (
     ball_query_torch,
     farthest_point_sample_torch,
+    fps,
     gather,
     knn_torch,
     native_info,
     pool,
     radius_count_torch,
 )
-from og_reid.ops import (
-    fps as sampling,
-)
-from og_reid.ops._native import library as _library
+from og_reid.ops._native import library as native_library
 from og_reid.ops.gather import gather_neighbors_torch
 from og_reid.ops.pool import pool_neighbors_torch
 
-# og_reid.ops.knn is the function.
-KNN = importlib.import_module("og_reid.ops.knn")
+# The package has functions of these names.
+KNN, BALL = (importlib.import_module(f"og_reid.ops.{name}") for name in ("knn", "ball_query"))
 
 SCRIPT = """
 import warnings
@@ -67,19 +62,19 @@ def test_switched_on() -> None:
 
 def test_missing_cuda_library_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    monkeypatch.setattr(_library, "_load", lambda name: None)
-    _library.cuda_library.cache_clear()
+    monkeypatch.setattr(native_library, "_load", lambda name: None)
+    native_library.cuda_library.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="CUDA library of og_reid is missing") as caught:
-            assert _library.cuda_library() is _library.cuda_library() is None
+            assert native_library.cuda_library() is native_library.cuda_library() is None
         assert len(caught) == 1
-        _library.cuda_library.cache_clear()
+        native_library.cuda_library.cache_clear()
         monkeypatch.setenv("OG_REID_NATIVE", "0")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert _library.cuda_library() is None
+            assert native_library.cuda_library() is None
     finally:
-        _library.cuda_library.cache_clear()
+        native_library.cuda_library.cache_clear()
 
 
 def on_gpu(dtype: torch.dtype = torch.float32, entries: int = 3) -> Any:
@@ -89,18 +84,18 @@ def on_gpu(dtype: torch.dtype = torch.float32, entries: int = 3) -> Any:
 
 def test_what_the_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(_library, "cuda_library", lambda: asked.append("cuda"))
-    monkeypatch.setattr(_library, "cpu_library", lambda: asked.append("cpu"))
+    monkeypatch.setattr(native_library, "cuda_library", lambda: asked.append("cuda"))
+    monkeypatch.setattr(native_library, "cpu_library", lambda: asked.append("cpu"))
     here = torch.zeros(3)
     unfit = [on_gpu(torch.float64), on_gpu(entries=0), here]
-    assert not any(_library.usable_on_gpu(on_gpu(), each) for each in unfit)
-    assert not any(_library.usable_on_cpu(here, each) for each in (on_gpu(), here.double()))
+    assert not any(native_library.usable_on_gpu(on_gpu(), each) for each in unfit)
+    assert not any(native_library.usable_on_cpu(here, each) for each in (on_gpu(), here.double()))
     assert asked == []  # and so nobody is warned of a library that would not serve
-    assert not _library.usable_on_gpu(on_gpu(), on_gpu())
-    assert not _library.usable_on_cpu(here, here)
+    assert not native_library.usable_on_gpu(on_gpu(), on_gpu())
+    assert not native_library.usable_on_cpu(here, here)
     assert asked == ["cuda", "cpu"]
-    monkeypatch.setattr(_library, "cuda_library", lambda: object())
-    assert _library.usable_on_gpu(on_gpu(), on_gpu())
+    monkeypatch.setattr(native_library, "cuda_library", lambda: object())
+    assert native_library.usable_on_gpu(on_gpu(), on_gpu())
 
 
 def gpu_sides(x: Tensor, index: Tensor) -> dict[str, tuple[Callable[[], Any], Any]]:
@@ -113,15 +108,15 @@ def gpu_sides(x: Tensor, index: Tensor) -> dict[str, tuple[Callable[[], Any], An
             knn_torch(x, 5),
         ),
         "ball_query": (
-            lambda: tuple(ball._ball_on_gpu(x, x, radii, counts, "first")),
+            lambda: tuple(BALL._ball_on_gpu(x, x, radii, counts, "first")),
             ball_query_torch(x, x, (0.5, 2.0), (3, 9), order="first"),
         ),
         "radius_count": (
-            lambda: ball._count_on_gpu(x, x, radii),
+            lambda: BALL._count_on_gpu(x, x, radii),
             radius_count_torch(x, x, (0.5, 2.0)),
         ),
         "farthest_point_sample": (
-            lambda: sampling._sample_on_gpu(x, 9, "farthest", False),
+            lambda: fps._sample_on_gpu(x, 9, "farthest", False),
             farthest_point_sample_torch(x, 9),
         ),
         "gather_neighbors": (lambda: gather._gather(x, index), gather_neighbors_torch(x, index)),
@@ -133,21 +128,23 @@ def test_a_gpu_without_the_library_gets_the_twins_and_one_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    monkeypatch.setattr(_library, "_load", lambda name: None)
+    monkeypatch.setattr(native_library, "_load", lambda name: None)
     # The tensors are on a CPU, which the operators are told is a GPU.
-    for module in (KNN, ball, sampling, gather, pool):
+    for module in (KNN, BALL, fps, gather, pool):
         monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
-        monkeypatch.setattr(module, "usable_on_gpu", lambda *_: _library.cuda_library() is not None)
+        monkeypatch.setattr(
+            module, "usable_on_gpu", lambda *_: native_library.cuda_library() is not None
+        )
     x = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
     index = torch.randint(-1, 30, (2, 30, 4), generator=torch.Generator().manual_seed(1))
     sides = gpu_sides(x, index)
-    _library.cuda_library.cache_clear()
+    native_library.cuda_library.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="many times slower, runs on the GPU") as caught:
             found = {name: run() for name, (run, _) in sides.items()}
         assert len(caught) == 1
     finally:
-        _library.cuda_library.cache_clear()
+        native_library.cuda_library.cache_clear()
     for name, (_, want) in sides.items():
         torch.testing.assert_close(found[name], want, rtol=0.0, atol=1e-6)
 

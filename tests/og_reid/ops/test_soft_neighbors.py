@@ -10,9 +10,9 @@ from torch import Tensor
 
 from og_reid.ops.lattice import HOLD, REACH, lattice_vertices
 from og_reid.ops.soft_neighbors import (
-    FLOOR,
-    GAIN,
-    WIDEST,
+    MAX_REACH,
+    MIN_DISTANCE,
+    TAPER,
     SoftNeighbors,
     masked_ball_graph,
     masked_knn_graph,
@@ -39,7 +39,7 @@ def formula(far: Tensor, count: int, limit: float | Tensor) -> Tensor:
     if not left_out.shape[-1]:
         left_out = torch.full_like(far_sorted[..., :1], torch.inf)
     cut = left_out.clamp_max(limit)
-    weight = (GAIN * (1 - far / cut)).clamp(0, 1)
+    weight = (TAPER * (1 - far / cut)).clamp(0, 1)
     return torch.where(far.isfinite(), weight, 0.0)
 
 
@@ -51,7 +51,7 @@ def distances(points: Tensor, centers: Tensor) -> Tensor:
 def test_graph_and_balls_of_points_follow_the_formula(dtype: torch.dtype) -> None:
     points, centers = seeded(2, 30, 3).to(dtype), seeded(2, 7, 3, seed=1).to(dtype)
     graph = spread(soft_knn_graph(points, 5), 30)
-    expected = formula(distances(points, points) + FLOOR**2, 5, torch.inf)
+    expected = formula(distances(points, points) + MIN_DISTANCE**2, 5, torch.inf)
     expected[:, range(30), range(30)] = 1
     torch.testing.assert_close(graph, expected, atol=1e-4, rtol=0)
     radii, counts = (0.2, 0.3, 0.6), (4, 4, 9)
@@ -59,7 +59,7 @@ def test_graph_and_balls_of_points_follow_the_formula(dtype: torch.dtype) -> Non
         soft_ball_graph(points, centers, radii, counts), radii, counts, strict=True
     ):
         assert ball.indices.shape == ball.weights.shape == (2, 7, count)
-        expected = formula(distances(points, centers) + FLOOR**2, count, radius**2)
+        expected = formula(distances(points, centers) + MIN_DISTANCE**2, count, radius**2)
         torch.testing.assert_close(spread(ball, 30), expected, atol=1e-4, rtol=0)
 
 
@@ -69,18 +69,18 @@ def test_graph_and_balls_of_places_follow_the_formula() -> None:
     presence[:, 15:] = 0
     divisor = presence[:, None]
     # A place counts itself as the nearest whatever its presence, also one that is not there.
-    far = ((distances(points, points) + FLOOR**2) / divisor).masked_fill(
+    far = ((distances(points, points) + MIN_DISTANCE**2) / divisor).masked_fill(
         torch.eye(20, dtype=torch.bool), 0
     )
     mean = (distances(points, points) * divisor).sum(-1, keepdim=True) / presence.sum(1)[
         :, None, None
     ]
-    limit = WIDEST * (mean + FLOOR**2)
+    limit = MAX_REACH * (mean + MIN_DISTANCE**2)
     for count in (5, 14, 25):
         expected = formula(far, count, limit)
         torch.testing.assert_close(spread(masked_knn_graph(points, presence, count), 20), expected)
     (ball,) = masked_ball_graph(points, presence, centers, (0.5,), (4,))
-    expected = formula((distances(points, centers) + FLOOR**2) / divisor, 4, 0.25)
+    expected = formula((distances(points, centers) + MIN_DISTANCE**2) / divisor, 4, 0.25)
     torch.testing.assert_close(spread(ball, 20), expected)
     assert not expected[..., 15:].any()
 
@@ -127,11 +127,11 @@ def test_vertex_of_one_point(place: float) -> None:
     vertices = lattice_vertices(point, 1.0)
     corners = torch.tensor(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)), dtype=torch.float64)
     every = torch.cat([corners, corners + 0.5])
-    weight = (GAIN * (1 - (every - place).square().sum(1) / REACH**2)).clamp(0, 1)
+    weight = (TAPER * (1 - (every - place).square().sum(1) / REACH**2)).clamp(0, 1)
     near = weight > 0
-    assert vertices.presence.shape == (1, int(near.sum()))
-    torch.testing.assert_close(vertices.presence[0].sort().values, weight[near].sort().values)
-    assert vertices.presence.max() > 0.2
+    assert vertices.weight.shape == (1, int(near.sum()))
+    torch.testing.assert_close(vertices.weight[0].sort().values, weight[near].sort().values)
+    assert vertices.weight.max() > 0.2
     between = (every * HOLD + weight[:, None] * place) / (HOLD + weight[:, None])
     torch.testing.assert_close(vertices.points[0].sum(0), between[near].sum(0))
 
@@ -144,12 +144,12 @@ def test_vertices_against_all_of_the_lattice() -> None:
     every = torch.cat([cubic, cubic + 0.5]) * spacing
     for cloud in range(2):
         offsets = points[cloud] - every[:, None]
-        weight = (GAIN * (1 - offsets.square().sum(-1) / (REACH * spacing) ** 2)).clamp(0, 1)
+        weight = (TAPER * (1 - offsets.square().sum(-1) / (REACH * spacing) ** 2)).clamp(0, 1)
         presence = weight.amax(1)
         place = every + (weight[..., None] * offsets).sum(1) / (HOLD + weight.sum(1))[:, None]
-        there = vertices.presence[cloud] > 0
+        there = vertices.weight[cloud] > 0
         assert int(there.sum()) == int((presence > 0).sum())
-        found = torch.cat([vertices.points[cloud], vertices.presence[cloud, :, None]], 1)[there]
+        found = torch.cat([vertices.points[cloud], vertices.weight[cloud, :, None]], 1)[there]
         expected = torch.cat([place, presence[:, None]], 1)[presence > 0]
         nearest = torch.cdist(found, expected).min(1)
         assert nearest.values.max() < 1e-6
@@ -161,7 +161,7 @@ def test_vertices_of_points_that_cannot_be_placed() -> None:
         lattice_vertices(torch.zeros(2, 0, 3), 0.2)
     with pytest.raises(ValueError, match=r"within .* m of their mean"):
         lattice_vertices(torch.full((1, 1, 3), 1e5), 0.2)
-    assert lattice_vertices(torch.zeros(0, 4, 3), 0.2).presence.shape == (0, 0)
+    assert lattice_vertices(torch.zeros(0, 4, 3), 0.2).weight.shape == (0, 0)
 
 
 @pytest.mark.parametrize("far", [1e9, 1e20, torch.inf, torch.nan])

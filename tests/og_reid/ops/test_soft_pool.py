@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from og_reid.ops import EdgeNorm, EdgeTerms
-from og_reid.ops._native import gated_pool as _gating
-from og_reid.ops.soft_gated_pool import faded_gated_max_torch, soft_gated_max
+from og_reid.ops._native import gated_pool as native
+from og_reid.ops.soft_gated_pool import soft_gated_max, soft_gated_max_torch
 from og_reid.ops.soft_pool import (
-    faded_mean_torch,
-    faded_moments_torch,
-    faded_pool_torch,
     soft_mean,
+    soft_mean_torch,
     soft_moments,
+    soft_moments_torch,
     soft_pool,
+    soft_pool_torch,
 )
 from tensors import close, indices, seeded
 
@@ -64,7 +64,7 @@ def test_native_pool_equals_twin(
     features, index = seeded(batch, 11, channels), indices(batch, 11, centers, k)
     weight = weights(batch, centers, k)
     inputs = (features, weight) if learnt else (features,)
-    for ours, twin in ((soft_pool, faded_pool_torch), (soft_mean, faded_mean_torch)):
+    for ours, twin in ((soft_pool, soft_pool_torch), (soft_mean, soft_mean_torch)):
         got, want = (results(lambda x, w=weight, f=f: f(x, index, w), inputs) for f in (ours, twin))
         for one, other in zip(got, want, strict=True):
             assert close(one, other)
@@ -106,14 +106,14 @@ def test_not_a_number_is_passed_on() -> None:
     index[0, 1] = 2
     index[0, 2] = torch.tensor([0, 1, 2, 3, 0])
     features[0, 3] = torch.nan
-    for each in (soft_pool, faded_pool_torch):
+    for each in (soft_pool, soft_pool_torch):
         mean, highest = each(features, index, weight)
         assert mean[0, 2].isnan().all()
         assert highest[0, 2].isnan().all()
         assert not highest[0, 1].isnan().any()
     terms, fade, weight, norm = gated(1, 3, 5, 8, 1, 16)
     terms.near[0, 2] = torch.nan
-    for function in (soft_gated_max, faded_gated_max_torch):
+    for function in (soft_gated_max, soft_gated_max_torch):
         highest, *_ = function(terms, index.clamp(max=3), fade, fade, weight, norm)
         assert highest[0, 1].isnan().all()
 
@@ -151,7 +151,7 @@ def test_moments_by_hand_and_against_the_twin() -> None:
     weight[0, 0, 0] = 0.1  # a centre without weight gives its weights no gradient
     inputs = (near, center, weight)
     got = results(lambda n, c, w: soft_moments(n, c, index, w), inputs)
-    want = results(lambda n, c, w: faded_moments_torch(n, c, index, w), inputs)
+    want = results(lambda n, c, w: soft_moments_torch(n, c, index, w), inputs)
     torch.testing.assert_close(got, want)
     weight = torch.zeros(2, 4, 6, dtype=torch.float64)
     weight[0, 1, 2], weight[1, 3, 0] = 2, 1
@@ -175,13 +175,13 @@ def test_single_precision_moments_equal_twin() -> None:
     index, weight = indices(3, 9, 7, 6), weights(3, 7, 6)
     inputs: tuple[Tensor, ...] = (near, center)
     got = results(lambda n, c: soft_moments(n, c, index, weight), inputs)
-    want = results(lambda n, c: faded_moments_torch(n, c, index, weight), inputs)
+    want = results(lambda n, c: soft_moments_torch(n, c, index, weight), inputs)
     for one, other in zip(got, want, strict=True):
         assert close(one, other)
     weight[0, 0, 0] = 0.1
     inputs = (near, center, weight)
     got = results(lambda n, c, w: soft_moments(n, c, index, w), inputs)
-    want = results(lambda n, c, w: faded_moments_torch(n, c, index, w), inputs)
+    want = results(lambda n, c, w: soft_moments_torch(n, c, index, w), inputs)
     for one, other in zip(got, want, strict=True):
         assert close(one, other)
 
@@ -256,7 +256,7 @@ def test_native_gate_equals_twin(
             "variance": seeded(channels, seed=13).square(),
         }
         work = (*work[:3], work[3]._replace(**moments))
-    got, want = (gated_results(f, work, index) for f in (soft_gated_max, faded_gated_max_torch))
+    got, want = (gated_results(f, work, index) for f in (soft_gated_max, soft_gated_max_torch))
     for one, other in zip(got, want, strict=True):
         assert close(one, other)
 
@@ -265,7 +265,7 @@ def test_native_gate_equals_twin(
 def test_native_gate_by_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     work, index = gated(5, 4, 6, 24, 1, 48), indices(5, 11, 4, 6)
     want = gated_results(soft_gated_max, work, index)
-    monkeypatch.setattr(_gating, "CHUNK_ENTRIES", 2 * 4 * 6 * 24)  # chunks of two clouds, one over
+    monkeypatch.setattr(native, "CHUNK_ENTRIES", 2 * 4 * 6 * 24)  # chunks of two clouds, one over
     torch.set_num_threads(2)
     try:
         got = gated_results(soft_gated_max, work, index)
@@ -313,7 +313,7 @@ def test_moments_under_autocast_are_in_single_precision() -> None:
     work = (terms, index, fade, fade, *rest)
     calls = [
         lambda: soft_moments(near, center, index, weight),
-        lambda: faded_moments_torch(near, center, index, weight),
+        lambda: soft_moments_torch(near, center, index, weight),
         lambda: soft_gated_max(*work)[1:],
     ]
     for call in calls:

@@ -185,9 +185,9 @@ def test_branches_share_all_but_the_last_stage() -> None:
     assert torch.equal(one[:, 0], other[:, 0])
     assert not torch.equal(one[:, 1:], other[:, 1:])
     torch.testing.assert_close(
-        network.compared(one).mean(0), torch.zeros(3, 256), atol=1e-3, rtol=0
+        network.inference_features(one).mean(0), torch.zeros(3, 256), atol=1e-3, rtol=0
     )
-    assert network.classify(network.compared(one)).shape == (2, 3, 3)
+    assert network.classify(network.inference_features(one)).shape == (2, 3, 3)
     with pytest.raises(ValueError, match="descriptor must be"):
         network.embed(images, None, None, descriptor="other")
 

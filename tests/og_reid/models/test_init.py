@@ -10,7 +10,7 @@ from og_reid.inference.pretrained import _default_model, load_model
 from og_reid.losses import MarginSoftmax
 from og_reid.models import DGCNN, OGNet, PointNet2
 from og_reid.models.heads import BNNeck, ClassifierHead, StripeHeads
-from og_reid.models.undrawn import Undrawn
+from og_reid.models.init import SkipInit
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
 from pose.runtime.torchvision_import import import_torchvision
 
@@ -97,7 +97,7 @@ def test_reading_a_network_of_images_draws_nothing(tmp_path, kind):
 
 
 def test_undrawn_layers_are_zeros_in_this_thread_only():
-    with Undrawn():
+    with SkipInit():
         layer = nn.Linear(3, 4)
         own = torch.empty(5).normal_(generator=torch.Generator().manual_seed(0))
     assert not layer.weight.any()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Undrawn", "drawn_by_generator"]
+__all__ = ["SkipInit", "init_from_generator"]
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -25,7 +25,7 @@ _DRAWS = frozenset({
 })  # fmt: skip
 
 
-class Undrawn(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Within it random weights without a generator of their own are zeros, in this thread."""
 
     def __torch_function__(
@@ -40,7 +40,7 @@ class Undrawn(TorchFunctionMode):
         return tensor
 
 
-def drawn_by_generator(init: Init) -> Init:
+def init_from_generator(init: Init) -> Init:
     """Decorator for an ``__init__`` with a ``generator``: where one is given, it draws all weights.
 
     Without one the layers draw from torch's global stream, as those of torch do.
@@ -53,7 +53,7 @@ def drawn_by_generator(init: Init) -> Init:
         if given is None:
             init(*args, **kwargs)
             return
-        with Undrawn():
+        with SkipInit():
             init(*args, **kwargs)
 
     return construct  # type: ignore[return-value]

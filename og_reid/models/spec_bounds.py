@@ -1,14 +1,14 @@
-"""Bounds on the description of a network that a file gives, looked at before anything is built."""
+"""Bounds on the stored specification of a network, checked before anything is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["check_described"]
+__all__ = ["check_spec"]
 
-# Smallest and largest number by the name of an argument; lists hold numbers of the same range. Far
-# wider than what trains, so that only damaged or crafted files are refused.
+# (smallest, largest) number by argument; lists hold numbers of the same range. Far wider than what
+# is trainable, so that only damaged or crafted files are refused.
 _RANGES: Mapping[str, tuple[int, int]] = {
     "dims": (1, 1 << 14),
     "k": (1, 1 << 16),
@@ -28,31 +28,32 @@ _FLAGS = ("residual", "multi_scale", "neck")
 _LONGEST = 64  # list
 
 
-def check_described(described: Any) -> Mapping[str, Any]:
-    """Refuses what no network can be built from, or fed with, in reasonable memory and time.
+def check_spec(spec: Any) -> Mapping[str, Any]:
+    """Refuses specifications that no network can be built from in reasonable memory and time.
 
     Args:
-        described: As of `og_reid.models.store`, ``architecture()`` of a network of photographs, or
-            what it was trained to see.
+        spec: Specification of a network (`og_reid.models.to_spec`, ``architecture()`` of an image
+            network) or of its preprocessing.
 
     Returns:
-        The same.
+        ``spec`` itself.
 
     Raises:
-        ValueError: It is no mapping, or a number is none or out of its range; the message names it.
+        ValueError: ``spec`` is no mapping, or a value is of the wrong type or out of its range; the
+            message names it.
     """
-    if not isinstance(described, Mapping):
+    if not isinstance(spec, Mapping):
         raise ValueError(
-            f"the description of a network must be a mapping; got {type(described).__name__}"
+            f"the description of a network must be a mapping; got {type(spec).__name__}"
         )
-    for name, value in described.items():
+    for name, value in spec.items():
         if name in _FLAGS and not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false; got {_short(value)}")
         if name in _LENGTHS and len(value) != _LENGTHS[name]:
             raise ValueError(f"{name} must hold {_LENGTHS[name]} values; got {_short(value)}")
         if name in _RANGES:
             _check_numbers(name, value, 2)
-    return described
+    return spec
 
 
 def _check_numbers(name: str, value: Any, depth: int) -> None:
