@@ -182,7 +182,9 @@ def test_bad_input(network, images, heatmaps):
         network(images[..., :30])
     with pytest.raises(ValueError, match="multiples of 16, and at least one image"):
         network(images[:0])
-    with pytest.raises(ValueError, match=r"use og_reid\.data\.images\.preprocess\.preprocess_image"):
+    with pytest.raises(
+        ValueError, match=r"use og_reid\.data\.images\.preprocess\.preprocess_image"
+    ):
         network((images * 50).byte())
     with pytest.raises(ValueError, match="descriptor must be"):
         network.embed(images, heatmaps, None, descriptor="full")
