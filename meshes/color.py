@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pose import Keypoints
+from pose.deprecation import deprecated_getattr
 
 from .body.model import BodyModel
 from .fitting.fit import BodyFit
@@ -185,3 +187,7 @@ def _fraction(vertices: Tensor, joints: Tensor, index: int, body: BodyModel) -> 
         return torch.zeros(len(vertices))
     bone = joints[children[0]] - joints[index]
     return ((vertices - joints[index]) @ bone / (bone @ bone)).clamp(0, 1)
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -66,12 +66,14 @@ def _refuse_shadows() -> None:
 
 _refuse_shadows()
 
+from pose.deprecation import deprecated_attribute  # noqa: E402  # of ours, as is certain now
+
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
-        raise AttributeError(f"module 'og_reid' has no attribute {name!r}")
+        return deprecated_attribute(__name__, name)
     return getattr(import_module(_HOME[name]), name)
 
 

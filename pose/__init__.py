@@ -1,4 +1,4 @@
-"""Image -> keypoints: what a person's pose is and which of the joints the camera sees.
+"""Image -> keypoints: a person's pose, and the joints that the camera sees.
 
 Names are imported on first use, so that importing stays light.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .deprecation import deprecated_attribute
 
 if TYPE_CHECKING:
     from .estimators.base import NoPersonError, Pose, PoseEstimator, estimate_batch
@@ -116,12 +118,20 @@ _HOME = {
     "write_sep_json": "formats.estimator_writers",
 }
 
+# Reached without an import of their own, as in ``pose.estimators.base``.
+_MODULES = (
+    "estimators", "files", "formats", "image", "joint_names", "keypoints", "layouts",
+    "person_selection", "runtime", "visibility",
+)  # fmt: skip
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    return deprecated_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pose.deprecation import deprecated_attribute
+
 if TYPE_CHECKING:
     from .augmentation.identity_color import recolor_identities
     from .augmentation.transforms import Augmentation, augment
@@ -66,7 +68,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return deprecated_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose.deprecation import deprecated_getattr
 
 __all__ = [
     "BalancedSampler",
@@ -299,3 +301,7 @@ def _steps(images: int, batch_size: int) -> int:
             "set data.batch_size lower or add data"
         )
     return images // batch_size
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -11,6 +11,10 @@ the figures do not depend on the order of the gallery and constant features scor
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from ..retrieval.search import RetrievalResult, rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
@@ -41,3 +45,6 @@ __all__ = [
     "verify",
     "yaw_difference",
 ]
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

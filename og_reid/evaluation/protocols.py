@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose.deprecation import deprecated_getattr
 
 from ..models.embedding import Embedding
 from ..ops.rank_counts import RankThresholds, count_closer
@@ -167,3 +169,7 @@ def _draw_match(
     chosen = (matches.ptr[:-1] + (share * count).long())[valid]
     ptr = torch.cat([count.new_zeros(1), valid.cumsum(0)])
     return RankThresholds.empty_at(ptr, thresholds.values[chosen])
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

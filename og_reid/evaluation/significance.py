@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
+
+from pose.deprecation import deprecated_getattr
 
 from ..retrieval.inputs import as_tensor, given_count, given_number
 
@@ -87,3 +90,7 @@ def bootstrap_means(values: Tensor, clusters: Tensor, repeats: int, seed: int) -
         drawn = generator.multinomial(len(size), chance, size=min(step, repeats - start))
         means.append((drawn @ total) / (drawn @ size))
     return np.concatenate(means)
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

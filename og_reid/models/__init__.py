@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from .dgcnn import DGCNN
 from .embedding import Embedding
 from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, ClassifierHead, StripeHeads
@@ -42,3 +46,6 @@ __all__ = [
     "register_network",
     "to_spec",
 ]
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from pose.deprecation import deprecated_getattr
 
 from ..ops.edge_conv import EdgeNorm
 from ..ops.edge_conv import edge_conv as convolve
@@ -61,3 +65,7 @@ def edge_conv(
     if norm.training:
         update_running(norm, (found[0], found[1]), graph.numel())
     return pooled
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from pose.deprecation import deprecated_getattr
 
 from ..ops.edge_moments import Moments, share_moments, share_total, sharing
 
@@ -93,3 +97,7 @@ class _Shared1d(_SharedNorm, nn.BatchNorm1d):
 
 class _Shared2d(_SharedNorm, nn.BatchNorm2d):
     pass
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from ._native.library import native_info
 from .ball_query import (
     ball_query,
@@ -46,3 +50,6 @@ __all__ = [
     "radius_count",
     "radius_count_torch",
 ]
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -6,6 +6,10 @@ tells name and parameters, to be reported with every figure.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from ..retrieval.clustering import cluster, cluster_means
 from ..retrieval.reranked import LazyDistances
 from .expansion import augment_database, expand_queries
@@ -28,3 +32,6 @@ __all__ = [
     "penalise_same_camera",
     "penalise_same_direction",
 ]
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

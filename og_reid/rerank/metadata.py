@@ -12,12 +12,13 @@ of a person is that of the fitted body (`body_yaw`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pose.deprecation import deprecated_getattr
 from pose.runtime.defaults import plain_torch
 
 from ..retrieval.clustering import group_means, mean_members, normalized_rows
@@ -172,3 +173,7 @@ def _pairs(distance: Any, first: Any, second: Any) -> tuple[Tensor, Tensor, Tens
             f"got {tuple(first.shape)} and {tuple(second.shape)}"
         )
     return distance, first, second
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose.deprecation import deprecated_getattr
 
 from ..ops.topk import TopK, merge_topk
 from ..retrieval.distance_blocks import BlockDistance, block_size
@@ -220,3 +222,7 @@ def _products(equation: str, one: Tensor, two: Tensor) -> Tensor:
 def _squared(negated: Tensor) -> Tensor:
     """Squared distances from negated similarities, in place; never below 0 by rounding."""
     return negated.mul_(2).add_(2).clamp_(min=0)
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

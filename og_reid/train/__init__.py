@@ -1,5 +1,11 @@
 """Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from ..inference.pretrained import MODEL_FILE
 from .cloud_task import CloudTask, build_model, train
 from .distributed import init_distributed, main_process_first
@@ -43,3 +49,6 @@ __all__ = [
     "read_log",
     "train",
 ]
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

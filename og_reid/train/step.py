@@ -6,11 +6,13 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from pose.deprecation import deprecated_getattr
 
 from ..config.schema import OptimConfig
 from ..data.samplers import step_generator
@@ -175,3 +177,7 @@ def fork_rng(seed: int, device: torch.device, *keys: int) -> Iterator[None]:
         if devices:
             torch.cuda.manual_seed(generator.initial_seed())
         yield
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

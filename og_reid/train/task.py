@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from pose.deprecation import deprecated_getattr
 
 from ..config.schema import IMAGE_ARCHITECTURES, TrainConfig
 from ..data.samplers import Sampler
@@ -156,3 +158,7 @@ def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
 def single_param_group(model: nn.Module) -> list[dict[str, Any]]:
     """All parameters with the learning rate of the run, for `Task.parameter_groups`."""
     return [{"params": list(model.parameters()), "lr": 1.0}]
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -1,1 +1,10 @@
 """Point clouds: sets and stores of them, lifting of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
 
 from .csv_list import from_csv, paths_from_csv
 from .custom import from_folder
@@ -84,3 +87,7 @@ def load_dataset(
             dataset_spec(name), root, verify=verify, notice=notice, progress=progress
         )
     return load_by(source, name, Path(root))
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

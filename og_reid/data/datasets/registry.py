@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from pose.deprecation import deprecated_getattr
 
 from ..sample import Splits
 from .objects import THINGS
@@ -147,3 +149,7 @@ def load_by(loader: Loader, name: str, root: Path) -> Dataset:
     if isinstance(found, Dataset):
         return replace(found, name=name)
     return Dataset(splits["train"], splits["query"], splits["gallery"], name=name, root=root)
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

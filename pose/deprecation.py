@@ -1,0 +1,384 @@
+"""Deprecated public names: tables from old to new, and their forwarding with a warning.
+
+A name, module path, setting, flag or command of these tables works for one release, with a
+`DeprecationWarning` that names the new one. This is the one file to edit when a public name is
+renamed; it imports no other module, so that packages can afford it at their start.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "COMMANDS",
+    "FLAGS",
+    "MODULES",
+    "NAMES",
+    "SETTINGS",
+    "SETTING_VALUES",
+    "deprecated_attribute",
+    "deprecated_getattr",
+    "rename_arguments",
+    "warn_renamed",
+]
+
+# Frames between a user's line and a warning.
+_INSIDE = ("og_reid", "meshes", "pose", "importlib", "dataclasses")
+
+# Modules that moved: old package -> new package: old=new, or one name where it is the same.
+_MODULES = """
+og_reid -> meshes: clouds_in=adapters
+og_reid: bulk=pipelines
+og_reid -> og_reid.cli: doctor progress
+og_reid -> og_reid.config: config_checks=checks
+og_reid -> og_reid.data.clouds: lifting=lift_dataset
+og_reid -> og_reid.evaluation: comparison=results histogram=color_histogram paired
+    slicing=query_slices
+og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
+og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
+    provenance
+og_reid -> og_reid.losses: objective
+og_reid -> og_reid.pipelines: demo people_comparison=part_ablation
+og_reid -> og_reid.retrieval: matching=similarity
+og_reid -> og_reid.train: checkpoint schedule
+og_reid -> og_reid.viz: render=splatting report=html_report visualize=figures
+og_reid.bulk -> og_reid.pipelines: embedding=embed_files lifting=lift_files
+og_reid.data: draws=keyed_random
+og_reid.data -> og_reid.data.augmentation: borrow=cross_cloud recolor=identity_color transforms
+og_reid.data -> og_reid.data.clouds: attempts batch cache_folder cloud_cache=cache cloud_file
+    convert=convert_market3d market3d reference_obj=market3d_obj shard source store
+og_reid.data -> og_reid.data.datasets: hold_out=holdout market occluded_duke=build_occluded_duke
+og_reid.data -> og_reid.data.files: folder_lock image_files inputs table
+og_reid.data -> og_reid.data.images: people=image_set photos=augment
+og_reid.data.datasets: checking=integrity description=schema holistic=person listing=sources
+    occluded=occluded_person own=custom reading=reader things=objects
+og_reid.evaluation: counts=rank_counts slices=viewpoints
+og_reid.evaluation -> og_reid.retrieval: given=inputs labels orientation=similarity_warning
+    products=distance_blocks ranking=search reranked sides=features
+og_reid.models: embedder=point_network
+og_reid.ops: ball=ball_query counting=rank_counts faded=soft_pool faded_gate=soft_gated_pool
+    fading=soft_neighbors gate=gated_pool indices=neighbor_index moments=edge_moments nearest=topk
+    sampling=fps
+og_reid.ops -> og_reid.ops._torch: chunks gate_chunks=gated_pool patches=knn_patches
+og_reid.train: ahead=prefetch clouds=cloud_task folder=run_folder people=image_task
+    processes=distributed record=run_log sampling=samplers
+meshes: cloud_io=pointcloud_io cloud_values=pointcloud_values zbuffer=rasterizer
+meshes -> meshes.body: landmarks smpl_arrays smpl_file=smpl smpl_pickle
+meshes -> meshes.fitting: camera fit fit_targets=targets fit_terms=residuals skeleton
+meshes -> meshes.formats: obj_file=obj ply_file=ply
+meshes.world: chance=rng
+meshes.world -> meshes.world.imaging: camera sensor shade=shading
+meshes.world -> meshes.world.people: carried=bags drape figure hair identity motion=poses shoes
+    skins=skin_textures tailor=clothing
+meshes.world -> meshes.world.scenery: backdrop occluders street vehicles
+meshes.world -> meshes.world.surfaces: fabric palette pieces shapes=primitives
+pose: occlusion=visibility target=person_selection
+pose -> pose.estimators: cache estimator=base mediapipe_estimator=mediapipe mmpose_estimator=mmpose
+    mmpose_import mmpose_model native_graph people=people_detector precomputed
+pose -> pose.files: atomic=atomic_write npz_file=npz reading
+pose -> pose.formats: estimator_files=estimators estimator_writers io=coco json_fields
+pose -> pose.runtime: defaults forks process_pool torchvision_import
+"""
+# Names that were renamed or moved apart from their module: old module -> new module: old=new.
+_NAMES = """
+og_reid.bulk -> og_reid.pipelines.embed_files: EmbeddedFiles embed_files
+og_reid.bulk -> og_reid.pipelines.lift_files: LiftedFile LiftedFiles lift_files
+og_reid.checkpoint -> og_reid.inference.model_file: StoredModel StoredPeopleModel=StoredImageModel
+    misfit=state_dict_mismatch read_model read_people_model=read_image_model save_model
+    save_people_model=save_image_model save_weights takes_photographs
+og_reid.checkpoint -> og_reid.train.checkpoint: keep_states=rotate_checkpoints
+    read_origin=read_provenance read_state=load_checkpoint save_state=save_checkpoint
+og_reid.checkpoint -> og_reid.inference.provenance: origin package_version
+og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
+og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
+    measure_distances=compute_distances save_comparisons=save_results
+og_reid.config -> og_reid.config.schema: BudgetConfig DataConfig FusionConfig LossConfig ModelConfig
+    OptimConfig PHOTO_PRESETS=IMAGE_ARCHITECTURES TrainConfig WorldConfig config_folder from_dict
+    load_config to_dict
+og_reid.config_checks -> og_reid.config.checks: PHOTO_PRESETS=IMAGE_ARCHITECTURES
+og_reid.data: MarketSplits=Splits PeopleBatch=ImageBatch PeopleSet=ImageSet
+og_reid.data.clouds -> og_reid.data.clouds.cloud_set: CloudSet
+og_reid.data.datasets: Check=IntegrityReport Description=DatasetSpec OWN=CUSTOM
+    describe=dataset_spec
+og_reid.data.datasets.checking -> og_reid.data.datasets.integrity: Check=IntegrityReport
+og_reid.data.datasets.description -> og_reid.data.datasets.schema: Description=DatasetSpec
+    FirstOf=AnyOf Tracks=TrackletFile
+og_reid.data.datasets.registry: OWN=CUSTOM describe=dataset_spec
+og_reid.data.draws -> og_reid.data.keyed_random: Draws=KeyedRandom copy_numbers=occurrence_index
+og_reid.data.hold_out -> og_reid.data.datasets.holdout: HeldOut=HoldoutSplit hold_out=holdout_split
+og_reid.data.images -> og_reid.data.images.preprocess: IMAGE_SIZE mirror_images
+    network_image=preprocess_image
+og_reid.data.market -> og_reid.data.sample: MarketSplits=Splits Sample
+og_reid.data.market3d -> og_reid.data.clouds.market3d_tree: SPLITS load_market3d
+og_reid.data.market3d -> og_reid.data.clouds.market3d: slim=subsample slim_batch=subsample_batch
+    slim_to=subsample_to
+og_reid.data.people -> og_reid.data.images.image_set: PeopleBatch=ImageBatch PeopleSet=ImageSet
+og_reid.data.photos -> og_reid.data.images.augment: PhotoConfig=ImageConfig
+    augment_people=augment_images
+og_reid.data.samplers: effective_epochs=samples_per_epoch
+og_reid.data.shard -> og_reid.data.clouds.shard: PackedCloud=QuantizedCloud
+og_reid.data.source -> og_reid.data.clouds.source: CloudSource=CloudDataset
+og_reid.doctor -> og_reid.cli.doctor: Finding=CheckResult
+og_reid.embedding -> og_reid.inference.preprocessing: Layout PhotoPreprocessing=ImagePreprocessing
+    Preprocessing TestView name_views
+og_reid.embedding -> og_reid.inference.extract: embed_people=embed_images
+og_reid.evaluation: Difference=PairedDifference
+og_reid.evaluation.counts -> og_reid.retrieval.distance_blocks:
+    check_readable_again=check_rereadable distance_rows tiles=iter_blocks
+og_reid.evaluation.counts -> og_reid.retrieval.progress: part_of=subprogress shifted=offset_progress
+og_reid.evaluation.given -> og_reid.retrieval.inputs: given_tensor=as_tensor
+og_reid.evaluation.labels -> og_reid.retrieval.matches: Matches find_matches gallery_digest
+    has_matches
+og_reid.evaluation.products -> og_reid.retrieval.distance_blocks: Product=BlockDistance
+    plan=block_size
+og_reid.evaluation.protocols -> og_reid.retrieval.features: group_rows
+og_reid.evaluation.reranked -> og_reid.retrieval.reranked: Reranked=LazyDistances
+og_reid.evaluation.sides -> og_reid.retrieval.features: Side=FeatureSource Unit=NormalizedFeatures
+    open_side=as_feature_source
+og_reid.evaluation.significance -> og_reid.evaluation.paired: Difference=PairedDifference
+    compare_paired
+og_reid.fusion -> og_reid.inference.fusion: Labelled=FusionInputs choose_fusion=fit_fusion_weights
+og_reid.fusion_run -> og_reid.inference.fusion_file: check_unknown=check_disjoint_identities
+og_reid.lifting -> og_reid.data.clouds.lift_dataset: lift_split=lift_dataset
+og_reid.matching -> og_reid.retrieval.similarity: weigh_cosines=visibility_weighted
+og_reid.models: Embedder=PointNetwork settings_of=arch_parameters
+og_reid.models.edge_conv: NeighborMix=MaxMeanMix
+og_reid.models.embedder -> og_reid.models.point_network: Embedder=PointNetwork
+og_reid.models.norm: share_norms=sync_batchnorm_layers
+og_reid.objective -> og_reid.losses.objective: Objective=CombinedLoss
+    nearest_accuracy=batch_knn_accuracy
+og_reid.ops: Nearest=TopK Thresholds=RankThresholds count_wrong=count_closer
+    count_wrong_torch=count_closer_torch select_nearest=merge_topk
+    select_nearest_torch=merge_topk_torch
+og_reid.ops.counting -> og_reid.ops.rank_counts: Thresholds=RankThresholds count_wrong=count_closer
+    count_wrong_torch=count_closer_torch
+og_reid.ops.faded -> og_reid.ops.soft_pool: faded_mean=soft_mean faded_moments=soft_moments
+    faded_pool=soft_pool
+og_reid.ops.faded_gate -> og_reid.ops.soft_gated_pool: faded_gated_max=soft_gated_max
+og_reid.ops.fading -> og_reid.ops.soft_neighbors: FadingNeighbors=SoftNeighbors
+    fading_balls=soft_ball_graph fading_graph=soft_knn_graph present_balls=masked_ball_graph
+    present_graph=masked_knn_graph
+og_reid.ops.indices -> og_reid.ops.neighbor_index: check_present=check_index
+og_reid.ops.moments -> og_reid.ops.edge_moments: sharing_moments=sync_batchnorm
+og_reid.ops.nearest -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
+    select_nearest_torch=merge_topk_torch
+og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_apply
+og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
+og_reid.people_comparison -> og_reid.pipelines.part_ablation: search_people=part_ablation
+og_reid.rerank: Reranked=LazyDistances penalise_direction=penalise_same_direction
+    penalise_equal=penalise_same_camera
+og_reid.rerank.metadata -> og_reid.retrieval.clustering: cluster cluster_means
+og_reid.rerank.metadata: penalise_direction=penalise_same_direction
+    penalise_equal=penalise_same_camera
+og_reid.rerank.space: Space=JointSpace
+og_reid.schedule -> og_reid.train.schedule: Clock=BudgetTimer Timetable=Schedule
+    loss_scale=warmup_loss_scale
+og_reid.schedule -> og_reid.train.weight_averaging: MovingAverage=EMA WeightAverage=SWA
+    estimate_norms=update_bn
+og_reid.schedule -> og_reid.train.optimizer: build_optimizer
+og_reid.slicing -> og_reid.evaluation.query_slices: Searched=LabelledImages
+og_reid.train: Outcome=StepOutput PeopleTask=ImageTask Record=StepLog
+    check_unused=check_empty_run_dir first_goes_first=main_process_first
+    join_processes=init_distributed
+og_reid.train.ahead -> og_reid.train.prefetch: Ahead=Prefetcher
+og_reid.train.folder -> og_reid.train.run_folder: USED=RUN_EXISTS check_unused=check_empty_run_dir
+    differences=diff_config
+og_reid.train.interrupt: until_interrupted=catch_sigint
+og_reid.train.people -> og_reid.train.image_task: PeopleTask=ImageTask
+    build_photo_network=build_image_network people_metrics=image_metrics photo_parts=stripe_counts
+og_reid.train.processes -> og_reid.train.distributed: Processes=DistInfo
+    first_goes_first=main_process_first join_processes=init_distributed join_rows=all_gather_rows
+    present_processes=get_dist_info told_apart=reraise_peer_failure
+    told_by_first=broadcast_from_main
+og_reid.train.record -> og_reid.train.run_log: Record=StepLog RunLog=CSVLogger tell=write_scalars
+og_reid.train.sampling -> og_reid.train.samplers: tell_epochs=describe_sampling
+og_reid.train.step: seeded=fork_rng
+og_reid.train.task: Outcome=StepOutput label_people=relabel whole_group=single_param_group
+meshes.body -> meshes.body.model: BodyModel BodyPose SMPL_JOINTS SMPL_PARENTS
+meshes.body -> meshes.body.load: load_body
+meshes.color: keypoint_evidence=part_evidence view_body=project_body
+meshes.world.chance -> meshes.world.rng: Chance=Rng
+meshes.world.occluders -> meshes.world.scenery.occluders: moved=translated stranger=bystander
+meshes.world.pieces -> meshes.world.surfaces.pieces: Piece=MeshPart
+meshes.world.sensor -> meshes.world.imaging.sensor: develop=apply_sensor
+meshes.world.shade -> meshes.world.imaging.shading: Hits=Hit shoot=cast_rays
+meshes.world.tailor -> meshes.world.people.clothing: dress=build_outfit
+pose.atomic -> pose.files.atomic_write: replacing=atomic_write
+pose.estimator -> pose.estimators.base: checked_image=validate_image
+pose.json_fields -> pose.formats.json_fields: number=read_number rows=read_rows
+    scored_rows=read_scored_rows
+"""
+
+# With dots between groups; those of a fusion start with "fusion.".
+SETTINGS: dict[str, str] = {
+    "photos": "image",
+    "keep": "keep_checkpoints",
+    "prefetch": "prefetch_batches",
+    "test_view": "tta",
+    "ap": "ap_method",
+    "data.identities": "data.num_ids",
+    "data.views": "data.num_instances",
+    "data.permute": "data.channel_permute",
+    "data.tail": "data.class_balance",
+    "data.class_images": "data.images_per_class",
+    "data.hold_out": "data.val_identities",
+    "data.layout": "data.point_order",
+    "model.preset": "model.arch",
+    "model.ball_counts": "model.ball_samples",
+    "model.neck": "model.bnneck",
+    "model.weights": "model.init_from",
+    "optim.kind": "optim.optimizer",
+    "optim.backbone": "optim.backbone_lr_mult",
+    "optim.final_lr": "optim.final_lr_ratio",
+    "optim.drop_epochs": "optim.milestones",
+    "optim.drop": "optim.gamma",
+    "optim.clip": "optim.grad_clip",
+    "optim.accumulate": "optim.grad_accum_steps",
+    "optim.average": "optim.swa_fraction",
+    "optim.norm_batches": "optim.bn_update_batches",
+    "loss.center_rate": "loss.center_lr",
+    "augment.drop": "augment.point_dropout",
+    "augment.erase": "augment.contiguous_dropout",
+    "augment.leak": "augment.occluder_color_leak",
+    "augment.gain": "augment.exposure",
+    "fusion.second": "fusion.cloud_weight",
+    "fusion.parts": "fusion.part_weight",
+    "fusion.hold_out": "fusion.val_identities",
+    "fusion.ap": "fusion.ap_method",
+}
+# New name of a setting -> its old values -> their new ones.
+SETTING_VALUES: dict[str, dict[str, str]] = {
+    "data.point_order": {"even": "fps"},
+    "model.mode": {"continuous": "soft"},
+}
+# Options of og-reid.
+FLAGS: dict[str, str] = {
+    "--unverified": "--no-verify",
+    "--absolute": "--allow-absolute-paths",
+    "--patience": "--dist-timeout",
+    "--generated": "--unlabelled",
+    "--by": "--slice-by",
+    "--test-view": "--tta",
+    "--mirror": "--flip-tta",
+    "--target": "--person",
+    "--descriptor": "--features",
+}
+# Commands of og-reid.
+COMMANDS: dict[str, str] = {"show": "info", "convert": "pack"}
+
+
+def _rows(table: str) -> Iterator[tuple[str, str, str]]:
+    """Rows (old prefix, old name, new dotted path) of a table."""
+    for line in table.replace("\n    ", " ").strip().splitlines():
+        prefixes, _, names = line.partition(":")
+        old, _, new = prefixes.partition(" -> ")
+        for name in names.split():
+            before, _, after = name.partition("=")
+            yield old, before, f"{new or old}.{after or before}"
+
+
+MODULES: dict[str, str] = {f"{old}.{name}": new for old, name, new in _rows(_MODULES)}
+"""Old module path -> new module path."""
+
+NAMES: dict[str, dict[str, str]] = {}
+"""Module, by its old or present path -> old attribute -> new dotted path."""
+for _old, _name, _new in _rows(_NAMES):
+    NAMES.setdefault(_old, {})[_name] = _new
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warns that a name is deprecated, at the first line outside of these packages."""
+    # A stack level would be wrong: Python leaves out frames of the import system in some cases.
+    frame = sys._getframe()
+    while frame.f_back and str(frame.f_globals.get("__name__")).split(".")[0] in _INSIDE:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        f"{old} is deprecated and goes with the next release: use {new}",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def deprecated_attribute(module: str, name: str) -> Any:
+    """The object that an old name of a module stands for.
+
+    Args:
+        module: Dotted path of the module, by its old or its present name.
+        name: Attribute that the module does not have.
+
+    Raises:
+        AttributeError: It is no old name, either.
+    """
+    new = NAMES.get(module, {}).get(name)
+    if new is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+    warn_renamed(f"{module}.{name}", new)
+    home, _, attribute = new.rpartition(".")
+    return getattr(import_module(home), attribute)
+
+
+def deprecated_getattr(module: str) -> Callable[[str], Any]:
+    """A ``__getattr__`` for a module some of whose names are deprecated."""
+
+    def __getattr__(name: str) -> Any:
+        return deprecated_attribute(module, name)
+
+    return __getattr__
+
+
+class _OldModule(ModuleType):
+    """A module path that is gone: the names of the new one, and those that went elsewhere."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in NAMES.get(self.__name__, {}):
+            return deprecated_attribute(self.__name__, name)
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name)
+        return getattr(import_module(MODULES[self.__name__]), name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(import_module(MODULES[self.__name__])), *NAMES.get(self.__name__, {})})
+
+
+class _OldModules(MetaPathFinder, Loader):
+    """Finder of the paths in `MODULES`; it stands last, so that other imports never reach it."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> Any:
+        if fullname not in MODULES:
+            return None
+        packages = {each.rpartition(".")[0] for each in MODULES}
+        return ModuleSpec(fullname, self, is_package=fullname in packages)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _OldModule(spec.name, f"Deprecated: use ``{MODULES[spec.name]}``.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        warn_renamed(module.__name__, MODULES[module.__name__])
+
+
+if not any(type(each).__name__ == _OldModules.__name__ for each in sys.meta_path):
+    sys.meta_path.append(_OldModules())
+
+
+def rename_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments of ``og-reid`` with the new command and the new flags in place of old ones."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    renamed = []
+    for number, argument in enumerate(arguments[:end]):
+        name, equals, value = argument.partition("=")
+        new = COMMANDS.get(argument) if number == 0 else FLAGS.get(name)
+        if new is not None:
+            warn_renamed(f"og-reid {name}" if number == 0 else name, new)
+            argument = f"{new}{equals}{value}"
+        renamed.append(argument)
+    return [*renamed, *arguments[end:]]
