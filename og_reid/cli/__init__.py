@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from ..files.printable import printable
 from .arguments import parse
 from .missing import check_inputs
-from .progress import shown
-from .terminal import guarded, name_once
+from .terminal import guarded, log_lines, name_once
 
 __all__ = ["main"]
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what it prints is not read any more (``og-reid ... | head``). Wrong usage ends the process
         with 2.
     """
-    with guarded():
+    with guarded(), log_lines():
         try:
             try:
                 return _run(arguments)
@@ -78,7 +78,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    print(f"og-reid: {shown(text)}", file=sys.stderr)
+    print(f"og-reid: {printable(text)}", file=sys.stderr)
 
 
 def _silence() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bulk import listed, settle
+from ..pipelines.input_files import list_files, report_failures
 from .options import check_out
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def do_lift(options: argparse.Namespace) -> None:
     if out.suffix.lower() not in CLOUD_ENDINGS:
         raise ValueError(f"--out must end in .ply, .npz or .obj for one image; got {out}")
     check_out(out)
-    listed(given, (), skip=False)
+    list_files(given, (), skip=False)
 
     from meshes import write_pointcloud
 
@@ -64,7 +64,7 @@ def _lift_many(options: argparse.Namespace) -> None:
     if options.out is None:
         raise ValueError("--out must be given for many images: the folder of their clouds")
     check_out(options.out, folder=True)
-    inputs, missing = listed(options.photos, image_endings, skip=options.skip)
+    inputs, missing = list_files(options.photos, image_endings, skip=options.skip)
     ending = f".{options.format or 'ply'}"
     lift_targets(inputs, ending)  # refuses before the work
     with progress_bar("lifting images") as show:
@@ -78,7 +78,7 @@ def _lift_many(options: argparse.Namespace) -> None:
     made = len(done.rows) - len(done.failures)
     before = f", {done.kept:,} of them by an earlier run" if done.kept else ""
     print(f"{options.out}: {made:,} clouds{before}; listed in {options.out / LIFT_TABLE}")
-    settle(
+    report_failures(
         [*missing, *done.failures],
         len(done.rows) + len(missing),
         made=made,
@@ -103,7 +103,7 @@ def do_embed(options: argparse.Namespace) -> None:
     # The model first: its mistakes are found before minutes of lifting.
     check_out(options.out)
     stored = load_model(options.model)
-    inputs, missing = listed(
+    inputs, missing = list_files(
         options.inputs, image_endings, CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
     )
     own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
@@ -127,7 +127,7 @@ def do_embed(options: argparse.Namespace) -> None:
         print(f"{options.out}: {len(features)} embeddings of {features.shape[1]} numbers")
     if len(features) == 2:
         print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
-    settle(
+    report_failures(
         [*missing, *done.failures],
         len(inputs) + len(missing),
         made=len(features),

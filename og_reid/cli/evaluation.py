@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .datasets import splits
+from ..pipelines.data import check_answers, lift_test, refuse_keypoints, stored_test
 from .fusing import evaluate_fusion
-from .options import check_out
-from .photos import evaluate_people, refuse_keypoints
+from .options import check_out, data_spec
+from .photos import evaluate_people
+from .progress import progress_stages
 from .scoring import check_scoring, score_and_tell
-from .sources import check_answers, lifted_test, stored_test
 
 if TYPE_CHECKING:
     from ..evaluation.results import Clouds, ResultRow
@@ -52,7 +52,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
     if fused or (Path(file).is_file() and takes_photographs(file)):
         evaluate_fusion(options) if fused else evaluate_people(options)
         return
-    refuse_keypoints(options)
+    refuse_keypoints(data_spec(options))
     stored = load_model(file)
     query: Clouds
     gallery: Clouds
@@ -61,9 +61,12 @@ def do_evaluate(options: argparse.Namespace) -> None:
         check_answers(_labels(query), _labels(gallery), options.protocol)
         query_slices(query, gallery, {}, options.by)  # refuses what is not known of a store
     else:
-        images = splits(options.data, options)
+        images = data_spec(options).splits
         check_scoring(images, options)
-        query, gallery = lifted_test(images, options, stored.preprocessing.canonical)
+        with progress_stages() as stages:
+            query, gallery = lift_test(
+                images, data_spec(options), stored.preprocessing.canonical, stages
+            )
     with progress_bar("embedding") as show:
         distances = compute_distances(
             query,
@@ -108,6 +111,9 @@ def do_compare(options: argparse.Namespace) -> None:
 
 def _of_one_line(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Rows of a file, whose names may be any text, as a terminal shows them."""
-    from .progress import shown
+    from ..files.printable import printable
 
-    return [replace(each, method=shown(each.method), queries=shown(each.queries)) for each in rows]
+    return [
+        replace(each, method=printable(each.method), queries=printable(each.queries))
+        for each in rows
+    ]

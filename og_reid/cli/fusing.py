@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bulk import check_readable
-from .datasets import splits
-from .missing import check_data
-from .photos import people_set
+from ..pipelines.data import hold_out_identities, image_set, lift_samples
+from ..pipelines.input_files import check_readable
+from ..pipelines.train import check_data
+from .options import data_spec
+from .progress import progress_stages
 from .scoring import check_scoring, score_and_tell
-from .sources import held_out, lifted
 
 if TYPE_CHECKING:
     from ..config.schema import FusionConfig
@@ -55,7 +55,7 @@ def evaluate_fusion(options: argparse.Namespace) -> None:
     if options.mirror or options.test_view != "none" or options.descriptor != "raw":
         raise ValueError("--mirror, --test-view and --descriptor are not for fused models")
     stored = read_fusion(options.model)
-    images = splits(options.data, options)
+    images = data_spec(options).splits
     check_scoring(images, options)
     check_readable((*images.query, *images.gallery), options.workers)
     (query, asked), (gallery, searched) = (
@@ -91,8 +91,8 @@ def _choose(
             "--data must be given to choose weights on its training people; without it, give both "
             "weights: second=0.5 parts=1"
         )
-    images = splits(options.data, options)
-    held = held_out(images.train, config.hold_out)
+    images = data_spec(options).splits
+    held = hold_out_identities(images.train, config.hold_out)
     query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
     people = frozenset(sample.pid for sample in gallery)
     searched = people & {sample.pid for sample in images.query}
@@ -124,7 +124,6 @@ def _embedded(
     from ..inference.extract import embed_images, embed_set
     from ..inference.fusion import FusionInputs
     from ..models.embedding import Embedding
-    from .progress import progress_bar
 
     wanted = second.preprocessing.layout
     if wanted != CloudSet.layout:  # before keypoints are looked for
@@ -134,18 +133,19 @@ def _embedded(
         )
     network = first.model
     prepared = network.parts, first.preprocessing
-    people = people_set(samples, *prepared, options, network.global_branch == "pose")
-    clouds = lifted(samples, "lifting", options, second.preprocessing.canonical)
-    with progress_bar("embedding") as show:
+    data, guided = data_spec(options), network.global_branch == "pose"
+    with progress_stages() as show:
+        people = image_set(samples, *prepared, data, guided=guided, progress=show)
+        clouds = lift_samples(samples, "lifting", data, second.preprocessing.canonical, show)
         pieces = []
         for piece in embed_images(network, people):
             pieces.append(piece)
-            show(sum(map(len, pieces)), 2 * len(people), "")
+            show("embedding", sum(map(len, pieces)), 2 * len(people))
         features = embed_set(
             second.model,
             clouds,
             second.preprocessing.num_points,
-            progress=lambda done, total: show(total + done, 2 * total, ""),
+            progress=lambda done, total: show("embedding", total + done, 2 * total),
         )
     joined = FusionInputs(Embedding.cat(pieces), Embedding(features), people.pids, people.camids)
     return people, joined

@@ -6,10 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
-from .bulk import listed
-from .photos import not_image, refuse_keypoints
+from ..pipelines.data import refuse_keypoints
+from ..pipelines.input_files import list_files
+from ..pipelines.train import check_data
+from .options import data_spec
+from .photos import not_image
 
-__all__ = ["check_data", "check_inputs"]
+__all__ = ["check_inputs"]
 
 _RUN = "give the folder of a run, or a model"
 _METRICS = "give a file of og-reid evaluate --out, or the folder of a run with one"
@@ -30,7 +33,6 @@ _OF_POSES = {
     "pose_checkpoint": "give --pose-checkpoint the weights of --pose-config, or leave it out",
 }
 _CLOUDS = "give the one that holds train, train_all, val, gallery, query"
-_MARKET = "give the folder that holds bounding_box_train, query, bounding_box_test"
 
 
 def check_inputs(options: argparse.Namespace) -> None:
@@ -54,7 +56,7 @@ def check_inputs(options: argparse.Namespace) -> None:
     if "model" in given:
         _check_model(options.model)
     if options.command == "evaluate" and options.model == "default":
-        refuse_keypoints(options)
+        refuse_keypoints(data_spec(options))
     for name, advice in _OF_POSES.items():
         _check(given.get(name), advice)
     _check_images(options)
@@ -63,16 +65,6 @@ def check_inputs(options: argparse.Namespace) -> None:
     data = given.get("data")
     if options.command in ("train", "fuse") and data is not None and not given["settings"]:
         check_data(data)
-
-
-def check_data(data: Path) -> None:
-    """Refuses data that are missing.
-
-    Raises:
-        ValueError: They are.
-    """
-    if not _is_there(data):
-        raise ValueError(f"{data} is not a folder: {_MARKET}; or a file: a cloud set, or CSV")
 
 
 def _check_images(options: argparse.Namespace) -> None:
@@ -88,7 +80,7 @@ def _check_images(options: argparse.Namespace) -> None:
     if not (any(there) if options.skip else all(there)):
         others = CLOUD_ENDINGS if options.command == "embed" else ()
         check = not_image if options.command == "pose" else lambda _: None
-        listed(paths, image_endings, others, skip=options.skip, check=check)
+        list_files(paths, image_endings, others, skip=options.skip, check=check)
 
 
 def _check_model(name: str) -> None:

@@ -7,13 +7,15 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, get_args
 
+from ..pipelines.data import DataSpec, Layout
+from ..pipelines.keypoints import default_cache
 from .datasets import look_first
 
 __all__ = [
-    "LAYOUTS",
     "Commands",
     "Given",
     "Parser",
@@ -27,13 +29,10 @@ __all__ = [
     "add_settings",
     "add_trust",
     "add_workers",
-    "cache_folder",
     "check_out",
+    "data_spec",
 ]
 
-
-#: Those of `og_reid.data.datasets.from_folder`, which is imported when it is needed.
-LAYOUTS = ("people", "cameras", "people-cameras", "folders", "names", "splits", "table")
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -130,7 +129,7 @@ def add_trust(command: argparse.ArgumentParser) -> None:
         help="let a CSV file name images outside its own folder",
     )  # fmt: skip
     command.add_argument(
-        "--layout", choices=LAYOUTS,
+        "--layout", choices=get_args(Layout),
         help="how --dataset folder is read, where it can be read in several ways: <identity>/, "
         "<camera>/<identity>/, <identity>/<camera>/, each folder with images an identity, file "
         "names as in Market-1501, folders query and gallery, a CSV file in it (default: found out, "
@@ -197,24 +196,25 @@ def check_out(path: Path, *, folder: bool = False) -> None:
         raise ValueError(f"--out {path} cannot be written: {place} is not writable; give another")
 
 
-def cache_folder() -> Path:
-    """Where results are kept unless ``--cache`` is given.
-
-    Raises:
-        ValueError: There is no home folder, as in a container whose user has a number only.
-    """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # relative ones are to be ignored, says the standard
-        return given / "og-reid"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
-        raise ValueError(
-            "--cache must be given, or the variable XDG_CACHE_HOME: this user has no home folder"
-        )
-    return home / ".cache" / "og-reid"
+def data_spec(options: argparse.Namespace) -> DataSpec:
+    """The data of a command, listed once for it."""
+    known: DataSpec | None = vars(options).get("spec")
+    if known is None:
+        given = dict(vars(options))
+        names = given.get("keypoints_names")
+        given |= {
+            "path": given.get("data"),
+            "verify": not given.get("unverified"),
+            "allow_absolute": given.get("absolute", False),
+            "unlabelled": given.get("generated"),
+            "person": given.get("target"),
+            "cache": given.get("_cache"),
+            "keypoints_names": None if names is None else tuple(names.split(",")),
+        }
+        wanted = [each.name for each in fields(DataSpec)]
+        known = DataSpec(**{name: given[name] for name in wanted if name in given})
+        options.spec = known
+    return known
 
 
 class Given(argparse.Namespace):
@@ -223,7 +223,7 @@ class Given(argparse.Namespace):
     @property
     def cache(self) -> Path:
         """Folder of what is kept for the next time."""
-        return self._cache or cache_folder()
+        return self._cache or default_cache()
 
     @cache.setter
     def cache(self, folder: Path | None) -> None:

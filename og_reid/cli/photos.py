@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from pose.literals import FileFormat, Target
 
-from .bulk import check_readable, listed, refuse, settle
-from .datasets import splits
-from .options import check_out
+from ..pipelines.data import check_keypoints, image_set
+from ..pipelines.input_files import check_readable, list_files, refuse_files, report_failures
+from ..pipelines.keypoints import build_estimator, estimate_all
+from .options import check_out, data_spec
+from .progress import progress_stages
 from .scoring import check_scoring, score_and_tell
-from .sources import (
-    can_be_searched,
-    check_people,
-    generated,
-    held_out,
-    naming_unreadable,
-    say,
-)
 
 if TYPE_CHECKING:
-    from pose import Keypoints, Pose, PoseEstimator
-
-    from ..config.schema import TrainConfig
-    from ..data import ImageSet, Sample, Splits
     from ..data.files.inputs import Input
-    from ..train import Task
 
-__all__ = [
-    "add_estimator",
-    "add_keypoints",
-    "check_guided",
-    "do_pose",
-    "evaluate_people",
-    "not_image",
-    "people_set",
-    "people_task",
-    "refuse_keypoints",
-]
-
-_AT_A_TIME = 32
-TARGETS: tuple[str, ...] = get_args(Target)
-FORMATS: tuple[str, ...] = get_args(FileFormat)
+__all__ = ["add_estimator", "add_keypoints", "do_pose", "evaluate_people", "not_image"]
 
 
 def add_keypoints(command: argparse.ArgumentParser) -> None:
@@ -56,7 +30,7 @@ def add_keypoints(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--keypoints-format", metavar="FORMAT",
-        choices=FORMATS,
+        choices=get_args(FileFormat),
         help="what --keypoints holds: %(choices)s (default: sep-json for a folder, alphapose for a "
         "list, else coco)",
     )  # fmt: skip
@@ -82,7 +56,7 @@ def add_estimator(command: argparse.ArgumentParser) -> None:
         help="of mmpose: weights (default: download those of the name)",
     )  # fmt: skip
     command.add_argument(
-        "--target", choices=TARGETS,
+        "--target", choices=get_args(Target),
         help="who of several people a photograph is about (default: most_joints)",
     )  # fmt: skip
 
@@ -92,7 +66,7 @@ def do_pose(options: argparse.Namespace) -> None:
     from ..data.files.image_files import image_endings
 
     check_out(options.out, folder=options.format == "sep-json")
-    inputs, missing = listed(options.images, image_endings, skip=options.skip, check=not_image)
+    inputs, missing = list_files(options.images, image_endings, skip=options.skip, check=not_image)
 
     from pose import (
         COCO_17,
@@ -114,12 +88,14 @@ def do_pose(options: argparse.Namespace) -> None:
     failed: dict[Path, str] = {}
     raised: list[tuple[Path, str]] = []
     paths = [each.path for each in inputs]
-    poses = _estimated(paths, _estimator(options), "estimating poses", failed, raised)
+    estimator = build_estimator(data_spec(options))
+    with progress_stages() as show:
+        poses = estimate_all(paths, estimator, "estimating poses", show, failed, raised)
     done = [each for each in inputs if each.path not in failed]
     people = [pose.people for pose in poses]
     failures = [*missing, *(Failure(path, reason) for path, reason in failed.items())]
     if not done:
-        refuse(failures, len(inputs) + len(missing))
+        refuse_files(failures, len(inputs) + len(missing))
     if options.format == "sep-json":
         for each, found in zip(done, people, strict=True):
             if len(found.score):
@@ -133,8 +109,8 @@ def do_pose(options: argparse.Namespace) -> None:
         write = write_coco if options.format == "coco" else write_alphapose
         write(options.out, everybody)
     count = sum(pose.found for pose in poses)
-    print(f"{options.out}: people in {count:,} of {len(done):,} photographs")
-    settle(
+    print(f"{options.out}: people in {count:,} of {len(done):,} images")
+    report_failures(
         failures,
         len(inputs) + len(missing),
         made=len(done),
@@ -163,208 +139,37 @@ def _check_names(inputs: Sequence[Input]) -> None:
             )
 
 
-def people_task(config: TrainConfig, data: Path, options: argparse.Namespace) -> Task[Any]:
-    """PGFA on the photographs of a data set."""
-    from ..train import ImageTask
-    from ..train.image_task import stripe_counts
-
-    images = splits(data, options)
-    prepared = stripe_counts(config.model), config.photos
-    known, held = images.train, None
-    if config.data.hold_out:
-        held = held_out(images.train, config.data.hold_out)
-        known = tuple(images.train[i] for i in held.train)
-    check_people(config, (*images.train, *generated(options)))
-    guided = config.model.preset == "pgfa" and config.model.global_branch == "pose"
-    train_set = people_set((*known, *generated(options)), *prepared, options, guided)
-    validation = None
-    if held is not None:
-        query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
-        validation = people_set(query, *prepared, options), people_set(gallery, *prepared, options)
-    elif can_be_searched(images):
-        validation = _test_people(images, *prepared, options)
-    return ImageTask(config, train_set, validation=validation)
-
-
 def evaluate_people(options: argparse.Namespace) -> None:
     """Prints how well a network of photographs ranks a data set."""
     from ..inference.model_file import read_image_model
     from ..inference.pretrained import model_file
     from ..pipelines.part_ablation import part_ablation
-    from .progress import progress_bar
 
     stored = read_image_model(model_file(options.model))
     if getattr(stored.model, "global_branch", None) == "pose":
-        check_guided(options)
+        check_keypoints(data_spec(options))
     if options.mirror or options.test_view != "none":
         raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
     if "parts" in options.by and not stored.model.parts:
         raise ValueError("--by parts needs a network with stripes; this one has none")
-    images = splits(options.data, options)
+    data = data_spec(options)
+    images = data.splits
     check_scoring(images, options)
     check_readable((*images.query, *images.gallery), options.workers)
-    query, gallery = _test_people(images, stored.model.parts, stored.preprocessing, options)
-    with progress_bar("embedding") as show:
+    with progress_stages() as show:
+        query, gallery = (
+            image_set(side, stored.model.parts, stored.preprocessing, data, progress=show)
+            for side in (images.query, images.gallery)
+        )
         searches = part_ablation(
             query,
             gallery,
             stored.model,
             name=Path(options.model).stem,
             descriptor=options.descriptor,
-            progress=lambda done, total: show(done, total, ""),
+            progress=lambda done, total: show("embedding", done, total),
         )
     score_and_tell(searches, query, gallery, options)
-
-
-def _test_people(
-    images: Splits, parts: int | tuple[int, ...], photos: Any, options: argparse.Namespace
-) -> tuple[ImageSet, ImageSet]:
-    return (
-        people_set(images.query, parts, photos, options),
-        people_set(images.gallery, parts, photos, options),
-    )
-
-
-def people_set(
-    samples: Sequence[Sample],
-    parts: int | tuple[int, ...],
-    photos: Any,
-    options: argparse.Namespace,
-    needed: bool = False,
-) -> ImageSet:
-    """Photographs with the people in them; ``photos`` tells height, width and mode."""
-    from pose import to_openpose18
-
-    from ..data import ImageSet
-
-    known: dict[Path, Keypoints] = {}
-    if options.keypoints is not None or options.estimator is not None:
-        paths = [sample.path for sample in samples]
-        poses = _estimated(paths, _estimator(options), "looking for people")
-        known = {path: to_openpose18(pose.people) for path, pose in zip(paths, poses, strict=True)}
-        found = sum(pose.found for pose in poses)
-        if not found:
-            raise ValueError(
-                f"nobody was found in any of {len(paths):,} photographs, such as {paths[0]}: are "
-                "the keypoints of other photographs?"
-            )
-        say(f"people in {found:,} of {len(paths):,} photographs")
-    elif needed:
-        check_guided(options)
-    return ImageSet(
-        samples,
-        lambda sample: known.get(sample.path),
-        parts=parts,
-        size=(photos.height, photos.width),
-        mode=photos.mode,
-        # The authors' rules choose among people in two ways; otherwise the estimator has chosen.
-        target=None if photos.mode == "reference" else "first",
-        threads=options.workers,
-    )
-
-
-def check_guided(options: argparse.Namespace) -> None:
-    """Refuses to go without the joints that a network is guided by."""
-    if options.keypoints is None and options.estimator is None:
-        raise ValueError(
-            "--keypoints or --estimator must be given: the network is guided by the joints "
-            "(og-reid pose writes them)"
-        )
-
-
-def refuse_keypoints(options: argparse.Namespace) -> None:
-    """Refuses options about keypoints where photographs are lifted, which has its own."""
-    given = {
-        "--keypoints": options.keypoints,
-        "--keypoints-names": options.keypoints_names,
-        "--estimator": options.estimator,
-    }
-    for name, value in given.items():
-        if value is not None and value != "mediapipe":
-            raise ValueError(
-                f"{name} is for networks of photographs, such as pgfa; this one takes clouds, "
-                f"which are lifted with the keypoints of mediapipe: leave {name} out"
-            )
-
-
-def _estimator(options: argparse.Namespace) -> PoseEstimator:
-    """What the options about keypoints ask for."""
-    from pose import CachedPose, MediapipePose, MMPose, PrecomputedPose
-
-    given = getattr(options, "keypoints", None)
-    if given is not None:
-        if options.estimator is not None:
-            raise ValueError("--keypoints and --estimator exclude each other: give one of them")
-        format: FileFormat = options.keypoints_format or _usual_format(given)
-        names = options.keypoints_names
-        joints = None if names is None else [name.strip() for name in names.split(",")]
-        return PrecomputedPose(given, format, target=options.target, names=joints)
-    if getattr(options, "keypoints_names", None) is not None:
-        raise ValueError("--keypoints-names is for --keypoints: give that, too, or leave it out")
-    if options.estimator == "mmpose":
-        if options.pose_config is None:
-            raise ValueError("--estimator mmpose needs --pose-config (and --pose-checkpoint)")
-        inner: PoseEstimator = MMPose(
-            options.pose_config, options.pose_checkpoint, target=options.target or "most_joints"
-        )
-    elif options.target is not None:
-        raise ValueError(
-            "--target is for --keypoints and --estimator mmpose: mediapipe takes one of several "
-            "people without saying which"
-        )
-    else:
-        inner = MediapipePose()
-    return CachedPose(inner, options.cache / "poses")
-
-
-def _usual_format(path: Path) -> FileFormat:
-    """What a folder or a file of keypoints holds, by its first character."""
-    if path.is_dir():
-        return "sep-json"
-    if not path.is_file():
-        raise ValueError(f"--keypoints must be a file or a folder; there is no {path}")
-    with path.open("rb") as file:
-        return "alphapose" if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" else "coco"
-
-
-def _estimated(
-    paths: Sequence[Path],
-    estimator: PoseEstimator,
-    title: str,
-    failed: dict[Path, str] | None = None,
-    raised: list[tuple[Path, str]] | None = None,
-) -> list[Pose]:
-    """Poses in images, some at a time, without their masks.
-
-    With ``failed`` (images and reasons) those of images that fail are left out, otherwise the first
-    is an error; ``raised`` takes warnings, otherwise they are raised again, once for each kind.
-    """
-    from pose import Pose, estimate_batch
-    from pose.files.reading import InputWarning, level_outside
-
-    from ..data.clouds.attempts import attempt_poses, collected
-    from ..data.files.inputs import summarize_warnings
-    from .progress import progress_bar
-
-    poses: list[Pose] = []
-    noted: list[tuple[Path, str]] = []
-    with progress_bar(title) as show, naming_unreadable(paths):
-        for start in range(0, len(paths), _AT_A_TIME):
-            some = paths[start : start + _AT_A_TIME]
-            with collected() as texts:
-                if failed is None:
-                    found = estimate_batch(estimator, some)
-                else:
-                    found = attempt_poses(some, estimator, failed)
-            noted += [(some[0], text) for text in texts]
-            poses += [Pose(pose.keypoints, others=pose.others) for pose in found]
-            show(start + len(some), len(paths), "")
-    if raised is None:
-        for text in summarize_warnings(noted):
-            warnings.warn(text, InputWarning, stacklevel=level_outside())
-    else:
-        raised += noted
-    return poses
 
 
 def _check_stems(paths: Sequence[Path]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .sources import check_search
+from ..pipelines.data import check_searchable
 
 if TYPE_CHECKING:
     from ..data import Splits
@@ -56,7 +56,7 @@ def check_scoring(images: Splits, options: argparse.Namespace) -> None:
     """
     from ..evaluation.query_slices import known_attributes
 
-    check_search(images, options.dataset, options.protocol)
+    check_searchable(images, options.dataset, options.protocol)
     attributes = _attributes(options)
     query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
     cameras = {each.camid for each in (*images.query, *images.gallery)}

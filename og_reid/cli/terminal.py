@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, TypeGuard
 
-from .progress import CONTROLS, escaped, shown
+from ..files.printable import CONTROLS, escape_match, printable
 
-__all__ = ["Printed", "guarded", "name_once"]
+__all__ = ["Printed", "guarded", "log_lines", "name_once"]
 
 
 class Printed:
@@ -32,8 +33,8 @@ class Printed:
         """Writes a text; how many of its characters were written."""
         safe = text
         for name in self.names:
-            safe = safe.replace(name, shown(name))
-        safe = CONTROLS.sub(escaped, safe)
+            safe = safe.replace(name, printable(name))
+        safe = CONTROLS.sub(escape_match, safe)
         encoding = getattr(self.beneath, "encoding", None)
         if encoding and not safe.isascii():
             try:
@@ -86,7 +87,7 @@ def guarded() -> Iterator[None]:
             if not _is_of_input(category):
                 usual(message, category, filename, lineno, file, line)
                 return
-            text = f"og-reid: warning: {shown(message)}"
+            text = f"og-reid: warning: {printable(message)}"
             if text not in seen:
                 seen.add(text)
                 print(text, file=sys.stderr)
@@ -106,3 +107,24 @@ def _is_of_input(category: type[Warning]) -> bool:
     # Not imported for this: the package above it needs torch.
     reading = sys.modules.get("pose.files.reading")
     return reading is not None and issubclass(category, reading.InputWarning)
+
+
+class _Lines(logging.Handler):
+    """Records of the package as plain lines: notes on standard error, the others on output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr if record.levelno > logging.INFO else sys.stdout)
+
+
+@contextmanager
+def log_lines() -> Iterator[None]:
+    """Prints what the package logs."""
+    log, lines = logging.getLogger("og_reid"), _Lines()
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)

@@ -1,1 +1,1 @@
-"""Whole jobs as functions: train, evaluate, fuse, embed, lift, demo."""
+"""Whole jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo."""

@@ -23,7 +23,6 @@ from meshes import Lift, lift_image
 from meshes.world import draw_camera, render, sample_scene, write_world
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
-from ..cli.progress import Forecast, in_words
 from ..config.schema import TrainConfig, load_config
 from ..data import CloudSet, Splits, load_market, read_attributes
 from ..data.clouds.lift_dataset import lift_dataset
@@ -37,6 +36,7 @@ from ..inference.pretrained import load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
 from ..viz.figures import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure
 from ..viz.html_report import Html, Picture, Section, results_table, write_report
+from .forecast import Forecast, format_duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ def _with_forecast(show: Progress, size: DemoSize, steps: int, workers: int, out
             clouds if stage.startswith("lifting") else float((out / "run" / MODEL_FILE).is_file())
         )
         forecast.note(stage, min(1.0, world if stage == "making a world" else lifting), 1)
-    whole = f"{in_words(forecast.seconds())} in all"
+    whole = f"{format_duration(forecast.seconds())} in all"
 
     def tell(stage: str, done: float, total: float, note: str) -> None:
         if stage == "lifting a photograph":

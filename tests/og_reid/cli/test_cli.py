@@ -16,7 +16,7 @@ from interpreter import run_python
 from meshes import lift_image
 from meshes.pointcloud import PointCloud
 from og_reid import api
-from og_reid.cli import main, photos
+from og_reid.cli import main
 from og_reid.cli.doctor import CheckResult
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
@@ -26,6 +26,7 @@ from og_reid.inference import pretrained as loading
 from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
+from og_reid.pipelines.keypoints import KeypointSpec
 from og_reid.train import read_log
 from og_reid.train.checkpoint import read_provenance
 from pose import read_image
@@ -105,8 +106,12 @@ def test_training_on_a_folder(
 
 
 def test_choices_of_options_are_those_of_pose() -> None:
-    assert photos.TARGETS == get_args(Target)
-    assert photos.FORMATS == get_args(FileFormat)
+    for person in get_args(Target):
+        assert KeypointSpec(person=person).person == person
+    for format in get_args(FileFormat):
+        assert KeypointSpec(keypoints_format=format).keypoints_format == format
+    with pytest.raises(ValueError, match=r"person must be one of first, .*; got 'tallest'"):
+        KeypointSpec(person="tallest")  # type: ignore[arg-type]
 
 
 def test_training_on_a_cloud_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

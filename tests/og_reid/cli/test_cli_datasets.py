@@ -151,7 +151,7 @@ def test_what_cannot_be_ranked_by_image_is_refused(
         (clouds / split / "0001").mkdir(parents=True)
         (clouds / split / "0001" / "0001_c1s1_000001_00.jpg.obj").touch()
     assert main([*command, str(clouds), "--dataset", "og-net-3d"]) == 1
-    assert "make a store of it with og-reid convert" in capsys.readouterr().err
+    assert "make a store of it with og-reid pack" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("lifted")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from og_reid.cli import datasets, main
-from og_reid.cli.sources import can_be_searched
+from og_reid.cli import main
 from og_reid.data import Sample, Splits
+from og_reid.pipelines import data as pipeline_data
+from og_reid.pipelines.data import DataSpec, can_validate, unlabelled_samples
 
 Capture = pytest.CaptureFixture[str]
 
@@ -78,8 +79,10 @@ def test_images_are_listed_once(
     root = people(tmp_path)
     photo(root / "loose.png", 250)
     calls = []
-    load = datasets._load
-    monkeypatch.setattr(datasets, "_load", lambda *a, **k: calls.append(a) or load(*a, **k))
+    load = pipeline_data.load_named
+    monkeypatch.setattr(
+        pipeline_data, "load_named", lambda *a, **k: calls.append(a) or load(*a, **k)
+    )
     assert main(["evaluate", "--dataset", "folder", "--data", str(root)]) == 0
     assert len(calls) == 1
     error = capsys.readouterr().err
@@ -135,27 +138,29 @@ def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Cap
         assert "is for --dataset folder" in capsys.readouterr().err
 
 
-def test_a_validation_without_answers_is_found_before_lifting(capsys: Capture) -> None:
+def test_a_validation_without_answers_is_found_before_lifting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "og_reid")
+
     def sample(pid: int, camid: int) -> Sample:
         return Sample(Path("x"), pid, camid)
 
     train = (sample(1, 1),)
     alone = Splits(train, (sample(3, 1),), (sample(3, 1), sample(4, 2)))
-    assert not can_be_searched(alone)
-    assert "not validated: no query has a match of another camera" in capsys.readouterr().out
-    assert can_be_searched(Splits(train, (sample(3, 1),), (sample(3, 2),)))
+    assert not can_validate(alone)
+    assert "not validated: no query has a match of another camera" in caplog.text
+    assert can_validate(Splits(train, (sample(3, 1),), (sample(3, 2),)))
 
 
-def test_generated_images_of_all_formats_are_taken(tmp_path: Path, capsys: Capture) -> None:
-    from argparse import Namespace
-
-    from og_reid.cli.sources import generated
-
+def test_unlabelled_images_of_all_formats_are_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("b/2.JFIF", "a/1.png", ".hidden.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (16, 32)).save(path, format="PNG")
     (tmp_path / "3.heic").touch()
-    found = generated(Namespace(generated=tmp_path, absolute=False))
+    found = unlabelled_samples(DataSpec(unlabelled=tmp_path))
     assert [each.path.name for each in found] == ["1.png", "2.JFIF"]
-    assert "left out: 1 HEIC image" in capsys.readouterr().err
+    assert "left out: 1 HEIC image" in caplog.text

@@ -218,7 +218,7 @@ def test_generated_images_are_learned_from(
     (tmp_path / "empty").mkdir()
     command[3], command[5] = tmp_path / "empty", tmp_path / "other"
     assert run(*command, *settings, *lsro) == 1
-    assert "--generated must be a folder with images" in capsys.readouterr().err
+    assert "--unlabelled must be a folder with images" in capsys.readouterr().err
 
 
 def test_a_model_of_the_resting_pose_is_given_it(

@@ -84,7 +84,7 @@ def test_people_outside_their_image_do_not_count(data, command, capsys: Captured
     assert main(command) == 0
     shown = capsys.readouterr()
     assert "at most one joint lies inside" in shown.err
-    assert "people in 1 of 2 photographs\npeople in 2 of 3" in shown.out
+    assert "people in 1 of 2 images\npeople in 2 of 3" in shown.out
 
 
 def test_animals_are_refused_and_names_correct_it(data, command, capsys: Captured) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import errno
 import json
@@ -18,6 +17,7 @@ from og_reid.cli import main, photos
 from og_reid.inference.model_file import save_image_model, save_model
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.models import PGFA, OGNet
+from og_reid.pipelines.keypoints import KeypointSpec
 from pose import CachedPose, Pose
 from pose.files.reading import InputWarning
 from standing_person import BROKEN, StandingPerson, plain_image
@@ -33,10 +33,10 @@ class Doubtful(StandingPerson):
 
 @pytest.fixture(autouse=True)
 def _estimator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def make(options: argparse.Namespace) -> CachedPose:
-        return CachedPose(Doubtful(), options.cache / "poses")
+    def make(spec: KeypointSpec) -> CachedPose:
+        return CachedPose(Doubtful(), spec.cache_folder / "poses")
 
-    monkeypatch.setattr(photos, "_estimator", make)
+    monkeypatch.setattr(photos, "build_estimator", make)
     StandingPerson.calls.clear()
     yield
     StandingPerson.calls.clear()
@@ -68,7 +68,7 @@ def test_what_worked_is_written_and_failures_are_named(
     assert run(out, images, *skip) == code
     output = capsys.readouterr()
     assert names(out) == ["a/c.png", "b.png"]
-    assert f"{out}: people in 2 of 3 photographs" in output.out
+    assert f"{out}: people in 2 of 3 images" in output.out
     assert f"{images / 'broken.png'}: the graph has no such node" in output.err
     assert str(images / "damaged.png") in output.err
     assert output.err.count("the image is dark") == 1

@@ -14,10 +14,12 @@ import torch
 from interpreter import run_python
 from og_reid import api, evaluate
 from og_reid.cli import arguments, main
-from og_reid.cli.options import Given, cache_folder
-from og_reid.cli.progress import progress_bar, shown
+from og_reid.cli.options import Given
+from og_reid.cli.progress import progress_bar
 from og_reid.cli.terminal import Printed
 from og_reid.evaluation.results import ResultRow, format_table, save_results
+from og_reid.files.printable import printable
+from og_reid.pipelines.keypoints import default_cache
 from og_reid.train import checkpoint
 from pose.files.reading import InputWarning
 from random_clouds import cloud
@@ -41,7 +43,7 @@ EVIL = "\x1b[31mred\x1b]0;title\x07\r\n\u202eog-reid: done\x9b2J"
     ],
 )
 def test_control_characters_are_shown(text: str, safe: str) -> None:
-    assert shown(text) == safe
+    assert printable(text) == safe
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_names_of_files_on_the_command_line(
 ) -> None:
     assert main(["show", str(tmp_path / name)]) == 1
     error = capsys.readouterr().err
-    assert shown(name) in error
+    assert printable(name) in error
     assert error.count("\n") == 1
 
 
@@ -307,9 +309,9 @@ def test_a_relative_folder_of_caches_is_ignored(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     monkeypatch.setattr(Path, "home", lambda: Path("/people/me"))
-    assert cache_folder() == Path("/people/me/.cache/og-reid")
+    assert default_cache() == Path("/people/me/.cache/og-reid")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert cache_folder() == Path("/caches/og-reid")
+    assert default_cache() == Path("/caches/og-reid")
     assert Given(cache=None).cache == Path("/caches/og-reid")
 
 
@@ -318,4 +320,4 @@ def test_a_relative_home_is_none(monkeypatch: pytest.MonkeyPatch, home: str) -> 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: Path(home))
     with pytest.raises(ValueError, match="no home folder"):
-        cache_folder()
+        default_cache()

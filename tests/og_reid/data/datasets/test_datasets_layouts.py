@@ -7,15 +7,16 @@ import tempfile
 import unicodedata
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dataset_trees import read, touch
-from og_reid.cli.options import LAYOUTS as CHOICES
 from og_reid.data import Dataset, load_dataset
 from og_reid.data.datasets import LAYOUTS, from_folder
+from og_reid.pipelines.data import Layout as Choices
 
 # The trees hold empty files, of which a warning speaks.
 pytestmark = pytest.mark.filterwarnings("ignore::pose.files.reading.InputWarning")
@@ -43,7 +44,7 @@ def camera_tree(root: Path, cameras: tuple[str, ...], swapped: bool, deep: str =
 
 
 def test_the_command_line_knows_all_layouts() -> None:
-    assert CHOICES == LAYOUTS
+    assert get_args(Choices) == LAYOUTS
 
 
 @pytest.mark.parametrize("layout", [None, "people"])

@@ -1,0 +1,498 @@
+"""Data of a job as a typed value, and what is made of it: images with keypoints, point clouds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from .keypoints import KeypointSpec, Progress, as_path, build_estimator, check_choice, estimate_all
+
+if TYPE_CHECKING:
+    from pose import Keypoints
+
+    from ..config.schema import ImageConfig
+    from ..data import CloudSet, ImageSet, Sample, Splits
+    from ..data.clouds.store import CloudStore
+    from ..data.datasets import Dataset
+    from ..data.datasets.holdout import HoldoutSplit
+    from ..inference.preprocessing import ImagePreprocessing
+
+__all__ = [
+    "MARKET_FOLDER",
+    "DataSpec",
+    "Layout",
+    "can_validate",
+    "check_answers",
+    "check_keypoints",
+    "check_searchable",
+    "hold_out_identities",
+    "image_set",
+    "lift_samples",
+    "lift_test",
+    "list_test_images",
+    "list_training_images",
+    "load_named",
+    "refuse_keypoints",
+    "stage_progress",
+    "stored_test",
+    "unlabelled_samples",
+]
+
+_LOG = logging.getLogger("og_reid")
+
+#: Advice on data laid out like Market-1501.
+MARKET_FOLDER = "give the folder that holds bounding_box_train, query, bounding_box_test"
+#: Layouts of `og_reid.data.datasets.from_folder`.
+Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "splits", "table"]
+
+
+@dataclass(frozen=True)
+class DataSpec(KeypointSpec):
+    """Data set, how far it is to be trusted, and the source of its keypoints.
+
+    Attributes:
+        path: Folder laid out like Market-1501, store of point clouds, cloud set, or CSV file; None
+            where a job makes its own.
+        dataset: Name of `og_reid.data.datasets`; None for anything laid out like Market-1501.
+        verify: Compare a data set with its published counts.
+        allow_absolute: Let a CSV file name images outside its own folder.
+        layout: Reading of a folder that can be read in several ways; None: found out, or an error.
+        train_share: Fraction of the identities of a custom data set that are for training, where
+            nothing says which; None for 0.5.
+        unlabelled: Folder, or CSV file with the column ``path``, of images without an identity to
+            train with, too.
+
+    Raises:
+        ValueError: A value is out of its range, or not one of its choices.
+    """
+
+    path: Path | None = None
+    _: KW_ONLY
+    dataset: str | None = None
+    verify: bool = True
+    allow_absolute: bool = False
+    layout: Layout | None = None
+    train_share: float | None = None
+    unlabelled: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes paths of strings."""
+        super().__post_init__()
+        for name in ("path", "unlabelled"):
+            as_path(self, name)
+        check_choice("layout", self.layout, get_args(Layout))
+
+    @property
+    def place(self) -> Path:
+        """The path of the data.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.path is None:
+            raise ValueError("--data must be given: the path of a data set")
+        return self.path
+
+    @property
+    def splits(self) -> Splits:
+        """Images of the data set, see `list_images`."""
+        return self.list_images()
+
+    def list_images(self, progress: Progress | None = None) -> Splits:
+        """Images of the data set, listed once for this value.
+
+        Args:
+            progress: Called with ("listing", files done, files in all).
+
+        Raises:
+            ValueError: The data set holds point clouds, or is not as it should be.
+        """
+        known: Splits | None = self.__dict__.get("_listed")
+        if known is None:
+            known = _market(self) if self.dataset is None else _images(self, progress)
+            self.__dict__["_listed"] = known
+        return known
+
+    @property
+    def holds_images(self) -> bool:
+        """Whether the data are a named data set, or a folder of images rather than clouds."""
+        path = self.place
+        if self.dataset is not None:
+            return True
+        stored = path.is_dir() and (
+            (path / "store.json").is_file() or any(path.glob("clouds-*.arrow"))
+        )
+        return not path.is_file() and not stored
+
+
+def list_training_images(data: DataSpec, progress: Progress | None = None) -> Splits:
+    """Images of a data set that has training images; ``progress`` as of `DataSpec.list_images`.
+
+    Raises:
+        ValueError: It has none.
+    """
+    images = data.list_images(progress)
+    if not images.train:
+        raise ValueError(
+            f"{data.dataset or data.path} has no training images: it is there to test on"
+        )
+    return images
+
+
+def list_test_images(data: DataSpec, progress: Progress | None = None) -> Splits:
+    """Images of a data set that has queries and a gallery; ``progress`` as of `list_images`.
+
+    Raises:
+        ValueError: It lacks one of them.
+    """
+    images = data.list_images(progress)
+    if data.dataset is None:
+        from ..data.datasets.market import few_queries
+
+        few = few_queries(images)
+        if few:
+            _LOG.warning("note: %s", few)
+    if not (images.query and images.gallery):
+        raise ValueError(_unsearchable(data.dataset or data.place, images))
+    return images
+
+
+def _market(data: DataSpec) -> Splits:
+    for name in ("layout", "train_share"):
+        if getattr(data, name) is not None:
+            given = f"--{name.replace('_', '-')} {getattr(data, name)}"
+            raise ValueError(f"{given} is for --dataset folder: give both")
+    if not os.path.lexists(data.place):  # before packages are imported
+        raise ValueError(f"{data.path} is not a folder: {MARKET_FOLDER}")
+
+    from ..data.datasets.market import load_market
+
+    return load_market(data.place)
+
+
+def _images(data: DataSpec, progress: Progress | None) -> Dataset:
+    dataset = load_named(data, progress=progress)
+    if dataset.name == "og-net-3d":
+        raise ValueError(
+            f"{dataset.root} holds clouds: make a store of it with og-reid pack, and give that "
+            "as --data without --dataset"
+        )
+    return dataset
+
+
+def load_named(
+    data: DataSpec, *, verify: bool | None = None, progress: Progress | None = None
+) -> Dataset:
+    """A data set by its name; what is remarkable about it is logged.
+
+    Args:
+        data: Data set.
+        verify: In place of that of ``data``.
+        progress: Called with ("listing", files done, files in all).
+
+    Raises:
+        ValueError: It is unknown, or not as it should be.
+    """
+    from ..data import load_dataset
+    from ..data.datasets import CUSTOM
+
+    if data.dataset is None:
+        raise ValueError("dataset must be given: the name of a data set")
+    share = data.train_share
+    if share is not None and data.dataset not in CUSTOM:
+        raise ValueError(f"--train-share is for --dataset folder and csv; got {data.dataset}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = load_dataset(
+            data.dataset,
+            data.place,
+            verify=data.verify if verify is None else verify,
+            notice=_LOG.warning,
+            progress=stage_progress(progress, "listing"),
+            allow_absolute=data.allow_absolute,
+            layout=data.layout,
+            train_share=0.5 if share is None else share,
+        )
+    for each in caught:  # what is among the notes is not said twice
+        if not any(note in str(each.message) for note in dataset.notes):
+            _LOG.warning("note: %s", each.message)
+    for difference in dataset.differences:
+        _LOG.warning("not as published: %s", difference)
+    for note in dataset.notes:
+        _LOG.warning("note: %s", note)
+    return dataset
+
+
+def stage_progress(progress: Progress | None, stage: str) -> Callable[[float, float], None]:
+    """Progress of one stage, as functions with calls of (done, total) report it.
+
+    Args:
+        progress: Called with (stage, done, total); None for no calls.
+        stage: Name of the work.
+    """
+
+    def report(done: float, total: float) -> None:
+        if progress is not None:
+            progress(stage, int(done), int(total))
+
+    return report
+
+
+def _unsearchable(what: object, images: Splits) -> str:
+    people = len({each.pid for each in images.train if each.pid > 0})
+    text = f"{what} has no queries or no gallery to evaluate on"
+    counts = Counter(each.pid for each in images.gallery if each.pid > 0)
+    if images.gallery and not images.query and max(counts.values(), default=0) < 2:
+        return (
+            f"{text}: no identity for testing has 2 images, one to search with and one to be found"
+        )
+    if not images.train:
+        return text
+    return (
+        f"{text}: all {people:,} identities are for training; put test images into folders query "
+        "and gallery, give a CSV file with a column split, or say --train-share 0"
+    )
+
+
+def can_validate(images: Splits) -> bool:
+    """Whether there are queries of one image each, and a gallery with answers to some.
+
+    Without any answer a validation would fail after all the lifting and training.
+    """
+    if not (images.query and images.gallery) or _of_tracklets(images):
+        return False
+    cameras: dict[int, set[int]] = {}
+    for each in images.gallery:
+        cameras.setdefault(each.pid, set()).add(each.camid)
+    if any(cameras.get(each.pid, set()) - {each.camid} for each in images.query):
+        return True
+    _LOG.info("not validated: no query has a match of another camera in the gallery")
+    return False
+
+
+def check_searchable(images: Splits, dataset: str | None, protocol: str) -> None:
+    """Refuses a data set whose queries cannot be scored image by image, with the reason.
+
+    Raises:
+        ValueError: It is such a one.
+    """
+    if not (images.query and images.gallery):
+        raise ValueError(f"{dataset} has no queries or no gallery to evaluate on")
+    if _of_tracklets(images):
+        raise ValueError(
+            f"{dataset} is scored by tracklets, and this command scores images: embed its images "
+            "and score them in Python by Protocol('mars', query_tracks=..., gallery_tracks=...)"
+        )
+    query, gallery = (
+        [(each.pid, each.camid) for each in samples] for samples in (images.query, images.gallery)
+    )
+    check_answers(query, gallery, protocol)
+
+
+def check_answers(
+    query: Sequence[tuple[int, int]], gallery: Sequence[tuple[int, int]], protocol: str
+) -> None:
+    """Finds before the work, not after it, that a search has no right answer.
+
+    A gallery of a single identity, where all answers are right, is warned of.
+
+    Args:
+        query: Identity and camera of each.
+        gallery: The same.
+        protocol: Name of an `og_reid.evaluation.Protocol`.
+
+    Raises:
+        ValueError: No query has a match.
+    """
+    from ..retrieval.labels import check_labels
+    from ..retrieval.matches import find_matches
+
+    (query_pids, query_camids), (gallery_pids, gallery_camids) = (
+        list(zip(*side, strict=True)) for side in (query, gallery)
+    )
+    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
+    find_matches(labels, cameras=protocol != "unfiltered")
+    if len(set(gallery_pids) - {-1}) == 1:
+        _LOG.warning(
+            "the gallery holds a single identity: every answer is right, and the figures say "
+            "nothing about the model"
+        )
+
+
+def _of_tracklets(images: Splits) -> bool:
+    """Whether queries are several images each, which are not to be scored one by one."""
+    return any(getattr(sample, "tracklet", "") for sample in images.query)
+
+
+def unlabelled_samples(data: DataSpec) -> tuple[Sample, ...]:
+    """Images of ``unlabelled``, with identity -1.
+
+    Raises:
+        ValueError: There are none.
+    """
+    from ..data import Sample
+    from ..data.datasets import paths_from_csv
+    from ..data.datasets.tree import scan
+
+    source = data.unlabelled
+    if source is None:
+        return ()
+    if source.is_file():
+        paths = paths_from_csv(source, allow_absolute=data.allow_absolute)
+        return tuple(Sample(path, -1, 0) for path in paths)
+    tree = scan(source) if source.is_dir() else None
+    paths = [source / path for path in tree.images] if tree else []
+    for doubt in tree.notes()[0] if tree else ():
+        _LOG.warning("note: %s: %s", source, doubt)
+    if not paths:
+        raise ValueError(
+            "--unlabelled must be a folder with images, or a CSV file with the column path; "
+            f"{source} has none"
+        )
+    return tuple(Sample(path, -1, 0) for path in paths)
+
+
+def hold_out_identities(samples: Sequence[Sample], count: int) -> HoldoutSplit:
+    """Split of training images with ``count`` identities kept back for validation."""
+    import torch
+
+    from ..data.datasets.holdout import holdout_split
+
+    pids = torch.tensor([sample.pid for sample in samples], dtype=torch.int64)
+    camids = torch.tensor([sample.camid for sample in samples], dtype=torch.int64)
+    return holdout_split(pids, camids, count)
+
+
+def stored_test(store: CloudStore) -> tuple[CloudStore, CloudStore]:
+    """Query and gallery of a store."""
+    return store.split("query"), store.split("gallery")
+
+
+def lift_test(
+    images: Splits, data: DataSpec, canonical: bool, progress: Progress | None = None
+) -> tuple[CloudSet, CloudSet]:
+    """Query and gallery, lifted to point clouds or found in the cache.
+
+    They are lifted in one go: all that cannot be read are named before the work.
+    """
+    samples = (*images.query, *images.gallery)
+    both = lift_samples(samples, "lifting images", data, canonical, progress)
+    rows, first = range(len(both)), len(images.query)
+    return both.select(rows[:first]), both.select(rows[first:])
+
+
+def lift_samples(
+    samples: Sequence[Sample],
+    stage: str,
+    data: DataSpec,
+    canonical: bool,
+    progress: Progress | None = None,
+) -> CloudSet:
+    """Point clouds of images, in the resting pose when ``canonical``.
+
+    Args:
+        samples: Images.
+        stage: Name of the work, for ``progress``.
+        data: Its workers and cache are used.
+        canonical: Whether bodies are put into the resting pose.
+        progress: Called with (stage, images done, images in all).
+    """
+    from ..data.clouds.lift_dataset import lift_dataset
+
+    return lift_dataset(
+        samples,
+        workers=data.workers,
+        progress=stage_progress(progress, stage),
+        cache=data.cache_folder,
+        canonical=canonical,
+    )
+
+
+def image_set(
+    samples: Sequence[Sample],
+    parts: int | tuple[int, ...],
+    preprocessing: ImageConfig | ImagePreprocessing,
+    data: DataSpec,
+    *,
+    guided: bool = False,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """Images with the keypoints of the people in them.
+
+    Args:
+        samples: Images.
+        parts: Stripes, as `og_reid.data.ImageSet` takes them.
+        preprocessing: Height, width and mode.
+        data: Source of the keypoints, threads.
+        guided: Refuse to go without keypoints.
+        progress: Called with ("looking for people", images done, images in all).
+
+    Raises:
+        ValueError: No image has keypoints.
+    """
+    from pose import to_openpose18
+
+    from ..data import ImageSet
+
+    known: dict[Path, Keypoints] = {}
+    if data.has_keypoints:
+        paths = [sample.path for sample in samples]
+        poses = estimate_all(paths, build_estimator(data), "looking for people", progress)
+        known = {path: to_openpose18(pose.people) for path, pose in zip(paths, poses, strict=True)}
+        found = sum(pose.found for pose in poses)
+        if not found:
+            raise ValueError(
+                f"nobody was found in any of {len(paths):,} images, such as {paths[0]}: are "
+                "the keypoints of other images?"
+            )
+        _LOG.info("people in %s of %s images", f"{found:,}", f"{len(paths):,}")
+    elif guided:
+        check_keypoints(data)
+    return ImageSet(
+        samples,
+        lambda sample: known.get(sample.path),
+        parts=parts,
+        size=(preprocessing.height, preprocessing.width),
+        mode=preprocessing.mode,
+        # The authors' rules choose among people in two ways; otherwise the estimator has chosen.
+        target=None if preprocessing.mode == "reference" else "first",
+        threads=data.workers,
+    )
+
+
+def check_keypoints(data: DataSpec) -> None:
+    """Refuses to go without the keypoints that a network is guided by.
+
+    Raises:
+        ValueError: There is no source of keypoints.
+    """
+    if not data.has_keypoints:
+        raise ValueError(
+            "--keypoints or --estimator must be given: the network is guided by the joints "
+            "(og-reid pose writes them)"
+        )
+
+
+def refuse_keypoints(data: DataSpec) -> None:
+    """Refuses sources of keypoints where images are lifted, which has its own.
+
+    Raises:
+        ValueError: There is one other than mediapipe.
+    """
+    given = {
+        "--keypoints": data.keypoints,
+        "--keypoints-names": data.keypoints_names,
+        "--estimator": data.estimator,
+    }
+    for name, value in given.items():
+        if value is not None and value != "mediapipe":
+            raise ValueError(
+                f"{name} is for networks of images, such as pgfa; this one takes clouds, "
+                f"which are lifted with the keypoints of mediapipe: leave {name} out"
+            )

@@ -1,0 +1,254 @@
+"""Keypoints of images: where they come from, as a typed value, and their estimation."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from pose.literals import FileFormat, Target
+
+if TYPE_CHECKING:
+    from pose import Pose, PoseEstimator
+
+__all__ = [
+    "Estimator",
+    "KeypointSpec",
+    "Progress",
+    "build_estimator",
+    "check_choice",
+    "default_cache",
+    "estimate_all",
+    "guess_format",
+]
+
+_BATCH = 32  # images
+_NAMED = 5  # unreadable images that a message names
+
+#: Called with (stage, items done, items in all).
+Progress: TypeAlias = Callable[[str, int, int], None]
+#: Pose estimators by name.
+Estimator = Literal["mediapipe", "mmpose"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointSpec:
+    """Source of the keypoints of images: files, or a pose estimator.
+
+    Attributes:
+        keypoints: File, or folder with a file for each image; None for an estimator.
+        keypoints_format: Format of ``keypoints``; None: sep-json for a folder, alphapose for a
+            JSON list, else coco.
+        keypoints_names: Joints of ``keypoints`` in the files' order; None: as the files name them.
+        estimator: Pose estimator; None for none (`build_estimator` takes mediapipe then).
+        pose_config: Model of mmpose: a file, or a name such as
+            ``rtmpose-s_8xb256-420e_coco-256x192``.
+        pose_checkpoint: Weights of mmpose; None downloads those of ``pose_config``.
+        person: Rule that chooses among several people; None for ``most_joints``.
+        cache: Folder of lifted point clouds and estimated poses; None for `default_cache`.
+        workers: Processes that lift, and threads that read.
+
+    Raises:
+        ValueError: A value is not one of its choices, or two exclude each other.
+    """
+
+    keypoints: Path | None = None
+    keypoints_format: FileFormat | None = None
+    keypoints_names: tuple[str, ...] | None = None
+    estimator: Estimator | None = None
+    pose_config: str | None = None
+    pose_checkpoint: Path | None = None
+    person: Target | None = None
+    cache: Path | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes paths of strings."""
+        for name in ("keypoints", "pose_checkpoint", "cache"):
+            as_path(self, name)
+        check_choice("keypoints_format", self.keypoints_format, get_args(FileFormat))
+        check_choice("estimator", self.estimator, get_args(Estimator))
+        check_choice("person", self.person, get_args(Target))
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1; got {self.workers}")
+        if self.keypoints_names is not None:
+            names = tuple(name.strip() for name in self.keypoints_names)
+            object.__setattr__(self, "keypoints_names", names)
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether keypoints are given, or an estimator of them."""
+        return self.keypoints is not None or self.estimator is not None
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of lifted point clouds and estimated poses."""
+        return self.cache or default_cache()
+
+
+def as_path(spec: object, name: str) -> None:
+    """Makes a path of a string in a frozen dataclass."""
+    value = getattr(spec, name)
+    if isinstance(value, str):
+        object.__setattr__(spec, name, Path(value))
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuses a value that is neither None nor one of the choices.
+
+    Raises:
+        ValueError: It is another.
+    """
+    if value is not None and value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+
+
+def default_cache() -> Path:
+    """Folder of results that are kept: ``og-reid`` in $XDG_CACHE_HOME, or in ``~/.cache``.
+
+    Raises:
+        ValueError: There is no home folder, as in a container whose user has a number only.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():  # relative ones are to be ignored, says the standard
+        return given / "og-reid"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise ValueError(
+            "--cache must be given, or the variable XDG_CACHE_HOME: this user has no home folder"
+        )
+    return home / ".cache" / "og-reid"
+
+
+def build_estimator(spec: KeypointSpec) -> PoseEstimator:
+    """Pose estimator of a specification; estimated poses are cached, those of files are not.
+
+    Raises:
+        ValueError: Two values exclude each other, or one needs another.
+    """
+    from pose import CachedPose, MediapipePose, MMPose, PrecomputedPose
+
+    if spec.keypoints is not None:
+        if spec.estimator is not None:
+            raise ValueError("--keypoints and --estimator exclude each other: give one of them")
+        format = spec.keypoints_format or guess_format(spec.keypoints)
+        names = spec.keypoints_names
+        return PrecomputedPose(
+            spec.keypoints, format, target=spec.person, names=None if names is None else list(names)
+        )
+    if spec.keypoints_names is not None:
+        raise ValueError("--keypoints-names is for --keypoints: give that, too, or leave it out")
+    if spec.estimator == "mmpose":
+        if spec.pose_config is None:
+            raise ValueError("--estimator mmpose needs --pose-config (and --pose-checkpoint)")
+        inner: PoseEstimator = MMPose(
+            spec.pose_config, spec.pose_checkpoint, target=spec.person or "most_joints"
+        )
+    elif spec.person is not None:
+        raise ValueError(
+            "--person is for --keypoints and --estimator mmpose: mediapipe takes one of several "
+            "people without saying which"
+        )
+    else:
+        inner = MediapipePose()
+    return CachedPose(inner, spec.cache_folder / "poses")
+
+
+def guess_format(path: Path) -> FileFormat:
+    """Usual format of a folder or a file of keypoints, by its first character.
+
+    Raises:
+        ValueError: There is neither.
+    """
+    if path.is_dir():
+        return "sep-json"
+    if not path.is_file():
+        raise ValueError(f"--keypoints must be a file or a folder; there is no {path}")
+    with path.open("rb") as file:
+        return "alphapose" if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" else "coco"
+
+
+def estimate_all(
+    paths: Sequence[Path],
+    estimator: PoseEstimator,
+    stage: str,
+    progress: Progress | None = None,
+    failed: dict[Path, str] | None = None,
+    raised: list[tuple[Path, str]] | None = None,
+) -> list[Pose]:
+    """Poses of images, in batches, without their masks.
+
+    Args:
+        paths: Images.
+        estimator: Pose estimator.
+        stage: Name of the work, for ``progress``.
+        progress: Called with (stage, images done, images in all).
+        failed: Takes images that fail, with their reasons, and these are left out; None: the first
+            is an error.
+        raised: Takes warnings; None: they are raised again, once for each kind.
+
+    Raises:
+        ValueError: Without ``failed``: images that cannot be read, all by name.
+    """
+    from pose import Pose, estimate_batch
+    from pose.files.reading import InputWarning, level_outside
+
+    from ..data.clouds.attempts import attempt_poses, collected
+    from ..data.files.inputs import summarize_warnings
+
+    poses: list[Pose] = []
+    noted: list[tuple[Path, str]] = []
+    with naming_unreadable(paths):
+        for start in range(0, len(paths), _BATCH):
+            some = paths[start : start + _BATCH]
+            with collected() as texts:
+                if failed is None:
+                    found = estimate_batch(estimator, some)
+                else:
+                    found = attempt_poses(some, estimator, failed)
+            noted += [(some[0], text) for text in texts]
+            poses += [Pose(pose.keypoints, others=pose.others) for pose in found]
+            if progress is not None:
+                progress(stage, start + len(some), len(paths))
+    if raised is None:
+        for text in summarize_warnings(noted):
+            warnings.warn(text, InputWarning, stacklevel=level_outside())
+    else:
+        raised += noted
+    return poses
+
+
+@contextmanager
+def naming_unreadable(paths: Sequence[Path]) -> Iterator[None]:
+    """Turns an error about one image into one about all that cannot be read.
+
+    They are opened after an error only; one that has another cause stays as it is.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        bad = [path for path in paths if not _readable(path)]
+        if len(bad) < 2:
+            raise
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        raise ValueError(
+            f"{len(bad)} of {len(paths)} images cannot be read: "
+            f"{', '.join(map(str, bad[:_NAMED]))}{more}; get them again or leave them out"
+        ) from error
+
+
+def _readable(path: Path) -> bool:
+    from pose import read_image
+
+    try:
+        read_image(path)
+    except (ValueError, OSError):
+        return False
+    return True

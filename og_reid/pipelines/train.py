@@ -1,0 +1,364 @@
+"""Training of a network on a data set, or on a synthetic one that the run makes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .data import (
+    MARKET_FOLDER,
+    DataSpec,
+    can_validate,
+    hold_out_identities,
+    image_set,
+    lift_samples,
+    lift_test,
+    list_training_images,
+    refuse_keypoints,
+    stage_progress,
+    stored_test,
+    unlabelled_samples,
+)
+from .keypoints import Progress, as_path
+
+if TYPE_CHECKING:
+    from ..config.schema import TrainConfig, WorldConfig
+    from ..data import CloudSet, ImageSet, Sample
+    from ..data.clouds.store import CloudStore
+    from ..train import StepLog, Task, TrainResult
+
+__all__ = ["TrainSpec", "TrainedRun", "build_task", "check_data", "check_identities", "train"]
+
+_LOG = logging.getLogger("og_reid")
+
+# Columns that are drawn, and about how many points of each.
+_CURVES = ("step", "loss", "accuracy", "mAP", "rank1")
+_DRAWN = 2000
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A training run.
+
+    Attributes:
+        config: Settings, a YAML file of them, or the name of one that comes with the package.
+        out: Folder of the run.
+        data: Data set; without a path the run makes the synthetic world of ``config``.
+        settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
+        resume: Go on from the last checkpoint in ``out``.
+        dist_timeout: Seconds that a process started by torchrun waits for the others.
+
+    Raises:
+        ValueError: ``settings`` are given beside settings, or a value is out of its range.
+    """
+
+    config: str | Path | TrainConfig
+    out: Path
+    data: DataSpec = field(default_factory=DataSpec)
+    settings: tuple[str, ...] = ()
+    resume: bool = False
+    dist_timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes paths of strings."""
+        as_path(self, "out")
+        object.__setattr__(self, "settings", tuple(self.settings))
+        if self.settings and not isinstance(self.config, str | Path):
+            raise ValueError("settings replace those of a file; give config with them replaced")
+        if self.dist_timeout <= 0:
+            raise ValueError(f"dist_timeout must be above 0 seconds; got {self.dist_timeout}")
+
+    def load_config(self) -> TrainConfig:
+        """All settings of the run.
+
+        Raises:
+            ValueError: The file is missing, or a setting is unknown or wrong.
+        """
+        from ..config.schema import WorldConfig, load_config
+
+        given = self.config
+        config = load_config(given, self.settings) if isinstance(given, str | Path) else given
+        # The model's file says what it was made of.
+        return config if self.data.path is None else replace(config, world=WorldConfig())
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run.
+
+    Attributes:
+        model: File of the model.
+        result: Log and validation.
+        curves: Picture of the learning curves; None without matplotlib, and in further processes.
+        main_process: Whether this process wrote the files.
+    """
+
+    model: Path
+    result: TrainResult
+    curves: Path | None
+    main_process: bool
+
+
+def train(
+    spec: TrainSpec,
+    progress: Progress | None = None,
+    on_step: Callable[[StepLog], None] | None = None,
+) -> TrainedRun:
+    """Trains a network, and writes its model, log, checkpoints and learning curves.
+
+    Args:
+        spec: The run.
+        progress: Called with (stage, done, total) while data are made ready.
+        on_step: Called with the record of each step, in the first process.
+
+    Raises:
+        ValueError: Settings, data or the folder do not fit; found before images are lifted.
+        RuntimeError: Another process of the run failed.
+    """
+    import torch
+
+    from ..config.schema import IMAGE_ARCHITECTURES
+    from ..models.pgfa_weights import imagenet_state
+    from ..train import (
+        MODEL_FILE,
+        build_model,
+        check_empty_run_dir,
+        check_resumable,
+        choose_device,
+        fit,
+        init_distributed,
+        main_process_first,
+        only_run,
+    )
+    from ..train.run_log import require_tensorboard
+    from ..train.step import check_precision
+
+    config = spec.load_config()
+    if spec.data.dataset is not None and spec.data.path is None:
+        raise ValueError(f"--data must say where {spec.data.dataset} is")
+    if spec.data.path is not None:
+        check_data(spec.data.path)
+    if config.tensorboard:
+        require_tensorboard()
+    # All that can be wrong is found before hours of lifting.
+    if spec.resume:
+        check_resumable(spec.out, config)
+    else:
+        check_empty_run_dir(spec.out)
+    device = choose_device(config.device)
+    check_precision(config.optim, device)
+    if config.model.preset not in IMAGE_ARCHITECTURES:
+        build_model(config.model, 0, torch.Generator())  # refuses wrong settings and weights
+    elif config.model.weights is not None:
+        imagenet_state(config.model.weights)
+    with (
+        init_distributed(device.type, seconds=spec.dist_timeout) as processes,
+        only_run(spec.out, processes, device),
+    ):
+        # What the first process makes or lifts, the others find.
+        task = main_process_first(processes, lambda: build_task(config, spec, progress))
+        result = fit(
+            config,
+            task,
+            out_dir=spec.out,
+            progress=on_step if processes.is_main else None,
+            resume=spec.resume,
+        )
+    curves = _draw_curves(spec.out, result) if processes.is_main else None
+    return TrainedRun(spec.out / MODEL_FILE, result, curves, processes.is_main)
+
+
+def check_data(path: Path) -> None:
+    """Refuses data that are missing.
+
+    Raises:
+        ValueError: They are.
+    """
+    try:
+        there = path.exists()
+    except OSError:  # too long a name, or a folder that may not be looked into
+        there = os.path.lexists(path)
+    if not there:
+        raise ValueError(f"{path} is not a folder: {MARKET_FOLDER}; or a file: a cloud set, or CSV")
+
+
+def build_task(config: TrainConfig, spec: TrainSpec, progress: Progress | None = None) -> Task[Any]:
+    """Task of a configuration, by the architecture of its network.
+
+    Args:
+        config: All settings.
+        spec: Data and folder of the run.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        ValueError: The data do not fit the settings.
+    """
+    from ..config.schema import IMAGE_ARCHITECTURES
+
+    data = spec.data
+    if config.model.preset not in IMAGE_ARCHITECTURES:
+        refuse_keypoints(data)
+    if data.path is None:
+        if config.world.train_identities:
+            check_identities(config, _world_samples(config.world))
+        data = replace(data, path=_make_world(config.world, spec, progress))
+    if config.model.preset in IMAGE_ARCHITECTURES:
+        return _image_task(config, data, progress)
+    return _cloud_task(config, data, progress)
+
+
+def _image_task(config: TrainConfig, data: DataSpec, progress: Progress | None) -> Task[Any]:
+    from ..train import ImageTask
+    from ..train.image_task import stripe_counts
+
+    def prepare(samples: Sequence[Sample], guided: bool = False) -> ImageSet:
+        stripes = stripe_counts(config.model)
+        return image_set(samples, stripes, config.photos, data, guided=guided, progress=progress)
+
+    images = list_training_images(data, progress)
+    known, held = images.train, None
+    if config.data.hold_out:
+        held = hold_out_identities(images.train, config.data.hold_out)
+        known = tuple(images.train[i] for i in held.train)
+    unlabelled = unlabelled_samples(data)
+    check_identities(config, (*images.train, *unlabelled))
+    guided = config.model.preset == "pgfa" and config.model.global_branch == "pose"
+    train_set = prepare((*known, *unlabelled), guided)
+    validation = None
+    if held is not None:
+        query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
+        validation = prepare(query), prepare(gallery)
+    elif can_validate(images):
+        validation = prepare(images.query), prepare(images.gallery)
+    return ImageTask(config, train_set, validation=validation)
+
+
+def _cloud_task(config: TrainConfig, data: DataSpec, progress: Progress | None) -> Task[Any]:
+    from ..data.datasets.holdout import holdout_split
+    from ..train import CloudTask
+    from ..train.samplers import describe_sampling
+
+    train_set, validation = _clouds(config, data, progress)
+    if config.data.hold_out:
+        held = holdout_split(train_set.pids, train_set.camids, config.data.hold_out)
+        validation = train_set.select(held.query), train_set.select(held.gallery)
+        train_set = train_set.select(held.train)
+    task = CloudTask(config, train_set, validation=validation)
+    if config.data.sampling != "pk":
+        _LOG.info("%s", describe_sampling(task.sampler, train_set.pids))
+    return task
+
+
+def _clouds(
+    config: TrainConfig, data: DataSpec, progress: Progress | None
+) -> tuple[CloudSet | CloudStore, Any]:
+    """Point clouds to train on, and query and gallery to validate on, if any."""
+    from ..data import CloudSet
+    from ..data.clouds.store import CloudStore, is_store
+
+    path, named = data.place, data.dataset is not None
+    if not named and (path.is_file() or is_store(path)):
+        if data.unlabelled is not None or config.data.canonical:
+            raise ValueError(
+                "--unlabelled and data.canonical are for images, which are lifted; --data "
+                "holds clouds"
+            )
+    if path.is_file() and not named:
+        return CloudSet.load(path), None
+    if is_store(path) and not named:
+        store = CloudStore(path)
+        everyone = "train_all" if "train_all" in store.splits else "train"
+        return store.split(everyone), None if config.data.hold_out else stored_test(store)
+    images = list_training_images(data, progress)
+    samples = (*images.train, *unlabelled_samples(data))
+    check_identities(config, samples)
+    if config.data.layout != CloudSet.layout:
+        raise ValueError(
+            f"data.layout={config.data.layout} is for stored clouds of that layout; "
+            f"images are lifted to layout {CloudSet.layout!r}: leave the setting out"
+        )
+    canonical = config.data.canonical
+    train_set = lift_samples(samples, "lifting training images", data, canonical, progress)
+    if not config.data.hold_out and can_validate(images):
+        return train_set, lift_test(images, data, canonical, progress)
+    return train_set, None
+
+
+def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
+    """Refuses identities that the settings cannot train on, before their images are lifted.
+
+    Args:
+        config: All settings of the run.
+        samples: Training images, held-out identities among them.
+
+    Raises:
+        ValueError: There are too few identities or images, or processes cannot share a batch.
+    """
+    import torch
+
+    from ..train.distributed import get_dist_info
+    from ..train.samplers import arrange, share_rows
+
+    pids = torch.tensor([each.pid for each in samples], dtype=torch.int64)
+    camids = torch.tensor([each.camid for each in samples], dtype=torch.int64)
+    if config.data.hold_out:
+        rows = hold_out_identities(samples, config.data.hold_out).train
+        pids, camids = pids[rows], camids[rows]
+    _, _, sampler = arrange(config, pids, camids)
+    share_rows(sampler, get_dist_info())
+
+
+def _world_samples(plan: WorldConfig) -> list[Sample]:
+    """The identities of a world, without its images."""
+    from ..data import Sample
+
+    return [
+        Sample(Path(), pid, view)
+        for pid in range(plan.train_identities)
+        for view in range(plan.views)
+    ]
+
+
+def _make_world(plan: WorldConfig, spec: TrainSpec, progress: Progress | None) -> Path:
+    """The world of a configuration, made beside the run, or found there."""
+    from meshes.world import write_world
+
+    if not plan.train_identities:
+        raise ValueError(
+            "--data must be given: this configuration has no synthetic world of its own "
+            "(world.train_identities is 0)"
+        )
+    return write_world(
+        spec.out / "world",
+        **asdict(plan),
+        workers=spec.data.workers,
+        progress=stage_progress(progress, "making a world"),
+    )
+
+
+def _draw_curves(folder: Path, result: TrainResult) -> Path | None:
+    """Learning curves as a picture; None without matplotlib."""
+    from pose.files.atomic_write import atomic_write
+
+    from ..viz.figures import curves_figure
+
+    records = [
+        {
+            name: value
+            for name, value in asdict(record).items()
+            if name in _CURVES and value is not None
+        }
+        for record in result.history
+    ]
+    path = folder / "curves.png"
+    try:
+        figure = curves_figure(records[:: max(1, len(records) // _DRAWN)])
+    except ImportError:
+        return None
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+    return path
