@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LIGHT = ("pose", "pose.literals", "meshes", "og_reid.data", "og_reid.data.datasets")
+LIGHT = ("pose", "pose.literals", "meshes", "og_reid.data", "og_reid.data.datasets", "og_reid.viz")
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -18,7 +18,7 @@ def test_import_needs_no_torch(module):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("package", ["pose", "meshes", "og_reid.data"])
+@pytest.mark.parametrize("package", ["pose", "meshes", "og_reid.data", "og_reid.viz"])
 def test_every_public_name_is_found_and_typed(package):
     """Each name of ``__all__`` has a home, and type checkers find it at the same place."""
     module = importlib.import_module(package)

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from meshes import Lift, lift_image
 from meshes.world import draw_camera, render, sample_scene
 from meshes.world.imaging.camera import take_view
-from og_reid.viz.figures import lift_figure, sheet_figure
+from og_reid.viz.lift import lift_figure
+from og_reid.viz.ranking import sheet_figure
 from pose import MediapipePose, Pose
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,6 +1,7 @@
-"""Data sets of people: folders, images, packed clouds, augmentation and batch order.
+"""Data sets, point clouds, images with keypoints, augmentation and the order of batches.
 
-Names are imported on first use, so that a folder is looked over before torch is there.
+Rooms, each of which uses only those before it: ``files``, ``clouds`` and ``images``, ``datasets``
+and ``augmentation``. Names are imported on first use, so that listing a folder needs no torch.
 """
 
 from __future__ import annotations
@@ -11,52 +12,106 @@ from typing import TYPE_CHECKING, Any
 from pose.deprecation import deprecated_attribute
 
 if TYPE_CHECKING:
+    from .augmentation.cross_cloud import CameraStyles, swap_background
     from .augmentation.identity_color import recolor_identities
     from .augmentation.transforms import Augmentation, augment
     from .clouds.batch import CloudBatch
     from .clouds.cloud_set import CloudSet
-    from .datasets import Dataset, load_dataset, register_dataset
+    from .clouds.lift_dataset import lift_dataset
+    from .clouds.market3d import RawCloud, ReferenceClouds, subsample, subsample_batch, subsample_to
+    from .clouds.market3d_tree import load_market3d
+    from .clouds.source import CloudDataset
+    from .clouds.store import CloudStore
+    from .datasets import (
+        Dataset,
+        check_dataset,
+        from_csv,
+        from_folder,
+        load_dataset,
+        register_dataset,
+    )
+    from .datasets.holdout import HoldoutSplit, holdout_split
     from .datasets.market import Attributes, load_market, read_attributes
+    from .images.augment import augment_images
     from .images.image_set import ImageBatch, ImageSet
+    from .keyed_random import KeyedRandom, occurrence_index
     from .sample import Sample, Splits
     from .samplers import PKSampler
 
 __all__ = [
     "Attributes",
     "Augmentation",
+    "CameraStyles",
     "CloudBatch",
+    "CloudDataset",
     "CloudSet",
+    "CloudStore",
     "Dataset",
+    "HoldoutSplit",
     "ImageBatch",
     "ImageSet",
+    "KeyedRandom",
     "PKSampler",
+    "RawCloud",
+    "ReferenceClouds",
     "Sample",
     "Splits",
     "augment",
+    "augment_images",
+    "check_dataset",
+    "from_csv",
+    "from_folder",
+    "holdout_split",
+    "lift_dataset",
     "load_dataset",
     "load_market",
+    "load_market3d",
+    "occurrence_index",
     "read_attributes",
     "recolor_identities",
     "register_dataset",
+    "subsample",
+    "subsample_batch",
+    "subsample_to",
+    "swap_background",
 ]
 
 _HOME = {
     "Attributes": "datasets.market",
     "Augmentation": "augmentation.transforms",
+    "CameraStyles": "augmentation.cross_cloud",
     "CloudBatch": "clouds.batch",
+    "CloudDataset": "clouds.source",
     "CloudSet": "clouds.cloud_set",
+    "CloudStore": "clouds.store",
     "Dataset": "datasets",
-    "Splits": "sample",
-    "PKSampler": "samplers",
+    "HoldoutSplit": "datasets.holdout",
     "ImageBatch": "images.image_set",
     "ImageSet": "images.image_set",
+    "KeyedRandom": "keyed_random",
+    "PKSampler": "samplers",
+    "RawCloud": "clouds.market3d",
+    "ReferenceClouds": "clouds.market3d",
     "Sample": "sample",
+    "Splits": "sample",
     "augment": "augmentation.transforms",
+    "augment_images": "images.augment",
+    "check_dataset": "datasets",
+    "from_csv": "datasets",
+    "from_folder": "datasets",
+    "holdout_split": "datasets.holdout",
+    "lift_dataset": "clouds.lift_dataset",
     "load_dataset": "datasets",
     "load_market": "datasets.market",
+    "load_market3d": "clouds.market3d_tree",
+    "occurrence_index": "keyed_random",
     "read_attributes": "datasets.market",
     "recolor_identities": "augmentation.identity_color",
     "register_dataset": "datasets",
+    "subsample": "clouds.market3d",
+    "subsample_batch": "clouds.market3d",
+    "subsample_to": "clouds.market3d",
+    "swap_background": "augmentation.cross_cloud",
 }
 
 # Reached without an import of their own, as in ``og_reid.data.datasets.from_folder``.

@@ -34,8 +34,10 @@ from ..inference.model_file import StoredModel, read_model
 from ..inference.preprocessing import Preprocessing
 from ..inference.pretrained import load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
-from ..viz.figures import Ranking, curves_figure, lift_figure, ranking_figure, sheet_figure
-from ..viz.html_report import Html, Picture, Section, results_table, write_report
+from ..viz.curves import curves_figure
+from ..viz.html_report import Html, ReportImage, Section, results_table, write_report
+from ..viz.lift import lift_figure
+from ..viz.ranking import Ranking, ranking_figure, sheet_figure
 from .forecast import Forecast, format_duration
 
 if TYPE_CHECKING:
@@ -201,7 +203,7 @@ def _photo_section(image: str | Path | None, tell: Progress) -> Section:
     credit = "" if image is not None else " Portrait of Eileen Collins: NASA, public domain."
     return Section(
         "From an image to a coloured 3D point cloud",
-        [text, Picture(_lift_figure(pixels, pose, lifted), "Image, keypoints, fitted body, "
+        [text, ReportImage(_lift_figure(pixels, pose, lifted), "Image, keypoints, fitted body, "
                        "and the point cloud from three sides." + credit, quality=_QUALITY)],
     )  # fmt: skip
 
@@ -305,7 +307,7 @@ def _world_section(splits: Splits, attributes: Mapping[str, Attributes]) -> Sect
         "A synthetic data set",
         [
             text,
-            Picture(
+            ReportImage(
                 sheet_figure(rows), "Top: training images. Bottom: occluded queries.", "", _QUALITY
             ),
         ],
@@ -326,7 +328,8 @@ def _training_section(result: TrainResult) -> Section:
         "identities, none of which is trained on."
     )
     return Section(
-        "Training OG-Net-Small", [text, Picture(curves_figure(history), "Loss, accuracy, metrics.")]
+        "Training OG-Net-Small",
+        [text, ReportImage(curves_figure(history), "Loss, accuracy, metrics.")],
     )
 
 
@@ -383,11 +386,11 @@ def _ranking_section(
             label=f"ID {query[i].pid}, camera {query[i].camid}\nfirst correct: {first[i]}",
         )
 
-    def picture(caption: str, chosen: Sequence[int]) -> Picture:
-        return Picture(ranking_figure([shown(i) for i in chosen]), caption, quality=_QUALITY)
+    def picture(caption: str, chosen: Sequence[int]) -> ReportImage:
+        return ReportImage(ranking_figure([shown(i) for i in chosen]), caption, quality=_QUALITY)
 
     right = sum(place == 1 for place in first)
-    blocks: list[str | Picture] = [
+    blocks: list[str | ReportImage] = [
         f"By the shipped weights; the first answer is correct for {right} of {len(query)} queries. "
         "Correct answers have a green frame, wrong ones a red one; under each query is the rank of "
         "the first correct answer.",

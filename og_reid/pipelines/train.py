@@ -344,7 +344,7 @@ def _draw_curves(folder: Path, result: TrainResult) -> Path | None:
     """Learning curves as a picture; None without matplotlib."""
     from pose.files.atomic_write import atomic_write
 
-    from ..viz.figures import curves_figure
+    from ..viz.curves import curves_figure
 
     records = [
         {

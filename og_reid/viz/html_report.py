@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables and pictures; no scripts, nothing from elsewhere."""
+"""One self-contained HTML page: text, tables and figures; no scripts, no outside resources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pose.files.atomic_write import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Html", "Picture", "Section", "results_table", "write_report"]
+__all__ = ["Html", "ReportImage", "Section", "results_table", "write_report"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6370; --paper: #fdfdfc;
@@ -55,14 +55,14 @@ class Html(str):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-    """A figure with words to it.
+class ReportImage:
+    """A figure with its caption.
 
     Attributes:
         image: a matplotlib figure, or the bytes of a PNG or WebP file.
-        caption: shown under it, and read out where pictures cannot be seen.
+        caption: shown under it, and read out where images cannot be seen.
         alt: read out in place of the caption when given.
-        quality: of a figure with photographs, in [1, 100]: it is kept as WebP, in a tenth of the
+        quality: of a figure with camera images, in [1, 100]: it is kept as WebP, in a tenth of the
             bytes of PNG, which None keeps.
     """
 
@@ -74,16 +74,16 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Section:
-    """A heading and what stands under it.
+    """A heading and its content.
 
     Attributes:
         title: of the section.
         body: in order: a text (escaped; an empty line starts a new paragraph), an `Html`, a
-            `Picture` or a bare matplotlib figure.
+            `ReportImage` or a bare matplotlib figure.
     """
 
     title: str
-    body: Sequence[str | Picture | Figure]
+    body: Sequence[str | ReportImage | Figure]
 
 
 def results_table(
@@ -149,7 +149,7 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         title: of the page.
 
     Raises:
-        ValueError: a section holds something that is neither text nor picture.
+        ValueError: a section holds something that is neither text nor figure.
         OSError: the file cannot be written.
     """
     parts = [
@@ -173,26 +173,26 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
-def _block(section: str, block: str | Picture | Figure) -> str:
+def _block(section: str, block: str | ReportImage | Figure) -> str:
     if isinstance(block, Html):
         return block
     if isinstance(block, str):
         paragraphs = [p.strip() for p in block.split("\n\n") if p.strip()]
         return "\n".join(f"<p>{html.escape(p)}</p>" for p in paragraphs)
-    if isinstance(block, Picture):
-        picture = block
+    if isinstance(block, ReportImage):
+        figure = block
     elif hasattr(block, "savefig"):
-        picture = Picture(block)
+        figure = ReportImage(block)
     else:
         raise ValueError(
-            f"section {section!r}: body must hold texts, Html, Picture or figures; got "
+            f"section {section!r}: body must hold texts, Html, ReportImage or figures; got "
             f"{type(block).__name__}"
         )
-    kind, content = _encoded(picture)
+    kind, content = _encoded(figure)
     data = base64.b64encode(content).decode("ascii")
-    alt = html.escape(picture.alt or picture.caption or section, quote=True)
-    caption = f"<figcaption>{html.escape(picture.caption)}</figcaption>" if picture.caption else ""
-    wide = ' class="wide"' if _is_wide(picture.image) else ""
+    alt = html.escape(figure.alt or figure.caption or section, quote=True)
+    caption = f"<figcaption>{html.escape(figure.caption)}</figcaption>" if figure.caption else ""
+    wide = ' class="wide"' if _is_wide(figure.image) else ""
     return (
         f'<figure{wide}><img alt="{alt}" src="data:image/{kind};base64,{data}">{caption}</figure>'
     )
@@ -206,9 +206,9 @@ def _is_wide(image: Figure | bytes) -> bool:
     return bool(width > 1.8 * height)
 
 
-def _encoded(picture: Picture) -> tuple[str, bytes]:
-    """The format of a picture, and its bytes."""
-    image = picture.image
+def _encoded(figure: ReportImage) -> tuple[str, bytes]:
+    """The format of a figure, and its bytes."""
+    image = figure.image
     if isinstance(image, bytes):
         if image.startswith(b"\x89PNG\r\n\x1a\n"):
             return "png", image
@@ -218,8 +218,8 @@ def _encoded(picture: Picture) -> tuple[str, bytes]:
             "image must be a figure or the bytes of a PNG file (or of a WebP file); got other bytes"
         )
     buffer = io.BytesIO()
-    if picture.quality is not None:
-        image.savefig(buffer, format="webp", pil_kwargs={"quality": picture.quality, "method": 6})
+    if figure.quality is not None:
+        image.savefig(buffer, format="webp", pil_kwargs={"quality": figure.quality, "method": 6})
         return "webp", buffer.getvalue()
     # Without the software's name equal figures give equal bytes.
     image.savefig(buffer, format="png", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""Pictures of point clouds: orthographic surface splatting with a z-buffer, no graphics library."""
+"""Rendering of point clouds: orthographic surface splatting with a depth buffer, torch alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LIGHT = (-0.35, 0.5, 0.8)  # to the light, in the viewer's frame: from the uppe
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What an orthographic picture shows.
+    """Section of space in an orthographic rendering.
 
     Attributes:
-        center: (x, y, z) in metres, the point in the middle of the picture.
+        center: (x, y, z) in metres, the point in the middle of the rendering.
         pixels_per_metre: the scale.
     """
 
@@ -45,12 +45,12 @@ def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) 
 
     Args:
         points: (N, 3) metres, N >= 1.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
-        margin: of the picture's height and width to leave free on each side.
+        height: of the rendering, pixels.
+        width: of the rendering, pixels.
+        margin: fraction of height and width to leave free on each side.
 
     Raises:
-        ValueError: there is no point, or the picture has no pixels.
+        ValueError: there is no point, or the rendering has no pixels.
     """
     points = _check_points(points)
     if not len(points):
@@ -70,7 +70,7 @@ def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) 
 
 @plain_torch()
 def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
-    """How large each point must be drawn for its surface to look closed.
+    """Radius of each point for a surface that looks closed.
 
     Args:
         points: (N, 3) metres.
@@ -111,11 +111,11 @@ def render_cloud(
     Args:
         points: (N, 3) metres, y up.
         colors: (N, 3) in [0, 1].
-        yaw: degrees the viewer walks round the cloud: 0 looks from +z (as the photo's camera
+        yaw: degrees the viewer walks round the cloud: 0 looks from +z (as the image's camera
             did, x to the right), 90 from +x, 180 from behind.
         height: H, pixels.
         width: W, pixels.
-        frame: what to show; by default the whole cloud, filling the picture.
+        frame: section to show; by default the whole cloud, filling the rendering.
         radius: metres, one for all or (N,); by default `splat_radius`.
         normals: (N, 3) unit or zero. When given, points that face away are left out and the rest
             is lightly shaded; a zero normal faces everywhere and is not shaded.
@@ -154,9 +154,9 @@ def render_cloud(
     scale = frame.pixels_per_metre * _SUPERSAMPLING
     tall, wide = height * _SUPERSAMPLING, width * _SUPERSAMPLING
     pixel, point, weight = _discs(seen, radius, scale, tall, wide)
-    picture = _blend(pixel, seen[point, 2], colors[point], weight, tall * wide)
-    picture = picture.view(height, _SUPERSAMPLING, width, _SUPERSAMPLING, 3).mean((1, 3))
-    return (picture * 255).round().to(torch.uint8).numpy()
+    drawn = _blend(pixel, seen[point, 2], colors[point], weight, tall * wide)
+    drawn = drawn.view(height, _SUPERSAMPLING, width, _SUPERSAMPLING, 3).mean((1, 3))
+    return (drawn * 255).round().to(torch.uint8).numpy()
 
 
 def _view_axes(yaw: float) -> Tensor:

@@ -8,14 +8,10 @@ import pytest
 import torch
 
 from meshes.pointcloud import PointCloud
-from og_reid.viz.figures import (
-    Ranking,
-    curves_figure,
-    lift_figure,
-    ranking_figure,
-    sheet_figure,
-    view,
-)
+from og_reid.viz.curves import curves_figure
+from og_reid.viz.lift import lift_figure
+from og_reid.viz.ranking import Ranking, ranking_figure, sheet_figure
+from og_reid.viz.window import view
 from pose import COCO_17, Keypoints
 
 colors = pytest.importorskip("matplotlib.colors")
@@ -67,16 +63,16 @@ def drawn(figure) -> bytes:
     return buffer.getvalue()
 
 
-def pictures(figure) -> list[np.ndarray]:
+def images(figure) -> list[np.ndarray]:
     return [axis.images[0].get_array() for axis in figure.axes if axis.images]
 
 
 def test_lift_figure_panels(photo, keypoints, cloud):
     figure = lift_figure(photo, keypoints, photo[::-1], cloud)
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles[:3] == ["photo", "keypoints", "fitted body"]
+    assert titles[:3] == ["image", "keypoints", "fitted body"]
     assert len(titles) == 6
-    shown = pictures(figure)
+    shown = images(figure)
     np.testing.assert_array_equal(shown[0], photo)
     np.testing.assert_array_equal(shown[1], photo)
     np.testing.assert_array_equal(shown[2], photo[::-1])
@@ -114,7 +110,7 @@ def test_lift_figure_marks_visibility(photo, keypoints, cloud):
 def test_lift_figure_draws_a_silhouette(photo, keypoints, cloud):
     silhouette = np.zeros((40, 20), bool)
     silhouette[10:30, 5:15] = True
-    shown = pictures(lift_figure(photo, keypoints, silhouette, cloud))[2]
+    shown = images(lift_figure(photo, keypoints, silhouette, cloud))[2]
     np.testing.assert_array_equal(shown[~silhouette], photo[~silhouette])
     tint = np.array([86, 180, 233])
     assert (shown[10, 5:15] == tint).all()  # outline
@@ -205,17 +201,17 @@ def test_a_sheet_shows_pictures_in_their_places(photo):
     assert len(figure.axes) == 6
     shown = [axis.images[0].get_array() if axis.images else None for axis in figure.axes]
     expected = [photo, None, None, dark, photo, wide]
-    for picture, wanted in zip(shown, expected, strict=True):
-        assert (picture is None) == (wanted is None)
+    for image, wanted in zip(shown, expected, strict=True):
+        assert (image is None) == (wanted is None)
         if wanted is not None:
-            np.testing.assert_array_equal(picture, wanted)
+            np.testing.assert_array_equal(image, wanted)
     assert not any(axis.axison or axis.get_title() for axis in figure.axes)
     assert drawn(figure).startswith(b"\x89PNG")
 
 
-def test_sheets_need_pictures(photo):
+def test_sheets_need_images(photo):
     for rows in ([], [[]], [[], []]):
-        with pytest.raises(ValueError, match="at least one picture"):
+        with pytest.raises(ValueError, match="at least one image"):
             sheet_figure(rows)
     with pytest.raises(ValueError, match=r"rows\[1\]\[2\] must be \(H, W, 3\) uint8 RGB"):
         sheet_figure([[photo], [photo, photo, photo / 255]])

@@ -1,4 +1,4 @@
-"""Ranking pictures of images whose identities are not known, or of some only."""
+"""Figures of rankings: images of known and of unknown identities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib import colors
 
-from og_reid.viz.figures import Ranking, ranking_figure
+from og_reid.viz.ranking import Ranking, ranking_figure
 
 PHOTO = np.full((20, 10, 3), 90, np.uint8)
 GREEN, RED, GREY = "#009E73", "#D5311E", "#4D4D4D"

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from og_reid.viz.html_report import Html, Picture, Section, results_table, write_report
+from og_reid.viz.html_report import Html, ReportImage, Section, results_table, write_report
 
 # The smallest PNG: one white pixel.
 PNG = base64.b64decode(
@@ -48,7 +48,8 @@ def written(tmp_path, sections, **options) -> str:
 def test_page_is_self_contained_and_nested(tmp_path):
     table = results_table([{"model": "a", "mAP": 1.0}], caption="c", best=["mAP"])
     text = written(
-        tmp_path, [Section("One", ["Words.", Picture(PNG, "A caption")]), Section("Two", [table])]
+        tmp_path,
+        [Section("One", ["Words.", ReportImage(PNG, "A caption")]), Section("Two", [table])],
     )
     page = Page(text)
     assert page.tags.count("img") == page.tags.count("figure") == 1
@@ -69,12 +70,12 @@ def test_text_is_escaped_everywhere(tmp_path):
     table = results_table([{evil: evil}], caption=evil)
     text = written(
         tmp_path,
-        [Section(evil, [evil, Picture(PNG, evil), Picture(PNG, alt=evil), table])],
+        [Section(evil, [evil, ReportImage(PNG, evil), ReportImage(PNG, alt=evil), table])],
         title=evil,
     )
     page = Page(text)
     assert "script" not in page.tags
-    # title, h1, h2, paragraph, caption of the picture, and three in the table
+    # title, h1, h2, paragraph, caption of the image, and three in the table
     assert page.text.count(evil) == 8
     assert [v for t, n, v in page.attributes if n == "alt"] == [evil, evil]
 
@@ -85,7 +86,7 @@ def test_paragraphs_and_html(tmp_path):
     assert "<hr class='x'/>" in text
 
 
-def test_figures_become_pictures(tmp_path):
+def test_figures_become_images(tmp_path):
     figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(1, 1), dpi=50)
     figure.subplots().plot([0, 1])
     text = written(tmp_path, [Section("Curves", [figure])])
@@ -99,14 +100,14 @@ def test_figures_with_photographs_are_kept_small(tmp_path):
     figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(3, 3), dpi=50)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     figure.subplots().imshow(noise)
-    small = written(tmp_path, [Section("Photos", [Picture(figure, quality=85)])])
-    assert small == written(tmp_path, [Section("Photos", [Picture(figure, quality=85)])])
+    small = written(tmp_path, [Section("Photos", [ReportImage(figure, quality=85)])])
+    assert small == written(tmp_path, [Section("Photos", [ReportImage(figure, quality=85)])])
     (data,) = re.findall(r"data:image/webp;base64,([^\"]+)\"", small)
     content = base64.b64decode(data)
     assert (content[:4], content[8:12]) == (b"RIFF", b"WEBP")
     large = written(tmp_path, [Section("Photos", [figure])])
     assert len(small) < len(large) / 2
-    assert data in written(tmp_path, [Section("Photos", [Picture(content)])])
+    assert data in written(tmp_path, [Section("Photos", [ReportImage(content)])])
 
 
 def test_table_by_hand():
@@ -146,7 +147,7 @@ def test_bad_tables_are_refused():
 def test_bad_content_leaves_the_old_page(tmp_path):
     before = written(tmp_path, [Section("good", ["text"])])
     path = tmp_path / "deep" / "report.html"
-    for block, message in ((7, "section 'bad'.*got int"), (Picture(b"GIF89a"), "PNG file")):
+    for block, message in ((7, "section 'bad'.*got int"), (ReportImage(b"GIF89a"), "PNG file")):
         with pytest.raises(ValueError, match=message):
             write_report(path, [Section("bad", [block])])
         assert path.read_text(encoding="utf-8") == before

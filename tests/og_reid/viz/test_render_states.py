@@ -1,4 +1,4 @@
-"""Pictures wherever torch's global state is odd."""
+"""Figures under unusual global states of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from caller_states import STATES
 from meshes.pointcloud import PointCloud
-from og_reid.viz.figures import lift_figure
+from og_reid.viz.lift import lift_figure
 from og_reid.viz.splatting import fit_frame, render_cloud, splat_radius
 from pose import COCO_17, Keypoints
 
@@ -24,7 +24,7 @@ def test_pictures_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) ->
     arrays[2][:] /= np.linalg.norm(arrays[2], axis=1, keepdims=True)
     points, colors, normals = (kind(each.astype(np.float32)) for each in arrays)
 
-    def picture() -> np.ndarray:
+    def image() -> np.ndarray:
         frame = fit_frame(points, 40, 30)
         radius = splat_radius(points)
         return render_cloud(
@@ -36,9 +36,9 @@ def test_pictures_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) ->
         few = points[:1], colors[:1]
         return [render_cloud(*few, height=9, width=9), render_cloud(points, colors, radius=0.01)]
 
-    expected = [picture(), *others()]
+    expected = [image(), *others()]
     with STATES[state]():
-        found = [picture(), *others()]
+        found = [image(), *others()]
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -31,8 +31,8 @@ def sided_sphere() -> tuple[torch.Tensor, torch.Tensor]:
     return points, colors
 
 
-def middle(picture: np.ndarray) -> list[int]:
-    return picture[picture.shape[0] // 2, picture.shape[1] // 2].tolist()
+def middle(image: np.ndarray) -> list[int]:
+    return image[image.shape[0] // 2, image.shape[1] // 2].tolist()
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def middle(picture: np.ndarray) -> list[int]:
 )
 def test_each_side_shows_its_colour(yaw, color):
     points, colors = sided_sphere()
-    picture = render_cloud(points, colors, yaw=yaw, height=50, width=50, frame=UNIT)
-    assert middle(picture) == list(color)
+    image = render_cloud(points, colors, yaw=yaw, height=50, width=50, frame=UNIT)
+    assert middle(image) == list(color)
 
 
 def test_picture_axes_are_x_right_and_y_up():
     points, colors = sided_sphere()
-    picture = render_cloud(points, colors, height=50, width=50, frame=UNIT).astype(int)
-    assert picture[7, 25].tolist() == [0, 0, 255]  # top is blue
-    assert picture[25, 43].tolist() == [0, 255, 0]  # x, green, is on the right
-    assert picture[25, 7].tolist() == [128, 128, 128]
+    image = render_cloud(points, colors, height=50, width=50, frame=UNIT).astype(int)
+    assert image[7, 25].tolist() == [0, 0, 255]  # top is blue
+    assert image[25, 43].tolist() == [0, 255, 0]  # x, green, is on the right
+    assert image[25, 7].tolist() == [128, 128, 128]
     # From +x the front (red) has moved to the left.
     side = render_cloud(points, colors, yaw=90, height=50, width=50, frame=UNIT)
     assert side[25, 7].tolist() == [255, 0, 0]
@@ -64,14 +64,14 @@ def test_picture_axes_are_x_right_and_y_up():
 
 def test_surface_is_closed_and_has_the_right_size():
     points = sphere()
-    picture = render_cloud(
+    image = render_cloud(
         points, torch.zeros_like(points), height=100, width=100, frame=Frame((0, 0, 0), 40.0)
     )
     row, column = np.mgrid[:100, :100] + 0.5 - 50
     distance = np.hypot(row, column)
-    assert (picture[distance < 39] == 0).all()
+    assert (image[distance < 39] == 0).all()
     grow = float(splat_radius(points).max()) * 40
-    assert (picture[distance > 41 + grow] == 255).all()
+    assert (image[distance > 41 + grow] == 255).all()
 
 
 def test_nearest_point_wins_whatever_the_order():
@@ -79,17 +79,17 @@ def test_nearest_point_wins_whatever_the_order():
     colors = torch.tensor([RED, GREEN, BLUE])
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         for yaw, color in ((0, [0, 255, 0]), (180, [0, 0, 255])):
-            picture = render_cloud(
+            image = render_cloud(
                 points[order], colors[order], yaw=yaw, height=20, width=20, frame=UNIT, radius=0.2
             )
-            assert middle(picture) == color
+            assert middle(image) == color
 
 
 def test_one_surface_blends_and_its_middle_is_the_mean():
     points = torch.tensor([[-0.1, 0.0, 0.0], [0.1, 0.0, 0.0]])
     colors = torch.tensor([RED, BLUE])
-    picture = render_cloud(points, colors, height=20, width=20, frame=UNIT, radius=0.5).astype(int)
-    left, right = picture[10, 9], picture[10, 10]
+    image = render_cloud(points, colors, height=20, width=20, frame=UNIT, radius=0.5).astype(int)
+    left, right = image[10, 9], image[10, 10]
     assert left[0] > left[2]
     assert right[2] > right[0]
     np.testing.assert_array_equal(left, right[::-1])
@@ -97,27 +97,27 @@ def test_one_surface_blends_and_its_middle_is_the_mean():
 
 
 def test_a_single_point_covers_its_disc():
-    picture = render_cloud(
+    image = render_cloud(
         torch.zeros(1, 3), torch.zeros(1, 3), height=40, width=40, frame=UNIT, radius=0.5
     )
-    area = (255 - picture[..., 0].astype(float)).sum() / 255
+    area = (255 - image[..., 0].astype(float)).sum() / 255
     assert area == pytest.approx(math.pi * 10**2, rel=0.03)
 
 
 def test_tiny_points_do_not_vanish():
-    picture = render_cloud(
+    image = render_cloud(
         torch.zeros(1, 3), torch.zeros(1, 3), height=9, width=9, frame=UNIT, radius=1e-6
     )
-    assert (picture < 255).any()
+    assert (image < 255).any()
 
 
 def test_points_outside_the_frame_are_cut_off():
     points = torch.tensor([[100.0, 0, 0], [0, -100, 0], [2.6, 0, 0]])
-    picture = render_cloud(
+    image = render_cloud(
         points, torch.zeros(3, 3), height=20, width=20, frame=Frame((0, 0, 0), 4.0), radius=0.5
     )
-    assert (picture[:, :-2] == 255).all()  # only the third reaches in, over the right edge
-    assert (picture[10, -1] < 255).all()
+    assert (image[:, :-2] == 255).all()  # only the third reaches in, over the right edge
+    assert (image[10, -1] < 255).all()
 
 
 def test_normals_drop_the_far_side_and_shade():
@@ -135,9 +135,9 @@ def test_normals_drop_the_far_side_and_shade():
 
 
 def test_empty_cloud_is_a_white_picture():
-    picture = render_cloud(torch.zeros(0, 3), torch.zeros(0, 3), height=7, width=5)
-    assert picture.shape == (7, 5, 3)
-    assert (picture == 255).all()
+    image = render_cloud(torch.zeros(0, 3), torch.zeros(0, 3), height=7, width=5)
+    assert image.shape == (7, 5, 3)
+    assert (image == 255).all()
 
 
 def test_fit_frame_holds_everything_from_every_side():
@@ -145,10 +145,10 @@ def test_fit_frame_holds_everything_from_every_side():
     points = torch.rand(200, 3, generator=generator) * torch.tensor([0.5, 1.8, 0.4]) + 3
     frame = fit_frame(points, 300, 100)
     for yaw in range(0, 360, 30):
-        picture = render_cloud(
+        image = render_cloud(
             points, torch.zeros(200, 3), yaw=yaw, height=300, width=100, frame=frame, radius=0.001
         )
-        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        rim = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         assert (rim == 255).all()
     upright = fit_frame(torch.tensor([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), 100, 100, margin=0)
     assert upright.center == (0, 1, 0)
