@@ -48,7 +48,8 @@ og_reid -> og_reid.losses: objective
 og_reid -> og_reid.pipelines: demo people_comparison=part_ablation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
-og_reid -> og_reid.viz: render=splatting report=html_report visualize=figures
+og_reid -> og_reid.viz: render=splatting report=html_report
+og_reid: visualize=viz
 og_reid.bulk -> og_reid.pipelines: embedding=embed_files lifting=lift_files
 og_reid.data: draws=keyed_random
 og_reid.data -> og_reid.data.augmentation: borrow=cross_cloud recolor=identity_color transforms
@@ -172,6 +173,7 @@ og_reid.ops.nearest -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
 og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_apply
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
 og_reid.people_comparison -> og_reid.pipelines.part_ablation: search_people=part_ablation
+og_reid.report -> og_reid.viz.html_report: Picture=ReportImage
 og_reid.rerank: Reranked=LazyDistances penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
 og_reid.rerank.metadata -> og_reid.retrieval.clustering: cluster cluster_means
