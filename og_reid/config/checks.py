@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..losses.terms import check_terms
 from ..models import ARCHITECTURES
 from ..models.spec_bounds import check_spec
 
@@ -109,11 +110,7 @@ def _check_losses(config: TrainConfig) -> None:
         raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
     if photos and loss.lsro and loss.part_masked:
         raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
-    if photos and loss.others:
-        raise ValueError(
-            f"loss.others are for networks of clouds; got {', '.join(loss.others)} with "
-            f"model.preset={config.model.preset}"
-        )
+    check_terms(loss, "image" if photos else "cloud")
     if not photos and (loss.part_masked or loss.part_triplet or loss.part_smoothing):
         raise ValueError(
             "loss.part_masked, part_triplet and part_smoothing are of photographs: model.preset "

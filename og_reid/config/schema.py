@@ -27,7 +27,7 @@ from ..files.from_mapping import (
 )
 from ..inference.fusion import FusionConfig
 from ..inference.preprocessing import Layout, TestView
-from ..losses.objective import LossConfig
+from ..losses.config import LossConfig
 from ..models.heads import HPM_STRIPES, Pool
 from .checks import IMAGE_ARCHITECTURES, check
 

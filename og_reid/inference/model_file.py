@@ -133,9 +133,9 @@ def save_image_model(
 ) -> None:
     """Writes a network of photographs with its classifiers; otherwise like `save_model`."""
     settings = model.architecture()
-    _write(
-        path, _PEOPLE_FORMAT, model.state_dict(), settings, asdict(preprocessing), training, origin
-    )
+    state = model.state_dict()
+    weights = {name: each for name, each in state.items() if not name.startswith("criterion.")}
+    _write(path, _PEOPLE_FORMAT, weights, settings, asdict(preprocessing), training, origin)
 
 
 def read_image_model(path: str | Path) -> StoredImageModel:

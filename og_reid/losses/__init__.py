@@ -12,7 +12,8 @@ modules: their parameters are to be optimised, their buffers belong into a check
 
 from __future__ import annotations
 
-from .identity import InstanceLoss, MarginSoftmax, VerificationLoss, circle_classes, identity_loss
+from .identity import MarginSoftmax, VerificationLoss, circle_classes, identity_loss
+from .inputs import LossInputs, LossShape
 from .memory import CenterLoss, OnlineInstanceMatching
 from .metric import (
     batch_hard_triplet,
@@ -22,13 +23,15 @@ from .metric import (
     supervised_contrastive,
 )
 from .parts import part_identity_loss, part_triplet
-from .registered import register_loss, registered_losses
+from .terms import Term, register_loss, registered_losses
 
 __all__ = [
     "CenterLoss",
-    "InstanceLoss",
+    "LossInputs",
+    "LossShape",
     "MarginSoftmax",
     "OnlineInstanceMatching",
+    "Term",
     "VerificationLoss",
     "batch_hard_triplet",
     "circle_classes",

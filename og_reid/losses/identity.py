@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,7 +15,6 @@ from ..models.init import SkipInit
 from ._checks import apart, check_batch, check_classes, zero_of
 
 __all__ = [
-    "InstanceLoss",
     "MarginKind",
     "MarginSoftmax",
     "VerificationLoss",
@@ -149,38 +148,6 @@ class MarginSoftmax(nn.Module):
             return value
         unit, weight = functional.normalize(features, dim=1), functional.normalize(self.weight)
         return circle_classes(unit @ weight.T, labels, self.margin, self.scale)
-
-
-class InstanceLoss(nn.Module):
-    """Cross-entropy of several branches with one shared classifier (Zheng et al., TOMM 2020).
-
-    Because the branches (an image and its cloud, say) are told apart by the same weights, their
-    features of one identity move to the same place ("Dual-Path Convolutional Image-Text Embeddings
-    with Instance Loss").
-
-    Args:
-        dim: D, length of the features of every branch.
-        num_classes: C, identities, or images where each counts as an identity of its own.
-        generator: Source of the initial weights; None for torch's global one.
-    """
-
-    def __init__(
-        self, dim: int, num_classes: int, *, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__()
-        self.classifier = skip_init(nn.Linear, dim, num_classes)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, branches: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """The sum over the branches, each (B, D), of their cross-entropies with (B,) labels."""
-        if not branches:
-            raise ValueError("branches must hold the features of at least one branch; got none")
-        for features in branches:
-            check_batch(features, labels)
-        return torch.stack(
-            [identity_loss(self.classifier(each), labels) for each in branches]
-        ).sum()
 
 
 class VerificationLoss(nn.Module):

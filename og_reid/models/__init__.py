@@ -8,7 +8,7 @@ from pose.deprecation import deprecated_getattr
 
 from .dgcnn import DGCNN
 from .embedding import Embedding
-from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, ClassifierHead, StripeHeads
+from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, StripeHeads
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .point_network import PointNetwork
@@ -32,7 +32,6 @@ __all__ = [
     "PGFA",
     "PRESETS",
     "BNNeck",
-    "ClassifierHead",
     "Embedding",
     "OGNet",
     "PointNet2",

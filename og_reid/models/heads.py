@@ -18,7 +18,7 @@ from torch.nn.utils import skip_init
 
 from .init import init_from_generator
 
-__all__ = ["HPM_STRIPES", "MGN_STRIPES", "BNNeck", "ClassifierHead", "Pool", "StripeHeads"]
+__all__ = ["HPM_STRIPES", "MGN_STRIPES", "BNNeck", "Pool", "StripeHeads"]
 
 HPM_STRIPES = ((1, 2, 4, 8),)
 """Horizontal Pyramid Matching (Fu et al., AAAI 2019): one branch, 15 stripes."""
@@ -59,56 +59,6 @@ class BNNeck(nn.Module):
     def classify(self, codes: Tensor) -> Tensor:
         """(B, D) codes to (B, num_classes) logits."""
         logits: Tensor = self.classifier(codes)
-        return logits
-
-
-class ClassifierHead(nn.Module):
-    """A short code before the classifier, as winners of the AI City Challenge had it.
-
-    Zheng et al., "VehicleNet" (IEEE TMM 2020): linear map to 512 - BatchNorm - (leaky rectifier) -
-    dropout - classifier. The code is what is compared, by cosine.
-
-    Args:
-        channels: length of the features.
-        num_classes: training identities.
-        dim: length of the code.
-        slope: of the rectifier below 0; None for none, so that codes may be of either sign.
-        dropout: share of the code dropped before the classifier.
-        generator: source of the initial weights; None uses torch's global one.
-    """
-
-    @init_from_generator
-    def __init__(
-        self,
-        channels: int,
-        num_classes: int,
-        *,
-        dim: int = 512,
-        slope: float | None = None,
-        dropout: float = 0.5,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1); got {dropout}")
-        self.slope, self.dropout = slope, dropout
-        self.map = nn.Linear(channels, dim)
-        self.norm = nn.BatchNorm1d(dim)
-        self.classifier = nn.Linear(dim, num_classes)
-        nn.init.kaiming_normal_(self.map.weight, mode="fan_out", generator=generator)
-        nn.init.normal_(self.norm.weight, 1.0, 0.02, generator=generator)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
-        nn.init.zeros_(self.map.bias)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, channels) features to (B, dim) codes."""
-        code: Tensor = self.norm(self.map(features))
-        return code if self.slope is None else F.leaky_relu(code, self.slope)
-
-    def classify(self, codes: Tensor) -> Tensor:
-        """(B, dim) codes to (B, num_classes) logits; dropout works on a copy."""
-        logits: Tensor = self.classifier(F.dropout(codes, self.dropout, self.training))
         return logits
 
 

@@ -27,7 +27,7 @@ from .pgfa_weights import (
 )
 from .plain_weights import with_counters
 
-__all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures", "PGFALoss"]
+__all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures"]
 
 GlobalBranch = Literal["pose", "average", "none"]
 Descriptor = Literal["raw", "code"]
@@ -51,21 +51,6 @@ class PGFAFeatures:
     pooled: Tensor | None
     part_codes: Tensor
     code: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class PGFALoss:
-    """Cross entropies, all scalars.
-
-    Attributes:
-        total: to be minimised.
-        parts: sum over the part heads.
-        global_: of the global head.
-    """
-
-    total: Tensor
-    parts: Tensor
-    global_: Tensor
 
 
 class ClassBlock(nn.Module):
@@ -222,29 +207,6 @@ class PGFA(nn.Module):
         if self.global_head is None or features.code is None:
             return by_part, None
         return by_part, self.global_head.classify(features.code)
-
-    def loss(self, features: PGFAFeatures, labels: Tensor, part_weight: float = 0.2) -> PGFALoss:
-        """The authors' loss: every stripe is classified, visible or not.
-
-        Args:
-            features: of `forward`.
-            labels: (B,) int64 in [0, num_classes).
-            part_weight: lambda in ``lambda * sum of parts + (1 - lambda) * global``; 0.9 for
-                training on Market-1501 to test on Partial-REID. A branch that is off counts 0,
-                and the other one fully.
-        """
-        by_part, whole = self.classify(features)
-        if not 0 <= part_weight <= 1:
-            raise ValueError(f"part_weight must be in [0, 1]; got {part_weight}")
-        zero = by_part.new_zeros(())
-        parts = sum((F.cross_entropy(each, labels) for each in by_part.unbind(1)), zero)
-        if whole is None:
-            return PGFALoss(parts, parts, zero)
-        global_ = F.cross_entropy(whole, labels)
-        if not self.parts:
-            return PGFALoss(global_, zero, global_)
-        total = part_weight * parts + (1 - part_weight) * global_
-        return PGFALoss(total, parts, global_)
 
     def architecture(self) -> dict[str, Any]:
         """The arguments that build this network again, as plain values."""

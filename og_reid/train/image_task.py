@@ -17,9 +17,9 @@ from ..evaluation import Metrics, evaluate
 from ..inference.extract import embed_images
 from ..inference.model_file import save_image_model
 from ..inference.preprocessing import ImagePreprocessing
-from ..losses import identity_loss, part_identity_loss, part_triplet
+from ..losses.objective import CombinedLoss
 from ..models.embedding import Embedding
-from ..models.pgfa import PGFA, PGFAFeatures
+from ..models.pgfa import CODE, PGFA, PGFAFeatures
 from ..models.stripe_net import StripeNet
 from .samplers import arrange
 from .task import ALL_ROWS, StepOutput
@@ -27,7 +27,7 @@ from .task import ALL_ROWS, StepOutput
 __all__ = ["ImageTask", "build_image_network", "image_metrics", "stripe_counts"]
 
 # Keys that keep the random streams of a run apart.
-_BATCH, _WEIGHTS = 20, 21
+_BATCH, _WEIGHTS, _LOSS = 20, 21, 22
 _NUMBERS = 6  # of `augment_images`, for each photograph
 
 
@@ -112,11 +112,26 @@ class ImageTask:
                     f"{(people.parts, people.size, people.mode)}"
                 )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
-        self.model = build_image_network(config, len(self.present)) if model is None else model
+        model = build_image_network(config, len(self.present)) if model is None else model
+        parts, whole = model.parts, isinstance(model, PGFA) and model.global_head is not None
+        count = parts if isinstance(parts, int) else sum(parts)
+        self.criterion = CombinedLoss(
+            config.loss, CODE * (count + whole), len(self.present),
+            task="image", parts=count, whole=whole, generator=step_generator(config.seed, _LOSS),
+        )  # fmt: skip
+        # A part of the network, as its classifiers are: moved, optimised and kept with it.
+        model.add_module("criterion", self.criterion)
+        self.model = model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The backbone learns at ``optim.backbone`` of the heads' learning rate."""
-        return self.model.parameter_groups(1.0, self.config.optim.backbone)
+        """Two groups: the backbone's learning rate is ``optim.backbone`` times the heads'.
+
+        Parameters of losses have the heads'.
+        """
+        groups = self.model.parameter_groups(1.0, self.config.optim.backbone)
+        taken = {id(each) for group in groups for each in group["params"]}
+        groups[-1]["params"] += [p for p in self.criterion.parameters() if id(p) not in taken]
+        return groups
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> ImageBatch:
         """The photographs of a step, with labels for `ImageBatch.pids`."""
@@ -128,57 +143,52 @@ class ImageTask:
         return augment_images(batch, self.config.photos, draws)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """What the loss needs of each photograph: codes and logits of stripes, logits of all."""
+        """Codes and logits of the stripes, logits of the whole image, visibility and labels.
+
+        Returns:
+            ``labels`` (B,); with stripes ``codes`` (B, P, 256), ``by_part`` (B, P, C) and
+            ``visibility`` (B, P); of networks with a branch for the whole image ``whole`` (B, C);
+            for registered losses ``embeddings`` (B, D), all codes one after the other.
+        """
         result = {"labels": batch.pids}
         if isinstance(self.model, StripeNet):
             codes = self.model(batch.images)
             by_part = self.model.classify(self.model.inference_features(codes))
-            whole = None
+            whole = code = None
         else:
             found: PGFAFeatures = self.model(batch.images, batch.heatmaps)
-            codes = found.part_codes
+            codes, code = found.part_codes, found.code
             by_part, whole = self.model.classify(found)
         if self.model.parts:
             result |= {"by_part": by_part, "codes": codes, "visibility": batch.visibility}
         if whole is not None:
             result["whole"] = whole
+        if self.config.loss.others:
+            flat = codes.flatten(1)
+            result["embeddings"] = flat if code is None else torch.cat([flat, code], 1)
         return result
 
     def objective(self, features: dict[str, Tensor]) -> StepOutput:
-        """The authors' loss as configured; accuracy is that of the mean of all heads' guesses."""
-        config, labels, whole = self.config.loss, features["labels"], features.get("whole")
+        """Configured loss of a batch; accuracy is that of the mean of all heads' probabilities."""
+        labels, by_part, whole = (features.get(name) for name in ("labels", "by_part", "whole"))
+        assert labels is not None
+        loss = self.criterion(
+            self.model,
+            features.get("embeddings"),
+            self._ids(labels),
+            labels,
+            part_features=features.get("codes"),
+            part_logits=by_part,
+            image_logits=whole,
+            visibility=features.get("visibility"),
+        )
         heads = [] if whole is None else [whole.detach()]
-        loss = labels.new_zeros((), dtype=torch.float32)
-        if whole is not None:
-            loss = identity_loss(whole, labels, config.part_smoothing, uniform=config.lsro)
-        if "by_part" in features:
-            by_part, visibility = features["by_part"], features["visibility"]
-            heads += by_part.detach().unbind(1)
-            parts = self._of_parts(by_part, labels, visibility)
-            share = config.part_weight
-            loss = parts if whole is None else share * parts + (1 - share) * loss
-            if config.part_triplet:
-                triplet = part_triplet(
-                    features["codes"], self._people(labels), visibility, config.triplet_margin
-                )
-                loss = loss + config.part_triplet * triplet
+        heads += [] if by_part is None else by_part.detach().unbind(1)
         guess = torch.stack([each.softmax(-1) for each in heads]).mean(0).argmax(-1)
         return StepOutput(loss, float((guess == labels).float().mean()))
 
-    def _of_parts(self, by_part: Tensor, labels: Tensor, visibility: Tensor) -> Tensor:
-        """The sum of the stripes' losses; with masks as if what is seen stood for all."""
-        config = self.config.loss
-        if config.part_masked:
-            loss = part_identity_loss(by_part, labels, visibility, config.part_smoothing)
-            return by_part.shape[1] * loss
-        each = [
-            identity_loss(logits, labels, config.part_smoothing, uniform=config.lsro)
-            for logits in by_part.unbind(1)
-        ]
-        return torch.stack(each).sum()
-
-    def _people(self, labels: Tensor) -> Tensor:
-        """Who is who in a batch: each image of nobody (-1) is somebody else."""
+    def _ids(self, labels: Tensor) -> Tensor:
+        """Identities within a batch: every unlabelled image (-1) gets an identity of its own."""
         others = len(self.present) + torch.arange(len(labels), device=labels.device)
         return torch.where(labels < 0, others, labels)
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from og_reid.losses import (
-    InstanceLoss,
     MarginSoftmax,
     VerificationLoss,
     circle_classes,
@@ -193,45 +192,6 @@ def test_labels_that_are_no_class_are_refused(labels: list[int]) -> None:
         identity_loss(torch.ones(2, 2), torch.tensor([-2, 0]))
 
 
-def test_instance_loss_by_hand() -> None:
-    loss = InstanceLoss(2, 2)
-    loss.classifier.weight.data = torch.eye(2)
-    images, clouds = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    expected = softmax(1, 0) + softmax(0, 2)
-    assert loss([images, clouds], torch.tensor([0])).item() == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(ValueError, match="at least one branch"):
-        loss([], torch.tensor([0]))
-
-
-def test_a_shared_classifier_binds_the_branches(rng: torch.Generator) -> None:
-    """Two networks that see different things: only with shared weights do they end up alike."""
-    labels = torch.arange(4).repeat(2)
-    images = torch.nn.functional.one_hot(labels, 8).float()
-    clouds = images.flip(1)
-
-    def bound(shared: bool) -> float:
-        maps = [torch.nn.Linear(8, 4, bias=False) for _ in range(2)]
-        losses = [InstanceLoss(4, 4, generator=rng) for _ in range(2)]
-        for each in maps:
-            torch.nn.init.normal_(each.weight, 0, 0.5, generator=rng)
-        parameters = [p for each in (*maps, *losses) for p in each.parameters()]
-        descent = torch.optim.Adam(parameters, lr=0.05)
-        for _ in range(80):
-            features = [maps[0](images), maps[1](clouds)]
-            if shared:
-                loss = losses[0](features, labels)
-            else:
-                loss = losses[0](features[:1], labels) + losses[1](features[1:], labels)
-            descent.zero_grad()
-            loss.backward()
-            descent.step()
-        ours, theirs = (torch.nn.functional.normalize(each, dim=1) for each in features)
-        return float((ours @ theirs.T).argmax(1).remainder(4).eq(labels).float().mean())
-
-    assert bound(shared=True) == 1
-    assert bound(shared=False) < 1
-
-
 def test_verification_by_hand() -> None:
     loss = VerificationLoss(2)
     loss.classifier.weight.data = torch.tensor([[1.0, 0.5], [0.0, 0.0]])
@@ -242,16 +202,14 @@ def test_verification_by_hand() -> None:
     assert value.item() == pytest.approx((same + different) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("make", [VerificationLoss, lambda dim: InstanceLoss(dim, 3)])
-def test_slopes(make: Callable[[int], torch.nn.Module], rng: torch.Generator) -> None:
-    loss = make(4).double()
+def test_verification_slopes(rng: torch.Generator) -> None:
+    loss = VerificationLoss(4).double()
     features = torch.randn(5, 4, generator=rng, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 1, 2])
 
     def value(x: Tensor, weight: Tensor) -> Tensor:
         state = {"classifier.weight": weight}
-        branches = [x, x * 2] if isinstance(loss, InstanceLoss) else x
-        return torch.func.functional_call(loss, state, (branches, labels))
+        return torch.func.functional_call(loss, state, (x, labels))
 
     weight = torch.randn(loss.classifier.weight.shape, generator=rng, dtype=torch.float64)
     assert torch.autograd.gradcheck(value, (features, weight.requires_grad_(True)))
@@ -273,7 +231,6 @@ def test_pairs_of_one_kind_verify_nothing(labels: list[int]) -> None:
     "make",
     [
         lambda generator: VerificationLoss(3, generator=generator),
-        lambda generator: InstanceLoss(3, 2, generator=generator),
         *(
             lambda generator, kind=kind: MarginSoftmax(kind, 3, 2, generator=generator)
             for kind in KINDS
@@ -301,6 +258,5 @@ def test_equal_features_and_nan() -> None:
     broken = torch.ones(4, 3)
     broken[0] = torch.nan
     assert loss(broken, labels).isnan()
-    assert InstanceLoss(3, 2)([broken], labels).isnan()
     assert MarginSoftmax("circle", 3, 2)(broken, labels).isnan()
     assert identity_loss(broken, labels, uniform=True).isnan()

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from og_reid.losses import (
     CenterLoss,
-    InstanceLoss,
     MarginSoftmax,
     OnlineInstanceMatching,
     VerificationLoss,
@@ -41,13 +40,6 @@ class _Parts(torch.nn.Module):
         return self.loss(torch.stack([features, features], dim=1), labels)
 
 
-class _Branches(InstanceLoss):
-    """Two branches of the same features."""
-
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return super().forward([features, 2 * features], labels)
-
-
 #: Losses that compare the identities of a batch with each other.
 PAIRS: dict[str, Callable[[], Loss]] = {
     "contrastive": lambda: supervised_contrastive,
@@ -63,7 +55,6 @@ PAIRS: dict[str, Callable[[], Loss]] = {
 #: Losses of classes that leave unlabelled images out.
 OPEN: dict[str, Callable[[], Loss]] = {
     "identity": lambda: identity_loss,
-    "instance": lambda: _Branches(DIM, DIM),
     "matching": lambda: OnlineInstanceMatching(DIM, DIM, queue=3),
     "matching without a queue": lambda: OnlineInstanceMatching(DIM, DIM, queue=0),
     "center": lambda: CenterLoss(DIM, DIM),

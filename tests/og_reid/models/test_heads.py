@@ -13,7 +13,6 @@ from og_reid.models.heads import (
     HPM_STRIPES,
     MGN_STRIPES,
     BNNeck,
-    ClassifierHead,
     StripeHeads,
 )
 
@@ -105,31 +104,11 @@ def test_the_neck(rng: torch.Generator) -> None:
     torch.testing.assert_close(neck(features), expected)
 
 
-@pytest.mark.parametrize("slope", [None, 0.1])
-def test_the_classifier_head(slope: float | None, rng: torch.Generator) -> None:
-    head = ClassifierHead(9, 4, dim=6, slope=slope, generator=rng).double()
-    features = torch.randn(5, 9, generator=rng, dtype=torch.float64)
-    codes = head(features)
-    plain = normalised(features @ head.map.weight.T) * head.norm.weight
-    expected = plain if slope is None else torch.where(plain > 0, plain, slope * plain)
-    torch.testing.assert_close(codes, expected)
-    with torch.random.fork_rng(devices=[]):
-        torch.random.set_rng_state(rng.get_state())
-        dropped = head.classify(codes)
-        torch.random.set_rng_state(rng.get_state())
-        seen = torch.nn.functional.dropout(codes, 0.5)
-    assert (seen == 0).any()
-    torch.testing.assert_close(dropped, seen @ head.classifier.weight.T)
-    head.eval()
-    torch.testing.assert_close(head.classify(codes), codes @ head.classifier.weight.T)
-
-
 def test_the_generator_decides() -> None:
     def states(seed: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
         heads = (
             BNNeck(4, 3, generator=generator),
-            ClassifierHead(4, 3, dim=5, generator=generator),
             StripeHeads(4, 3, generator=generator),
         )
         return [each for head in heads for each in head.state_dict().values()]
@@ -150,5 +129,3 @@ def test_what_does_not_fit_is_refused() -> None:
         StripeHeads(2, 2, ((1, 0),))
     with pytest.raises(ValueError, match="must be at least 1; got 0, 2 and 256"):
         StripeHeads(0, 2)
-    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\); got 1"):
-        ClassifierHead(2, 2, dropout=1.0)

@@ -9,7 +9,7 @@ from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import _default_model, load_model
 from og_reid.losses import MarginSoftmax
 from og_reid.models import DGCNN, OGNet, PointNet2
-from og_reid.models.heads import BNNeck, ClassifierHead, StripeHeads
+from og_reid.models.heads import BNNeck, StripeHeads
 from og_reid.models.init import SkipInit
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
 from pose.runtime.torchvision_import import import_torchvision
@@ -21,7 +21,6 @@ NETWORKS = {
     "dgcnn": lambda g: DGCNN(num_classes=5, generator=g),
     "pointnet2": lambda g: PointNet2(num_classes=5, multi_scale=True, generator=g),
     "neck": lambda g: BNNeck(8, 5, generator=g),
-    "head": lambda g: ClassifierHead(8, 5, generator=g),
     "stripes": lambda g: StripeHeads(8, 5, [[1, 2]], generator=g),
     "stripes with necks": lambda g: StripeHeads(8, 5, [[1, 2]], neck=True, generator=g),
 }

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from og_reid.models import PGFA
 from og_reid.models.pgfa_weights import imagenet_state
+from pgfa_loss import pgfa_loss
 from pose.runtime.torchvision_import import import_torchvision
 
 try:
@@ -86,17 +87,19 @@ def test_branches_can_be_switched_off(images, heatmaps, rng):
         assert torch.equal(alone.pooled, full.pooled[:, :2048])
         assert torch.equal(posed(images, heatmaps).pooled, full.pooled)
         assert len(average.embed(images, None, None)) == 3
-        loss = stripes.loss(part, labels)
-        assert loss.total == loss.parts > 0
-        assert loss.global_ == 0
-        loss = average.loss(alone, labels)
-        assert loss.total == loss.global_ > 0
-        loss = whole.loss(full, labels, part_weight=0.25)
-        torch.testing.assert_close(loss.total, 0.25 * loss.parts + 0.75 * loss.global_)
+        loss = pgfa_loss(stripes, part, labels)
+        assert loss.terms == {"part_identity": loss.total}
+        assert loss.total > 0
+        loss = pgfa_loss(average, alone, labels)
+        assert loss.terms == {"image_identity": loss.total}
+        assert loss.total > 0
+        loss = pgfa_loss(whole, full, labels, part_weight=0.25)
+        parts, global_ = loss.terms["part_identity"], loss.terms["image_identity"]
+        torch.testing.assert_close(loss.total, 0.25 * parts + 0.75 * global_)
         by_part, logits = whole.classify(full)
-        torch.testing.assert_close(loss.global_, F.cross_entropy(logits, labels))
+        torch.testing.assert_close(global_, F.cross_entropy(logits, labels))
         each = [F.cross_entropy(by_part[:, i], labels) for i in range(3)]
-        torch.testing.assert_close(loss.parts, sum(each))
+        torch.testing.assert_close(parts, sum(each))
 
 
 def test_it_learns_two_images(heatmaps, rng):
@@ -109,7 +112,7 @@ def test_it_learns_two_images(heatmaps, rng):
     assert sizes[0] == sum(p.numel() for p in network.model.parameters())
     losses = []
     for _ in range(8):
-        loss = network.loss(network(images, heatmaps[:2]), labels).total
+        loss = pgfa_loss(network, network(images, heatmaps[:2]), labels).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -189,7 +192,7 @@ def test_bad_input(network, images, heatmaps):
     with pytest.raises(ValueError, match="descriptor must be"):
         network.embed(images, heatmaps, None, descriptor="full")
     with pytest.raises(ValueError, match="part_weight must be"):
-        network.loss(network(images, heatmaps), torch.tensor([0, 1, 2]), part_weight=2)
+        pgfa_loss(network, network(images, heatmaps), torch.tensor([0, 1, 2]), part_weight=2)
 
 
 def test_torchvision_is_asked_for_by_its_extra(monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from og_reid.api import load_model
 from og_reid.config.schema import from_dict, load_config
@@ -84,15 +85,19 @@ def test_labels_count_the_people_of_the_set(folder):
 
 
 @pytest.mark.parametrize(("parts", "branch"), [(2, "pose"), (2, "none"), (0, "average")])
-def test_the_objective_is_the_models_loss(folder, parts, branch):
+def test_the_objective_is_the_authors_loss(folder, parts, branch):
     task = ImageTask(config(model={"parts": parts, "global_branch": branch}), people(folder, parts))
     task.model.eval()  # no dropout
     batch = task.batch(0)
     found = task.features(batch)
     assert all(len(each) == len(batch) for each in found.values())
     outcome = task.objective(found)
-    direct = task.model.loss(task.model(batch.images, batch.heatmaps), batch.pids, 0.2)
-    torch.testing.assert_close(outcome.loss, direct.total)
+    by_part, whole = task.model.classify(task.model(batch.images, batch.heatmaps))
+    expected = sum(functional.cross_entropy(each, batch.pids) for each in by_part.unbind(1))
+    if whole is not None:
+        both = 0.2 if parts else 0.0
+        expected = both * expected + (1 - both) * functional.cross_entropy(whole, batch.pids)
+    torch.testing.assert_close(outcome.loss, expected)
     assert 0 <= outcome.accuracy <= 1
 
 

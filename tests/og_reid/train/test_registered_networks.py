@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from og_reid import embed, load_model
 from og_reid.cli import main
-from og_reid.config.schema import from_dict, load_config, to_dict
+from og_reid.config.schema import from_dict
 from og_reid.data import CloudSet
 from og_reid.inference.model_file import read_model
 from og_reid.losses import register_loss
-from og_reid.losses.objective import CombinedLoss, LossConfig
 from og_reid.models import PointNetwork, build, register_network
 from og_reid.train import train
 from og_reid.train.checkpoint import read_provenance
@@ -94,38 +93,6 @@ def test_both_are_settings_of_a_command(tmp_path: Path, clouds: CloudSet) -> Non
     assert main(["train", "synthetic/default", *longer, "--data", data, "--out", out]) == 0
 
 
-def test_a_loss_is_weighed_and_learned() -> None:
-    config = LossConfig(contrastive=0.0, others={"squares": 2.0, "spread": 1.0})
-    objective = CombinedLoss(config, 4, 3)
-    features = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]])
-    # 2 * (1 + 4) / 2 of the squares, ((1 - 1)^2 + (4 - 1)^2) / 2 of the spread.
-    value = objective(nn.Identity(), features, torch.tensor([0, 1]))
-    assert float(value.detach()) == pytest.approx(2 * 2.5 + 4.5)
-    assert [name for name, _ in objective.named_parameters()] == ["other_spread.scale"]
-
-
-def test_settings_with_losses_come_back() -> None:
-    config = from_dict({"loss": {"others": {"squares": 1}}})
-    assert config.loss.others == {"squares": 1.0}
-    assert from_dict(to_dict(config)) == config
-    assert load_config("synthetic/default", ["loss.others.squares=2"]).loss.others["squares"] == 2
-
-
-@pytest.mark.parametrize(
-    ("others", "message"),
-    [
-        ({"squere": 1}, r"loss.others.squere must be a loss made known by.*\(squares, spread\)"),
-        ({"squares": -1}, "loss.others.squares must be at least 0 and finite; got -1.0"),
-        ({"squares": "x"}, "loss.others.squares must be float; got 'x'"),
-        ([1], "loss.others must be a group of values by name"),
-        ({1: 1}, "loss.others must be a group of values by name"),
-    ],
-)
-def test_wrong_losses_are_refused(others: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        from_dict({"loss": {"others": others}})
-
-
 def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
     class Bare(nn.Module):
         pass
@@ -146,14 +113,6 @@ def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
         register_network("a/b", PointMean)
     register_network("point-mean", PointMean, width=16)  # again, as a module that is reloaded does
     assert build("point-mean", embedding_dim=3).architecture() == {"width": 16, "embedding_dim": 3}
-
-
-def test_a_loss_of_a_taken_name_is_not_registered() -> None:
-    with pytest.raises(ValueError, match="there is a loss 'squares' already"):
-        register_loss("squares", lambda *_: None)  # type: ignore[arg-type,return-value]
-    with pytest.raises(ValueError, match="as of a variable"):
-        register_loss("a b", squares)
-    register_loss("squares", squares)
 
 
 def test_a_file_of_a_network_that_is_not_registered_says_so(
