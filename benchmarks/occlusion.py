@@ -42,7 +42,7 @@ from meshes.world import (
 )
 from og_reid.data import ImageBatch
 from og_reid.data.images.preprocess import preprocess_image
-from og_reid.evaluation import evaluate_distances
+from og_reid.evaluation import Labels, evaluate_distances
 from og_reid.models import PGFA
 from og_reid.models.embedding import Embedding
 from og_reid.models.pgfa import Descriptor
@@ -126,10 +126,7 @@ def precisions(
     asked, searched = labels
     return evaluate_distances(
         -visible_part_similarity(query, gallery),
-        query_pids=asked.pids,
-        gallery_pids=searched.pids,
-        query_camids=asked.camids,
-        gallery_camids=searched.camids,
+        Labels.of(asked, searched),
     ).average_precision
 
 

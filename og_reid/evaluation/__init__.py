@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pose.deprecation import deprecated_getattr
 
+from ..retrieval.labels import ImageLabels, Labels
 from ..retrieval.search import RetrievalResult, rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
@@ -26,6 +27,8 @@ from .viewpoints import camera_pairs, yaw_difference
 
 __all__ = [
     "AveragePrecision",
+    "ImageLabels",
+    "Labels",
     "Metrics",
     "OpenSet",
     "PairedDifference",

@@ -1,9 +1,9 @@
-"""Scoring a search: from features or distances to CMC, mAP and mINP."""
+"""CMC, mAP and mINP of a search, from features or distances."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from pose.runtime.defaults import plain_torch
 from ..ops.rank_counts import RankThresholds
 from ..retrieval.distance_blocks import check_rereadable, distance_rows
 from ..retrieval.features import Features, FeatureSource, group_rows
-from ..retrieval.labels import Labels, check_labels
-from ..retrieval.matches import Matches, find_matches, gallery_digest
+from ..retrieval.labels import ImageLabels, LabelKeywords, Labels
+from ..retrieval.matches import LabelIndex, Matches, find_matches, gallery_digest
 from ..retrieval.progress import Progress, subprogress
 from ..retrieval.reranked import LazyDistances
 from ..retrieval.search import open_search
@@ -31,84 +31,78 @@ __all__ = ["evaluate", "evaluate_distances"]
 def evaluate(
     query: Features | None = None,
     gallery: Features | None = None,
+    labels: Labels | None = None,
     *,
     distance: Any = None,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     protocol: ProtocolName | Protocol = "market",
     ap: AveragePrecision = "step",
     progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> Metrics:
-    """Scores features by cosine or by visible parts, or distances that are given.
+    """CMC, mAP and mINP of a search by features or by distances.
 
-    A few MiB of distances exist at a time, and nothing is sorted but the matches: beside the
-    features that are given, memory is one copy of the query features and some buffers.
+    Features are compared by cosine, or by commonly visible parts where they have parts. A few MiB
+    of distances exist at a time, and nothing is sorted but the matches: beside the features that
+    are given, memory is one copy of the query features and some buffers.
 
     Args:
-        query: `Embedding`, or (Q, D) tensor or array; features need not be normalised.
+        query: `Embedding`, or (Q, D) tensor or array; need not be normalised.
         gallery: The same of G images, a memory-mapped array, or an iterable of blocks of rows that
             starts over in every pass.
-        distance: Instead of both: (Q, G) tensor or array, smaller = closer, or an iterable of
-            blocks of its rows, as `og_reid.rerank` gives. Negative ones are fine, as of negated
-            similarities; of similarities as they are an `InputWarning` says that right answers
-            are the far ones, where this is beyond chance.
-        query_pids: (Q,) identities.
-        gallery_pids: (G,) identities; -1 = junk, which is never ranked. Distractors (0 in
-            Market-1501) are wrong answers.
-        query_camids: (Q,) cameras; None (with ``gallery_camids``) masks no camera.
-        gallery_camids: (G,) cameras.
+        labels: Identities and cameras of both sides, as ``Labels.of(query_set, gallery_set)``.
+            Gallery images of identity -1 are junk and never ranked; distractors (0 in Market-1501)
+            are wrong answers. Without cameras no camera is masked.
+        distance: In place of features: (Q, G) tensor or array, smaller = closer, or an iterable of
+            blocks of its rows, as `og_reid.rerank` gives. Negative values are allowed, as of
+            negated similarities; similarities cause an `InputWarning` where right answers are the
+            far ones beyond chance.
         protocol: Which answers count, see `Protocol`.
         ap: Convention of ``Metrics.mAP``; both are computed.
         progress: Called with what is done, over all passes, and all: gallery rows, or queries for
             distances.
+        **keywords: `LabelKeywords` in place of ``labels``: ``query_pids``, ``gallery_pids``,
+            ``query_camids``, ``gallery_camids``.
+
+    Returns:
+        Metrics of every query, and their means.
 
     Raises:
-        ValueError: On wrong shapes, on NaN, infinite or zero feature rows (with their numbers;
-            rows of junk are not looked at), on an empty side, and when no query has a match.
+        TypeError: Labels are missing, or a keyword has another name.
+        ValueError: Wrong shapes; NaN, infinite or zero feature rows (named by their numbers; rows
+            of junk are not read); an empty side; no query has a match.
     """
     if ap not in ("step", "trapezoid"):
         raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")
     protocol = protocol if isinstance(protocol, Protocol) else Protocol(protocol)
-    given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_search(query, gallery, distance, given)
+    sides, labels = open_search(query, gallery, distance, labels, keywords)
     if sides is None:
-        return _score_distances(distance, labels, protocol, ap, progress)
+        return _score_distances(distance, LabelIndex.of(labels), protocol, ap, progress)
     (query_side, gallery_side), labels = _grouped(sides, labels, protocol)
-    matches = find_matches(labels, cameras=protocol.cameras)
+    index = LabelIndex.of(labels)
+    matches = find_matches(index, cameras=protocol.cameras)
     shows = _passes(progress, protocol)
-    counted = count_features(query_side, gallery_side, labels, matches, shows[0])
+    counted = count_features(query_side, gallery_side, index, matches, shows[0])
     shots = None
     if protocol.name == "single-gallery-shot":
         source = query_side, gallery_side
-        shots = shot_ranks(source, labels, matches, counted, protocol, shows[1])
-    return _metrics(counted, labels, matches, protocol, ap, shots)
+        shots = shot_ranks(source, index, matches, counted, protocol, shows[1])
+    return _metrics(counted, index, matches, protocol, ap, shots)
 
 
 def evaluate_distances(
     distances: Any,
+    labels: Labels | None = None,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     ap: AveragePrecision = "step",
+    **keywords: Unpack[LabelKeywords],
 ) -> Metrics:
-    """Scores a (Q, G) matrix of distances, smaller = closer; otherwise like `evaluate`."""
-    return evaluate(
-        distance=distances,
-        query_pids=query_pids,
-        gallery_pids=gallery_pids,
-        query_camids=query_camids,
-        gallery_camids=gallery_camids,
-        ap=ap,
-    )
+    """Metrics of a (Q, G) matrix of distances, smaller = closer; otherwise like `evaluate`."""
+    return evaluate(None, None, labels, distance=distances, ap=ap, **keywords)
 
 
 def _score_distances(
     distance: Any,
-    labels: Labels,
+    labels: LabelIndex,
     protocol: Protocol,
     ap: AveragePrecision,
     progress: Progress | None,
@@ -146,41 +140,32 @@ def _passes(
 def _grouped(
     sides: tuple[FeatureSource, FeatureSource], labels: Labels, protocol: Protocol
 ) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
-    """What the protocol makes of queries and gallery."""
+    """Queries and gallery of the protocol: single images, or means of groups."""
     query, gallery = sides
+    asked, kept = labels.query, torch.arange(query.length, device="cpu")
     if protocol.name == "multi-query":
-        group, first = group_rows(labels.query_pids, labels.query_camids)
-        query = _averaged(query, group, torch.arange(query.length, device="cpu"))
-        labels = _selected(labels, first, torch.arange(gallery.length, device="cpu"))
-    elif protocol.name == "mars":
-        tracks = protocol.query_tracks, protocol.gallery_tracks
-        group, first = _tracks(tracks[0], labels.query_pids, labels.query_camids)
-        query = _averaged(query, group, torch.arange(query.length, device="cpu"))
-        group, second = _tracks(tracks[1], labels.gallery_pids, labels.gallery_camids)
-        gallery = _averaged(gallery, group, labels.kept)
-        labels = _selected(labels, first, second)
-    return (query, gallery), labels
+        group, first = group_rows(asked.identities, asked.cameras)
+        return (_averaged(query, group, kept), gallery), Labels(asked[first], labels.gallery)
+    if protocol.name != "mars":
+        return sides, labels
+    tracks = protocol.tracks(labels)
+    group, first = _tracks(tracks[0], asked)
+    query = _averaged(query, group, kept)
+    items = (labels.gallery.identities != -1).nonzero().squeeze(1)
+    group, second = _tracks(tracks[1], labels.gallery)
+    gallery = _averaged(gallery, group, items)
+    return (query, gallery), Labels(asked[first], labels.gallery[second])
 
 
-def _selected(labels: Labels, queries: Tensor, items: Tensor) -> Labels:
-    """The labels of some rows."""
-    cameras = labels.query_camids, labels.gallery_camids
-    return check_labels(
-        labels.query_pids[queries],
-        labels.gallery_pids[items],
-        None if cameras[0] is None else cameras[0][queries],
-        None if cameras[1] is None else cameras[1][items],
-    )
-
-
-def _tracks(tracks: Any, pids: Tensor, camids: Tensor | None) -> tuple[Tensor, Tensor]:
+def _tracks(tracks: Any, labels: ImageLabels) -> tuple[Tensor, Tensor]:
+    """Tracklet of each row, numbered from 0, and the first row of each tracklet."""
     tracks = np.asarray(tracks)
-    if tracks.shape != tuple(pids.shape):
-        raise ValueError(f"tracks must be ({len(pids)},), one for each row; got {tracks.shape}")
+    if tracks.shape != (len(labels),):
+        raise ValueError(f"tracks must be ({len(labels)},), one for each row; got {tracks.shape}")
     group, first = group_rows(torch.from_numpy(np.unique(tracks, return_inverse=True)[1]))
-    for name, labels in (("identity", pids), ("camera", camids)):
-        if labels is not None and (labels[first][group] != labels).any():
-            row = int((labels[first][group] != labels).nonzero()[0])
+    for name, values in (("identity", labels.identities), ("camera", labels.cameras)):
+        if values is not None and (values[first][group] != values).any():
+            row = int((values[first][group] != values).nonzero()[0])
             raise ValueError(
                 f"tracks must be of one {name} each; track {tracks[row]} is not (row {row})"
             )
@@ -194,7 +179,7 @@ def _averaged(side: FeatureSource, group: Tensor, rows: Tensor) -> FeatureSource
 
 def _metrics(
     counted: RankThresholds,
-    labels: Labels,
+    labels: LabelIndex,
     matches: Matches,
     protocol: Protocol,
     ap: AveragePrecision,

@@ -17,7 +17,7 @@ from ..ops.rank_counts import RankThresholds, count_closer
 from ..retrieval.features import FeatureSource
 from ..retrieval.inputs import given_count
 from ..retrieval.labels import Labels
-from ..retrieval.matches import Matches
+from ..retrieval.matches import LabelIndex, Matches
 from ..retrieval.progress import Progress, subprogress
 from .rank_counts import count_among
 
@@ -25,6 +25,10 @@ __all__ = ["Protocol", "ProtocolName", "average_groups", "shot_ranks"]
 
 ProtocolName = Literal["market", "single-gallery-shot", "unfiltered", "multi-query", "mars"]
 _PIECE = 4096
+_NO_TRACKS = (
+    "query_tracks and gallery_tracks must be given for protocol mars, and for it only: "
+    "Protocol('mars', query_tracks=..., gallery_tracks=...)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,7 @@ class Protocol:
             ``mars``: as market, with the mean feature of each tracklet on both sides.
         repeats: Random galleries of single-gallery-shot.
         seed: Of the random galleries.
-        query_tracks: (Q,) tracklets for mars, numbers or names.
+        query_tracks: (Q,) tracklets for mars, numbers or names; None for those of the labels.
         gallery_tracks: (G,) the same.
     """
 
@@ -64,16 +68,26 @@ class Protocol:
         if given_count(self.seed, "seed", 0) >= 1 << 63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
         given = self.query_tracks is not None, self.gallery_tracks is not None
-        if given != (self.name == "mars",) * 2:
-            raise ValueError(
-                "query_tracks and gallery_tracks must be given for protocol mars, and for it only: "
-                "Protocol('mars', query_tracks=..., gallery_tracks=...)"
-            )
+        if given[0] != given[1] or (given[0] and self.name != "mars"):
+            raise ValueError(_NO_TRACKS)
 
     @property
     def cameras(self) -> bool:
         """Whether answers of the query's own camera are left out."""
         return self.name != "unfiltered"
+
+    def tracks(self, labels: Labels) -> tuple[Any, Any]:
+        """Tracklets of queries and gallery for mars: those given here, else those of the labels.
+
+        Raises:
+            ValueError: There are none.
+        """
+        given = self.query_tracks, self.gallery_tracks
+        if given[0] is None:
+            given = labels.query.tracklets, labels.gallery.tracklets
+        if given[0] is None or given[1] is None:
+            raise ValueError(_NO_TRACKS)
+        return given
 
 
 def average_groups(side: FeatureSource, group: Tensor, count: int, kept: Tensor) -> Embedding:
@@ -104,7 +118,7 @@ def average_groups(side: FeatureSource, group: Tensor, count: int, kept: Tensor)
 
 def shot_ranks(
     source: tuple[FeatureSource, FeatureSource] | Iterator[tuple[int, Tensor]],
-    labels: Labels,
+    labels: LabelIndex,
     matches: Matches,
     thresholds: RankThresholds,
     protocol: Protocol,
@@ -152,7 +166,7 @@ def shot_ranks(
     return ranks
 
 
-def _draw_gallery(labels: Labels, generator: torch.Generator) -> Tensor:
+def _draw_gallery(labels: LabelIndex, generator: torch.Generator) -> Tensor:
     """One item of each identity, ascending."""
     order = torch.randperm(len(labels.kept), generator=generator, device="cpu")
     _, first = np.unique(labels.gallery_pids[labels.kept[order]].numpy(), return_index=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data.clouds.cloud_set import CloudSet
 from ..data.datasets.market import Attributes
+from ..retrieval.labels import Labels
 from .color_histogram import part_histograms
 from .viewpoints import yaw_difference
 
@@ -134,11 +135,9 @@ def _yaw(
         )
         for clouds in (query, gallery)
     ]
-    turned = yaw_difference(
-        *sides, query_pids=query.pids, gallery_pids=gallery.pids,
-        query_camids=None if own_camera else query.camids,
-        gallery_camids=None if own_camera else gallery.camids,
-    ).rad2deg().numpy()  # fmt: skip
+    labels = Labels.of(query, gallery)
+    labels = labels.without_cameras() if own_camera else labels
+    turned = yaw_difference(sides[0], sides[1], labels).rad2deg().numpy()
     place = np.where(np.isnan(turned), -1, np.digitize(turned, (30, 90)))
     names = ("turned 0-30", "turned 30-90", "turned 90-180")
     return {name: _rows(place == i) for i, name in enumerate(names)}

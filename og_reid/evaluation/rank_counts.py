@@ -12,9 +12,8 @@ from torch import Tensor
 from ..ops.rank_counts import RankThresholds, count_closer
 from ..retrieval.distance_blocks import iter_blocks
 from ..retrieval.features import FeatureSource
-from ..retrieval.labels import Labels
 from ..retrieval.match_distances import count_block, empty_values, match_distances, sort_matches
-from ..retrieval.matches import Matches
+from ..retrieval.matches import LabelIndex, Matches
 from ..retrieval.progress import Progress, offset_progress
 
 __all__ = ["count_among", "count_features", "count_rows"]
@@ -23,7 +22,7 @@ __all__ = ["count_among", "count_features", "count_rows"]
 def count_features(
     query: FeatureSource,
     gallery: FeatureSource,
-    labels: Labels,
+    labels: LabelIndex,
     matches: Matches,
     progress: Progress | None = None,
 ) -> RankThresholds:
@@ -42,7 +41,7 @@ def count_features(
 def count_among(
     query: FeatureSource,
     gallery: FeatureSource,
-    labels: Labels,
+    labels: LabelIndex,
     wanted: Tensor,
     wanted_ids: Tensor,
     thresholds: RankThresholds,
@@ -62,7 +61,7 @@ def count_among(
 
 def count_rows(
     rows: Iterable[tuple[int, Tensor]],
-    labels: Labels,
+    labels: LabelIndex,
     matches: Matches,
     progress: Progress | None = None,
 ) -> RankThresholds:

@@ -22,6 +22,7 @@ from ..inference.preprocessing import TestView, name_views
 from ..models.embedding import Embedding
 from ..rerank import LazyDistances, Variant, gnn, k_reciprocal
 from ..retrieval.features import Features
+from ..retrieval.labels import Labels
 from ..retrieval.progress import offset_progress, subprogress
 from .color_histogram import histogram_distance, part_histograms
 from .engine import evaluate
@@ -212,14 +213,11 @@ def score(
     slices = query_slices(
         query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
     )
-    labels = {
-        "query_pids": query.pids, "gallery_pids": gallery.pids,
-        "query_camids": query.camids, "gallery_camids": gallery.camids,
-    }  # fmt: skip
+    labels = Labels.of(query, gallery)
     rows = []
     passes = 2 if "cameras" in by else 1
     for number, (method, search) in enumerate(searches.items()):
-        given: dict[str, Any] = {"ap": ap, "protocol": protocol, **labels}
+        given: dict[str, Any] = {"ap": ap, "protocol": protocol, "labels": labels}
         if isinstance(search, tuple):
             given |= {"query": search[0], "gallery": search[1]}
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..retrieval.labels import Labels
+from ..retrieval.matches import LabelIndex
 
 __all__ = ["Bins", "Sample", "choose_thresholds", "count_impostors"]
 
@@ -126,7 +126,7 @@ class Bins:
 
 
 def count_impostors(
-    blocks: Iterable[tuple[int, int, Tensor]], labels: Labels, thresholds: Tensor
+    blocks: Iterable[tuple[int, int, Tensor]], labels: LabelIndex, thresholds: Tensor
 ) -> Tensor:
     """(T,) int64 pairs of two identities at most as far as each threshold, and no nearer one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -14,9 +14,9 @@ from pose.runtime.defaults import plain_torch
 from ..retrieval.distance_blocks import check_rereadable, distance_rows, iter_blocks
 from ..retrieval.features import Features
 from ..retrieval.inputs import given_count, given_number
-from ..retrieval.labels import Labels
+from ..retrieval.labels import LabelKeywords, Labels
 from ..retrieval.match_distances import match_distances
-from ..retrieval.matches import find_matches
+from ..retrieval.matches import LabelIndex, find_matches
 from ..retrieval.progress import Progress, offset_progress, subprogress
 from ..retrieval.search import nearest_features, nearest_rows, open_search
 from ..retrieval.similarity_warning import warn_of_similarities
@@ -124,57 +124,57 @@ class OpenSet:
 def verify(
     query: Features | None = None,
     gallery: Features | None = None,
+    labels: Labels | None = None,
     *,
     distance: Any = None,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> Verification:
-    """Accepts and refuses all pairs of a query and a gallery image.
+    """Verification over all pairs of a query and a gallery image.
 
     Args:
-        query: As for `og_reid.evaluate`; distances are 1 - similarity.
+        query: As for `og_reid.evaluation.evaluate`; distances are 1 - similarity.
         gallery: As for `evaluate`.
-        distance: As for `evaluate`, but infinity is allowed: such a pair is of two people. Read
-            twice.
-        query_pids: As for `evaluate`, and so are the others.
-        gallery_pids: (G,).
-        query_camids: (Q,).
-        gallery_camids: (G,).
+        labels: As for `evaluate`.
+        distance: As for `evaluate`, but infinity is allowed: such a pair is never accepted at a
+            finite threshold. Read twice.
         progress: Called with what is done, over all passes, and all.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        The receiver operating characteristic.
 
     Raises:
-        ValueError: As `evaluate`, and when there are no impostors.
+        TypeError: As `evaluate`.
+        ValueError: As `evaluate`, and when there are no impostor pairs.
     """
-    given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_search(query, gallery, distance, given)
-    matches = find_matches(labels)
+    sides, labels = open_search(query, gallery, distance, labels, keywords)
+    index = LabelIndex.of(labels)
+    matches = find_matches(index)
     if sides is None:
         check_rereadable(distance)
-        shape = len(labels.query_pids), len(labels.gallery_pids)
+        shape = len(index.query_pids), len(index.gallery_pids)
         sample = Sample(shape[0] * shape[1])
         rows = sample.watch(distance_rows(distance, shape, infinite=True))
-        counted = count_rows(rows, labels, matches, subprogress(progress, 0, 2))
-        warn_of_similarities(distance, counted, labels, matches)
+        counted = count_rows(rows, index, matches, subprogress(progress, 0, 2))
+        warn_of_similarities(distance, counted, index, matches)
         edges = choose_thresholds(counted.values, sample.quantiles())
-        blocks = _given_blocks(distance, shape, labels, subprogress(progress, 1, 2))
-        return _operating_points(counted.values, blocks, labels, edges)
+        blocks = _given_blocks(distance, shape, index, subprogress(progress, 1, 2))
+        return _operating_points(counted.values, blocks, index, edges)
     answers = len(matches.item.unique())
-    total = answers + len(labels.kept)
-    genuine = match_distances(*sides, labels, matches, offset_progress(progress, 0, total)) + 1
+    total = answers + len(index.kept)
+    genuine = match_distances(*sides, index, matches, offset_progress(progress, 0, total)) + 1
     edges = choose_thresholds(
         genuine, torch.linspace(0, 2, _GRID - 1, dtype=torch.float32, device="cpu")
     )
     show = offset_progress(progress, answers, total)
-    products = iter_blocks(*sides, labels.kept, show)
+    products = iter_blocks(*sides, index.kept, show)
     made = ((start, place, block.add_(1).cpu()) for start, place, block in products)
-    return _operating_points(genuine, made, labels, edges)
+    return _operating_points(genuine, made, index, edges)
 
 
 def _given_blocks(
-    distance: Any, shape: tuple[int, int], labels: Labels, progress: Progress | None
+    distance: Any, shape: tuple[int, int], labels: LabelIndex, progress: Progress | None
 ) -> _Blocks:
     for start, block in distance_rows(distance, shape, infinite=True):
         yield start, 0, block.cpu()[:, labels.kept]
@@ -185,26 +185,34 @@ def _given_blocks(
 def identify(
     query: Features | None = None,
     gallery: Features | None = None,
+    labels: Labels | None = None,
     *,
     distance: Any = None,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> OpenSet:
-    """Open-set identification: queries without a match in the gallery are the unknown people.
+    """Open-set identification: queries without a match in the gallery are unknown identities.
 
-    Arguments are those of `verify`; an infinite distance is farther than every threshold.
+    Args:
+        query: As for `verify`.
+        gallery: As for `verify`.
+        labels: As for `verify`.
+        distance: As for `verify`; an infinite distance is beyond every threshold.
+        progress: As for `verify`.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        Distances of first matches, and of the false alarms of unknown identities.
 
     Raises:
+        TypeError: As `evaluate`.
         ValueError: As `evaluate`, and when every query has a match.
     """
-    given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = open_search(query, gallery, distance, given)
+    sides, labels = open_search(query, gallery, distance, labels, keywords)
+    index = LabelIndex.of(labels)
     if sides is None:
         check_rereadable(distance)
-    matches = find_matches(labels)
+    matches = find_matches(index)
     known = matches.ptr.diff() > 0
     if known.all():
         raise ValueError(
@@ -213,22 +221,22 @@ def identify(
         )
     shows = subprogress(progress, 0, 2), subprogress(progress, 1, 2)
     if sides is None:
-        shape = len(labels.query_pids), len(labels.gallery_pids)
+        shape = len(index.query_pids), len(index.gallery_pids)
         rows = distance_rows(distance, shape, infinite=True)
-        counted = count_rows(rows, labels, matches, shows[0])
-        warn_of_similarities(distance, counted, labels, matches)
-        nearest = nearest_rows(distance, labels, 1, shows[1], infinite=True).distances
+        counted = count_rows(rows, index, matches, shows[0])
+        warn_of_similarities(distance, counted, index, matches)
+        nearest = nearest_rows(distance, index, 1, shows[1], infinite=True).distances
         found = counted.values
     else:
-        counted = count_features(*sides, labels, matches, shows[0])
-        nearest = nearest_features(sides, labels, 1, shows[1]).distances.cpu()
+        counted = count_features(*sides, index, matches, shows[0])
+        nearest = nearest_features(sides, index, 1, shows[1]).distances.cpu()
         found = counted.values + 1
     first = matches.ptr[:-1][known]
     return OpenSet(found[first], 1 + counted.landed[first], nearest[~known, 0].sort().values)
 
 
 def _operating_points(
-    genuine: Tensor, blocks: _Blocks, labels: Labels, edges: Tensor
+    genuine: Tensor, blocks: _Blocks, labels: LabelIndex, edges: Tensor
 ) -> Verification:
     impostors = count_impostors(blocks, labels, edges)
     total = int(impostors.sum())

@@ -1,81 +1,91 @@
-"""Figures of parts of a search: by camera pair, by difference of viewpoint.
+"""Metrics by pair of cameras and by difference of viewpoint.
 
-For what is known of a query alone (occlusion, number of visible parts) see `Metrics.slices`.
+For labels of the query alone (occlusion, number of visible parts) see `Metrics.slices`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from ..retrieval.distance_blocks import check_rereadable
+from ..retrieval.features import Features
 from ..retrieval.inputs import as_tensor
-from ..retrieval.labels import Labels, check_labels
-from ..retrieval.matches import find_matches
-from ..retrieval.progress import subprogress
+from ..retrieval.labels import LabelKeywords, Labels, given_labels
+from ..retrieval.matches import LabelIndex, find_matches
+from ..retrieval.progress import Progress, subprogress
 from ..retrieval.similarity_warning import warned_once
 from .engine import evaluate
-from .metrics import Metrics
+from .metrics import AveragePrecision, Metrics
+from .protocols import Protocol, ProtocolName
 
 __all__ = ["camera_pairs", "yaw_difference"]
 
 
 def camera_pairs(
+    query: Features | None = None,
+    gallery: Features | None = None,
+    labels: Labels | None = None,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any,
-    gallery_camids: Any,
-    **search: Any,
+    distance: Any = None,
+    protocol: ProtocolName | Protocol = "market",
+    ap: AveragePrecision = "step",
+    progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> dict[tuple[int, int], Metrics]:
-    """Scores the queries of each camera in the images of each other camera alone.
+    """Metrics of the queries of each camera in the images of each other camera alone.
 
     Args:
-        query_pids: As for `evaluate`.
-        gallery_pids: As for `evaluate`.
-        query_camids: As for `evaluate`, but needed.
-        gallery_camids: As for `evaluate`, but needed.
-        search: What else `evaluate` takes: query and gallery, or distance, protocol, ap, progress.
+        query: As for `evaluate`.
+        gallery: As for `evaluate`.
+        labels: As for `evaluate`, but with cameras.
+        distance: As for `evaluate`; read once for each camera.
+        protocol: As for `evaluate`; one that leaves the queries as they are.
+        ap: As for `evaluate`.
+        progress: As for `evaluate`.
+        **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
         By (camera of the queries, camera of the gallery); pairs without a match are left out.
 
     Raises:
-        ValueError: As `evaluate`, and when no pair has a match.
+        TypeError: As `evaluate`.
+        ValueError: As `evaluate`, without cameras, and when no pair has a match.
     """
-    if query_camids is None or gallery_camids is None:
+    unknown = labels is not None and isinstance(labels, Labels) and labels.query.cameras is None
+    without = keywords.get("query_camids") is None or keywords.get("gallery_camids") is None
+    if unknown or (labels is None and without):
         raise ValueError("query_camids and gallery_camids must be given for pairs of cameras")
-    if "distance" in search:
-        check_rereadable(search["distance"])
-    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
-    known, seen = labels.query_camids, labels.gallery_camids
+    if distance is not None:
+        check_rereadable(distance)
+    labels = given_labels(labels, keywords)
+    known, seen = labels.query.cameras, labels.gallery.cameras
     assert known is not None
     assert seen is not None
+    search = {"query": query, "gallery": gallery, "distance": distance}
     with warned_once():
-        return _pairs(labels, known, seen, search)
+        return _pairs(labels, known, seen, progress, {**search, "protocol": protocol, "ap": ap})
 
 
 def _pairs(
-    labels: Labels, known: Tensor, seen: Tensor, search: dict[str, Any]
+    labels: Labels, known: Tensor, seen: Tensor, progress: Progress | None, search: dict[str, Any]
 ) -> dict[tuple[int, int], Metrics]:
     """`camera_pairs` of cameras that are known."""
     result: dict[tuple[int, int], Metrics] = {}
-    progress, cameras = search.pop("progress", None), seen.unique().tolist()
+    cameras = seen.unique().tolist()
     for number, camera in enumerate(cameras):
-        # As junk the images of the other cameras are never looked at.
-        pids = torch.where(seen == camera, labels.gallery_pids, -1)
-        wanted = (known != camera) & torch.isin(labels.query_pids, pids)
+        # As junk the images of the other cameras are never read.
+        pids = torch.where(seen == camera, labels.gallery.identities, -1)
+        wanted = (known != camera) & torch.isin(labels.query.identities, pids)
         if not wanted.any():
             continue
         metrics = evaluate(
             **search,
+            labels=Labels(labels.query, replace(labels.gallery, identities=pids)),
             progress=subprogress(progress, number, len(cameras)),
-            query_pids=labels.query_pids,
-            gallery_pids=pids,
-            query_camids=known,
-            gallery_camids=seen,
         )
         if metrics.num_queries != len(known):
             raise ValueError(
@@ -97,13 +107,10 @@ def _pairs(
 def yaw_difference(
     query_yaw: Any,
     gallery_yaw: Any,
-    *,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
+    labels: Labels | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> Tensor:
-    """How far each person has turned between the query and the most alike view of its matches.
+    """Angle between the body's heading in each query and in the most alike view of its matches.
 
     Put into ranges it makes labels for `Metrics.slices`; for the yaw of a fitted body see
     `meshes.BodyFit.yaw` and `og_reid.rerank.body_yaw`.
@@ -111,28 +118,26 @@ def yaw_difference(
     Args:
         query_yaw: (Q,) radians; NaN (either side) is unknown.
         gallery_yaw: (G,) radians.
-        query_pids: As for `evaluate`.
-        gallery_pids: As for `evaluate`.
-        query_camids: As for `evaluate`.
-        gallery_camids: As for `evaluate`.
+        labels: As for `evaluate`.
+        **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
         (Q,) radians in [0, pi]; NaN without a match of known yaw.
 
     Raises:
+        TypeError: As `evaluate`.
         ValueError: As `evaluate`, of labels.
     """
     query_yaw, gallery_yaw = (
         as_tensor(each, name).detach().float().cpu()
         for each, name in ((query_yaw, "query_yaw"), (gallery_yaw, "gallery_yaw"))
     )
-    labels = check_labels(
-        query_pids, gallery_pids, query_camids, gallery_camids,
-        queries=len(query_yaw), items=len(gallery_yaw),
-    )  # fmt: skip
-    matches = find_matches(labels)
+    index = LabelIndex.of(
+        given_labels(labels, keywords, queries=len(query_yaw), items=len(gallery_yaw))
+    )
+    matches = find_matches(index)
     owner = matches.query
-    turn = query_yaw[owner] - gallery_yaw[labels.kept[matches.item]]
+    turn = query_yaw[owner] - gallery_yaw[index.kept[matches.item]]
     turn = torch.atan2(turn.sin(), turn.cos()).abs()
     turn = turn.masked_fill(turn.isnan(), torch.inf)
     least = torch.full_like(query_yaw, torch.inf).scatter_reduce_(0, owner, turn, "amin")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..evaluation import AveragePrecision, Metrics, evaluate
+from ..evaluation import AveragePrecision, Labels, Metrics, evaluate
 from ..models.embedding import Embedding
 
 __all__ = ["Fusion", "FusionConfig", "FusionInputs", "fit_fusion_weights"]
@@ -198,10 +198,7 @@ def _evaluate(
     return evaluate(
         fusion(query.first, query.second),
         fusion(gallery.first, gallery.second),
-        query_pids=query.pids,
-        gallery_pids=gallery.pids,
-        query_camids=query.camids,
-        gallery_camids=gallery.camids,
+        Labels.of(query, gallery),
         ap=ap,
         **options,
     )

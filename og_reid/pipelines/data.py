@@ -311,13 +311,13 @@ def check_answers(
         ValueError: No query has a match.
     """
     from ..retrieval.labels import check_labels
-    from ..retrieval.matches import find_matches
+    from ..retrieval.matches import LabelIndex, find_matches
 
     (query_pids, query_camids), (gallery_pids, gallery_camids) = (
         list(zip(*side, strict=True)) for side in (query, gallery)
     )
     labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
-    find_matches(labels, cameras=protocol != "unfiltered")
+    find_matches(LabelIndex.of(labels), cameras=protocol != "unfiltered")
     if len(set(gallery_pids) - {-1}) == 1:
         _LOG.warning(
             "the gallery holds a single identity: every answer is right, and the figures say "

@@ -28,7 +28,7 @@ from ..data import CloudSet, Splits, load_market, read_attributes
 from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes
 from ..data.sample import Sample
-from ..evaluation import rank_distances
+from ..evaluation import Labels, rank_distances
 from ..evaluation.results import ResultRow, Search, compute_distances, score
 from ..inference.model_file import StoredModel, read_model
 from ..inference.preprocessing import Preprocessing
@@ -363,10 +363,7 @@ def _ranking_section(
     query, gallery = splits.query, splits.gallery
     best = rank_distances(
         distances[_SHIPPED],
-        query_pids=torch.tensor([each.pid for each in query]),
-        gallery_pids=torch.tensor([each.pid for each in gallery]),
-        query_camids=torch.tensor([each.camid for each in query]),
-        gallery_camids=torch.tensor([each.camid for each in gallery]),
+        Labels.of(query, gallery),
         k=len(gallery),
     ).indices.tolist()
     # The place of each query's first right answer, from 1.

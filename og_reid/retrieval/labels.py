@@ -1,21 +1,20 @@
-"""Who is who, seen by which camera, and which gallery items answer which query."""
+"""Labels of queries and gallery: identities, cameras, times, tracklets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .inputs import check_plain, row_numbers
+from .inputs import as_tensor, check_plain, row_numbers
 
-__all__ = ["Labels", "check_labels"]
+__all__ = ["ImageLabels", "LabelKeywords", "Labels", "check_labels", "given_labels"]
 
 _LARGEST = np.iinfo(np.int64).max
-_CHUNK = 1 << 16
 _NAMES = (
     ": of names, give their places among the names of both sides, as of numpy.unique("
     "numpy.concatenate([queries, gallery]), return_inverse=True)[1]"
@@ -25,40 +24,211 @@ _HINTS = {
     "U": _NAMES, "S": _NAMES, "f": ": if they are whole, give labels.astype(int)",
     "O": ": unknown ones and names must become whole numbers, -1 is junk",
 }  # fmt: skip
+#: Names in messages: identities of queries and gallery, then cameras.
+_KEYWORDS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
+_FIELDS = ("query.identities", "gallery.identities", "query.cameras", "gallery.cameras")
+#: What labels may be given as; see `ImageLabels`.
+_Values = Tensor | np.ndarray | Sequence[Any]
+
+
+class LabelKeywords(TypedDict, total=False):
+    """The keyword form of `Labels`: arrays of whole numbers, one for each row of the features.
+
+    Attributes:
+        query_pids: (Q,) identities of the queries.
+        gallery_pids: (G,) identities of the gallery; -1 = junk, which is never ranked.
+        query_camids: (Q,) cameras; None (with ``gallery_camids``) where they are unknown.
+        gallery_camids: (G,) cameras.
+    """
+
+    query_pids: Any
+    gallery_pids: Any
+    query_camids: Any
+    gallery_camids: Any
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class ImageLabels:
+    """Labels of n images: row i is of image i, as row i of their features is.
+
+    Arguments may be tensors, arrays or sequences; the attributes are tensors on the CPU. Of int64
+    tensors and arrays no copy is made.
+
+    Attributes:
+        identities: (n,) int64; -1 = junk, which may be in a gallery and is never ranked.
+            Distractors (0 in Market-1501) are identities that no query has.
+        cameras: (n,) int64, or None where they are unknown.
+        times: (n,) float64 seconds on one clock, NaN where unknown; or None.
+        tracklets: (n,) int64, equal for images of one tracklet; or None. Names are numbered in
+            their alphabetical order.
+
+    Raises:
+        ValueError: Identities, cameras or tracklets are no whole numbers, lengths differ, or a time
+            is infinite.
+    """
+
+    identities: Tensor
+    cameras: Tensor | None
+    times: Tensor | None
+    tracklets: Tensor | None
+
+    def __init__(
+        self,
+        identities: _Values,
+        cameras: _Values | None = None,
+        times: _Values | None = None,
+        tracklets: _Values | None = None,
+    ) -> None:
+        values = {
+            "identities": _whole(identities, "identities"),
+            "cameras": None if cameras is None else _whole(cameras, "cameras"),
+            "times": None if times is None else _times(times),
+            "tracklets": None if tracklets is None else _tracklets(tracklets),
+        }
+        size = tuple(values["identities"].shape)  # type: ignore[union-attr]  # never None
+        for name, each in values.items():
+            if each is not None and (each.dim() != 1 or tuple(each.shape) != size):
+                wanted = "(n,)" if name == "identities" else f"{size}, as the identities"
+                raise ValueError(f"{name} must be {wanted}; got {tuple(each.shape)}")
+            object.__setattr__(self, name, each)
+
+    @classmethod
+    def of(cls, images: Any) -> ImageLabels:
+        """Labels of a set of images or clouds, or of the samples of a data set.
+
+        Args:
+            images: Has ``pids`` and perhaps ``camids``, ``times`` and ``tracklets``, as `CloudSet`,
+                `CloudStore` and `ImageSet` do; or is a sequence of samples with ``pid`` and perhaps
+                ``camid`` and ``tracklet``, as ``load_dataset(...).query`` is; or is `ImageLabels`.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        if isinstance(images, ImageLabels):
+            return images
+        if getattr(images, "pids", None) is not None:
+            return cls(
+                images.pids,
+                *(getattr(images, name, None) for name in ("camids", "times", "tracklets")),
+            )
+        samples = list(images) if isinstance(images, Iterable) else []
+        if not samples or not all(hasattr(sample, "pid") for sample in samples):
+            raise ValueError(
+                "images must have pids, as a CloudSet or an ImageSet, or be samples with pid; got "
+                f"{type(images).__name__}"
+            )
+        return cls(
+            [sample.pid for sample in samples],
+            _of_all(samples, "camid"),
+            tracklets=_of_all(samples, "tracklet"),
+        )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.identities)
+
+    def __getitem__(self, rows: slice | Tensor | np.ndarray | Sequence[int]) -> ImageLabels:
+        """Labels of some images, by a slice, their numbers or a mask."""
+        chosen = rows if isinstance(rows, slice) else as_tensor(rows, "rows").cpu()
+        some = {name: None if x is None else x[chosen] for name, x in vars(self).items()}
+        return ImageLabels(**some)  # type: ignore[arg-type]  # identities are never None
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Identities and cameras as given; cameras are None when unknown.
+    """Labels of the queries and the gallery of a search.
 
     Attributes:
-        query_pids: (Q,) int64.
-        gallery_pids: (G,) int64; -1 = junk.
-        query_camids: (Q,) int64, or None.
-        gallery_camids: (G,) int64, or None.
-        kept: (n,) int32 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
-        query_ids: (Q,) int32, identities of the queries numbered from 0.
-        item_ids: (n,) int32, the same numbers for the items; -1 = nobody asks for it.
+        query: Of Q queries, none of them junk.
+        gallery: Of G gallery images, at least one of them no junk.
+
+    Raises:
+        ValueError: A side is empty or has no `ImageLabels`, a query is junk, all of the gallery is,
+            or one side alone has cameras.
     """
 
-    query_pids: Tensor
-    gallery_pids: Tensor
-    query_camids: Tensor | None
-    gallery_camids: Tensor | None
-    kept: Tensor
-    query_ids: Tensor
-    item_ids: Tensor
+    query: ImageLabels
+    gallery: ImageLabels
 
-    def to(self, device: torch.device) -> Labels:
-        """The same on another device."""
-        moved = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
-        return Labels(**moved)  # type: ignore[arg-type]  # the values keep their types
+    def __post_init__(self) -> None:
+        """Checks both sides beside each other."""
+        for name, side in vars(self).items():
+            if not isinstance(side, ImageLabels):
+                raise ValueError(
+                    f"{name} must be ImageLabels; got {type(side).__name__}: give "
+                    "ImageLabels(identities, cameras), or Labels.of(query_set, gallery_set)"
+                )
+        _check_sides(self.query.cameras, self.gallery.cameras, _FIELDS)
+        _check_count(len(self.query), len(self.gallery))
+        _check_junk(self.query.identities, self.gallery.identities, _FIELDS)
 
-    def same_camera(self, query: Tensor, item: Tensor) -> Tensor:
-        """Whether queries and items, numbered pairwise, are of one camera; False if unknown."""
-        if self.query_camids is None or self.gallery_camids is None:
-            return torch.zeros_like(query, dtype=torch.bool)
-        return self.query_camids[query] == self.gallery_camids[self.kept[item]]
+    @classmethod
+    def of(cls, query: Any, gallery: Any) -> Labels:
+        """Labels of two sets of images or clouds, or of two splits of a data set.
+
+        Args:
+            query: See `ImageLabels.of`.
+            gallery: The same.
+
+        Raises:
+            ValueError: As `ImageLabels.of` and `Labels`.
+        """
+        return cls(ImageLabels.of(query), ImageLabels.of(gallery))
+
+    def without_cameras(self) -> Labels:
+        """The same with unknown cameras, so that no rule about cameras leaves anything out."""
+        sides = (
+            ImageLabels(side.identities, None, side.times, side.tracklets)
+            for side in (self.query, self.gallery)
+        )
+        return Labels(*sides)
+
+
+def given_labels(
+    labels: Labels | None,
+    keywords: LabelKeywords,
+    *,
+    queries: int | None = None,
+    items: int | None = None,
+) -> Labels:
+    """Labels as a value or as keywords, whichever a function was called with.
+
+    Args:
+        labels: The value, or None.
+        keywords: The keywords, all that were given.
+        queries: Q, where it is known from the features.
+        items: G, likewise.
+
+    Raises:
+        TypeError: Neither is given, or a keyword has another name.
+        ValueError: Both are given, or labels are wrong or of another number.
+    """
+    unknown = sorted(set(keywords) - set(_KEYWORDS))
+    if unknown:
+        raise TypeError(f"got unexpected keyword arguments: {', '.join(unknown)}")
+    if labels is None:
+        missing = [name for name in _KEYWORDS[:2] if name not in keywords]
+        if missing:
+            raise TypeError(
+                f"labels must be given, or query_pids and gallery_pids; {missing} are missing"
+            )
+        return check_labels(**keywords, queries=queries, items=items)
+    if not isinstance(labels, Labels):
+        raise ValueError(
+            f"labels must be Labels; got {type(labels).__name__}: give Labels(ImageLabels(...), "
+            "ImageLabels(...)), or Labels.of(query_set, gallery_set)"
+        )
+    if keywords:
+        raise ValueError(f"labels must be given instead of {', '.join(keywords)}; got both")
+    for name, side, size in (
+        ("query", labels.query, queries), ("gallery", labels.gallery, items),
+    ):  # fmt: skip
+        if size is not None and len(side) != size:
+            raise ValueError(
+                f"labels.{name} must be of {size} images, one for each row of the features; got "
+                f"{len(side)}"
+            )
+    return labels
 
 
 def check_labels(
@@ -70,7 +240,7 @@ def check_labels(
     queries: int | None = None,
     items: int | None = None,
 ) -> Labels:
-    """Labels from tensors, arrays or sequences of whole numbers.
+    """Labels from tensors, arrays or sequences of whole numbers, with the keywords in messages.
 
     Args:
         query_pids: (Q,).
@@ -84,57 +254,52 @@ def check_labels(
         ValueError: On other lengths or types, on an empty side, on junk among the queries, and when
             only one side has cameras.
     """
-    if (query_camids is None) != (gallery_camids is None):
-        raise ValueError("query_camids and gallery_camids must be given together or not at all")
-    query_pids, gallery_pids = (
-        _whole(query_pids, "query_pids"),
-        _whole(gallery_pids, "gallery_pids"),
-    )
-    queries = len(query_pids) if queries is None else queries
-    items = len(gallery_pids) if items is None else items
-    if queries == 0 or items == 0:
-        raise ValueError(f"query and gallery must not be empty; got {queries} and {items} rows")
+    _check_sides(query_camids, gallery_camids, _KEYWORDS)
+    pids = _whole(query_pids, "query_pids"), _whole(gallery_pids, "gallery_pids")
+    queries = len(pids[0]) if queries is None else queries
+    items = len(pids[1]) if items is None else items
+    _check_count(queries, items)
+    camids: tuple[Tensor | None, Tensor | None] = None, None
     if query_camids is not None:
-        query_camids = _whole(query_camids, "query_camids")
-        gallery_camids = _whole(gallery_camids, "gallery_camids")
-    for name, labels, size in (
-        ("query_pids", query_pids, queries),
-        ("gallery_pids", gallery_pids, items),
-        ("query_camids", query_camids, queries),
-        ("gallery_camids", gallery_camids, items),
-    ):
-        if labels is not None and labels.shape != (size,):
+        camids = _whole(query_camids, "query_camids"), _whole(gallery_camids, "gallery_camids")
+    for name, each, size in zip(_KEYWORDS, (*pids, *camids), (queries, items) * 2, strict=True):
+        if each is not None and each.shape != (size,):
             raise ValueError(
                 f"{name} must be ({size},), one for each row of the features; "
-                f"got {tuple(labels.shape)}"
+                f"got {tuple(each.shape)}"
             )
-    junk = query_pids == -1
+    _check_junk(*pids, _KEYWORDS)
+    return Labels(ImageLabels(pids[0], camids[0]), ImageLabels(pids[1], camids[1]))
+
+
+def _check_sides(query_cameras: Any, gallery_cameras: Any, names: tuple[str, ...]) -> None:
+    if (query_cameras is None) != (gallery_cameras is None):
+        raise ValueError(f"{names[2]} and {names[3]} must be given together or not at all")
+
+
+def _check_count(queries: int, items: int) -> None:
+    if queries == 0 or items == 0:
+        raise ValueError(f"query and gallery must not be empty; got {queries} and {items} rows")
+
+
+def _check_junk(queries: Tensor, items: Tensor, names: tuple[str, ...]) -> None:
+    junk = queries == -1
     if junk.any():
         raise ValueError(
-            f"query_pids must not hold -1 (junk); got it in rows [{row_numbers(junk)}]"
+            f"{names[0]} must not hold -1 (junk); got it in rows [{row_numbers(junk)}]"
         )
-    # A number of a row takes four bytes: of half a million rows even labels count.
-    kept = (gallery_pids != -1).nonzero().squeeze(1).to(torch.int32)
-    if not len(kept):
-        raise ValueError("gallery_pids must hold an identity; got only -1 (junk)")
-    asked, query_ids = query_pids.unique(return_inverse=True)
-    return Labels(
-        query_pids, gallery_pids, query_camids, gallery_camids, kept,
-        query_ids.to(torch.int32), _numbers(asked, gallery_pids, kept),
-    )  # fmt: skip
+    if (items == -1).all():
+        raise ValueError(f"{names[1]} must hold an identity; got only -1 (junk)")
 
 
-def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
-    """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
-    numbers = torch.empty(len(kept), dtype=torch.int32, device="cpu")
-    for start in range(0, len(kept), _CHUNK):
-        pids = gallery_pids[kept[start : start + _CHUNK]]
-        place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
-        numbers[start : start + _CHUNK] = torch.where(asked[place] == pids, place, -1)
-    return numbers
+def _of_all(samples: Sequence[Any], name: str) -> list[Any] | None:
+    """A label of samples, or None where not all have it."""
+    values = [getattr(sample, name, None) for sample in samples]
+    return None if any(value is None or value == "" for value in values) else values
 
 
-def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
+def _whole(labels: Any, name: str) -> Tensor:
+    """(n,) int64 on the CPU, from whole numbers of any type."""
     if isinstance(labels, Tensor):
         check_plain(labels, name)
     else:
@@ -154,3 +319,20 @@ def _whole(labels: Tensor | np.ndarray | Sequence[int], name: str) -> Tensor:
     if not labels.dim():
         raise ValueError(f"{name} must have one number for each row; got a single one")
     return labels.detach().cpu().long()
+
+
+def _times(times: Any) -> Tensor:
+    """(n,) float64 seconds on the CPU."""
+    result = as_tensor(times, "times").detach().cpu().double()
+    if result.isinf().any():
+        raise ValueError("times must be finite, or NaN where they are unknown; got infinity")
+    return result
+
+
+def _tracklets(tracklets: Any) -> Tensor:
+    """(n,) int64 on the CPU; names are numbered."""
+    if not isinstance(tracklets, Tensor):
+        array = np.asarray(tracklets)
+        if array.dtype.kind in "US":
+            return torch.from_numpy(np.unique(array, return_inverse=True)[1])
+    return _whole(tracklets, "tracklets")

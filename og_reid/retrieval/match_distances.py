@@ -8,8 +8,7 @@ from torch import Tensor
 from ..ops.rank_counts import RankThresholds, count_closer
 from .distance_blocks import BlockDistance, block_size
 from .features import FeatureSource
-from .labels import Labels
-from .matches import Matches
+from .matches import LabelIndex, Matches
 from .progress import Progress
 
 __all__ = ["count_block", "empty_values", "match_distances", "sort_matches"]
@@ -18,7 +17,7 @@ __all__ = ["count_block", "empty_values", "match_distances", "sort_matches"]
 def match_distances(
     query: FeatureSource,
     gallery: FeatureSource,
-    labels: Labels,
+    labels: LabelIndex,
     matches: Matches,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -56,7 +55,7 @@ def match_distances(
 
 
 def count_block(
-    block: Tensor, labels: Labels, matches: Matches, thresholds: RankThresholds, start: int
+    block: Tensor, labels: LabelIndex, matches: Matches, thresholds: RankThresholds, start: int
 ) -> None:
     """`count_rows` of the (b, n) distances of the queries from ``start`` on to the n items."""
     stop = start + len(block)

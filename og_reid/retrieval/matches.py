@@ -10,9 +10,55 @@ from torch import Tensor
 
 from .labels import Labels
 
-__all__ = ["Matches", "find_matches", "gallery_digest", "has_matches"]
+__all__ = ["LabelIndex", "Matches", "find_matches", "gallery_digest", "has_matches"]
 
 _CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class LabelIndex:
+    """Labels prepared for a search: items without junk, identities numbered from 0.
+
+    Attributes:
+        query_pids: (Q,) int64.
+        gallery_pids: (G,) int64; -1 = junk.
+        query_camids: (Q,) int64, or None.
+        gallery_camids: (G,) int64, or None.
+        kept: (n,) int32 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
+        query_ids: (Q,) int32, identities of the queries numbered from 0.
+        item_ids: (n,) int32, the same numbers for the items; -1 = of no query.
+    """
+
+    query_pids: Tensor
+    gallery_pids: Tensor
+    query_camids: Tensor | None
+    gallery_camids: Tensor | None
+    kept: Tensor
+    query_ids: Tensor
+    item_ids: Tensor
+
+    @classmethod
+    def of(cls, labels: Labels) -> LabelIndex:
+        """Numbers the identities of checked labels."""
+        query, gallery = labels.query, labels.gallery
+        # A number of a row takes four bytes: of half a million rows even labels count.
+        kept = (gallery.identities != -1).nonzero().squeeze(1).to(torch.int32)
+        asked, query_ids = query.identities.unique(return_inverse=True)
+        return cls(
+            query.identities, gallery.identities, query.cameras, gallery.cameras, kept,
+            query_ids.to(torch.int32), _numbers(asked, gallery.identities, kept),
+        )  # fmt: skip
+
+    def to(self, device: torch.device) -> LabelIndex:
+        """The same on another device."""
+        moved = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
+        return LabelIndex(**moved)  # type: ignore[arg-type]  # the values keep their types
+
+    def same_camera(self, query: Tensor, item: Tensor) -> Tensor:
+        """Whether queries and items, numbered pairwise, are of one camera; False if unknown."""
+        if self.query_camids is None or self.gallery_camids is None:
+            return torch.zeros_like(query, dtype=torch.bool)
+        return self.query_camids[query] == self.gallery_camids[self.kept[item]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +82,7 @@ class Matches:
         return torch.arange(len(count), device=count.device).repeat_interleave(count)
 
 
-def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
+def find_matches(labels: LabelIndex, *, cameras: bool = True) -> Matches:
     """The items of each query's identity; with ``cameras``, not those of its own camera.
 
     Raises:
@@ -48,12 +94,12 @@ def find_matches(labels: Labels, *, cameras: bool = True) -> Matches:
     return matches
 
 
-def has_matches(labels: Labels) -> bool:
+def has_matches(labels: LabelIndex) -> bool:
     """Whether a query has a match, of another camera where cameras are known."""
     return bool(len(_all_matches(labels, True).item))
 
 
-def _all_matches(labels: Labels, cameras: bool) -> Matches:
+def _all_matches(labels: LabelIndex, cameras: bool) -> Matches:
     order = (labels.item_ids >= 0).nonzero().squeeze(1)
     order = order[labels.item_ids[order].argsort(stable=True)]
     sorted_ids = labels.item_ids[order]
@@ -69,7 +115,17 @@ def _all_matches(labels: Labels, cameras: bool) -> Matches:
     return Matches(ptr, item[~left_out], removed)
 
 
-def gallery_digest(labels: Labels) -> str:
+def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
+    """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
+    numbers = torch.empty(len(kept), dtype=torch.int32, device="cpu")
+    for start in range(0, len(kept), _CHUNK):
+        pids = gallery_pids[kept[start : start + _CHUNK]]
+        place = torch.searchsorted(asked, pids).clamp_(max=len(asked) - 1)
+        numbers[start : start + _CHUNK] = torch.where(asked[place] == pids, place, -1)
+    return numbers
+
+
+def gallery_digest(labels: LabelIndex) -> str:
     """16 hexadecimal digits that tell galleries apart, whatever the order of their rows.
 
     The sum of a hash (that of SplitMix64) of each row's identity and camera.
@@ -87,7 +143,7 @@ def gallery_digest(labels: Labels) -> str:
     return f"{int(total):016x}"
 
 
-def _no_match_message(labels: Labels, removed: bool) -> str:
+def _no_match_message(labels: LabelIndex, removed: bool) -> str:
     if removed:
         return (
             "camera filter removed every match: each query's identity is only seen by the query's "

@@ -1,10 +1,10 @@
-"""The nearest gallery items of each query."""
+"""Nearest neighbours: the gallery items closest to each query."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from ..ops.topk import TopK, merge_topk
 from .distance_blocks import distance_rows, iter_blocks
 from .features import Features, FeatureSource, as_feature_source
 from .inputs import given_count
-from .labels import Labels, check_labels
+from .labels import LabelKeywords, Labels, check_labels, given_labels
 from .match_distances import count_block, empty_values
-from .matches import find_matches, has_matches
+from .matches import LabelIndex, find_matches, has_matches
 from .progress import Progress
 from .similarity_warning import warn_of_similarities
 
@@ -69,111 +69,140 @@ def open_search(
     query: Features | None,
     gallery: Features | None,
     distance: Any,
-    given: tuple[Any, Any, Any, Any],
+    labels: Labels | None,
+    keywords: LabelKeywords,
 ) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
-    """`as_feature_sources` where distances may be given instead, whose shape is not checked here.
+    """`as_feature_sources`, or distances in their place, whose shape is not checked here.
 
     Returns:
-        The sides, or None for distances, and the labels.
+        The features of both sides, or None for distances, and the labels.
 
     Raises:
-        ValueError: As `evaluate`.
+        TypeError: As `given_labels`.
+        ValueError: As `as_feature_sources`, and when both or neither are given.
     """
     if distance is not None:
         if query is not None or gallery is not None:
             raise ValueError("distance must be given instead of query and gallery; got both")
-        return None, check_labels(*given)
+        return None, given_labels(labels, keywords)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
-    return as_feature_sources(query, gallery, given)
+    return as_feature_sources(query, gallery, labels, keywords)
 
 
 def as_feature_sources(
-    query: Features, gallery: Features, given: tuple[Any, Any, Any, Any]
+    query: Features, gallery: Features, labels: Labels | None, keywords: LabelKeywords
 ) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
-    """Both sides, and their labels, which must be as many.
+    """Features of both sides, and their labels, which must be as many.
 
     Args:
-        query: As for `evaluate`.
-        gallery: As `query`.
-        given: Identities of queries and gallery, cameras of queries and gallery.
+        query: As for `og_reid.evaluation.evaluate`.
+        gallery: As ``query``, or in blocks.
+        labels: Of both sides, or None.
+        keywords: The same as keywords.
 
     Raises:
-        ValueError: As `evaluate`.
+        TypeError: As `given_labels`.
+        ValueError: As `as_feature_source` and `given_labels`.
     """
-    shape = np.shape(given[1])
-    sides = (
-        as_feature_source(query, "query"),
-        as_feature_source(gallery, "gallery", shape[0] if shape else 0),
-    )
-    return sides, check_labels(*given, queries=sides[0].length, items=sides[1].length)
+    if isinstance(labels, Labels):
+        count = len(labels.gallery)
+    else:
+        shape = np.shape(keywords.get("gallery_pids", ()))
+        count = shape[0] if shape else 0
+    sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery", count)
+    lengths = sides[0].length, sides[1].length
+    return sides, given_labels(labels, keywords, queries=lengths[0], items=lengths[1])
 
 
 def rank(
     query: Features,
     gallery: Features,
+    labels: Labels | None = None,
     *,
-    query_pids: Any = None,
-    gallery_pids: Any = None,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     k: int = 10,
     progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> RetrievalResult:
-    """The k nearest gallery items of each query, junk left out; arguments as for `evaluate`.
+    """The k nearest gallery items of each query, junk and answers of its own camera left out.
 
-    Identities may be left out, of both sides: then all items are ranked (a gallery in blocks needs
-    them, as they say how many rows it has). Distances are 1 - similarity: in [0, 2] by global
-    features, in [0, 1] with parts.
+    Args:
+        query: Q images: `Embedding`, or (Q, D) tensor or array; need not be normalised.
+        gallery: The same of G images, or blocks of rows, see `og_reid.evaluation.evaluate`.
+        labels: Of both sides. Without labels all items are ranked; a gallery in blocks needs them,
+            for its number of rows.
+        k: Items of each query, at most; at least 1.
+        progress: Called with the gallery rows done and all.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        Indices into the gallery, nearest first, and their distances 1 - similarity: in [0, 2] by
+        global features, in [0, 1] with parts.
 
     Raises:
-        ValueError: As `evaluate`, but queries need no match.
+        TypeError: A keyword has another name.
+        ValueError: As `og_reid.evaluation.evaluate`, but queries need no match.
     """
-    if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
+    if _unlabelled(labels, keywords):
         sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
-        return nearest_features(sides, _no_labels(sides[0].length, sides[1].length), k, progress)
-    given = (query_pids, gallery_pids, query_camids, gallery_camids)
-    sides, labels = as_feature_sources(query, gallery, given)
-    return nearest_features(sides, labels, k, progress)
+        labels = _no_labels(sides[0].length, sides[1].length)
+    else:
+        sides, labels = as_feature_sources(query, gallery, labels, keywords)
+    return nearest_features(sides, LabelIndex.of(labels), k, progress)
 
 
 def rank_distances(
     distances: Any,
+    labels: Labels | None = None,
     *,
-    query_pids: Any = None,
-    gallery_pids: Any = None,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
     k: int = 10,
     progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
 ) -> RetrievalResult:
-    """Like `rank` for a (Q, G) matrix of distances, smaller = closer; progress is in queries.
+    """Like `rank` for distances that are given.
 
-    Of similarities an `InputWarning` says what is wrong, where identities show it.
+    Args:
+        distances: (Q, G) tensor or array, smaller = closer, or an iterable of blocks of its rows.
+            Of similarities an `InputWarning` is given, where labels show them.
+        labels: As for `rank`.
+        k: As for `rank`.
+        progress: Called with the queries done and Q.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        As `rank`, with the distances as given.
+
+    Raises:
+        TypeError: A keyword has another name.
+        ValueError: Distances are NaN, infinite or of another shape, or labels are wrong.
     """
-    if _unlabelled(query_pids, gallery_pids, query_camids, gallery_camids):
+    if _unlabelled(labels, keywords):
         shape = _shape(distances)
         if len(shape) != 2:
             raise ValueError(f"distances must have two dimensions; got {shape}")
-        return nearest_rows(distances, _no_labels(*shape), k, progress)
-    labels = check_labels(query_pids, gallery_pids, query_camids, gallery_camids)
-    return nearest_rows(distances, labels, k, progress, watched=True)
+        return nearest_rows(distances, LabelIndex.of(_no_labels(*shape)), k, progress)
+    index = LabelIndex.of(given_labels(labels, keywords))
+    return nearest_rows(distances, index, k, progress, watched=True)
 
 
-def _unlabelled(query_pids: Any, gallery_pids: Any, *cameras: Any) -> bool:
+def _unlabelled(labels: Labels | None, keywords: LabelKeywords) -> bool:
     """Whether there are no identities.
 
     Raises:
-        ValueError: Only some of the labels are there.
+        ValueError: Only some of the keywords are there.
     """
+    if labels is not None:
+        return False
+    query_pids, gallery_pids = keywords.get("query_pids"), keywords.get("gallery_pids")
     if (query_pids is None) != (gallery_pids is None):
         raise ValueError("query_pids and gallery_pids must be given together or not at all")
+    cameras = keywords.get("query_camids"), keywords.get("gallery_camids")
     if query_pids is None and any(each is not None for each in cameras):
         raise ValueError(
             "query_camids and gallery_camids must come with query_pids and gallery_pids: items of "
             "one camera are left out where the identity is the query's, too"
         )
-    return query_pids is None
+    return query_pids is None and not set(keywords) - set(LabelKeywords.__annotations__)
 
 
 def _no_labels(queries: int, items: int) -> Labels:
@@ -198,7 +227,7 @@ def _shape(distances: Any) -> tuple[int, ...]:
 
 def nearest_features(
     sides: tuple[FeatureSource, FeatureSource],
-    labels: Labels,
+    labels: LabelIndex,
     k: int,
     progress: Progress | None = None,
 ) -> RetrievalResult:
@@ -212,7 +241,7 @@ def nearest_features(
 
 def nearest_rows(
     distances: Any,
-    labels: Labels,
+    labels: LabelIndex,
     k: int,
     progress: Progress | None = None,
     *,
@@ -244,7 +273,9 @@ def nearest_rows(
     return found
 
 
-def _nearest(blocks: Iterator[tuple[int, int, Tensor]], labels: Labels, k: int) -> RetrievalResult:
+def _nearest(
+    blocks: Iterator[tuple[int, int, Tensor]], labels: LabelIndex, k: int
+) -> RetrievalResult:
     """Merges blocks of first query, first item and distances, items ascending for each query."""
     k, device = min(given_count(k, "k"), len(labels.gallery_pids)), labels.query_pids.device
     nearest = TopK.none(len(labels.query_pids), k, device)

@@ -15,8 +15,7 @@ from pose.files.reading import InputWarning, level_outside
 
 from ..ops.rank_counts import RankThresholds
 from ..retrieval.reranked import LazyDistances
-from .labels import Labels
-from .matches import Matches
+from .matches import LabelIndex, Matches
 
 __all__ = ["warn_of_similarities", "warned_once"]
 
@@ -38,7 +37,7 @@ def warned_once() -> Iterator[None]:
 
 
 def warn_of_similarities(
-    distance: Any, counted: RankThresholds, labels: Labels, matches: Matches
+    distance: Any, counted: RankThresholds, labels: LabelIndex, matches: Matches
 ) -> None:
     """Warns when right answers are the far ones: a matrix of similarities ranks like that.
 

@@ -24,7 +24,7 @@ from ..data.augmentation.transforms import augment
 from ..data.clouds.source import CloudDataset
 from ..data.keyed_random import KeyedRandom, occurrence_index
 from ..data.samplers import step_generator
-from ..evaluation import Metrics, evaluate
+from ..evaluation import Labels, Metrics, evaluate
 from ..inference.extract import embed_set
 from ..inference.model_file import save_model, save_weights, state_dict_mismatch
 from ..inference.preprocessing import Preprocessing, name_views
@@ -250,14 +250,8 @@ class CloudTask:
             embed_set(self.model, clouds, self.config.data.num_points, test_view=view)
             for clouds in (query, gallery)
         ]
-        metrics = evaluate(
-            *features,
-            query_pids=query.pids,
-            gallery_pids=gallery.pids,
-            query_camids=query.camids,
-            gallery_camids=gallery.camids,
-            ap=self.config.ap,
-        )
+        labels = Labels.of(query, gallery)
+        metrics = evaluate(features[0], features[1], labels, ap=self.config.ap)
         return replace(metrics, test_view=name_views(False, view))
 
     def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from ..config.schema import ModelConfig, TrainConfig, to_dict
 from ..data.images.augment import augment_images
 from ..data.images.image_set import ImageBatch, ImageSet
 from ..data.samplers import step_generator
-from ..evaluation import Metrics, evaluate
+from ..evaluation import Labels, Metrics, evaluate
 from ..inference.extract import embed_images
 from ..inference.model_file import save_image_model
 from ..inference.preprocessing import ImagePreprocessing
@@ -67,15 +67,7 @@ def image_metrics(
 ) -> Metrics:
     """Figures of the similarity over commonly visible parts."""
     (asked, query_set), (searched, gallery_set) = query, gallery
-    return evaluate(
-        asked,
-        searched,
-        query_pids=query_set.pids,
-        gallery_pids=gallery_set.pids,
-        query_camids=query_set.camids,
-        gallery_camids=gallery_set.camids,
-        ap=ap,
-    )
+    return evaluate(asked, searched, Labels.of(query_set, gallery_set), ap=ap)
 
 
 class ImageTask:

@@ -20,7 +20,7 @@ from og_reid.rerank import (
     products,
 )
 from og_reid.retrieval.labels import check_labels
-from og_reid.retrieval.matches import find_matches
+from og_reid.retrieval.matches import LabelIndex, find_matches
 
 QUERIES, ITEMS = 40, 3000
 Progress = Callable[[int, int], None]
@@ -96,6 +96,6 @@ def test_the_pass_over_the_answers_is_told_too() -> None:
     query, gallery, labels = scene()
     calls: list[tuple[int, int]] = []
     evaluate(query, gallery.split(100), **labels, progress=lambda *call: calls.append(call))
-    answers = len(find_matches(check_labels(**labels)).item.unique())
+    answers = len(find_matches(LabelIndex.of(check_labels(**labels))).item.unique())
     assert calls[-1] == (answers + ITEMS, answers + ITEMS)
     assert calls[0][0] <= answers
