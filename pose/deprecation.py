@@ -45,6 +45,7 @@ og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
 og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
     provenance
 og_reid -> og_reid.losses: objective
+og_reid.losses: registered=terms
 og_reid -> og_reid.pipelines: demo people_comparison=part_ablation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
@@ -92,11 +93,12 @@ _NAMES = """
 og_reid.bulk -> og_reid.pipelines.embed_files: EmbeddedFiles embed_files
 og_reid.bulk -> og_reid.pipelines.lift_files: LiftedFile LiftedFiles lift_files
 og_reid.checkpoint -> og_reid.inference.model_file: StoredModel StoredPeopleModel=StoredImageModel
-    misfit=state_dict_mismatch read_model read_people_model=read_image_model save_model
+    read_model read_people_model=read_image_model save_model
     save_people_model=save_image_model save_weights takes_photographs
 og_reid.checkpoint -> og_reid.train.checkpoint: keep_states=rotate_checkpoints
     read_origin=read_provenance read_state=load_checkpoint save_state=save_checkpoint
 og_reid.checkpoint -> og_reid.inference.provenance: origin package_version
+og_reid.checkpoint -> og_reid.models.state_dict: misfit=state_dict_mismatch
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
 og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
     measure_distances=compute_distances save_comparisons=save_results

@@ -21,6 +21,7 @@ from ..files.tensors import read_header, read_tensors, write_tensors
 from ..models import PGFA, PointNetwork, StripeNet, from_spec, to_spec
 from ..models.init import SkipInit
 from ..models.spec_bounds import check_spec
+from ..models.state_dict import state_dict_mismatch
 from .preprocessing import ImagePreprocessing, Preprocessing
 from .provenance import checked_origin, mapping, package_version
 
@@ -33,7 +34,6 @@ __all__ = [
     "save_image_model",
     "save_model",
     "save_weights",
-    "state_dict_mismatch",
     "takes_photographs",
 ]
 
@@ -245,7 +245,7 @@ def _read(
             f"{path} was written by version {str(metadata.get('version'))[:40]}, which this "
             f"version ({package_version()}) cannot read: {type(error).__name__}: {error}"
         ) from error
-    differences = _misfit({name: tuple(each.shape) for name, each in skeleton.items()}, shapes)
+    differences = state_dict_mismatch(skeleton, shapes)
     if differences:
         raise ValueError(f"{path}: weights do not fit the network it names: {differences}")
     weights, _ = read_tensors(path, _KEYS)
@@ -264,29 +264,3 @@ def stored_provenance(metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict
     """Settings of the training run, and its `origin`, checked as far as they are used."""
     training = json.loads(metadata.get("training", "{}"))
     return mapping("training", training), checked_origin(json.loads(metadata.get("origin", "{}")))
-
-
-def state_dict_mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """How weights do not fit a network, naming the first few that differ; empty where they do."""
-    shapes = (
-        {name: tuple(value.shape) for name, value in each.items()} for each in (wanted, found)
-    )
-    return _misfit(*shapes)
-
-
-def _misfit(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
-    problems = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "of another shape": [
-            f"{name} {found[name]} instead of {wanted[name]}"
-            for name in wanted
-            if name in found and found[name] != wanted[name]
-        ],
-    }
-    texts = [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for kind, names in problems.items()
-        if names
-    ]
-    return "; ".join(texts)

@@ -23,6 +23,7 @@ from ..files.tensors import is_safetensors, read_tensors, read_torch
 from .init import SkipInit
 from .plain_weights import UNUSED, plain_weights, with_counters
 from .spec_bounds import check_spec
+from .state_dict import mismatched_entries
 
 __all__ = ["Snapshot", "load_reference", "read_snapshot", "to_reference"]
 
@@ -144,11 +145,12 @@ def load_reference(
     with torch.device("meta"), SkipInit():
         skeleton = make(**{**arguments, "generator": None}).state_dict()
     weights = with_counters(weights, skeleton)
-    problems = _differences(skeleton, weights)
+    problems = mismatched_entries(skeleton, weights)
     if problems:
         what = f"preset {preset!r}" if preset else "the architecture found for it"
         advice = _advice(snapshot, presets, preset)
-        raise ValueError("\n".join([f"{snapshot.name} does not fit {what}{advice}", *problems]))
+        lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items()]
+        raise ValueError("\n".join([f"{snapshot.name} does not fit {what}{advice}", *lines]))
     with SkipInit():
         model = make(**arguments)
     model.load_state_dict(weights)
@@ -325,17 +327,3 @@ def _advice(snapshot: Snapshot, presets: Presets, preset: str | None) -> str:
     if name == preset or (preset is None and not snapshot.options):
         return ""
     return f": the weights look like preset {name!r} ({_spell(found)}), give preset={name!r}"
-
-
-def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """One line per kind of difference, with every name."""
-    kinds = {
-        "missing": [key for key in wanted if key not in found],
-        "unexpected": [key for key in found if key not in wanted],
-        "of another shape": [
-            f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in found and found[key].shape != wanted[key].shape
-        ],
-    }
-    return [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names]

@@ -26,11 +26,12 @@ from ..data.keyed_random import KeyedRandom, occurrence_index
 from ..data.samplers import step_generator
 from ..evaluation import Labels, Metrics, evaluate
 from ..inference.extract import embed_set
-from ..inference.model_file import save_model, save_weights, state_dict_mismatch
+from ..inference.model_file import save_model, save_weights
 from ..inference.preprocessing import Preprocessing, name_views
 from ..inference.pretrained import DEFAULT_MODEL, MODEL_FILE, load_model, model_file
 from ..losses.objective import CombinedLoss, batch_knn_accuracy
 from ..models import PointNetwork, arch_parameters, build, can_be_stored
+from ..models.state_dict import state_dict_mismatch
 from .checkpoint import read_provenance
 from .loop import TrainResult, fit
 from .run_folder import WEIGHTS_FILE
