@@ -1,34 +1,34 @@
-"""Counting wrong answers among the distances of the right ones: ranks without sorting.
+"""Ranks by counting: non-matching items at or below the distances of a query's matches.
 
-Every query has a few thresholds, the ascending distances of its right answers. A wrong answer lands
-in the first threshold that is not below it; sums over the landed ones then give how many wrong
-answers are at least as near as each right one.
+The thresholds of a query are the ascending distances of its matches (gallery items of its
+identity). Each non-matching item is counted at the first threshold that is not below its distance;
+cumulative sums of these counts give the rank of each match, without sorting the gallery.
 """
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ._arguments import check_tensors, whole
-from ._native.library import check, cpu_library, has_rows, pointer, usable_on_cpu
+from ._native.library import has_rows, usable_on_cpu
+from ._native.rank_counts import count_closer_cpu
 
 __all__ = ["RankThresholds", "count_closer", "count_closer_torch"]
 
 
 @dataclass(frozen=True, eq=False)
 class RankThresholds:
-    """Distances of the right answers of Q queries, and what has landed in them so far.
+    """Distances of the matches of Q queries, and the non-matching items counted at them so far.
 
     Attributes:
-        ptr: (Q + 1,) int64; those of query i are ``ptr[i]`` to ``ptr[i + 1] - 1``.
+        ptr: (Q + 1,) int64; the thresholds of query i are ``values[ptr[i] : ptr[i + 1]]``.
         values: (M,) float32, ascending for each query.
-        landed: (M,) int64; ``landed[j]`` = wrong answers at most as far as threshold j, but
-            farther than the one before it. Of equal thresholds the first one gets them.
-        equal: (M,) int64, those of ``landed`` at exactly the distance of the threshold.
+        landed: (M,) int64; ``landed[j]`` is the number of non-matching items at most as far as
+            threshold j, but farther than the one before it. Of equal thresholds the first counts.
+        equal: (M,) int64, how many of ``landed[j]`` are at exactly the distance of threshold j.
     """
 
     ptr: Tensor
@@ -38,7 +38,7 @@ class RankThresholds:
 
     @staticmethod
     def empty_at(ptr: Tensor, values: Tensor) -> RankThresholds:
-        """With nothing landed."""
+        """Thresholds with all counts at zero."""
         landed = torch.zeros(len(values), dtype=torch.int64, device=values.device)
         return RankThresholds(ptr, values, landed, landed.clone())
 
@@ -50,14 +50,14 @@ def count_closer(
     thresholds: RankThresholds,
     start: int = 0,
 ) -> None:
-    """Adds the wrong answers of a block of distances to ``thresholds``.
+    """Adds the non-matching items of a block of distances to the counts of ``thresholds``.
 
     Args:
-        distances: (b, t) float32 of the queries ``start`` to ``start + b - 1`` to t gallery items,
-            without NaN; rows may be apart.
-        query_ids: (b,) int32.
-        item_ids: (t,) int32; an item of the query's own identity is never a wrong answer.
-        thresholds: Of all queries; changed in place.
+        distances: (b, t) float32 without NaN, of queries ``start`` to ``start + b - 1`` to t
+            gallery items; rows may be apart.
+        query_ids: (b,) int32 identities.
+        item_ids: (t,) int32 identities; items of the query's own identity are not counted.
+        thresholds: Of all Q queries; counts are changed in place.
         start: Number of the first query.
 
     Raises:
@@ -65,7 +65,7 @@ def count_closer(
     """
     check_tensors(distances=distances, query_ids=query_ids, item_ids=item_ids)
     if not isinstance(thresholds, RankThresholds):
-        raise ValueError(f"thresholds must be Thresholds; got {type(thresholds).__name__}")
+        raise ValueError(f"thresholds must be RankThresholds; got {type(thresholds).__name__}")
     if distances.ndim != 2 or not distances.is_floating_point():
         raise ValueError(
             f"distances must be (b, t) floating point; got {tuple(distances.shape)}, "
@@ -89,7 +89,9 @@ def count_closer(
         )
     native = usable_on_cpu(distances, thresholds.values) and has_rows(distances)
     if native and thresholds.values.is_contiguous():
-        _count_native(distances, query_ids, item_ids, thresholds, start)
+        ptr = thresholds.ptr[start : start + len(distances) + 1]
+        counts = (thresholds.landed, thresholds.equal)
+        count_closer_cpu(distances, (query_ids, item_ids), ptr, thresholds.values, counts)
     else:
         count_closer_torch(distances, query_ids, item_ids, thresholds, start)
 
@@ -101,7 +103,7 @@ def count_closer_torch(
     thresholds: RankThresholds,
     start: int = 0,
 ) -> None:
-    """Plain-torch twin of `count_closer`."""
+    """Plain-torch twin of `count_closer`: its specification."""
     ptr = thresholds.ptr[start : start + len(distances) + 1]
     count = ptr.diff()
     width = int(count.max()) if len(count) else 0
@@ -117,36 +119,3 @@ def count_closer_torch(
     slot += ptr[:-1, None]
     for into, mask in ((thresholds.landed, passed), (thresholds.equal, tied)):
         into += torch.bincount(slot[mask], minlength=len(into))
-
-
-class _Rank(ctypes.Structure):
-    """og_reid_rank of csrc/og_reid.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("queries", "items", "stride", "threads")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("distances", "query_ids", "item_ids", "ptr", "thresholds", "landed",
-                         "equal")
-        ),
-    ]  # fmt: skip
-
-
-def _count_native(
-    distances: Tensor, query_ids: Tensor, item_ids: Tensor, thresholds: RankThresholds, start: int
-) -> None:
-    library = cpu_library()
-    assert library is not None
-    query_ids, item_ids = query_ids.contiguous(), item_ids.contiguous()
-    ptr = thresholds.ptr[start : start + len(distances) + 1].contiguous()
-    task = _Rank(
-        *distances.shape,
-        distances.stride(0),
-        torch.get_num_threads(),
-        *(
-            ctypes.c_void_p(distances.data_ptr()),
-            *map(pointer, (query_ids, item_ids, ptr, thresholds.values)),
-            *map(pointer, (thresholds.landed, thresholds.equal)),
-        ),
-    )
-    check(library.og_reid_rank_cpu(ctypes.byref(task)), "og_reid_rank_cpu")

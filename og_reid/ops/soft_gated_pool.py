@@ -1,8 +1,8 @@
-"""Gated neighbourhoods that fade: gate each edge, project, normalise, fade, take the maximum.
+"""Weighted gated max pooling: gate each edge, project, normalise, weight, take the maximum.
 
-In float32 on a CPU this runs native and in chunks, like `gate`: rows (B, M, n, C) of a whole batch
-never exist. Anything else, fades that need gradients, and moments over several processes take
-plain torch.
+In float32 on a CPU this runs native and in chunks of clouds, as `gated_max` does: the (B, M, n, C)
+rows of a whole batch never exist. Other dtypes and devices, gradients towards the edge weights, and
+moments over several processes (`sync_batchnorm`) take plain torch.
 """
 
 from __future__ import annotations
@@ -14,37 +14,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._native.gated_pool import Fading, GateBatch, gate_fits
+from ._native.gated_pool import GateBatch, WeightedMaximum, gate_fits
 from .edge_conv import EdgeNorm
 from .edge_moments import sharing
 from .gated_pool import EdgeTerms
 from .gather import gather_neighbors
 from .neighbor_index import check_index
-from .soft_pool import native_for, row_moments, shares
+from .soft_pool import native_for, normalized, row_moments
 
 __all__ = ["soft_gated_max", "soft_gated_max_torch"]
 
 
 def soft_gated_max(
-    terms: EdgeTerms, index: Tensor, fade: Tensor, share: Tensor, weight: Tensor, norm: EdgeNorm
+    terms: EdgeTerms,
+    index: Tensor,
+    edge_weight: Tensor,
+    moment_weight: Tensor,
+    weight: Tensor,
+    norm: EdgeNorm,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Project the gated rows of edges, normalise, cut below 0, fade, and take the maximum.
+    """Weighted max pooling of gated, projected and normalised edges.
 
-    max_j fade_j * relu(norm(weight z_j)): none is below 0, so a neighbour that has faded to 0 can
-    leave unnoticed.
+    The result is max_j w_j relu(norm(weight z_j)), z_j the gated row of edge j. No term is below
+    0, so neighbours of weight 0 can be added or removed without a jump.
 
     Args:
-        terms: what the rows z are made of.
-        index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
-        fade: (B, M, n) in [0, 1].
-        share: (B, M, n) how much an edge counts for the moments, not below 0.
+        terms: terms of the gated rows z (H channels).
+        index: (B, M, n) int64 neighbours of each of M centres, each in 0..N-1:
+            `index[b, i, j] = p` means that edge j of centre i ends in point p of cloud b.
+        edge_weight: (B, M, n) w, in [0, 1].
+        moment_weight: (B, M, n) weights of the edges in mean and variance, at least 0.
         weight: (C, H) projection.
-        norm: with known moments, or without: then those of these edges are taken.
+        norm: normalisation; without moments those of these edges are taken.
 
     Returns:
-        The (B, M, C) maximum, and the (C,) mean and biased variance that were found, empty where
-        they were known. They pass no gradients on. Once differentiable, unless fades need
-        gradients.
+        The (B, M, C) maximum, and the (C,) mean and biased variance that were found (empty where
+        `norm` has them), which pass no gradients on. Differentiable once; twice where plain torch
+        runs.
 
     Raises:
         IndexError: on a CPU, when an index is not in 0..N-1.
@@ -52,21 +58,27 @@ def soft_gated_max(
     kind = functools.reduce(torch.promote_types, (t.dtype for t in (*terms, weight)))
     terms = EdgeTerms(*(t.to(kind) for t in terms))
     weight, known = weight.to(kind), norm.mean is not None
-    native = native_for(*terms, fade, weight) and gate_fits(terms, index, weight)
-    shared = sharing() > 1 and not known  # their gradients come from all processes
-    if not native or shared or fade.requires_grad or share.requires_grad:
+    native = native_for(*terms, edge_weight, weight) and gate_fits(terms, index, weight)
+    shared = sharing() > 1 and not known  # the gradients of the moments come from all processes
+    weighed = edge_weight.requires_grad or moment_weight.requires_grad
+    if not native or shared or weighed:
         with torch.autocast(weight.device.type, enabled=False):
-            return soft_gated_max_torch(terms, index, fade, share, weight, norm)
+            return soft_gated_max_torch(terms, index, edge_weight, moment_weight, weight, norm)
     scale, shift, mean, variance, eps = norm
     highest, *found = torch.ops.og_reid.soft_gated_max(
-        *terms, index, fade, share, weight, scale, shift, mean, variance, eps
+        *(*terms, index, edge_weight, moment_weight, weight), *(scale, shift, mean, variance, eps)
     )[:3]
     none = highest.new_empty(0)
     return (highest, none, none) if known else (highest, *(each.detach() for each in found))
 
 
 def soft_gated_max_torch(
-    terms: EdgeTerms, index: Tensor, fade: Tensor, share: Tensor, weight: Tensor, norm: EdgeNorm
+    terms: EdgeTerms,
+    index: Tensor,
+    edge_weight: Tensor,
+    moment_weight: Tensor,
+    weight: Tensor,
+    norm: EdgeNorm,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plain-torch twin of `soft_gated_max`: its specification."""
     x = gather_neighbors(terms.near, index) + terms.center[:, :, None]
@@ -75,11 +87,11 @@ def soft_gated_max_torch(
     scale, shift, mean, variance, eps = norm
     found = (y.new_empty(0), y.new_empty(0))
     if mean is None or variance is None:
-        mean, variance = row_moments(y, share)
+        mean, variance = row_moments(y, moment_weight)
         found = (mean.detach(), variance.detach())
     factor = scale * torch.rsqrt(variance + eps)
     normal = torch.addcmul(shift - mean * factor, y, factor)
-    return ((normal.relu() * fade[..., None]).max(2).values, *found)
+    return ((normal.relu() * edge_weight[..., None]).max(2).values, *found)
 
 
 def _forward(
@@ -90,8 +102,8 @@ def _forward(
     expand: Tensor,
     bias: Tensor,
     index: Tensor,
-    fade: Tensor,
-    share: Tensor,
+    edge_weight: Tensor,
+    moment_weight: Tensor,
     weight: Tensor,
     scale: Tensor,
     shift: Tensor,
@@ -99,16 +111,16 @@ def _forward(
     variance: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, ...]:
-    """Highest, moments, y and slot of the highest, and moments of z by share.
+    """Maximum, moments of y, y and slot of the maximum, and weighted moments of z.
 
-    The moments of y = W z are those of z, which is half as wide, seen through W.
+    The moments of y = W z follow from those of z, which has half as many channels.
     """
     check_index(index, near.shape[1])
     terms = (near, center, gate_near, gate_center, expand, bias)
     work, (channels, half) = GateBatch(terms, index), weight.shape
     mean_z, covariance = near.new_zeros(half), near.new_zeros(half, half)
     if mean is None or variance is None:
-        rows = shares(share, None).reshape(len(index), -1)
+        rows = normalized(moment_weight, None).reshape(len(index), -1)
 
         def visit(clouds: slice, z: Tensor) -> None:
             weighted = z * rows[clouds].reshape(-1, 1)
@@ -129,7 +141,7 @@ def _forward(
         weight.contiguous(),
         highest,
         argument,
-        fading=Fading(fade.contiguous(), factor, offset, best),
+        weighted=WeightedMaximum(edge_weight.contiguous(), factor, offset, best),
     )
     return highest, mean, variance, best, argument, mean_z, covariance
 
@@ -139,13 +151,15 @@ def _gradient(
 ) -> list[Tensor]:
     """Gradients of the six terms, the weight, scale and shift.
 
-    Through the moments the row z of an edge gets of the gradient its share of
-    - factor (grad_shift + normal grad_scale), seen through W.
+    Through the moments, the row z of an edge of normalised moment weight u gets the gradient
+    -u W' factor (grad_shift + normal grad_scale).
     """
-    *terms, index, fade, share, weight, scale = inputs
+    *terms, index, edge_weight, moment_weight, weight, scale = inputs
     highest, mean, variance, best, argument, mean_z, covariance = results
-    # Of equal ones any is right, so long as it is above 0. A NaN passes its own on.
-    grad = torch.where(highest == 0, 0.0, grad * fade.gather(2, argument.long()))
+    # Of equal maxima any slot is right where they are above 0; where they are 0 there is no
+    # gradient. A NaN passes NaN on.
+    slot_weight = edge_weight.gather(2, argument.long())
+    grad = torch.where(highest == 0, 0.0, grad * slot_weight)
     inverse = torch.rsqrt(variance + eps)
     factor = scale * inverse
     grad_shift = grad.sum((0, 1))
@@ -153,7 +167,7 @@ def _gradient(
     slope = factor * inverse * grad_scale
     row = (slope * mean - factor * grad_shift) @ weight
     mix = (weight.t() * -slope) @ weight
-    rows = shares(share, None).reshape(len(index), -1)
+    rows = normalized(moment_weight, None).reshape(len(index), -1)
 
     def rest(clouds: slice, z: Tensor, grad_z: Tensor) -> None:
         if known:
@@ -214,8 +228,8 @@ def _no_second(ctx: Any, *_: Any) -> None:
 torch.library.define(
     "og_reid::soft_gated_max",
     "(Tensor near, Tensor center, Tensor gate_near, Tensor gate_center, Tensor expand, "
-    "Tensor bias, Tensor index, Tensor fade, Tensor share, Tensor weight, Tensor scale, "
-    "Tensor shift, Tensor? mean, Tensor? variance, float eps) "
+    "Tensor bias, Tensor index, Tensor edge_weight, Tensor moment_weight, Tensor weight, "
+    "Tensor scale, Tensor shift, Tensor? mean, Tensor? variance, float eps) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 torch.library.define(

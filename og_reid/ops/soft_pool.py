@@ -1,19 +1,26 @@
-"""Pooling over neighbours that fade: mean and moments by weight, a maximum nobody leaves abruptly.
+"""Weighted mean, moments and max pooling over neighbours, continuous in the weights.
 
-In float32 on a CPU the pooling runs native, and never makes the (B, M, n, C) rows of all edges.
-Anything else takes the twins.
+===================  ==============================================================================
+mean                 m = sum_j w_j v_j / sum_j w_j; 0 where the sum of the weights is 0
+maximum              max_j w_j (v_j - m): a neighbour of weight 0 contributes 0, so neighbours of
+                     weight 0 can be added or removed without a jump
+ties                 the gradient goes to the first neighbour that attains the maximum
+NaN                  in a gathered row makes mean and maximum NaN
+gradients            summed in one order: bit-identical between runs and numbers of threads
+native               float32 on a CPU, without the (B, M, n, C) rows of all edges; first derivatives
+anything else        the plain-torch twins
+===================  ==============================================================================
 """
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._native.library import check, cpu_library, pointer
-from ._native.pool import spaced
+from ._native.library import cpu_library
+from ._native.soft_pool import soft_pool_cpu, soft_pool_grad_cpu
 from ._torch.chunks import argument_type
 from .edge_moments import Moments, share_moments, weighted_moments
 from .gather import gather_neighbors
@@ -30,22 +37,21 @@ __all__ = [
 
 
 def soft_pool(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean m of neighbours by weight, and max_j w_j (v_j - m) with w_j <= 1.
+    """Weighted mean and weighted max pooling over the neighbours of each centre.
 
-    A neighbour whose weight has come down to 0 can leave unnoticed. Both are 0 where nobody has
-    weight. The gradient of a maximum goes to the first neighbour that attains it. Gradients are
-    summed in one order, so they repeat bit by bit.
+    The rules are in the table of this module.
 
     Args:
-        features: (B, N, C) one row per place.
-        index: (B, M, n) int64 neighbours of each of M centres, each in 0..N-1.
-        weight: (B, M, n) of the neighbours, in [0, 1].
+        features: (B, N, C) floating point, one row per point.
+        index: (B, M, n) int64 neighbours of each of M centres, each in 0..N-1, n >= 1:
+            `index[b, i, j] = p` means that neighbour j of centre i is `features[b, p]`.
+        weight: (B, M, n) weights of the neighbours, in [0, 1] (not checked).
 
     Returns:
-        Two (B, M, C) tensors: the mean, and the maximum beside it.
+        Two (B, M, C) tensors of the dtype of `features`: the mean m, and max_j w_j (v_j - m).
 
     Raises:
-        ValueError: on shapes that do not fit.
+        ValueError: on shapes or dtypes that do not fit.
         IndexError: on a CPU, when an index is not in 0..N-1.
     """
     _check(features, index, weight)
@@ -58,12 +64,18 @@ def soft_pool(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, 
 def soft_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Plain-torch twin of `soft_pool`: its specification."""
     near, weight = gather_neighbors(features, index), weight[..., None]
-    mean = (shares(weight, 2) * near).sum(2)
+    mean = (normalized(weight, 2) * near).sum(2)
     return mean, (weight * (near - mean[:, :, None])).max(2).values
 
 
 def soft_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """The (B, M, C) mean of `soft_pool` alone."""
+    """Weighted mean over the neighbours of each centre: the first result of `soft_pool` alone.
+
+    Args and errors as of `soft_pool`.
+
+    Returns:
+        (B, M, C); 0 where the sum of the weights is 0.
+    """
     _check(features, index, weight)
     if not native_for(features, weight):
         return soft_mean_torch(features, index, weight)
@@ -73,37 +85,37 @@ def soft_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
 def soft_mean_torch(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Plain-torch twin of `soft_mean`: its specification."""
-    return (shares(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
+    return (normalized(weight, 2)[..., None] * gather_neighbors(features, index)).sum(2)
 
 
 def soft_moments(
     near: Tensor, center: Tensor, index: Tensor, weight: Tensor, mean_near: Tensor | None = None
 ) -> Moments:
-    """Moments of y_ij = near_j + center_i over edges (i, j) that count by weight, not all 0.
+    """Weighted mean and variance of y_ij = near_j + center_i over the edges of a graph.
 
     Args:
-        near: (B, N, C) neighbour term of each place.
+        near: (B, N, C) neighbour term of each point.
         center: (B, M, C) centre term.
         index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
-        weight: (B, M, n) of the edges, not below 0.
-        mean_near: (B, M, C) what `soft_mean` finds for `near`, if it is known; centres without
-            weight may have any.
+        weight: (B, M, n) weights of the edges, at least 0, not all 0.
+        mean_near: (B, M, C) `soft_mean` of `near`, if known; rows of centres whose weights are all
+            0 may hold any value.
 
     Returns:
-        (mean, variance), each (C,); the variance is the biased one. Found in single precision at
-        least, over all processes that share theirs. Centres without any weight pass no right
-        gradient on to theirs.
+        (mean, biased variance), each (C,), in float32 at least, over all processes within
+        `sync_batchnorm`. The gradient towards `mean_near` is undefined for centres whose weights
+        are all 0.
     """
     if mean_near is None:
         mean_near = soft_mean(near, index, weight)
     near, center, mean_near = (_full(each) for each in (near, center, mean_near))
     weight = _full(weight)
-    share = shares(weight, None)
-    degree = share.new_zeros(near.shape[0] * near.shape[1])
-    degree = degree.index_add_(0, flat_index(index, near.shape[1]), share.flatten())
+    fraction = normalized(weight, None)
+    degree = fraction.new_zeros(near.shape[0] * near.shape[1])
+    degree = degree.index_add_(0, flat_index(index, near.shape[1]), fraction.flatten())
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
     with torch.autocast(near.device.type, enabled=False):
-        found = weighted_moments(*rows, degree, share.sum(2).flatten())
+        found = weighted_moments(*rows, degree, fraction.sum(2).flatten())
     return share_moments(found, weight.sum())
 
 
@@ -113,25 +125,25 @@ def soft_moments_torch(near: Tensor, center: Tensor, index: Tensor, weight: Tens
 
 
 def row_moments(rows: Tensor, weight: Tensor) -> Moments:
-    """Mean and biased variance, (C,) each, of (B, M, n, C) rows that count by (B, M, n) weights.
+    """Mean and biased variance, (C,) each, of (B, M, n, C) rows with (B, M, n) weights.
 
-    In single precision at least, over all processes that share their moments.
+    In float32 at least, over all processes within `sync_batchnorm`.
     """
     rows, weight = _full(rows).flatten(0, 2), _full(weight)
-    share = shares(weight, None).flatten()
+    fraction = normalized(weight, None).flatten()
     with torch.autocast(rows.device.type, enabled=False):
-        mean = share @ rows
-        variance = share @ (rows - mean).square()
+        mean = fraction @ rows
+        variance = fraction @ (rows - mean).square()
     return share_moments((mean, variance), weight.sum())
 
 
 def _full(tensor: Tensor) -> Tensor:
-    """In single precision at least."""
+    """The tensor in float32 at least."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def native_for(*tensors: Tensor) -> bool:
-    """Whether there is native code for these tensors: float32, on the CPU, not empty."""
+    """Whether the native code takes these tensors: float32, on a CPU, none empty."""
     plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
     return plain and _has_library()
 
@@ -140,12 +152,12 @@ def _has_library() -> bool:
     return cpu_library() is not None
 
 
-# What torch.compiler.assume_constant_result does, which would load the compiler: a second of work.
+# The effect of torch.compiler.assume_constant_result, which would load the compiler (a second).
 _has_library.__dict__["_dynamo_marked_constant"] = True
 
 
-def shares(weight: Tensor, dim: int | None) -> Tensor:
-    """Weights as shares of their sum along a dimension, or of all; 0 where that is 0."""
+def normalized(weight: Tensor, dim: int | None) -> Tensor:
+    """Weights divided by their sum along a dimension, or by the total; 0 where that is 0."""
     total = weight.sum() if dim is None else weight.sum(dim, keepdim=True)
     return weight / torch.where(total > 0, total, 1.0)
 
@@ -166,46 +178,13 @@ def _check(features: Tensor, index: Tensor, weight: Tensor) -> None:
 # Registration ------------------------------------------------------------------------------------
 
 
-class _Fade(ctypes.Structure):
-    """`og_reid_fade` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
-        *((name, ctypes.c_int64) for name in ("stride", "threads")),
-        *((name, ctypes.c_void_p) for name in ("x", "index", "weight")),
-        *((name, ctypes.c_void_p) for name in ("mean", "highest", "argument")),
-    ]
-
-
-class _FadeGrad(ctypes.Structure):
-    """`og_reid_fade_grad` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
-        *((name, ctypes.c_int64) for name in ("stride", "threads")),
-        *((name, ctypes.c_void_p) for name in ("index", "weight", "argument")),
-        *((name, ctypes.c_void_p) for name in ("grad_mean", "grad_highest", "grad_x")),
-        *((name, ctypes.c_void_p) for name in ("x", "mean", "grad_weight")),
-    ]
-
-
 def _pool(
     features: Tensor, index: Tensor, weight: Tensor, highest: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_index(index, features.shape[1])
-    library = cpu_library()
-    assert library is not None
     results = _pool_fake(features, index, weight, highest)
-    (features, stride), index, weight = spaced(features), index.contiguous(), weight.contiguous()
-    batch, count, channels = features.shape
-    task = _Fade(
-        *(batch, count, index.shape[1], index.shape[2], channels, stride),
-        torch.get_num_threads(),
-        ctypes.c_void_p(features.data_ptr()),
-        *(pointer(each) for each in (index, weight, results[0])),
-        *(pointer(each if highest else None) for each in results[1:]),
-    )
-    check(library.og_reid_fade_cpu(ctypes.byref(task)), "og_reid_fade_cpu")
+    wanted = results if highest else (results[0], None, None)
+    soft_pool_cpu(features, index, weight, *wanted)
     return results
 
 
@@ -219,24 +198,16 @@ def _pool_grad(
     mean: Tensor,
     weighed: bool,
 ) -> tuple[Tensor, Tensor]:
-    library = cpu_library()
-    assert library is not None
     grads = _pool_grad_fake(
         grad_mean, grad_highest, argument, features, index, weight, mean, weighed
     )
-    grads[0].zero_()
-    given = (index, weight, argument, grad_mean, grad_highest)
-    kept = [None if each is None else each.contiguous() for each in given]
-    features, stride = spaced(features)
-    batch, count, channels = features.shape
-    task = _FadeGrad(
-        *(batch, count, index.shape[1], index.shape[2], channels, stride),
-        torch.get_num_threads(),
-        *(pointer(each) for each in (*kept, grads[0])),
-        ctypes.c_void_p(features.data_ptr()),
-        *(pointer(each if weighed else None) for each in (mean, grads[1])),
+    soft_pool_grad_cpu(
+        (grad_mean, grad_highest),
+        argument,
+        (features, index, weight, mean),
+        grads[0].zero_(),
+        grads[1] if weighed else None,
     )
-    check(library.og_reid_fade_grad_cpu(ctypes.byref(task)), "og_reid_fade_grad_cpu")
     return grads
 
 
@@ -273,8 +244,8 @@ def _backward(
     argument, *inputs = ctx.saved_tensors
     highest = (grad_highest, argument) if ctx.highest else (None, None)
     weighed = ctx.needs_input_grad[2]
-    grad, of_weight = torch.ops.og_reid.soft_pool_grad(grad_mean, *highest, *inputs, weighed)
-    return grad, None, of_weight if weighed else None, None
+    grad, grad_weight = torch.ops.og_reid.soft_pool_grad(grad_mean, *highest, *inputs, weighed)
+    return grad, None, grad_weight if weighed else None, None
 
 
 def _no_second(ctx: Any, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Calls of the native gates: a batch is walked in chunks of clouds that stay in cache."""
+"""Calls of the native gated pooling, in chunks of clouds that stay in cache."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from .library import check, cpu_library, pointer
 
-__all__ = ["Fading", "GateBatch", "gate_fits"]
+__all__ = ["GateBatch", "WeightedMaximum", "gate_fits"]
 
 #: Gated entries of one chunk of clouds: 2 MiB, so that a chunk stays in cache.
 CHUNK_ENTRIES = 1 << 19
-#: What the native kernel asks of the sizes: rows of whole registers, whole panels of the
-#: projection, and a narrow layer of the gate that fits its stack.
+#: Sizes that the native kernel takes: H a multiple of a register, C of a panel of the projection,
+#: and R at most what fits its stack.
 ROW_MULTIPLE = 8
 PANEL = 16
 MOST_REDUCED = 64
-#: Takes the clouds of a chunk and their rows z (E, H).
+#: Called with the clouds of a chunk and their rows z (E, H).
 Visit = Callable[[slice, Tensor], None]
-#: The same, and gradients (E, H) to fill.
+#: The same, and with the gradients (E, H) to fill.
 Rest = Callable[[slice, Tensor, Tensor], None]
 
 
@@ -48,7 +48,7 @@ class _Projection(ctypes.Structure):
             (name, ctypes.c_void_p)
             for name in (
                 *("panels", "highest", "argument", "z", "gates", "scratch"),
-                *("fade", "factor", "offset", "best"),
+                *("edge_weight", "factor", "offset", "best"),
             )
         ),
     ]
@@ -81,17 +81,17 @@ class _GroupsGrad(ctypes.Structure):
     ]
 
 
-class Fading(NamedTuple):
-    """What makes the maximum one of fade * max(0, factor y + offset)."""
+class WeightedMaximum(NamedTuple):
+    """Terms of the maximum of edge_weight * max(0, factor y + offset)."""
 
-    fade: Tensor  # (B, M, n)
+    edge_weight: Tensor  # (B, M, n)
     factor: Tensor  # (C,)
     offset: Tensor  # (C,)
     best: Tensor  # (B, M, C) to fill: y of the argument
 
 
 def gate_fits(terms: Sequence[Tensor], index: Tensor, weight: Tensor) -> bool:
-    """Whether the native code takes six terms, index and weight of such sizes, if it is there."""
+    """Whether the native code takes the sizes of the six terms, of index and weight."""
     half, reduced = terms[4].shape
     whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
     return whole and reduced <= MOST_REDUCED and index.numel() > 0
@@ -113,7 +113,7 @@ class GateBatch:
         self.step = min(self.batch, max(self.threads, clouds))
 
     def visit(self, visit: Visit) -> None:
-        """Show the rows z of all edges."""
+        """Calls `visit` with the rows z of all edges, chunk by chunk."""
         z = self.bias.new_empty(self.step * self.rows, self.half)
         for start in range(0, self.batch, self.step):
             groups = self._groups(start)
@@ -127,11 +127,11 @@ class GateBatch:
         argument: Tensor,
         *,
         visit: Visit | None = None,
-        fading: Fading | None = None,
+        weighted: WeightedMaximum | None = None,
     ) -> None:
-        """Fill the (B, M, C) maximum of y = weight z over neighbours, and its int32 slot."""
+        """Fills the (B, M, C) maximum of y = weight z over neighbours, and its int32 slot."""
         channels, half = weight.shape
-        # Rows are kept to be shown only; else each thread's scratch is enough.
+        # Rows are kept for `visit` only; else the scratch of each thread is enough.
         kept = None if visit is None else weight.new_empty(self.step * self.rows, half)
         scratch = weight.new_empty(self.threads, self.k, half)
         panels = weight.view(channels // PANEL, PANEL, half).transpose(1, 2).contiguous()
@@ -139,9 +139,9 @@ class GateBatch:
             groups = self._groups(start)
             z = None if kept is None else kept[: groups.batch * self.rows]
             parts = [panels, highest[start:], argument[start:], z, None, scratch]
-            if fading is not None:
-                fade, factor, offset, best = fading
-                parts += [fade[start:], factor, offset, best[start:]]
+            if weighted is not None:
+                edge_weight, factor, offset, best = weighted
+                parts += [edge_weight[start:], factor, offset, best[start:]]
             self._forward(groups, _Projection(channels, *(pointer(part) for part in parts)))
             if visit is not None and z is not None:
                 visit(slice(start, start + groups.batch), z)
@@ -153,14 +153,14 @@ class GateBatch:
 
         Args:
             weight: (C, H).
-            grad_highest: (B, M, C) gradient of y where it is highest.
-            argument: (B, M, C) int32 slot of the highest.
-            rest: fills the gradient of the rows that it is shown, beside that.
+            grad_highest: (B, M, C) gradient of y at its maximum.
+            argument: (B, M, C) int32 slot of the maximum.
+            rest: fills the remaining gradient of the rows of each chunk.
         """
         channels, half = weight.shape
         weight, grad_highest = weight.contiguous(), grad_highest.contiguous()
         grads = [torch.zeros_like(t) for t in self.clouds[:4]]
-        shares = [
+        per_thread = [
             weight.new_zeros(self.threads, *shape)
             for shape in ((self.reduced, half), (half,), (channels, half))
         ]
@@ -174,11 +174,11 @@ class GateBatch:
             self._make_rows(groups, z, gates)
             rest(slice(start, start + groups.batch), z, grad_z)
             parts = (weight, grad_highest[start:], argument[start:], z, gates, grad_z)
-            outputs = (*(grad[start:] for grad in grads), *shares, order)
+            outputs = (*(grad[start:] for grad in grads), *per_thread, order)
             task = _GroupsGrad(channels, *(pointer(part) for part in (*parts, *outputs)))
             status = library.og_reid_gate_backward_cpu(ctypes.byref(groups), ctypes.byref(task))
             check(status, "og_reid_gate_backward_cpu")
-        grad_expand, grad_bias, grad_weight = (share.sum(0) for share in shares)
+        grad_expand, grad_bias, grad_weight = (each.sum(0) for each in per_thread)
         return [*grads, grad_expand.t().contiguous(), grad_bias, grad_weight]
 
     def _make_rows(self, groups: _Groups, z: Tensor, gates: Tensor | None) -> None:
