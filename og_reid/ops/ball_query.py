@@ -1,24 +1,31 @@
-"""Points within balls around centres: the nearest or the first of them, or how many there are.
+"""Points within balls around centres: the nearest or the first of them, or their number.
 
-Inside means strictly inside, squared distance < radius^2, with squared distances as in `knn` and
-the radius squared in float32. Pairs whose distance is not finite are never inside.
+===================  ==============================================================================
+inside               squared distance < radius^2 (strictly), with squared distances as in `knn` and
+                     the radius squared in float32, on every device and in the plain-torch twin
+order                `nearest`: (squared distance, index); `first`: index, as PointNet++ has it
+empty slots          `nearest`: the nearest point, be it inside the radius or not, -1 where no point
+                     has a finite distance; `first`: the first hit, 0 without any
+NaN, Inf             a pair whose squared distance is not finite is never inside
+counts[s] > N        slots beyond the points inside are padding, as above
+float16, bfloat16    compared as float32, and so is float64
+===================  ==============================================================================
+
+The rule `first` is that of Qi et al., "PointNet++" (NeurIPS 2017), and of the published OG-Net.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ._arguments import check_numbers, check_tensors, whole
+from ._native.ball_query import MOST_SCALES, ball_query_cpu, ball_query_cuda, nearest_cuda
 from ._native.dispatch import can_bypass_dispatcher
-from ._native.knn import knn_cuda, workspace
-from ._native.library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
-from ._native.ragged import CloudRows, Clouds, native, regular_starts
+from ._native.library import usable_on_cpu, usable_on_gpu
 from .knn import smallest
 
 __all__ = [
@@ -31,11 +38,6 @@ __all__ = [
 
 #: Most entries of one (block of centres x points) distance matrix of the plain-torch twins.
 BLOCK_ENTRIES = 1 << 22
-#: Modes and most radii of csrc/og_reid.h.
-MODES = {"nearest": 0, "first": 1, "count": 2}
-MOST_SCALES = 16
-
-_Entry = TypeVar("_Entry", ctypes.c_float, ctypes.c_int64, ctypes.c_void_p)
 
 
 def ball_query(
@@ -48,21 +50,18 @@ def ball_query(
 ) -> tuple[Tensor, ...]:
     """Find up to `counts[s]` points strictly inside radius `radii[s]` of each centre.
 
-    One search serves all radii.
+    One search serves all radii. The rules are in the table of this module.
 
     Args:
-        x: (B, N, 3) points, metres.
+        x: (B, N, 3) points, metres, N >= 1.
         centers: (B, M, 3) centres, metres.
-        radii: one radius per scale, metres.
-        counts: slots per scale.
-        order: `first` keeps the first hits in index order and pads with the first hit (all 0
-            without a hit): the reference rule. `nearest` keeps the nearest hits, ties to the lowest
-            index, and pads with the nearest point, be it inside the radius or not (-1 where no
-            point has a finite distance).
+        radii: one radius per scale, metres, at least 0.
+        counts: slots per scale, at least 1.
+        order: which points are kept, and in what order.
 
     Returns:
-        One (B, M, counts[s]) int64 tensor per scale: `out[s][b, i, j]` is the index in `x[b]` of
-        the j-th neighbour of centre i.
+        One (B, M, counts[s]) int64 tensor per scale: `out[s][b, i, j] = n` means that `x[b, n]` is
+        the j-th neighbour of `centers[b, i]`.
 
     Raises:
         ValueError: on wrong shapes, an empty cloud, or radii and counts that do not pair up.
@@ -96,10 +95,11 @@ def radius_count(x: Tensor, centers: Tensor, radii: tuple[float, ...]) -> Tensor
     Args:
         x: (B, N, 3) points, metres.
         centers: (B, M, 3) centres, metres.
-        radii: metres.
+        radii: one radius per scale, metres, at least 0.
 
     Returns:
-        (B, M, len(radii)) int64.
+        (B, M, len(radii)) int64: `out[b, i, s]` points of `x[b]` are inside `radii[s]` of
+        `centers[b, i]`.
 
     Raises:
         ValueError: on wrong shapes or an empty cloud.
@@ -119,7 +119,7 @@ def radius_count_torch(x: Tensor, centers: Tensor, radii: tuple[float, ...]) -> 
 def nearest_in_radius(
     index: Tensor, squared: Tensor, radii: tuple[float, ...], counts: tuple[int, ...]
 ) -> tuple[Tensor, ...]:
-    """Turn sorted nearest neighbours into the `nearest` ball queries of several radii.
+    """Ball queries of order `nearest` from the sorted nearest neighbours of each centre.
 
     Args:
         index: (B, M, K) int64 neighbours of each centre, nearest first.
@@ -175,7 +175,7 @@ def _check_counts(radii: tuple[float, ...], counts: tuple[int, ...]) -> None:
 
 
 def _squared(radii: Sequence[float], device: torch.device) -> list[Tensor]:
-    """Radii squared in float32, as the reference kernel rounds them; nothing is copied to a GPU."""
+    """Radii squared in float32, as the reference kernel rounds them; no copy to a GPU."""
     return [torch.full((), r, dtype=torch.float32, device=device).square() for r in radii]
 
 
@@ -232,90 +232,18 @@ def _count_twin(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-class _Ball(ctypes.Structure):
-    """`og_reid_ball` of csrc/og_reid.h."""
-
-    _fields_ = [
-        ("points", Clouds),
-        ("centers", Clouds),
-        *((name, ctypes.c_int64) for name in ("mode", "scales", "threads")),
-        *((name, ctypes.c_void_p) for name in ("squared_radii", "counts", "out", "workspace")),
-    ]
-
-
-def _rows(x: Tensor) -> CloudRows:
-    batch, count, dims = x.shape
-    if x.device.type == "cpu":
-        starts = regular_starts(batch, count)
-    else:
-        starts = count * torch.arange(batch + 1, device=x.device)
-    return CloudRows(x.contiguous().view(batch * count, dims), starts)
-
-
-@functools.cache
-def _array(entry: type[_Entry], size: int) -> type[ctypes.Array[_Entry]]:
-    """An array type; ctypes makes it anew, which takes longer than a search, once none is left."""
-    return entry * size
-
-
-def _run_native(
-    x: Tensor, centers: Tensor, radii: list[float], counts: list[int], mode: str, on_gpu: bool
-) -> list[Tensor]:
-    points, balls = _rows(x), _rows(centers)
-    # Squared in float32: a product of two of them is exact in float64 and rounded once.
-    floats = _array(ctypes.c_float, len(radii))
-    limits = floats(*(radius * radius for radius in floats(*radii)))
-    slots = _array(ctypes.c_int64, len(counts))(*counts)
-    shapes = [len(radii)] if mode == "count" else counts
-    out = [
-        torch.empty(*centers.shape[:2], size, dtype=torch.int64, device=x.device) for size in shapes
-    ]
-    addresses = _array(ctypes.c_void_p, len(out))(*map(pointer, out))
-    task = _Ball(
-        native(points),
-        native(balls),
-        MODES[mode],
-        len(radii),
-        torch.get_num_threads(),
-        ctypes.addressof(limits),
-        ctypes.addressof(slots),
-        ctypes.addressof(addresses),
-    )
-    if on_gpu:
-        sizes = (ctypes.c_int64(len(each.rows)) for each in (points, balls))
-        start_on_gpu("og_reid_ball_cuda", x.device, ctypes.byref(task), *sizes)
-        return out
-    scratch = workspace(task, "og_reid_ball")
-    task.workspace = pointer(scratch)
-    library = cpu_library()
-    assert library is not None
-    check(library.og_reid_ball_cpu(ctypes.byref(task)), "og_reid_ball_cpu")
-    return out
-
-
 def _ball_on_cpu(
     x: Tensor, centers: Tensor, radii: list[float], counts: list[int], order: str
 ) -> list[Tensor]:
     if len(radii) > MOST_SCALES or not usable_on_cpu(x, centers):
         return _ball_twin(x, centers, radii, counts, order)
-    return _run_native(x, centers, radii, counts, order, on_gpu=False)
+    return ball_query_cpu(x, centers, radii, counts, order)
 
 
 def _count_on_cpu(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
     if len(radii) > MOST_SCALES or not usable_on_cpu(x, centers):
         return _count_twin(x, centers, radii)
-    return _run_native(x, centers, radii, [1] * len(radii), "count", on_gpu=False)[0]
-
-
-def _nearest_on_gpu(
-    x: Tensor, centers: Tensor, radii: list[float], counts: list[int]
-) -> list[Tensor]:
-    most = max(counts)
-    squared, index = knn_cuda(_rows(x), _rows(centers), most, local=True, distances=True)
-    shape = (*centers.shape[:2], most)
-    return list(
-        nearest_in_radius(index.view(shape), squared.view(shape), tuple(radii), tuple(counts))
-    )
+    return ball_query_cpu(x, centers, radii, [1] * len(radii), "count")[0]
 
 
 def _ball_on_gpu(
@@ -324,14 +252,15 @@ def _ball_on_gpu(
     if len(radii) > MOST_SCALES or not usable_on_gpu(x, centers):
         return _ball_twin(x, centers, radii, counts, order)
     if order == "nearest":
-        return _nearest_on_gpu(x, centers, radii, counts)
-    return _run_native(x, centers, radii, counts, order, on_gpu=True)
+        near = nearest_cuda(x, centers, max(counts))
+        return list(nearest_in_radius(*near, tuple(radii), tuple(counts)))
+    return ball_query_cuda(x, centers, radii, counts, order)
 
 
 def _count_on_gpu(x: Tensor, centers: Tensor, radii: list[float]) -> Tensor:
     if len(radii) > MOST_SCALES or not usable_on_gpu(x, centers):
         return _count_twin(x, centers, radii)
-    return _run_native(x, centers, radii, [1] * len(radii), "count", on_gpu=True)[0]
+    return ball_query_cuda(x, centers, radii, [1] * len(radii), "count")[0]
 
 
 def _ball_fake(

@@ -1,14 +1,21 @@
-"""Farthest point sampling, batched.
+"""Farthest point sampling (FPS), batched.
 
-It follows one of two rules. The *reference* rule repeats the CUDA kernel the published OG-Net was
-trained with (PointNet++, Qi et al. 2017; Zheng et al. 2022), whose result depends on the order of
-the points. The *robust* rule depends on the set of points only, ties apart.
+===================  ==============================================================================
+`start="first"`      the rule of the CUDA kernel that the published OG-Net was trained with
+                     (PointNet++, Qi et al. 2017; Zheng et al. 2022): starts at point 0, depends on
+                     the order of the points
+`start="farthest"`   starts at the point farthest from the centroid; depends on the set of points
+                     only, up to ties
+distance             float32 squared distances, no fused multiply-add, clamped at 1e10: devices and
+                     the plain-torch twin agree bit by bit
+ties                 `first`: bit-reversed thread number of the reference kernel; `farthest`: lowest
+                     index
+NaN, Inf             ValueError on a CPU; on a GPU, where the values are not read, never picked
+===================  ==============================================================================
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,21 +24,18 @@ from torch import Tensor
 
 from ._arguments import check_tensors, whole
 from ._native.dispatch import can_bypass_dispatcher
-from ._native.knn import workspace
-from ._native.library import check, cpu_library, pointer, start_on_gpu, usable_on_cpu, usable_on_gpu
+from ._native.fps import NOT_FINITE, fps_cpu, fps_cuda
+from ._native.library import usable_on_cpu, usable_on_gpu
 
 __all__ = [
     "farthest_point_sample",
     "farthest_point_sample_torch",
 ]
 
-#: Points with a squared norm (m^2) up to this are never candidates of the reference sampler.
+#: Squared norm (m^2) up to which the reference sampler never picks a point.
 DEAD_ZONE = 1e-3
-#: Threads per block of the reference kernel, which decide its ties.
+#: Threads per block of the reference kernel, which determine its tie rule.
 REFERENCE_THREADS = 512
-NOT_FINITE = "x must be finite; got NaN or Inf: drop such points first"
-#: OG_REID_NOT_FINITE of csrc/og_reid.h.
-NOT_FINITE_STATUS = -2
 
 
 def farthest_point_sample(
@@ -41,19 +45,19 @@ def farthest_point_sample(
     start: Literal["first", "farthest"] = "farthest",
     dead_zone: bool = False,
 ) -> Tensor:
-    """Pick `m` points per cloud, each the farthest from those picked before.
+    """Sample m points per cloud, each the farthest from all points sampled before it.
+
+    The rules are in the table of this module.
 
     Args:
         x: (B, N, 3) points, metres, finite.
-        m: points to pick, 1..N.
-        start: `first` starts at point 0, breaks ties like the reference kernel (bit-reversed
-            thread number) and may repeat a point once all distances are 0. `farthest` starts at
-            the point farthest from the centroid, breaks ties by the lowest index and never
-            repeats a point.
+        m: points to sample, 1..N.
+        start: first point and rule of ties. `first` may repeat a point once all distances are 0;
+            `farthest` never repeats one.
         dead_zone: skip points within sqrt(1e-3) m of the origin, as the reference kernel does.
 
     Returns:
-        (B, m) int64: `out[b, t] = i` means `x[b, i]` was the t-th point picked.
+        (B, m) int64: `out[b, t] = n` means that `x[b, n]` is the t-th sample.
 
     Raises:
         ValueError: if `x` is not (B, N, 3) or not finite (not checked on a GPU), or `m` is not in
@@ -94,58 +98,24 @@ def _check(x: Tensor, m: int, start: str) -> None:
 
 
 def _check_finite(x: Tensor) -> None:
-    """On a GPU it would mean to wait for the values."""
+    """Refuses NaN and Inf on a CPU; on a GPU the check would wait for the values."""
     if x.device.type == "cpu" and not bool(x.float().isfinite().all()):
         raise ValueError(NOT_FINITE)
 
 
-class _Sample(ctypes.Structure):
-    """`og_reid_sample` of csrc/og_reid.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("batch", "count", "picks", "threads")),
-        *((name, ctypes.c_void_p) for name in ("rows", "centroids")),
-        ("dead_zone", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("out", "workspace")),
-    ]
-
-
 def _sample_native(
-    points: Tensor, m: int, start: str, dead_zone: bool, run: Callable[[_Sample], None]
+    points: Tensor,
+    m: int,
+    start: str,
+    dead_zone: bool,
+    run: Callable[[Tensor, int, Tensor | None, bool], Tensor],
 ) -> Tensor:
-    """By `run` of a library, equal to the twin."""
-    batch, count, _ = points.shape
-    scan, centroids = None, None
-    if start == "first":
-        # The reference prefers the first point of its own order among equals.
-        scan = _scan_order(count, points.device)
-        points = points.index_select(1, scan)
-    else:
-        centroids = _centroids(points)
-    points = points.contiguous()
-    out = torch.empty(batch, m, dtype=torch.int64, device=points.device)
-    threads = min(torch.get_num_threads(), batch)
-    task = _Sample(batch, count, m, threads, pointer(points), pointer(centroids), dead_zone)
-    task.out = pointer(out)
-    run(task)
-    return out if scan is None else scan[out]
-
-
-def _run_on_cpu(task: _Sample) -> None:
-    scratch = workspace(task, "og_reid_sample")
-    task.workspace = pointer(scratch)
-    library = cpu_library()
-    assert library is not None
-    status = library.og_reid_sample_cpu(ctypes.byref(task))
-    if status == NOT_FINITE_STATUS:
-        raise ValueError(NOT_FINITE)
-    check(status, "og_reid_sample_cpu")
-
-
-def _run_on_gpu(task: _Sample, device: torch.device) -> None:
-    scratch = torch.empty(task.batch * task.count, dtype=torch.float32, device=device)
-    task.workspace = pointer(scratch)
-    start_on_gpu("og_reid_sample_cuda", device, ctypes.byref(task))
+    """Picks of a native library, equal to those of the twin."""
+    if start == "farthest":
+        return run(points.contiguous(), m, _centroids(points), dead_zone)
+    # The library takes the first of equals; the reference kernel scans in an order of its own.
+    scan = _scan_order(points.shape[1], points.device)
+    return scan[run(points.index_select(1, scan), m, None, dead_zone)]
 
 
 def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
@@ -153,7 +123,7 @@ def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor
     scan = _scan_order(count, points.device) if start == "first" else None
     if scan is not None:
         points = points[:, scan]
-    # One contiguous row per coordinate: the loop below touches nothing else.
+    # One contiguous row per coordinate: the loop below reads nothing else.
     px, py, pz = (points[..., axis].contiguous() for axis in range(3))
     dead = (px * px + py * py + pz * pz) <= DEAD_ZONE if dead_zone else None
     nearest = torch.full_like(px, 1e10)
@@ -170,7 +140,7 @@ def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor
         nearest = torch.minimum(nearest, distance)
         if start == "farthest":
             nearest.scatter_(1, at, -1.0)
-        current = nearest.argmax(1)  # the first maximum, which is what both tie rules ask for
+        current = nearest.argmax(1)  # the first maximum, by both tie rules
     picked = picks.t().contiguous()
     return picked if scan is None else scan[picked]
 
@@ -187,7 +157,7 @@ def _first_pick(points: Tensor) -> Tensor:
 
 
 def _scan_order(count: int, device: torch.device) -> Tensor:
-    """(N,) point indices in the order of preference of the reference kernel's tree reduction.
+    """(N,) point indices, by the preference among ties of the reference kernel's tree reduction.
 
     T threads (the largest power of two <= N, at most 512) scan points t, t + T, ...; the tree
     keeps the smallest bit-reversed thread number among equal distances, then the first scanned.
@@ -203,15 +173,14 @@ def _scan_order(count: int, device: torch.device) -> Tensor:
 
 def _sample_on_cpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
     if usable_on_cpu(x):
-        return _sample_native(x, m, start, dead_zone, _run_on_cpu)
+        return _sample_native(x, m, start, dead_zone, fps_cpu)
     _check_finite(x)
     return _sample_torch(x, m, start, dead_zone)
 
 
 def _sample_on_gpu(x: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
     if usable_on_gpu(x):
-        run = functools.partial(_run_on_gpu, device=x.device)
-        return _sample_native(x, m, start, dead_zone, run)
+        return _sample_native(x, m, start, dead_zone, fps_cuda)
     return _sample_torch(x, m, start, dead_zone)
 
 
