@@ -9,10 +9,10 @@ distance             float32 sum over dimensions, in order, of (a - b)^2, every 
 order                (squared distance, lowest index): a total order, so there is one right answer
 self                 a point is among its own neighbours; of duplicates the lowest index comes first
 k > N                missing neighbours have index -1 and an infinite distance
-NaN, Inf             a pair whose squared distance is not finite are no neighbours. So a point with
-                     NaN or Inf is never a neighbour, and as a query has none; finite points so far
-                     apart that the square overflows (about 1e19) do not find each other
-empty clouds         give no rows, anywhere in a batch; queries to an empty cloud have no neighbours
+NaN, Inf             a pair whose squared distance is not finite is no pair of neighbours: a point
+                     with NaN or Inf is never a neighbour, and as a query has none; so are finite
+                     points so far apart (about 1e19) that the square overflows
+empty clouds         have no rows, anywhere in a batch; queries in an empty cloud have no neighbours
 float16, bfloat16    compared as float32, and so is float64
 strides              any
 ===================  ==============================================================================
@@ -75,17 +75,17 @@ def knn(
     Args:
         x: (B, N, D) points; with `ptr` (M, D), the clouds behind each other.
         k: neighbours per query, at least 1.
-        query: (B, Q, D) or (Q, D) other points whose neighbours are wanted; None asks for those of
-            `x` itself.
+        query: (B, Q, D) or (Q, D) query points; None: the points of `x` themselves.
         ptr: (B + 1,) integers, as in PyTorch Geometric: cloud b holds rows ptr[b] .. ptr[b+1]-1.
         query_ptr: (B + 1,) the same for ragged queries.
         return_distances: whether to return the squared distances as well.
 
     Returns:
-        (B, N, k) int64, or (M, k) of ragged clouds; B, Q or Q rows with `query`. An entry n means
-        the point `x[b, n]`, or the row `x[n]` of ragged clouds. With `return_distances` also
-        their squared distances, float32 and of the same shape, infinite where the index is -1.
-        They pass gradients on to `x` and `query`; indices do not.
+        (B, N, k) int64, or (M, k) of ragged clouds; (B, Q, k) or (Q, k) with `query`:
+        `out[b, i, j] = n` means that `x[b, n]` is the j-th nearest point to point i; of ragged
+        clouds `out[i, j] = n` means the row `x[n]`. Missing neighbours are -1. With
+        `return_distances` also the squared distances, float32, of the same shape, infinite where
+        the index is -1. Distances pass gradients on to `x` and `query`.
 
     Raises:
         ValueError: on shapes, dtypes or `ptr` that do not fit, and on k < 1.
@@ -132,10 +132,10 @@ def knn_torch(
     query_ptr: Tensor | None = None,
     return_distances: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Plain-torch twin of `knn`: its specification, and its fallback where patches do not serve.
+    """Plain-torch twin of `knn`: its specification, and its fallback without the native library.
 
-    Takes and returns what `knn` does, without gradients. Builds the distances of one block of
-    queries at a time.
+    Arguments, results and errors as of `knn`, without gradients. The (queries, N) distances are
+    built for one block of queries at a time.
     """
     check_tensors(x=x, query=query)
     k = whole("k", k)
@@ -145,11 +145,17 @@ def knn_torch(
 
 
 def smallest(squared: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k smallest entries per row of (..., N) and their indices, in total order.
+    """The k smallest entries of each row and their indices, in the order (value, index).
 
-    Ties go to the lowest index: the bits of a non-negative float32 sort like the float, so value
-    and index fit one int64 key without ties. Missing and non-finite entries have index -1 and
-    value inf.
+    The bits of a non-negative float32 sort like the float, so value and index fit one int64 key
+    without ties.
+
+    Args:
+        squared: (..., N) float32, not negative.
+        k: entries; k > N gives missing ones.
+
+    Returns:
+        (..., k) values and int64 indices; missing and non-finite entries are infinite, index -1.
     """
     squared = squared.nan_to_num(nan=torch.inf, posinf=torch.inf)
     position = torch.arange(squared.shape[-1], device=squared.device)
@@ -175,7 +181,7 @@ def _check(
     query_ptr: Tensor | None,
     plain: bool,
 ) -> tuple[CloudRows, CloudRows]:
-    """Points and queries as float32 rows behind each other."""
+    """Points and queries as contiguous float32 rows, clouds behind each other."""
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}")
     if query is None and query_ptr is not None:
@@ -243,9 +249,9 @@ def _nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _own_clouds(x: Tensor, ptr: Tensor, query: Tensor, local: bool) -> Tensor | None:
-    """The points as (B, N, D) where dense clouds are searched for their own points, else None."""
+    """The points as (B, N, D) if dense clouds are searched for their own points, else None."""
     counts = sizes(ptr)
-    # The first rows of the points have their address, too.
+    # A prefix of the points has the same address, but another shape.
     own = query.data_ptr() == x.data_ptr() and query.shape == x.shape
     if not (local and own and len(set(counts)) == 1):
         return None
@@ -255,7 +261,7 @@ def _own_clouds(x: Tensor, ptr: Tensor, query: Tensor, local: bool) -> Tensor | 
 def _knn_on_cpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
-    # What is compiled has not been looked at before; the library itself sees that ptr never falls.
+    # Compiled code comes here unchecked; the library itself refuses a decreasing ptr.
     if int(ptr[-1]) != len(x) or int(query_ptr[-1]) != len(query):
         raise ValueError(f"ptr must end at the number of rows ({len(x)}, {len(query)})")
     if usable_on_cpu(x, query):

@@ -1,9 +1,15 @@
-"""Maximum and mean over the neighbours of each centre, without the gathered rows of a batch.
+"""Max and mean pooling over the neighbours of each centre, without the gathered rows of a batch.
 
-In float32 the pooling runs native. Anything else takes chunks of centres in plain
-torch. Neither ever holds the gathered (B, M, k, C) tensor of a batch, forward or backward, and of a
-maximum only the slot is kept, one byte for up to 256 neighbours. Half precision is pooled as
-float32.
+===================  ==============================================================================
+no neighbour         an index below 0; maximum and mean over none are 0
+ties                 the gradient of a maximum goes to the first neighbour that attains it
+NaN                  is a maximum
+gradients            summed in one order: bit-identical between runs; twice differentiable
+memory               the (B, M, k, C) gathered tensor never exists, forward or backward; of a
+                     maximum the slot is kept, one byte for k <= 256
+native               float32, on a CPU or a GPU; anything else takes chunks in plain torch
+float16, bfloat16    pooled as float32
+===================  ==============================================================================
 """
 
 from __future__ import annotations
@@ -12,15 +18,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._arguments import check_tensors
 from ._native.library import usable_on_cpu, usable_on_gpu
 from ._native.pool import pool_cpu, pool_cuda, pool_grad_cpu, pool_grad_cuda
-from ._torch.chunks import argument_type, centers_by_chunk, first_slot
-from .gather import add_rows, gather_neighbors_torch
-from .neighbor_index import all_present, flat_index, present
+from ._torch.chunks import argument_type
+from ._torch.pool import mean_chunks, pool_chunks, pool_grad_chunks
+from .gather import gather_neighbors_torch
+from .neighbor_index import present
 
 __all__ = ["Pooled", "mean_neighbors", "pool_neighbors", "pool_neighbors_torch"]
 
@@ -30,20 +36,20 @@ Pooled = tuple[Tensor, Tensor, Tensor]
 
 
 def pool_neighbors(features: Tensor, index: Tensor, *, mean: bool = True) -> tuple[Tensor, Tensor]:
-    """Maximum and mean over the neighbours of each centre; 0 for a centre that has none.
+    """Maximum and mean over the neighbours of each centre.
 
-    The gradient of a maximum goes to the first neighbour that attains it. Gradients are summed in
-    one order, so they repeat bit by bit.
+    The rules are in the table of this module.
 
     Args:
-        features: (B, N, C) one row per point; (M, C) of ragged clouds behind each other.
-        index: (B, M, k) int64 neighbours of each of M centres, k >= 1; (M, k) rows of ragged
-            clouds. Below 0: no neighbour (see `gather_neighbors`).
-        mean: whether the mean is wanted.
+        features: (B, N, C) floating point, one row per point; (N, C) of ragged clouds.
+        index: (B, M, k) int64 neighbours of each of M centres, k >= 1: `index[b, i, j] = n` means
+            that neighbour j of centre i is `features[b, n]`. Of ragged clouds (M, k) rows of
+            `features`. Below 0: no neighbour.
+        mean: whether to compute the mean.
 
     Returns:
         Two (B, M, C) or (M, C) tensors: the maximum and the mean of `features[b, index[b, i]]`.
-        The mean is empty when it is not wanted.
+        The mean is empty without `mean`.
 
     Raises:
         ValueError: on shapes that do not fit.
@@ -67,7 +73,13 @@ def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tenso
 
 
 def mean_neighbors(features: Tensor, index: Tensor) -> Tensor:
-    """(B, M, C) mean over the neighbours of each centre; all else as for `pool_neighbors`."""
+    """Mean over the neighbours of each centre: the second result of `pool_neighbors` alone.
+
+    Args and errors as of `pool_neighbors`.
+
+    Returns:
+        (B, M, C) or (M, C); 0 for a centre without neighbours.
+    """
     check_tensors(features=features, index=index)
     if features.ndim == 2 == index.ndim:
         return mean_neighbors(features[None], index[None])[0]
@@ -86,89 +98,6 @@ def _check(features: Tensor, index: Tensor) -> None:
         raise ValueError(f"index must be int64; got {index.dtype}")
 
 
-# In plain torch ----------------------------------------------------------------------------------
-
-
-def _flat(index: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
-    """(B * M, k) rows of the flattened batch, and which of them are there (None: all)."""
-    slots = index.shape[2]
-    if index.device.type == "cpu" and all_present(index, count):
-        return flat_index(index, count).view(-1, slots), None
-    there = present(index, count)
-    flat = flat_index(torch.where(there, index, 0), count)
-    return flat.view(-1, slots), there.view(-1, slots)
-
-
-def _shares(there: Tensor, dtype: torch.dtype) -> Tensor:
-    """(M, k) weight of each slot in the mean."""
-    return there.to(dtype) / there.sum(1, keepdim=True).clamp_min(1)
-
-
-def _mean_chunks(features: Tensor, index: Tensor) -> Tensor:
-    flat, there = _flat(index, features.shape[1])
-    rows = features.flatten(0, 1)
-    if not len(rows):
-        return _mean_fake(features, index).zero_()
-    if there is None:
-        mean = F.embedding_bag(flat, rows, mode="mean")
-    else:
-        weights = _shares(there, rows.dtype)
-        mean = F.embedding_bag(flat, rows, mode="sum", per_sample_weights=weights)
-    return mean.view(*index.shape[:2], features.shape[2])
-
-
-def _pool_chunks(features: Tensor, index: Tensor, mean: bool) -> Pooled:
-    highest, average, argument = _pool_fake(features, index, mean)
-    channels = features.shape[2]
-    rows, (flat, there) = features.flatten(0, 1), _flat(index, features.shape[1])
-    if not len(rows):
-        return highest.zero_(), average.zero_(), argument.zero_()
-    out, places = highest.view(-1, channels), argument.view(-1, channels)
-    for part in centers_by_chunk(len(flat), flat.shape[1] * channels, features.device):
-        slots = flat[part].t()
-        near = rows.index_select(0, slots.reshape(-1)).view(*slots.shape, channels)
-        if there is not None:
-            near.masked_fill_(~there[part].t()[..., None], -torch.inf)
-        torch.amax(near, 0, out=out[part])
-        places[part] = first_slot(near, out[part])
-    if there is not None:
-        out.masked_fill_(~there.any(1, keepdim=True), 0.0)
-    return highest, _mean_chunks(features, index) if mean else average, argument
-
-
-def _grad_chunks(
-    grad_highest: Tensor | None,
-    grad_mean: Tensor | None,
-    argument: Tensor | None,
-    index: Tensor,
-    count: int,
-) -> Tensor:
-    result = _grad_fake(grad_highest, grad_mean, argument, index, count).zero_()
-    channels = result.shape[2]
-    total, (flat, there) = result.view(-1, channels), _flat(index, count)
-    if not len(total):
-        return result
-    if grad_mean is not None:
-        weights = None if there is None else _shares(there, total.dtype)
-        for number, slot in enumerate(flat.unbind(1)):
-            share = 1.0 / flat.shape[1] if weights is None else weights[:, number, None]
-            add_rows(total, slot, grad_mean.reshape(-1, channels) * share)
-    if grad_highest is not None:
-        assert argument is not None
-        given, places = grad_highest.reshape(-1, channels), argument.view(-1, channels)
-        for part in centers_by_chunk(len(flat), channels, total.device):
-            slot, value = places[part].long(), given[part]
-            if there is not None:
-                value = value.masked_fill(~there[part].gather(1, slot), 0.0)
-            target = flat[part].gather(1, slot)
-            if total.device.type == "cpu":
-                total.scatter_add_(0, target, value)
-            else:  # where scatter_add_ would use atomics
-                columns = torch.arange(channels, device=total.device).expand_as(target)
-                total.index_put_((target, columns), value, accumulate=True)
-    return result
-
-
 # Registration ------------------------------------------------------------------------------------
 
 
@@ -177,7 +106,7 @@ def _is_half(tensor: Tensor) -> bool:
 
 
 def _native(index: Tensor, values: Tensor, on_cpu: Native, on_gpu: Native) -> Native | None:
-    """Which of two native functions takes the tensors, if any."""
+    """The native function for these tensors; None: plain torch."""
     if not index.numel():
         return None
     if usable_on_cpu(values):
@@ -191,7 +120,7 @@ def _pool(features: Tensor, index: Tensor, mean: bool) -> Pooled:
         return highest.to(features.dtype), average.to(features.dtype), argument
     pool = _native(index, features, pool_cpu, pool_cuda)
     if pool is None:
-        return _pool_chunks(features, index, mean)
+        return pool_chunks(features, index, mean)
     highest, average, argument = _pool_fake(features, index, mean)
     pool(features, index, highest, argument, average if mean else None)
     return highest, average, argument
@@ -202,7 +131,7 @@ def _mean(features: Tensor, index: Tensor) -> Tensor:
         return _mean(features.float(), index).to(features.dtype)
     pool = _native(index, features, pool_cpu, pool_cuda)
     if pool is None:
-        return _mean_chunks(features, index)
+        return mean_chunks(features, index)
     mean = _mean_fake(features, index)
     pool(features, index, None, None, mean)
     return mean
@@ -221,7 +150,7 @@ def _grad(
         return _grad(highest, mean, argument, index, count).to(given[0].dtype)
     run = _native(index, given[0], pool_grad_cpu, pool_grad_cuda)
     if run is None:
-        return _grad_chunks(grad_highest, grad_mean, argument, index, count)
+        return pool_grad_chunks(grad_highest, grad_mean, argument, index, count)
     return run(grad_highest, grad_mean, argument, index, count)
 
 
@@ -285,7 +214,7 @@ def _grad_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     index, *argument = ctx.saved_tensors
     highest = mean = None
     if ctx.given[0]:
-        # (B, M, C) the row that each maximum is from
+        # (B, M, C) source rows of the maxima
         rows = index.gather(2, argument[0].long())
         there = present(rows, grad.shape[1])
         highest = grad.gather(1, torch.where(there, rows, 0)).masked_fill(~there, 0.0)
