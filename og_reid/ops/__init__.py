@@ -1,4 +1,4 @@
-"""Geometry operators on batches of point clouds: neighbours, sampling, pooling over neighbours."""
+"""Operators on batches of point clouds: neighbours, sampling, pooling, ranks and top-k."""
 
 from __future__ import annotations
 

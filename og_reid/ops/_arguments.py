@@ -1,4 +1,4 @@
-"""Types of arguments, checked where operators are called."""
+"""Checks of argument types at the entry of operators."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["check_floating", "check_numbers", "check_tensors", "whole"]
 
 
 def check_tensors(**arguments: Any) -> None:
-    """Refuses arrays, lists and all else that is no tensor; None stands for what is left out.
+    """Refuses arguments that are neither a tensor nor None.
 
     Raises:
-        ValueError: By the name of the argument.
+        ValueError: Naming the argument.
     """
     for name, value in arguments.items():
         if value is not None and not isinstance(value, Tensor):
@@ -28,14 +28,14 @@ def check_tensors(**arguments: Any) -> None:
 
 
 def check_floating(**arguments: Tensor | None) -> None:
-    """Refuses tensors of whole numbers; raises ValueError by the name of the argument."""
+    """Refuses tensors that are not floating point; raises ValueError naming the argument."""
     for name, value in arguments.items():
         if value is not None and not value.is_floating_point():
             raise ValueError(f"{name} must be floating point; got {value.dtype}")
 
 
 def whole(name: str, value: Any) -> int:
-    """``value`` as a whole number of Python; raises ValueError by the name of the argument."""
+    """``value`` as a Python int; raises ValueError naming the argument."""
     if isinstance(value, (int, torch.SymInt)):
         return value  # type: ignore[return-value]
     try:
@@ -45,7 +45,7 @@ def whole(name: str, value: Any) -> int:
 
 
 def check_numbers(name: str, values: Any) -> None:
-    """Refuses what is no sequence of numbers, or has NaN; raises ValueError by the name."""
+    """Refuses values that are no sequence of numbers, and NaN; raises ValueError naming them."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(
             f"{name} must be a tuple of numbers, one for each scale; got {type(values).__name__}"

@@ -1,9 +1,10 @@
-"""Edge convolution, split into two maps per point.
+"""Edge convolution (EdgeConv), split into two linear maps per point.
 
-The convolution over [h_j - h_i, h_i] is linear up to its normalisation, so it equals
-P_j + Q_i with P = W1 h and Q = (W2 - W1) h + b: two matrix products per *point* and a pooling of
-gathered rows replace one product per *edge* (DGCNN, Wang et al. 2019; OG-Net, Zheng et al. 2022).
-The edges never exist, forward or backward; of a maximum its slot is kept.
+The convolution over [h_j - h_i, h_i] is linear up to its normalisation, so it equals P_j + Q_i with
+P = W1 h and Q = (W2 - W1) h + b: two matrix products per point and a pooling of gathered rows
+replace one product per edge. The (B, N, k, C) edges never exist, forward or backward.
+
+Source: DGCNN (Wang et al. 2019); with a mix of maximum and mean: OG-Net (Zheng et al. 2022).
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ __all__ = ["EdgeNorm", "edge_conv", "edge_conv_torch"]
 
 
 class EdgeNorm(NamedTuple):
-    """A normalisation of each edge: (y - mean) / sqrt(variance + eps) * scale + shift."""
+    """Normalisation of the edges: (y - mean) / sqrt(variance + eps) * scale + shift."""
 
     scale: Tensor  # (C,)
     shift: Tensor  # (C,)
-    #: (C,) known moments, which are folded into the result; None: those of the given edges.
+    #: (C,) known moments, folded into the result; None: those of the edges of the batch.
     mean: Tensor | None = None
     variance: Tensor | None = None
     eps: float = 1e-5
@@ -47,20 +48,20 @@ def edge_conv(
     """Convolve the edges of a neighbour graph, normalise them, pool them per point.
 
     Args:
-        features: (B, N, C_in) one row per point; (M, C_in) of ragged clouds behind each other.
-        index: (B, N, k) int64 neighbours of each point; (M, k) rows of ragged clouds, as `knn`
-            gives them with `ptr`. Below 0: no neighbour. A point without any is given one whose
-            features are zeros; it counts for no moments.
+        features: (B, N, C_in) floating point, one row per point; (M, C_in) of ragged clouds.
+        index: (B, N, k) int64 neighbours: `index[b, i, j] = n` is the edge from point i to point n
+            of cloud b. Of ragged clouds (M, k) rows of `features`, as of `knn` with `ptr`.
+            Below 0: no neighbour. A point without neighbours gets one of zero features, which
+            does not enter the moments.
         weight: (C_out, 2 * C_in) of the convolution on [h_j - h_i, h_i].
         bias: (C_out,) or None.
-        norm: how edges are normalised before they are pooled, or None.
-        share: weight of the maximum against the mean over neighbours, one entry; None takes the
-            maximum alone.
+        norm: normalisation of the edges before pooling, or None.
+        share: one entry, r of r * maximum + (1 - r) * mean over neighbours; None: r = 1.
         complete: a promise that no neighbour is missing, which saves counting them.
 
     Returns:
         The (B, N, C_out) or (M, C_out) result, and the (C_out,) mean and biased variance of the
-        edges when `norm` has none (else empty).
+        edges where `norm` has none (else empty).
 
     Raises:
         ValueError: on shapes that do not fit.
@@ -98,7 +99,7 @@ def edge_conv_torch(
             variance, mean = torch.var_mean(edges[there], 0, correction=0)
             known_mean, known_variance = mean, variance
         edges = (edges - known_mean) * torch.rsqrt(known_variance + eps) * scale + shift
-    # A point without neighbours keeps the one of zeros.
+    # A point without neighbours keeps its first slot, of zero features.
     slot = torch.arange(index.shape[-1], device=index.device)
     kept = there | (~there.any(-1, keepdim=True) & (slot == 0))
     highest = edges.masked_fill(~kept[..., None], -torch.inf).amax(-2)
@@ -187,5 +188,5 @@ torch.library.define(
     "Tensor? mean, Tensor? variance, float eps, Tensor? share, bool complete) "
     "-> (Tensor, Tensor, Tensor)",
 )
-# Made of other operators, which have their own gradients and shapes.
+# A composite of other operators, which have their own gradients and shapes.
 torch.library.impl("og_reid::edge_conv", "CompositeImplicitAutograd", _edge_conv)

@@ -1,7 +1,6 @@
-"""Mean and variance over the edges of neighbour graphs that never need the edges themselves.
+"""Mean and variance over the edges of neighbour graphs, without the (B, M, k, C) edges.
 
-Several processes that share a batch may share its moments as well (`sync_batchnorm`): then those
-of the whole batch are found on each of them, with gradients to all.
+Within `sync_batchnorm` moments are those of all data-parallel processes, with gradients to each.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ _sharing = 1
 
 @contextmanager
 def sync_batchnorm(world: int) -> Iterator[None]:
-    """Within the block, moments of batches are those over all ``world`` processes.
+    """Synchronised batch moments: within the block they are those of all ``world`` processes.
 
     Args:
-        world: Processes of the default group of `torch.distributed`, all of which must find the
-            same moments in the same order, of equally many values or with the weight of each;
-            1: nothing is shared.
+        world: Size of the default group of `torch.distributed`, whose processes must compute the
+            same moments in the same order, over equally many values or with weights;
+            1: no synchronisation.
     """
     global _sharing
     before, _sharing = _sharing, world
@@ -48,20 +47,20 @@ def sync_batchnorm(world: int) -> Iterator[None]:
 
 
 def sharing() -> int:
-    """How many processes share their moments now; 1 outside of `sync_batchnorm`."""
+    """World size of the synchronised moments; 1 outside of `sync_batchnorm`."""
     return _sharing
 
 
 def share_moments(moments: Moments, weight: Tensor | None = None) -> Moments:
-    """Moments over the values of all sharing processes, from those of each one's own values.
+    """Moments over the values of all processes, from those of each process.
 
-    The gradient is that of the sum of what all processes minimise, as it is for
+    The gradient is that of the sum of the losses of all processes, as of
     `torch.nn.SyncBatchNorm`.
 
     Args:
-        moments: Of this process's values.
-        weight: () sum of the weights of this process's values, not below 0; None: all processes
-            have equally many values, which count alike.
+        moments: (mean, biased variance) of the values of this process.
+        weight: () sum of the weights of these values, at least 0; None: all processes have
+            equally many values of weight 1.
     """
     if _sharing == 1:
         return moments
@@ -75,13 +74,13 @@ def share_moments(moments: Moments, weight: Tensor | None = None) -> Moments:
 
 
 def share_total(value: Tensor) -> Tensor:
-    """The sum of what all sharing processes have, with gradients to each of them."""
+    """Sum of a tensor over all synchronised processes, with gradients to each."""
     total: Tensor = value if _sharing == 1 else _Total.apply(value)
     return total
 
 
 class _Total(torch.autograd.Function):
-    """The sum of a tensor over processes; its gradient is the sum of theirs."""
+    """Sum of a tensor over processes; the gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -105,48 +104,48 @@ def edge_moments(
 ) -> Moments:
     """Mean and variance of y_ij = near_j + center_i over all edges (i, j) of a batch.
 
-    With n' and c' for the terms less their means over the E edges, and number_i for how many of
-    them start in centre i,
-    Var = sum_j deg_j n'_j^2 / E + sum_i number_i (c'_i^2 + 2 c'_i . mean_near'_i) / E,
-    so no edge is ever made, and nothing cancels as in E[y^2] - E[y]^2.
+    With n' and c' the terms less their means over the E edges, deg_j the in-degree of point j and
+    number_i the number of edges of centre i,
+    Var = sum_j deg_j n'_j^2 / E + sum_i number_i (c'_i^2 + 2 c'_i . mean_near'_i) / E:
+    no edge is computed, and nothing cancels as in E[y^2] - E[y]^2.
 
     Args:
         near: (B, N, C) neighbour term of each point.
-        degree: (B, N) how many edges end in each point.
+        degree: (B, N) in-degree of each point, as of `in_degree`.
         center: (B, M, C) centre term.
         mean_near: (B, M, C) mean of `near` over the neighbours of each centre.
-        number: (B, M) how many neighbours each centre has; None: all equally many.
+        number: (B, M) neighbours of each centre; None: equally many.
 
     Returns:
-        (mean, variance), each (C,); the variance is the biased one. Found in single precision at
-        least.
+        (mean, biased variance), each (C,), in float32 at least, over all processes within
+        `sync_batchnorm`.
     """
     if near.dtype in (torch.bfloat16, torch.float16):
         near, center, mean_near = near.float(), center.float(), mean_near.float()
     rows = (near.flatten(0, 1), center.flatten(0, 1), mean_near.flatten(0, 1))
-    own = None if number is None else _share(number, near.dtype)
+    own = None if number is None else _fraction(number, near.dtype)
     with torch.autocast(near.device.type, enabled=False):
-        return share_moments(weighted_moments(*rows, _share(degree, near.dtype), own))
+        return share_moments(weighted_moments(*rows, _fraction(degree, near.dtype), own))
 
 
 def weighted_moments(
     near: Tensor, center: Tensor, mean_near: Tensor, degree: Tensor, own: Tensor | None
 ) -> Moments:
-    """The formula of `edge_moments` on flattened batches; shares add up to 1.
+    """The formula of `edge_moments` on flattened batches, with normalised weights.
 
     Args:
         near: (P, C) neighbour term.
         center: (Q, C) centre term.
         mean_near: (Q, C) mean of `near` over the neighbours of each centre.
-        degree: (P,) shares of all edges that end in each point.
-        own: (Q,) shares of them that start in each centre; None: equal ones.
+        degree: (P,) fraction of all edges that end in each point.
+        own: (Q,) fraction of all edges that start in each centre; None: equal ones.
     """
     mean, variance = _EdgeMoments.apply(near, center, mean_near, degree, own)
     return mean, variance
 
 
-def _share(number: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers of edges as shares of all of them."""
+def _fraction(number: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers of edges as fractions of their total."""
     total = number.sum().clamp_min(1)
     return number.flatten().to(dtype) / total
 

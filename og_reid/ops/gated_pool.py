@@ -1,9 +1,17 @@
-"""Gated neighbourhoods of a set abstraction: gate each edge, project, take the maximum.
+"""Gated max pooling of a set abstraction: gate each edge, project, take the maximum.
 
-On a CPU in float32 this runs native and in chunks of clouds that stay in cache: neither the gated
-rows (B, M, n, H) nor the projected rows (B, M, n, C) of a whole batch ever exist, and the backward
-pass computes the gated rows again. Anything else takes chunks of centres in plain torch, with the
-same properties. Autocast leaves it in float32.
+===================  ==============================================================================
+memory               neither the gated rows (B, M, n, H) nor the projected rows (B, M, n, C) of a
+                     batch exist; the backward pass recomputes the gated rows
+native               float32 on a CPU, in chunks of clouds that stay in cache
+anything else        chunks of centres in plain torch
+ties                 the gradient of a maximum goes to the first neighbour that attains it
+gradients            bit-identical between runs; of `weight`, `expand` and `bias` for one number of
+                     threads, each of which sums its part of the clouds. Once differentiable
+autocast             runs in float32
+===================  ==============================================================================
+
+After the squeeze-and-excitation gate of OG-Net (Zheng et al., TNNLS 2022).
 """
 
 from __future__ import annotations
@@ -26,7 +34,7 @@ __all__ = ["EdgeTerms", "gated_max", "gated_max_torch"]
 
 
 class EdgeTerms(NamedTuple):
-    """Terms of which the rows of all edges are made.
+    """Per-point and per-centre terms of the gated rows z of all edges.
 
     The row of the edge from centre i to point j is z = x * sigmoid(bias + expand s) with
     x = near_j + center_i and s = swish(gate_near_j + gate_center_i).
@@ -43,20 +51,20 @@ class EdgeTerms(NamedTuple):
 def gated_max(
     terms: EdgeTerms, index: Tensor, weight: Tensor, *, moments: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Project the gated rows of all edges and take the maximum per centre.
+    """Maximum over neighbours of the projected gated rows y = weight z.
 
-    Results and gradients repeat bit by bit. The gradients of `weight`, `expand` and `bias` do so
-    for one number of threads: each thread adds up its share of the clouds.
+    The rules are in the table of this module.
 
     Args:
-        terms: what the rows are made of.
-        index: (B, M, n) int64 neighbours of each centre, each in 0..N-1.
-        weight: (C, H) projection, y = weight z.
-        moments: whether to compute mean and variance as well.
+        terms: terms of the rows z.
+        index: (B, M, n) int64 neighbours of each of M centres, each in 0..N-1:
+            `index[b, i, j] = p` means that edge j of centre i ends in point p of cloud b.
+        weight: (C, H) projection.
+        moments: whether to compute mean and variance of y.
 
     Returns:
         The (B, M, C) maximum of y over neighbours, and the (C,) mean and biased variance of y over
-        all edges (zeros without `moments`).
+        all edges of the batch (zeros without `moments`).
 
     Raises:
         ValueError: on shapes that do not fit.
@@ -73,7 +81,7 @@ def gated_max(
 def gated_max_torch(
     terms: EdgeTerms, index: Tensor, weight: Tensor, *, moments: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Plain-torch twin of `gated_max`."""
+    """Plain-torch twin of `gated_max`: its specification."""
     x = gather_neighbors_torch(terms.near, index) + terms.center[:, :, None]
     hidden = F.silu(gather_neighbors_torch(terms.gate_near, index) + terms.gate_center[:, :, None])
     y = F.linear(x * torch.sigmoid(F.linear(hidden, terms.expand, terms.bias)), weight)

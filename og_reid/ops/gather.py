@@ -1,8 +1,10 @@
-"""Gathering the rows of neighbours, and what else follows from an index of neighbours.
+"""Gathering the feature rows of neighbours.
 
-An index below 0 is no neighbour: `knn` pads with -1 where a cloud has too few points. On a CPU an
-index beyond the last row is refused; on a GPU, where looking would mean waiting for it, it is no
-neighbour either.
+===================  ==============================================================================
+no neighbour         an index below 0 (`knn` pads with -1 where k > N); its row is zeros
+index >= N           IndexError on a CPU; on a GPU, where the check would wait, no neighbour
+gradients            summed in one order: bit-identical between runs; twice differentiable
+===================  ==============================================================================
 """
 
 from __future__ import annotations
@@ -25,18 +27,21 @@ __all__ = [
 
 
 def gather_neighbors(features: Tensor, index: Tensor) -> Tensor:
-    """Pick rows per cloud; gradients are summed in one order, so they repeat bit by bit.
+    """Gather the rows of neighbours, per cloud.
+
+    The rules are in the table of this module.
 
     Args:
-        features: (B, N, C) one row per point; (M, C) of ragged clouds behind each other.
-        index: (B, ...) int64, `index[b, i] = j` picks `features[b, j]`; of ragged clouds (...),
-            rows of `features`, as `knn` gives them with `ptr`. Below 0: no neighbour.
+        features: (B, N, C) floating point, one row per point; (N, C) of ragged clouds.
+        index: (B, ...) int64 neighbours; of ragged clouds (...) rows of `features`, as of `knn`
+            with `ptr`. Below 0: no neighbour.
 
     Returns:
-        (B, ..., C) or (..., C); zeros where there is no neighbour.
+        (B, ..., C) or (..., C): `out[b, i] = features[b, index[b, i]]`, zeros where there is no
+        neighbour.
 
     Raises:
-        ValueError: on shapes that do not fit.
+        ValueError: on shapes or dtypes that do not fit.
         IndexError: on a CPU, when an index is not below N.
     """
     check_tensors(features=features, index=index)
@@ -53,16 +58,16 @@ def gather_neighbors_torch(features: Tensor, index: Tensor) -> Tensor:
         return gather_neighbors_torch(features[None], index[None])[0]
     _check(features, index)
     cloud = torch.arange(len(index), device=index.device).view(-1, *[1] * (index.ndim - 1))
-    # Row N stands for all that is not there.
+    # Row N holds zeros, for missing neighbours.
     padded = torch.cat([features, torch.zeros_like(features[:, :1])], dim=1)
     return padded[cloud, torch.where(index < 0, features.shape[1], index)]
 
 
 def add_rows(total: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """total[index[i]] += rows[i] for one i after the other: the same bits on every run."""
+    """total[index[i]] += rows[i], in the order of i: bit-identical between runs."""
     if total.device.type == "cpu":
         return total.index_add_(0, index, rows)
-    # On a GPU index_add_ would use atomics; this sorts.
+    # index_add_ uses atomics on a GPU; index_put_ sorts.
     return total.index_put_((index,), rows, accumulate=True)
 
 

@@ -1,4 +1,4 @@
-"""What follows from an index of neighbours alone: rows, degrees, edges by their ends."""
+"""Neighbour indices: in-degrees, flat rows, checks, edges sorted by their ends (CSR)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ __all__ = [
 
 
 def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
-    """(B, count) int64: how often each of `count` points of a cloud appears in `index[b]`.
+    """In-degree of each point: how many entries of the index refer to it.
 
-    Entries that are not one of `count` points count for none. `complete` is a promise that none is
-    below -1 or above `count` - 1, which saves a pass over the index; -1 counts for none all the
-    same, since a search among features that became NaN finds no neighbours.
+    Args:
+        index: (B, ...) integers; entries outside 0..count-1 are not counted.
+        count: points N per cloud.
+        complete: a promise that no entry is below -1 or above `count` - 1, which saves a pass over
+            the index (-1 stays uncounted: a search among features that became NaN finds none).
+
+    Returns:
+        (B, count) int64: `out[b, n]` entries of `index[b]` equal n.
+
+    Raises:
+        ValueError: when the index is not integer or `count` is below 0.
     """
     check_tensors(index=index)
     if index.ndim < 1 or index.is_floating_point() or whole("count", count) < 0:
@@ -34,32 +42,32 @@ def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
             f"{tuple(index.shape)}, {index.dtype} and {count}"
         )
     batch = index.shape[0]
-    # A slot before the points of each cloud, and one behind them, for what is none of them.
+    # One slot before and one behind the points of each cloud collect the entries outside.
     width = count + 2
     slots = index if complete else index.clamp(-1, count)
     flat = flat_index(slots, width)
     flat += 1
     one = torch.ones(1, dtype=torch.int32, device=index.device)
-    # Unlike bincount this needs no look at the values; integers add up in any order.
+    # Unlike bincount this does not read the values on the host; integer sums have no order.
     total = torch.zeros(max(batch * width, 1), dtype=torch.int32, device=index.device)
     total.scatter_add_(0, flat, one.expand_as(flat))
     return total[: batch * width].view(batch, width)[:, 1:-1].long()
 
 
 def present(index: Tensor, count: int) -> Tensor:
-    """Which entries of an index are one of `count` points."""
+    """Mask of the entries of an index in 0..count-1."""
     return (index >= 0) & (index < count)
 
 
 def flat_index(index: Tensor, count: int) -> Tensor:
-    """(B * ...,) int64: per-cloud indices (B, ...) turned into rows of the flattened batch."""
+    """(B * ...,) int64 rows of the flattened batch, from (B, ...) indices per cloud."""
     batch = index.shape[0]
     offset = torch.arange(batch, device=index.device) * count
     return (index + offset.view(-1, *[1] * (index.ndim - 1))).flatten()
 
 
 def all_present(index: Tensor, count: int) -> bool:
-    """Whether no index on a CPU is below 0.
+    """Whether all entries of an index on a CPU are at least 0.
 
     Raises:
         IndexError: when one is not below `count`.
@@ -73,24 +81,24 @@ def all_present(index: Tensor, count: int) -> bool:
 
 
 def check_index(index: Tensor, count: int) -> None:
-    """Refuses neighbours on a CPU that are not in 0..count-1.
+    """Refuses an index on a CPU with entries outside 0..count-1.
 
     Raises:
-        IndexError: when there are any.
+        IndexError: when there is one.
     """
     if not all_present(index, count):
         raise IndexError(f"index must be in 0..{count - 1}; got {int(index.amin())}")
 
 
 class CSR(NamedTuple):
-    """The edges of a batch by the row, of the flattened batch, that they end in."""
+    """Compressed sparse rows: the edges of a batch, sorted by the row that they end in."""
 
-    order: Tensor  # (E,) numbers of edges, those of one row in ascending order; the missing last
-    ends: Tensor  # (B * count,) where in `order` those of each row end
+    order: Tensor  # (E,) edge numbers, ascending within a row; edges without a neighbour last
+    ends: Tensor  # (B * count,) row r has the edges order[ends[r - 1] : ends[r]]
 
 
 def edges_csr(index: Tensor, count: int) -> CSR:
-    """Sort the edges (B, M, k) of a batch by their ends, without a look at the values."""
+    """CSR of the edges (B, M, k) of a batch by their ends; values are not read on the host."""
     rows = len(index) * count
     there = present(index, count).flatten()
     ends = flat_index(index, count).masked_fill_(~there, rows)

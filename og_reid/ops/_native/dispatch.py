@@ -1,8 +1,8 @@
-"""Calls that may leave out torch's dispatcher.
+"""Bypass of torch's dispatcher for plain tensors on a CPU.
 
-It costs 0.1 ms for an operator of Python, as much as the search in a small cloud. All it does for
-plain tensors on a CPU is to call the kernel; where more is wanted (gradients, transforms, fake
-tensors, modes, tracing, the profiler) there is a dispatch key, or a state, that says so.
+The dispatcher costs 0.1 ms per call of an operator in Python, as much as the search in a small
+cloud. For plain CPU tensors it only calls the kernel; gradients, transforms, fake tensors, modes,
+tracing and the profiler show in a dispatch key or a global state, which are checked here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["can_bypass_dispatcher"]
 
 @functools.cache
 def _keys_without_effect() -> int:
-    """Bits of the dispatch keys of plain CPU tensors and of a thread that does nothing special.
+    """Bits of the dispatch keys of plain CPU tensors and of a thread without modes.
 
-    0, which no tensor's keys lie within, should torch not tell its keys any more.
+    0, which contains no tensor's keys, if this version of torch does not expose them.
     """
     try:
         key, keys = torch._C.DispatchKey, torch._C.DispatchKeySet
         plain = (key.CPU, key.BackendSelect, key.ADInplaceOrView, key.AutogradCPU, key.AutocastCPU)
-        # The keys that are looked at each time are asked for here once, to see that they are there.
+        # The attributes read at each call are read here once, to see that they exist.
         torch._C._dispatch_keys(torch.empty(0)).raw_repr()
         torch._C._dispatch_tls_local_include_set().raw_repr()
         return functools.reduce(lambda bits, each: bits | keys(each).raw_repr(), plain, 0)
@@ -34,7 +34,7 @@ def _keys_without_effect() -> int:
 
 
 def can_bypass_dispatcher(*tensors: Tensor) -> bool:
-    """Whether the kernel for a CPU may be called with these tensors as it is."""
+    """Whether the CPU kernel may be called directly with these tensors."""
     if torch.compiler.is_compiling():
         return False
     plain = _keys_without_effect()
@@ -43,7 +43,7 @@ def can_bypass_dispatcher(*tensors: Tensor) -> bool:
     if torch.autograd._profiler_enabled() or forward_ad._current_level >= 0:
         return False
     graph = torch.is_grad_enabled()
-    for each in tensors:  # not any(...): a generator takes longer than all that it would do
+    for each in tensors:  # not any(...): a generator costs more than its work
         if torch._C._dispatch_keys(each).raw_repr() & ~plain or (graph and each.requires_grad):
             return False
     return True

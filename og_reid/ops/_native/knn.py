@@ -1,4 +1,4 @@
-"""Calls of the native neighbour search."""
+"""Calls of the native k-nearest-neighbour search; float32 clouds on one device."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["knn_cpu", "knn_cuda", "workspace"]
 
 #: Dimensions the spatial indexes have.
 INDEXED_DIMS = 3
-#: What the index on a GPU takes, and the points per cloud from which it does: below, a search
-#: through all points has less to prepare.
+#: Limits of the GPU index: most neighbours, most clouds, and fewest points per cloud (below, an
+#: exhaustive search is faster).
 CURVE_NEIGHBORS, CURVE_CLOUDS, CURVE_POINTS = 128, 32000, 8192
 
 
@@ -31,7 +31,7 @@ class _Knn(ctypes.Structure):
 
 
 def workspace(task: ctypes.Structure, function: str) -> Tensor:
-    """Scratch memory for a task, as much as the library asks for; to be kept during the call."""
+    """Scratch memory of a task, of the size that the library gives; to be kept during the call."""
     library = cpu_library()
     assert library is not None
     size = getattr(library, f"{function}_workspace")(ctypes.byref(task))
@@ -50,7 +50,7 @@ def knn_cpu(
     squared = torch.empty(
         len(queries.rows) if distances else 0, k, dtype=torch.float32, device="cpu"
     )
-    # Where points and queries are the same tensors, the library prepares them once.
+    # The library prepares points and queries once if they are the same tensors.
     own = native(points)
     task = _Knn(
         own,
@@ -99,14 +99,14 @@ def knn_cuda(
 
 
 def _along_curve(points: CloudRows, k: int) -> bool:
-    """Whether clouds on a GPU are large enough for an index, and it takes them."""
+    """Whether the GPU index takes the clouds and is faster."""
     clouds, dims = len(points.ptr) - 1, points.rows.shape[1]
     fits = 1 <= dims <= INDEXED_DIMS and k <= CURVE_NEIGHBORS and clouds <= CURVE_CLOUDS
     return fits and len(points.rows) >= CURVE_POINTS * clouds
 
 
 def _order_on_curve(points: CloudRows) -> Tensor:
-    """(M,) int64 rows of the clouds, each cloud along its curve."""
+    """(M,) int64 rows of the clouds in the order of the space-filling curve of each cloud."""
     rows, device = len(points.rows), points.rows.device
     bounds = torch.zeros(len(points.ptr) - 1, 6, dtype=torch.int32, device=device)
     places = torch.empty(rows, dtype=torch.int64, device=device)

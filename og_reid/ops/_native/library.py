@@ -47,12 +47,12 @@ PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
 def native_info() -> dict[str, str | bool | None]:
-    """What is there of the native code.
+    """Availability of the native code.
 
     Returns:
         `cpu_library` and `cuda_library`: path, or None (not built, or switched off);
-        `cpu_level`: instruction set picked on this processor (`baseline`, `x86-64-v3`,
-        `x86-64-v4`) or None; `cuda_device`: whether torch sees a GPU to run the CUDA library on.
+        `cpu_level`: instruction set level of this processor (`baseline`, `x86-64-v3`,
+        `x86-64-v4`) or None; `cuda_device`: whether torch has a GPU.
     """
     library = _load("_cpu")
     return {
@@ -92,15 +92,15 @@ def cuda_library() -> ctypes.CDLL | None:
 
 
 def usable_on_cpu(*tensors: Tensor) -> bool:
-    """Whether the CPU library is there and takes these tensors: float32, on the CPU, not empty."""
-    for each in tensors:  # not all(...): small clouds notice what a generator costs
+    """Whether the CPU library is loaded and takes these tensors: float32, on a CPU, none empty."""
+    for each in tensors:  # not all(...): the cost of a generator is noticeable for small clouds
         if each.device.type != "cpu" or each.dtype != torch.float32 or not each.numel():
             return False
     return cpu_library() is not None
 
 
 def usable_on_gpu(*tensors: Tensor) -> bool:
-    """Whether the CUDA library is there and takes these tensors: float32, on a GPU, not empty."""
+    """Whether the CUDA library is loaded and takes these tensors: float32, on a GPU, none empty."""
     plain = all(t.device.type == "cuda" and t.dtype == torch.float32 and t.numel() for t in tensors)
     return plain and cuda_library() is not None
 
@@ -112,9 +112,9 @@ class _Queue(ctypes.Structure):
 
 
 def start_on_gpu(function: str, device: torch.device, *arguments: object) -> None:
-    """Call a function of the CUDA library on the current stream of a device, without waiting.
+    """Launch a function of the CUDA library on the current stream of a device, without waiting.
 
-    The caller's tensors may be freed meanwhile: their memory is used again on this stream only.
+    The caller's tensors may be freed meanwhile: their memory is reused on the same stream only.
     """
     library = cuda_library()
     assert library is not None
@@ -125,7 +125,7 @@ def start_on_gpu(function: str, device: torch.device, *arguments: object) -> Non
 
 
 def workspace_on_gpu(function: str, argument: object, device: torch.device) -> Tensor:
-    """Scratch memory on a GPU, as much as the CUDA library asks for."""
+    """Scratch memory on a GPU, of the size that the CUDA library gives for the argument."""
     library = cuda_library()
     assert library is not None
     size = getattr(library, f"{function}_workspace")(argument)
@@ -134,14 +134,14 @@ def workspace_on_gpu(function: str, argument: object, device: torch.device) -> T
 
 
 def values_readable(*tensors: Tensor) -> bool:
-    """Whether values may be looked at: not on a GPU, where it means to wait, nor when compiled."""
+    """Whether values may be read: not on a GPU, where that waits, nor while compiling."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 
 def pointer(tensor: Tensor | None) -> int | None:
-    """Address of a contiguous tensor, for a field of a task; the caller keeps it alive meanwhile.
+    """Address of a contiguous tensor, for a field of a task; the caller keeps the tensor alive.
 
-    Not for an argument of a function, where ctypes would cut a number to 32 bits.
+    Not for an argument of a function, where ctypes would truncate it to 32 bits.
     """
     if tensor is None:
         return None
@@ -151,15 +151,12 @@ def pointer(tensor: Tensor | None) -> int | None:
 
 
 def has_rows(matrix: Tensor) -> bool:
-    """Whether the entries of each row are beside each other, and rows do not overlap.
-
-    One row is of any stride, as in the transpose of a column.
-    """
+    """Whether rows are contiguous and do not overlap; a single row may have any stride."""
     return matrix.stride(1) == 1 and matrix.stride(0) >= matrix.shape[1]
 
 
 def check(status: int, function: str) -> None:
-    """Raise when a native function refused its sizes or a launch failed."""
+    """Raises RuntimeError when a native function refused its sizes or a launch failed."""
     if status < 0:
         raise RuntimeError(f"{function} refused its sizes (status {status}): please report this")
     if status > 0:

@@ -47,7 +47,7 @@ def pool_cpu(
     argument: Tensor | None,
     mean: Tensor | None,
 ) -> None:
-    """Fill what is given of maximum, its slot, and mean over the neighbours of each centre."""
+    """Fills the outputs that are not None: maximum, its slot, and mean over the neighbours."""
     library = cpu_library()
     assert library is not None
     (features, stride), index = spaced(features), index.contiguous()
@@ -76,7 +76,7 @@ def pool_grad_cpu(
     index: Tensor,
     count: int,
 ) -> Tensor:
-    """Gradient (B, count, C) from those of maximum and mean, of which one may be missing."""
+    """Gradient (B, count, C) from those of maximum and mean, of which one may be None."""
     library = cpu_library()
     assert library is not None
     kept = _contiguous(index, argument, grad_highest, grad_mean)
@@ -97,17 +97,17 @@ def pool_grad_cuda(
     kept = _contiguous(index, argument, grad_highest, grad_mean)
     grad, task = _grad_task(kept, count)
     order, ends = edges_csr(index, count)
-    shares = present(index, count).sum(2).clamp_min_(1).float().reciprocal_()
-    edges = _InEdges(pointer(order), pointer(ends), pointer(shares))
+    weights = present(index, count).sum(2).clamp_min_(1).float().reciprocal_()
+    edges = _InEdges(pointer(order), pointer(ends), pointer(weights))
     start_on_gpu("og_reid_pool_grad_cuda", grad.device, ctypes.byref(task), ctypes.byref(edges))
     return grad
 
 
 def spaced(features: Tensor) -> tuple[Tensor, int]:
-    """Features whose rows are evenly spaced, and how far; a slice of channels stays a view."""
+    """Features with evenly spaced rows, and the row stride; a slice of channels stays a view."""
     batch, row, channel = features.stride()
     if channel != 1 or batch != row * features.shape[1] or row < features.shape[2]:
-        # Not the stride of what is contiguous: of a dimension of length 1 it may be anything.
+        # The stride of a dimension of length 1 may be anything, even of a contiguous tensor.
         return features.contiguous(), features.shape[2]
     return features, row
 
@@ -134,7 +134,7 @@ def _contiguous(*tensors: Tensor | None) -> Kept:
 
 
 def _grad_task(kept: Kept, count: int) -> tuple[Tensor, _PoolGrad]:
-    """The gradient to fill and the task, of contiguous index, argument and given gradients."""
+    """The gradient to fill and the task, from contiguous index, argument and gradients."""
     index, argument, *grads = kept
     given = grads[0] if grads[0] is not None else grads[1]
     assert index is not None

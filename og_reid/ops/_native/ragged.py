@@ -1,4 +1,4 @@
-"""Batches of clouds as rows behind each other, for the operators and for the native library."""
+"""Ragged batches: the rows of all clouds behind each other, with their offsets `ptr`."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def native(clouds: CloudRows) -> Clouds:
 
 
 def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool) -> CloudRows:
-    """Check points and bring dense (B, N, D) or ragged (M, D) clouds into one form.
+    """Checks dense (B, N, D) or ragged (M, D) clouds and brings them into ragged form.
 
     Args:
         x: (B, N, D), or with `ptr` (M, D).
-        ptr: (clouds + 1,) integers, where each cloud starts and the last one ends, or None. Its
-            values are not checked on a GPU.
-        name: what the caller calls `x`.
-        ptr_name: what the caller calls `ptr`.
-        plain: whether `can_bypass_dispatcher(x)`, which callers know.
+        ptr: (clouds + 1,) integers, offsets of the clouds, or None. Its values are not checked on
+            a GPU.
+        name: name of `x` in messages.
+        ptr_name: name of `ptr` in messages.
+        plain: result of `can_bypass_dispatcher(x)`.
 
     Raises:
         ValueError: when they do not fit together.
@@ -84,8 +84,10 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool
 
 @functools.lru_cache(maxsize=128)
 def regular_starts(batch: int, count: int) -> Tensor:
-    """`ptr` of clouds of one size on a CPU, kept because small clouds notice its making."""
-    with torch.inference_mode(mode=False):  # or it could not be saved for a backward pass
+    """`ptr` of clouds of one size on a CPU; cached, as its cost is noticeable for small clouds."""
+    with torch.inference_mode(
+        mode=False
+    ):  # else it could not be saved for backward
         return count * torch.arange(batch + 1, device="cpu")
 
 

@@ -1,1 +1,1 @@
-"""Plain-torch implementations in chunks."""
+"""Plain-torch implementations that work in chunks, one file per operator."""

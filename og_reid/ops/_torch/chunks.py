@@ -1,4 +1,4 @@
-"""Working through centres in plain torch, few at a time, so that their rows stay in cache."""
+"""Chunks of centres whose rows stay in cache, and argmax slots; used by the poolings."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch import Tensor
 
 __all__ = ["argument_type", "centers_by_chunk", "first_slot", "set_slots"]
 
-#: Entries of the rows of one chunk of centres: 1 MiB in float32 on a CPU, so that a chunk stays in
-#: cache; more on a GPU, where few calls matter more.
+#: Entries of the rows of one chunk: 1 MiB in float32 on a CPU, to stay in cache; more on a GPU,
+#: where the number of calls dominates.
 CHUNK_ENTRIES = 1 << 18
 CHUNK_ENTRIES_GPU = 1 << 26
-#: Slots that a byte can count.
+#: Slots that fit a byte.
 BYTE_SLOTS = 256
 
 
 def argument_type(slots: int) -> torch.dtype:
-    """The smallest type for the number of a slot."""
+    """Smallest dtype for the number of a slot."""
     return torch.uint8 if slots <= BYTE_SLOTS else torch.int32
 
 
 def centers_by_chunk(centers: int, entries: int, device: torch.device) -> Iterator[slice]:
-    """Cut 0..centers-1 into chunks; the rows of one centre have `entries` entries."""
+    """Chunks of 0..centers-1 as slices; the rows of one centre have `entries` entries."""
     most = CHUNK_ENTRIES if device.type == "cpu" else CHUNK_ENTRIES_GPU
     step = max(1, most // max(1, entries))
     return (slice(start, start + step) for start in range(0, centers, step))
 
 
 def first_slot(rows: Tensor, highest: Tensor) -> Tensor:
-    """(M, C) the first slot of rows (k, M, C) that holds their maximum (M, C), or its first NaN.
+    """First slot of (k, M, C) rows that holds the maximum (M, C), or the first NaN; (M, C).
 
     Maxima of comparisons are many times faster than torch's maximum with indices.
     """
@@ -39,7 +39,7 @@ def first_slot(rows: Tensor, highest: Tensor) -> Tensor:
     kind = torch.uint8 if slots < BYTE_SLOTS else torch.int32
     marks = torch.arange(slots, 0, -1, dtype=kind, device=rows.device)
     hits = rows == highest
-    # Looking for NaN in all slots takes as long again; asking about it would stop a GPU.
+    # The search for NaN doubles the time; on a GPU asking whether there is one would wait.
     if highest.device.type != "cpu" or bool((highest != highest).any()):
         hits |= rows != rows
     scores = hits.to(kind).mul_(marks[:, None, None])
@@ -47,5 +47,5 @@ def first_slot(rows: Tensor, highest: Tensor) -> Tensor:
 
 
 def set_slots(total: Tensor, argument: Tensor, value: Tensor) -> None:
-    """Put value (M, C) at the slot `argument` (M, C) of total (k, M, C)."""
+    """Writes value (M, C) to the slot `argument` (M, C) of total (k, M, C)."""
     total.scatter_(0, argument.long()[None], value[None])

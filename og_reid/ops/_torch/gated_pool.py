@@ -1,8 +1,8 @@
-"""Gated neighbourhoods in plain torch, by chunks of centres that stay in cache.
+"""Gated max pooling in plain torch, by chunks of centres that stay in cache.
 
-The rows of all edges of a batch never exist: the backward pass computes those of a chunk again,
-and finds the maximum from the slot that the forward pass kept. What a chunk makes has the slot
-first, then the centre, so that a maximum over slots runs along whole rows.
+The rows of all edges of a batch never exist: the backward pass recomputes those of a chunk, and
+the forward pass keeps the slot of each maximum. Rows of a chunk are ordered by slot, then centre,
+so that a maximum over slots runs along whole rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["gated_max_chunks", "gated_max_grad_chunks"]
 
 
 class _Rows(NamedTuple):
-    """What the edges of a chunk are made of; z = x * gates. E = n * (centres of the chunk)."""
+    """Terms of the edges of a chunk, z = x * gates; E = n * (centres of the chunk)."""
 
     source: Tensor  # (E,) row, in the flattened batch, of the neighbour of each edge
     x: Tensor  # (E, H)
@@ -57,7 +57,7 @@ class _Edges:
 def gated_max_chunks(
     terms: tuple[Tensor, ...], index: Tensor, weight: Tensor, moments: bool
 ) -> tuple[Tensor, ...]:
-    """What the operator `gated_max` returns.
+    """Results of the operator `gated_max`.
 
     With y = W z, mean and variance of y come from those of z, which is half as wide.
     """
@@ -119,7 +119,7 @@ def gated_max_grad_chunks(
 def _add_term_grads(
     grads: list[Tensor], edges: _Edges, part: slice, rows: _Rows, grad_z: Tensor
 ) -> None:
-    """Add to the gradients of the six terms what the rows of a chunk give; overwrites `grad_z`."""
+    """Adds the gradients of a chunk's rows to those of the six terms; overwrites `grad_z`."""
     near, center, gate_near, gate_center = (grad.flatten(0, 1) for grad in grads[:4])
     expand, bias = grads[4:]
     source, x, gates, hidden = rows

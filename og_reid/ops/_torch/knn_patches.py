@@ -1,11 +1,10 @@
-"""Exact nearest neighbours inside a cloud in plain torch, searched patch by patch.
+"""Exact k nearest neighbours inside a cloud in plain torch, by patches of a k-d tree.
 
-A cloud is halved at the median of its longest side, over and over (a balanced k-d tree, Bentley
-1975), until patches of some 32 points are left. Each patch searches the patches nearest to it. A
-point is done when its k-th neighbour is nearer than every box that was not searched and when no tie
-crosses the k-th place; the few others go through the exhaustive search, so the result is the exact
-one, bit by bit: rounding is monotonic, so the distance to a box, rounded like one to a point, is
-never above that to a point inside.
+A cloud is halved at the median of its longest side (a balanced k-d tree, Bentley 1975) down to
+patches of about 32 points; each patch searches the patches nearest to it. A point is settled if its
+k-th neighbour is nearer than every box that was not searched and no tie crosses the k-th place; the
+others take the exhaustive search. So the result is exact, bit by bit: rounding is monotonic, and
+the distance to a box, rounded like one to a point, is never above that to a point inside.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from torch import Tensor
 
 __all__ = ["nearest_in_patches", "patches_apply"]
 
-#: About how many points a patch has, and how many patches are searched for its points.
+#: Points of a patch (about), and patches that are searched for its points.
 PATCH = 32
 SEARCHED = 16
-#: Fewer points are searched exhaustively in less time, more neighbours do not fit the patches.
+#: Fewer points: an exhaustive search is faster. More neighbours: they do not fit the patches.
 LEAST_POINTS = 512
 MOST_NEIGHBORS = 64
 MOST_DIMS = 3
-#: Candidates kept beyond the k-th, so that ties there are seen whole.
+#: Candidates kept beyond the k-th, to detect ties there.
 SPARE = 8
 #: Distances of one chunk of patches: 1 MiB, so that a chunk stays in cache.
 CHUNK_ENTRIES = 1 << 18
@@ -36,7 +35,7 @@ Search = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def patches_apply(points: Tensor, k: int) -> bool:
-    """Whether `nearest_in_patches` takes clouds (B, N, D) and is worth it."""
+    """Whether `nearest_in_patches` takes clouds (B, N, D) and is faster."""
     batch, count, dims = points.shape
     if points.device.type != "cpu" or points.dtype != torch.float32 or not batch:
         return False
@@ -49,16 +48,15 @@ def patches_apply(points: Tensor, k: int) -> bool:
 
 
 def nearest_in_patches(points: Tensor, k: int, exhaustive: Search) -> tuple[Tensor, Tensor]:
-    """Find the k nearest points to each point of each cloud, in total order.
+    """The k nearest points to each point of each cloud, in the order (distance, index).
 
     Args:
-        points: (B, N, D) clouds that `patches_apply` accepts.
+        points: (B, N, D) clouds for which `patches_apply` is true.
         k: neighbours per point, the point itself included.
-        exhaustive: search for the points that the patches do not settle; for those found here the
-            result equals its result.
+        exhaustive: search for the points that the patches do not settle.
 
     Returns:
-        (B, N, k) squared distances and int64 indices, in order of (distance, index).
+        (B, N, k) squared distances and int64 indices, equal to those of `exhaustive`.
     """
     results = [_search_cloud(cloud, k, exhaustive) for cloud in points.detach()]
     near, index = (torch.stack(each) for each in zip(*results, strict=True))
@@ -66,9 +64,9 @@ def nearest_in_patches(points: Tensor, k: int, exhaustive: Search) -> tuple[Tens
 
 
 class _Patches(NamedTuple):
-    """P patches of S places; a place beyond the points of the cloud is infinitely far away."""
+    """P patches of S slots; a slot beyond the points of the cloud is infinitely far away."""
 
-    order: Tensor  # (P, S) index of the point at each place; N and more: no point
+    order: Tensor  # (P, S) index of the point in each slot; N and more: no point
     columns: Tensor  # (P, D, S)
     low: Tensor  # (P, D) corners of the boxes
     high: Tensor  # (P, D)
@@ -112,7 +110,7 @@ def _cut(points: Tensor) -> _Patches:
 
 
 def _search(patches: _Patches, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Keys (p, S, k) of the nearest in total order for `part` of the patches, and who is sure."""
+    """Keys (p, S, k) of the nearest for `part` of the patches, and the mask of settled points."""
     order, columns, low, high = patches
     size = order.shape[1]
     apart = torch.maximum(low - high[part, None], low[part, None] - high).clamp_min_(0.0)
