@@ -85,9 +85,7 @@ def flatten(x: Tensor, ptr: Tensor | None, name: str, ptr_name: str, plain: bool
 @functools.lru_cache(maxsize=128)
 def regular_starts(batch: int, count: int) -> Tensor:
     """`ptr` of clouds of one size on a CPU; cached, as its cost is noticeable for small clouds."""
-    with torch.inference_mode(
-        mode=False
-    ):  # else it could not be saved for backward
+    with torch.inference_mode(mode=False):  # else it could not be saved for backward
         return count * torch.arange(batch + 1, device="cpu")
 
 
