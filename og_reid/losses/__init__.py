@@ -1,17 +1,19 @@
-"""What training can minimise, for batches of features (B, D) with identity labels (B,) int64.
+"""Training losses of embeddings (B, D) with identity labels (B,) int64, and their weighted sum.
 
-All of them return a scalar and give 0 with a zero gradient when the batch holds nothing to learn
-from: no image, no two images of one identity, one identity alone where identities are compared with
-each other. Label -1 is an unlabelled image: losses of pairs take it for an identity of its own,
-losses of classes leave it out or refuse it, as they say. NaN in the features makes the loss NaN,
-which stops a run; it never enters what a loss remembers.
+Every loss returns a scalar, which is 0 with a zero gradient for a batch without anything to learn
+from: no image, no two images of one identity, or a single identity where identities are compared.
+Label -1 marks an unlabelled image: pair losses give it an identity of its own; class losses skip or
+refuse it, as they say. NaN in the embeddings makes the loss NaN, which stops a run; it never enters
+the memory of a loss.
 
-Losses without a state are functions. Those with one (weights of classes, centres, tables) are
-modules: their parameters are to be optimised, their buffers belong into a checkpoint.
+Losses without a state are functions. Losses with class weights, centres or memories are modules:
+their parameters are to be optimised, their buffers belong into a checkpoint. `CombinedLoss` sums
+the terms of a `LossConfig`; `register_loss` adds a term.
 """
 
 from __future__ import annotations
 
+from .config import LossConfig
 from .identity import MarginSoftmax, VerificationLoss, circle_classes, identity_loss
 from .inputs import LossInputs, LossShape
 from .memory import CenterLoss, OnlineInstanceMatching
@@ -22,11 +24,14 @@ from .metric import (
     reference_circle_loss,
     supervised_contrastive,
 )
+from .objective import CombinedLoss
 from .parts import part_identity_loss, part_triplet
 from .terms import Term, register_loss, registered_losses
 
 __all__ = [
     "CenterLoss",
+    "CombinedLoss",
+    "LossConfig",
     "LossInputs",
     "LossShape",
     "MarginSoftmax",

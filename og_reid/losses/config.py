@@ -14,8 +14,8 @@ __all__ = ["LossConfig"]
 class LossConfig:
     """Weights of the terms, each a row of `og_reid.losses.terms.TERMS`, and their parameters.
 
-    A weight of 0 turns a term off. Terms of point clouds and of images are told apart by the table;
-    those of the other kind are ignored.
+    A weight of 0 turns a term off. A row says whether it applies to point clouds or to images;
+    weights of rows that do not apply are ignored.
     """
 
     contrastive: float = 1.0  # weight of the supervised contrastive loss

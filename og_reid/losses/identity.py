@@ -1,4 +1,4 @@
-"""Losses that tell training identities apart, or the same person from another."""
+"""Classification losses over training identities, and verification of pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from ..models.init import SkipInit
-from ._checks import apart, check_batch, check_classes, zero_of
+from ._checks import check_batch, check_classes, distinct_ids, zero_loss
 
 __all__ = [
     "MarginKind",
@@ -28,21 +28,23 @@ MarginKind = Literal["arcface", "cosface", "sphereface", "circle"]
 def identity_loss(
     logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, *, uniform: bool = False
 ) -> Tensor:
-    """Cross-entropy, with label smoothing, and with images of nobody.
+    """Cross-entropy over training identities, with label smoothing and LSRO.
 
     Args:
-        logits: (B, C) of the training identities.
-        labels: (B,) in [0, C); -1 for an image of nobody in particular: generated, unlabelled.
-        label_smoothing: Share of the target that is spread over all C identities.
-        uniform: Whether the target of an image of nobody is 1 / C for each identity, which keeps
-            the network from being sure of it (LSRO: Zheng, Zheng and Yang, ICCV 2017; the mean is
-            over all images). Otherwise such images are left out.
+        logits: (B, C).
+        labels: (B,) in [0, C); -1 for unlabelled images.
+        label_smoothing: Fraction of the target that is spread over all C identities.
+        uniform: Whether unlabelled images get the uniform target 1 / C (LSRO: Zheng, Zheng and
+            Yang, ICCV 2017; the mean is over all images). Otherwise they are left out.
+
+    Raises:
+        ValueError: Wrong shapes, or labels out of range.
     """
     check_batch(logits, labels)
     check_classes(labels, logits.shape[1], least=-1)
     known = labels >= 0
     if not len(labels) or not (uniform or known.any()):
-        return zero_of(logits)
+        return zero_loss(logits)
     if uniform:
         each = functional.cross_entropy(
             logits, labels.clamp(min=0), label_smoothing=label_smoothing, reduction="none"
@@ -54,14 +56,14 @@ def identity_loss(
 def circle_classes(
     cosines: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 64.0
 ) -> Tensor:
-    """Circle loss with one positive per image, its class (Sun et al., CVPR 2020).
+    """Circle loss over classes: one positive per image (Sun et al., CVPR 2020).
 
-    The cross-entropy of ``gamma an (sn - margin)`` for the other classes and
+    Cross-entropy of ``gamma an (sn - margin)`` for the other classes and
     ``gamma ap (sp - 1 + margin)`` for its own, with the weights ``ap = max(1 + margin - sp, 0)``
     and ``an = max(sn + margin, 0)`` taken as constants.
 
     Args:
-        cosines: (B, C) of features with the weights of classes.
+        cosines: (B, C) cosines of embeddings with class weights.
         labels: (B,) in [0, C).
         margin: Relaxation, in cosine.
         gamma: Scale.
@@ -69,7 +71,7 @@ def circle_classes(
     check_batch(cosines, labels)
     check_classes(labels, cosines.shape[1])
     if not len(labels):
-        return zero_of(cosines)
+        return zero_loss(cosines)
     held = cosines.detach()
     other = (held + margin).clamp(min=0) * (cosines - margin)
     own = (1 + margin - held).clamp(min=0) * (cosines - 1 + margin)
@@ -78,19 +80,19 @@ def circle_classes(
 
 
 class MarginSoftmax(nn.Module):
-    """Cross-entropy that asks for a margin between the angles of a feature with the classes.
+    """Softmax cross-entropy with a margin on the angle between embedding and class weight.
 
     ``arcface`` (Deng et al., CVPR 2019), ``cosface`` (Wang et al., CVPR 2018) and ``sphereface``
-    (Liu et al., CVPR 2017) are those of pytorch-metric-learning; ``circle`` is `circle_classes`.
+    (Liu et al., CVPR 2017) come from pytorch-metric-learning; ``circle`` is `circle_classes`.
 
     Args:
-        kind: Which one.
-        dim: D, length of the features.
-        num_classes: C, training identities.
+        kind: ``arcface``, ``cosface``, ``sphereface`` or ``circle``.
+        dim: D, length of the embeddings.
+        num_classes: C, number of training identities.
         margin: Radians for arcface (0.5), cosine for cosface (0.35) and circle (0.25), the whole
             factor of the angle for sphereface (4); None for these values of the papers.
-        scale: Of the cosines; 64 by default, and 1 for sphereface, which keeps the length of the
-            features.
+        scale: Factor of the cosines; 64 by default, and 1 for sphereface, which keeps the length
+            of the embeddings.
         generator: Source of the initial weights; None for torch's global one.
 
     Raises:
@@ -138,11 +140,11 @@ class MarginSoftmax(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of (B, D) features with (B,) labels in [0, C)."""
+        """Mean loss of (B, D) embeddings with (B,) labels in [0, C)."""
         check_batch(features, labels)
         check_classes(labels, self.num_classes)
         if not len(labels):
-            return zero_of(features, *self.parameters())
+            return zero_loss(features, *self.parameters())
         if self.weight is None:
             value: Tensor = self.loss(features, labels)
             return value
@@ -151,15 +153,15 @@ class MarginSoftmax(nn.Module):
 
 
 class VerificationLoss(nn.Module):
-    """Whether two images show one person, told from the square of their features' difference.
+    """Pair verification: same identity or not, from the squared difference of two embeddings.
 
     Zheng, Zheng and Yang, "A Discriminatively Learned CNN Embedding for Person Re-identification"
-    (TOMM 2018): two-way softmax of a linear map of ``(f_i - f_j) ** 2``. Add an
-    identity loss for their full objective. They draw pairs at random, with one to four times as
-    many of different people; here all pairs of the batch are seen, and both kinds weigh the same.
+    (TOMM 2018): two-way softmax of a linear map of ``(f_i - f_j) ** 2``; their full objective has
+    an identity loss beside it. The paper draws pairs at random, with one to four times as many
+    negatives; here all pairs of the batch count, positives and negatives with equal weight.
 
     Args:
-        dim: D, length of the features.
+        dim: D, length of the embeddings.
         generator: Source of the initial weights; None for torch's global one.
     """
 
@@ -170,21 +172,21 @@ class VerificationLoss(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The loss of (B, D) features with (B,) labels; 0 when one kind of pair is missing."""
+        """Loss of (B, D) embeddings with (B,) labels; 0 when one kind of pair is missing."""
         check_batch(features, labels)
-        labels = apart(labels)
+        labels = distinct_ids(labels)
         first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
         same = labels[first] == labels[second]
         if not same.any() or same.all():
-            # With every parameter: processes that share a batch wait for all gradients.
-            return zero_of(features, *self.parameters())
+            # With every parameter: ranks that share a batch wait for all gradients.
+            return zero_loss(features, *self.parameters())
         square = (features[first] - features[second]).square()
         each = functional.cross_entropy(self.classifier(square), same.long(), reduction="none")
         return (each[same].mean() + each[~same].mean()) / 2
 
 
 def _metric_learning(kind: MarginKind) -> Callable[..., nn.Module]:
-    """The class of pytorch-metric-learning."""
+    """Class of pytorch-metric-learning."""
     try:
         from pytorch_metric_learning import losses
     except ImportError as error:
@@ -198,7 +200,7 @@ def _metric_learning(kind: MarginKind) -> Callable[..., nn.Module]:
         return losses.SphereFaceLoss
 
     class Steady(losses.ArcFaceLoss):
-        """Without the infinite slope of the angle of a feature that lies on its class."""
+        """ArcFace with a finite slope where an embedding equals its class weight."""
 
         def get_angles(self, cosine_of_target_classes: Tensor) -> Tensor:
             inside = 1 - 2 * torch.finfo(cosine_of_target_classes.dtype).eps

@@ -1,4 +1,4 @@
-"""Losses that remember features of earlier batches."""
+"""Losses with a memory of earlier batches: OIM, center loss."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._checks import check_batch, check_classes, zero_of
+from ._checks import check_batch, check_classes, zero_loss
 
 __all__ = ["CenterLoss", "OnlineInstanceMatching"]
 
 
 class OnlineInstanceMatching(nn.Module):
-    """A softmax over remembered features, with a queue for people whose names are unknown.
+    """Online instance matching: softmax over a memory of identities and a queue of unlabelled ones.
 
-    OIM (Xiao et al., CVPR 2017). The table keeps a unit vector per training identity,
-    a moving mean of its features; the queue keeps the last features of images of nobody in
-    particular (label -1), which are only ever wrong answers. Slots of the queue that hold nothing
-    yet do not count. In training mode, a call ends by remembering its features, one image of an
-    identity after the other.
+    OIM (Xiao et al., CVPR 2017). The lookup table holds a unit vector per training identity, a
+    moving mean of its embeddings; the circular queue holds the last embeddings of unlabelled images
+    (label -1), which are negatives only. Empty slots of the queue do not count. In training mode, a
+    call ends with an update of the memory, one image of an identity after the other.
 
     Args:
-        dim: D, length of the features.
-        num_classes: C, training identities.
-        queue: Slots for images of nobody; 0 for none.
-        momentum: Share of a table's row that stays when an image of its identity comes.
-        temperature: Divides the cosines.
+        dim: D, length of the embeddings.
+        num_classes: C, number of training identities.
+        queue: Slots for unlabelled images; 0 for none.
+        momentum: Fraction of a table's row that stays at an update, in [0, 1).
+        temperature: Divisor of the cosines, above 0.
 
     Raises:
         ValueError: Numbers out of range.
@@ -58,15 +57,15 @@ class OnlineInstanceMatching(nn.Module):
         self.momentum, self.temperature = momentum, temperature
         self.register_buffer("table", torch.zeros(num_classes, dim))
         self.register_buffer("unknown", torch.zeros(queue, dim))
-        # How many images of nobody have come so far: the next one takes the slot seen % queue.
+        # Number of unlabelled images so far: the next one takes the slot seen % queue.
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the images of known people.
+        """Mean loss over the labelled images.
 
         Args:
-            features: (B, D), of any length; normalised here.
-            labels: (B,) in [0, C), -1 for nobody in particular.
+            features: (B, D) embeddings of any length; normalised here.
+            labels: (B,) in [0, C), -1 for unlabelled images.
         """
         check_batch(features, labels)
         check_classes(labels, len(self.table), least=-1)
@@ -79,7 +78,7 @@ class OnlineInstanceMatching(nn.Module):
         empty = functional.pad(slots >= self.seen, (len(self.table), 0))
         logits = logits.masked_fill(empty, -torch.inf)
         each = functional.cross_entropy(logits, labels.clamp(min=0), reduction="none")
-        loss = each[known].mean() if known.any() else zero_of(features)
+        loss = each[known].mean() if known.any() else zero_loss(features)
         if self.training:
             self._remember(unit.detach().to(self.table), labels)
         return loss
@@ -89,12 +88,13 @@ class OnlineInstanceMatching(nn.Module):
         sound = torch.isfinite(unit).all(dim=1)
         unit, labels = unit[sound], labels[sound]
         known = labels >= 0
-        faces, people = unit[known], labels[known]
-        turn = (people[:, None] == people).tril(-1).sum(dim=1)
+        rows, ids = unit[known], labels[known]
+        # Number of earlier images of the same identity in the batch.
+        turn = (ids[:, None] == ids).tril(-1).sum(dim=1)
         for number in range(int(turn.max()) + 1 if len(turn) else 0):
-            rows = people[turn == number]
-            mixed = torch.lerp(faces[turn == number], self.table[rows], self.momentum)
-            self.table[rows] = functional.normalize(mixed, dim=1)
+            present = ids[turn == number]
+            mixed = torch.lerp(rows[turn == number], self.table[present], self.momentum)
+            self.table[present] = functional.normalize(mixed, dim=1)
         size = len(self.unknown)
         new = unit[~known]
         if size and len(new):
@@ -106,16 +106,16 @@ class OnlineInstanceMatching(nn.Module):
 
 
 class CenterLoss(nn.Module):
-    """Half the squared distance to a moving centre of the identity (Wen et al., ECCV 2016).
+    """Center loss: half the squared distance to the identity's centre (Wen et al., ECCV 2016).
 
-    Equation 2, but the mean over the batch instead of the sum, so that its weight does not depend
-    on the batch's size. In training mode, a call ends by moving the centres by equation 4:
+    Equation 2, with the mean over the batch in place of the sum, so that its weight does not depend
+    on the batch size. In training mode, a call ends with an update of the centres by equation 4:
     ``rate * sum(c - f) / (1 + number of images)`` of each identity in the batch.
 
     Args:
-        dim: D, length of the features.
-        num_classes: C, training identities.
-        rate: How far centres move, in [0, 1].
+        dim: D, length of the embeddings.
+        num_classes: C, number of training identities.
+        rate: Learning rate of the centres, in [0, 1].
 
     Raises:
         ValueError: Numbers out of range.
@@ -134,24 +134,27 @@ class CenterLoss(nn.Module):
         self.register_buffer("centers", torch.zeros(num_classes, dim))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The loss of (B, D) features, as they are, with (B,) labels in [0, C); -1 is left out."""
+        """Mean loss of (B, D) embeddings, not normalised, with (B,) labels in [0, C).
+
+        Unlabelled images (-1) are left out.
+        """
         check_batch(features, labels)
         check_classes(labels, len(self.centers), least=-1)
         known = labels >= 0
         if not known.any():
-            return zero_of(features)
-        kept, people = features[known], labels[known]
+            return zero_loss(features)
+        kept, ids = features[known], labels[known]
         # Indexing copies the centres, so they may move before the gradient is asked for.
-        gap = kept - self.centers[people].to(kept)
+        gap = kept - self.centers[ids].to(kept)
         loss = gap.square().sum(dim=1).mean() / 2
         if self.training:
-            self._move(gap.detach().to(self.centers), people)
+            self._move(gap.detach().to(self.centers), ids)
         return loss
 
     @torch.no_grad()
-    def _move(self, gap: Tensor, people: Tensor) -> None:
+    def _move(self, gap: Tensor, ids: Tensor) -> None:
         sound = torch.isfinite(gap).all(dim=1)
-        gap, people = gap[sound], people[sound]
-        total = torch.zeros_like(self.centers).index_add_(0, people, gap)
-        count = people.bincount(minlength=len(self.centers))[:, None]
+        gap, ids = gap[sound], ids[sound]
+        total = torch.zeros_like(self.centers).index_add_(0, ids, gap)
+        count = ids.bincount(minlength=len(self.centers))[:, None]
         self.centers += self.rate * total / (1 + count)

@@ -1,6 +1,6 @@
-"""Losses over pairs, triplets and quadruplets of a batch.
+"""Metric losses over pairs, triplets and quadruplets of a batch.
 
-They see the directions of the features only where the paper says so, not their lengths.
+Embeddings are normalised where the paper normalises them, and taken as they are elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._checks import apart, check_batch, wide, zero_of
+from ._checks import at_least_float32, check_batch, distinct_ids, zero_loss
 
 __all__ = [
     "batch_hard_triplet",
@@ -30,13 +30,16 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
     For each anchor with at least one positive: the mean over its positives of
     ``-log softmax(cosine / temperature)``, the softmax over all images but the anchor; then the
     mean over those anchors. An identity with one image only serves as a negative. A batch of one
-    identity alone has a loss of 0, as there is no other to separate it from (the equation as it
-    stands would still push its features to equal cosines).
+    identity has a loss of 0, as there are no negatives (the equation as it stands would still push
+    its embeddings to equal cosines).
 
     Args:
-        features: (B, D), of any length; normalised here.
+        features: (B, D) embeddings of any length; normalised here.
         labels: (B,) identities.
-        temperature: Above 0; smaller = harder.
+        temperature: Divisor of the cosines, above 0; smaller values weight hard pairs more.
+
+    Raises:
+        ValueError: Wrong shapes, or a temperature of 0 or below.
     """
     check_batch(features, labels)
     if temperature <= 0:
@@ -44,13 +47,13 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
     unit = functional.normalize(features, dim=1)
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     logits = (unit @ unit.T / temperature).masked_fill(self_pair, -torch.inf)
-    labels = apart(labels)
+    labels = distinct_ids(labels)
     same = labels[:, None] == labels
     positive = same & ~self_pair
     count = positive.sum(dim=1)
     anchors = (count > 0) & ~same.all(dim=1)
     if not anchors.any():
-        return zero_of(features)
+        return zero_loss(features)
     log_share = logits.log_softmax(dim=1).masked_fill(~positive, 0)
     return -(log_share.sum(dim=1)[anchors] / count[anchors]).mean()
 
@@ -70,8 +73,7 @@ def circle_loss(
     constants.
 
     Args:
-        features: (B, D), of any length; normalised here. What the ranking will compare: before
-            dropout.
+        features: (B, D) embeddings of any length, before dropout; normalised here.
         labels: (B,) identities.
         margin: Relaxation, in cosine.
         gamma: Scale.
@@ -88,17 +90,17 @@ def circle_loss(
 def reference_circle_loss(
     features: Tensor, labels: Tensor, margin: float = 0.25, gamma: float = 32.0
 ) -> Tensor:
-    """Circle loss as the OG-Net authors' code computes it (Zheng et al., TNNLS 2022).
+    """Circle loss of the OG-Net authors' code (Zheng et al., TNNLS 2022).
 
-    It differs from `circle_loss` in three ways. It sees the descriptor *after* dropout, the very
-    vector that the classifier sees: of the cosines of two clouds only the coordinates count that
-    neither lost, so they are noisy and small (with a dropout of .7, 9 % of the coordinates). It is
-    divided by the batch size once more, though the pairs are summed inside the logarithms. And the
-    length is raised by 1e-6 before the division. Their batches hold pairs of one identity only by
-    chance; without any the loss is 0.
+    Three differences from `circle_loss`. The embedding is taken *after* dropout, as the classifier
+    sees it: a cosine only sums the coordinates that neither point cloud lost, so cosines are noisy
+    and small (with a dropout of 0.7, 9 % of the coordinates). The loss is divided by the batch size
+    once more, though the pairs are summed inside the logarithms. The norm is raised by 1e-6 before
+    the division. Batches of the authors hold positive pairs only by chance; without any the loss
+    is 0.
 
     Args:
-        features: (B, D) descriptors after dropout, of any length; normalised here.
+        features: (B, D) embeddings after dropout, of any length; normalised here.
         labels: (B,) identities.
         margin: Relaxation, in cosine.
         gamma: Scale; 64 or 96 in most of the published runs.
@@ -111,13 +113,13 @@ def reference_circle_loss(
 def _circle(
     unit: Tensor, labels: Tensor, margin: float, gamma: float, *, mean: bool = False
 ) -> Tensor:
-    """The circle loss of rows of length 1, or 0 when one kind of pair is missing."""
-    labels = apart(labels)
+    """Circle loss of (B, D) unit rows; 0 when one kind of pair is missing."""
+    labels = distinct_ids(labels)
     first, second = torch.triu_indices(len(labels), len(labels), 1, device=unit.device)
     cosine = (unit @ unit.T)[first, second]
     same = labels[first] == labels[second]
     if not same.any() or same.all():
-        return zero_of(unit)
+        return zero_loss(unit)
     positive, negative = cosine[same], cosine[~same]
     positive_weight = (1 + margin - positive.detach()).clamp(min=0)
     negative_weight = (negative.detach() + margin).clamp(min=0)
@@ -132,17 +134,17 @@ def _circle(
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
     """Batch-hard triplet loss (Hermans et al., 2017, section 2).
 
-    The mean over the anchors that have a positive and a negative; Euclidean distances of the
-    features as they are, so their length matters.
+    Mean over the anchors that have a positive and a negative. Euclidean distances of embeddings
+    that are not normalised, so their length matters.
 
     Args:
-        features: (B, D).
+        features: (B, D) embeddings.
         labels: (B,) identities.
         margin: ``max(farthest positive - nearest negative + margin, 0)``; None for the soft
             margin, ``softplus(farthest positive - nearest negative)``.
     """
     check_batch(features, labels)
-    labels = apart(labels)
+    labels = distinct_ids(labels)
     same = labels[:, None] == labels
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     # The slope of the root at 0 is infinite; equal features get a tiny distance instead.
@@ -153,20 +155,20 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
 def hardest_triplets(
     distance: Tensor, positive: Tensor, negative: Tensor, margin: float | None
 ) -> Tensor:
-    """The triplet loss of each anchor's farthest positive and nearest negative.
+    """Triplet loss of each anchor's farthest positive and nearest negative.
 
     Args:
         distance: (B, B), one row per anchor.
-        positive: (B, B) bool, which pairs may be the positive one.
-        negative: (B, B) bool, which pairs may be the negative one.
+        positive: (B, B) bool mask of positive pairs.
+        negative: (B, B) bool mask of negative pairs.
         margin: As for `batch_hard_triplet`.
 
     Returns:
-        The mean over the anchors that have both; 0 when there is none.
+        Mean over the anchors that have both, a scalar; 0 without such anchors.
     """
     anchors = positive.any(dim=1) & negative.any(dim=1)
     if not anchors.any():
-        return zero_of(distance)
+        return zero_loss(distance)
     farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
     nearest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
     gap = (farthest - nearest)[anchors]
@@ -177,20 +179,20 @@ def hardest_triplets(
 def quadruplet_loss(
     features: Tensor, labels: Tensor, margins: tuple[float, float] = (1.0, 0.5)
 ) -> Tensor:
-    """Quadruplet loss (Chen et al., CVPR 2017) of the hardest quadruplets of a batch.
+    """Batch-hard quadruplet loss (Chen et al., CVPR 2017).
 
     ``max(p - n + margins[0], 0) + max(p - m + margins[1], 0)`` with the squared Euclidean distance
     p of an anchor to its farthest positive, n to its nearest negative, and m the smallest between
-    any two other identities. The mean over the anchors that have a positive and a negative; the
-    second term needs two other identities.
+    any two other identities. Mean over the anchors that have a positive and a negative; the second
+    term needs two other identities.
 
     Args:
-        features: (B, D), as they are.
+        features: (B, D) embeddings, not normalised.
         labels: (B,) identities.
-        margins: Of the two terms; those of the paper before it adapts them to the batch.
+        margins: Margins of the two terms: the paper's, before it adapts them to the batch.
     """
     check_batch(features, labels)
-    present, label = apart(labels).unique(return_inverse=True)
+    present, label = distinct_ids(labels).unique(return_inverse=True)
     same = label[:, None] == label
     self_pair = torch.eye(len(features), dtype=torch.bool, device=features.device)
     squared = _squared(features)
@@ -212,6 +214,6 @@ def quadruplet_loss(
 
 
 def _squared(features: Tensor) -> Tensor:
-    """(B, B) squared distances of rows."""
-    features = wide(features)
+    """(B, B) squared Euclidean distances of rows."""
+    features = at_least_float32(features)
     return (features[:, None] - features).square().sum(dim=2)
