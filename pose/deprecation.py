@@ -10,24 +10,33 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 __all__ = [
     "COMMANDS",
     "FLAGS",
+    "KEYWORDS",
+    "MEMBERS",
     "MODULES",
     "NAMES",
     "SETTINGS",
     "SETTING_VALUES",
     "deprecated_attribute",
     "deprecated_getattr",
+    "deprecated_keywords",
+    "deprecated_members",
     "rename_arguments",
     "warn_renamed",
 ]
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+Class = TypeVar("Class", bound=type)
 
 # Frames between a user's line and a warning.
 _INSIDE = ("og_reid", "meshes", "pose", "importlib", "dataclasses")
@@ -176,7 +185,7 @@ og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_app
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
 og_reid.people_comparison -> og_reid.pipelines.part_ablation: search_people=part_ablation
 og_reid.report -> og_reid.viz.html_report: Picture=ReportImage
-og_reid.rerank: Reranked=LazyDistances penalise_direction=penalise_same_direction
+og_reid.rerank: Reranked=LazyDistances gnn=gnn_rerank penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
 og_reid.rerank.metadata -> og_reid.retrieval.clustering: cluster cluster_means
 og_reid.rerank.metadata: penalise_direction=penalise_same_direction
@@ -220,6 +229,26 @@ pose.json_fields -> pose.formats.json_fields: number=read_number rows=read_rows
     scored_rows=read_scored_rows
 """
 
+# Class, by its present path -> old attribute or method -> new one.
+MEMBERS: dict[str, dict[str, str]] = {
+    "og_reid.evaluation.metrics.Metrics": {
+        "cmc_deviation": "cmc_std",
+        "figures": "summary",
+        "rank_deviation": "rank_std",
+    },
+    "og_reid.evaluation.verification.OpenSet": {
+        "alarm_distance": "false_alarm_distance",
+        "identified_at": "dir_at_far",
+    },
+    "og_reid.evaluation.verification.Verification": {
+        "equal_error_rate": "eer",
+        "true_accepts_at": "tar_at_far",
+    },
+}
+# Function, by its present path -> old keyword argument -> new one.
+KEYWORDS: dict[str, dict[str, str]] = {
+    "og_reid.evaluation.metrics.Metrics.interval": {"figure": "values"},
+}
 # With dots between groups; those of a fusion start with "fusion.".
 SETTINGS: dict[str, str] = {
     "photos": "image",
@@ -329,6 +358,35 @@ def deprecated_attribute(module: str, name: str) -> Any:
     warn_renamed(f"{module}.{name}", new)
     home, _, attribute = new.rpartition(".")
     return getattr(import_module(home), attribute)
+
+
+def deprecated_keywords(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Decorator of a function: its old keyword arguments in `KEYWORDS` work, with a warning."""
+    names = KEYWORDS[f"{function.__module__}.{function.__qualname__}"]
+
+    @wraps(function)
+    def call(*args: Given.args, **keywords: Given.kwargs) -> Result:
+        for old in names.keys() & keywords.keys():
+            warn_renamed(f"{function.__qualname__}({old}=)", f"{names[old]}=")
+            keywords[names[old]] = keywords.pop(old)
+        return function(*args, **keywords)
+
+    return call
+
+
+def deprecated_members(kind: Class) -> Class:
+    """Decorator of a class: its old attributes and methods in `MEMBERS` work, with a warning."""
+
+    def forward(old: str, new: str) -> property:
+        def get(self: object) -> Any:
+            warn_renamed(f"{kind.__name__}.{old}", f"{kind.__name__}.{new}")
+            return getattr(self, new)
+
+        return property(get, doc=f"Deprecated name of `{new}`.")
+
+    for old, new in MEMBERS.get(f"{kind.__module__}.{kind.__qualname__}", {}).items():
+        setattr(kind, old, forward(old, new))
+    return kind
 
 
 def deprecated_getattr(module: str) -> Callable[[str], Any]:

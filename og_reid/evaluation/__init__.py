@@ -1,12 +1,12 @@
-"""Ranking figures: CMC, mAP and mINP, exact, in blocks, by counting instead of sorting.
+"""Metrics of retrieval: CMC, mAP and mINP, exact, in blocks, by counting instead of sorting.
 
 A gallery item with identity -1 is junk and never ranked; one of the query's own identity *and*
-camera is left out for that query. Distractors (identity 0 in Market-1501) need no rule: nobody
-asks for them, so they are wrong answers. Queries without a match in what is left are counted and
-kept out of the means.
+camera is left out for that query. Distractors (identity 0 in Market-1501) need no rule: they are
+of no query's identity, and therefore wrong answers. Queries without a match in the rest of the
+gallery are counted and kept out of the means.
 
-Ties are counted against us: a right answer at the same distance as a wrong one ranks after it, so
-the figures do not depend on the order of the gallery and constant features score next to nothing.
+Ties are broken pessimistically: a right answer at the same distance as a wrong one ranks after it,
+so metrics do not depend on the order of the gallery, and constant features score next to nothing.
 """
 
 from __future__ import annotations

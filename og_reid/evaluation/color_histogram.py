@@ -1,9 +1,9 @@
-"""The honest baseline: colour histograms of body parts, nothing learned.
+"""Baseline without learning: colour histograms of body parts.
 
 Every cloud is cut into 13 body parts; each part is described by a soft histogram of its CIE Lab
-colours. Two people are as far apart as the Hellinger distances of the parts that both show,
-weighted by how much of them is seen (in the spirit of Farenzena et al., CVPR 2010, and Cheng et
-al., BMVC 2011, on a lifted body). A learned descriptor has to beat it.
+colours. The distance of two clouds is the mean Hellinger distance of their commonly visible parts,
+weighted by visibility (in the spirit of Farenzena et al., CVPR 2010, and Cheng et
+al., BMVC 2011, on a lifted body). A learned embedding has to beat it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..data.clouds.cloud_set import CloudSet
 
 __all__ = ["PARTS", "PartHistograms", "histogram_distance", "part_histograms", "rgb_to_lab"]
 
-# Which of the 24 SMPL joints make up each part, and how many 6 cm voxels of it one photograph
+# Which of the 24 SMPL joints make up each part, and how many 6 cm voxels of it one image
 # shows of an adult in full view (rounded means over headings, for the embedded body).
 _MERGED: dict[str, tuple[tuple[int, ...], int]] = {
     "head": ((12, 15), 30),
@@ -38,16 +38,16 @@ _MERGED: dict[str, tuple[tuple[int, ...], int]] = {
 PARTS: tuple[str, ...] = tuple(_MERGED)
 _VOXEL = 0.06  # metres
 _BINS = (6, 7, 7)  # lightness, green to red, blue to yellow
-_MIDDLE_GREY = 0.43  # mean colour of an average photograph, as sRGB in [0, 1]
+_MIDDLE_GREY = 0.43  # mean colour of an average image, as sRGB in [0, 1]
 
 
 @dataclass(frozen=True, eq=False)
 class PartHistograms:
-    """What the baseline knows of n clouds.
+    """Colour histograms of the body parts of n clouds.
 
     Attributes:
         histogram: (n, 13, bins) float32, each part sums to 1, or is 0 when the part is not seen.
-        visibility: (n, 13) float32 in [0, 1], share of the part's side to the camera that is seen.
+        visibility: (n, 13) float32 in [0, 1], visible fraction of the part's side to the camera.
     """
 
     histogram: Tensor
@@ -69,7 +69,7 @@ def part_histograms(
     chunk: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> PartHistograms:
-    """Describes every cloud of a set.
+    """Colour histograms of the body parts of every cloud.
 
     Args:
         clouds: n clouds; background and hidden points are left out.
@@ -100,7 +100,7 @@ def histogram_distance(
 
     The mean of the parts' Hellinger distances ``sqrt(1 - sum(sqrt(p q)))``, each weighted by the
     square root of the product of both visibilities. One more part at distance 1 and with weight 1
-    is always in the mean: likeness in a corner of a sleeve shall not beat likeness all over.
+    is always in the mean: similarity of a corner of a sleeve must not beat similarity all over.
 
     Args:
         query: Q descriptions.
@@ -179,15 +179,15 @@ def _soft_histogram(lab: Tensor, row: Tensor, rows: int) -> Tensor:
     histogram = torch.zeros(rows, int(sizes.prod()))
     flat = histogram.view(-1)
     for corner in torch.cartesian_prod(*[torch.arange(2)] * 3):
-        share = torch.where(corner.bool(), above, 1 - above).prod(dim=1)
+        weight = torch.where(corner.bool(), above, 1 - above).prod(dim=1)
         light, red, yellow = (low + corner).unbind(1)
         bins = (light * _BINS[1] + red) * _BINS[2] + yellow
-        flat.index_add_(0, row * histogram.shape[1] + bins, share)
+        flat.index_add_(0, row * histogram.shape[1] + bins, weight)
     return histogram / histogram.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 def _visibility(points: Tensor, row: Tensor, size: int) -> Tensor:
-    """(size, 13) seen share of each part, by the voxels its points lie in.
+    """(size, 13) visible fraction of each part, by the voxels its points lie in.
 
     Voxels and not points are counted, because small clouds keep all their points and large ones
     an evenly spread choice.

@@ -1,4 +1,4 @@
-"""The figures of one evaluation, per query, with what follows from them."""
+"""Metrics of one evaluation: per query, their means, intervals and tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_keywords, deprecated_members
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
@@ -24,15 +25,16 @@ from .significance import bootstrap_interval, score_interval
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
 AveragePrecision = Literal["step", "trapezoid"]
-_RANKS = (1, 3, 5, 10)  # 3 is reported on data of partial people
+_RANKS = (1, 3, 5, 10)  # rank-3 is reported on partial re-identification data
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """The figures of one evaluation, per query; means are over the valid queries.
+    """Metrics of one evaluation, per query; means are over the valid queries.
 
-    A query is valid when the gallery holds at least one match for it. Ties count against us: a
-    match at the distance of a wrong answer ranks after it.
+    A query is valid when the gallery holds at least one match for it. Ties are broken
+    pessimistically: a match at the distance of a wrong answer ranks after it.
 
     Attributes:
         ap: Convention of ``mAP`` and ``average_precision``: ``step`` = mean over matches of the
@@ -48,10 +50,10 @@ class Metrics:
         same_camera: (Q,) int64 gallery items left out: the query's identity, seen by its camera.
         num_items: Gallery rows, junk included.
         num_junk: Gallery rows of identity -1.
-        gallery: Tells galleries of other identities or cameras apart, whatever their order.
+        gallery: Digest of the gallery's identities and cameras, whatever the order of its rows.
         shot_ranks: (Q, R) int64 ranks of the match in R random galleries of one image per
             identity, or None; ``cmc`` is then over those.
-        test_view: Which further views of each cloud are in its descriptor, ``none`` unless told.
+        test_view: Test-time views that each embedding is the mean of, beside the plain one.
         reranking: Name and parameters of the re-ranking that the distances are of, or ``none``.
     """
 
@@ -113,7 +115,7 @@ class Metrics:
 
     @property
     def few(self) -> bool:
-        """Whether fewer than ten queries, or those of fewer than five identities, are valid."""
+        """True where fewer than ten queries, or those of fewer than five identities, are valid."""
         return self.num_valid < FEW_QUERIES or self.num_identities < FEW_IDENTITIES
 
     @property
@@ -153,9 +155,9 @@ class Metrics:
 
     @property
     def cmc(self) -> Tensor:
-        """(R,) float64; ``cmc[k - 1]`` is the share of valid queries with a match in the first k.
+        """(R,) float64; ``cmc[k - 1]`` is the fraction of queries with a match in the first k.
 
-        R is the number of gallery rows.
+        Of the valid queries; R is the number of gallery rows.
         """
         return self._shot_cmc().mean(dim=0)
 
@@ -174,17 +176,17 @@ class Metrics:
         return float(((ranks > 0) & (ranks <= k)).double().mean(dim=0).std())
 
     def rank(self, k: int) -> float:
-        """Share of valid queries with a match among the first k >= 1."""
+        """Fraction of valid queries with a match among the first k >= 1."""
         k = min(given_count(k, "k"), self.num_items + 1)
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
         return self._mean(((ranks > 0) & (ranks <= k)).double().mean(dim=1))
 
     def rank_all(self, k: int) -> float:
-        """Share of all queries with a match among the first k >= 1."""
+        """Fraction of all queries with a match among the first k >= 1."""
         return self._of_all(self.rank(k))
 
-    def figures(self, ranks: Sequence[int] = _RANKS) -> dict[str, float]:
-        """The means by name, in [0, 1]."""
+    def summary(self, ranks: Sequence[int] = _RANKS) -> dict[str, float]:
+        """Means by name, in [0, 1]: ``rank-K`` of the given ranks, both mAP, and mINP."""
         return {
             **{f"rank-{k}": self.rank(k) for k in ranks},
             "mAP step": self.mAP_step,
@@ -193,7 +195,7 @@ class Metrics:
         }
 
     def select(self, queries: Any) -> Metrics:
-        """The figures of some queries; their means may be NaN.
+        """Metrics of some queries; their means may be NaN.
 
         Args:
             queries: Their numbers, or a (Q,) mask; a tensor, an array or a list.
@@ -220,7 +222,7 @@ class Metrics:
         return replace(self, **some)
 
     def slices(self, labels: Any) -> dict[Hashable, Metrics]:
-        """The figures by a label of each query: occlusion level, visible parts, camera, yaw.
+        """Metrics by a label of each query: occlusion level, visible parts, camera, yaw.
 
         Args:
             labels: (Q,) tensor, array or sequence. Numbers that vary freely are to be put into
@@ -240,22 +242,23 @@ class Metrics:
             for number, value in enumerate(values)
         }
 
+    @deprecated_keywords
     def interval(
         self,
-        figure: Callable[[Metrics], Tensor] | None = None,
+        values: Callable[[Metrics], Tensor] | None = None,
         *,
         level: float = 0.95,
         repeats: int = 1000,
         seed: int = 0,
     ) -> tuple[float, float]:
-        """Interval of a mean over valid queries, with identities as the independent draws.
+        """Confidence interval of a mean over valid queries: cluster bootstrap over identities.
 
-        By bootstrap, identities drawn as a whole. Where that shrinks to a point or knows too
-        little, for equal values of all identities or where `few` is true, it is Wilson's score
-        interval of as many draws as there are identities, if values are in [0, 1].
+        For equal values of all identities, where the bootstrap shrinks to a point, and where `few`
+        is true, it is Wilson's score interval of as many draws as there are identities, if values
+        are in [0, 1].
 
         Args:
-            figure: Gives (Q,) values of which the mean is meant; average precision unless told.
+            values: Function from the metrics to (Q,) values; average precision by default.
             level: Fraction of the draws inside.
             repeats: Draws.
             seed: Of the draws.
@@ -263,17 +266,18 @@ class Metrics:
         Returns:
             Lower and upper end; NaN without a valid query.
         """
-        values = (self.average_precision if figure is None else figure(self))[self.valid].double()
+        chosen = self.average_precision if values is None else values(self)
+        chosen = chosen[self.valid].double()
         clusters = self.query_pids[self.valid]
-        if not len(values):
+        if not len(chosen):
             return float("nan"), float("nan")
-        ends = bootstrap_interval(values, clusters, level=level, repeats=repeats, seed=seed)
-        if (self.few or ends[0] == ends[1]) and 0 <= values.min() and values.max() <= 1:
-            return score_interval(float(values.mean()), self.num_identities, level=level)
+        ends = bootstrap_interval(chosen, clusters, level=level, repeats=repeats, seed=seed)
+        if (self.few or ends[0] == ends[1]) and 0 <= chosen.min() and chosen.max() <= 1:
+            return score_interval(float(chosen.mean()), self.num_identities, level=level)
         return ends
 
     def few_note(self) -> str:
-        """In words that these are metrics of few queries, with their intervals; or nothing."""
+        """A note with intervals where these are metrics of few queries; otherwise empty."""
         if not self.few or not self.num_valid:
             return ""
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
@@ -290,11 +294,11 @@ class Metrics:
         return f"{self.num_valid} {queries} of {self.num_identities} {identities}"
 
     def table(self) -> str:
-        """The figures in percent and what they were made of, as plain text."""
-        lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.figures().items()]
+        """Metrics in percent, their intervals and the counts behind them, as plain text."""
+        lines = [f"{name:14} {100 * value:6.2f} %" for name, value in self.summary().items()]
         if self.shot_ranks is not None:
-            told = f"ranks: mean over {self.shot_ranks.shape[1]} random galleries of one image per "
-            lines.append(told + "identity")
+            galleries = f"{self.shot_ranks.shape[1]} random galleries of one image per identity"
+            lines.append(f"ranks: mean over {galleries}")
             spread = [d for k in _RANKS if (d := self.rank_std(k)) is not None]
             if spread:
                 shown = ", ".join(f"{100 * each:.2f}" for each in spread)
@@ -331,8 +335,8 @@ class Metrics:
         return self.table()
 
     def record(self) -> dict[str, Any]:
-        """Everything as numbers, texts, lists and None, for JSON; NaN becomes None."""
-        record: dict[str, Any] = {"figures": self.figures()}
+        """All fields and means as numbers, texts, lists and None, for JSON; NaN becomes None."""
+        record: dict[str, Any] = {"figures": self.summary()}
         for field in fields(self):
             value = getattr(self, field.name)
             record[field.name] = value.tolist() if isinstance(value, Tensor) else value
@@ -348,7 +352,7 @@ class Metrics:
         return Metrics(**metrics_fields(record))
 
     def to_json(self, path: str | Path) -> None:
-        """Writes everything, so that runs can be printed and compared later (`load_metrics`)."""
+        """Writes all fields as JSON, to be read by `load_metrics` and compared."""
         with atomic_write(path) as partial:
             partial.write_text(
                 json.dumps({"format": METRICS_FORMAT, **self.record()}) + "\n", encoding="utf-8"
@@ -378,11 +382,11 @@ class Metrics:
 
 
 def load_metrics(path: str | Path) -> Metrics:
-    """What `Metrics.to_json` wrote.
+    """Metrics from a file of `Metrics.to_json`.
 
     Raises:
-        ValueError: When it is another file, or damaged.
-        OSError: When it cannot be read.
+        ValueError: It is another file, or damaged.
+        OSError: It cannot be read.
     """
     record = read_record(path, (METRICS_FORMAT,), "Metrics.to_json")
     with reading(path, "is damaged"):

@@ -1,4 +1,4 @@
-"""Saved runs beside each other: which is better on the same queries, and how sure that is."""
+"""Paired comparison of runs on the same queries: differences, intervals, p-values."""
 
 from __future__ import annotations
 
@@ -65,10 +65,12 @@ def compare_runs(
         if row.method in partner and (partner[row.method], row.queries) in others
     ]
     if not pairs:
-        told = [
+        names = [
             sorted({f"{row.method}, {row.queries}" for row in rows}) for rows in (first, second)
         ]
-        raise ValueError(f"the runs have no methods and queries in common: {told[0]} and {told[1]}")
+        raise ValueError(
+            f"the runs have no methods and queries in common: {names[0]} and {names[1]}"
+        )
     found = []
     for done, (one, two) in enumerate(pairs, 1):
         if one.metrics.num_valid:
@@ -97,7 +99,7 @@ def _partners(first: set[str], second: set[str]) -> dict[str, str]:
 def unpaired(
     first: Sequence[ResultRow], second: Sequence[ResultRow], pairs: Sequence[PairedRow]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is in no pair: names of methods and queries, of the first run and of the second."""
+    """Rows without a partner: method and queries of each, of the first run and of the second."""
     used = {id(row) for pair in pairs for row in (pair.first, pair.second)}
     one, two = (
         tuple(f"{row.method}, {row.queries}" for row in rows if id(row) not in used)
@@ -126,13 +128,13 @@ def format_differences(rows: Sequence[PairedRow]) -> str:
         lines.append(
             f"{name:{width}} {queries:20} {100 * metrics.mAP:6.1f} "
             f"{100 * row.second.metrics.mAP:6.1f} {100 * change.mean:+6.1f}  "
-            f"{'too few people' if few else interval:14} {p_value}  "
+            f"{'too few identities' if few else interval:14} {p_value}  "
             f"{100 * change.better:.0f} %/{100 * change.worse:.0f} %"
         )
     if rows:
         lines.append(
-            f"mAP ({rows[0].first.metrics.ap}) in percent; interval and p-value by drawing "
-            "identities anew"
+            f"mAP ({rows[0].first.metrics.ap}) in percent; interval and p-value by "
+            "cluster bootstrap over identities"
         )
     return "\n".join(lines)
 
@@ -143,16 +145,16 @@ _FEWEST = 6
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much the second of two models is better on the same queries.
+    """Difference of two models on the same queries, second minus first.
 
     Attributes:
         mean: Mean of the differences of average precision, second minus first.
         low: Lower end of the bootstrap interval; NaN (as `high` and `p_value`) with fewer than six
-            identities, which cannot tell.
+            identities.
         high: Upper end.
         p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
-        better: Share of the queries on which the second is better.
-        worse: Share of the queries on which it is worse.
+        better: Fraction of the queries on which the second is better.
+        worse: Fraction of the queries on which it is worse.
     """
 
     mean: float
@@ -166,7 +168,14 @@ class PairedDifference:
 def compare_paired(
     first: Metrics, second: Metrics, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
 ) -> PairedDifference:
-    """Compares the average precision of two models on the same queries.
+    """Paired difference of the average precision of two models on the same queries.
+
+    Args:
+        first: Metrics of the first model.
+        second: Metrics of the second, on the same queries and gallery.
+        level: Fraction of the bootstrap draws inside the interval.
+        repeats: Draws.
+        seed: Of the draws.
 
     Raises:
         ValueError: When queries, galleries, protocols or conventions differ.
@@ -182,8 +191,8 @@ def compare_paired(
         )
     if (first.gallery, first.num_items) != (second.gallery, second.num_items):
         raise ValueError(
-            "first and second must be of the same gallery: figures of other galleries say nothing "
-            f"about the models; got {first.num_items} and {second.num_items} images, of other "
+            "first and second must be of the same gallery: metrics of other galleries do "
+            f"not compare models; got {first.num_items} and {second.num_items} images, of other "
             "identities or cameras"
         )
     if not torch.equal(first.valid, second.valid):
@@ -191,14 +200,14 @@ def compare_paired(
     difference = (second.average_precision - first.average_precision)[first.valid]
     clusters = first.query_pids[first.valid]
     mean = float(difference.mean())
-    shares = float((difference > 0).double().mean()), float((difference < 0).double().mean())
+    fractions = float((difference > 0).double().mean()), float((difference < 0).double().mean())
     if len(clusters.unique()) < _FEWEST:
-        return PairedDifference(mean, math.nan, math.nan, math.nan, *shares)
+        return PairedDifference(mean, math.nan, math.nan, math.nan, *fractions)
     low, high = bootstrap_interval(difference, clusters, level=level, repeats=repeats, seed=seed)
     away = np.abs(bootstrap_means(difference, clusters, repeats, seed) - mean) >= abs(mean)
     return PairedDifference(
         mean, low, high,
         p_value=float((1 + away.sum()) / (1 + repeats)),
-        better=shares[0],
-        worse=shares[1],
+        better=fractions[0],
+        worse=fractions[1],
     )  # fmt: skip

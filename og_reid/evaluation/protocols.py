@@ -1,4 +1,4 @@
-"""Protocols of the field: which answers count, and what one query or one gallery item is."""
+"""Evaluation protocols: answers that count, and the unit of a query and of a gallery item."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_TRACKS = (
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """How a gallery is searched.
+    """Evaluation protocol.
 
     In all of them gallery images of identity -1 are junk and never ranked.
 
@@ -73,7 +73,7 @@ class Protocol:
 
     @property
     def cameras(self) -> bool:
-        """Whether answers of the query's own camera are left out."""
+        """True where answers of the query's own camera are left out."""
         return self.name != "unfiltered"
 
     def tracks(self, labels: Labels) -> tuple[Any, Any]:
@@ -179,8 +179,8 @@ def _draw_match(
     """The distance of one match of each valid query."""
     count = matches.ptr.diff()
     valid = count > 0
-    share = torch.rand(len(count), generator=generator, dtype=torch.float64, device="cpu")
-    chosen = (matches.ptr[:-1] + (share * count).long())[valid]
+    place = torch.rand(len(count), generator=generator, dtype=torch.float64, device="cpu")
+    chosen = (matches.ptr[:-1] + (place * count).long())[valid]
     ptr = torch.cat([count.new_zeros(1), valid.cumsum(0)])
     return RankThresholds.empty_at(ptr, thresholds.values[chosen])
 

@@ -1,4 +1,4 @@
-"""Which queries belong together: by occlusion, visible parts, viewpoint; names for tables."""
+"""Slices of queries by occlusion, visible parts and viewpoint, named for tables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["LabelledImages", "Slicing", "known_attributes", "occlusion_slices", 
 #: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
 Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
 _Known = Mapping[str, Attributes]
-#: Share of a body part that must be seen for the part to count.
+#: Fraction of a body part that must be visible for the part to count.
 _SEEN = 0.25
 
 
 class LabelledImages(Protocol):
-    """Images of one side of a search: clouds or photographs."""
+    """Labelled images of one side of a search: point clouds or images."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,15 +61,15 @@ def query_slices(
         gallery: Images that are searched in; ``yaw`` needs theirs.
         attributes: By image name.
         by: ``occlusion``: with something in front of them, and without (queries whose attributes
-            are unknown are in neither). ``visibility``: quarters of the share of the silhouette
-            that is seen. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
-            at least, or how many stripes of the photograph. ``yaw``: how far the person has turned
-            between the query and the most alike view of the right answers.
-        seen: (Q, P) visibility of the stripes of photographs in [0, 1], see `Embedding`.
-        own_camera: Whether right answers may be of the query's camera (protocol ``unfiltered``).
+            are unknown are in neither). ``visibility``: quarters of the visible fraction of the
+            silhouette. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
+            at least, or how many stripes of the image. ``yaw``: angle between the body's heading
+            in the query and in the most alike view of the right answers.
+        seen: (Q, P) visibility of the stripes of images in [0, 1], see `Embedding`.
+        own_camera: True where right answers may be of the query's camera (protocol ``unfiltered``).
 
     Raises:
-        ValueError: When it is not known of all that it needs.
+        ValueError: Attributes that a slice needs are missing.
     """
     slices: dict[str, Tensor] = {}
     for each in by:
@@ -100,10 +100,10 @@ def _occlusion(query: LabelledImages, _: LabelledImages, attributes: _Known) -> 
 
 
 def _visibility(query: LabelledImages, _: LabelledImages, attributes: _Known) -> dict[str, Tensor]:
-    share = [
+    fractions = [
         each.visible_fraction for each in known_attributes(query.names, attributes, "visibility")
     ]
-    place = np.digitize(share, (0.25, 0.5, 0.75))
+    place = np.digitize(fractions, (0.25, 0.5, 0.75))
     return {f"{25 * i}-{25 * i + 25} % seen": _rows(place == i) for i in range(4)}
 
 

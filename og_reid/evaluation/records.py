@@ -1,4 +1,4 @@
-"""Saved figures: JSON files with a format tag, read within bounds and checked field by field."""
+"""Saved metrics: JSON files with a format tag, read within bounds and checked field by field."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def metrics_fields(record: Any) -> dict[str, Any]:
     """The fields of `Metrics` in a record, with tensors.
 
     Args:
-        record: As `Metrics.record` gives it; figures and unknown fields are not looked at.
+        record: As `Metrics.record` gives it; ``figures`` and unknown fields are ignored.
 
     Raises:
         ValueError: A field is missing, of another type or length, or out of its range.
@@ -93,7 +93,7 @@ def metrics_fields(record: Any) -> dict[str, Any]:
 
 
 def without_nan(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """The value with None in place of NaN, which JSON has no number for."""
     if isinstance(value, dict):
         return {name: without_nan(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -20,7 +20,7 @@ from ..inference.extract import embed_set
 from ..inference.model_file import StoredModel
 from ..inference.preprocessing import TestView, name_views
 from ..models.embedding import Embedding
-from ..rerank import LazyDistances, Variant, gnn, k_reciprocal
+from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
 from ..retrieval.features import Features
 from ..retrieval.labels import Labels
 from ..retrieval.progress import offset_progress, subprogress
@@ -181,7 +181,7 @@ def rerank_by(
 ) -> LazyDistances:
     """Re-ranking by its name, with the parameters that its authors have."""
     if name == "gnn":
-        return gnn(query, gallery, progress=progress)
+        return gnn_rerank(query, gallery, progress=progress)
     return k_reciprocal(query, gallery, variant=name, progress=progress)
 
 

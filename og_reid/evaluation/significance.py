@@ -1,6 +1,6 @@
-"""How sure a mean over queries is, and whether two models differ: identities are drawn as a whole.
+"""Confidence intervals of means over queries: cluster bootstrap over identities.
 
-Queries of one identity are alike, so single queries are no independent draws.
+Queries of one identity are correlated, so single queries are no independent draws.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def bootstrap_interval(
     Args:
         values: (n,) at least one.
         clusters: (n,) whole numbers; values of one cluster are drawn together.
-        level: Share of the draws inside, between 0 and 1.
+        level: Fraction of the draws inside, between 0 and 1.
         repeats: Draws.
         seed: Of the draws.
 
@@ -79,7 +79,17 @@ def score_interval(mean: float, count: int, *, level: float = 0.95) -> tuple[flo
 
 
 def bootstrap_means(values: Tensor, clusters: Tensor, repeats: int, seed: int) -> np.ndarray:
-    """(repeats,) means of draws of clusters."""
+    """Means of bootstrap draws of whole clusters.
+
+    Args:
+        values: (n,).
+        clusters: (n,) whole numbers.
+        repeats: Draws.
+        seed: Of the draws.
+
+    Returns:
+        (repeats,) float64.
+    """
     numbers = clusters.unique(return_inverse=True)[1].cpu().numpy()
     size = np.bincount(numbers)
     total = np.bincount(numbers, weights=values.detach().cpu().numpy())

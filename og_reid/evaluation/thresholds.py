@@ -34,13 +34,13 @@ class Sample:
     def watch(self, blocks: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
         """The same blocks of first row and (b, G) distances."""
         generator = torch.Generator().manual_seed(0)
-        share = min(1.0, _SAMPLE / max(1, self.total))
+        fraction = min(1.0, _SAMPLE / max(1, self.total))
         for start, block in blocks:
             flat = block.detach().reshape(-1)
             if self.total <= _SMALL:
                 self.values.append(flat.cpu().clone())
             elif len(flat):
-                count = max(1, round(share * len(flat)))
+                count = max(1, round(fraction * len(flat)))
                 drawn = torch.randint(len(flat), (count,), generator=generator, device="cpu")
                 self.values.append(flat[drawn.to(flat.device)].cpu())
             yield start, block

@@ -1,4 +1,4 @@
-"""Same person or not, and known or unknown: figures that depend on a threshold of distance."""
+"""Verification and open-set identification: ROC, TAR@FAR, EER, DIR@FAR."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
 from pose.runtime.defaults import plain_torch
 
 from ..retrieval.distance_blocks import check_rereadable, distance_rows, iter_blocks
@@ -30,9 +31,10 @@ _GRID = 1 << 13
 _Blocks = Iterator[tuple[int, int, Tensor]]
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """The receiver operating characteristic of "same person if the distance is at most t".
+    """Receiver operating characteristic of "same identity if the distance is at most t".
 
     Genuine pairs are of one identity, impostor pairs of two; junk, and pairs of one identity and
     camera, are no pairs. Counts are exact at every threshold. The thresholds are the distances of
@@ -56,27 +58,31 @@ class Verification:
     num_impostor: int
 
     def threshold_at(self, false_accepts: float) -> float:
-        """The largest threshold that accepts at most this share of the impostors."""
+        """The largest threshold that accepts at most this fraction of the impostors.
+
+        Args:
+            false_accepts: False accept rate, in [0, 1].
+        """
         return float(self.thresholds[self._place(false_accepts)])
 
     def tar_at_far(self, false_accepts: float) -> float:
-        """TAR@FAR: share of the genuine pairs accepted at `threshold_at`."""
+        """TAR@FAR: fraction of the genuine pairs accepted at `threshold_at`, in [0, 1]."""
         return float(self.true_accepts[self._place(false_accepts)])
 
     @property
     def eer(self) -> float:
-        """Where as many impostors are accepted as genuine pairs are refused, interpolated."""
+        """Equal error rate in [0, 1]: false accept rate = false reject rate, interpolated."""
         gap = self.false_accepts - (1 - self.true_accepts)
         after = int((gap >= 0).nonzero()[0])
         before = max(after - 1, 0)
         width = float(gap[after] - gap[before])
-        share = float(gap[after]) / width if width else 0.0
+        weight = float(gap[after]) / width if width else 0.0
         low, high = self.false_accepts[before], self.false_accepts[after]
-        return float(share * low + (1 - share) * high)
+        return float(weight * low + (1 - weight) * high)
 
     @property
     def equal_error_threshold(self) -> float:
-        """The least threshold that accepts at least as many impostors as it refuses genuine."""
+        """Smallest threshold whose false accept rate is at least its false reject rate."""
         gap = self.false_accepts - (1 - self.true_accepts)
         return float(self.thresholds[int((gap >= 0).nonzero()[0])])
 
@@ -86,9 +92,10 @@ class Verification:
         return int((self.false_accepts <= false_accepts).sum()) - 1
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class OpenSet:
-    """Searching for people who may not be in the gallery.
+    """Open-set identification: a search for identities that may be missing from the gallery.
 
     Attributes:
         match_distance: (V,) float32 of the first match of each query that has one.
@@ -102,9 +109,11 @@ class OpenSet:
     false_alarm_distance: Tensor
 
     def threshold_at(self, false_alarms: float) -> float:
-        """Distance below which an answer is given: at most this share of the unknown get one.
+        """Distance below which an answer is given, for a false alarm rate.
 
-        Infinite when all may.
+        Args:
+            false_alarms: Largest fraction of the unknown queries that may get an answer, in [0, 1];
+                at 1 the distance is infinite.
         """
         if not 0 <= given_number(false_alarms, "false_alarms") <= 1:
             raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
@@ -114,7 +123,7 @@ class OpenSet:
         return float(self.false_alarm_distance[allowed])
 
     def dir_at_far(self, false_alarms: float, k: int = 1) -> float:
-        """DIR@FAR: share of the known whose match is among the first k and below the threshold."""
+        """DIR@FAR: fraction of known queries with a match in the first k below the threshold."""
         k = given_count(k, "k")
         below = self.match_distance < self.threshold_at(false_alarms)
         return float((below & (self.match_rank <= k)).double().mean())
@@ -217,7 +226,7 @@ def identify(
     if known.all():
         raise ValueError(
             "query_pids must hold identities that are not in the gallery; got none: open-set "
-            "figures need unknown people"
+            "metrics need unknown identities"
         )
     shows = subprogress(progress, 0, 2), subprogress(progress, 1, 2)
     if sides is None:

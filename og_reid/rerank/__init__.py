@@ -1,7 +1,7 @@
-"""Better rankings from who is near whom: k-reciprocal neighbours, graphs, query expansion.
+"""Re-ranking by neighbours of neighbours: k-reciprocal, graph propagation, query expansion.
 
-The re-rankings of the field are not the same function; each has its name here, and `LazyDistances`
-tells name and parameters, to be reported with every figure.
+Published variants differ in their result; each has its name here, and `LazyDistances` carries name
+and parameters, to be reported with every metric.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pose.deprecation import deprecated_getattr
 from ..retrieval.clustering import cluster, cluster_means
 from ..retrieval.reranked import LazyDistances
 from .expansion import augment_database, expand_queries
-from .gnn import gnn
+from .graph import gnn_rerank
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
 from .metadata import add_track_means, body_yaw, penalise_same_camera, penalise_same_direction
 
@@ -26,7 +26,7 @@ __all__ = [
     "cluster",
     "cluster_means",
     "expand_queries",
-    "gnn",
+    "gnn_rerank",
     "k_reciprocal",
     "k_reciprocal_distances",
     "penalise_same_camera",

@@ -1,4 +1,4 @@
-"""New features from those of the nearest images: query expansion, database augmentation."""
+"""Query expansion and database augmentation: embeddings averaged with their neighbours'."""
 
 from __future__ import annotations
 

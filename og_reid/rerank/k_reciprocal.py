@@ -1,4 +1,4 @@
-"""Re-ranking by k-reciprocal neighbours (Zhong et al., 2017), and what others made of it.
+"""Re-ranking by k-reciprocal neighbours (Zhong et al., 2017), and its published variants.
 
 Images that are among each other's nearest are described by vectors over all images, a few dozen of
 whose entries are not 0; two images are alike when these vectors overlap (Jaccard distance). Vectors
@@ -32,7 +32,7 @@ _PAIRS = 1 << 18
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What a variant does to squared distances."""
+    """Parameters of a variant."""
 
     k1: int
     k2: int
@@ -65,7 +65,7 @@ def k_reciprocal(
     Args:
         query: As for `og_reid.evaluate`.
         gallery: The same, not in blocks.
-        k1: Size of the neighbourhood; 20 (50 for ``transreid``, which knows no other).
+        k1: Size of the neighbourhood; 20 (50 for ``transreid``, its only value).
         k2: Neighbours whose vectors are averaged, itself counted; 6 (15 for ``transreid``).
         lambda_value: Weight of the original distance, in [0, 1].
         variant: ``original``: squared Euclidean distance over its row's maximum, as the authors and
@@ -263,8 +263,10 @@ def _averaged(vectors: Any, index: np.ndarray, progress: Progress | None) -> Any
         if progress is not None:
             progress(count, count)
         return vectors
-    share = np.full(count * k, 1 / k, np.float32)
-    mean = sparse.csr_matrix((share, index.ravel(), np.arange(0, count * k + 1, k)), (count, count))
+    weight = np.full(count * k, 1 / k, np.float32)
+    mean = sparse.csr_matrix(
+        (weight, index.ravel(), np.arange(0, count * k + 1, k)), (count, count)
+    )
     return multiply_sparse(mean, vectors, progress)
 
 
@@ -276,7 +278,7 @@ class _Overlap:
         self.gallery = vectors[queries:].tocsc()
 
     def jaccard(self, start: int, stop: int) -> Tensor:
-        """(b, G) float32: only gallery images that share an entry with a query are looked at."""
+        """(b, G) float32: only gallery images that share an entry with a query are read."""
         some, items = self.query[start:stop], self.gallery.shape[0]
         first = self.gallery.indptr[some.indices]
         count = self.gallery.indptr[some.indices + 1] - first

@@ -1,4 +1,4 @@
-"""What else is known about images: camera, tracklet, direction, clusters (Zheng et al., 2020).
+"""Re-ranking by metadata: camera, tracklet, direction, clusters (Zheng et al., 2020).
 
 The winners of AI City 2020 used steps like these with k-reciprocal re-ranking (k1 = 70, k2 = 10,
 lambda = 0.2) to find vehicles: gallery features plus half their tracklet's mean
@@ -7,7 +7,7 @@ on the distances of queries to the gallery (`penalise_same_camera`, `penalise_sa
 these into `k_reciprocal_distances`. It is not their whole pipeline: the ensemble, the completion of
 camera labels, the walk along the first 99 answers and the penalties among queries and among gallery
 images are not here. All amounts are in units of the cosine, for distances 1 - cosine. The direction
-of a person is that of the fitted body (`body_yaw`).
+of a pedestrian is that of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 def penalise_same_camera(
     distance: Any, query_labels: Any, gallery_labels: Any, amount: float = 0.3
 ) -> Tensor:
-    """Moves pairs with equal labels apart: the same place is no evidence of the same person.
+    """Adds a penalty to pairs of one camera: an equal place is no evidence of an equal identity.
 
     The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features,
     of cosines.
@@ -73,7 +73,7 @@ def penalise_same_direction(
     *,
     where: Any = None,
 ) -> Tensor:
-    """Moves pairs seen from like directions apart: they look alike whoever they are.
+    """Adds a penalty to pairs seen from like directions, which look alike whatever the identity.
 
     The winners did this to queries of unknown camera only (``where=query_camera < 0``), to all
     others `penalise_same_camera` by camera; their directions are features of a network of their

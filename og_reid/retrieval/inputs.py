@@ -22,7 +22,7 @@ __all__ = [
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
-    """What was given, as a tensor; of tensors and most arrays without a copy.
+    """A tensor from an array-like; of tensors and most arrays without a copy.
 
     Args:
         values: Tensor, array or (nested) list of real numbers.
@@ -55,7 +55,7 @@ def as_tensor(values: Any, name: str) -> Tensor:
 
 
 def check_plain(values: Tensor | np.ndarray, name: str) -> None:
-    """Refuses tensors and arrays some or all of whose values are not there.
+    """Refuses tensors and arrays with missing values.
 
     Raises:
         ValueError: It is sparse, without data, or has masked entries.

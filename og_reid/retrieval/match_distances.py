@@ -28,7 +28,7 @@ def match_distances(
     """
     owner, values = matches.query, empty_values(matches)
     wanted, place = matches.item.unique(return_inverse=True)
-    if not gallery.in_blocks:  # people together: few queries then need a piece
+    if not gallery.in_blocks:  # identities together: few queries then need a piece
         order = labels.item_ids[wanted].argsort(stable=True)
         wanted, place = wanted[order], order.argsort()[place]
     chosen = place.argsort(stable=True)

@@ -63,7 +63,7 @@ class LabelIndex:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The right answers of all queries.
+    """The matches of all queries: gallery items of their identity.
 
     Attributes:
         ptr: (Q + 1,) int64; those of query i are ``item[ptr[i] : ptr[i + 1]]``.
@@ -126,7 +126,7 @@ def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
 
 
 def gallery_digest(labels: LabelIndex) -> str:
-    """16 hexadecimal digits that tell galleries apart, whatever the order of their rows.
+    """Digest of a gallery: 16 hexadecimal digits, whatever the order of its rows.
 
     The sum of a hash (that of SplitMix64) of each row's identity and camera.
     """

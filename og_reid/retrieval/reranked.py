@@ -15,11 +15,11 @@ _ENTRIES = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class LazyDistances:
-    """A (Q, G) matrix of new distances that is never there as a whole: `evaluate` reads it so.
+    """A (Q, G) matrix of new distances, computed in blocks of rows, as `evaluate` reads them.
 
     Attributes:
         method: Name of the re-ranking.
-        parameters: Its parameters; to be reported with every figure.
+        parameters: Its parameters, to be reported with every metric.
         shape: (Q, G).
         rows: Gives the (b, G) float32 distances of queries ``start`` to ``stop - 1``.
     """
@@ -40,5 +40,5 @@ class LazyDistances:
         return torch.cat(list(self))
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
-        return f"{self.method} ({told})"
+        values = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
+        return f"{self.method} ({values})"

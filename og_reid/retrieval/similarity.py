@@ -1,4 +1,4 @@
-"""Comparing people by the parts that both images show.
+"""Similarity over commonly visible parts.
 
 The similarity is that of PGFA (Miao et al., ICCV 2019, section 3.4, as its authors' code computes
 it). With unit vectors f_k of the parts, g of the whole and visibilities v_k,
@@ -38,9 +38,9 @@ def visible_part_similarity(query: Embedding, gallery: Embedding) -> Tensor:
     Returns:
         (Q, G) float32 in [0, 1], higher = more alike (float64 for queries in float64), without
         gradients. To rank with `og_reid.evaluation.evaluate_distances`, negate it. Where two images
-        share no visible part the global vectors alone decide; without these, too, it is 0: nothing
-        speaks for them. Without parts it is (1 + cosine) / 2. Memory beside features and result: a
-        copy of the query's features and 64 MiB at a time.
+        share no visible part the global embeddings alone decide; without these, too, it is 0.
+        Without parts it is (1 + cosine) / 2. Memory beside features and result: a copy of the
+        query's features and 64 MiB at a time.
 
     Raises:
         ValueError: sizes of query and gallery differ, or a feature is NaN or infinite.

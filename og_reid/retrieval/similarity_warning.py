@@ -20,7 +20,7 @@ from .matches import LabelIndex, Matches
 __all__ = ["warn_of_similarities", "warned_once"]
 
 #: Fraction of the wrong answers nearer than the right ones, from which on the order is reversed.
-#: An embedding that knows cameras and nothing else stays at 0.75, of two cameras.
+#: An embedding of the camera alone stays at 0.75, of two cameras.
 _REVERSED = 0.85
 #: Whether there was a warning, inside `warned_once`.
 _WARNED: ContextVar[list[bool] | None] = ContextVar("warned", default=None)
@@ -63,9 +63,9 @@ def warn_of_similarities(
     if not some.any():
         return
     fraction = nearer[some] / wrong[owner[some]]
-    _, person = labels.query_ids[owner[some]].unique(return_inverse=True)
-    count = person.bincount()
-    mean = float((person.bincount(weights=fraction) / count).mean())
+    _, identity = labels.query_ids[owner[some]].unique(return_inverse=True)
+    count = identity.bincount()
+    mean = float((identity.bincount(weights=fraction) / count).mean())
     before = _WARNED.get()
     if not before and mean > max(_REVERSED, 0.5 + 1 / math.sqrt(len(count))):
         if before is not None:

@@ -41,7 +41,7 @@ def test_few_people_prove_nothing(rng: torch.Generator, people: int) -> None:
     change = compare_paired(rows[0][0].metrics, rows[1][0].metrics)
     assert all(math.isnan(each) for each in (change.low, change.high, change.p_value))
     assert math.isfinite(change.mean)
-    assert "too few people" in format_differences(compare_runs(*rows))
+    assert "too few identities" in format_differences(compare_runs(*rows))
     six = compare_paired(figures(rng, 6), figures(rng, 6))
     assert 0 < six.p_value <= 1
     assert len(repr(rows[0][0].metrics)) < 80

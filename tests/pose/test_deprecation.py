@@ -11,8 +11,9 @@ import pytest
 
 from interpreter import run_python
 from pose import deprecation
-from pose.deprecation import COMMANDS, FLAGS, MODULES, NAMES, rename_arguments
+from pose.deprecation import COMMANDS, FLAGS, MEMBERS, MODULES, NAMES, rename_arguments
 
+MEMBER_ROWS = [(kind, old, new) for kind, rows in MEMBERS.items() for old, new in rows.items()]
 NAME_ROWS = [(module, old, new) for module, rows in NAMES.items() for old, new in rows.items()]
 
 
@@ -51,6 +52,20 @@ def test_an_old_name_warns_and_is_the_object_of_the_new_one(module, old, new):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a new name is no old one
         assert found is getattr(import_module(path), name)
+
+
+@pytest.mark.parametrize(("kind", "old", "new"), MEMBER_ROWS)
+def test_an_old_attribute_warns_and_is_the_new_one(kind, old, new):
+    home, _, name = kind.rpartition(".")
+    kind = getattr(import_module(home), name)
+    value = object.__new__(kind)
+    object.__setattr__(value, "__dict__", {new: "found"})
+    if isinstance(vars(kind).get(new), property):
+        assert vars(kind)[old].__doc__ == f"Deprecated name of `{new}`."
+        return
+    with pytest.warns(DeprecationWarning, match=f"^{name}.{old} is .* use {name}.{new}$") as warned:
+        assert getattr(value, old) == "found"
+    assert warned[0].filename == __file__
 
 
 def test_old_paths_are_gone_and_their_last_part_is_no_name_of_the_package():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from og_reid.evaluation import Metrics, Protocol, evaluate, verify
-from og_reid.rerank import gnn, k_reciprocal
+from og_reid.rerank import gnn_rerank, k_reciprocal
 
 
 def sorted_precision(distance: Tensor, query: int, pids: list[int], top: int = 10**9) -> float:
@@ -38,7 +38,7 @@ def test_one_number_called_map_is_two() -> None:
     metrics = evaluate(distance=[[0.1, 0.2, 0.3, 0.4]], query_pids=[1], gallery_pids=[1, 2, 1, 3])
     assert metrics.mAP_step == pytest.approx((1 + 2 / 3) / 2)
     assert metrics.mAP_trapezoid == pytest.approx((1 + (2 / 3 + 1 / 2) / 2) / 2)
-    assert {"mAP step", "mAP trapezoid"} < set(metrics.figures())
+    assert {"mAP step", "mAP trapezoid"} < set(metrics.summary())
 
 
 def test_queries_without_an_answer_are_told() -> None:
@@ -75,7 +75,7 @@ def test_every_protocol_gives_the_same_kind_of_answer(rng: torch.Generator) -> N
     for protocol in ("market", "single-gallery-shot", "unfiltered", "multi-query", tracks):
         metrics = evaluate(*sides, **labels, protocol=protocol)
         assert isinstance(metrics, Metrics)
-        assert set(metrics.figures()) == {
+        assert set(metrics.summary()) == {
             "rank-1", "rank-3", "rank-5", "rank-10", "mAP step", "mAP trapezoid", "mINP"
         }  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_features_of_any_length_are_ranked_by_direction(rng: torch.Generator) ->
     """Graph weights of features that are not normalised grow with their lengths."""
     query, gallery = torch.randn(9, 6, generator=rng), torch.randn(60, 6, generator=rng)
     lengths = 10 ** (2 * torch.rand(60, 1, generator=rng))
-    for method in (gnn, k_reciprocal):
+    for method in (gnn_rerank, k_reciprocal):
         once, again = method(query, gallery).dense(), method(7 * query, lengths * gallery).dense()
         torch.testing.assert_close(once, again, atol=2e-5, rtol=0)
         assert method(query, gallery).method in str(method(query, gallery))

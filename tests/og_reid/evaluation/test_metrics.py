@@ -131,7 +131,12 @@ def test_interval_of_any_figure(rng: torch.Generator) -> None:
     metrics = scored(rng)
     low, high = metrics.interval()
     assert low < metrics.mAP < high
+    with pytest.warns(
+        DeprecationWarning, match=r"interval\(figure=\) is deprecated.*: use values="
+    ):
+        ends = metrics.interval(figure=lambda m: (m.first_match == 1).double(), level=0.5)  # type: ignore[call-arg]
     low, high = metrics.interval(lambda m: (m.first_match == 1).double(), level=0.5)
+    assert ends == (low, high)
     assert low <= metrics.rank(1) <= high
     with pytest.raises(ValueError, match="level must be between 0 and 1"):
         metrics.interval(level=95)
@@ -158,7 +163,7 @@ def test_figures_that_are_no_pair_are_refused_in_words() -> None:
     turned = evaluate(**known, gallery_pids=[4, 2, 3, 1])
     assert compare_paired(first, turned).mean == pytest.approx(turned.mAP - first.mAP)
     for pids in ([1, 2, 3, 5], [1, 2, 3, -1], [1, 2, 2, 4]):
-        with pytest.raises(ValueError, match=r"of the same gallery: figures of other galleries"):
+        with pytest.raises(ValueError, match=r"of the same gallery: metrics of other galleries"):
             compare_paired(first, evaluate(**known, gallery_pids=pids))
     seen = evaluate(
         **known, gallery_pids=[1, 2, 3, 4], query_camids=[0, 0], gallery_camids=[1, 1, 1, 1]

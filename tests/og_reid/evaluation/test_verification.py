@@ -96,7 +96,7 @@ def test_unknown_people_by_hand() -> None:
     assert result.dir_at_far(0.5, k=2) == 1
     assert result.dir_at_far(0, k=2) == 1 / 2
     assert result.dir_at_far(1, k=2) == 1
-    with pytest.raises(ValueError, match="open-set figures need unknown people"):
+    with pytest.raises(ValueError, match="open-set metrics need unknown identities"):
         identify(distance=distance[:2], query_pids=[1, 2], gallery_pids=[1, 2, 3])
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from og_reid import Embedding, evaluate
 from og_reid.evaluation import rank
-from og_reid.rerank import LazyDistances, gnn, k_reciprocal, k_reciprocal_distances
+from og_reid.rerank import LazyDistances, gnn_rerank, k_reciprocal, k_reciprocal_distances
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "eval" / "torchreid_rerank.npz"
 
@@ -136,11 +136,11 @@ def gnn_twin(query: Tensor, gallery: Tensor, k1: int, k2: int) -> np.ndarray:
 @pytest.mark.parametrize(("k1", "k2"), [(26, 7), (9, 4), (6, 1)])
 def test_graph_propagation_equals_its_dense_twin(k1: int, k2: int, rng: torch.Generator) -> None:
     query, gallery, _ = people(rng)
-    found = gnn(3 * query, gallery, k1=k1, k2=k2)
+    found = gnn_rerank(3 * query, gallery, k1=k1, k2=k2)
     np.testing.assert_allclose(found.dense().numpy(), gnn_twin(query, gallery, k1, k2), atol=5e-6)
 
 
-@pytest.mark.parametrize("method", [k_reciprocal, gnn])
+@pytest.mark.parametrize("method", [k_reciprocal, gnn_rerank])
 def test_rankings_get_better_and_need_no_dense_matrix(method, rng: torch.Generator) -> None:
     query, gallery, labels = people(rng, 40, 400)
     before = evaluate(query, gallery, **labels)
@@ -161,7 +161,7 @@ def test_more_neighbors_than_images(rng: torch.Generator) -> None:
     found = k_reciprocal(query, gallery, k1=20, k2=6)
     assert found.dense().shape == (2, 3)
     assert found.dense().isfinite().all()
-    assert gnn(query, gallery).dense().isfinite().all()
+    assert gnn_rerank(query, gallery).dense().isfinite().all()
 
 
 def test_reversed_arrays(rng: torch.Generator) -> None:
@@ -175,7 +175,7 @@ def test_reversed_arrays(rng: torch.Generator) -> None:
 
 def test_equal_features_stay_finite() -> None:
     ones = torch.ones(30, 4)
-    for found in (k_reciprocal(ones[:5], ones), gnn(ones[:5], ones)):
+    for found in (k_reciprocal(ones[:5], ones), gnn_rerank(ones[:5], ones)):
         assert found.dense().isfinite().all()
 
 
@@ -217,7 +217,7 @@ def test_bad_parameters_are_refused(arguments: dict, message: str) -> None:
 def test_bad_input_is_refused() -> None:
     ones = torch.ones(3, 2)
     with pytest.raises(ValueError, match="k2 must be in"):
-        gnn(ones, ones, k1=3, k2=4)
+        gnn_rerank(ones, ones, k1=3, k2=4)
     with pytest.raises(ValueError, match="gallery has NaN or infinite values in rows 0, 1, 2"):
         k_reciprocal(ones, ones * torch.nan)
     with pytest.raises(ValueError, match="features of one length"):

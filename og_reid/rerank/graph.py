@@ -17,11 +17,11 @@ from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
 from .space import open_space
 
-__all__ = ["gnn"]
+__all__ = ["gnn_rerank"]
 
 
 @plain_torch()
-def gnn(
+def gnn_rerank(
     query: Features,
     gallery: Features,
     *,
@@ -29,7 +29,7 @@ def gnn(
     k2: int = 7,
     progress: Progress | None = None,
 ) -> LazyDistances:
-    """Describes each image by its neighbours, and by theirs, and compares the descriptions.
+    """Re-ranking by propagation of neighbourhoods on the k-nearest-neighbour graph.
 
     With A the adjacency of the k1 nearest and P that of the k2 nearest weighted by the square of
     their similarity, twice ``A <- P (A + A^T)`` with rows at length 1; then the cosine of the rows.
@@ -41,7 +41,7 @@ def gnn(
         query: As for `og_reid.evaluate`.
         gallery: The same, not in blocks.
         k1: Neighbours in the graph, itself counted.
-        k2: Neighbours that pass their description on, itself counted.
+        k2: Neighbours that each image averages over, itself counted.
         progress: Called with the images done, over all passes, and all.
 
     Returns:
