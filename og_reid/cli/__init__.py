@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ..files.printable import printable
-from .arguments import parse
-from .missing import check_inputs
+from .commands import COMMANDS
+from .parser import parse
 from .terminal import guarded, log_lines, name_once
 
 __all__ = ["main"]
@@ -49,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     debug = False
     try:
-        options = parse(arguments)
+        options = parse(COMMANDS, arguments)
         debug = options.debug
         name_once(vars(options).values())
-        check_inputs(options)
-        options.run(options)
+        if getattr(options, "workers", 1) < 1:
+            raise ValueError(f"--workers must be at least 1; got {options.workers}")
+        options.run()(options)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as stop:

@@ -1,201 +1,279 @@
-"""What each command of ``og-reid`` does: heavy packages are imported by the one that runs."""
+"""Commands of ``og-reid``, in the order of its help."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..pipelines.input_files import list_files, report_failures
-from .options import check_out
+from .options import (
+    DATASET,
+    ESTIMATOR,
+    KEYPOINTS,
+    LIFTING,
+    MODEL,
+    RUN_FOLDER,
+    SKIP,
+    TRUST,
+    cache,
+    config,
+    descriptor,
+    existing_image,
+    path,
+    settings,
+    workers,
+)
+from .parser import Command, option
 
-if TYPE_CHECKING:
-    from ..data.files.inputs import Input
+__all__ = ["COMMANDS"]
 
-__all__ = ["do_convert", "do_demo", "do_doctor", "do_embed", "do_lift"]
-
-
-def do_demo(options: argparse.Namespace) -> None:
-    """Makes the report of the demonstration."""
-    from ..pipelines.demo import run_demo
-    from .progress import progress_stages
-
-    print(
-        "about 6 minutes of processor time; what an earlier run has made is used again. The times "
-        "below are on the clock, at the load of this machine",
-        file=sys.stderr,
-    )
-    with progress_stages() as show:
-        report = run_demo(options.out, options.image, workers=options.workers, progress=show)
-    print(f"report: {report}")
-
-
-def do_lift(options: argparse.Namespace) -> None:
-    """Lifts one image to a cloud, or many to a folder of clouds."""
-    from ..data.files.inputs import CLOUD_ENDINGS
-
-    given: list[Path] = options.photos
-    if len(given) > 1 or given[0].is_dir():
-        _lift_many(options)
-        return
-    out: Path = options.out or given[0].with_suffix(f".{options.format or 'ply'}")
-    if options.format and out.suffix.lower() != f".{options.format}":
-        raise ValueError(f"--format is for folders; the ending of {out} says it here")
-    if out.suffix.lower() not in CLOUD_ENDINGS:
-        raise ValueError(f"--out must end in .ply, .npz or .obj for one image; got {out}")
-    check_out(out)
-    list_files(given, (), skip=False)
-
-    from meshes import write_pointcloud
-
-    from ..api import lift
-
-    cloud = lift(given[0])
-    write_pointcloud(out, cloud)
-    print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
-
-
-def _lift_many(options: argparse.Namespace) -> None:
-    from ..data.files.image_files import image_endings
-    from ..pipelines.lift_files import LIFT_TABLE, lift_files, lift_targets
-    from .progress import progress_bar
-
-    if options.out is None:
-        raise ValueError("--out must be given for many images: the folder of their clouds")
-    check_out(options.out, folder=True)
-    inputs, missing = list_files(options.photos, image_endings, skip=options.skip)
-    ending = f".{options.format or 'ply'}"
-    lift_targets(inputs, ending)  # refuses before the work
-    with progress_bar("lifting images") as show:
-        done = lift_files(
-            inputs,
-            options.out,
-            ending=ending,
-            workers=options.workers,
-            progress=lambda done, total: show(done, total, ""),
-        )
-    made = len(done.rows) - len(done.failures)
-    before = f", {done.kept:,} of them by an earlier run" if done.kept else ""
-    print(f"{options.out}: {made:,} clouds{before}; listed in {options.out / LIFT_TABLE}")
-    report_failures(
-        [*missing, *done.failures],
-        len(done.rows) + len(missing),
-        made=made,
-        warnings=done.warnings,
-        report=options.out / "failures.csv",
-        skip=options.skip,
-    )
-
-
-def do_embed(options: argparse.Namespace) -> None:
-    """Writes the embeddings of clouds and images."""
-    import numpy as np
-
-    from pose.files.atomic_write import atomic_write
-
-    from ..data.files.image_files import image_endings
-    from ..data.files.inputs import CLOUD_ENDINGS, portable_name
-    from ..inference.pretrained import load_model
-    from ..pipelines.embed_files import embed_files, holds_embeddings
-    from .progress import progress_bar
-
-    # The model first: its mistakes are found before minutes of lifting.
-    check_out(options.out)
-    stored = load_model(options.model)
-    inputs, missing = list_files(
-        options.inputs, image_endings, CLOUD_ENDINGS, skip=options.skip, check=_not_embedded
-    )
-    own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
-    if own and not (inputs := [each for each in inputs if each not in own]):
-        raise ValueError(f"{own[0].path} holds embeddings (og-reid embed wrote it), no point cloud")
-    if any(_same(each.path, options.out) for each in inputs):
-        raise ValueError(f"--out {options.out} is one of the inputs: give another name")
-    with progress_bar("embedding") as show:
-        done = embed_files(
-            [each.path for each in inputs],
-            stored,
-            workers=options.workers,
-            cache=options.cache,
-            progress=lambda done, total: show(done, total, ""),
-        )
-    features = done.features.numpy()
-    if len(features):
-        with atomic_write(options.out) as partial, partial.open("wb") as file:
-            names = np.array([portable_name(name) for name in done.names])
-            np.savez(file, features=features, names=names)
-        print(f"{options.out}: {len(features)} embeddings of {features.shape[1]} numbers")
-    if len(features) == 2:
-        print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
-    report_failures(
-        [*missing, *done.failures],
-        len(inputs) + len(missing),
-        made=len(features),
-        warnings=done.warnings,
-        report=options.out.with_suffix(".failures.csv"),
-        skip=options.skip,
-    )
-
-
-def _not_embedded(each: Input) -> str | None:
-    """Why a file can be neither lifted nor embedded."""
-    from ..data.files.image_files import image_endings
-    from ..data.files.inputs import CLOUD_ENDINGS
-    from ..pipelines.embed_files import holds_embeddings
-
-    if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:
-        return (
-            f"is neither a cloud ({', '.join(sorted(CLOUD_ENDINGS))}) nor a photograph "
-            f"({', '.join(sorted(image_endings()))}): convert it"
-        )
-    if not each.listed and holds_embeddings(each.path):
-        return (
-            "holds embeddings (og-reid embed wrote it), no point cloud: give the images or clouds "
-            "that they are of"
-        )
-    return None
-
-
-def _same(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
-
-
-def do_convert(options: argparse.Namespace) -> None:
-    """Makes a store of a tree of the authors' clouds."""
-    from ..data.clouds.convert_market3d import convert_market3d
-    from .progress import progress_bar
-
-    if options.points < 0:
-        raise ValueError(f"--points must be at least 0; got {options.points}")
-    with progress_bar("converting") as show:
-        done = convert_market3d(
-            options.source,
-            options.out,
-            splits=options.splits,
-            expected=options.points or None,
-            workers=options.workers,
-            progress=lambda done, total: show(done, total, f"{done} of {total} clouds"),
-        )
-    count = sum(done.clouds.values())
-    splits = ", ".join(f"{split} {number}" for split, number in done.clouds.items())
-    print(f"{options.out}: {count} clouds ({splits})")
-    print(
-        f"{done.shards} shards, {done.kept} of them found finished; {done.bytes / 1e6:.1f} MB, "
-        f"{done.bytes / count / 1e3:.1f} kB a cloud"
-    )
-
-
-def do_doctor(_: argparse.Namespace) -> None:
-    """Prints what this installation consists of; fails when something is wrong with it."""
-    from .doctor import examine
-
-    findings = examine()
-    topic = ""
-    for finding in findings:
-        if finding.topic != topic:
-            topic = finding.topic
-            print(topic)
-        print(f"  {'ok ' if finding.good else 'BAD'} {finding}")
-    bad = [finding.name for finding in findings if not finding.good]
-    if bad:
-        raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
+DEMO = Command(
+    "demo",
+    "data_commands:do_demo",
+    "see everything work, in about five minutes and without data",
+    "Lifts an image, makes a synthetic data set, trains on it, searches it, and writes a report to "
+    "look at in a browser. About six minutes of processor time, four to five on the clock with two "
+    "idle cores; longer where others work, with the same figures. A run that was stopped goes on "
+    "where it was when it is started again.",
+    (
+        path("--image", "your own image of one person", "IMAGE"),
+        path("--out", "where the report goes (default: %(default)s)", "FOLDER",
+             default=Path("runs/demo")),
+        workers(),
+    ),
+)  # fmt: skip
+LIFT = Command(
+    "lift",
+    "data_commands:do_lift",
+    "turn images of a person into point clouds",
+    "Estimates the pose of the person in an image, fits a body to it and colours its points. "
+    "Of a folder, or of many images, a folder of clouds is made that mirrors theirs, with a "
+    "table lift.csv; started again, it goes on where it was.",
+    (
+        option("images", "images of one person each, or folders of them", type=existing_image,
+               nargs="+", metavar="IMAGE"),
+        path("--out", "of one image: cloud to write, .ply, .npz or .obj (default: the image's name "
+             "with .ply); of many: folder to write"),
+        option("--format", "of many clouds (default: ply)", choices=("ply", "npz", "obj")),
+        SKIP,
+        workers("processes that lift"),
+    ),
+)  # fmt: skip
+EMBED = Command(
+    "embed",
+    "model_commands:do_embed",
+    "turn clouds or images into embeddings",
+    "Writes one unit vector per input, in the order given, those of a folder by name; the dot "
+    "product of two says how alike they are. Images are lifted first; what is lifted is kept, "
+    "so that a run that was stopped goes on where it was.",
+    (
+        path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
+             "their clouds where they have no images", "INPUT", nargs="+"),
+        MODEL,
+        path("--out", "file with the arrays `features` (n, D) and `names` (n) (default: "
+             "%(default)s); inputs that failed are in FILE with the ending .failures.csv", "FILE",
+             default=Path("features.npz")),
+        SKIP,
+        *LIFTING,
+    ),
+)  # fmt: skip
+TRAIN = Command(
+    "train",
+    "model_commands:do_train",
+    "train a model",
+    "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
+    "model.safetensors.",
+    (
+        config("synthetic/og_net_small, og_net/market_small or occluded_duke/pgfa"),
+        settings("optim.lr=0.001"),
+        path("--data", "folder laid out like Market-1501 or a store of og-reid pack (their test "
+             "images then validate), or a cloud set (.safetensors); without it the run makes the "
+             "synthetic world that CONFIG asks for", "DATA"),
+        *DATASET,
+        path("--unlabelled", "folder, or CSV file with the column path, of images without an "
+             "identity to train with, too (loss.lsro, data.sampling=shuffle)"),
+        RUN_FOLDER,
+        option("--resume", "go on from the last checkpoint in --out"),
+        option("--dist-timeout", "how long a process started by torchrun waits for the others "
+               "(default: %(default)s)", type=float, default=1800.0, metavar="SECONDS"),
+        *KEYPOINTS,
+        *LIFTING,
+    ),
+)  # fmt: skip
+FUSE = Command(
+    "fuse",
+    "fusing:do_fuse",
+    "join a model of images and one of clouds",
+    "Chooses how much a PGFA and an OG-Net count, on training identities that neither has learned "
+    "from (trained with data.hold_out), and writes both as one run for og-reid evaluate.",
+    (
+        config("occluded_duke/fusion"),
+        path("first", "run, or model, of PGFA", "FIRST"),
+        path("second", "run, or model, of clouds", "SECOND"),
+        settings("second=0.5"),
+        path("--data", "what both were trained on; not needed where CONFIG gives both weights",
+             "FOLDER"),
+        *DATASET,
+        RUN_FOLDER,
+        *KEYPOINTS,
+        *LIFTING,
+    ),
+)  # fmt: skip
+INFO = Command(
+    "info",
+    "model_commands:do_info",
+    "show what a run was made with, and how far it is",
+    "Prints the settings, versions, source and seed of a training run, and its last metrics.",
+    (path("run_folder", "folder that og-reid train wrote, or a model or checkpoint in it", "RUN"),),
+)
+EVALUATE = Command(
+    "evaluate",
+    "evaluation:do_evaluate",
+    "score a model on a data set",
+    "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
+    "both together. Occluded queries are scored apart where attributes.csv names them; --slice-by "
+    "scores others apart.",
+    (
+        path("--data", "folder laid out like Market-1501, or a store of og-reid pack", "FOLDER",
+             required=True),
+        *DATASET,
+        MODEL,
+        option("--flip-tta", "average each embedding with the mirror image's", dest="mirror"),
+        option("--tta", "add the embedding of the cloud 1.1 times as large, as the OG-Net authors "
+               "do (default: %(default)s)", choices=("none", "scale-1.1"), default="none",
+               dest="test_view"),
+        option("--ap", "how average precision is computed (default: %(default)s)",
+               choices=("step", "trapezoid"), default="step"),
+        option("--protocol", "which answers count: those of other cameras; those, in random "
+               "galleries of one image an identity; all (default: %(default)s)", default="market",
+               choices=("market", "single-gallery-shot", "unfiltered")),
+        option("--slice-by", "score queries apart by: occlusion; visibility (quarters of the "
+               "person seen); parts (body parts, or stripes, that are seen); yaw (turned how far "
+               "from the best right answer); cameras (each in each other). All but parts and "
+               "cameras need attributes.csv (default: occlusion, where it is known)", nargs="+",
+               metavar="WHAT", default=["occlusion"], dest="by",
+               choices=("occlusion", "visibility", "parts", "yaw", "cameras")),
+        option("--rerank", "also score the model re-ranked: by k-reciprocal neighbours, in the "
+               "original or a variant of the field, or by a graph of neighbours",
+               choices=("original", "layumi", "fast-reid", "transreid", "gnn")),
+        path("--out", "JSON with the metrics of every query, for og-reid compare", "FILE"),
+        option("--features", "of PGFA's stripes: their means in the backbone's feature map, as its "
+               "authors compare, or the codes of the heads, as their paper says (default: "
+               "%(default)s)", type=descriptor, default="backbone", metavar="{backbone,head}",
+               dest="descriptor"),
+        *KEYPOINTS,
+        *LIFTING,
+    ),
+)  # fmt: skip
+COMPARE = Command(
+    "compare",
+    "evaluation:do_compare",
+    "print saved runs again, or compare two of them",
+    "Prints what og-reid evaluate --out (or Metrics.to_json) wrote. With a second file: how "
+    "much better that one is on the same queries, with a 95 % interval and a p-value.",
+    (
+        path("first", "file of og-reid evaluate --out, or the folder of a run that such a file is "
+             "in", "RUN"),
+        path("other", "another one", "OTHER", nargs="?"),
+        option("--details", "of one run: everything about each row, both conventions and intervals "
+               "among it"),
+    ),
+)  # fmt: skip
+PACK = Command(
+    "pack",
+    "data_commands:do_pack",
+    "make a compact store of published .obj clouds",
+    "Packs a tree <split>/<identity>/<image name>.obj of the OG-Net authors, such as "
+    "3DMarket+bg, into a store that is small and read at random. A run that was stopped goes "
+    "on where it was when it is started again.",
+    (
+        path("source", "folder with the folders train, train_all, val, gallery, query, or some of "
+             "them", "SOURCE_TREE"),
+        path("out", "folder of the store", "OUT"),
+        option("--splits", "pack only these (default: all there are)", nargs="+", metavar="SPLIT"),
+        option("--points", "points that every cloud must have; 0 takes any number (default: "
+               "%(default)s)", type=int, default=8192, metavar="N"),
+        workers("processes that read and write"),
+    ),
+)  # fmt: skip
+DATASETS = Command(
+    "datasets",
+    "data_commands:do_datasets",
+    "list the data sets that can be read by name",
+    "Lists the data sets that --dataset takes. None is downloaded.",
+    (path("--root", "folder of data sets: show which are there, and whether their numbers are "
+          "right", "DIR"),),
+)  # fmt: skip
+CHECK = Command(
+    "check",
+    "data_commands:do_check",
+    "verify a data set",
+    "Compares the numbers of images and identities with the published ones, and opens every file "
+    "to find damaged ones and ones that are there twice.",
+    (
+        option("dataset", "a name of og-reid datasets", metavar="DATASET"),
+        path("--data", "its folder, or the CSV file", required=True),
+        *TRUST,
+    ),
+)
+PREPARE = Command(
+    "prepare",
+    "data_commands:do_prepare",
+    "build Occluded-Duke from DukeMTMC-reID",
+    "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors, which are "
+    "verified. A run that was stopped goes on where it was when it is started again.",
+    (
+        option("what", "the data set to build", choices=["occluded-duke"]),
+        path("--duke", "DukeMTMC-reID, as a .zip file or unpacked (hard links are made then, where "
+             "possible)", required=True),
+        path("--lists", "folder with train.list, query.list and gallery.list", "DIR",
+             required=True),
+        path("--out", "folder to build", "DIR", required=True),
+    ),
+)  # fmt: skip
+POSE = Command(
+    "pose",
+    "data_commands:do_pose",
+    "estimate the poses of people in images",
+    "Writes the keypoints of the people in each image: the one that it is about first, then the "
+    "others. What was estimated before is remembered.",
+    (
+        path("images", "images, or folders of them", "IMAGES", nargs="+"),
+        SKIP,
+        *ESTIMATOR,
+        option("--format", "alphapose: one list; coco: one file, which has flags in place of "
+               "scores; sep-json: a folder with a file per image, as PGFA reads them (default: "
+               "%(default)s)", choices=("alphapose", "coco", "sep-json"), default="alphapose"),
+        path("--out", "file, or folder, to write", required=True),
+        cache("estimated poses"),
+    ),
+)  # fmt: skip
+CACHE = Command(
+    "cache",
+    "data_commands:do_cache",
+    "list, measure or clear what is kept of images",
+    "Lifted clouds and estimated poses are kept, an entry for each image and setting, known by "
+    "the image's content.",
+    (
+        option("action", "list: entries by kind and settings; size: of all; forget: remove all "
+               "entries of images; clear: remove all entries",
+               choices=("list", "size", "forget", "clear")),
+        option("images", "of forget: image files, or names of entries as list --entries shows them",
+               nargs="*", metavar="IMAGE"),
+        option("--entries", "of list: show every entry"),
+        option("--old", "of clear: only clouds of other versions of og-reid, which this one does "
+               "not use"),
+        cache("lifted clouds and estimated poses"),
+    ),
+)  # fmt: skip
+DOCTOR = Command(
+    "doctor",
+    "data_commands:do_doctor",
+    "show what is installed, and what is wrong with it",
+    "Prints versions, native kernels with their instruction level, devices, and how to mend "
+    "what does not work.",
+    (),
+)
+#: All, in the order of the help.
+COMMANDS = (
+    DEMO, LIFT, EMBED, TRAIN, FUSE, INFO, EVALUATE, COMPARE,
+    PACK, DATASETS, CHECK, PREPARE, POSE, CACHE, DOCTOR,
+)  # fmt: skip

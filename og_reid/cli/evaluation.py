@@ -8,34 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..pipelines.data import check_answers, lift_test, refuse_keypoints, stored_test
+from ..pipelines.data import (
+    check_answers,
+    check_keypoints,
+    check_search_inputs,
+    image_set,
+    lift_test,
+    refuse_keypoints,
+    stored_test,
+)
+from ..pipelines.input_files import check_exists, check_output, check_readable
 from .fusing import evaluate_fusion
-from .options import check_out, data_spec
-from .photos import evaluate_people
+from .options import data_spec
 from .progress import progress_stages
 from .scoring import check_scoring, score_and_tell
 
 if TYPE_CHECKING:
     from ..evaluation.results import Clouds, ResultRow
 
-__all__ = ["add_runs", "do_compare", "do_evaluate"]
-
-
-def add_runs(command: argparse.ArgumentParser) -> None:
-    """Saved runs as arguments."""
-    command.add_argument(
-        "first", type=Path, metavar="RUN",
-        help="file of og-reid evaluate --out, or the folder of a run that such a file is in",
-    )  # fmt: skip
-    command.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another one")
-    command.add_argument(
-        "--details", action="store_true",
-        help="of one run: everything about each row, both conventions and intervals among it",
-    )  # fmt: skip
+__all__ = ["do_compare", "do_evaluate"]
 
 
 def do_evaluate(options: argparse.Namespace) -> None:
     """Prints how well a model ranks a data set."""
+    with progress_stages() as show:
+        check_search_inputs(data_spec(options), options.model, show)
+
     from ..data.clouds.store import CloudStore, is_store
     from ..evaluation.query_slices import query_slices
     from ..evaluation.results import compute_distances
@@ -46,7 +44,7 @@ def do_evaluate(options: argparse.Namespace) -> None:
     from .progress import progress_bar
 
     if options.out is not None:
-        check_out(options.out)
+        check_output(options.out)
     fused = is_fusion(options.model)
     file = options.model if fused else model_file(options.model)
     if fused or (Path(file).is_file() and takes_photographs(file)):
@@ -87,6 +85,9 @@ def _labels(clouds: Clouds) -> list[tuple[int, int]]:
 
 def do_compare(options: argparse.Namespace) -> None:
     """Prints a saved run again, or how much better another one is."""
+    for path in (options.first, options.other):
+        check_exists(path, "give a file of og-reid evaluate --out, or the folder of a run with one")
+
     from ..evaluation.paired import compare_runs, format_differences, unpaired
     from ..evaluation.results import format_table
     from ..pipelines.run_results import load_run_results
@@ -117,3 +118,36 @@ def _of_one_line(rows: Sequence[ResultRow]) -> list[ResultRow]:
         replace(each, method=printable(each.method), queries=printable(each.queries))
         for each in rows
     ]
+
+
+def evaluate_people(options: argparse.Namespace) -> None:
+    """Prints how well a network of photographs ranks a data set."""
+    from ..inference.model_file import read_image_model
+    from ..inference.pretrained import model_file
+    from ..pipelines.part_ablation import part_ablation
+
+    stored = read_image_model(model_file(options.model))
+    if getattr(stored.model, "global_branch", None) == "pose":
+        check_keypoints(data_spec(options))
+    if options.mirror or options.test_view != "none":
+        raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
+    if "parts" in options.by and not stored.model.parts:
+        raise ValueError("--by parts needs a network with stripes; this one has none")
+    data = data_spec(options)
+    images = data.splits
+    check_scoring(images, options)
+    check_readable((*images.query, *images.gallery), options.workers)
+    with progress_stages() as show:
+        query, gallery = (
+            image_set(side, stored.model.parts, stored.preprocessing, data, progress=show)
+            for side in (images.query, images.gallery)
+        )
+        searches = part_ablation(
+            query,
+            gallery,
+            stored.model,
+            name=Path(options.model).stem,
+            descriptor=options.descriptor,
+            progress=lambda done, total: show("embedding", done, total),
+        )
+    score_and_tell(searches, query, gallery, options)

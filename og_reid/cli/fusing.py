@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..pipelines.data import hold_out_identities, image_set, lift_samples
-from ..pipelines.input_files import check_readable
-from ..pipelines.train import check_data
+from ..pipelines.input_files import check_exists, check_readable
+from ..pipelines.training import check_data, check_run_inputs
 from .options import data_spec
 from .progress import progress_stages
 from .scoring import check_scoring, score_and_tell
@@ -25,6 +25,10 @@ __all__ = ["do_fuse", "evaluate_fusion"]
 
 def do_fuse(options: argparse.Namespace) -> None:
     """Chooses the weights of two models, and writes both as one run."""
+    for path in (options.first, options.second):
+        check_exists(path, "give the folder of a run, or a model")
+    check_run_inputs(options.config, data_spec(options), options.settings)
+
     from ..config.schema import FusionConfig, load_config
     from ..inference.fusion import Fusion
     from ..inference.fusion_file import save_fusion

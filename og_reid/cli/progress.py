@@ -16,6 +16,7 @@ __all__ = [
 ]
 
 _SECONDS_BETWEEN_LINES = 10.0
+_UNITS = {"packing": "clouds", "building": "images", "reading": "files"}  # of stages
 
 
 class _Stages(Protocol):
@@ -71,6 +72,8 @@ def progress_stages() -> Iterator[_Stages]:
             if current is None or current[0] != stage:
                 stack.close()
                 current = (stage, stack.enter_context(progress_bar(stage)))
+            if stage in _UNITS:
+                note = f"{done:,} of {total:,} {_UNITS[stage]}"
             current[1](done, total, note)
             if done >= total:
                 stack.close()

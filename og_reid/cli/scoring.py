@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..pipelines.data import check_searchable
@@ -15,37 +14,7 @@ if TYPE_CHECKING:
     from ..evaluation.query_slices import LabelledImages
     from ..evaluation.results import Search
 
-__all__ = ["add_scoring", "check_scoring", "score_and_tell"]
-
-
-def add_scoring(command: argparse.ArgumentParser) -> None:
-    """Options of how a search is scored, and what is kept of it."""
-    command.add_argument(
-        "--ap", choices=("step", "trapezoid"), default="step",
-        help="how average precision is computed (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--protocol", choices=("market", "single-gallery-shot", "unfiltered"), default="market",
-        help="which answers count: those of other cameras; those, in random galleries of one image "
-        "a person; all (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--by", nargs="+", metavar="WHAT", default=["occlusion"],
-        choices=("occlusion", "visibility", "parts", "yaw", "cameras"),
-        help="score queries apart by: occlusion; visibility (quarters of the person seen); parts "
-        "(body parts, or stripes, that are seen); yaw (turned how far from the best right answer); "
-        "cameras (each in each other). All but parts and cameras need attributes.csv (default: "
-        "occlusion, where it is known)",
-    )  # fmt: skip
-    command.add_argument(
-        "--rerank", choices=("original", "layumi", "fast-reid", "transreid", "gnn"),
-        help="also score the model re-ranked: by k-reciprocal neighbours, in the original or a "
-        "variant of the field, or by a graph of neighbours",
-    )  # fmt: skip
-    command.add_argument(
-        "--out", type=Path, metavar="FILE",
-        help="JSON with the figures of every query, for og-reid compare",
-    )  # fmt: skip
+__all__ = ["check_scoring", "score_and_tell"]
 
 
 def check_scoring(images: Splits, options: argparse.Namespace) -> None:

@@ -7,53 +7,11 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO, TypeGuard
+from typing import TextIO, TypeGuard
 
-from ..files.printable import CONTROLS, escape_match, printable
+from ..files.printable import PrintableStream, printable
 
-__all__ = ["Printed", "guarded", "log_lines", "name_once"]
-
-
-class Printed:
-    r"""A text stream in front of another: no controls but line breaks and tabs pass.
-
-    Letters that the other stream lacks (as in a C locale) are written as in Python, ``\xfc``.
-    What is written is otherwise the same, and so is everything else about the stream.
-
-    Attributes:
-        beneath: The other stream.
-        names: Texts that are written on one line wherever they appear; those with line breaks.
-    """
-
-    def __init__(self, beneath: TextIO) -> None:
-        self.beneath = beneath
-        self.names: tuple[str, ...] = ()
-
-    def write(self, text: str) -> int:
-        """Writes a text; how many of its characters were written."""
-        safe = text
-        for name in self.names:
-            safe = safe.replace(name, printable(name))
-        safe = CONTROLS.sub(escape_match, safe)
-        encoding = getattr(self.beneath, "encoding", None)
-        if encoding and not safe.isascii():
-            try:
-                safe = safe.encode(encoding, "backslashreplace").decode(encoding)
-            except LookupError:
-                safe = safe.encode("ascii", "backslashreplace").decode("ascii")
-        self.beneath.write(safe)
-        return len(text)
-
-    def writelines(self, lines: list[str]) -> None:
-        """Writes texts one after the other."""
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.beneath, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.beneath)
+__all__ = ["guarded", "log_lines", "name_once"]
 
 
 def name_once(values: Iterable[object]) -> None:
@@ -65,7 +23,7 @@ def name_once(values: Iterable[object]) -> None:
     given = {str(each) for value in values for each in (value if _many(value) else [value])}
     names = tuple(sorted((name for name in given if "\n" in name.strip()), key=len, reverse=True))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, Printed):
+        if isinstance(stream, PrintableStream):
             stream.names = names
 
 
@@ -75,7 +33,7 @@ def _many(value: object) -> TypeGuard[list[object]]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard output and error are `Printed`, and warnings about input are single lines."""
+    """Standard streams are `PrintableStream`, and warnings about input are single lines."""
     before, seen = (sys.stdout, sys.stderr), set[str]()
     with warnings.catch_warnings():
         usual = warnings.showwarning
@@ -95,7 +53,7 @@ def guarded() -> Iterator[None]:
         warnings.showwarning = show
         # None where the process was started with a closed stream.
         sys.stdout, sys.stderr = (
-            Printed(stream) if stream is not None else None for stream in before
+            PrintableStream(stream) if stream is not None else None for stream in before
         )
         try:
             yield

@@ -121,7 +121,7 @@ def check_name(kind: Any, key: str) -> None:
     last = key.rpartition(".")[2]
     near = [name for name in names if name.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else "og-reid show RUN prints all of a run"
+    hint = f"did you mean {near[0]}?" if near else "og-reid info RUN prints all of a run"
     raise ValueError(f"unknown setting {key}: {hint}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any, TextIO
 
-__all__ = ["CONTROLS", "escape_match", "printable"]
+__all__ = ["CONTROLS", "PrintableStream", "escape_match", "printable"]
 
 # Controls of terminals (C0, C1), what turns the direction of text around, line separators of
 # Unicode, and halves of characters, which file names of other encodings have.
@@ -32,3 +34,45 @@ def printable(value: object) -> str:
 def escape_match(found: re.Match[str]) -> str:
     """A character of `CONTROLS` as Python writes it."""
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+class PrintableStream:
+    r"""A text stream in front of another: no controls but line breaks and tabs pass.
+
+    Letters that the other stream lacks (as in a C locale) are written as in Python, ``\xfc``.
+    What is written is otherwise the same, and so is everything else about the stream.
+
+    Attributes:
+        beneath: The other stream.
+        names: Texts that are written on one line wherever they appear; those with line breaks.
+    """
+
+    def __init__(self, beneath: TextIO) -> None:
+        self.beneath = beneath
+        self.names: tuple[str, ...] = ()
+
+    def write(self, text: str) -> int:
+        """Writes a text; how many of its characters were written."""
+        safe = text
+        for name in self.names:
+            safe = safe.replace(name, printable(name))
+        safe = CONTROLS.sub(escape_match, safe)
+        encoding = getattr(self.beneath, "encoding", None)
+        if encoding and not safe.isascii():
+            try:
+                safe = safe.encode(encoding, "backslashreplace").decode(encoding)
+            except LookupError:
+                safe = safe.encode("ascii", "backslashreplace").decode("ascii")
+        self.beneath.write(safe)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Writes texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.beneath, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.beneath)

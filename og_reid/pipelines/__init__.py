@@ -1,1 +1,94 @@
-"""Whole jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo."""
+"""Whole jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo.
+
+Each takes a frozen specification that checks itself and, optionally, a callback of progress with
+(stage, done, total); what is remarkable is logged by the logger ``og_reid``. Names are imported on
+first use.
+
+    >>> from og_reid.pipelines import DataSpec
+    >>> DataSpec("market", workers=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: workers must be at least 1; got 0
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import DataSpec
+    from .datasets import PrepareSpec, check_dataset, describe_datasets, prepare_occluded_duke
+    from .demo import DemoSize, run_demo
+    from .doctor import run_checks
+    from .embedding import EmbedSpec, embed_inputs
+    from .input_files import report_failures
+    from .keypoints import KeypointSpec
+    from .lifting import LiftSpec, lift_file, lift_folder
+    from .packing import PackSpec, pack_clouds
+    from .poses import PoseSpec, estimate_poses
+    from .run_info import describe_run
+    from .run_results import load_run_results
+    from .training import TrainSpec, train
+
+__all__ = [
+    "DataSpec",
+    "DemoSize",
+    "EmbedSpec",
+    "KeypointSpec",
+    "LiftSpec",
+    "PackSpec",
+    "PoseSpec",
+    "PrepareSpec",
+    "TrainSpec",
+    "check_dataset",
+    "describe_datasets",
+    "describe_run",
+    "embed_inputs",
+    "estimate_poses",
+    "lift_file",
+    "lift_folder",
+    "load_run_results",
+    "pack_clouds",
+    "prepare_occluded_duke",
+    "report_failures",
+    "run_checks",
+    "run_demo",
+    "train",
+]
+
+_HOME = {
+    "DataSpec": "data",
+    "DemoSize": "demo",
+    "EmbedSpec": "embedding",
+    "KeypointSpec": "keypoints",
+    "LiftSpec": "lifting",
+    "PackSpec": "packing",
+    "PoseSpec": "poses",
+    "PrepareSpec": "datasets",
+    "TrainSpec": "training",
+    "check_dataset": "datasets",
+    "describe_datasets": "datasets",
+    "describe_run": "run_info",
+    "embed_inputs": "embedding",
+    "estimate_poses": "poses",
+    "lift_file": "lifting",
+    "lift_folder": "lifting",
+    "load_run_results": "run_results",
+    "pack_clouds": "packing",
+    "prepare_occluded_duke": "datasets",
+    "report_failures": "input_files",
+    "run_checks": "doctor",
+    "run_demo": "demo",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

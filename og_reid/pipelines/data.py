@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from .input_files import check_exists, check_model
 from .keypoints import KeypointSpec, Progress, as_path, build_estimator, check_choice, estimate_all
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ __all__ = [
     "Layout",
     "can_validate",
     "check_answers",
+    "check_keypoint_files",
     "check_keypoints",
+    "check_search_inputs",
     "check_searchable",
     "hold_out_identities",
     "image_set",
@@ -496,3 +499,37 @@ def refuse_keypoints(data: DataSpec) -> None:
                 f"{name} is for networks of images, such as pgfa; this one takes clouds, "
                 f"which are lifted with the keypoints of mediapipe: leave {name} out"
             )
+
+
+def check_search_inputs(
+    data: DataSpec, model: str | Path, progress: Progress | None = None
+) -> None:
+    """Finds mistakes in the data of a search before heavy packages are imported.
+
+    Args:
+        data: Data set; its images are listed.
+        model: ``default``, a file, or the folder of a run.
+        progress: As of `DataSpec.list_images`.
+
+    Raises:
+        ValueError: The model or the data are missing, or the data cannot be searched.
+    """
+    check_model(model)
+    shipped = str(model) == "default"
+    if shipped:
+        refuse_keypoints(data)
+    check_keypoint_files(data)
+    # What is wrong with a model that must be read for it is said before data are missed.
+    if (shipped or data.place.exists()) and data.holds_images:
+        list_test_images(data, progress)
+
+
+def check_keypoint_files(data: KeypointSpec) -> None:
+    """Refuses files of keypoints or of a pose estimator that are missing.
+
+    Raises:
+        ValueError: One is.
+    """
+    check_exists(data.keypoints, "give --keypoints a file, or a folder with a file for each image")
+    advice = "give --pose-checkpoint the weights of --pose-config, or leave it out"
+    check_exists(data.pose_checkpoint, advice)

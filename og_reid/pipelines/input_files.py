@@ -1,9 +1,11 @@
-"""Files that a job is given: missing ones are refused before the work, failures named after it."""
+"""Files of a job: missing ones are refused before the work, failures are named after it."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,17 @@ if TYPE_CHECKING:
     from ..data import Sample
     from ..data.files.inputs import Failure, Input
 
-__all__ = ["check_readable", "list_files", "refuse_files", "report_failures"]
+__all__ = [
+    "Bulk",
+    "check_exists",
+    "check_model",
+    "check_output",
+    "check_readable",
+    "list_files",
+    "not_image",
+    "refuse_files",
+    "report_failures",
+]
 
 _LOG = logging.getLogger("og_reid")
 _NAMED = 100
@@ -88,23 +100,32 @@ def refuse_files(failures: Sequence[Failure], total: int) -> None:
     raise ValueError(name_failures(failures, total))
 
 
-def report_failures(
-    failures: Sequence[Failure],
-    total: int,
-    *,
-    made: int,
-    warnings: Sequence[str],
-    report: Path | None,
-    skip: bool,
-) -> None:
-    """Logs failures by name, after the rest is written.
+@dataclass(frozen=True)
+class Bulk:
+    """Outcome of a job over many files, each of which may fail on its own.
+
+    Attributes:
+        out: File or folder that was written.
+        made: Number of files that something was made of.
+        total: Number of files.
+        failures: The other files, in order.
+        warnings: About doubtful files, one for each kind.
+        report: CSV file for the failures.
+    """
+
+    out: Path
+    made: int
+    total: int
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+    report: Path
+
+
+def report_failures(done: Bulk, *, skip: bool) -> None:
+    """Logs failures by name, after the rest is written, and lists them in a file.
 
     Args:
-        failures: Perhaps none.
-        total: Number of files.
-        made: Number of files that something was made of.
-        warnings: About doubtful files; logged.
-        report: CSV file for the failures; None where they are in one already.
+        done: Outcome of a job.
         skip: Whether failures are no error.
 
     Raises:
@@ -112,16 +133,14 @@ def report_failures(
     """
     from ..data.files.inputs import write_failures
 
-    for text in warnings:
+    for text in done.warnings:
         _LOG.warning("og-reid: warning: %s", printable(text))
-    if report is not None:
-        write_failures(report, failures)
-    if not failures:
+    write_failures(done.report, done.failures)
+    if not done.failures:
         return
-    _log_failures(failures)
-    where = "" if report is None else f", listed in {report}"
-    text = f"{len(failures):,} of {total:,} files failed{where}"
-    if not made:
+    _log_failures(done.failures)
+    text = f"{len(done.failures):,} of {done.total:,} files failed, listed in {done.report}"
+    if not done.made:
         raise ValueError(f"{text}: nothing is written")
     if not skip:
         raise ValueError(f"{text}; the others are written. --skip makes this no error")
@@ -134,3 +153,81 @@ def _log_failures(failures: Sequence[Failure]) -> None:
         _LOG.warning("%s", each.reason if named else f"{each.path}: {each.reason}")
     if len(failures) > _NAMED:
         _LOG.warning("... and %s more", f"{len(failures) - _NAMED:,}")
+
+
+def not_image(each: Input) -> str | None:
+    """Reason why a file is no image by its name; None where it is one."""
+    from ..data.files.image_files import image_endings
+
+    if each.path.suffix.lower() in image_endings():
+        return None
+    return f"is no image ({', '.join(sorted(image_endings()))}): convert it"
+
+
+def check_output(path: Path, *, folder: bool = False) -> None:
+    """Finds before the work, not after it, that a file (or folder) cannot be written.
+
+    Raises:
+        ValueError: What is there already, or above it, is in the way.
+    """
+    if path.exists() and path.is_dir() != folder:
+        there, wanted = ("file", "folder") if folder else ("folder", "file")
+        raise ValueError(f"--out must be a {wanted}; {path} is a {there}: give another name")
+    above = path if path.exists() else path.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not path.exists() and not above.is_dir():
+        raise ValueError(f"--out must lie in a folder; {above} is a file: give another name")
+    # A file is replaced by one written beside it.
+    place = above if above.is_dir() else above.absolute().parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {path} cannot be written: {place} is not writable; give another")
+
+
+def check_exists(path: object, advice: str) -> None:
+    """Refuses a path that is missing.
+
+    Args:
+        path: File or folder; anything but a path is not looked for.
+        advice: Remedy, for the message.
+
+    Raises:
+        ValueError: It is missing.
+    """
+    if isinstance(path, Path) and not is_there(path):
+        raise ValueError(f"{path} is not there: {advice}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder, as far as this user can tell."""
+    try:
+        return path.exists()
+    except OSError:  # too long a name, or a folder that may not be looked into
+        return os.path.lexists(path)
+
+
+def check_model(name: str | Path) -> None:
+    """Refuses a model that is missing, before heavy packages are imported.
+
+    Args:
+        name: ``default``, a file, or the folder of a run.
+
+    Raises:
+        ValueError: It is missing, or a folder without a finished model.
+    """
+    path = Path(name)
+    if str(name) == "default":
+        return
+    if path.is_dir():
+        # As `og_reid.inference.pretrained.finished_model` and
+        # `og_reid.inference.fusion_file.is_fusion` look.
+        if not any((path / each).is_file() for each in ("model.safetensors", "fusion.json")):
+            raise ValueError(
+                f"{path} holds no model.safetensors: give a run that is finished, or a file"
+            )
+    elif not is_there(path) and not path.suffix:
+        raise ValueError(
+            f"--model must be 'default', a .safetensors file or the folder of a run; got {name!r}"
+        )
+    elif not is_there(path):
+        raise ValueError(f"--model {path} is not a file: give one that og-reid train wrote")

@@ -104,7 +104,7 @@ def _start_from(model: PointNetwork, weights: str) -> None:
     if differences:
         raise ValueError(
             f"model.weights={weights} are not of this network: {differences}; give the "
-            "model.preset, model.embedding_dim that they were trained with (og-reid show)"
+            "model.preset, model.embedding_dim that they were trained with (og-reid info)"
         )
     model.load_state_dict(found, strict=False)
 

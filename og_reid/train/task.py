@@ -148,7 +148,7 @@ def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     if config.loss.lsro and not (recolored or nobody.any()):
         raise ValueError(
             "loss.lsro is about people who are nobody: give generated images (og-reid train "
-            "--generated) or, for clouds, data.recolor above 0"
+            "--unlabelled) or, for clouds, data.recolor above 0"
         )
     present = pids[~nobody].unique()
     labels = torch.searchsorted(present, pids).masked_fill(nobody, -1)

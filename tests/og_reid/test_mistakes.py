@@ -11,7 +11,6 @@ import torch
 
 from og_reid import Metrics, embed, evaluate, lift
 from og_reid.cli import main
-from og_reid.cli.options import check_out
 from og_reid.config.schema import from_dict, load_config
 from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
@@ -21,6 +20,7 @@ from og_reid.inference.model_file import save_image_model
 from og_reid.inference.preprocessing import ImagePreprocessing
 from og_reid.models import PGFA
 from og_reid.pipelines.data import check_answers
+from og_reid.pipelines.input_files import check_output
 from og_reid.pipelines.keypoints import naming_unreadable
 from pose import COCO_17_FEET, CocoKeypoints, Keypoints, Pose, read_coco
 from pose.files.atomic_write import atomic_write
@@ -97,15 +97,15 @@ def test_the_nearest_name_is_told() -> None:
 
 def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    check_out(tmp_path / "new" / "deep.json")
-    check_out(tmp_path / "file")
-    check_out(tmp_path, folder=True)
+    check_output(tmp_path / "new" / "deep.json")
+    check_output(tmp_path / "file")
+    check_output(tmp_path, folder=True)
     with pytest.raises(ValueError, match=r"--out must be a file; .* is a folder"):
-        check_out(tmp_path)
+        check_output(tmp_path)
     with pytest.raises(ValueError, match=r"--out must be a folder; .* is a file"):
-        check_out(tmp_path / "file", folder=True)
+        check_output(tmp_path / "file", folder=True)
     with pytest.raises(ValueError, match=r"--out must lie in a folder; .*file is a file"):
-        check_out(tmp_path / "file" / "below.json")
+        check_output(tmp_path / "file" / "below.json")
 
 
 def test_files_have_the_mode_of_other_files(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_coco_files_of_more_keypoints_are_read_again(
         names = COCO_17_FEET
         return [Pose(Keypoints(torch.rand(21, 2), torch.ones(21), names=names)) for _ in paths]
 
-    monkeypatch.setattr("og_reid.cli.photos.estimate_all", estimated)
-    monkeypatch.setattr("og_reid.cli.photos.build_estimator", lambda _: None)
+    monkeypatch.setattr("og_reid.pipelines.poses.estimate_all", estimated)
+    monkeypatch.setattr("og_reid.pipelines.poses.build_estimator", lambda _: None)
     (tmp_path / "a.jpg").touch()
     out = tmp_path / "poses.json"
     command = ["pose", str(tmp_path / "a.jpg"), "--format", "coco", "--out", str(out)]
@@ -184,8 +184,8 @@ def test_wrong_arguments_and_files_are_named(
     (tmp_path / "notes.csv").touch()
     notes = str(tmp_path / "notes.csv")
     for command, message in (
-        (["embed", notes], "neither a cloud (.npz, .obj, .ply) nor a photograph"),
-        (["show", notes], "is no run of og-reid train"),
+        (["embed", notes], "neither a cloud (.npz, .obj, .ply) nor an image"),
+        (["info", notes], "is no run of og-reid train"),
         (["evaluate", "--data", "x", "--model", str(tmp_path)], "holds no model.safetensors"),
         (["evaluate", "--data", "x", "--keypoints", "k"], "--keypoints is for networks of images"),
     ):

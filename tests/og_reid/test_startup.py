@@ -10,7 +10,7 @@ import torch
 
 from interpreter import run_python
 from og_reid.cli import main
-from og_reid.cli.arguments import _parser
+from og_reid.cli.commands import COMMANDS as KNOWN
 from og_reid.ops.lattice import lattice_vertices
 
 MAIN = "import sys; from og_reid.cli import main\ntry: code = main(sys.argv[1:])\n"
@@ -19,10 +19,7 @@ HEAVY = (
     "torch", "numpy", "scipy", "PIL", "yaml", "safetensors", "rich", "matplotlib", "open3d",
     "trimesh", "torch_geometric", "mediapipe", "pyarrow", "sympy",
 )  # fmt: skip
-COMMANDS = sorted(
-    name for action in _parser()._actions if isinstance(action.choices, dict)
-    for name in action.choices
-)  # fmt: skip
+COMMANDS = sorted(each.name for each in KNOWN)
 
 
 def loaded(*arguments: str) -> tuple[str, str]:
@@ -75,7 +72,7 @@ def test_wrong_usage_is_found_before_imports(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["show", "gone"],
+        ["info", "gone"],
         ["demo", "--image", "gone.jpg"],
         ["pose", "gone", "--out", "x"],
         ["prepare", "occluded-duke", "--duke", "gone", "--lists", ".", "--out", "x"],
@@ -99,7 +96,7 @@ MISSING = (
     ["embed", "gone.ply", "--skip"],
     ["embed", ".", "--model", "gone.safetensors"],
     ["embed", ".", "--model", "gone"],
-    ["convert", "gone", "x"],
+    ["pack", "gone", "x"],
     ["pose", "gone.png", "gone", "--out", "x"],
     ["pose", ".", "--out", "x", "--estimator", "mmpose", "--pose-checkpoint", "gone.pth"],
     ["evaluate", "--data", "gone"],

@@ -78,7 +78,7 @@ def _read_manifest(folder: Path) -> list[ShardInfo]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(
-            f"{folder} is no finished cloud store ({MANIFEST} is missing): run og-reid convert, "
+            f"{folder} is no finished cloud store ({MANIFEST} is missing): run og-reid pack, "
             "which goes on where it stopped"
         )
     try:

@@ -249,7 +249,7 @@ def _paths(table: Table, base: Path, allow_absolute: bool) -> list[Path]:
         if not allow_absolute and (absolute or not resolved.is_relative_to(base)):
             raise ValueError(
                 f"{file}, line {row.line}: path must stay in {base}; got {text!r}: move the image, "
-                "or allow it with allow_absolute=True (--absolute on the command line)"
+                "or allow it with allow_absolute=True (--allow-absolute-paths on the command line)"
             )
         if resolved in lines:
             raise ValueError(

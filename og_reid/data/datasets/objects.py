@@ -65,7 +65,7 @@ _CLOUDS = DatasetSpec(
         32_621: "list_train and list_val of MSMT17, one cloud for each image",
     },
     notice="One cloud for each photograph; how many could not be lifted is not documented.",
-    when_missing="its authors link to it; og-reid convert makes a compact store of it",
+    when_missing="its authors link to it; og-reid pack makes a compact store of it",
     kind="clouds",
 )
 

@@ -64,7 +64,7 @@ def read_dataset(
         found = counted + found
     if found and verify:
         raise ValueError(
-            f"{description.title} in {folder}: {'; '.join(found)}. Pass verify=False (--unverified "
+            f"{description.title} in {folder}: {'; '.join(found)}. Pass verify=False (--no-verify "
             "on the command line) to use it as it is."
         )
     return Dataset(
@@ -136,7 +136,7 @@ def find_root(description: DatasetSpec, root: Path, *, to_search: bool = False) 
 def _alone(description: DatasetSpec, root: Path, tested: Sequence[Source]) -> str:
     if not tested or not all(is_there(each, root) for each in tested):
         return ""
-    return "; to search its gallery, pass verify=False (--unverified on the command line)"
+    return "; to search its gallery, pass verify=False (--no-verify on the command line)"
 
 
 def find_folder(description: DatasetSpec, root: Path) -> Path | None:

@@ -17,7 +17,6 @@ from meshes import lift_image
 from meshes.pointcloud import PointCloud
 from og_reid import api
 from og_reid.cli import main
-from og_reid.cli.doctor import CheckResult
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.data.clouds.store import CloudStore
@@ -26,6 +25,7 @@ from og_reid.inference import pretrained as loading
 from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
+from og_reid.pipelines.doctor import CheckResult
 from og_reid.pipelines.keypoints import KeypointSpec
 from og_reid.train import read_log
 from og_reid.train.checkpoint import read_provenance
@@ -92,7 +92,7 @@ def test_training_on_a_folder(
     assert f"validation: rank-1 {100 * told['rank1']:.1f} %, mAP {100 * told['mAP']:.1f} %" in (
         output.out
     )
-    assert main(["show", str(run)]) == 0
+    assert main(["info", str(run)]) == 0
     assert f"final validation: the finished model, mAP {told['mAP']:.4f}" in capsys.readouterr().out
     looked = [record.mAP for record in read_log(run / "log.csv") if record.mAP is not None]
     best = read_provenance(run / "best.safetensors")["validation"]["mAP"]
@@ -189,7 +189,7 @@ def test_evaluation_tells_occluded_queries_apart(
         rows.append(f"query,000{pid}_c1s1_000001_00.jpg,{kind},1,0")
     (market / "attributes.csv").write_text("\n".join(rows))
     out = market / "run.json"
-    command = ["evaluate", "--data", str(market), "--model", str(model), "--mirror"]
+    command = ["evaluate", "--data", str(market), "--model", str(model), "--flip-tta"]
     assert main([*command, "--out", str(out)]) == 0
     assert [row.metrics.num_queries for row in load_results(out)] == [3, 1, 2] * 3
     lines = capsys.readouterr().out.splitlines()
@@ -242,7 +242,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         CheckResult("system", "python", "3.11"),
         CheckResult("native", "cpu library", "here"),
     ]
-    monkeypatch.setattr("og_reid.cli.doctor.examine", lambda: tuple(findings))
+    monkeypatch.setattr("og_reid.pipelines.doctor.run_checks", lambda: tuple(findings))
     assert main(["doctor"]) == 0
     output = capsys.readouterr().out
     assert output.splitlines() == [
@@ -269,16 +269,16 @@ def write_clouds(root: Path) -> Path:
     return root
 
 
-def test_converting_published_clouds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packing_published_clouds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyarrow")
     source, out = write_clouds(tmp_path / "3DMarket+bg"), tmp_path / "store"
-    command = ["convert", str(source), str(out), "--splits", "query", "--workers", "1"]
+    command = ["pack", str(source), str(out), "--splits", "query", "--workers", "1"]
     assert main(command) == 1
     assert "must hold 8192 points; got 4" in capsys.readouterr().err
     for kept in (0, 1):
         assert main([*command, "--points", "4"]) == 0
         output = capsys.readouterr()
-        assert output.err == "converting: 100 % 3 of 3 clouds\n"
+        assert output.err == "packing: 100 % 3 of 3 clouds\n"
         first, second = output.out.splitlines()
         assert first == f"{out}: 3 clouds (query 3)"
         assert second.startswith(f"1 shards, {kept} of them found finished; 0.0 MB, ")
@@ -292,8 +292,8 @@ def test_converting_published_clouds(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("command", "message"),
     [
         (["evaluate", "--data", "nowhere"], "nowhere is not a folder"),
-        (["convert", "nowhere", "out"], "nowhere is not a folder"),
-        (["convert", "nowhere", "out", "--points", "-1"], "--points must be at least 0; got -1"),
+        (["pack", "nowhere", "out"], "nowhere is not a folder"),
+        (["pack", "nowhere", "out", "--points", "-1"], "--points must be at least 0; got -1"),
         (["embed", "a.ply", "--model", "gone.safetensors"], "gone.safetensors is not a file"),
         (["train", "synthetic/nothing", "--data", "x", "--out", "y"], "there is no file"),
         (

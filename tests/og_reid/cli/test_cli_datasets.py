@@ -99,7 +99,7 @@ def test_check(tmp_path: Path, capsys: Told) -> None:
     twice.unlink()
     assert main(command) == 1
     assert "is not as published: gallery (whole_body_images) has 1" in capsys.readouterr().err
-    assert main([*command, "--unverified"]) == 0
+    assert main([*command, "--no-verify"]) == 0
 
 
 @pytest.mark.usefixtures("lifted")
@@ -139,11 +139,11 @@ def test_what_cannot_be_ranked_by_image_is_refused(
             path = video / split / f"{pid:04}" / "0001" / f"{pid:04}C{camera}F0001X00001.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    command = ["evaluate", "--model", model, "--unverified", "--data"]
+    command = ["evaluate", "--model", model, "--no-verify", "--data"]
     assert main([*command, str(video), "--dataset", "dukemtmc-videoreid"]) == 1
     assert "dukemtmc-videoreid is scored by tracklets" in capsys.readouterr().err
     train = ["train", "synthetic/og_net_small", *SHORT, "--out", str(tmp_path / "run")]
-    train += ["--data", str(video), "--dataset", "dukemtmc-videoreid", "--unverified"]
+    train += ["--data", str(video), "--dataset", "dukemtmc-videoreid", "--no-verify"]
     assert main(train) == 0
     assert "validation" not in capsys.readouterr().out
     clouds = tmp_path / "clouds"
@@ -168,6 +168,6 @@ def test_a_csv_may_be_allowed_to_name_images_elsewhere(
         text.write("".join(f"\n{x},gallery" for x in lines[-2:]))
     command = ["evaluate", "--dataset", "csv", "--data", str(file), "--model", model]
     assert main(command) == 1
-    assert "--absolute on the command line" in capsys.readouterr().err
-    assert main([*command, "--absolute"]) == 0
+    assert "--allow-absolute-paths on the command line" in capsys.readouterr().err
+    assert main([*command, "--allow-absolute-paths"]) == 0
     assert "100.0" in capsys.readouterr().out

@@ -106,7 +106,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     stored = read_fusion(out)
     assert stored.fusion.people == frozenset(HELD)
     assert stored.dataset is None
-    assert main(["show", str(out)]) == 0
+    assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
     assert f"share of the second model {stored.fusion.second:.2f}" in shown
     assert "hold_out: 3" in shown
@@ -191,7 +191,7 @@ def test_generated_images_are_learned_from(
     for name in ("a.png", "more/b.png"):
         Image.fromarray(np.full((32, 16, 3), 9, np.uint8)).save(generated / name)
     settings = [*CLOUDS, "budget.steps=2", "device=cpu", "optim.average=0", "data.batch_size=4"]
-    command = ["train", "occluded_duke/og_net_small", "--generated", generated, "--out", tmp_path]
+    command = ["train", "occluded_duke/og_net_small", "--unlabelled", generated, "--out", tmp_path]
     lsro = ["loss.lsro=true", "data.sampling=shuffle"]
     assert run(*command, *settings) == 1
     assert "2 items of identity -1" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from og_reid.cli import main, photos
+from og_reid.cli import main
 from og_reid.inference.model_file import save_image_model, save_model
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.models import PGFA, OGNet
@@ -36,7 +36,7 @@ def _estimator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def make(spec: KeypointSpec) -> CachedPose:
         return CachedPose(Doubtful(), spec.cache_folder / "poses")
 
-    monkeypatch.setattr(photos, "build_estimator", make)
+    monkeypatch.setattr("og_reid.pipelines.poses.build_estimator", make)
     StandingPerson.calls.clear()
     yield
     StandingPerson.calls.clear()

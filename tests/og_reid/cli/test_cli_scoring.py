@@ -86,7 +86,15 @@ def test_networks_of_photographs_know_all_protocols_and_slices(
     out = tmp_path / "run.json"
     command = ["evaluate", "--data", str(data), "--model", network, "--out", str(out)]
     command += ["--keypoints", write_keypoints(data), "--workers", "1"]
-    command += ["--protocol", "single-gallery-shot", "--by", "parts", "cameras", "--rerank", "gnn"]
+    command += [
+        "--protocol",
+        "single-gallery-shot",
+        "--slice-by",
+        "parts",
+        "cameras",
+        "--rerank",
+        "gnn",
+    ]
     assert main(command) == 0
     rows = load_results(out)
     assert {row.metrics.protocol for row in rows} == {"single-gallery-shot"}
@@ -162,14 +170,14 @@ def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
         raise AssertionError("hours of work")
 
     monkeypatch.setattr(lifting, "lift_dataset", work)
-    monkeypatch.setattr("og_reid.cli.photos.image_set", work)
+    monkeypatch.setattr("og_reid.cli.evaluation.image_set", work)
     lines = "split,name,occluder,visible_fraction,yaw\n"
     lines += "".join(f"query,{path.name},none,1,0\n" for path in (data / "query").iterdir())
     for text, by, missing in (("", "visibility", "2 of 2"), (lines, "yaw", "6 of 8")):
         if text:
             (data / "attributes.csv").write_text(text)
         for model in (clouds, network):
-            command = ["evaluate", "--data", str(data), "--model", model, "--by", by]
+            command = ["evaluate", "--data", str(data), "--model", model, "--slice-by", by]
             assert main(command) == 1
             said = capsys.readouterr().err
             assert f"by {by} needs attributes.csv" in said
@@ -191,10 +199,10 @@ def test_slices_of_one_camera_are_told_before_the_work(
     (data / "attributes.csv").write_text(lines)
     out = tmp_path / "run.json"
     command = ["evaluate", "--data", str(data), "--model", network, "--out", str(out)]
-    command += ["--protocol", "unfiltered", "--by"]
+    command += ["--protocol", "unfiltered", "--slice-by"]
     assert main([*command, "yaw"]) == 0
     assert "turned 30-90" in {row.queries for row in load_results(out)}
-    monkeypatch.setattr("og_reid.cli.photos.image_set", None)
+    monkeypatch.setattr("og_reid.cli.evaluation.image_set", None)
     assert main([*command, "cameras"]) == 1
     assert "--by cameras needs images of several cameras; got those of {1}" in (
         capsys.readouterr().err
@@ -207,5 +215,5 @@ def test_a_network_without_stripes_has_none_to_slice_by(
     model = PGFA(2, 0, global_branch="average", generator=rng)
     save_image_model(tmp_path / "whole.safetensors", model, ImagePreprocessing(32, 16))
     command = ["evaluate", "--data", str(data), "--model", str(tmp_path / "whole.safetensors")]
-    assert main([*command, "--by", "parts"]) == 1
+    assert main([*command, "--slice-by", "parts"]) == 1
     assert "--by parts needs a network with stripes" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_run_tells_what_it_is(
     assert main([*train, "seed=5"]) == 0
     capsys.readouterr()
     run = tmp_path / "run"
-    assert main(["show", str(run)]) == 0
+    assert main(["info", str(run)]) == 0
     head, config = capsys.readouterr().out.split("world:", 1)
     lines = head.splitlines()
     assert lines[0] == f"{run / 'model.safetensors'}: after step 3, seed 5"
@@ -52,7 +52,7 @@ def test_a_run_tells_what_it_is(
     assert shown["data"]["num_points"] == 32
     assert shown["seed"] == 5
     for name in ("model.safetensors", "checkpoint.pt"):
-        assert main(["show", str(run / name)]) == 0
+        assert main(["info", str(run / name)]) == 0
         assert f"{run / name}: after step 3, seed 5" in capsys.readouterr().out
         told = read_provenance(run / name)
         assert told["config"]["budget"]["steps"] == 3
@@ -67,7 +67,7 @@ def test_figures_of_a_validated_run_are_told(
     figures = ["0.5,0.4", "0.75,0.5", "0.25,0.1"]
     rows[1:] = [row.removesuffix(",,") + "," + f for row, f in zip(rows[1:], figures, strict=True)]
     log.write_text("\n".join(rows) + "\n")
-    assert main(["show", str(tmp_path / "run")]) == 0
+    assert main(["info", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert "last validation: step 3, mAP 0.2500, rank-1 0.1000\n" in shown
     assert "best: step 2, mAP 0.7500, rank-1 0.5000\n" in shown
@@ -86,7 +86,7 @@ def test_a_finished_network_stays_the_best_when_its_run_goes_on(
     assert main([*train, "validate_every=2", "budget.steps=5", "--resume"]) == 0
     assert read_provenance(run / "best.safetensors")["step"] == 3
     capsys.readouterr()
-    assert main(["show", str(run)]) == 0
+    assert main(["info", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "last validation: step 4, mAP 0.5000, rank-1 0.0000\n" in shown
     assert "final validation: the finished model, mAP 0.2500, rank-1 0.0000\n" in shown
@@ -100,7 +100,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         (".", "holds no model.safetensors and no checkpoint.pt"),
         ("other.safetensors", "is no file of this package"),
     ):
-        assert main(["show", str(tmp_path / name)]) == 1
+        assert main(["info", str(tmp_path / name)]) == 1
         assert message in capsys.readouterr().err
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from og_reid.cli import doctor
-from og_reid.cli.doctor import CheckResult, examine
 from og_reid.ops import native_info
+from og_reid.pipelines import doctor
+from og_reid.pipelines.doctor import CheckResult, run_checks
 
 
 def by_name(findings: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
@@ -17,7 +17,7 @@ def by_name(findings: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
 
 
 def test_it_names_what_is_there() -> None:
-    findings = by_name(examine())
+    findings = by_name(run_checks())
     assert findings["torch"].value == torch.__version__
     assert findings["torch"].good
     library = native_info()["cpu_library"]
@@ -31,7 +31,7 @@ def test_it_names_what_is_there() -> None:
 
 def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda package: None)
-    findings = by_name(examine())
+    findings = by_name(run_checks())
     assert not findings["numpy"].good
     assert findings["numpy"].hint == "pip install numpy"
     assert findings["mediapipe"].good  # optional
@@ -42,11 +42,11 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = dict.fromkeys(native_info())
     monkeypatch.setattr(doctor, "native_info", lambda: nothing)
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    finding = by_name(examine())["cpu library"]
+    finding = by_name(run_checks())["cpu library"]
     assert not finding.good
     assert "pip install ." in finding.hint
     monkeypatch.setenv("OG_REID_NATIVE", "0")
-    assert "switched off" in by_name(examine())["cpu library"].value
+    assert "switched off" in by_name(run_checks())["cpu library"].value
 
 
 def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
     info = {**native_info(), "cuda_library": None}
     monkeypatch.setattr(doctor, "native_info", lambda: info)
-    findings = by_name(examine())
+    findings = by_name(run_checks())
     assert findings["cuda:0"].value == "A100, 80 GiB"
     assert (
         str(findings["cuda library"])
@@ -65,18 +65,18 @@ def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert not findings["cuda library"].good
     info["cuda_library"] = "og_reid/_cuda.so"
-    assert by_name(examine())["cuda library"] == CheckResult(
+    assert by_name(run_checks())["cuda library"] == CheckResult(
         "native", "cuda library", "og_reid/_cuda.so"
     )
     info["cuda_library"] = None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert by_name(examine())["cuda library"].good  # nothing is missing without a GPU
+    assert by_name(run_checks())["cuda library"].good  # nothing is missing without a GPU
 
 
 def test_operators_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     if native_info()["cpu_library"] is None:
         pytest.skip("no native library here")
     monkeypatch.setattr(doctor, "knn_torch", lambda x, k: torch.zeros(1))
-    finding = by_name(examine())["operators"]
+    finding = by_name(run_checks())["operators"]
     assert not finding.good
     assert "OG_REID_NATIVE=0" in finding.hint

@@ -13,12 +13,14 @@ import torch
 
 from interpreter import run_python
 from og_reid import api, evaluate
-from og_reid.cli import arguments, main
-from og_reid.cli.options import Given
+from og_reid.cli import data_commands, main
+from og_reid.cli.commands import COMMANDS
+from og_reid.cli.options import data_spec
+from og_reid.cli.parser import parse
 from og_reid.cli.progress import progress_bar
-from og_reid.cli.terminal import Printed
 from og_reid.evaluation.results import ResultRow, format_table, save_results
-from og_reid.files.printable import printable
+from og_reid.files.printable import PrintableStream, printable
+from og_reid.pipelines.data import DataSpec
 from og_reid.pipelines.keypoints import default_cache
 from og_reid.train import checkpoint
 from pose.files.reading import InputWarning
@@ -51,7 +53,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
     """Replaces what ``og-reid doctor`` does."""
 
     def replace(act: Callable[[], object]) -> None:
-        monkeypatch.setattr(arguments.commands, "do_doctor", lambda _: act())
+        monkeypatch.setattr(data_commands, "do_doctor", lambda _: act())
 
     return replace
 
@@ -88,7 +90,7 @@ def test_errors_are_one_line_without_controls(
 def test_names_of_files_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    assert main(["show", str(tmp_path / name)]) == 1
+    assert main(["info", str(tmp_path / name)]) == 1
     error = capsys.readouterr().err
     assert printable(name) in error
     assert error.count("\n") == 1
@@ -113,7 +115,7 @@ def test_what_a_model_says_of_itself_has_no_controls(
     monkeypatch.setattr(checkpoint, "read_provenance", lambda _: said)
     path = tmp_path / "m.safetensors"
     path.touch()
-    assert main(["show", str(path)]) == 0
+    assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
     assert not set(text) & set("\x1b\x07\r\x9b\u202e")
     assert not [line for line in text.splitlines() if "og-reid: done" in line[:20]]
@@ -229,7 +231,7 @@ def test_a_bar_is_shown_on_a_terminal_of_ascii(monkeypatch: pytest.MonkeyPatch) 
 
     for _ in range(2):
         raw = io.BytesIO()
-        monkeypatch.setattr(sys, "stderr", Printed(Terminal(raw, "ascii")))
+        monkeypatch.setattr(sys, "stderr", PrintableStream(Terminal(raw, "ascii")))
         with progress_bar("läuft") as show:
             show(1, 2, "[red]Jürgen\x1b]0;x\x07")
         sys.stderr.flush()
@@ -282,11 +284,11 @@ def test_there_may_be_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    options = arguments.parse(["evaluate", "--data", "x"])
+    options = parse(COMMANDS, ["evaluate", "--data", "x"])
     with pytest.raises(ValueError, match="--cache must be given"):
-        _ = options.cache
-    given = arguments.parse(["evaluate", "--data", "x", "--cache", "here"])
-    assert given.cache == Path("here")
+        _ = data_spec(options).cache_folder
+    given = parse(COMMANDS, ["evaluate", "--data", "x", "--cache", "here"])
+    assert data_spec(given).cache_folder == Path("here")
 
 
 def test_no_home_is_needed_for_a_version() -> None:
@@ -312,7 +314,7 @@ def test_a_relative_folder_of_caches_is_ignored(
     assert default_cache() == Path("/people/me/.cache/og-reid")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert default_cache() == Path("/caches/og-reid")
-    assert Given(cache=None).cache == Path("/caches/og-reid")
+    assert DataSpec().cache_folder == Path("/caches/og-reid")
 
 
 @pytest.mark.parametrize("home", ["", "relative"])

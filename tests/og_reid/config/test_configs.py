@@ -213,7 +213,7 @@ def test_a_configuration_trains(
             command += ["--data", str(trees("clouds", dataset))]
         else:
             tree = trees("images", dataset)
-            command += ["--data", str(tree), "--dataset", dataset, "--unverified"]
+            command += ["--data", str(tree), "--dataset", dataset, "--no-verify"]
             if config.model.preset not in ARCHITECTURES:
                 command += ["--keypoints", str(tree.parent / "keypoints")]
     assert main(command) == 0

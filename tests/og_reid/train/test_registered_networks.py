@@ -88,7 +88,7 @@ def test_both_are_settings_of_a_command(tmp_path: Path, clouds: CloudSet) -> Non
     assert stored.model.width == 16
     assert stored.training["loss"]["others"] == {"squares": 0.5, "spread": 0.1}
     assert embed(cloud(0), out).shape == (24,)
-    assert main(["show", out]) == 0
+    assert main(["info", out]) == 0
     longer = [*settings, "budget.steps=4", "--resume"]
     assert main(["train", "synthetic/default", *longer, "--data", data, "--out", out]) == 0
 

@@ -66,7 +66,7 @@ def test_a_store_is_trained_and_evaluated_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree, store, run = write_tree(tmp_path / "3DMarket+bg"), tmp_path / "store", tmp_path / "run"
-    convert = ["convert", str(tree), str(store), "--points", str(POINTS), "--workers", "1"]
+    convert = ["pack", str(tree), str(store), "--points", str(POINTS), "--workers", "1"]
     assert main(convert) == 0
     train = ["train", "og_net/market_small_circle", *SMALL]
     assert main([*train, "--data", str(store), "--out", str(run)]) == 0
@@ -74,9 +74,7 @@ def test_a_store_is_trained_and_evaluated_on(
     assert "validation: rank-1" in output
     assert "with test-time views: scale-1.1" in output
     model = str(run / "model.safetensors")
-    assert (
-        main(["evaluate", "--data", str(store), "--model", model, "--test-view", "scale-1.1"]) == 0
-    )
+    assert main(["evaluate", "--data", str(store), "--model", model, "--tta", "scale-1.1"]) == 0
     output = capsys.readouterr().out
     assert "all (10)" in output
     assert "histogram" not in output
@@ -109,7 +107,7 @@ def test_embedding_turns_a_cloud_to_the_frame_and_order_of_the_weights(
 
 def test_a_model_is_not_given_clouds_of_another_layout(tmp_path: Path, stored: StoredModel) -> None:
     tree, folder = write_tree(tmp_path / "3DMarket+bg"), tmp_path / "store"
-    assert main(["convert", str(tree), str(folder), "--points", "0", "--workers", "1"]) == 0
+    assert main(["pack", str(tree), str(folder), "--points", "0", "--workers", "1"]) == 0
     store = CloudStore(folder)
     query, gallery = store.split("query"), store.split("gallery")
     calls: list[tuple[int, int]] = []

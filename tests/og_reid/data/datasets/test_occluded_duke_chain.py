@@ -119,7 +119,7 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     query = everybody.keypoints[everybody.images.index("query/0011_c4_f0001104.jpg")]
     assert 5 < int((query.score > 0.2).sum()) < 12
 
-    known = ["--dataset", "occluded-duke", "--unverified", "--workers", 2, "--cache", cache]
+    known = ["--dataset", "occluded-duke", "--no-verify", "--workers", 2, "--cache", cache]
     from_files = ["--keypoints", keypoints]
     out = tmp_path / "run"
     longer = ["budget.epochs=10", "optim.drop_epochs=[8]"]
@@ -161,7 +161,7 @@ def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys
     import_torchvision("the test", "pip install torchvision")
     data = tmp_path / "Occluded_Duke"
     run("prepare", "occluded-duke", "--duke", duke, "--lists", lists, "--out", data)
-    common = ["--data", data, "--dataset", "occluded-duke", "--unverified", "--workers", 1]
+    common = ["--data", data, "--dataset", "occluded-duke", "--no-verify", "--workers", 1]
     brief = [*SMALL, "budget.epochs=1", "optim.drop_epochs=[1]"]
     out = tmp_path / "pcb"
     run("train", "occluded_duke/pcb", *brief, "--out", out, *common)

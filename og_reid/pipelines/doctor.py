@@ -1,4 +1,4 @@
-"""What this installation consists of, and what is wrong with it."""
+"""Checks of an installation: packages, native kernels, devices, weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..ops import (
     native_info,
 )
 
-__all__ = ["CheckResult", "examine"]
+__all__ = ["CheckResult", "run_checks"]
 
 #: Packages without which nothing works.
 REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pyyaml")
@@ -44,14 +44,14 @@ BUILD = "build it with: pip install . (needs CMake and a C++ compiler)"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         topic: `system`, `packages`, `native`, `devices` or `weights`.
-        name: what was looked at.
-        value: what was found, in words.
+        name: Subject of the check.
+        value: Finding, in words.
         good: False where something does not work or is slower than it could be.
-        hint: how to mend it, or empty.
+        hint: Remedy, or empty.
     """
 
     topic: str
@@ -65,11 +65,11 @@ class CheckResult:
         return f"{line} ({self.hint})" if self.hint else line
 
 
-def examine() -> tuple[CheckResult, ...]:
-    """Look at this installation; nothing is changed, downloaded or printed.
+def run_checks() -> tuple[CheckResult, ...]:
+    """Checks of this installation; nothing is changed, downloaded or printed.
 
     Returns:
-        Findings, those of one topic together. An optional package that is missing is good, but
+        Results, those of one topic together. An optional package that is missing is good, but
         comes with the command that installs it.
     """
     return (*_system(), *_packages(), *_native(), *_devices(), *_weights())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from .data import (
     MARKET_FOLDER,
     DataSpec,
     can_validate,
+    check_keypoint_files,
     hold_out_identities,
     image_set,
     lift_samples,
@@ -23,6 +23,7 @@ from .data import (
     stored_test,
     unlabelled_samples,
 )
+from .input_files import check_exists, is_there
 from .keypoints import Progress, as_path
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
     from ..data.clouds.store import CloudStore
     from ..train import StepLog, Task, TrainResult
 
-__all__ = ["TrainSpec", "TrainedRun", "build_task", "check_data", "check_identities", "train"]
+__all__ = [
+    "TrainSpec",
+    "TrainedRun",
+    "build_task",
+    "check_data",
+    "check_identities",
+    "check_run_inputs",
+    "train",
+]
 
 _LOG = logging.getLogger("og_reid")
 
@@ -119,6 +128,8 @@ def train(
         ValueError: Settings, data or the folder do not fit; found before images are lifted.
         RuntimeError: Another process of the run failed.
     """
+    check_run_inputs(spec.config, spec.data, spec.settings)
+
     import torch
 
     from ..config.schema import IMAGE_ARCHITECTURES
@@ -172,17 +183,35 @@ def train(
     return TrainedRun(spec.out / MODEL_FILE, result, curves, processes.is_main)
 
 
+def check_run_inputs(config: object, data: DataSpec, settings: Sequence[str]) -> None:
+    """Refuses missing files before heavy packages are imported.
+
+    Args:
+        config: YAML file, or the name of one in the package; settings themselves are there.
+        data: Data set of the run.
+        settings: Settings that replace those of the file.
+
+    Raises:
+        ValueError: A file or folder is missing.
+    """
+    from ..files.from_mapping import find_config
+
+    if isinstance(config, str | Path):
+        find_config(config)
+    check_exists(data.unlabelled, "give --unlabelled a folder of images, or a CSV file")
+    check_keypoint_files(data)
+    # Settings that are wrong are named before data that are missing.
+    if data.path is not None and not settings:
+        check_data(data.path)
+
+
 def check_data(path: Path) -> None:
     """Refuses data that are missing.
 
     Raises:
         ValueError: They are.
     """
-    try:
-        there = path.exists()
-    except OSError:  # too long a name, or a folder that may not be looked into
-        there = os.path.lexists(path)
-    if not there:
+    if not is_there(path):
         raise ValueError(f"{path} is not a folder: {MARKET_FOLDER}; or a file: a cloud set, or CSV")
 
 

@@ -1,0 +1,170 @@
+"""Parser of ``og-reid``: options and commands as values, errors with the nearest name."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NoReturn
+
+__all__ = ["Command", "Option", "Parser", "build_parser", "option", "parse"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """Argument of commands: its name, and what argparse is given about it."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+def option(name: str, help: str, **settings: Any) -> Option:
+    """An argument; without a type, default or number of values, ``--name`` is a flag.
+
+    Args:
+        name: ``--name``, or that of a positional argument.
+        help: One phrase.
+        settings: As of `argparse.ArgumentParser.add_argument`.
+    """
+    if name.startswith("--") and not {"type", "default", "choices", "metavar"} & set(settings):
+        settings["action"] = "store_true"
+    return Option(name, {"help": help, **settings})
+
+
+@dataclass(frozen=True)
+class Command:
+    """Command of ``og-reid``.
+
+    Attributes:
+        name: What it is called by.
+        run: Module of this package and function that runs it, as ``module:function``.
+        summary: One line, for the list of commands.
+        description: What it does.
+        options: In the order of its help.
+    """
+
+    name: str
+    run: str
+    summary: str
+    description: str
+    options: tuple[Option, ...]
+
+    def function(self) -> Callable[[argparse.Namespace], None]:
+        """The function that runs it."""
+        module, _, name = self.run.partition(":")
+        function: Callable[[argparse.Namespace], None] = getattr(
+            import_module(f"{__package__}.{module}"), name
+        )
+        return function
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest command, choice or option."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of any parser; the arguments are remembered for errors."""
+        self._given: Sequence[str] = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process, with the options that unknown ones resemble."""
+        hints = []
+        for each in self._given[: [*self._given, "--"].index("--")]:
+            name = each.partition("=")[0]
+            known = list(self._option_string_actions)
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                near = difflib.get_close_matches(name, known, n=1)
+                hints += [f" (did you mean {option} in place of {name}?)" for option in near]
+        super().error(f"{message}{''.join(hints)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = difflib.get_close_matches(str(value), map(str, action.choices or ()), n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            if isinstance(action, argparse._SubParsersAction):
+                end = " og-reid --help lists all" if hint else ": og-reid --help lists all"
+                self.error(f"there is no command {value}{hint}{end}")
+            error.message += hint
+            raise
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for: it needs the package's metadata."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        # As `og_reid.inference.provenance.package_version`, which would import torch.
+        try:
+            print(f"og-reid {version('og-reid')}")
+        except PackageNotFoundError:
+            print("og-reid 0+unknown")
+        parser.exit()
+
+
+def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of some commands, and that of each."""
+    parser = Parser(
+        prog="og-reid",
+        description="Person re-identification that survives occlusion: lift images to coloured 3D "
+        "point clouds, embed them, and rank them.",
+        epilog="Start with: og-reid demo",
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and stop")
+    group = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="command"
+    )
+    known = {}
+    for each in commands:
+        known[each.name] = command = group.add_parser(
+            each.name, help=each.summary, description=each.description
+        )
+        command.set_defaults(run=each.function)
+        for given in each.options:
+            command.add_argument(given.name, **given.settings)
+        command.add_argument("--debug", action="store_true", help="show where an error came from")
+    return parser, known
+
+
+def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command; its ``run`` gives the function to call. Without any, the help.
+
+    Args:
+        commands: All there are.
+        arguments: What follows ``og-reid``; None takes it from the process.
+    """
+    parser, known = build_parser(commands)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    options, rest = parser.parse_known_args(_renamed(given))
+    # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
+    settings = [each for each in rest if "=" in each and not each.startswith("-")]
+    wrong = [each for each in rest if each not in settings or not hasattr(options, "settings")]
+    if wrong:
+        known[options.command].error(f"unrecognized arguments: {' '.join(wrong)}")
+    if settings:
+        options.settings = [*options.settings, *settings]
+    return options
+
+
+def _renamed(arguments: list[str]) -> list[str]:
+    """Arguments with new names in place of deprecated ones, which are noted."""
+    from pose.deprecation import rename_arguments
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        arguments = rename_arguments(arguments)
+    for each in caught:
+        print(f"og-reid: note: {each.message}", file=sys.stderr)
+    return arguments

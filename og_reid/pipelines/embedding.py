@@ -1,0 +1,146 @@
+"""Embeddings of files of point clouds and images, written as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .data import stage_progress
+from .input_files import Bulk, check_model, check_output, is_there, list_files
+from .keypoints import Progress, as_path, default_cache
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.files.inputs import Input
+
+__all__ = ["EmbedSpec", "Embedded", "embed_inputs"]
+
+
+@dataclass(frozen=True)
+class EmbedSpec:
+    """Files to embed, the model, and the file of the embeddings.
+
+    Attributes:
+        inputs: Point clouds, images, and folders: of their images, or of their point clouds where
+            they have no images.
+        out: File with the arrays ``features`` (n, D) and ``names`` (n).
+        model: ``default``, a file, or the folder of a run.
+        skip: Leave out files that are missing.
+        cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
+        workers: Processes that lift.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    inputs: tuple[Path, ...]
+    out: Path = Path("features.npz")
+    model: str | Path = "default"
+    skip: bool = False
+    cache: Path | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes paths of strings."""
+        object.__setattr__(self, "inputs", tuple(map(Path, self.inputs)))
+        as_path(self, "out")
+        as_path(self, "cache")
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1; got {self.workers}")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded(Bulk):
+    """Outcome of `embed_inputs`.
+
+    Attributes:
+        features: (n, D) float32 of unit norm, in the order of the files.
+        names: n, the files.
+    """
+
+    features: Tensor
+    names: tuple[str, ...]
+
+
+def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
+    """Embeds files, and writes the embeddings.
+
+    Args:
+        spec: Files, model, output.
+        progress: Called with ("embedding", files done, files in all).
+
+    Raises:
+        ValueError: Files are missing or cannot be embedded, or the model cannot be read.
+    """
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS, portable_name
+
+    check_model(spec.model)
+    there = [is_there(path) for path in spec.inputs]
+    if not (any(there) if spec.skip else all(there)):  # before packages are imported
+        list_files(spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip)
+
+    import numpy as np
+
+    from pose.files.atomic_write import atomic_write
+
+    from ..inference.pretrained import load_model
+    from .embed_files import embed_files, holds_embeddings
+
+    # The model first: its mistakes are found before minutes of lifting.
+    check_output(spec.out)
+    stored = load_model(spec.model)
+    inputs, missing = list_files(
+        spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=_not_embedded
+    )
+    own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
+    if own and not (inputs := [each for each in inputs if each not in own]):
+        raise ValueError(f"{own[0].path} holds embeddings (og-reid embed wrote it), no point cloud")
+    if any(_same(each.path, spec.out) for each in inputs):
+        raise ValueError(f"--out {spec.out} is one of the inputs: give another name")
+    done = embed_files(
+        [each.path for each in inputs],
+        stored,
+        workers=spec.workers,
+        cache=spec.cache or default_cache(),
+        progress=stage_progress(progress, "embedding"),
+    )
+    if len(done.features):
+        with atomic_write(spec.out) as partial, partial.open("wb") as file:
+            names = np.array([portable_name(name) for name in done.names])
+            np.savez(file, features=done.features.numpy(), names=names)
+    return Embedded(
+        out=spec.out,
+        made=len(done.features),
+        total=len(inputs) + len(missing),
+        failures=(*missing, *done.failures),
+        warnings=done.warnings,
+        report=spec.out.with_suffix(".failures.csv"),
+        features=done.features,
+        names=done.names,
+    )
+
+
+def _not_embedded(each: Input) -> str | None:
+    """Reason why a file can be neither lifted nor embedded; None where it can."""
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS
+    from .embed_files import holds_embeddings
+
+    if each.path.suffix.lower() not in image_endings() | CLOUD_ENDINGS:
+        return (
+            f"is neither a cloud ({', '.join(sorted(CLOUD_ENDINGS))}) nor an image "
+            f"({', '.join(sorted(image_endings()))}): convert it"
+        )
+    if not each.listed and holds_embeddings(each.path):
+        return (
+            "holds embeddings (og-reid embed wrote it), no point cloud: give the images or clouds "
+            "that they are of"
+        )
+    return None
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
