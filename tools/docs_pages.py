@@ -28,9 +28,7 @@ PACKAGES = ("og_reid", "pose", "meshes")
 # Rooms without a page of their own: code of other languages, data, and the command line.
 NO_PAGE = {"cli", "csrc", "weights"}
 MARKER = re.compile(r"^<!-- (reproduce|benchmark|migrating): ([\w/.-]+) -->$", re.MULTILINE)
-PUBLISHED = re.compile(
-    r"rank-1 \((mAP|rank-3)\)\s+([\d.]+)\s+\(([\d.]+)\)\s+%(?:\s+on\s+([\w-]+))?", re.DOTALL
-)
+PUBLISHED = re.compile(r"([\d.]+) \(([\d.]+)\) %(?: on ([\w-]+))?")
 
 
 def public_names(path: Path) -> list[str]:
@@ -151,29 +149,41 @@ def command_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def config_header(path: Path) -> str:
-    """Comment at the head of a configuration file as one paragraph."""
-    lines = []
+def config_header(path: Path) -> tuple[str, list[str]]:
+    """Text and commands in the comment at the head of a configuration file."""
+    text, found = [], []
     for line in path.read_text().splitlines():
         if not line.startswith("#"):
             break
-        lines.append(line[1:].strip())
-    return " ".join(lines)
+        words = line[1:].strip()
+        if words.startswith("og-reid "):
+            found.append(words.partition("  #")[0])
+        elif line.startswith("#  ") and found:  # a command goes on
+            found[-1] += f" {words}"
+        else:
+            text.append(words)
+    return " ".join(text).replace("|", "\\|"), found
 
 
 def reproduce_table(folder: str) -> str:
-    """Rows of a folder of configurations: file, subject, published metrics, what is known."""
-    lines = ["| config | published | notes |", "|---|---|---|"]
+    """Rows of a folder of configurations: file, subject, published metrics, what else is known."""
+    lines = ["| config | subject | published, % | notes |", "|---|---|---|---|"]
     for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
-        header = config_header(path)
-        name = f"`{folder}/{path.stem}`"
-        found = [
-            (f"rank-1 {one} %, {other} {two} %" + (f" on {where}" if where else ""))
-            for other, one, two, where in PUBLISHED.findall(header)
-        ]
+        header, calls = config_header(path)
+        subject, colon, notes = header.partition(": ")
+        if not colon or len(subject) > 90:
+            subject, _, notes = header.partition(". ")
         own = "for comparison" not in header.lower() and folder != "synthetic"
-        published = "; ".join(found) if found and own else "none"
-        lines.append(f"| {name} | {published} | {header.replace('|', chr(92) + '|')} |")
+        second = "mAP" if "(mAP)" in header else "rank-3"
+        rows = [
+            f"rank-1 {one}, {second} {two}" + (f" on {where}" if where else "")
+            for one, two, where in PUBLISHED.findall(header if own else "")
+        ]
+        found = re.match(r"(published )?rank-1 \(mAP\) [\d.]+ \([\d.]+\) %[.,]? ?", notes)
+        notes = notes[found.end() :] if found and rows else notes
+        notes += "".join(f" `{call}`" for call in calls)
+        published = "<br>".join(rows).replace(" ", "\u00a0") or "none"
+        lines.append(f"| `{folder}/{path.stem}` | {subject} | {published} | {notes} |")
     return "\n".join(lines)
 
 

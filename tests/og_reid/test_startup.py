@@ -242,3 +242,17 @@ def test_vertices_of_a_lattice_are_not_compiled(ready: bool) -> None:
     names = [node.name for graph in counter.graphs for node in graph.graph.nodes]
     assert {"cos"} <= {name.rstrip("_0123456789") for name in names}
     assert not [name for name in names if name.startswith(("unique", "scatter", "index_add"))]
+
+
+@pytest.mark.parametrize(
+    "names", ["", "og_reid.embed; og_reid.lift; og_reid.load_model; og_reid.evaluate"]
+)
+def test_imports_take_little_processor_time_beyond_torch(names: str) -> None:
+    """The least of several runs: what else the machine does only adds to it."""
+    script = (
+        "import time, torch; begin = time.process_time(); import og_reid; "
+        f"{names}\nprint(time.process_time() - begin)"
+    )
+    runs = [run_python(script) for _ in range(3)]
+    assert all(done.returncode == 0 for done in runs), runs
+    assert min(float(done.stdout) for done in runs) < 0.6
