@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,55 @@ def test_links_to_nowhere_and_to_other_machines_are_found(tmp_path: Path) -> Non
         "a.html links to #gone, whose anchor is not there",
         "b.html links to c.html, which is not there",
     ]
+
+
+def test_every_configuration_and_every_benchmark_has_its_place() -> None:
+    folders = {path.parent.name for path in (ROOT / "configs").rglob("*.yaml")}
+    results = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.txt")}
+    assert set(markers("reproduce.md")) == {("reproduce", folder) for folder in folders}
+    assert set(markers("benchmarks.md")) == {("benchmark", name) for name in results}
+
+
+def markers(page: str) -> list[tuple[str, str]]:
+    return docs_pages.MARKER.findall((ROOT / "docs" / page).read_text())
+
+
+@pytest.mark.parametrize("folder", ["og_net", "occluded_duke", "market", "duke"])
+def test_published_metrics_come_from_the_head_of_their_configuration(folder: str) -> None:
+    rows = docs_pages.reproduce_table(folder).splitlines()[2:]
+    files = sorted((ROOT / "configs" / folder).glob("*.yaml"))
+    assert len(rows) == len(files)
+    for row, path in zip(rows, files, strict=True):
+        name, _, published, notes = (each.strip() for each in row.strip("|").split(" | "))
+        assert name == f"`{folder}/{path.stem}`"
+        numbers = re.findall(r"\d+\.\d+", published)
+        assert all(number in path.read_text() for number in numbers)
+        assert numbers or published == "none"
+        assert "ot verified here" in notes, f"{path.name} does not say whether it is verified"
+
+
+# Numbers of the tables by hand: file of results, where in it, and how they are rounded.
+MEASURED = (
+    ("2.6 times as fast, 4.8 against 94.2 MB", "backbone", r"16: ognet-small .* ([\d.]+) times", 1),
+    ("33 / 20 times as fast", "ognet", r"forward robust .* ([\d.]+)x .*", 0),
+    ("9.9; 8.7 times as fast", "ops", r"knn 4 x 3445 x 3, k=20 .*scipy ([\d.]+)x \(", 1),
+    ("5.6 times as fast", "ops", r"fpsample h=5 ([\d.]+)x", 1),
+    ("6.3 times as fast", "evaluate", r"compiled: ([\d.]+) times", 1),
+    ("14 times as fast", "evaluate", r"dense: ([\d.]+) times", 0),
+    ("25.5 against 24.0 %", "occlusion", r"masked +mAP +([\d.]+)", 1),
+    ("changes 12 times less", "stability", r"(?s)1e-04 .*?changes ([\d.]+) times", 0),
+)
+
+
+@pytest.mark.parametrize(("words", "name", "pattern", "digits"), MEASURED)
+def test_measured_numbers_of_the_readme_are_those_of_the_results(
+    words: str, name: str, pattern: str, digits: int
+) -> None:
+    assert words in (ROOT / "README.md").read_text()
+    found = re.search(pattern, (ROOT / "benchmarks" / "results" / f"{name}.txt").read_text())
+    assert found
+    assert f"{float(found[1]):.{digits}f}" in words
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 140
