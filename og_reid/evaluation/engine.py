@@ -131,7 +131,7 @@ def _score_distances(
 def _passes(
     progress: Progress | None, protocol: Protocol
 ) -> tuple[Progress | None, Progress | None]:
-    """For the whole gallery, and for random ones where there are any."""
+    """Progress of the whole gallery, and of random galleries where there are any."""
     if protocol.name != "single-gallery-shot":
         return progress, None
     return subprogress(progress, 0, 2), subprogress(progress, 1, 2)

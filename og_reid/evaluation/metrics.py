@@ -74,7 +74,7 @@ class Metrics:
     reranking: str = "none"
 
     def __post_init__(self) -> None:
-        """Checks the convention and that everything is of the same queries."""
+        """Checks the convention, and that all fields are of the same queries."""
         if self.ap not in ("step", "trapezoid"):
             raise ValueError(f"ap must be 'step' or 'trapezoid'; got {self.ap!r}")
         for field in fields(self):
@@ -85,7 +85,7 @@ class Metrics:
                 )
 
     def __repr__(self) -> str:
-        """In a line, as there may be many in a table."""
+        """One line with the number of queries, rank-1 and mAP."""
         if not self.num_valid:
             return f"Metrics({self.num_queries} queries, none with a match)"
         return (

@@ -47,7 +47,7 @@ def compare_runs(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[PairedRow, ...]:
-    """Compares the rows of two runs that are of the same queries.
+    """Paired differences of the rows of two runs that are of the same queries.
 
     Methods of one name belong together. Of the others those of the model do, where each run has
     only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.

@@ -131,7 +131,7 @@ def shot_ranks(
     Args:
         source: Query and gallery, or blocks of rows of distances as for `count_rows`.
         labels: Of both sides.
-        matches: The right answers.
+        matches: The matches of the queries.
         thresholds: Their distances.
         protocol: Number of galleries, and their seed.
         progress: Called with the galleries (queries, for distances) done and all.

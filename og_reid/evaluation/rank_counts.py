@@ -1,4 +1,4 @@
-"""Ranks of the right answers of all queries: their distances first, then one count of the others.
+"""Rank counts: for each match, the wrong answers at least as near.
 
 Nothing is sorted but the few right answers, and no matrix of all queries and all items exists.
 """
@@ -26,7 +26,7 @@ def count_features(
     matches: Matches,
     progress: Progress | None = None,
 ) -> RankThresholds:
-    """Right answers of features, and the wrong ones among them.
+    """Distances of the matches by features, and counts of the wrong answers among them.
 
     ``progress`` is called with the gallery rows done, over both passes, and all.
     """
@@ -47,7 +47,7 @@ def count_among(
     thresholds: RankThresholds,
     progress: Progress | None = None,
 ) -> RankThresholds:
-    """Counts the wrong answers among the gallery rows ``wanted``, of identities ``wanted_ids``."""
+    """Wrong answers counted among the gallery rows ``wanted``, of identities ``wanted_ids``."""
     device = query.device
     moved = RankThresholds(*(each.to(device) for each in vars(thresholds).values()))
     query_ids, item_ids = labels.query_ids.to(device), wanted_ids.to(device)
@@ -65,12 +65,12 @@ def count_rows(
     matches: Matches,
     progress: Progress | None = None,
 ) -> RankThresholds:
-    """Right answers of distances, and the wrong ones among them.
+    """Distances of the matches in a matrix, and counts of the wrong answers among them.
 
     Args:
         rows: First query and (b, G) distances, block after block.
         labels: Of Q queries and G gallery rows.
-        matches: The right answers.
+        matches: The matches of the queries.
         progress: Called with the queries done and Q.
     """
     thresholds = RankThresholds.empty_at(matches.ptr, empty_values(matches))

@@ -110,7 +110,7 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
 
 def _described(value: Any) -> str:
-    """A number, or what it is in the place of one."""
+    """A number as text, or the name of its type."""
     if type(value) is float or (type(value) is int and abs(value) < 1 << 70):
         return repr(value)
     return "a huge number" if type(value) is int else type(value).__name__

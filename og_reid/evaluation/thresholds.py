@@ -21,7 +21,7 @@ _CELLS = 1 << 20
 
 @dataclass(eq=False)
 class Sample:
-    """Distances drawn from blocks while they pass; all of them where there are few.
+    """Random sample of distances, drawn while blocks pass; all of them where there are few.
 
     Attributes:
         total: Distances that will come.

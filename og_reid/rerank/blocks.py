@@ -1,4 +1,4 @@
-"""Checks of blocks of distances that were given: what similarities and penalties leave in them."""
+"""Checks of matrices of distances: finite, not negative, zero diagonal, symmetric."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DIAGONAL = 0.05
 
 
 def check_distances(name: str, matrix: Tensor) -> None:
-    """Refuses what is no matrix of distances.
+    """Checks that a matrix holds distances.
 
     Args:
         name: For messages.
@@ -46,7 +46,7 @@ def check_distances(name: str, matrix: Tensor) -> None:
 
 
 def check_self_distances(name: str, matrix: Tensor, *, directed: bool) -> None:
-    """Refuses what are no distances of images among themselves.
+    """Checks that a matrix holds distances of images among themselves.
 
     Args:
         name: For messages.

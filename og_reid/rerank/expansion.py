@@ -47,7 +47,9 @@ def expand_queries(
     sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
     _check(sides, k, alpha)
     found = _search(*sides, k, progress)
-    return functional.normalize(sides[0].unit().rows + _weighted(sides[1], found, alpha), dim=1)
+    return functional.normalize(
+        sides[0].normalized().rows + _weighted(sides[1], found, alpha), dim=1
+    )
 
 
 @plain_torch()
@@ -79,7 +81,7 @@ def augment_database(
         found.indices[~own].view(side.length, -1),
         found.farthest,
     )
-    return functional.normalize(side.unit().rows + _weighted(side, rest, alpha), dim=1)
+    return functional.normalize(side.normalized().rows + _weighted(side, rest, alpha), dim=1)
 
 
 def _check(sides: tuple[FeatureSource, FeatureSource], k: int, alpha: float) -> None:

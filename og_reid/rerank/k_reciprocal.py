@@ -60,7 +60,7 @@ def k_reciprocal(
     variant: Variant = "original",
     progress: Progress | None = None,
 ) -> LazyDistances:
-    """Re-ranks by features; they need not be normalised.
+    """k-reciprocal re-ranking of features, which need not be normalised.
 
     Args:
         query: As for `og_reid.evaluate`.
@@ -102,7 +102,7 @@ def k_reciprocal_distances(
     directed: bool = False,
     progress: Progress | None = None,
 ) -> LazyDistances:
-    """The original by given distances, which are squared, as in the authors' code.
+    """k-reciprocal re-ranking (original variant) of distances, which it squares as the authors do.
 
     Args:
         query_gallery: (Q, G) tensor, array or list of distances, smaller = closer, at least 0.
@@ -177,7 +177,7 @@ def _rerank(
 
 
 def _mutual(index: np.ndarray) -> np.ndarray:
-    """(N, k) bool: whether i is among the neighbours of its own j-th neighbour."""
+    """(N, k) bool: i is among the neighbours of its own j-th neighbour."""
     result = np.empty(index.shape, bool)
     for start in range(0, len(index), _ROWS):
         some = index[start : start + _ROWS]

@@ -111,7 +111,7 @@ def penalise_same_direction(
 
 @plain_torch()
 def body_yaw(rotations: Any) -> Tensor:
-    """Direction that a fitted body faces.
+    """Heading of a fitted body.
 
     Args:
         rotations: (..., J, 3, 3) of `meshes.fitting.fit.BodyFit`, the root first; its z axis is the
@@ -134,7 +134,7 @@ def body_yaw(rotations: Any) -> Tensor:
 def add_track_means(
     features: Features, tracks: Any, weight: float = 0.5, *, counted: Any = None
 ) -> Tensor:
-    """Adds to each image the mean of its tracklet; images of none (-1) stay.
+    """Embeddings plus a weighted mean of their tracklet; images of no tracklet (-1) stay.
 
     Args:
         features: (n, D), without parts; as for `og_reid.evaluate`.
@@ -163,7 +163,7 @@ def add_track_means(
 
 
 def _pairs(distance: Any, first: Any, second: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances, and what is known of queries and gallery images."""
+    """Distances, and the checked labels of queries and gallery images."""
     distance = as_tensor(distance, "distance")
     distance = distance if distance.is_floating_point() else distance.float()
     first, second = (as_tensor(each, "labels").to(distance.device) for each in (first, second))

@@ -1,4 +1,4 @@
-"""Queries and gallery as one set of N = Q + G images: squared distances, and nearest neighbours."""
+"""Joint set of N = Q + G images: squared distances and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROW_ENTRIES = 1 << 21
 
 
 class JointSpace(Protocol):
-    """N images, the first Q of them queries."""
+    """Joint set of N images, the first Q of them queries."""
 
     @property
     def queries(self) -> int:
@@ -190,14 +190,14 @@ class DistanceSpace:
 
 
 def open_space(query: Features, gallery: Features) -> FeatureSpace:
-    """Queries and gallery, normalised, in one copy.
+    """Joint set of queries and gallery, normalised, in one copy.
 
     Raises:
         ValueError: As `og_reid.evaluate`; a gallery in blocks is refused, all images are compared
             with all.
     """
     units = [
-        as_feature_source(each, name).unit()
+        as_feature_source(each, name).normalized()
         for each, name in ((query, "query"), (gallery, "gallery"))
     ]
     first, second = units

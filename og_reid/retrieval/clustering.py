@@ -21,7 +21,7 @@ __all__ = ["cluster", "cluster_means", "group_means", "mean_members", "normalize
 
 @plain_torch()
 def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> Tensor:
-    """Replaces each image of a cluster by the cluster's mean; those of none (-1) stay.
+    """Embeddings replaced by their cluster's mean; images of no cluster (-1) stay.
 
     The winners did this to queries, with clusters of ``eps = 0.5 ** 0.5`` and ``min_samples = 2``.
 
@@ -78,7 +78,7 @@ def cluster(
         raise ValueError(
             f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"
         )
-    unit = as_feature_source(features, "features").unit()
+    unit = as_feature_source(features, "features").normalized()
     count, product = len(unit), BlockDistance()
     rows, items = block_size(unit.rows.shape[1])
     pairs = [np.zeros((0, 2), np.int64)]
@@ -108,14 +108,24 @@ def cluster(
 
 def normalized_rows(features: Features) -> Tensor:
     """(n, D) rows at length 1, checked."""
-    unit = as_feature_source(features, "features").unit()
+    unit = as_feature_source(features, "features").normalized()
     if unit.visibility is not None:
         raise ValueError("features must be global features only: parts have no agreed mean")
     return unit.rows
 
 
 def group_means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Tensor:
-    """(count, D) means over the counted rows of each group, over all of a group without any."""
+    """Means of groups of rows.
+
+    Args:
+        unit: (n, D).
+        group: (n,) int64 group of each row.
+        count: Groups.
+        counted: (n,) bool, rows that enter a mean; of a group without any, all rows do.
+
+    Returns:
+        (count, D).
+    """
     known = torch.bincount(group[counted], minlength=count) > 0
     use = (counted.to(group.device) | ~known[group]).to(unit.device)
     group = group.to(unit.device)

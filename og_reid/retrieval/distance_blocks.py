@@ -26,7 +26,11 @@ LEAST_ROWS = 16
 
 
 def block_size(width: int) -> tuple[int, int]:
-    """Queries and gallery rows of a block; ``width`` is the length of a row."""
+    """Number of queries and of gallery rows of a block.
+
+    Args:
+        width: Length of a row of features.
+    """
     items = min(_ITEMS, max(256, (1 << 20) // width))
     return max(LEAST_ROWS, BLOCK_ENTRIES // _ITEMS), items
 
@@ -87,7 +91,7 @@ def iter_blocks(
     Raises:
         ValueError: When the features of the two sides do not fit, or are NaN, infinite or zero.
     """
-    unit, product = query.unit(), BlockDistance()
+    unit, product = query.normalized(), BlockDistance()
     rows, items = block_size(unit.rows.shape[1])
     for place, piece in gallery.pieces(wanted, items):
         piece = piece.to_device_of(unit)
@@ -135,7 +139,7 @@ def distance_rows(
 
 
 def check_rereadable(distance: Any) -> None:
-    """Refuses distances that can be read once, where they are needed more often.
+    """Refuses distances that can be read only once, where several passes are needed.
 
     Raises:
         ValueError: When they are an iterator.

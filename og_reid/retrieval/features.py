@@ -1,4 +1,4 @@
-"""Features of the two sides of a search: checked, normalised, and read a few rows at a time."""
+"""Features of queries or gallery: checked, normalised, and read a few rows at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .inputs import check_plain, row_numbers
 
 __all__ = ["FeatureSource", "Features", "NormalizedFeatures", "as_feature_source"]
 
-#: What a side may be given as; blocks of rows only for a gallery.
+#: Types of features that are accepted; blocks of rows only for a gallery.
 Features = Embedding | Tensor | np.ndarray | Iterable[Any]
 _ROWS = 1024
 _ROWS_HINT = ": of single rows, give numpy.array(rows) or torch.stack(rows)"
@@ -24,7 +24,7 @@ _ROWS_HINT = ": of single rows, give numpy.array(rows) or torch.stack(rows)"
 
 @dataclass(frozen=True, eq=False)
 class NormalizedFeatures:
-    """Rows ready for matrix products.
+    """Embeddings as rows for matrix products.
 
     Attributes:
         rows: (n, D + P * C) float32: the global feature at length 1, then each part at length 1
@@ -47,15 +47,18 @@ class NormalizedFeatures:
         return NormalizedFeatures(self.rows[rows], visibility, self.layout)
 
     def to_device_of(self, other: NormalizedFeatures) -> NormalizedFeatures:
-        """The same on the device of others that they are to be compared with.
+        """The same on the device of the features to compare with.
+
+        Args:
+            other: Those features.
 
         Raises:
-            ValueError: When they cannot be compared.
+            ValueError: Their layouts differ.
         """
         if self.layout != other.layout:
             raise ValueError(
                 "query and gallery must have features of one length; got "
-                f"{_told(other.layout)} and {_told(self.layout)}"
+                f"{_described(other.layout)} and {_described(self.layout)}"
             )
         device = other.rows.device
         visibility = None if self.visibility is None else self.visibility.to(device)
@@ -64,7 +67,7 @@ class NormalizedFeatures:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSource:
-    """Features of one side: all at hand, or in blocks that are read anew for every pass.
+    """Features of queries or gallery: in memory, or in blocks that every pass reads again.
 
     Attributes:
         name: ``query`` or ``gallery``, for messages.
@@ -78,16 +81,16 @@ class FeatureSource:
 
     @property
     def in_blocks(self) -> bool:
-        """Whether the rows can be read in their order only."""
+        """True where the rows can be read in their order only."""
         return not isinstance(self.source, Embedding | np.ndarray)
 
     @property
     def device(self) -> torch.device:
-        """Where the features are."""
+        """Device of the features; the CPU for arrays and blocks."""
         return self.source.device if isinstance(self.source, Embedding) else torch.device("cpu")
 
-    def unit(self) -> NormalizedFeatures:
-        """All rows; made a few at a time, so that no other copy of all is there meanwhile."""
+    def normalized(self) -> NormalizedFeatures:
+        """All rows; normalised a few at a time, so that memory holds one copy of them."""
         pieces = self.pieces(torch.arange(self.length, device="cpu"), _ROWS)
         _, piece = head = next(pieces)
         if len(piece) == self.length:
@@ -104,7 +107,7 @@ class FeatureSource:
         return NormalizedFeatures(rows, visibility, piece.layout)
 
     def pieces(self, wanted: Tensor, size: int) -> Iterator[tuple[int, NormalizedFeatures]]:
-        """The rows ``wanted`` a few at a time.
+        """Normalised rows ``wanted``, a few at a time.
 
         Args:
             wanted: (w,) int64 row numbers on the CPU; ascending where the rows come in blocks.
@@ -138,7 +141,7 @@ class FeatureSource:
                 if layout is not None and layout != waiting[-1].layout:
                     raise ValueError(
                         f"blocks of {self.name} must have features of one length; got "
-                        f"{_told(layout)} and {_told(waiting[-1].layout)}"
+                        f"{_described(layout)} and {_described(waiting[-1].layout)}"
                     )
                 layout = waiting[-1].layout
                 if sum(map(len, waiting)) >= size:
@@ -156,7 +159,7 @@ class FeatureSource:
 
 
 def as_feature_source(features: Features, name: str, length: int | None = None) -> FeatureSource:
-    """A side from what the user gave.
+    """Features of queries or gallery from an embedding, an array or blocks.
 
     Args:
         features: See `og_reid.evaluation.evaluate`.
@@ -164,7 +167,7 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
         length: Number of rows that blocks must have; None refuses blocks.
 
     Raises:
-        ValueError: On anything else.
+        ValueError: They are of another type or shape, or blocks that can be read once.
     """
     if isinstance(features, Embedding | Tensor | np.ndarray):
         rows = _as_rows(features, name)
@@ -184,7 +187,7 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
 
 
 def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
-    """An embedding, or an array left where it is: it may be on the disk."""
+    """An embedding, or the array itself: it may be on the disk."""
     if isinstance(features, Embedding):
         return features
     if not isinstance(features, Tensor | np.ndarray):
@@ -217,7 +220,7 @@ def _take(rows: Embedding | np.ndarray, index: Tensor) -> Embedding:
 
 
 def _normalise(rows: Embedding, name: str, numbers: Tensor) -> NormalizedFeatures:
-    """Checks some rows and brings them to unit length; ``numbers`` are theirs."""
+    """Rows at unit length, checked; ``numbers`` are theirs, for messages."""
     columns = []
     if rows.features is not None:
         columns.append(_unit(rows.features.detach().float(), name, numbers, None))
@@ -259,13 +262,13 @@ def _named(rows: Tensor, numbers: Tensor) -> str:
     return row_numbers(mask)
 
 
-def _told(layout: tuple[int, int, int]) -> str:
+def _described(layout: tuple[int, int, int]) -> str:
     dims, parts, length = layout
     return f"{dims}" + (f" and {parts} parts of {length}" if parts else "")
 
 
 def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Rows with equal labels as one group.
+    """Groups of rows with equal labels.
 
     Args:
         labels: (n,) each; None is left out.

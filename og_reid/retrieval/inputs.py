@@ -1,4 +1,4 @@
-"""Array-likes to tensors, and numbers of parameters, with the argument's name in every message."""
+"""Conversion of array-likes and numbers, with the argument's name in every message."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_plain(values: Tensor | np.ndarray, name: str) -> None:
 
 
 def native_array(array: np.ndarray) -> np.ndarray:
-    """Numbers of a type that torch has: of this machine's byte order, and of 8 bytes at most."""
+    """The array in a type that torch has: native byte order, 8 bytes at most."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""Distances of the matches of every query, ascending: the thresholds that others are counted by."""
+"""Distances of the matches of every query, ascending: the thresholds of rank counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def match_distances(
     matches: Matches,
     progress: Progress | None = None,
 ) -> Tensor:
-    """(M,) float32 negated similarities of the right answers.
+    """(M,) float32 negated similarities of the matches.
 
     The same products are made as for the others, with fewer rows, so that equal features have equal
     distances to the last bit.
@@ -33,7 +33,7 @@ def match_distances(
         wanted, place = wanted[order], order.argsort()[place]
     chosen = place.argsort(stable=True)
     sorted_place = place[chosen]
-    unit, product = query.unit(), BlockDistance()
+    unit, product = query.normalized(), BlockDistance()
     rows, items = block_size(unit.rows.shape[1])
     size = items if gallery.in_blocks else min(items, 256)
     for start, piece in gallery.pieces(labels.kept[wanted], size):
@@ -71,12 +71,12 @@ def count_block(
 
 
 def empty_values(matches: Matches) -> Tensor:
-    """(M,) float32 memory for the distances of the right answers."""
+    """(M,) float32 memory for the distances of the matches."""
     return torch.empty(len(matches.item), dtype=torch.float32, device="cpu")
 
 
 def sort_matches(matches: Matches, values: Tensor) -> RankThresholds:
-    """The distances of each query ascending, nothing counted yet."""
+    """Distances of the matches, ascending for each query, with counts of 0."""
     order = values.argsort(stable=True)
     order = order[matches.query[order].argsort(stable=True)]
     return RankThresholds.empty_at(matches.ptr, values[order])

@@ -1,4 +1,4 @@
-"""Matches: the gallery items that answer each query."""
+"""Matches: the gallery items of each query's identity."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LabelIndex:
         return LabelIndex(**moved)  # type: ignore[arg-type]  # the values keep their types
 
     def same_camera(self, query: Tensor, item: Tensor) -> Tensor:
-        """Whether queries and items, numbered pairwise, are of one camera; False if unknown."""
+        """True where a query and an item, in pairs, are of one camera; False if unknown."""
         if self.query_camids is None or self.gallery_camids is None:
             return torch.zeros_like(query, dtype=torch.bool)
         return self.query_camids[query] == self.gallery_camids[self.kept[item]]
@@ -83,10 +83,10 @@ class Matches:
 
 
 def find_matches(labels: LabelIndex, *, cameras: bool = True) -> Matches:
-    """The items of each query's identity; with ``cameras``, not those of its own camera.
+    """Matches: items of each query's identity; with ``cameras``, not those of its own camera.
 
     Raises:
-        ValueError: When no query has a match.
+        ValueError: No query has a match.
     """
     matches = _all_matches(labels, cameras)
     if not len(matches.item):
@@ -95,7 +95,7 @@ def find_matches(labels: LabelIndex, *, cameras: bool = True) -> Matches:
 
 
 def has_matches(labels: LabelIndex) -> bool:
-    """Whether a query has a match, of another camera where cameras are known."""
+    """True where a query has a match, of another camera where cameras are known."""
     return bool(len(_all_matches(labels, True).item))
 
 

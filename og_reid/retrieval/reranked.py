@@ -1,4 +1,4 @@
-"""Re-ranked distances, made a few queries at a time."""
+"""Re-ranked distances, computed a few queries at a time."""
 
 from __future__ import annotations
 

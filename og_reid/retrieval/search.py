@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class RetrievalResult:
-    """The nearest gallery items of each query.
+    """Nearest gallery items of each query.
 
     Attributes:
         indices: (Q, k) int64, k at most G; ``indices[i, j] = g`` means gallery item g is the j-th
@@ -186,7 +186,7 @@ def rank_distances(
 
 
 def _unlabelled(labels: Labels | None, keywords: LabelKeywords) -> bool:
-    """Whether there are no identities.
+    """True where no identities are given.
 
     Raises:
         ValueError: Only some of the keywords are there.
@@ -231,7 +231,7 @@ def nearest_features(
     k: int,
     progress: Progress | None = None,
 ) -> RetrievalResult:
-    """`rank` of sides that are open."""
+    """`rank` of feature sources and indexed labels."""
     blocks = (
         (start, place, block.add_(1))
         for start, place, block in iter_blocks(*sides, labels.kept, progress)
@@ -248,7 +248,7 @@ def nearest_rows(
     infinite: bool = False,
     watched: bool = False,
 ) -> RetrievalResult:
-    """`rank_distances` of labels that are checked.
+    """`rank_distances` with indexed labels.
 
     ``infinite`` allows infinity, which is never ranked; ``watched`` warns of similarities.
     """

@@ -1,4 +1,4 @@
-"""Similarities that were given in the place of distances, noticed by the labels."""
+"""Warning of similarities given in place of distances, recognised by the labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WARNED: ContextVar[list[bool] | None] = ContextVar("warned", default=None)
 
 @contextmanager
 def warned_once() -> Iterator[None]:
-    """Inside, one warning for one matrix that is scored in parts."""
+    """Context in which a matrix that is scored in parts causes one warning at most."""
     token = _WARNED.set([])
     try:
         yield
@@ -39,16 +39,16 @@ def warned_once() -> Iterator[None]:
 def warn_of_similarities(
     distance: Any, counted: RankThresholds, labels: LabelIndex, matches: Matches
 ) -> None:
-    """Warns when right answers are the far ones: a matrix of similarities ranks like that.
+    """Warns where matches are the far items, as in a matrix of similarities.
 
     The fraction of the wrong answers that are nearer than the right ones is 0.5 by chance. It is
     averaged over identities, with a margin of more than three standard deviations of chance.
 
     Args:
-        distance: As it was given; re-ranked distances are our own.
-        counted: Right answers, and the wrong ones among them.
+        distance: As it was given; re-ranked distances are never similarities.
+        counted: Distances of the matches, and the wrong answers counted among them.
         labels: Of both sides.
-        matches: The right answers.
+        matches: The matches of the queries.
     """
     if isinstance(distance, LazyDistances) or not len(matches.item):
         return

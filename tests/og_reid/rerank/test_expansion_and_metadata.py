@@ -42,13 +42,13 @@ def test_expansion_equals_a_loop(alpha: float, rng: torch.Generator) -> None:
 def test_expansion_reads_what_it_adds_and_no_more(
     rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, copy = [], FeatureSource.unit
+    whole, copy = [], FeatureSource.normalized
 
     def watched(side: FeatureSource) -> NormalizedFeatures:
         whole.append(side.name)
         return copy(side)
 
-    monkeypatch.setattr(FeatureSource, "unit", watched)
+    monkeypatch.setattr(FeatureSource, "normalized", watched)
     expand_queries(torch.randn(3, 5, generator=rng), torch.randn(40, 5, generator=rng), k=4)
     assert set(whole) == {"query"}
     one = torch.randn(1, 5, generator=rng)
