@@ -1,4 +1,4 @@
-"""DGCNN as a baseline: edge convolutions, a projection of all layers, a pooled descriptor.
+"""DGCNN as a baseline: edge convolutions, a projection of all layers, global pooling.
 
 After "Dynamic Graph CNN for Learning on Point Clouds" (Wang et al., ACM TOG 2019), in the form that
 OG-Net was compared with (Zheng et al., TNNLS 2022): widths 64, 128, 256, 512, and one graph of
@@ -6,8 +6,6 @@ neighbours in space for all layers instead of a new graph of features for each.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,23 +20,25 @@ __all__ = ["DGCNN"]
 
 
 class DGCNN(PointNetwork):
-    """Embed coloured point clouds with edge convolutions at full resolution.
+    """DGCNN: edge convolutions at full resolution.
 
-    The descriptor does not depend on the order of the points, nor on their position. With the
-    default sizes it has 1.37 million parameters, as published. It is the output of the last
-    BatchNorm, as in OG-Net; the authors' code applies the activation to it first.
+    The embedding is invariant to order and translation of the points. It is the output of the last
+    BatchNorm, as in OG-Net; the authors' code applies the activation to it. With the default sizes
+    the network has 1.37 million parameters, as published.
 
     Args:
         dims: channels after each layer.
         k: neighbours per point, the point itself included; a cloud needs at least as many points.
-        embedding_dim: length of the descriptor, and channels of the projection of all layers.
-        num_classes: identities of the training classifier; 0 builds none.
-        dropout: share of the descriptor dropped before the classifier.
-        generator: source of the initial weights; None uses torch's global one.
+        embedding_dim: length of the embedding, and channels of the projection of all layers.
+        num_classes: training identities; 0: no classifier.
+        dropout: dropout probability before the classifier.
+        generator: source of the initial weights; None: torch's global one.
 
     Raises:
         ValueError: when a size is not positive.
     """
+
+    ARGUMENTS = ("dims", "k", "embedding_dim")
 
     @init_from_generator
     def __init__(
@@ -56,7 +56,8 @@ class DGCNN(PointNetwork):
                 "dims, k and embedding_dim must be positive; got "
                 f"dims={dims}, k={k}, embedding_dim={embedding_dim}"
             )
-        self.dims, self.k, self.dropout = tuple(dims), k, dropout
+        self.dims, self.k, self.embedding_dim = tuple(dims), k, embedding_dim
+        self.dropout = dropout
         inputs = (3, *dims[:-1])
         self.conv = nn.ModuleList(nn.Conv2d(2 * a, b, 1) for a, b in zip(inputs, dims, strict=True))
         self.bn = nn.ModuleList(nn.BatchNorm2d(width) for width in dims)
@@ -66,19 +67,15 @@ class DGCNN(PointNetwork):
         self.proj_output = nn.Linear(embedding_dim, num_classes) if num_classes else None
         self._initialize(generator)
 
-    def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again without its classifier, as plain values."""
-        return {"dims": list(self.dims), "k": self.k, "embedding_dim": self.emb.out_features}
-
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        """Embed a batch of clouds.
+        """Embed a batch of point clouds.
 
         Args:
             points: (B, N, 3) metres, y up; N >= k.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
-            (B, embedding_dim) descriptors, not normalised.
+            (B, embedding_dim) embeddings, not normalised.
 
         Raises:
             ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range.
@@ -93,5 +90,5 @@ class DGCNN(PointNetwork):
             layers.append(features)
         every = self.proj(torch.cat(layers, dim=-1))
         pooled = torch.cat([every.amax(1), every.mean(1)], dim=-1)
-        descriptor: Tensor = self.bn_emb(self.emb(pooled))
-        return descriptor
+        embedding: Tensor = self.bn_emb(self.emb(pooled))
+        return embedding

@@ -1,4 +1,4 @@
-"""Edge convolution of OG-Net as a layer: maximum and mean over neighbours, in a learnt mix."""
+"""Edge convolution of OG-Net as a layer: a learnt mix of max and mean pooling over neighbours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MaxMeanMix", "edge_conv"]
 
 
 class MaxMeanMix(nn.Module):
-    """Weight between the maximum and the mean over neighbours: w = sigmoid(p), one scalar p."""
+    """Learnt ratio of maximum and mean over neighbours: r = sigmoid(p), one scalar p."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,11 +25,11 @@ class MaxMeanMix(nn.Module):
 
     @property
     def share(self) -> Tensor:
-        """(1,) weight of the maximum."""
+        """(1,) ratio r of the maximum."""
         return torch.sigmoid(self.p)
 
     def forward(self, highest: Tensor, mean: Tensor) -> Tensor:
-        """Mix two tensors of one shape: w * highest + (1 - w) * mean."""
+        """The mix r * highest + (1 - r) * mean of two tensors of one shape."""
         return mean + self.share * (highest - mean)
 
 
@@ -44,10 +44,11 @@ def edge_conv(
 
     Args:
         features: (B, N, C_in) one row per point.
-        graph: (B, N, k) int64 neighbours of each point, itself included, none of them missing.
+        graph: (B, N, k) int64 neighbours of each point, itself included, none missing:
+            `graph[b, i, j] = n` is the edge from point i to point n of cloud b.
         conv: 1x1 convolution 2 * C_in -> C_out on [h_j - h_i, h_i].
-        norm: its normalisation; training mode uses the statistics of this batch's edges.
-        mix: how the maximum and the mean over neighbours are mixed; None takes the maximum.
+        norm: normalisation of the edges; in training mode by the moments of this batch.
+        mix: ratio of maximum and mean over neighbours; None: the maximum.
 
     Returns:
         (B, N, C_out), before the activation.

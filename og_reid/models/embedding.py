@@ -1,4 +1,4 @@
-"""What a model says about images: a global feature each, features of parts, or both."""
+"""Embeddings of images: a global embedding each, local features of parts, or both."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Embedding"]
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Features of N images; they need not be normalised.
+    """Embeddings of N images; not necessarily normalised.
 
     Attributes:
-        features: (N, D) global features, or None.
-        parts: (N, P, C) features of P parts of the body, or None.
-        visibility: (N, P) in [0, 1], how well each part is seen; there with ``parts`` only.
+        features: (N, D) global embeddings, or None.
+        parts: (N, P, C) local features of P body parts, or None.
+        visibility: (N, P) in [0, 1], visible fraction of each part; given with ``parts`` only.
     """
 
     features: Tensor | None = None
@@ -59,12 +59,12 @@ class Embedding:
         return len(self._some)
 
     def __getitem__(self, rows: slice | Tensor) -> Embedding:
-        """The images of a slice, of indices or of a mask."""
+        """Embeddings of the images of a slice, of indices or of a mask."""
         return Embedding(*(None if each is None else each[rows] for each in self._tensors))
 
     @classmethod
     def cat(cls, pieces: Iterable[Embedding]) -> Embedding:
-        """One after the other; all with the same kinds of features, in the same lengths."""
+        """Concatenation of embeddings of one layout."""
         pieces = list(pieces)
         layouts = {piece.layout for piece in pieces}
         if len(layouts) != 1:
@@ -78,17 +78,17 @@ class Embedding:
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
 
     def to(self, device: torch.device | str) -> Embedding:
-        """The same features on another device."""
+        """The embeddings on another device."""
         return Embedding(*(None if each is None else each.to(device) for each in self._tensors))
 
     def unmasked(self) -> Embedding:
-        """The same features with every part taken for visible."""
+        """The embeddings with the visibility of every part set to 1."""
         if self.visibility is None:
             return self
         return replace(self, visibility=torch.ones_like(self.visibility))
 
     def without_parts(self) -> Embedding:
-        """The global features alone.
+        """The global embeddings alone.
 
         Raises:
             ValueError: when there are none.
@@ -97,12 +97,12 @@ class Embedding:
 
     @property
     def device(self) -> torch.device:
-        """Where the features are."""
+        """Device of the tensors."""
         return self._some.device
 
     @property
     def layout(self) -> tuple[int, int, int]:
-        """(D, P, C), 0 for what is not there; equal for embeddings that can be compared."""
+        """(D, P, C), 0 for a missing field; embeddings of equal layouts can be compared."""
         dims = 0 if self.features is None else self.features.shape[1]
         parts = (0, 0) if self.parts is None else tuple(self.parts.shape[1:])
         return (dims, parts[0], parts[1])

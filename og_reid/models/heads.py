@@ -1,8 +1,7 @@
-"""Heads on features and feature maps: codes to compare people by, logits to learn them from.
+"""Heads on features and feature maps: embeddings for retrieval, logits of training identities.
 
-All of them give codes from `forward` and the logits of the training identities from
-``classify(codes)`` (with necks, of codes that went through them); the losses of `og_reid.losses`
-take either.
+`forward` gives embeddings, ``classify(embeddings)`` the logits of the training identities (with
+necks, of embeddings after the neck); the losses of `og_reid.losses` take either.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ Pool = Literal["average", "max", "both"]
 
 
 class BNNeck(nn.Module):
-    """A norm between the features of metric losses and those of the classifier.
+    """BatchNorm without shift between metric losses and the classifier.
 
     Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (CVPRW
-    2019): triplet and center loss see the features that go in; the classifier sees those that come
-    out, and those are compared. Norm and classifier have no bias.
+    2019): triplet and center loss take the features before the norm, the classifier and retrieval
+    those after it. Norm and classifier have no bias.
 
     Args:
         dim: D, length of the features.
         num_classes: training identities.
-        generator: source of the initial weights; None uses torch's global one.
+        generator: source of the initial weights; None: torch's global one.
     """
 
     @init_from_generator
@@ -52,36 +51,36 @@ class BNNeck(nn.Module):
         nn.init.normal_(self.classifier.weight, 0.0, 0.001, generator=generator)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, D) features to (B, D) codes."""
+        """(B, D) features after the norm, from those before it."""
         code: Tensor = self.norm(features)
         return code
 
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, D) codes to (B, num_classes) logits."""
+        """(B, num_classes) logits, from features after the norm."""
         logits: Tensor = self.classifier(codes)
         return logits
 
 
 class StripeHeads(nn.Module):
-    """A code and a classifier of its own for each horizontal stripe, at several heights.
+    """Embedding and classifier for each horizontal stripe, at several granularities.
 
-    Each stripe is pooled, mapped to its code (linear map, BatchNorm, rectifier) and classified.
-    `HPM_STRIPES` with ``pool="both"`` is the Horizontal Pyramid; `MGN_STRIPES` with ``pool="max"``
-    is the Multiple Granularity Network, whose whole-image codes (`whole`) also get a triplet loss;
-    there each branch has a last stage of the backbone of its own.
+    Each stripe is pooled, mapped to its embedding (linear map, BatchNorm, ReLU) and classified.
+    `HPM_STRIPES` with ``pool="both"`` is the Horizontal Pyramid. `MGN_STRIPES` with ``pool="max"``
+    is the Multiple Granularity Network: its whole-image embeddings (`whole`) also have a triplet
+    loss, and each branch has its own last stage of the backbone.
 
     Args:
         channels: C of the feature maps.
         num_classes: training identities.
-        branches: for each branch the numbers of stripes that its map is cut into.
+        branches: per branch the numbers of stripes of its feature map.
         pool: mean of a stripe, maximum, or the sum of both.
-        dim: length of a code.
-        neck: codes are of the linear map alone, and a `BNNeck` follows each of them.
-        generator: source of the initial weights; None uses torch's global one.
+        dim: length of an embedding.
+        neck: embeddings are the output of the linear map, followed by a `BNNeck` each.
+        generator: source of the initial weights; None: torch's global one.
 
     Attributes:
-        necks: one for each stripe, or None.
-        whole: for each of the S stripes whether it is the whole image.
+        necks: one per stripe, or None.
+        whole: per stripe (S), whether it is the whole image.
 
     Raises:
         ValueError: numbers out of range, or an unknown pool.
@@ -121,7 +120,7 @@ class StripeHeads(nn.Module):
         for _ in self.whole:
             if self.necks is not None:
                 head = skip_init(nn.Linear, channels, dim, bias=False)
-                # As torch starts a layer, but of the generator.
+                # As torch initialises a layer, but from the generator.
                 nn.init.kaiming_uniform_(head.weight, a=math.sqrt(5), generator=generator)
                 self.heads.append(head)
                 self.necks.append(BNNeck(dim, num_classes, generator=generator))
@@ -134,13 +133,13 @@ class StripeHeads(nn.Module):
             self.classifiers.append(classifier)
 
     def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
-        """Codes of all stripes.
+        """Embeddings of all stripes, before the necks if there are any.
 
         Args:
-            maps: (B, C, H, W), one for each branch, or a single one that all branches share.
+            maps: (B, C, H, W) feature maps, one per branch, or a single one shared by all.
 
         Returns:
-            (B, S, dim): branch by branch, number by number, from top to bottom.
+            (B, S, dim), ordered by branch, number of stripes, and from top to bottom.
 
         Raises:
             ValueError: another number of maps, or more stripes than rows.
@@ -160,17 +159,14 @@ class StripeHeads(nn.Module):
         return torch.stack([head(row) for head, row in zip(self.heads, rows, strict=True)], 1)
 
     def inference_features(self, codes: Tensor) -> Tensor:
-        """(B, S, dim) codes of `forward` to those that are classified and compared."""
+        """(B, S, dim) embeddings of classifiers and retrieval, from those of `forward`."""
         if self.necks is None:
             return codes
         pairs = zip(self.necks, codes.unbind(1), strict=True)
         return torch.stack([cast("Tensor", neck(row)) for neck, row in pairs], 1)
 
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, S, dim) codes of `inference_features` to (B, S, num_classes) logits.
-
-        The losses in `og_reid.losses.parts` take them.
-        """
+        """(B, S, num_classes) logits for `og_reid.losses.parts`, from `inference_features`."""
         last = self.classifiers
         if self.necks is not None:
             last = nn.ModuleList(cast("BNNeck", neck).classifier for neck in self.necks)
@@ -178,7 +174,7 @@ class StripeHeads(nn.Module):
         return torch.stack([cast("Tensor", classifier(row)) for classifier, row in pairs], 1)
 
     def _pooled(self, feature_map: Tensor, count: int) -> Tensor:
-        """(B, C, count)."""
+        """(B, C, count) pooled stripes of a (B, C, H, W) feature map."""
         if feature_map.ndim != 4 or feature_map.shape[2] < count:
             raise ValueError(
                 f"maps must be (B, C, H, W) with at least {count} rows; "

@@ -1,6 +1,7 @@
-"""Layers whose construction draws no numbers: torch's draw their first weights when they are made.
+"""Construction of layers without random initialisation.
 
-That moves the caller's global random stream, for weights that are read or drawn anew afterwards.
+torch initialises layers from its global random stream when they are constructed, which changes the
+caller's stream even where the weights are loaded or initialised again afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["SkipInit", "init_from_generator"]
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
-#: Methods and functions of `torch.nn.init` that fill a tensor with random numbers.
+#: Functions of `torch.nn.init` and methods of tensors that fill a tensor with random numbers.
 _DRAWS = frozenset({
     "bernoulli_", "cauchy_", "exponential_", "geometric_", "kaiming_normal_", "kaiming_uniform_",
     "log_normal_", "normal_", "orthogonal_", "random_", "trunc_normal_", "uniform_",
@@ -26,7 +27,7 @@ _DRAWS = frozenset({
 
 
 class SkipInit(TorchFunctionMode):
-    """Within it random weights without a generator of their own are zeros, in this thread."""
+    """Context in which random initialisation without a generator gives zeros, in this thread."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -36,14 +37,14 @@ class SkipInit(TorchFunctionMode):
             return func(*args, **named)
         tensor = args[0] if args else named["tensor"]
         assert isinstance(tensor, Tensor)
-        tensor.detach().zero_()  # a leaf that wants gradients is not changed in place
+        tensor.detach().zero_()  # leaves with gradients cannot be changed in place
         return tensor
 
 
 def init_from_generator(init: Init) -> Init:
-    """Decorator for an ``__init__`` with a ``generator``: where one is given, it draws all weights.
+    """Decorator of an ``__init__`` with an argument ``generator``, the source of all weights.
 
-    Without one the layers draw from torch's global stream, as those of torch do.
+    Without a generator layers are initialised from torch's global stream, as those of torch.
     """
     signature = inspect.signature(init)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation from moments that were computed elsewhere, or over several processes."""
+"""Batch normalisation from given moments, and synchronised over data-parallel processes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def running(norm: nn.modules.batchnorm._BatchNorm) -> Moments:
 def update_running(
     norm: nn.modules.batchnorm._BatchNorm, moments: Moments, count: int | Tensor
 ) -> None:
-    """Fold batch moments over `count` values into the running statistics, as torch does.
+    """Updates the running statistics with the moments of a batch, as torch does.
 
-    The variance stored is the unbiased one; `momentum=None` means a cumulative average.
+    The stored variance is the unbiased one; `momentum=None` is a cumulative average.
 
     Args:
         norm: The layer.
-        moments: Of the batch, as shared by all processes that share theirs.
-        count: Values they are of on this process; a tensor where processes may have more or fewer.
+        moments: (mean, biased variance) of the batch, over all processes within `sync_batchnorm`.
+        count: Number of values on this process; a tensor where it differs between processes.
     """
     mean, variance = moments
     running_mean, running_variance = running(norm)
@@ -61,10 +61,10 @@ def update_running(
 
 
 def sync_batchnorm_layers(model: nn.Module) -> None:
-    """Lets the normalisation layers of a model heed `og_reid.ops.edge_moments.sync_batchnorm`.
+    """Makes the normalisation layers of a model use synchronised moments (`sync_batchnorm`).
 
-    Layers whose moments the networks of this package find themselves do so anyway; the others get
-    a `forward` that does, also on a CPU, where `torch.nn.SyncBatchNorm` refuses to work.
+    Layers whose moments the networks of this package compute are synchronised already; the others
+    get a synchronised `forward`, also on a CPU, which `torch.nn.SyncBatchNorm` refuses.
     """
     kinds = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
     for parent in list(model.modules()):

@@ -1,9 +1,9 @@
-"""PGFA: features of horizontal stripes, and of the whole image guided by the visible joints.
+"""PGFA: local features of horizontal stripes, and a pose-guided global embedding.
 
 Miao et al., "Pose-Guided Feature Alignment for Occluded Person Re-Identification", ICCV 2019, as
-the authors' code computes it: their snapshots load (`PGFA.from_reference`) and give their
-features. Where paper and code differ the code is followed; the 256-d part features of the paper
-are there as ``descriptor="code"``.
+the authors' code computes it: their weights load (`PGFA.from_reference`) and give their features.
+Where paper and code differ the code is followed; ``descriptor="head"`` gives the 256-d local
+features of the paper.
 """
 
 from __future__ import annotations
@@ -18,14 +18,9 @@ from torch import Tensor, nn
 
 from .embedding import Embedding
 from .init import SkipInit, init_from_generator
-from .pgfa_weights import (
-    backbone_map,
-    imagenet_state,
-    initialize_backbone,
-    make_resnet50,
-    reference_state,
-)
-from .plain_weights import with_counters
+from .pgfa_weights import reference_state
+from .resnet50 import backbone_map, imagenet_state, initialize_backbone, make_resnet50
+from .state_dict import with_counters
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures"]
 
@@ -37,14 +32,14 @@ CHANNELS, CODE = 2048, 256
 
 @dataclass(frozen=True, eq=False)
 class PGFAFeatures:
-    """What the network sees in B images.
+    """Features of B images before and after the heads.
 
     Attributes:
-        stripes: (B, P, 2048) mean over each stripe of the feature map, from top to bottom.
-        pooled: (B, 4096) mean over the whole map, then the pose-guided maximum; (B, 2048) the
-            mean alone for ``global_branch="average"``; None for ``"none"``.
-        part_codes: (B, P, 256) of the part heads.
-        code: (B, 256) of the global head, or None.
+        stripes: (B, P, 2048) mean of each stripe of the feature map, from top to bottom.
+        pooled: (B, 4096) mean of the feature map and its pose-guided maximum, concatenated;
+            (B, 2048) the mean alone for ``global_branch="average"``; None for ``"none"``.
+        part_codes: (B, P, 256) embeddings of the part heads.
+        code: (B, 256) embedding of the global head, or None.
     """
 
     stripes: Tensor
@@ -54,7 +49,7 @@ class PGFAFeatures:
 
 
 class ClassBlock(nn.Module):
-    """A code of 256 numbers, and the logits of the training identities from it."""
+    """Head of a 256-d embedding and of the logits of the training identities."""
 
     def __init__(self, channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
@@ -63,40 +58,41 @@ class ClassBlock(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(CODE, num_classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, channels) to codes (B, 256)."""
+        """(B, 256) embeddings, from (B, channels) features."""
         code: Tensor = self.add_block(F.dropout(features, self.dropout, self.training))
         return code
 
     def classify(self, code: Tensor) -> Tensor:
-        """(B, 256) to logits (B, num_classes)."""
+        """(B, num_classes) logits, from (B, 256) embeddings."""
         logits: Tensor = self.classifier(F.dropout(code, self.dropout, self.training))
         return logits
 
 
 class PGFA(nn.Module):
-    """PGFA, and with a branch switched off its baselines.
+    """Pose-Guided Feature Alignment; with a branch switched off, its baselines.
 
-    A ResNet-50 whose last stage keeps its resolution gives a map 1/16 the size of the image: 24 x
-    8 for the 384 x 128 pixels it was published with. ``global_branch="none"`` is a part-based
-    baseline as PCB; ``parts=0`` is global only, with the guidance of the joints (``"pose"``) or
-    without (``"average"``).
+    The backbone is a ResNet-50 with stride 1 in its last stage: the feature map has 1/16 of the
+    image's size, 24 x 8 for the published 384 x 128 pixels. ``global_branch="none"`` is a
+    part-based baseline as PCB; ``parts=0`` has the global branch only, pose-guided (``"pose"``) or
+    not (``"average"``).
 
     The authors' training: SGD with Nesterov momentum 0.9 and weight decay 5e-4 over
-    `parameter_groups`, learning rate 0.1 (0.02 for transfer to Partial-REID), a tenth of it after
-    40 of 60 epochs, batches of 32, images and heat maps mirrored at random.
+    `parameter_groups`, learning rate 0.1 (0.02 for transfer to Partial-REID), divided by 10 after
+    40 of 60 epochs, batches of 32, images and heat maps flipped at random.
 
     Args:
         num_classes: training identities.
         parts: stripes P; 3 for Occluded-Duke, 6 for training on Market-1501.
-        global_branch: what it pools.
+        global_branch: pooling of the global branch.
         weights: of the backbone: None for random ones, ``"imagenet"`` for those of torchvision
             (downloaded once), or a file with a state dict of torchvision's ``resnet50``.
-        dropout: before each linear layer of the heads.
-        generator: source of the random weights.
+        dropout: dropout probability before each linear layer of the heads.
+        generator: source of the initial weights; None: torch's global one.
 
     Raises:
         ImportError: torchvision is missing.
-        ValueError: numbers out of range, both branches off, or weights that cannot be had.
+        ValueError: numbers out of range, both branches off, or weights that are missing or do not
+            fit.
     """
 
     @init_from_generator
@@ -139,16 +135,16 @@ class PGFA(nn.Module):
 
     @classmethod
     def from_reference(cls, folder: str | Path, epoch: int | str | None = None) -> PGFA:
-        """The network of a training run of the authors' code.
+        """Builds the network of a training run of the authors' code.
 
         Args:
             folder: with ``net_{epoch}.pth``, ``global_{epoch}.pth`` and one
                 ``partial{i}_{epoch}.pth`` per stripe (or ``.safetensors``).
-            epoch: which of several; None for the last.
+            epoch: label of the files; None for the last.
 
         Returns:
-            The network in evaluation mode; stripes and identities are counted in the files. No
-            code in them is run.
+            The network in evaluation mode; numbers of stripes and identities are those of the
+            files. No code in them is run.
 
         Raises:
             ValueError: files are missing, damaged or do not fit.
@@ -168,12 +164,11 @@ class PGFA(nn.Module):
         Args:
             images: (B, 3, H, W) as `og_reid.data.images.preprocess.preprocess_image` gives them; H
                 and W multiples of 16.
-            heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per joint, as `pose.heatmaps` gives
-                them, in any dtype; None: nothing is known to be hidden. Only used by
-                ``global_branch="pose"``.
+            heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per keypoint, of any dtype, as of
+                `pose.heatmaps`; None: no occlusion is known. Used by ``global_branch="pose"``.
 
         Raises:
-            ValueError: shapes are not as said, or B = 1 in training.
+            ValueError: shapes do not fit, or B = 1 in training.
         """
         features = self.feature_map(images)
         count = len(features)
@@ -192,7 +187,7 @@ class PGFA(nn.Module):
         return PGFAFeatures(stripes, pooled, part_codes, code)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 2048, H / 16, W / 16)."""
+        """(B, 2048, H / 16, W / 16) feature map of (B, 3, H, W) images."""
         return backbone_map(self.model, images)
 
     def classify(self, features: PGFAFeatures) -> tuple[Tensor, Tensor | None]:
@@ -209,7 +204,7 @@ class PGFA(nn.Module):
         return by_part, self.global_head.classify(features.code)
 
     def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again, as plain values."""
+        """Arguments that build this network again, as plain values."""
         return {
             "num_classes": self.num_classes,
             "parts": self.parts,
@@ -225,12 +220,12 @@ class PGFA(nn.Module):
         *,
         descriptor: Descriptor = "raw",
     ) -> Embedding:
-        """Descriptors to match; the network should be in evaluation mode.
+        """Embeddings for retrieval; the network should be in evaluation mode.
 
         Args:
             images: as for `forward`.
             heatmaps: as for `forward`.
-            visibility: (B, P) of the stripes, as `pose.part_visibility` gives it; None: all seen.
+            visibility: (B, P) in [0, 1] of the stripes, as of `pose.part_visibility`; None: all 1.
             descriptor: of the parts: ``raw``, the stripes' means (2048) as in the authors' code,
                 or ``code``, those of the part heads (256) as in the paper. The global vector is
                 the code of the global head in both.
@@ -246,7 +241,7 @@ class PGFA(nn.Module):
         return Embedding(features.code, parts, visibility.to(parts))
 
     def parameter_groups(self, lr: float = 0.1, backbone: float = 0.1) -> list[dict[str, Any]]:
-        """Parameters for an optimiser: the backbone's with ``lr * backbone``, the heads'."""
+        """Parameter groups of an optimiser: backbone (``lr * backbone``) and heads (``lr``)."""
         heads = [p for name, p in self.named_parameters() if not name.startswith("model.")]
         return [
             {"params": list(self.model.parameters()), "lr": lr * backbone},
@@ -254,9 +249,9 @@ class PGFA(nn.Module):
         ]
 
     def _pool(self, features: Tensor, heatmaps: Tensor | None) -> Tensor | None:
-        """(B, 4096) mean of the map, and channel by channel the maximum over the joints' means.
+        """(B, 4096) mean of the feature map, and its maximum over keypoints per channel.
 
-        A joint's mean is over all cells, weighted by its heat map and not divided by its sum.
+        The term of a keypoint is the mean over all cells of feature times heat map.
         """
         if self.global_branch == "none":
             return None
@@ -280,7 +275,7 @@ class PGFA(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator | None) -> None:
-        """Start as torchvision starts the backbone, and the authors the heads."""
+        """Initial weights: the backbone's as of torchvision, the heads' as of the authors."""
         initialize_backbone(self.model, generator)
         heads = [*self.part_heads, *([self.global_head] if self.global_head else [])]
         for head in heads:

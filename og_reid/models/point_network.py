@@ -1,9 +1,9 @@
-"""What all networks of this package share: descriptor in, logits out, and the initial weights."""
+"""Base class of the networks on point clouds: embedding, classifier and initial weights."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +13,26 @@ from ..ops._native.library import values_readable
 
 __all__ = ["SLOPE", "PointNetwork", "check_clouds"]
 
-#: How far outside [-0.5, 0.5] a colour may lie before it is refused (room for augmentation).
+#: Tolerance beyond [-0.5, 0.5] of valid colours (room for augmentation).
 COLOR_MARGIN = 0.1
-#: Of the leaky rectifiers.
+#: Negative slope of the leaky ReLUs.
 SLOPE = 0.2
 
 
 class PointNetwork(nn.Module, ABC):
-    """A network from coloured clouds to descriptors, with a classifier for training if wanted.
+    """Network from coloured point clouds to embeddings, with an optional training classifier.
 
     Attributes:
+        embedding_dim: length of the embedding.
         proj_output: the classifier, or None.
-        dropout: share of the descriptor dropped before the classifier.
-        neck: a norm without shift, see `add_neck`; None without.
+        dropout: dropout probability before the classifier.
+        neck: BNNeck, see `add_neck`; None without.
     """
 
+    #: Arguments of the class that `architecture` keeps; attributes of the same names.
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("embedding_dim",)
+
+    embedding_dim: int
     proj_output: nn.Linear | None
     dropout: float
     neck: nn.BatchNorm1d | None
@@ -38,34 +43,38 @@ class PointNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        """Embed a batch of clouds.
+        """Embed a batch of point clouds.
 
         Args:
             points: (B, N, 3) metres, y up.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
-            (B, embedding_dim) descriptors, not normalised.
+            (B, embedding_dim) embeddings, not normalised.
         """
 
-    @abstractmethod
     def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again without its classifier, as plain values."""
+        """Arguments that build this network again without its classifier, as plain values."""
+        values = {name: getattr(self, name) for name in self.ARGUMENTS}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
 
     def add_neck(self) -> None:
-        """Puts a norm after the descriptor (`og_reid.models.BNNeck`).
+        """Adds a BNNeck, a BatchNorm without shift after the embedding (Luo et al., CVPRW 2019).
 
-        Metric losses see the descriptor of `forward`; ``neck`` of it is what is classified, and
-        what `og_reid.inference.extract.embed_batch` gives to be compared.
+        Metric losses take the embedding of `forward`; the classifier and retrieval
+        (`og_reid.inference.extract.embed_batch`) take ``neck`` of it.
         """
         self.neck = nn.BatchNorm1d(self.architecture()["embedding_dim"])
         self.neck.bias.requires_grad_(False)
 
-    def classify(self, descriptor: Tensor) -> Tensor:
+    def classify(self, embedding: Tensor) -> Tensor:
         """Logits of the training identities.
 
         Args:
-            descriptor: (B, embedding_dim) from `forward`; left as it is, dropout works on a copy.
+            embedding: (B, embedding_dim) of `forward`; not changed in place by dropout.
 
         Returns:
             (B, num_classes).
@@ -75,11 +84,11 @@ class PointNetwork(nn.Module, ABC):
         """
         if self.proj_output is None:
             raise ValueError("the model has no classifier: build it with num_classes > 0")
-        return self.proj_output(F.dropout(descriptor, self.dropout, self.training))
+        return self.proj_output(F.dropout(embedding, self.dropout, self.training))
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator | None) -> None:
-        """Initial weights of the authors' code: kaiming for maps, N(1, .02) for norms."""
+        """Initial weights of the OG-Net authors' code: Kaiming for maps, N(1, 0.02) for norms."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", generator=generator)
@@ -94,13 +103,13 @@ class PointNetwork(nn.Module, ABC):
 
 
 def check_clouds(points: Tensor, colors: Tensor, least: int, name: str = "num_points") -> None:
-    """Refuse input that a network cannot mean anything on.
+    """Validate network input: shapes, number of points, finite values, range of colours.
 
     Args:
-        points: (B, N, 3).
-        colors: (B, N, 3).
+        points: (B, N, 3) metres.
+        colors: (B, N, 3) RGB minus one half.
         least: fewest points per cloud.
-        name: the setting of the network that asks for them.
+        name: argument of the network that sets this number, for messages.
 
     Raises:
         ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range. Values are

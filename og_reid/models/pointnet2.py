@@ -2,13 +2,13 @@
 
 After "PointNet++: Deep Hierarchical Feature Learning on Point Sets in a Metric Space" (Qi et al.,
 NeurIPS 2017), in the form that OG-Net was compared with (Zheng et al., TNNLS 2022): colours as
-features, and two linear maps from the pooled cloud to the descriptor.
+features, and two linear maps from the pooled cloud to the embedding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ __all__ = ["PointNet2"]
 
 
 class Ball(NamedTuple):
-    """One scale of a level."""
+    """Ball and channels of one scale of a level."""
 
     radius: float  # metres
     size: int  # points per ball
@@ -40,14 +40,14 @@ MULTI = (
     (Ball(0.1, 16, (32, 32, 64)), Ball(0.2, 32, (64, 64, 128)), Ball(0.4, 128, (64, 96, 128))),
     (Ball(0.2, 32, (64, 64, 128)), Ball(0.4, 64, (128, 128, 256)), Ball(0.8, 128, (128, 128, 256))),
 )
-#: Maps on the points of the last level, before the maximum over the cloud.
+#: Channels of the maps of the last level, before the maximum over the cloud.
 GLOBAL = (256, 512, 1024)
-#: The second level keeps one point of this many.
+#: Ratio of the points of the first and the second level.
 SHRINK = 4
 
 
 class PointMaps(nn.Module):
-    """Maps, norms and rectifiers on the rows of grouped points, then the maximum per group."""
+    """Shared MLP on the rows of grouped points, then the maximum per group."""
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class PointMaps(nn.Module):
             points: (B, N, 3) metres.
             features: (B, N, C) one row per point.
             centers: (B, M, 3) metres.
-            ball: (B, M, n) int64 members of each group.
+            ball: (B, M, n) int64 members of each group, indices into the N points.
 
         Returns:
             (B, M, widths[-1]).
@@ -84,25 +84,27 @@ class PointMaps(nn.Module):
 
 
 class PointNet2(PointNetwork):
-    """Embed coloured point clouds with PointNet++.
+    """PointNet++: set abstraction at two levels, then a global level.
 
-    Sampling starts at the point farthest from the centroid and balls keep their nearest points
-    (ties apart, neither depends on the order of the points); the published network starts at the
-    first point and keeps the first ones. With the default sizes it has 1.59 (single-scale) or 1.87
-    (multi-scale) million parameters, as published.
+    Sampling starts at the point farthest from the centroid and balls keep their nearest points, so
+    the embedding is invariant to the order of the points (up to ties); the published network starts
+    at the first point and keeps the first ones. With the default sizes the network has 1.59
+    (single-scale) or 1.87 (multi-scale) million parameters, as published.
 
     Args:
         multi_scale: three radii per level (MSG) instead of one (SSG).
         num_points: points kept by the first level, four times those of the second; a cloud needs
             at least as many.
-        embedding_dim: length of the descriptor.
-        num_classes: identities of the training classifier; 0 builds none.
-        dropout: share of the descriptor dropped before the classifier.
-        generator: source of the initial weights; None uses torch's global one.
+        embedding_dim: length of the embedding.
+        num_classes: training identities; 0: no classifier.
+        dropout: dropout probability before the classifier.
+        generator: source of the initial weights; None: torch's global one.
 
     Raises:
         ValueError: when a size is too small.
     """
+
+    ARGUMENTS = ("multi_scale", "num_points", "embedding_dim")
 
     @init_from_generator
     def __init__(
@@ -120,7 +122,8 @@ class PointNet2(PointNetwork):
                 f"num_points must be at least {SHRINK} and embedding_dim positive; got "
                 f"num_points={num_points}, embedding_dim={embedding_dim}"
             )
-        self.multi_scale, self.num_points, self.dropout = multi_scale, num_points, dropout
+        self.multi_scale, self.num_points = multi_scale, num_points
+        self.embedding_dim, self.dropout = embedding_dim, dropout
         self.levels = MULTI if multi_scale else SINGLE
         self.sa, channels = nn.ModuleList(), 3
         for scales in self.levels:
@@ -134,23 +137,15 @@ class PointNet2(PointNetwork):
         self.proj_output = nn.Linear(embedding_dim, num_classes) if num_classes else None
         self._initialize(generator)
 
-    def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again without its classifier, as plain values."""
-        return {
-            "multi_scale": self.multi_scale,
-            "num_points": self.num_points,
-            "embedding_dim": self.embs[0].out_features,
-        }
-
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        """Embed a batch of clouds.
+        """Embed a batch of point clouds.
 
         Args:
             points: (B, N, 3) metres, y up; N >= num_points.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
-            (B, embedding_dim) descriptors, not normalised.
+            (B, embedding_dim) embeddings, not normalised.
 
         Raises:
             ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range.
@@ -170,12 +165,12 @@ class PointNet2(PointNetwork):
                 ],
                 dim=-1,
             )
-            # The centres are in the order of the sampling: their prefix samples them, too.
+            # Centres are in the order of the sampling, so a prefix is a farthest point sample.
             points, centers = centers, centers[:, : self.num_points // SHRINK]
         batch, count, _ = points.shape
         everything = torch.arange(count, device=points.device).expand(batch, 1, count)
         origin = torch.zeros_like(points[:, :1])
         pooled = self.whole(points, features, origin, everything).squeeze(1)
         hidden = F.leaky_relu(self.bn_embs[0](self.embs[0](pooled)), SLOPE)
-        descriptor: Tensor = self.bn_embs[1](self.embs[1](hidden))
-        return descriptor
+        embedding: Tensor = self.bn_embs[1](self.embs[1](hidden))
+        return embedding

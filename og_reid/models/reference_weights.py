@@ -1,4 +1,4 @@
-"""Snapshots of the authors' release of OG-Net: read without running code, and written back.
+"""Weights of the OG-Net authors' release: conversion from and to their snapshots.
 
 The authors (Zheng et al., TNNLS 2022) publish folders with a state dict (``model_last.pth``, made
 with torch.save) and ``opts.yaml``, a dump of the options of the training command.
@@ -9,33 +9,28 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from pose.files.reading import reading
-
-from ..files.from_mapping import MOST_BYTES, read_yaml
-from ..files.tensors import is_safetensors, read_tensors, read_torch
+from ..files.snapshot import UNUSED, Snapshot, read_snapshot
 from .init import SkipInit
-from .plain_weights import UNUSED, plain_weights, with_counters
 from .spec_bounds import check_spec
-from .state_dict import mismatched_entries
+from .state_dict import mismatched_entries, with_counters
 
-__all__ = ["Snapshot", "load_reference", "read_snapshot", "to_reference"]
+__all__ = ["load_reference", "to_reference"]
 
 Model = TypeVar("Model", bound=nn.Module)
 Presets = Mapping[str, Mapping[str, Any]]
 
 OPTIONS_FILE = "opts.yaml"
 PREFIX = "module."
-#: A weight that every OG-Net has, and by which it is found inside of other modules.
+#: A weight of every OG-Net, by which it is found inside outer modules.
 MARKER = "embs.0.weight"
 CLASSIFIER = "proj_output."
-#: Options that change the network and that published snapshots all have at these values.
+#: Options that change the network, with their values in all published snapshots.
 EXPECTED: Mapping[str, tuple[Any, ...]] = {
     "use_dense": (True,),
     "efficient": (True,),
@@ -60,70 +55,8 @@ EXPECTED: Mapping[str, tuple[Any, ...]] = {
     "channel": (6,),
     "id_skip": (0, 2),
 }
-#: What makes one architecture differ from another, as far as weights show it.
+#: Arguments that the shapes of the weights determine.
 SHAPING = ("dims", "num_conv", "residual")
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """Weights under the authors' names.
-
-    Attributes:
-        weights: without what others wrap networks in, see `plain_weights`.
-        name: what to call them in messages.
-        options: of the training command; empty when unknown.
-    """
-
-    weights: Mapping[str, Tensor]
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check that there is nothing but finite tensors."""
-        if not isinstance(self.weights, Mapping):
-            raise ValueError(
-                f"{self.name} must hold a state dict; got {type(self.weights).__name__}: save "
-                "model.state_dict()"
-            )
-        strange = [str(key) for key, value in self.weights.items() if not _named_tensor(key, value)]
-        if strange:
-            raise ValueError(
-                f"{self.name} must hold tensors by name only; got something else at "
-                f"{_some(strange)}: save model.state_dict() alone"
-            )
-        odd = [
-            key
-            for key, value in self.weights.items()
-            if value.layout != torch.strided or value.is_quantized
-        ]
-        if odd:
-            raise ValueError(
-                f"{self.name} must hold dense, not quantized tensors; got others at {_some(odd)}: "
-                "give value.to_dense() or value.dequantize() of them"
-            )
-        broken = [key for key, value in self.weights.items() if not torch.isfinite(value).all()]
-        if broken:
-            raise ValueError(f"{self.name} has NaN or infinite weights: {_some(broken)}")
-
-
-def read_snapshot(
-    source: str | Path | Mapping[str, Tensor], *, options: bool = True, marker: str | None = None
-) -> Snapshot:
-    """Read a snapshot, or take a state dict.
-
-    Args:
-        source: file or state dict.
-        options: read the ``opts.yaml`` beside the file, too, if there is one.
-        marker: name of a weight that the network has, to find it inside of other modules.
-
-    Raises:
-        ValueError: when the file is missing, damaged, or holds anything but finite tensors.
-    """
-    if not isinstance(source, (str, Path)):
-        return Snapshot(plain_weights(source, marker, "the state dict"), "the state dict")
-    path = Path(source)
-    beside = _read_options(path.parent) if options else {}
-    return Snapshot(plain_weights(_read_file(path), marker, str(path)), str(path), beside)
 
 
 def load_reference(
@@ -135,13 +68,15 @@ def load_reference(
     overrides: Mapping[str, Any],
 ) -> Model:
     """Build the network of a snapshot and load it; see `OGNet.from_reference`."""
-    snapshot = read_snapshot(source, options=preset is None, marker=MARKER)
+    snapshot = read_snapshot(
+        source, options=OPTIONS_FILE if preset is None else None, marker=MARKER
+    )
     weights = dict(snapshot.weights)
     if not classifier:
         weights = {key: value for key, value in weights.items() if not key.startswith(CLASSIFIER)}
     arguments = {**_arguments(snapshot, presets, preset, overrides), **_head_sizes(weights)}
     arguments = {"mode": "reference", **arguments, **overrides}
-    # Without memory, as options may promise more than the weights are; draws load the compiler.
+    # On the meta device, as options may name a far larger network than that of the weights.
     with torch.device("meta"), SkipInit():
         skeleton = make(**{**arguments, "generator": None}).state_dict()
     weights = with_counters(weights, skeleton)
@@ -160,55 +95,17 @@ def load_reference(
 def to_reference(
     state: Mapping[str, Tensor], *, prefix: bool, logit_scale: bool
 ) -> dict[str, Tensor]:
-    """Copies of the weights on the CPU, named as in the authors' snapshots."""
+    """Copies of the weights on the CPU, under the names of the authors' snapshots."""
     weights = {key: value.detach().cpu().clone() for key, value in state.items()}
     if logit_scale:
         weights[UNUSED] = torch.ones(())
     return {PREFIX + key: value for key, value in weights.items()} if prefix else weights
 
 
-def _read_file(path: Path) -> Any:
-    """The object of a torch or safetensors file."""
-    if path.is_dir():
-        names = ", ".join(sorted(each.name for each in path.glob("*.pth"))) or "none is in it"
-        raise ValueError(f"{path} is a folder: give a snapshot in it ({names})")
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file: give a snapshot such as model_last.pth")
-    # By the content: either kind is often given the other's ending.
-    return read_tensors(path)[0] if is_safetensors(path) else read_torch(path)
-
-
-def _read_options(folder: Path) -> Mapping[str, Any]:
-    """The options beside a snapshot; none when there is no such file."""
-    path = folder / OPTIONS_FILE
-    if not path.is_file():
-        return {}
-    try:
-        with reading(path), path.open("rb") as file:
-            options = read_yaml(file.read(MOST_BYTES + 1))
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no plain YAML ({error}): mend it, or give preset=, with which it "
-            "is not read"
-        ) from error
-    if not isinstance(options, dict):
-        raise ValueError(f"{path} must be a mapping of options; got {type(options).__name__}")
-    return options
-
-
-def _named_tensor(key: object, value: object) -> bool:
-    return isinstance(key, str) and isinstance(value, Tensor)
-
-
-def _some(names: list[str]) -> str:
-    more = f", ... ({len(names)} in all)" if len(names) > 8 else ""
-    return ", ".join(name[:80] for name in names[:8]) + more
-
-
 def _arguments(
     snapshot: Snapshot, presets: Presets, preset: str | None, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What builds the network, but for the sizes of its head."""
+    """Arguments of the network, but for the sizes of its head."""
     if preset is not None:
         if preset not in presets:
             raise ValueError(f"preset must be one of {', '.join(presets)}; got {preset!r}")
@@ -234,7 +131,7 @@ def _arguments(
 
 
 def _from_options(snapshot: Snapshot) -> dict[str, Any]:
-    """Arguments by the options of the training command."""
+    """Arguments from the options of the training run."""
     options = snapshot.options
     other = [
         f"{name} is {options[name]!r} instead of {' or '.join(map(repr, allowed))}"
@@ -271,10 +168,10 @@ def _from_options(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _from_shapes(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Arguments that the weights show; None when they are of no OG-Net.
+    """Arguments from the shapes of the weights; None if they are of no OG-Net.
 
-    Without a residual the weights do not tell two convolutions per layer from twice the layers:
-    then one per layer is taken, as in the published models.
+    Without a residual, two convolutions per layer and twice the layers have the same weights:
+    then one per layer is assumed, as in the published models.
     """
     widths: dict[int, int] = {}
     for key, value in weights.items():
@@ -293,7 +190,7 @@ def _from_shapes(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
 
 
 def _head_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Length of the descriptor and number of classes, where the weights show them."""
+    """Length of the embedding and number of classes, where the weights contain them."""
     names = {"embedding_dim": "embs.0.weight", "num_classes": CLASSIFIER + "weight"}
     return {
         argument: weights[name].shape[0]
@@ -303,7 +200,7 @@ def _head_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _preset_like(found: Mapping[str, Any], presets: Presets) -> str | None:
-    """Name of the preset of one shape with the arguments found."""
+    """Name of the preset with weights of the same shapes, or None."""
     plain = {"num_conv": 1, "residual": False}
     for name, settings in presets.items():
         if all({**plain, **settings}[key] == found[key] for key in SHAPING):
@@ -316,14 +213,14 @@ def _spell(found: Mapping[str, Any]) -> str:
 
 
 def _advice(snapshot: Snapshot, presets: Presets, preset: str | None) -> str:
-    """What the weights look like, if that is something else than what was asked for."""
+    """A hint at the preset that the weights fit, if it is another one than requested."""
     found = _from_shapes(snapshot.weights)
     if found is None:
         return ""
     name = _preset_like(found, presets)
     if name is None:
         return f": the weights look like no published architecture ({_spell(found)})"
-    # Without a preset and without options that one was tried already.
+    # Without a preset and without options this one was tried already.
     if name == preset or (preset is None and not snapshot.options):
         return ""
     return f": the weights look like preset {name!r} ({_spell(found)}), give preset={name!r}"

@@ -1,4 +1,4 @@
-"""Networks by name."""
+"""Registry of the networks on point clouds: by name, and as specifications in files."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = [
     "to_spec",
 ]
 
-#: Every network with its published settings: OG-Net, and the baselines it was compared with.
+#: Class and published arguments by architecture: OG-Net and its baselines.
 ARCHITECTURES: dict[str, tuple[type[PointNetwork], Mapping[str, Any]]] = {
     **{name: (OGNet, settings) for name, settings in PRESETS.items()},
     "dgcnn": (DGCNN, {}),
     "pointnet2-ssg": (PointNet2, {"multi_scale": False}),
     "pointnet2-msg": (PointNet2, {"multi_scale": True}),
 }
-#: Names under which files keep the classes.
+#: Class by the ``kind`` of a specification in a file.
 KINDS: dict[str, type[PointNetwork]] = {"ognet": OGNet, "dgcnn": DGCNN, "pointnet2": PointNet2}
-#: What training gives to every network, besides the settings of its own.
+#: Arguments that training passes to every network.
 _GIVEN = ("embedding_dim", "num_classes", "generator")
 
 
 def build(preset: str, **overrides: Any) -> PointNetwork:
-    """Build a network with fresh weights.
+    """Build a network with initial weights.
 
     Args:
         preset: one of `ARCHITECTURES`.
-        **overrides: arguments of its class that shall differ from the published ones.
+        **overrides: arguments of its class that differ from the published ones.
 
     Raises:
-        ValueError: on an unknown name, a setting the network does not have, or numbers that do
-            not fit together.
+        ValueError: on an unknown name, an argument that the network does not have, or numbers
+            that do not fit together.
     """
     known = arch_parameters(preset)
     for name in overrides:
@@ -72,7 +72,7 @@ def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> No
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ValueError(f"name must be of letters, digits, - and _; got {name!r}")
     if not (isinstance(kind, type) and issubclass(kind, PointNetwork)):
-        raise ValueError(f"kind must be a subclass of og_reid.models.Embedder; got {kind!r}")
+        raise ValueError(f"kind must be a subclass of og_reid.models.PointNetwork; got {kind!r}")
     known = inspect.signature(kind).parameters
     missing = [each for each in (*_GIVEN, *settings) if each not in known]
     if missing:
@@ -89,12 +89,12 @@ def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> No
 
 
 def can_be_stored(model: object) -> bool:
-    """Whether a model file can describe a network: one of this package, or a registered one."""
+    """Whether a model file can hold a network: one of this package, or a registered one."""
     return type(model) in KINDS.values()
 
 
 def arch_parameters(preset: str) -> tuple[str, ...]:
-    """Names of the arguments that the network of a preset takes.
+    """Names of the arguments of the network of a preset.
 
     Raises:
         ValueError: on an unknown name.
@@ -105,7 +105,7 @@ def arch_parameters(preset: str) -> tuple[str, ...]:
 
 
 def to_spec(model: PointNetwork) -> dict[str, Any]:
-    """What `from_spec` needs, as plain values: the kind of the network and its arguments."""
+    """Specification of a network for `from_spec`: its kind and arguments, as plain values."""
     for name, kind in KINDS.items():
         if type(model) is kind:
             neck = {} if model.neck is None else {"neck": True}
@@ -117,10 +117,10 @@ def to_spec(model: PointNetwork) -> dict[str, Any]:
 
 
 def from_spec(stored: Mapping[str, Any]) -> PointNetwork:
-    """The network that `to_spec` described, without its classifier and with fresh weights.
+    """Builds the network of a specification, without classifier and with initial weights.
 
     Args:
-        stored: as of `to_spec`; without a kind it is an OG-Net.
+        stored: specification of `to_spec`; without a kind it is an OG-Net.
 
     Raises:
         ValueError: on an unknown kind, or arguments that the network does not take.

@@ -1,4 +1,4 @@
-"""Multi-scale set abstraction of OG-Net: pool balls of three radii around sampled points.
+"""Multi-scale set abstraction of OG-Net: gated max pooling over balls of three radii.
 
 After PointNet++ (Qi et al. 2017) as changed by OG-Net (Zheng et al. 2022): a gate per edge
 between the two convolutions, no activation after the first one, scales summed.
@@ -25,7 +25,7 @@ RADII = (0.1, 0.2, 0.4)
 
 
 class PointGate(nn.Module):
-    """Parameters of a gate per row: x * sigmoid(expand(swish(reduce(x)))), no pooling at all."""
+    """Gate per row (SE without pooling): x * sigmoid(expand(swish(reduce(x))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class PointGate(nn.Module):
         self.se_expand = nn.Conv2d(reduced, channels, 1)
 
     def terms(self, near: Tensor, center: Tensor) -> EdgeTerms:
-        """What the gated rows near_j + center_i are made of; the narrow layer is split alike."""
+        """Terms of the gated rows near_j + center_i; the reduction is split likewise."""
         assert self.se_expand.bias is not None
         reduce = self.se_reduce.weight.flatten(1)
         return EdgeTerms(
@@ -51,8 +51,8 @@ class AbstractionScale(nn.ModuleList):
     """One scale: convolution, norm, gate, convolution, norm, activation, maximum.
 
     The first convolution acts on [x_j - c_i, h_j] and is linear up to its normalisation, so it is
-    split like the edge convolution: one map per point, one per centre. The narrow layer of the gate
-    is linear in that, too, and is computed per point and per centre as well.
+    split like the edge convolution: one map per point, one per centre. The gate's reduction is
+    linear in these terms and is computed per point and per centre as well.
     """
 
     def __init__(self, channels: int) -> None:
@@ -68,12 +68,12 @@ class AbstractionScale(nn.ModuleList):
         )
 
     def forward(self, near: Tensor, center: Tensor, ball: Tensor) -> Tensor:
-        """Pool one ball per centre.
+        """Pool the ball of each centre.
 
         Args:
             near: (B, N, C/2) point term of the first convolution.
             center: (B, M, C/2) its centre term.
-            ball: (B, M, n) int64 neighbours of each centre.
+            ball: (B, M, n) int64 neighbours of each centre, indices into the N points.
 
         Returns:
             (B, M, C).
@@ -132,7 +132,7 @@ class SetAbstraction(nn.Module):
             points: (B, N, 3) metres.
             features: (B, N, C) one row per point.
             centers: (B, M, 3) metres.
-            balls: one (B, M, n) int64 tensor of neighbours per scale.
+            balls: one (B, M, n) int64 tensor of neighbours per scale, indices into the N points.
 
         Returns:
             (B, M, C).

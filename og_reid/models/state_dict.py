@@ -1,13 +1,16 @@
-"""Comparison of state dicts: entries that are missing, unexpected or of another shape."""
+"""State dicts: comparison by name and shape, and counters that old files lack."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-__all__ = ["mismatched_entries", "state_dict_mismatch"]
+__all__ = ["mismatched_entries", "state_dict_mismatch", "with_counters"]
 
+# Steps that a BatchNorm was trained for: old files lack them, and evaluation does not use them.
+_COUNTER = "num_batches_tracked"
 _NAMED = 3  # entries of each kind that a short text names
 
 Shapes = Mapping[str, "Tensor | tuple[int, ...]"]
@@ -47,3 +50,13 @@ def state_dict_mismatch(wanted: Shapes, found: Shapes) -> str:
 
 def _shape(value: Tensor | tuple[int, ...]) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else value
+
+
+def with_counters(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, completed with the BatchNorm counters of ``wanted`` that they lack, at zero."""
+    lacking = {
+        key: torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+        for key, value in wanted.items()
+        if key.endswith(f".{_COUNTER}") and key not in weights
+    }
+    return {**weights, **lacking}

@@ -1,4 +1,4 @@
-"""Networks of photographs that compare stripes at several heights: HPM, MGN, and a single one."""
+"""Image networks with stripe embeddings at several granularities: HPM, MGN, strong baseline."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from torch import Tensor, nn
 from .embedding import Embedding
 from .heads import HPM_STRIPES, Pool, StripeHeads
 from .init import init_from_generator
-from .pgfa_weights import backbone_map, imagenet_state, initialize_backbone, make_resnet50
+from .resnet50 import backbone_map, imagenet_state, initialize_backbone, make_resnet50
 
 __all__ = ["StripeNet"]
 
 
 class StripeNet(nn.Module):
-    """A ResNet-50 with a code for each stripe of its map, and each branch with a last stage.
+    """ResNet-50 with an embedding per stripe of its feature map, and a last stage per branch.
 
     `HPM_STRIPES` with ``pool="both"`` is the Horizontal Pyramid, `MGN_STRIPES` with ``pool="max"``
     the Multiple Granularity Network, ``((1,),)`` with ``pool="average"`` and ``neck=True`` the
-    strong baseline of Luo et al. with a short code; see `og_reid.models.heads`. Keypoints do not
-    guide it, but say which stripes are compared.
+    strong baseline of Luo et al. with a 256-d embedding; see `og_reid.models.heads`. Keypoints
+    determine the visibility of the stripes only.
 
     Args:
         num_classes: training identities.
-        branches: for each branch the numbers of stripes that its map is cut into.
+        branches: per branch the numbers of stripes of its feature map.
         pool: mean of a stripe, maximum, or the sum of both.
-        neck: whether metric losses see codes before a norm (BNNeck), and the classifiers and
-            comparisons see them after it.
+        neck: BNNeck: metric losses take embeddings before a norm, classifiers and retrieval those
+            after it.
         weights: of the backbone, as of `PGFA`.
-        generator: source of the random weights.
+        generator: source of the initial weights; None: torch's global one.
 
     Raises:
         ImportError: torchvision is missing.
-        ValueError: numbers out of range, or weights that cannot be had.
+        ValueError: numbers out of range, or weights that are missing or do not fit.
     """
 
     @init_from_generator
@@ -66,18 +66,18 @@ class StripeNet(nn.Module):
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Numbers of stripes in the order of the codes, for `og_reid.data.ImageSet`."""
+        """Numbers of stripes in the order of the embeddings, for `og_reid.data.ImageSet`."""
         return tuple(count for stripes in self.heads.branches for count in stripes)
 
     def forward(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-        """Codes (B, S, 256) of all stripes, before the neck if there is one.
+        """(B, S, 256) embeddings of all stripes, before the neck if there is one.
 
         Args:
             images: (B, 3, H, W) as of `PGFA.forward`.
-            heatmaps: not looked at.
+            heatmaps: ignored.
 
         Raises:
-            ValueError: shapes are not as said.
+            ValueError: shapes or dtype do not fit.
         """
         shared = backbone_map(self.model, images, stages=3)
         last = [cast("nn.Module", self.model.layer4), *self.tails]
@@ -85,15 +85,15 @@ class StripeNet(nn.Module):
         return codes
 
     def inference_features(self, codes: Tensor) -> Tensor:
-        """(B, S, 256) codes of `forward` to those that are classified and compared."""
+        """(B, S, 256) embeddings of classifiers and retrieval, from those of `forward`."""
         return self.heads.inference_features(codes)
 
     def classify(self, codes: Tensor) -> Tensor:
-        """(B, S, 256) codes of `inference_features` to (B, S, num_classes) logits."""
+        """(B, S, num_classes) logits, from embeddings of `inference_features`."""
         return self.heads.classify(codes)
 
     def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again, as plain values."""
+        """Arguments that build this network again, as plain values."""
         return {
             "kind": "stripes",
             "num_classes": self.num_classes,
@@ -111,7 +111,7 @@ class StripeNet(nn.Module):
         *,
         descriptor: str = "raw",
     ) -> Embedding:
-        """Descriptors to match; arguments as of `PGFA.embed`, but that there are codes only."""
+        """Embeddings for retrieval; arguments as of `PGFA.embed`, of which ``descriptor`` has no effect."""
         if descriptor not in ("raw", "code"):
             raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
         parts = self.inference_features(self(images))
@@ -120,7 +120,7 @@ class StripeNet(nn.Module):
         return Embedding(None, parts, visibility.to(parts))
 
     def parameter_groups(self, lr: float = 0.1, backbone: float = 0.1) -> list[dict[str, Any]]:
-        """Parameters for an optimiser: the backbone's with ``lr * backbone``, the heads'."""
+        """Parameter groups of an optimiser: backbone (``lr * backbone``) and heads (``lr``)."""
         body = [*self.model.parameters(), *self.tails.parameters()]
         return [
             {"params": body, "lr": lr * backbone},

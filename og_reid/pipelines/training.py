@@ -133,7 +133,7 @@ def train(
     import torch
 
     from ..config.schema import IMAGE_ARCHITECTURES
-    from ..models.pgfa_weights import imagenet_state
+    from ..models.resnet50 import imagenet_state
     from ..train import (
         MODEL_FILE,
         build_model,

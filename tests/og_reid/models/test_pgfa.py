@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from og_reid.models import PGFA
-from og_reid.models.pgfa_weights import imagenet_state
+from og_reid.models.resnet50 import imagenet_state
 from pgfa_loss import pgfa_loss
 from pose.runtime.torchvision_import import import_torchvision
 

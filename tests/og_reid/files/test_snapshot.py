@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from og_reid.files.snapshot import unwrap_state_dict
 from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
-from og_reid.models.plain_weights import plain_weights
 
 SIZES = {"k": 3, "num_points": 8, "embedding_dim": 6, "num_classes": 3}
 
@@ -114,16 +114,16 @@ def test_of_two_networks_one_must_be_named(network: OGNet) -> None:
 
 
 def test_the_backbone_of_photographs_is_found_inside() -> None:
-    from og_reid.models.pgfa_weights import make_resnet50
+    from og_reid.models.resnet50 import make_resnet50
 
     state = without_counters(make_resnet50().state_dict())
     wrapped = prefixed(state, "module.model.") | {"head.weight": torch.zeros(2)}
-    assert plain_weights(wrapped, "layer4.2.conv3.weight", "it").keys() == state.keys()
+    assert unwrap_state_dict(wrapped, "layer4.2.conv3.weight", "it").keys() == state.keys()
 
 
 def test_old_weights_of_a_backbone_are_taken(tmp_path: Path) -> None:
     """As torchvision gave them out before it counted batches, with the classifier."""
-    from og_reid.models.pgfa_weights import imagenet_state, make_resnet50
+    from og_reid.models.resnet50 import imagenet_state, make_resnet50
 
     state = without_counters(make_resnet50().state_dict())
     torch.save({**state, "fc.weight": torch.zeros(2, 2048)}, tmp_path / "resnet50.pth")
