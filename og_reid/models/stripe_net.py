@@ -111,7 +111,7 @@ class StripeNet(nn.Module):
         *,
         descriptor: str = "raw",
     ) -> Embedding:
-        """Embeddings for retrieval; arguments as of `PGFA.embed`, of which ``descriptor`` has no effect."""
+        """Embeddings for retrieval; arguments of `PGFA.embed`, ``descriptor`` without effect."""
         if descriptor not in ("raw", "code"):
             raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
         parts = self.inference_features(self(images))
