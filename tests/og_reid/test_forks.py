@@ -83,7 +83,7 @@ CLOSED = LIFT + "find = MediapipePose(); find(image); in_child(find.close); find
 
 
 SPOTS = """
-from pose.people import find_spots
+from pose.estimators.people_detector import find_spots
 image = np.full((64, 32, 3), 127, np.uint8)
 
 def spots():

@@ -9,8 +9,8 @@ LIFT = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 import numpy as np, torch
-from og_reid import lifting
-from og_reid.data.market import Sample
+from og_reid.data.clouds import lift_dataset as lifting
+from og_reid.data.datasets.market import Sample
 from pose import COCO_17, Keypoints, Pose
 
 class NoPerson:

@@ -204,7 +204,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np, torch
 from safetensors.torch import save_file
-from pose.atomic import replacing
+from pose.files.atomic_write import replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 big = torch.zeros(100_000)
 def opened(partial, write):

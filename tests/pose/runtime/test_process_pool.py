@@ -36,7 +36,7 @@ def test_at_least_one_worker():
 
 KILLED = """
 import multiprocessing, os, signal, sys, time
-from pose.process_pool import map_in_processes
+from pose.runtime.process_pool import map_in_processes
 
 def work(number):
     time.sleep(0 if number == 0 else 120)

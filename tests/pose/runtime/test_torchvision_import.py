@@ -11,7 +11,7 @@ from interpreter import run_python
 ROOT = Path(__file__).parents[3]
 CALL = """
 import torch
-from pose.torchvision_import import import_torchvision
+from pose.runtime.torchvision_import import import_torchvision
 print(import_torchvision("a test", "pip install it").__name__)
 try:
     print(bool(torch.ops.torchvision.nms))

@@ -121,7 +121,7 @@ def test_a_killed_conversion_goes_on(tree: Path, tmp_path: Path, where: str) -> 
 
 PARALLEL = """
 import multiprocessing, os, signal, sys
-from og_reid.data.convert import convert_market3d
+from og_reid.data.clouds.convert_market3d import convert_market3d
 
 def progress(done, total):
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)

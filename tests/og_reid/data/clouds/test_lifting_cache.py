@@ -251,9 +251,9 @@ def test_doubts_about_an_image_come_with_its_entry(tmp_path: Path) -> None:
 RUN = """
 import sys
 from pathlib import Path
-from og_reid import lifting
+from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.data import Sample
-from og_reid.lifting import LiftSettings, lift_dataset
+from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
 from standing_person import StandingPerson
 lifting.CHUNK = 4
 if __name__ == "__main__":
