@@ -33,6 +33,8 @@ NOT_FUZZED = {
     "load_market": "reads names of files in folders",
     "load_market3d": "reads names of files in folders; read_obj has a target",
     "load_network": "gives its file to mmengine, which runs the Python in it: trusted files only",
+    "load_named": "gives its arguments to load_dataset",
+    "load_run_results": "finds the file for load_results, which has a target",
     "read_as": "reads names of files in folders",
     "read_dataset": "reads names of files in folders",
     "read_value": "reads a setting of the command line, no file; read_yaml has targets",
