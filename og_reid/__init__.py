@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from .api import embed, lift, load_model
     from .evaluation import Metrics, evaluate
     from .models import Embedding, OGNet
+    from .retrieval import Labels
 
 __all__ = [
     "Embedding",
     "Keypoints",
+    "Labels",
     "Metrics",
     "OGNet",
     "PointCloud",
@@ -34,6 +36,7 @@ __all__ = [
 _HOME = {
     "Embedding": "og_reid.models",
     "Keypoints": "pose",
+    "Labels": "og_reid.retrieval",
     "Metrics": "og_reid.evaluation",
     "OGNet": "og_reid.models",
     "PointCloud": "meshes",

@@ -243,8 +243,8 @@ def test_public_names_are_the_known_ones():
     import og_reid
 
     assert sorted(og_reid.__all__) == [
-        "Embedding", "Keypoints", "Metrics", "OGNet", "PointCloud", "embed", "evaluate", "lift",
-        "load_model",
+        "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "embed", "evaluate",
+        "lift", "load_model",
     ]  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = og_reid.missing

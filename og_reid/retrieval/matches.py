@@ -148,7 +148,8 @@ def _no_match_message(labels: LabelIndex, removed: bool) -> str:
         return (
             "camera filter removed every match: each query's identity is only seen by the query's "
             "own camera; if cameras are unknown, pass query_camids=None and gallery_camids=None, "
-            "or protocol='unfiltered' (--protocol unfiltered on the command line)"
+            "or labels.without_cameras(), or protocol='unfiltered' (--protocol unfiltered on the "
+            "command line)"
         )
     asked, there = (each.unique()[:5].tolist() for each in (labels.query_pids, labels.gallery_pids))
     return (
