@@ -1,4 +1,4 @@
-"""Training states on disk: written whole or not at all, read without running their contents."""
+"""Checkpoints on disk: written whole or not at all, read without running their contents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ __all__ = ["load_checkpoint", "read_provenance", "rotate_checkpoints", "save_che
 
 
 def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Writes a training state (tensors and plain values), whole or not at all.
+    """Checkpoint of a run (tensors and plain values), written whole or not at all.
+
+    Args:
+        path: File to write.
+        state: State of the run, with ``origin``, its provenance.
 
     Raises:
-        OSError: When it cannot be written, as on a full disk; a file that was there before stays.
+        OSError: The file cannot be written, as on a full disk; an older file stays.
     """
     try:
         write_torch(path, state)
@@ -39,12 +43,12 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def rotate_checkpoints(path: Path, count: int) -> Iterator[None]:
-    """Keeps the states that are written to ``path`` in the block, and those of the blocks before.
+    """Rotation of the older checkpoints around the writing of a new one, within the block.
 
     Args:
-        path: As for `save_checkpoint`; what lay there becomes ``NAME-1``, what was ``NAME-1``
-            becomes ``NAME-2``, and so on.
-        count: How many there may be, at least 1; older ones are removed.
+        path: As for `save_checkpoint`; the older file becomes ``NAME-1``, ``NAME-1`` becomes
+            ``NAME-2``, and so on.
+        count: Number of checkpoints to keep, at least 1; older ones are removed.
     """
     older = [path, *(path.with_stem(f"{path.stem}-{age}") for age in range(1, count))]
     second = path.with_name(f".{path.name}.{os.getpid()}.older.partial")
@@ -65,7 +69,7 @@ def rotate_checkpoints(path: Path, count: int) -> Iterator[None]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A copy, or an error that names the file that it would have been."""
+    """Copy of a file; errors name the copy."""
     try:
         shutil.copyfile(source, target)
     except OSError as error:
@@ -77,10 +81,10 @@ def _copy(source: Path, target: Path) -> None:
 
 @plain_torch()
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote, without running any code that the file may hold.
+    """State of a checkpoint of `save_checkpoint`; no code in the file is run.
 
     Raises:
-        ValueError: When the file is missing, damaged or holds more than tensors and plain values.
+        ValueError: The file is missing, damaged or holds more than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,10 +106,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """What a model (.safetensors) or training state tells of its run, see `origin`.
+    """Provenance of the run that wrote a model file (.safetensors) or checkpoint.
+
+    Returns:
+        Plain values: ``config``, the settings of the run; as far as the file has them, ``step``,
+        ``seed``, ``people`` (training identities) and ``validation``.
 
     Raises:
-        ValueError: As of `read_model` or `load_checkpoint`.
+        ValueError: The file is missing, damaged or none of this package.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -115,7 +123,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     check_file_exists(path)
     _, metadata = read_header(path)
     if not metadata.get("format", "").startswith("og_reid."):
-        raise ValueError(f"{path} is no file of this package: it tells nothing of a run")
+        raise ValueError(f"{path} is no file of this package: it holds no provenance")
     with reading(path, "must be a model of this package; its header is damaged"):
-        training, told = stored_provenance(metadata)
-        return {"config": training, **told}
+        training, provenance = stored_provenance(metadata)
+        return {"config": training, **provenance}

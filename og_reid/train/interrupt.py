@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps."""
+"""SIGINT (Ctrl-C) between two steps of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ __all__ = ["Interrupted", "catch_sigint"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by the user, and saved."""
+    """Run that the user stopped, after its checkpoint was saved."""
 
 
 @contextmanager
 def catch_sigint() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, once; the second one interrupts. In the main thread only."""
+    """Event that the first SIGINT of the block sets; the second one interrupts at once.
+
+    Outside of the main thread, and under a handler of one's own, signals are left alone.
+    """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped

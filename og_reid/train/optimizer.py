@@ -15,17 +15,16 @@ __all__ = ["build_optimizer"]
 def build_optimizer(
     groups: Sequence[Mapping[str, Any]], optim: OptimConfig
 ) -> torch.optim.Optimizer:
-    """The configured optimiser; its learning rates are set anew at each step.
+    """Optimiser of the settings; the loop sets its learning rates at each step.
 
-    ``sgd`` has Nesterov's momentum and pulls all parameters to 0. ``adamw`` pulls matrices to 0,
-    but no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et
-    al., ICLR 2018) and the decay of all parameters as a part of the gradient (L2), as the OG-Net
-    authors train.
+    ``sgd`` has Nesterov's momentum and L2 decay of all parameters. ``adamw`` decays matrices only,
+    no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et al.,
+    ICLR 2018) and L2 decay of all parameters, as the OG-Net authors train.
 
     Args:
-        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which is kept in the optimiser's
-            groups as ``lr_factor``.
-        optim: Kind and numbers.
+        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which the optimiser's groups
+            keep as ``lr_factor``.
+        optim: Kind of the optimiser, and its numbers.
     """
     sets = [
         {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}
@@ -44,7 +43,7 @@ def build_optimizer(
 
 
 def _by_decay(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A group in two: matrices, and biases and norms, which are not pulled to 0."""
+    """Two groups of one: matrices, and biases and norms without decay."""
     matrices = [each for each in group["params"] if each.dim() > 1]
     others = [each for each in group["params"] if each.dim() <= 1]
     return [{**group, "params": matrices}, {**group, "params": others, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""Batches made ahead of time, in a thread beside the training."""
+"""Prefetching of batches in a thread beside the training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Makes the batches of the next steps while the present one is used.
+    """Queue of the next steps' batches, made while the present one is trained on.
 
-    One thread makes one batch after the other, so they are the same as without it.
+    One thread makes the batches in order, so they equal those without prefetching.
 
     Args:
-        make: Gives the batch of a step; called from another thread.
-        depth: How many batches may wait; 0: they are made when they are asked for.
+        make: Returns the batch of a step; called from another thread.
+        depth: Longest queue; with 0, a batch is made when it is asked for.
     """
 
     def __init__(self, make: Callable[[int], T], depth: int) -> None:
@@ -30,7 +30,7 @@ class Prefetcher(Generic[T]):
         self._waiting: deque[tuple[int, Future[T]]] = deque()
 
     def __call__(self, step: int) -> T:
-        """The batch of a step; what its making raised is raised here."""
+        """Batch of a step; errors of its making are raised here."""
         if self._pool is None:
             return self._make(step)
         if not self._waiting or self._waiting[0][0] != step:
@@ -43,7 +43,7 @@ class Prefetcher(Generic[T]):
         return future.result()
 
     def close(self) -> None:
-        """Ends the thread; batches that were not asked for are not made."""
+        """Ends the thread; queued batches are dropped."""
         self._drop()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and whether another run may go on in it."""
+"""Folder of a run: names of its files, its lock, and the checks of a resumed run."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = [
 
 BEST_FILE = "best.safetensors"
 STATE_FILE = "checkpoint.pt"
-#: Of a finished run, in place of a model, where its network is none that a file can describe.
+#: Weights of a finished run in place of a model, for a network that no model file can describe.
 WEIGHTS_FILE = "weights.safetensors"
 FAILED_FILE = "failed_batch.txt"
-# Settings of a run that may be others when it is resumed.
+# Settings that may change when a run is resumed.
 _MAY_CHANGE = {
     "budget", "device", "validate_every", "checkpoint_every", "keep", "tensorboard", "prefetch",
 }  # fmt: skip
 
-#: What a folder that is not to be written over is refused with.
+#: Message for a folder that a new run would overwrite.
 RUN_EXISTS = (
     "{} holds a run already, which a new one would write over: go on with it (--resume, or "
     "resume=True), or give another folder"
@@ -46,21 +46,17 @@ RUN_EXISTS = (
 
 
 def check_empty_run_dir(folder: Path) -> None:
-    """Refuses a folder with results of a run, which a new run would write over.
-
-    Raises:
-        ValueError: There is a checkpoint or a model in it.
-    """
+    """Raises ValueError for a folder with a checkpoint or a model, which a run would overwrite."""
     if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE)):
         raise ValueError(RUN_EXISTS.format(folder))
 
 
 def check_resumable(folder: Path, config: TrainConfig) -> None:
-    """Refuses to go on with a run of other settings, before anything is made for it.
+    """Checks the settings of a resumed run against its checkpoint, before data is prepared.
 
     Args:
-        folder: Of the run; one without a checkpoint is as good as new.
-        config: All settings that it is to go on with.
+        folder: Folder of the run; without a checkpoint, the run is new.
+        config: All settings of the resumed run.
 
     Raises:
         ValueError: The checkpoint is damaged, or was made with other settings.
@@ -70,20 +66,22 @@ def check_resumable(folder: Path, config: TrainConfig) -> None:
         check_settings(path, read_provenance(path), config)
 
 
-def check_settings(path: Path, origin: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
-    """The settings that a checkpoint was made with.
+def check_settings(
+    path: Path, provenance: Mapping[str, Any], config: TrainConfig
+) -> dict[str, Any]:
+    """Settings that a checkpoint was made with.
 
     Args:
-        path: Of the checkpoint, for the message.
-        origin: Of its run, as the checkpoint holds it.
-        config: All settings that the run is to go on with.
+        path: Checkpoint, for the message.
+        provenance: Provenance of its run, as the checkpoint holds it.
+        config: All settings of the resumed run.
 
     Raises:
-        ValueError: They differ in more than a run may change on its way.
+        ValueError: They differ in more than a resumed run may change.
     """
-    # Settings that are younger than the file had their defaults when it was written.
+    # Settings newer than the file had their defaults when it was written.
     try:
-        before = to_dict(from_dict(origin["config"]))
+        before = to_dict(from_dict(provenance["config"]))
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} was made with settings that this version does not know: {error}"
@@ -99,16 +97,16 @@ def check_settings(path: Path, origin: Mapping[str, Any], config: TrainConfig) -
 
 @contextmanager
 def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterator[None]:
-    """Locks the folder of a run for the first process; all of them end where it is in use.
+    """Lock of a run's folder by rank 0, for the block; all ranks end if it is in use.
 
     Args:
-        folder: Of the run; made when missing. The block may lock it again.
-        processes: That share the run.
-        device: Of this process, for what the first one says.
+        folder: Folder of the run; made when missing. The block may lock it again.
+        processes: Ranks of the run.
+        device: Device of this rank's collectives.
 
     Raises:
         ValueError: Another run writes to the folder.
-        OSError: The first process cannot write there; the others raise ``ValueError``.
+        OSError: Rank 0 cannot write there; the other ranks raise ``ValueError``.
     """
     refusal = "is in use: another training writes to it; wait for its end, or give another folder"
     with ExitStack() as stack:
@@ -116,7 +114,7 @@ def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterato
         if processes.is_main:
             try:
                 stack.enter_context(locked_folder(folder, refusal))
-            except (ValueError, OSError) as error:  # the others wait for it
+            except (ValueError, OSError) as error:  # the other ranks wait for it
                 failure = error
         if broadcast_from_main(processes, failure is not None, device):
             raise failure or ValueError(f"{folder} is in use, or the first process cannot lock it")
@@ -124,12 +122,15 @@ def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterato
 
 
 def diff_config(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ, but for those that a run may change on its way.
+    """Settings that differ, except those that a resumed run may change.
 
     Args:
-        old: All settings, in groups, of a checkpoint.
-        new: Those it is to go on with.
-        prefix: Put before names, such as ``optim.``.
+        old: All settings of a checkpoint, in groups.
+        new: All settings of the resumed run.
+        prefix: Prefix of the names, such as ``optim.``.
+
+    Returns:
+        Lines such as ``optim.lr: 0.1 -> 0.2``.
     """
     names: list[str] = []
     for key in sorted((old.keys() | new.keys()) - _MAY_CHANGE):

@@ -1,4 +1,4 @@
-"""What a run notes of its steps: a table that only grows, and TensorBoard where wanted."""
+"""Log of a run: a CSV table with a row per step, and TensorBoard where wanted."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ LOG_FILE = "log.csv"
 
 @dataclass(frozen=True)
 class StepLog:
-    """One step of a run.
+    """Numbers of one step of a run.
 
     Attributes:
         step: Steps done, from 1.
-        fraction: Share of the budget used up, in (0, 1].
-        loss: Of this step, before its warm-up.
-        accuracy: Share of the batch that was told right; what that is depends on the task.
+        fraction: Used fraction of the budget, in (0, 1].
+        loss: Loss of this step, before the warm-up's factor.
+        accuracy: Fraction in [0, 1] of the batch that was classified correctly, as the task
+            defines it.
         lr: Learning rate.
-        cpu_seconds: Processor time since the start, over all threads; of the slowest process.
-        wall_seconds: Time on the clock since the start.
-        mAP: On the validation data; None when it was not looked at after this step.
-        rank1: As mAP.
+        cpu_seconds: Processor time since the start, summed over threads; of the slowest rank.
+        wall_seconds: Wall-clock time since the start.
+        mAP: Mean average precision in [0, 1] on the validation data; None without validation
+            after this step.
+        rank1: Rank-1 accuracy in [0, 1]; None as mAP.
     """
 
     step: int
@@ -57,17 +59,17 @@ _NAMES = tuple(each.name for each in fields(StepLog))
 
 
 class CSVLogger:
-    """A CSV file with a row per step, written as steps are done.
+    """CSV file with a row per step, written as steps are done.
 
-    A row that an interruption left half-written, and rows after the step that a run goes on from,
-    are cut off when it is opened again.
+    Opening it again cuts off a half-written row, and the rows after the step from which the run is
+    resumed.
 
     Args:
-        path: The file; its folder is made when missing.
-        after: Step that the run goes on from; rows up to it are kept.
+        path: CSV file; its folder is made when missing.
+        after: Step from which the run is resumed; rows up to it are kept.
 
     Raises:
-        OSError: The file cannot be written, as on a full disk; with its path. Of all methods.
+        OSError: The file cannot be written, as on a full disk; with its path, by all methods.
         ValueError: The file has other columns.
     """
 
@@ -100,26 +102,26 @@ class CSVLogger:
             self._file.flush()
 
     def write(self, record: StepLog) -> None:
-        """Appends a row; it survives the end of this process."""
+        """Appends a row, which survives the end of this process."""
         with naming(self._path):
             self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
             self._file.flush()
 
     def sync(self) -> None:
-        """Makes sure that the rows survive a power cut."""
+        """Flushes the rows to the disk, so that they survive a power cut."""
         with naming(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Ends writing; what a full disk did not take was reported when it was written."""
+        """Closes the file; rows that a full disk refused were reported when written."""
         with suppress(OSError):
             self._file.close()
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the disk get the path of the file, which the system leaves out of writes."""
+    """Disk errors of the block, with the path that the system leaves out of writes."""
     try:
         yield
     except OSError as error:
@@ -129,7 +131,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def read_log(path: Path) -> tuple[StepLog, ...]:
-    """All whole rows of a log, up to the first that is none; nothing when there is no file."""
+    """Rows of a log up to the first incomplete one; empty without a file."""
     if not path.is_file():
         return ()
     with reading(path):
@@ -147,7 +149,7 @@ def _records(path: Path) -> Iterator[StepLog]:
 
 
 def _parse(line: str) -> StepLog | None:
-    """A row; None when it is not a whole one."""
+    """Row of a line; None for an incomplete one."""
     cells = line.rstrip("\r\n").split(",")
     if not line.endswith("\n") or len(cells) != len(_NAMES):
         return None
@@ -155,25 +157,25 @@ def _parse(line: str) -> StepLog | None:
         step, *numbers = int(cells[0]), *(float(cell) if cell else None for cell in cells[1:])
     except ValueError:
         return None
-    if None in numbers[:6] or not 0 < step < 1 << 62:  # only figures may be missing
+    if None in numbers[:6] or not 0 < step < 1 << 62:  # only metrics may be missing
         return None
     return StepLog(step, *numbers)  # type: ignore[arg-type]
 
 
 class ScalarWriter(Protocol):
-    """What is used of TensorBoard's writer."""
+    """Methods of TensorBoard's writer that are used here."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """Notes a number of a step."""
+        """Scalar of a step."""
         ...
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the rest."""
         ...
 
 
 def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
-    """A writer of event files that goes on after a step: what came later is taken back.
+    """Writer of TensorBoard event files, resumed after a step; later events are purged.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -185,9 +187,9 @@ def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
 
 
 class _Named:
-    """A writer whose errors name the folder it writes to, and which ends without new ones.
+    """Writer whose errors name the folder, each reported once.
 
-    TensorBoard writes in a thread; what went wrong there is raised by a later call.
+    TensorBoard writes in a thread; its errors are raised by a later call.
     """
 
     def __init__(self, writer: ScalarWriter, folder: Path) -> None:
@@ -211,7 +213,7 @@ class _Named:
 
 
 def require_tensorboard() -> Any:
-    """TensorBoard's class of writers.
+    """Class of TensorBoard's writers.
 
     Raises:
         ImportError: It is not installed.
@@ -227,7 +229,7 @@ def require_tensorboard() -> Any:
 
 
 def write_scalars(writer: ScalarWriter, record: StepLog, names: Sequence[str] = _NAMES) -> None:
-    """Writes the numbers of a step."""
+    """Numbers of a step as TensorBoard scalars; missing ones are left out."""
     for name in names:
         value = getattr(record, name)
         if name != "step" and value is not None:

@@ -1,4 +1,4 @@
-"""The order of batches that a configuration asks for."""
+"""Sampler of a configuration: identities, classes and the order of batches."""
 
 from __future__ import annotations
 
@@ -23,26 +23,24 @@ __all__ = ["arrange", "build_sampler", "describe_sampling", "share_rows"]
 def arrange(
     config: TrainConfig, pids: Tensor, camids: Tensor | None
 ) -> tuple[Tensor, Tensor, Sampler]:
-    """Identities and the order of batches: all that the labels alone decide.
+    """Identities, training classes and sampler of a training set.
 
     Args:
         config: All settings of the run.
-        pids: (n,) int64 identities of the items; -1 = an image without one.
-        camids: (n,) int64 cameras; None when they are unknown.
+        pids: (n,) int64 identities of the items; -1 for unlabelled ones.
+        camids: (n,) int64 cameras; None where unknown.
 
     Returns:
-        (C,) the identities in ascending order, (n,) int64 the number of each item's or -1, and the
-        order of batches.
+        (C,) identities in ascending order; (n,) int64 class in [0, C) of each item, or -1; and the
+        sampler.
 
     Raises:
-        ValueError: The data does not fill a batch, shows fewer than two people, or images
-            without an identity and without a use for them.
+        ValueError: The data does not fill a batch, has fewer than two identities, or holds
+            unlabelled items without a use for them (see `relabel`).
     """
     present, labels = relabel(pids, config)
     if len(present) < 2:
-        raise ValueError(
-            f"train_set must show at least 2 people to be told apart; got {len(present)}: add data"
-        )
+        raise ValueError(f"train_set must hold at least 2 identities; got {len(present)}: add data")
     return present, labels, build_sampler(config.data, pids, camids, config.seed)
 
 
@@ -57,13 +55,16 @@ def share_rows(sampler: Sampler, processes: DistInfo) -> None:
 
 
 def build_sampler(data: DataConfig, pids: Tensor, camids: Tensor | None, seed: int) -> Sampler:
-    """The configured order of batches; raises ValueError when the data does not fill one.
+    """Sampler of the settings.
 
     Args:
-        data: What a batch is made of.
+        data: Settings of the sampling, and sizes of a batch.
         pids: (n,) int64 identities of the items.
-        camids: (n,) int64 cameras; None when they are unknown.
-        seed: Of the order.
+        camids: (n,) int64 cameras; None where unknown.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: The data does not fill a batch, or lacks cameras for ``data.sampling=camera``.
     """
     size = data.batch_size
     if data.sampling == "shuffle":
@@ -82,10 +83,10 @@ def build_sampler(data: DataConfig, pids: Tensor, camids: Tensor | None, seed: i
 
 
 def describe_sampling(sampler: Sampler, pids: Tensor) -> str:
-    """How often the images of people come in an epoch: a line for the log."""
+    """Line for the log: how often an image of each identity comes in an epoch."""
     often = samples_per_epoch(sampler, pids)
     low, middle, high = (float(value) for value in (often.min(), often.median(), often.max()))
     return (
-        f"an epoch of {sampler.steps_per_epoch} steps shows an image of a person {middle:.2f} "
-        f"times (median of {len(often)} people; {low:.2f} to {high:.2f})"
+        f"an epoch of {sampler.steps_per_epoch} steps shows an image {middle:.2f} times "
+        f"(median of {len(often)} identities; {low:.2f} to {high:.2f})"
     )

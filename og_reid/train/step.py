@@ -1,4 +1,4 @@
-"""One step of the optimiser: batches forward and backward, in any precision, on any processes."""
+"""Optimiser step: forward and backward passes in any precision, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .task import Batch, Task
 
 __all__ = ["Stepper", "check_precision", "fork_rng"]
 
-# Keys of random streams: dropout in `objective`, dropout in `features`. Tasks have others.
+# Keys of the random streams of dropout in `objective` and `features`; tasks have others.
 _OBJECTIVE, _FEATURES = 12, 13
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_precision(optim: OptimConfig, device: torch.device) -> None:
-    """Refuses a precision that the device does not have."""
+    """Raises ValueError for a precision that the device lacks."""
     if optim.precision == "fp16" and device.type != "cuda":
         raise ValueError(
             f"optim.precision=fp16 needs device=cuda; got {device.type}: take bf16 or fp32"
@@ -37,22 +37,24 @@ def check_precision(optim: OptimConfig, device: torch.device) -> None:
 
 
 class Stepper:
-    """Does the steps of a run.
+    """Gradients and updates of a run's steps.
 
-    Of several batches (``optim.accumulate``) the mean of the gradients is taken. That is the
-    gradient of one batch of all their items where the loss is a mean over items that does not see
-    the others, such as the cross-entropy, and where nothing else joins the items of a batch:
-    BatchNorm takes its moments, and losses over pairs see their pairs, in each batch alone.
-    Several processes, in contrast, share moments and pairs: what they find is that of one process.
+    Gradients of several batches (``optim.accumulate``) are averaged. The mean equals the gradient
+    of one large batch only where the loss is a mean over independent items, such as the
+    cross-entropy: BatchNorm takes its moments, and losses over pairs take their pairs, in each
+    batch alone. Ranks, in contrast, share moments and pairs, and equal one process.
 
     Args:
-        task: What is trained; its model lies on the device. With several processes its
-            normalisation layers are changed to share their moments.
-        optimizer: Of its parameters.
-        optim: Precision, clipping, accumulation.
-        seed: Of dropout.
-        device: Where batches are moved.
-        processes: That share each batch.
+        task: Task, whose model is on the device. With several ranks its normalisation layers are
+            changed to share their moments.
+        optimizer: Optimiser of the model's parameters.
+        optim: Precision, clipping and accumulation.
+        seed: Seed of dropout.
+        device: Device of model and batches.
+        processes: Ranks that share each batch.
+
+    Raises:
+        ValueError: The device lacks the precision.
     """
 
     def __init__(
@@ -70,34 +72,34 @@ class Stepper:
         check_precision(optim, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         learner = _Learner(task, optim, seed, device, processes)
-        self._see, self._learner = learner.see, cast("nn.Module", learner)
+        self._features, self._learner = learner.features, cast("nn.Module", learner)
         if processes.world_size > 1:
             sync_batchnorm_layers(task.model)
-            # Norms share their moments as they go; the argument has a younger name from torch 2.13.
+            # Norms share their moments as they go; the argument has a newer name from torch 2.13.
             known = inspect.signature(DistributedDataParallel).parameters
             name = (
                 "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
             )
             self._learner = DistributedDataParallel(self._learner, **cast("Any", {name: False}))
-            # That weights of 1 x 1 convolutions have two equal layouts costs nothing.
+            # Weights of 1 x 1 convolutions have two equal layouts, which costs nothing.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
 
     def forward_only(self, index: int, batch: Batch) -> None:
-        """The network sees a batch and learns nothing, but for the moments of its norms."""
+        """Forward pass without a loss; only the running statistics of norms change."""
         with sync_batchnorm(self._world):
-            self._see(index, batch)
+            self._features(index, batch)
 
     def gradients(self, first: int, batches: list[Batch], scale: float) -> tuple[float, float]:
-        """Puts the mean gradient of some batches into the parameters.
+        """Mean gradient of the batches, put into the parameters.
 
         Args:
             first: Number of the first batch.
-            batches: One or more, with this process's rows.
-            scale: Factor on the loss.
+            batches: One or more batches with this rank's rows.
+            scale: Factor of the loss.
 
         Returns:
-            Loss and accuracy, means over the batches, of all processes' rows. A loss that is not
-            finite has no gradients.
+            Loss and accuracy of all ranks' rows, means over the batches. No gradients belong to a
+            loss that is not finite.
         """
         self._task.model.train()
         self._optimizer.zero_grad(set_to_none=True)
@@ -115,24 +117,24 @@ class Stepper:
         return sum(losses) / len(losses), sum(accuracies) / len(accuracies)
 
     def update(self) -> float:
-        """Clips the gradients and lets the optimiser use them.
+        """Clipping of the gradients, and the optimiser's step.
 
         Returns:
-            Norm of the gradient before it was clipped. When it is not finite nothing was changed.
+            Norm of the gradient before clipping. If it is not finite, no parameter changed.
         """
         self.scaler.unscale_(self._optimizer)
         limit = self._optim.clip or float("inf")
         norm = float(nn.utils.clip_grad_norm_(self._task.model.parameters(), limit))
         finite = norm - norm == 0
         if finite or self.scaler.is_enabled():
-            # The scaler leaves out a step that overflowed and goes on with a smaller scale.
+            # After an overflow, the scaler skips the step and takes a smaller scale.
             self.scaler.step(self._optimizer)
             self.scaler.update()
         return norm
 
 
 class _Learner(nn.Module):
-    """From a batch to its loss, as one module: what `DistributedDataParallel` wraps."""
+    """Module from a batch to its loss, which `DistributedDataParallel` wraps."""
 
     def __init__(
         self,
@@ -147,8 +149,8 @@ class _Learner(nn.Module):
         self._task, self._seed, self._device, self._processes = task, seed, device, processes
         self._dtype = _DTYPES[optim.precision]
 
-    def see(self, index: int, batch: Batch) -> dict[str, Tensor]:
-        """Features of this process's rows, in single precision."""
+    def features(self, index: int, batch: Batch) -> dict[str, Tensor]:
+        """Features of this rank's rows, in single precision."""
         rank = self._processes.rank
         on = self._dtype is not None
         with (
@@ -160,16 +162,22 @@ class _Learner(nn.Module):
         return {name: v.float() if v.dtype in low else v for name, v in found.items()}
 
     def forward(self, index: int, batch: Batch) -> tuple[Tensor, float]:
-        """Loss and accuracy of all processes' rows."""
-        found = all_gather_rows(self.see(index, batch), self._processes.world_size)
+        """Loss and accuracy of all ranks' rows."""
+        found = all_gather_rows(self.features(index, batch), self._processes.world_size)
         with fork_rng(self._seed, self._device, _OBJECTIVE, index):
-            outcome = self._task.objective(found)
-        return outcome.loss, outcome.accuracy
+            output = self._task.objective(found)
+        return output.loss, output.accuracy
 
 
 @contextmanager
 def fork_rng(seed: int, device: torch.device, *keys: int) -> Iterator[None]:
-    """Dropout draws from torch's global generators: sets them here, and puts them back after."""
+    """Global generators of torch, which dropout draws from, seeded here and restored after.
+
+    Args:
+        seed: Seed of the run.
+        device: Device whose generator is seeded beside the CPU's.
+        *keys: Key of the random stream, such as the step.
+    """
     devices = [device] if device.type == "cuda" else []
     generator = step_generator(seed, *keys)
     with torch.random.fork_rng(devices):

@@ -1,7 +1,7 @@
-"""What the loop asks of a task: batches, their features and loss, figures, and the finished model.
+"""Task protocol of the training loop: batches, features, loss, validation, model files.
 
-The loop knows steps, optimisers, schedules, checkpoints and processes, but neither clouds nor
-photographs; a task knows those, but nothing of a step's place in a run.
+The loop handles steps, optimiser, schedule, checkpoints and ranks, but neither point clouds nor
+images; a task handles those, but nothing of a step's place in a run.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ ALL_ROWS = slice(None)
 
 
 class Batch(Protocol):
-    """Whatever a task makes of a step; it can be moved."""
+    """Items of a training step, of any type that can be moved to a device."""
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+        """Copy of the batch on another device."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class StepOutput:
-    """What a batch taught.
+    """Loss and accuracy of a batch.
 
     Attributes:
         loss: Scalar to minimise.
-        accuracy: Share in [0, 1] of the batch that was told right, for the log.
+        accuracy: Fraction in [0, 1] of the batch that was classified correctly, for the log.
     """
 
     loss: Tensor
@@ -50,113 +50,115 @@ B = TypeVar("B", bound=Batch)
 
 
 class Task(Protocol[B]):
-    """A network, the data it learns from, and what it shall learn from it.
+    """Network, training data, and the loss that joins them.
 
     A batch must depend on the seed of the run and the step alone: it is drawn again after an
     interruption, and ahead of time in another thread. It must leave torch's global generators
-    alone; what runs in `features` and `objective` may use them (dropout), the loop sets them for
-    each step.
+    alone; `features` and `objective` may draw from them (dropout), as the loop seeds them at each
+    step.
     """
 
     @property
     def model(self) -> nn.Module:
-        """The network, always the same object; the loop moves it, trains it and averages it.
+        """Network, always the same object; the loop moves it, trains it and averages it.
 
-        It holds all that is learned, and parameters that no loss depends on require no gradient.
+        It holds all trained parameters; parameters that no loss depends on require no gradient.
         """
         ...
 
     @property
     def sampler(self) -> Sampler:
-        """Which items form the batch of a step; the length of an epoch."""
+        """Order of the batches, and length of an epoch."""
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """``params`` with ``lr``, a factor of the run's; `single_param_group` has one group."""
+        """Groups of ``params`` with ``lr``, a factor of the run's learning rate.
+
+        `single_param_group` makes one group of all.
+        """
         ...
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> B:
-        """The batch of a step, on the CPU.
+        """Batch of a step, on the CPU.
 
         Args:
             step: Counted from 0.
-            rows: Which items of the batch are wanted, as the batch is shared by several
-                processes. They must be the same as without it.
+            rows: Items of the batch that are wanted, as ranks share it; they must equal those of
+                the whole batch.
         """
         ...
 
     def features(self, batch: B) -> dict[str, Tensor]:
-        """What the network sees in a batch, and what the loss needs besides, such as labels.
+        """Outputs of the network for a batch, and further inputs of the loss, such as labels.
 
         Returns:
-            Tensors with one row per item, on the batch's device. Those of all processes are
-            joined before `objective` sees them, so that a loss over pairs sees all pairs.
+            Tensors with one row per item, on the batch's device. Rows of all ranks are gathered
+            before `objective`, so that a loss over pairs sees all pairs.
         """
         ...
 
     def objective(self, features: dict[str, Tensor]) -> StepOutput:
-        """The loss of the whole batch; it may use parameters of the network, such as a classifier.
+        """Loss of the whole batch; parameters of the network, such as a classifier, may be used.
 
         Args:
-            features: As of `features`, of the whole batch, in single precision.
+            features: Tensors of `features`, of the whole batch, in single precision.
         """
         ...
 
     def names(self, step: int) -> list[str]:
-        """Names of the items in the batch of a step, to be looked at when it went wrong."""
+        """Names of the items of a step's batch, for the report of a failed step."""
         ...
 
     def validate(self) -> Metrics | None:
-        """Figures of the present weights on other people; None without any to look at."""
+        """Metrics of the present weights on validation data; None without such data."""
         ...
 
-    def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
-        """Writes the network to a file, whole or not at all.
+    def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
+        """Model file of the network, written whole or not at all.
 
         Args:
             path: A .safetensors file.
-            origin: What the file shall tell of the run, as plain JSON values.
+            provenance: Provenance of the run for the file's header, as plain JSON values.
 
         Returns:
-            Whether it was written; False when the network is none that a file can describe.
+            Whether it was written; False for a network that no model file can describe.
         """
         ...
 
 
 def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Numbers for the identities of a training set.
+    """Training classes in [0, C) of the identities of a training set.
 
     Args:
-        pids: (n,) int64; -1 = nobody in particular: a generated or unlabelled image.
-        config: ``loss.lsro`` is what such images need, and ``data.sampling`` must not ask who they
-            are.
+        pids: (n,) int64 identities; -1 for unlabelled (generated) items.
+        config: Settings; unlabelled items need ``loss.lsro`` and a sampling without identities.
 
     Returns:
-        (C,) the identities in ascending order, and (n,) int64 the number of each item's, or -1.
+        (C,) identities in ascending order, and (n,) int64 the class of each item, or -1.
 
     Raises:
-        ValueError: There are images of nobody and no use for them, or the other way round.
+        ValueError: Unlabelled items without a use for them, or ``loss.lsro`` without such items.
     """
-    nobody = pids == -1
-    if nobody.any() and not (config.loss.lsro and config.data.sampling == "shuffle"):
+    unlabelled = pids == -1
+    if unlabelled.any() and not (config.loss.lsro and config.data.sampling == "shuffle"):
         raise ValueError(
-            f"train_set holds {int(nobody.sum())} items of identity -1, nobody in particular: "
+            f"train_set holds {int(unlabelled.sum())} unlabelled items (identity -1): "
             "leave them out, or set loss.lsro=true and data.sampling=shuffle; got "
             f"{config.loss.lsro} and {config.data.sampling}"
         )
     recolored = config.data.recolor and config.model.preset not in IMAGE_ARCHITECTURES
-    if config.loss.lsro and not (recolored or nobody.any()):
+    if config.loss.lsro and not (recolored or unlabelled.any()):
         raise ValueError(
-            "loss.lsro is about people who are nobody: give generated images (og-reid train "
+            "loss.lsro is for unlabelled samples: give generated images (og-reid train "
             "--unlabelled) or, for clouds, data.recolor above 0"
         )
-    present = pids[~nobody].unique()
-    labels = torch.searchsorted(present, pids).masked_fill(nobody, -1)
+    present = pids[~unlabelled].unique()
+    labels = torch.searchsorted(present, pids).masked_fill(unlabelled, -1)
     return present, labels
 
 
 def single_param_group(model: nn.Module) -> list[dict[str, Any]]:
-    """All parameters with the learning rate of the run, for `Task.parameter_groups`."""
+    """One group of all parameters at the learning rate of the run, for `Task.parameter_groups`."""
     return [{"params": list(model.parameters()), "lr": 1.0}]
 
 

@@ -13,7 +13,11 @@ __all__ = ["EMA", "SWA", "update_bn"]
 
 
 class SWA:
-    """Plain mean of the weights of many steps (Izmailov et al., UAI 2018)."""
+    """Stochastic weight averaging: mean of the weights of many steps (Izmailov et al., UAI 2018).
+
+    Attributes:
+        count: Number of averaged steps.
+    """
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -22,7 +26,7 @@ class SWA:
 
     @torch.no_grad()
     def add(self, model: nn.Module) -> None:
-        """Takes the present weights into the mean."""
+        """Adds the present weights to the mean."""
         self.count += 1
         for name, weight in model.named_parameters():
             if name in self._mean:
@@ -32,36 +36,40 @@ class SWA:
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
-        """Puts the mean into the model; does nothing when it is empty."""
+        """Copies the mean into the model; an empty mean changes nothing."""
         for name, weight in model.named_parameters():
             if name in self._mean:
                 weight.copy_(self._mean[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint: ``count``, and ``mean`` by parameter."""
         return {"count": self.count, "mean": dict(self._mean)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """What `state_dict` gave, on ``device``."""
+        """Restores a state of `state_dict` on ``device``."""
         self.count = state["count"]
         self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
 
 
 class EMA:
-    """Exponential moving average of the weights and running statistics of a model.
+    """Exponential moving average of a model's weights and running statistics.
 
-    Its decay rises from 0 to its full value in the first steps, ``(1 + n) / (10 + n)`` after n of
-    them, so that the first weights are soon forgotten.
+    The decay after n steps is ``min(decay, (1 + n) / (10 + n))``, so that the initial weights are
+    soon forgotten.
+
+    Args:
+        model: Model whose present weights start the average.
+        decay: Fraction of the mean that stays at a step, in (0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Starts with the present weights; ``decay`` in (0, 1) is kept of the mean in a step."""
+        """Starts at the present weights."""
         self._decay, self._count = decay, 0
         self._mean = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def add(self, model: nn.Module) -> None:
-        """Takes the present weights into the mean; whole numbers are taken as they are."""
+        """Adds the present weights to the mean; integers are copied."""
         decay = min(self._decay, (1 + self._count) / (10 + self._count))
         self._count += 1
         for name, value in model.state_dict().items():
@@ -71,12 +79,12 @@ class EMA:
                 self._mean[name].copy_(value)
 
     def apply(self, model: nn.Module) -> None:
-        """Puts the mean into the model."""
+        """Copies the mean into the model."""
         model.load_state_dict(self._mean)
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:
-        """The model has the mean's weights within the block, and its own ones after it."""
+        """Averaged weights in the model within the block; its own weights after it."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         self.apply(model)
         try:
@@ -85,24 +93,25 @@ class EMA:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint: ``count``, and ``mean`` by parameter."""
         return {"count": self._count, "mean": dict(self._mean)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """What `state_dict` gave, on ``device``."""
+        """Restores a state of `state_dict` on ``device``."""
         self._count = state["count"]
         self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
 
 
 @torch.no_grad()
-def update_bn(model: nn.Module, looks: Iterable[object]) -> None:
-    """Measures the BatchNorm statistics anew: their plain mean over batches.
+def update_bn(model: nn.Module, passes: Iterable[object]) -> None:
+    """Recomputes the BatchNorm running statistics as plain means over batches.
 
-    Averaged weights never saw the running statistics that were kept while training.
+    Running statistics of the training belong to other weights than the averaged ones.
 
     Args:
-        model: Left in training mode.
-        looks: Runs the model on a batch whenever it gives an element; elements are ignored.
+        model: Network; left in training mode.
+        passes: Lazy forward passes: each item that is drawn runs the model on one batch; the
+            items themselves are ignored.
     """
     norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -110,9 +119,9 @@ def update_bn(model: nn.Module, looks: Iterable[object]) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        norm.momentum = None  # plain mean
     model.train()
-    for _ in looks:
+    for _ in passes:
         pass
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -249,7 +249,7 @@ def test_a_diverged_run_stops(tmp_path: Path) -> None:
 def test_junk_is_refused(tmp_path: Path) -> None:
     clouds = people(12)
     junk = replace(clouds, pids=clouds.pids.masked_fill(clouds.pids == 1, -1))
-    with pytest.raises(ValueError, match="identity -1, nobody in particular"):
+    with pytest.raises(ValueError, match=r"unlabelled items \(identity -1\)"):
         train(config(), junk, out_dir=tmp_path, model=Tiny())
 
 
@@ -271,7 +271,7 @@ def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sampling", ["pk", "shuffle", "balance", "class"])
 def test_one_person_cannot_be_told_apart(tmp_path: Path, sampling: str) -> None:
     data = {**SETTINGS["data"], "sampling": sampling, "batch_size": 4, "class_images": 4}
-    with pytest.raises(ValueError, match="at least 2 people to be told apart; got 1"):
+    with pytest.raises(ValueError, match="at least 2 identities; got 1"):
         train(config(data=data), people(1), out_dir=tmp_path, model=Tiny())
 
 

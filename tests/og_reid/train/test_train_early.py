@@ -45,7 +45,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     ("people", "settings", "message"),
     [
         (2, [], "a batch needs 3 identities, the data has 2"),
-        (1, [], "at least 2 people to be told apart; got 1"),
+        (1, [], "at least 2 identities; got 1"),
         (1, ["data.sampling=shuffle", "data.batch_size=2"], "at least 2 people"),
         (3, ["data.sampling=shuffle", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=balance", "data.batch_size=7"], "a batch needs 7 images"),

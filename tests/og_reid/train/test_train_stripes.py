@@ -217,7 +217,7 @@ def test_images_of_nobody_shall_look_like_everybody(
 
 def test_images_of_nobody_without_a_use_are_refused(people: Callable[..., ImageSet]) -> None:
     plain, settings = config(), config(loss={"lsro": True})
-    with pytest.raises(ValueError, match=r"4 items of identity -1.*set loss.lsro=true"):
+    with pytest.raises(ValueError, match=r"4 unlabelled items.*set loss.lsro=true"):
         ImageTask(plain, people(plain, nobody=4))
     pk = config(loss={"lsro": True}, data={"sampling": "pk"})
     with pytest.raises(ValueError, match=r"data\.sampling=shuffle; got True and pk"):
