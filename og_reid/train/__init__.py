@@ -1,4 +1,8 @@
-"""Training: one loop (`fit`), and what is learned in it (a `Task`, such as `CloudTask`)."""
+"""Training loop (`fit`) and its tasks (`CloudTask`, `ImageTask`, or any `Task` of one's own).
+
+`fit` runs a task to the end of its budget, on one process or on several ranks, with checkpoints
+from which a run is resumed to the bit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clouds as a task: what a batch of them is, what it teaches, how the network ranks them."""
+"""Training task of point clouds: batches, losses, validation and model files."""
 
 from __future__ import annotations
 
@@ -42,40 +42,46 @@ from .task import ALL_ROWS, StepOutput, single_param_group
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
 # Keys that keep the random streams of a run apart; 12 and 13 are dropout's.
-_CLOUD, _WEIGHTS, _PERSON, _LOSS = 10, 11, 14, 15
+_CLOUD, _WEIGHTS, _IDENTITY, _LOSS = 10, 11, 14, 15
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledClouds:
-    """B clouds as a network takes them.
+    """Batch of B point clouds in the form of a network's input.
 
     Attributes:
-        points: (B, P, 3) metres.
+        points: (B, P, 3) in metres.
         colors: (B, P, 3) in [-0.5, 0.5].
-        people: (B,) int64, who is who among the people of a batch.
-        labels: (B,) int64, which identity of the training set; -1 = none, a recoloured person.
+        ids: (B,) int64 identities within the batch; unlabelled and recoloured ones have their own.
+        labels: (B,) int64 training classes in [0, C); -1 for unlabelled or recoloured identities.
     """
 
     points: Tensor
     colors: Tensor
-    people: Tensor
+    ids: Tensor
     labels: Tensor
 
     def to(self, device: torch.device | str) -> LabelledClouds:
-        """The same batch on another device."""
+        """Copy of the batch on another device."""
         return LabelledClouds(
-            *(each.to(device) for each in (self.points, self.colors, self.people, self.labels))
+            *(each.to(device) for each in (self.points, self.colors, self.ids, self.labels))
         )
 
 
 def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> PointNetwork:
-    """The network of a configuration, without settings that it does not have.
+    """Network of a configuration; settings that its architecture lacks are ignored.
 
-    Its weights are fresh or, with ``weights``, those of another network of the same parameters. Its
-    classifier knows other people and is fresh in any case; so is a neck that the other one lacks.
+    Weights are random or, with ``config.weights``, those of another network of the same
+    architecture. The classifier is random in any case, and so is a neck that the other network
+    lacks.
+
+    Args:
+        config: Settings of the network.
+        num_classes: C, number of training identities; 0 for no classifier.
+        generator: Source of the initial weights.
 
     Raises:
-        ValueError: When the network has no such mode, or other parameters than the weights.
+        ValueError: The architecture has no such mode, or ``config.weights`` does not fit it.
     """
     known = arch_parameters(config.preset)
     if "mode" not in known and config.mode != "robust":
@@ -85,11 +91,11 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
     if config.neck:
         model.add_neck()
     if config.weights is not None:
-        _start_from(model, config.weights)
+        _load_initial(model, config.weights)
     return model
 
 
-def _start_from(model: PointNetwork, weights: str) -> None:
+def _load_initial(model: PointNetwork, weights: str) -> None:
     try:
         start = load_model(weights).model
     except ValueError as error:
@@ -109,32 +115,37 @@ def _start_from(model: PointNetwork, weights: str) -> None:
     model.load_state_dict(found, strict=False)
 
 
-def _known_people(weights: str | None) -> frozenset[int] | None:
-    """Whom the weights that a run starts from have learned from; None if their file does not tell.
+def _initial_identities(weights: str | None) -> frozenset[int] | None:
+    """Training identities of the initial weights; None where their file has no record.
 
-    The shipped ones know synthetic people, who are in no data set.
+    The shipped weights were trained on synthetic identities, which are in no data set.
     """
     if weights is None or weights == DEFAULT_MODEL:
         return frozenset()
-    people = read_provenance(model_file(weights)).get("people")
-    return None if people is None else frozenset(people)
+    identities = read_provenance(model_file(weights)).get("people")
+    return None if identities is None else frozenset(identities)
 
 
 class CloudTask:
-    """Descriptors of clouds: an `og_reid.train.task.Task`.
+    """Embeddings of point clouds: an `og_reid.train.task.Task`.
 
     Args:
         config: All settings of the run.
-        train_set: Clouds of people, of the configured layout; identities may be any numbers.
-        validation: Query and gallery clouds of other people, to be ranked now and then.
-        model: Network to train instead of the configured one. One that a model file can describe
-            (of `og_reid.models`, or made known by `og_reid.models.register_network`) is written to
-            ``model.safetensors``; of another one the weights are written to
-            ``weights.safetensors``, for ``load_state_dict``, and a warning says so.
+        train_set: Training clouds in the configured layout; identities may be any numbers.
+        validation: Query and gallery clouds of other identities.
+        model: Network in place of the configured one. A network that a model file can describe
+            (of `og_reid.models`, or registered with `og_reid.models.register_network`) is written
+            to ``model.safetensors``; of any other, the weights are written to
+            ``weights.safetensors`` for ``load_state_dict``, with a warning.
+
+    Attributes:
+        present: (C,) training identities in ascending order.
+        labels: (n,) int64 training class of each cloud, -1 for unlabelled ones.
+        criterion: `CombinedLoss` of the configuration, a module of the network.
 
     Raises:
-        ValueError: When the data does not fill a batch, has another layout, shows one person or
-            nobody without a use for it.
+        ValueError: The data does not fill a batch, has another layout, has fewer than two
+            identities, or holds unlabelled clouds without a use for them.
     """
 
     def __init__(
@@ -162,14 +173,14 @@ class CloudTask:
             model = build_model(config.model, classes if softmax else 0, generator)
         generator = step_generator(config.seed, _LOSS)
         dim = config.model.embedding_dim
-        self.known = _known_people(start)
-        if validation is not None and self.known:
-            both = sorted(self.known & set(validation[0].pids.tolist()))
+        self.trained_on = _initial_identities(start)
+        if validation is not None and self.trained_on:
+            both = sorted(self.trained_on & set(validation[0].pids.tolist()))
             if both:
                 warnings.warn(
-                    f"model.weights={start} have learned from people with the "
+                    f"model.weights={start} were trained on identities with the "
                     f"numbers of {len(both)} to validate on, such as {both[:5]}: if they are the "
-                    "same, the figures are too good",
+                    "same, the metrics are too good",
                     stacklevel=2,
                 )
         self.criterion = CombinedLoss(config.loss, dim, classes, generator=generator)
@@ -180,25 +191,28 @@ class CloudTask:
                 "og_reid.models.register_network makes a class known to model files",
                 stacklevel=2,
             )
-        # A part of the network, as its classifier is: moved, optimised and kept with it.
+        # Part of the network, as its classifier is: moved, optimised and saved with it.
         model.add_module("criterion", self.criterion)
         self.model = model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All parameters alike."""
+        """One group of all parameters."""
         return single_param_group(self.model)
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> LabelledClouds:
-        """The clouds of a step, augmented, each by itself; copies of one cloud change apart."""
+        """Augmented point clouds of a step, each with draws of its own.
+
+        Copies of one cloud within the batch are augmented differently.
+        """
         data, seed = self.config.data, self.config.seed
         indices = self.sampler.indices(step)
         copies = occurrence_index(indices)[rows]
         indices = indices[rows]
         draws = KeyedRandom.keyed(seed, _CLOUD, step, indices, copies)
         labels = self.labels[indices]
-        # Each item of nobody is somebody else.
-        people = torch.where(labels < 0, len(self.present) + indices, labels)
-        person = KeyedRandom.keyed(seed, _PERSON, step, people)
+        # Every unlabelled cloud has an identity of its own within the batch.
+        ids = torch.where(labels < 0, len(self.present) + indices, labels)
+        by_identity = KeyedRandom.keyed(seed, _IDENTITY, step, ids)
         batch = self.clouds.batch(indices, data.num_points, draws)
         if data.background:
             other = self.clouds.batch(draws.integers(len(self.clouds)), data.num_points, draws)
@@ -206,33 +220,38 @@ class CloudTask:
         if self.styles is not None:
             camids = self.clouds.camids[indices]
             batch = self.styles.restyle(batch, camids, draws, probability=data.camera_style)
-        colors, new = batch.colors, torch.zeros_like(people, dtype=torch.bool)
+        colors, new = batch.colors, torch.zeros_like(ids, dtype=torch.bool)
         if data.recolor:
-            colors, new = recolor_identities(colors, person, probability=data.recolor)
+            colors, new = recolor_identities(colors, by_identity, probability=data.recolor)
         if data.permute:
-            colors, people = permute_identities(colors, people, person, probability=data.permute)
+            colors, ids = permute_identities(colors, ids, by_identity, probability=data.permute)
         batch = replace(batch, colors=colors)
         points, colors = augment(batch, self.config.augment, draws=draws).network_input()
-        return LabelledClouds(points, colors, people, people.masked_fill(new | (labels < 0), -1))
+        return LabelledClouds(points, colors, ids, ids.masked_fill(new | (labels < 0), -1))
 
     def features(self, batch: LabelledClouds) -> dict[str, Tensor]:
-        """Descriptors, and whose they are."""
-        descriptors = self.model(batch.points, batch.colors)
-        found = {"descriptors": descriptors, "people": batch.people, "labels": batch.labels}
+        """Embeddings, identities and labels.
+
+        Returns:
+            ``embeddings`` (B, D), ``ids`` (B,), ``labels`` (B,), and ``codes`` (B, D) after the
+            neck of networks that have one.
+        """
+        embeddings = self.model(batch.points, batch.colors)
+        found = {"embeddings": embeddings, "ids": batch.ids, "labels": batch.labels}
         neck = getattr(self.model, "neck", None)
         if neck is not None:
-            found["codes"] = neck(descriptors)  # here, where processes share moments
+            found["codes"] = neck(embeddings)  # here, where ranks share moments
         return found
 
     def objective(self, features: dict[str, Tensor]) -> StepOutput:
-        """The configured losses; accuracy is that of the nearest other cloud in the batch."""
-        descriptors, people = features["descriptors"], features["people"]
+        """Configured loss; accuracy is that of the nearest other cloud in the batch."""
+        embeddings, ids = features["embeddings"], features["ids"]
         codes = features.get("codes")
-        loss = self.criterion(self.model, descriptors, people, features["labels"], codes)
-        return StepOutput(loss, batch_knn_accuracy(descriptors.detach(), people))
+        loss = self.criterion(self.model, embeddings, ids, features["labels"], codes)
+        return StepOutput(loss, batch_knn_accuracy(embeddings.detach(), ids))
 
     def names(self, step: int) -> list[str]:
-        """Number, identity and, where the set has names, the name of each cloud."""
+        """Index, identity and, where the set has names, name of each cloud."""
         indices = self.sampler.indices(step).tolist()
         known = getattr(self.clouds, "names", None)
         return [
@@ -242,7 +261,7 @@ class CloudTask:
         ]
 
     def validate(self) -> Metrics | None:
-        """Ranks the gallery for every query."""
+        """Metrics of the validation clouds; None without them."""
         if self.validation is None:
             return None
         query, gallery = self.validation
@@ -255,22 +274,22 @@ class CloudTask:
         metrics = evaluate(features[0], features[1], labels, ap=self.config.ap)
         return replace(metrics, test_view=name_views(False, view))
 
-    def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
-        """Writes networks of `og_reid.models`, of others the weights alone (`WEIGHTS_FILE`)."""
+    def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
+        """Model file of networks of `og_reid.models`; of others the weights (`WEIGHTS_FILE`)."""
         if not isinstance(self.model, PointNetwork) or not can_be_stored(self.model):
             best = "" if path.name == MODEL_FILE else "best_"
-            save_weights(path.with_name(best + WEIGHTS_FILE), self._own_weights(), origin)
+            save_weights(path.with_name(best + WEIGHTS_FILE), self._network_weights(), provenance)
             return False
         data = self.config.data
         preprocessing = Preprocessing(data.num_points, layout=data.layout, canonical=data.canonical)
-        told = dict(origin)
-        if self.known is not None:
-            told["people"] = sorted(self.known.union(self.present.tolist()))
-        save_model(path, self.model, preprocessing, to_dict(self.config), told)
+        record = dict(provenance)
+        if self.trained_on is not None:
+            record["people"] = sorted(self.trained_on.union(self.present.tolist()))
+        save_model(path, self.model, preprocessing, to_dict(self.config), record)
         return True
 
-    def _own_weights(self) -> dict[str, Tensor]:
-        """Those of the network, without what the losses learned."""
+    def _network_weights(self) -> dict[str, Tensor]:
+        """Weights of the network, without those of the losses."""
         state = self.model.state_dict()
         return {name: each for name, each in state.items() if not name.startswith("criterion.")}
 
@@ -287,7 +306,7 @@ def train(
     resume: bool = False,
     model: nn.Module | None = None,
 ) -> TrainResult:
-    """Trains a network on clouds: `og_reid.train.fit` of a `CloudTask`.
+    """Training on point clouds: `og_reid.train.fit` of a `CloudTask`.
 
     Args:
         config: All settings.
@@ -299,8 +318,8 @@ def train(
         model: As for `CloudTask`.
 
     Raises:
-        ValueError: As for `CloudTask`, or when the checkpoint belongs to other settings.
-        RuntimeError: When the loss is NaN or infinite.
+        ValueError: As for `CloudTask`, or the checkpoint has other settings.
+        RuntimeError: The loss is NaN or infinite.
     """
     task = CloudTask(config, train_set, validation=validation, model=model)
     return fit(config, task, out_dir=out_dir, progress=progress, resume=resume)

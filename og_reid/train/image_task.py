@@ -1,4 +1,4 @@
-"""Photographs with keypoints as a task: PGFA and its baselines, and stripes at several heights."""
+"""Training task of images with keypoints: PGFA and its baselines, stripes at several heights."""
 
 from __future__ import annotations
 
@@ -28,11 +28,20 @@ __all__ = ["ImageTask", "build_image_network", "image_metrics", "stripe_counts"]
 
 # Keys that keep the random streams of a run apart.
 _BATCH, _WEIGHTS, _LOSS = 20, 21, 22
-_NUMBERS = 6  # of `augment_images`, for each photograph
+_NUMBERS = 6  # draws of `augment_images` per image
 
 
 def build_image_network(config: TrainConfig, num_classes: int) -> PGFA | StripeNet:
-    """The network of a configuration with fresh weights, of the backbone perhaps ImageNet's."""
+    """Network of a configuration with random heads and a random or pretrained backbone.
+
+    Args:
+        config: All settings of the run.
+        num_classes: C, number of training identities.
+
+    Raises:
+        ImportError: torchvision is missing.
+        ValueError: The weights of ``model.weights`` do not fit the backbone.
+    """
     model = config.model
     generator = step_generator(config.seed, _WEIGHTS)
     if model.preset == "stripes":
@@ -54,7 +63,7 @@ def build_image_network(config: TrainConfig, num_classes: int) -> PGFA | StripeN
 
 
 def stripe_counts(model: ModelConfig) -> int | tuple[int, ...]:
-    """Which stripes the network of a configuration compares, as `ImageSet` takes them."""
+    """Stripes of a network, as `ImageSet` takes them: a count, or one count per height."""
     if model.preset == "stripes":
         return tuple(count for stripes in model.stripes for count in stripes)
     return model.parts
@@ -65,24 +74,34 @@ def image_metrics(
     gallery: tuple[Embedding, ImageSet],
     ap: Any,
 ) -> Metrics:
-    """Figures of the similarity over commonly visible parts."""
+    """Metrics of the distance over commonly visible parts.
+
+    Args:
+        query: Embeddings of the query images, and their set.
+        gallery: Embeddings of the gallery images, and their set.
+        ap: Convention of average precision, as for `og_reid.evaluation.evaluate`.
+    """
     (asked, query_set), (searched, gallery_set) = query, gallery
     return evaluate(asked, searched, Labels.of(query_set, gallery_set), ap=ap)
 
 
 class ImageTask:
-    """Cross entropies of stripes and of the whole, on photographs: an `og_reid.train.task.Task`.
+    """Identity losses of stripes and of whole images: an `og_reid.train.task.Task`.
 
     Args:
-        config: All settings of the run. Of ``loss`` those matter that are of photographs, and
-            ``triplet_margin`` and ``lsro``.
-        train_set: Photographs of people; identities may be any numbers.
-        validation: Query and gallery photographs of other people, to be ranked now and then.
-        model: Network to train instead of the configured one.
+        config: All settings of the run; of ``loss`` the terms that apply to images.
+        train_set: Training images; identities may be any numbers.
+        validation: Query and gallery images of other identities.
+        model: Network in place of the configured one.
+
+    Attributes:
+        present: (C,) training identities in ascending order.
+        labels: (n,) int64 training class of each image, -1 for unlabelled ones.
+        criterion: `CombinedLoss` of the configuration, a module of the network.
 
     Raises:
-        ValueError: When the data does not fill a batch, shows fewer than two people, or is
-            prepared for another number of parts or size than configured.
+        ValueError: The data does not fill a batch, has fewer than two identities, or is prepared
+            for another number of stripes or another size than configured.
     """
 
     def __init__(
@@ -93,15 +112,15 @@ class ImageTask:
         validation: tuple[ImageSet, ImageSet] | None = None,
         model: PGFA | StripeNet | None = None,
     ) -> None:
-        self.config, self.people, self.validation = config, train_set, validation
+        self.config, self.images, self.validation = config, train_set, validation
         photos = config.photos
         wanted = (stripe_counts(config.model), (photos.height, photos.width), photos.mode)
-        for people in (train_set, *(validation or ())):
-            if (people.parts, people.size, people.mode) != wanted:
+        for images in (train_set, *(validation or ())):
+            if (images.parts, images.size, images.mode) != wanted:
                 raise ValueError(
-                    "photographs must be prepared as configured (model.parts or stripes, "
+                    "images must be prepared as configured (model.parts or stripes, "
                     f"photos.height and width, photos.mode) = {wanted}; got "
-                    f"{(people.parts, people.size, people.mode)}"
+                    f"{(images.parts, images.size, images.mode)}"
                 )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         model = build_image_network(config, len(self.present)) if model is None else model
@@ -111,7 +130,7 @@ class ImageTask:
             config.loss, CODE * (count + whole), len(self.present),
             task="image", parts=count, whole=whole, generator=step_generator(config.seed, _LOSS),
         )  # fmt: skip
-        # A part of the network, as its classifiers are: moved, optimised and kept with it.
+        # Part of the network, as its classifiers are: moved, optimised and saved with it.
         model.add_module("criterion", self.criterion)
         self.model = model
 
@@ -126,11 +145,11 @@ class ImageTask:
         return groups
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> ImageBatch:
-        """The photographs of a step, with labels for `ImageBatch.pids`."""
+        """Augmented images of a step, with training classes as `ImageBatch.pids`."""
         generator = step_generator(self.config.seed, _BATCH, step)
         indices = self.sampler.indices(step)
         draws = torch.rand(len(indices), _NUMBERS, generator=generator)[rows]
-        batch = self.people.batch(indices[rows])
+        batch = self.images.batch(indices[rows])
         batch.pids.copy_(self.labels[indices[rows]])
         return augment_images(batch, self.config.photos, draws)
 
@@ -185,25 +204,25 @@ class ImageTask:
         return torch.where(labels < 0, others, labels)
 
     def names(self, step: int) -> list[str]:
-        """Number, identity and file of each photograph."""
+        """Index, identity and file of each image."""
         return [
-            f"{i}: identity {self.people.samples[i].pid}, {self.people.samples[i].path.name}"
+            f"{i}: identity {self.images.samples[i].pid}, {self.images.samples[i].path.name}"
             for i in self.sampler.indices(step).tolist()
         ]
 
     def validate(self) -> Metrics | None:
-        """Ranks the gallery for every query by what both show."""
+        """Metrics of the validation images; None without them."""
         if self.validation is None:
             return None
         sides = [
-            (Embedding.cat(embed_images(self.model, people)), people) for people in self.validation
+            (Embedding.cat(embed_images(self.model, images)), images) for images in self.validation
         ]
         return image_metrics(sides[0], sides[1], self.config.ap)
 
-    def write_model(self, path: Path, origin: Mapping[str, Any]) -> bool:
-        """Writes the network with its classifiers."""
+    def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
+        """Model file of the network with its classifiers."""
         photos = self.config.photos
         preprocessing = ImagePreprocessing(photos.height, photos.width, photos.mode)
-        told = {**origin, "people": self.present.tolist()}
-        save_image_model(path, self.model, preprocessing, to_dict(self.config), told)
+        record = {**provenance, "people": self.present.tolist()}
+        save_image_model(path, self.model, preprocessing, to_dict(self.config), record)
         return True

@@ -1,7 +1,7 @@
-"""The training loop, for any `og_reid.train.task.Task`.
+"""Training loop of any `og_reid.train.task.Task`.
 
-All randomness of a step comes from (seed, step), so a resumed run goes on exactly as the
-uninterrupted one would have, and the run may stop by steps, processor time or wall time.
+All randomness of a step derives from (seed, step), so that a resumed run equals the uninterrupted
+one to the bit. Budgets are in steps, epochs, processor time or wall-clock time.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ __all__ = ["TrainResult", "choose_device", "fit"]
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a run leaves.
+    """Results of a run.
 
     Attributes:
-        model: With averaged weights, in evaluation mode.
-        log: The CSV file with a row per step.
-        model_file: What was written of the model: ``model.safetensors``, or for a network that a
-            file cannot describe ``weights.safetensors``; None where the task wrote neither.
-        validation: Figures of the final model; None without validation data, and in all processes
-            but the first.
+        model: Network with averaged weights, in evaluation mode.
+        log: CSV file with a row per step.
+        validation: Metrics of the final network; None without validation data, and on other ranks
+            than 0.
+        model_file: ``model.safetensors``, or ``weights.safetensors`` for a network that no model
+            file can describe; None where the task wrote neither.
     """
 
     model: nn.Module
@@ -66,7 +66,7 @@ class TrainResult:
 
     @property
     def history(self) -> tuple[StepLog, ...]:
-        """One record per step, read from `log`."""
+        """Rows of `log`, one per step."""
         return read_log(self.log)
 
 
@@ -80,31 +80,35 @@ def fit(
     progress: Callable[[StepLog], None] | None = None,
     resume: bool = False,
 ) -> TrainResult:
-    """Trains the network of a task.
+    """Training of a task's network, from its start or from a checkpoint to the end of the budget.
 
-    Writes to ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` from time to time (and
-    ``config.keep - 1`` before it); ``best.safetensors``, the network that ranked the validation
-    data best (the finished one among them); and in the end ``model.safetensors``, which tells its
-    validation, too. For a network that a file cannot describe a task may write other files.
+    Files in ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` every
+    ``config.checkpoint_every`` steps, with ``config.keep - 1`` older ones; ``best.safetensors``,
+    the network with the highest mAP on the validation data, the final one included; and at the end
+    ``model.safetensors``, with its validation metrics in the header. A task may write other files
+    for a network that no model file can describe.
 
-    Where processes were joined (`og_reid.train.distributed`), each of them must call this with the
-    same arguments; the first one writes.
+    In a process group (`og_reid.train.init_distributed`), every rank calls this with the same
+    arguments; rank 0 writes.
 
     Args:
-        config: Of the optimiser, its schedule, the budget, the device, and how often to validate
-            and save; all of it is kept with the checkpoint.
-        task: What to train on; made from the same configuration.
-        out_dir: Folder, made when missing.
-        progress: Called after each step.
-        resume: Go on from ``out_dir/checkpoint.pt`` if the first process sees it. The budget, the
-            device and how often to validate and save may have changed, no other setting.
+        config: Settings of the optimiser, schedule, budget, device, validation and checkpoints; all
+            are stored in the checkpoint.
+        task: Task, made from the same configuration.
+        out_dir: Folder of the run; made when missing.
+        progress: Called with the log of each step.
+        resume: Whether to go on from ``out_dir/checkpoint.pt`` where rank 0 sees one. Budget,
+            device, and the settings of validation and checkpoints may differ; no others.
+
+    Returns:
+        The network, its log, and the metrics of the last validation.
 
     Raises:
-        ValueError: When the checkpoint belongs to other settings, ``out_dir`` holds a run that is
-            not to be gone on with, or the processes cannot share a batch.
-        RuntimeError: When the loss or its gradient is NaN or infinite (``failed_batch.txt`` names
-            the items then), or another process is gone.
-        Interrupted: After Ctrl-C: the step was ended and saved. A second Ctrl-C stops at once.
+        ValueError: The checkpoint has other settings, ``out_dir`` holds a run and ``resume`` is
+            off, or the batch cannot be divided among the ranks.
+        RuntimeError: The loss or its gradient is NaN or infinite (``failed_batch.txt`` names the
+            items), or another rank is lost.
+        Interrupted: After Ctrl-C, when the step is done and saved. A second Ctrl-C stops at once.
     """
     run = _Run(config, task, Path(out_dir))
     with (
@@ -112,7 +116,7 @@ def fit(
         catch_sigint() as stopped,
         run.open(resume),
     ):
-        while run.goes_on(stopped.is_set()):
+        while run.continues(stopped.is_set()):
             record = run.advance()
             if progress is not None:
                 progress(record)
@@ -120,30 +124,30 @@ def fit(
 
 
 class _Run:
-    """The state of a run between two steps."""
+    """State of a run between two steps."""
 
     def __init__(self, config: TrainConfig, task: Task[Any], out_dir: Path) -> None:
         self.config, self.task, self.out_dir = config, task, out_dir
         self.processes = get_dist_info()
         self.device = choose_device(config.device)
         optim = config.optim
-        self.timetable = Schedule(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
+        self.schedule = Schedule(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
         self.model = task.model.to(self.device)
         self.optimizer = build_optimizer(task.parameter_groups(), optim)
         self.stepper = Stepper(
             task, self.optimizer, optim,
             seed=config.seed, device=self.device, processes=self.processes,
         )  # fmt: skip
-        self.average = SWA()
-        self.moving = EMA(self.model, optim.ema) if optim.ema else None
-        self.clock = BudgetTimer(self.timetable.budget)
+        self.swa = SWA()
+        self.ema = EMA(self.model, optim.ema) if optim.ema else None
+        self.timer = BudgetTimer(self.schedule.budget)
         self.batches = Prefetcher(self._batch, config.prefetch)
         self.step, self.fraction, self.reading = 0, 0.0, (0.0, 0.0)
         self.best: float | None = None
 
     @contextmanager
     def open(self, resume: bool) -> Iterator[None]:
-        """Reads the checkpoint, opens the log, and closes everything in the end."""
+        """Lock, checkpoint and log of the run for the block."""
         share_rows(self.task.sampler, self.processes)
         with only_run(self.out_dir, self.processes, self.device):
             self._begin(resume)
@@ -153,14 +157,9 @@ class _Run:
         self.log = self.writer = None
         try:
             if self.processes.is_main:
-                for name in (
-                    STATE_FILE,
-                    BEST_FILE,
-                    MODEL_FILE,
-                    WEIGHTS_FILE,
-                ):  # of a process that was killed
-                    for left in self.out_dir.glob(f".{name}.*.partial"):
-                        left.unlink(missing_ok=True)
+                for name in (STATE_FILE, BEST_FILE, MODEL_FILE, WEIGHTS_FILE):
+                    for partial in self.out_dir.glob(f".{name}.*.partial"):  # of a killed process
+                        partial.unlink(missing_ok=True)
                 self.log = CSVLogger(self.out_dir / LOG_FILE, self.step)
                 if self.config.tensorboard:
                     self.writer = tensorboard_writer(self.out_dir / "tensorboard", self.step)
@@ -172,9 +171,9 @@ class _Run:
                     each.close()
 
     def _begin(self, resume: bool) -> None:
-        """Loads the checkpoint, or sees to it that there is no run.
+        """Loads the checkpoint of a resumed run; raises ValueError for an old run otherwise.
 
-        The first process decides for all: others may see another folder, or see it later.
+        Rank 0 decides for all: other ranks may see another folder, or see it later.
         """
         state, model = ((self.out_dir / name).exists() for name in (STATE_FILE, MODEL_FILE))
         if not resume and broadcast_from_main(self.processes, state or model, self.device):
@@ -189,13 +188,13 @@ class _Run:
                     "all processes share"
                 )
 
-    def goes_on(self, stop: bool) -> bool:
-        """Whether there is another step to do; saves and raises when the user wants to stop."""
-        cpu, wall = self.clock.cpu, self.clock.wall
-        if self.processes.world_size > 1:  # all must go the same way
-            told = torch.tensor([cpu, wall, float(stop)], device=self.device)
-            dist.all_reduce(told, dist.ReduceOp.MAX)
-            cpu, wall, stop = float(told[0]), float(told[1]), bool(told[2])
+    def continues(self, stop: bool) -> bool:
+        """True while the budget lasts; saves and raises `Interrupted` on ``stop``."""
+        cpu, wall = self.timer.cpu, self.timer.wall
+        if self.processes.world_size > 1:  # all ranks must stop at the same step
+            most = torch.tensor([cpu, wall, float(stop)], device=self.device)
+            dist.all_reduce(most, dist.ReduceOp.MAX)
+            cpu, wall, stop = float(most[0]), float(most[1]), bool(most[2])
         self.reading = (cpu, wall)
         if stop:
             self.save()
@@ -203,30 +202,30 @@ class _Run:
                 f"interrupted after step {self.step}, which is saved in "
                 f"{self.out_dir / STATE_FILE}: the same command with --resume goes on"
             )
-        # The share at the end of the step, so that the first learning rate is not 0.
-        self.fraction = self.clock.fraction(self.step + 1, self.reading)
-        return self.clock.fraction(self.step, self.reading) < 1
+        # Fraction at the end of the step, so that the first learning rate is not 0.
+        self.fraction = self.timer.fraction(self.step + 1, self.reading)
+        return self.timer.fraction(self.step, self.reading) < 1
 
     def advance(self) -> StepLog:
-        """One step."""
-        lr = self.timetable.learning_rate(self.step, self.fraction)
+        """Optimiser step; returns its log."""
+        lr = self.schedule.learning_rate(self.step, self.fraction)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
         first = self.step * self.config.optim.accumulate
         batches = [self.batches(first + each) for each in range(self.config.optim.accumulate)]
-        scale = self.timetable.warmup_loss_scale(self.step)
+        scale = self.schedule.warmup_loss_scale(self.step)
         loss, accuracy = self.stepper.gradients(first, batches, scale)
         self._check("loss", loss)
         norm = self.stepper.update()
         if not self.stepper.scaler.is_enabled():
             self._check("norm of the gradient", norm)
-        if self.timetable.averages(self.step, self.fraction):
-            self.average.add(self.model)
-        if self.moving is not None:
-            self.moving.add(self.model)
+        if self.schedule.averages(self.step, self.fraction):
+            self.swa.add(self.model)
+        if self.ema is not None:
+            self.ema.add(self.model)
         self.step += 1
-        cpu, wall = max(self.clock.cpu, self.reading[0]), max(self.clock.wall, self.reading[1])
-        return self._note(StepLog(self.step, self.fraction, loss, accuracy, lr, cpu, wall))
+        cpu, wall = max(self.timer.cpu, self.reading[0]), max(self.timer.wall, self.reading[1])
+        return self._log_step(StepLog(self.step, self.fraction, loss, accuracy, lr, cpu, wall))
 
     def _batch(self, index: int) -> Batch:
         batch: Batch = self.task.batch(index, self.processes.rows)
@@ -240,18 +239,18 @@ class _Run:
         path = self.out_dir / FAILED_FILE
         if self.processes.is_main:
             names = [n for each in range(accumulate) for n in self.task.names(first + each)]
-            with suppress(OSError):  # a full disk must not hide what went wrong
+            with suppress(OSError):  # a full disk must not hide the failure
                 path.write_text("\n".join(names) + "\n", encoding="utf-8")
         raise RuntimeError(
             f"the {what} became {value} at step {self.step + 1}: look at the items of its batch, "
             f"named in {path}, or lower optim.lr and go on from the last checkpoint"
         )
 
-    def _note(self, record: StepLog) -> StepLog:
-        """Validates, logs and writes a checkpoint when it is time to."""
+    def _log_step(self, record: StepLog) -> StepLog:
+        """Validation, log and checkpoint after a step, as far as they are due."""
         every = self.config.validate_every
         if every and self.step % every == 0 and self.processes.is_main:
-            with self.moving.swapped_in(self.model) if self.moving is not None else nullcontext():
+            with self.ema.swapped_in(self.model) if self.ema is not None else nullcontext():
                 metrics = self.task.validate()
                 if metrics is not None:
                     record = replace(record, mAP=metrics.mAP, rank1=metrics.rank(1))
@@ -270,65 +269,65 @@ class _Run:
             self.task.write_model(self.out_dir / BEST_FILE, self._validated(metrics))
 
     def _best_so_far(self, saved: float | None) -> float | None:
-        """What is to be surpassed: the finished network is validated after the last checkpoint."""
+        """Highest mAP so far: that of the final network may be newer than the checkpoint."""
         path = self.out_dir / BEST_FILE
         if saved is None or not path.is_file():
             return saved
-        told = read_provenance(path).get("validation")
-        return saved if told is None else max(saved, float(told["mAP"]))
+        validation = read_provenance(path).get("validation")
+        return saved if validation is None else max(saved, float(validation["mAP"]))
 
     def _validated(self, metrics: Metrics) -> dict[str, Any]:
-        told = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
-        return {**self.origin(), "validation": told}
+        validation = {"mAP": metrics.mAP, "rank1": metrics.rank(1)}
+        return {**self.provenance(), "validation": validation}
 
     def finish(self) -> TrainResult:
-        """Averages, measures the norms, validates and writes the model."""
+        """Weight averaging, BatchNorm statistics, model file and last validation."""
         self.save()
-        if self.average.count or self.moving is not None:
-            if self.moving is None:
-                self.average.apply(self.model)
+        if self.swa.count or self.ema is not None:
+            if self.ema is None:
+                self.swa.apply(self.model)
             else:
-                self.moving.apply(self.model)
-            # Batches after the last step: none of them was trained on twice.
+                self.ema.apply(self.model)
+            # Batches of the steps after the last one: not trained on.
             first = self.step * self.config.optim.accumulate
-            steps = range(first, first + self.timetable.norm_batches)
-            update_bn(self.model, map(self._look, steps))
+            steps = range(first, first + self.schedule.norm_batches)
+            update_bn(self.model, map(self._forward_only, steps))
         self.model.eval()
         metrics = None
         if self.processes.is_main:
-            self.task.write_model(self.out_dir / MODEL_FILE, self.origin())
-            # Last: data without a single match must not cost the model.
+            self.task.write_model(self.out_dir / MODEL_FILE, self.provenance())
+            # After the model file: validation data without a match must not cost the model.
             metrics = self.task.validate()
             if metrics is not None:
                 self.task.write_model(self.out_dir / MODEL_FILE, self._validated(metrics))
-                if self.best is not None:  # one of several that were looked at
+                if self.best is not None:  # one of several validated networks
                     self._keep_best(metrics)
         if self.processes.world_size > 1:
-            dist.barrier()  # none may end, which the others would take for a failure
+            dist.barrier()  # a rank that ends early would be taken for a lost one
         written = (self.out_dir / name for name in (MODEL_FILE, WEIGHTS_FILE))
         found = next((path for path in written if path.is_file()), None)
         return TrainResult(self.model, self.out_dir / LOG_FILE, metrics, found)
 
-    def _look(self, index: int) -> None:
+    def _forward_only(self, index: int) -> None:
         self.stepper.forward_only(index, self.batches(index))
 
-    def origin(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         return origin(to_dict(self.config), self.step)
 
     def save(self) -> None:
         if self.log is None:
             return
-        self.log.sync()  # the rows of the steps that the checkpoint holds, before it
+        self.log.sync()  # rows of the checkpoint's steps, before it
         state = {
-            "origin": self.origin(),
+            "origin": self.provenance(),
             "step": self.step,
-            "cpu_seconds": self.clock.cpu,
-            "wall_seconds": self.clock.wall,
+            "cpu_seconds": self.timer.cpu,
+            "wall_seconds": self.timer.wall,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
-            "average": self.average.state_dict(),
-            "moving": None if self.moving is None else self.moving.state_dict(),
+            "average": self.swa.state_dict(),
+            "moving": None if self.ema is None else self.ema.state_dict(),
             "best": self.best,
         }
         path = self.out_dir / STATE_FILE
@@ -342,19 +341,26 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        self.clock = BudgetTimer(
-            self.timetable.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
+        self.timer = BudgetTimer(
+            self.schedule.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
         )
         self.step, self.best = state["step"], self._best_so_far(state["best"])
-        # Under another budget the average so far is of weights from the middle of the run.
+        # Under another budget the average so far holds weights from the middle of the run.
         if before["budget"] == now["budget"]:
-            self.average.load_state_dict(state["average"], self.device)
-        if self.moving is not None:
-            self.moving.load_state_dict(state["moving"], self.device)
+            self.swa.load_state_dict(state["average"], self.device)
+        if self.ema is not None:
+            self.ema.load_state_dict(state["moving"], self.device)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a setting means; ``auto`` is the GPU where there is one."""
+    """Device of a setting.
+
+    Args:
+        name: ``cpu``, ``cuda``, or ``auto`` for the GPU where torch sees one.
+
+    Raises:
+        ValueError: ``cuda`` without a CUDA device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

@@ -103,7 +103,7 @@ def test_recoloured_people_are_nobody() -> None:
     batch = task.batch(3)
     new = batch.labels == -1
     assert 0 < new.sum() < len(new)
-    assert torch.equal(batch.labels[~new], batch.people[~new])
+    assert torch.equal(batch.labels[~new], batch.ids[~new])
     assert new.reshape(4, 3).float().mean(1).remainder(1).eq(0).all(), "whole people"
     task.model.eval()
     features = task.features(batch)
@@ -190,10 +190,10 @@ def test_clouds_of_nobody_shall_look_like_everybody(tmp_path: Path) -> None:
     known = CloudTask(settings, replace(clouds, pids=pids))
     assert -1 not in known.present
     batch = next(b for b in map(known.batch, range(9)) if 1 < (b.labels < 0).sum() < 8)
-    nobody = batch.people[batch.labels < 0]
-    assert len(nobody.unique()) == len(nobody), "each is somebody else"
-    assert int(nobody.min()) >= len(known.present)
-    assert torch.equal(batch.people[batch.labels >= 0], batch.labels[batch.labels >= 0])
+    unlabelled = batch.ids[batch.labels < 0]
+    assert len(unlabelled.unique()) == len(unlabelled), "each is somebody else"
+    assert int(unlabelled.min()) >= len(known.present)
+    assert torch.equal(batch.ids[batch.labels >= 0], batch.labels[batch.labels >= 0])
     assert len(fit(settings, known, out_dir=tmp_path).history) == 4
     with pytest.raises(ValueError, match="give generated images"):
         CloudTask(settings, clouds)
