@@ -46,7 +46,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (2, [], "a batch needs 3 identities, the data has 2"),
         (1, [], "at least 2 identities; got 1"),
-        (1, ["data.sampling=shuffle", "data.batch_size=2"], "at least 2 people"),
+        (1, ["data.sampling=shuffle", "data.batch_size=2"], "at least 2 identities"),
         (3, ["data.sampling=shuffle", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=balance", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=stratified", "data.batch_size=7"], "a batch needs 7 images"),

@@ -134,7 +134,7 @@ def test_photographs_prepared_otherwise_are_refused(folder):
         ImageTask(config(photos={"mode": "reference"}), people(folder))
     junk = people(folder)
     junk.pids[0] = -1
-    with pytest.raises(ValueError, match="1 items of identity -1"):
+    with pytest.raises(ValueError, match="1 unlabelled items"):
         ImageTask(config(), junk)
 
 

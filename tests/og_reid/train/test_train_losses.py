@@ -107,7 +107,7 @@ def test_recoloured_people_are_nobody() -> None:
     assert new.reshape(4, 3).float().mean(1).remainder(1).eq(0).all(), "whole people"
     task.model.eval()
     features = task.features(batch)
-    descriptors = features["descriptors"]
+    descriptors = features["embeddings"]
     logits = task.model.classify(descriptors)
     # By hand: the mean of -log p(own), or of the mean over all, and OIM over empty memories.
     each = -logits.log_softmax(1)
@@ -144,7 +144,7 @@ def test_ranks_make_their_share_of_the_whole_batch(data: dict) -> None:
             for rank in range(world):
                 rows = slice(rank, None, world)
                 part = CloudTask(task.config, people()).batch(step, rows)
-                for name in ("points", "colors", "people", "labels"):
+                for name in ("points", "colors", "ids", "labels"):
                     ours, theirs = getattr(part, name), getattr(whole, name)[rows]
                     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
@@ -205,7 +205,7 @@ def test_a_neck_is_between_the_losses(tmp_path: Path) -> None:
     task = CloudTask(settings, people())
     task.model.eval()
     features = task.features(task.batch(0))
-    descriptors, labels = features["descriptors"], features["people"]
+    descriptors, labels = features["embeddings"], features["ids"]
     codes = task.model.neck(descriptors)
     expected = batch_hard_triplet(descriptors, labels) + functional.cross_entropy(
         task.model.proj_output(codes), labels
