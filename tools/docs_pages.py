@@ -182,7 +182,7 @@ def reproduce_table(folder: str) -> str:
         found = re.match(r"(published )?rank-1 \(mAP\) [\d.]+ \([\d.]+\) %[.,]? ?", notes)
         notes = notes[found.end() :] if found and rows else notes
         notes += "".join(f" `{call}`" for call in calls)
-        published = "<br>".join(rows).replace(" ", "\u00a0") or "none"
+        published = "<br>".join(rows).replace(" ", "&nbsp;").replace("-", "&#8209;") or "none"
         lines.append(f"| `{folder}/{path.stem}` | {subject} | {published} | {notes} |")
     return "\n".join(lines)
 
