@@ -145,7 +145,8 @@ og_reid.evaluation: Difference=PairedDifference
 og_reid.evaluation.counts -> og_reid.retrieval.distance_blocks:
     check_readable_again=check_rereadable distance_rows tiles=iter_blocks
 og_reid.evaluation.counts -> og_reid.retrieval.progress: part_of=subprogress shifted=offset_progress
-og_reid.evaluation.given -> og_reid.retrieval.inputs: given_tensor=as_tensor
+og_reid.evaluation.given -> og_reid.retrieval.inputs: given_count=as_count
+    given_number=as_number given_tensor=as_tensor
 og_reid.evaluation.labels -> og_reid.retrieval.matches: Matches find_matches gallery_digest
     has_matches
 og_reid.evaluation.products -> og_reid.retrieval.distance_blocks: Product=BlockDistance

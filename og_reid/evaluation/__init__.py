@@ -5,7 +5,7 @@ camera is left out for that query. Distractors (identity 0 in Market-1501) need 
 of no query's identity, and therefore wrong answers. Queries without a match in the rest of the
 gallery are counted and kept out of the means.
 
-Ties are broken pessimistically: a right answer at the same distance as a wrong one ranks after it,
+Ties are broken pessimistically: a match at the same distance as a wrong answer ranks after it,
 so metrics do not depend on the order of the gallery, and constant features score next to nothing.
 """
 

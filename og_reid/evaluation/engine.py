@@ -54,7 +54,7 @@ def evaluate(
             are wrong answers. Without cameras no camera is masked.
         distance: In place of features: (Q, G) tensor or array, smaller = closer, or an iterable of
             blocks of its rows, as `og_reid.rerank` gives. Negative values are allowed, as of
-            negated similarities; similarities cause an `InputWarning` where right answers are the
+            negated similarities; similarities cause an `InputWarning` where matches are the
             far ones beyond chance.
         protocol: Which answers count, see `Protocol`.
         ap: Convention of ``Metrics.mAP``; both are computed.

@@ -18,7 +18,7 @@ from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 from ..data.datasets.market import FEW_IDENTITIES, FEW_QUERIES
-from ..retrieval.inputs import as_tensor, given_count
+from ..retrieval.inputs import as_count, as_tensor
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 from .significance import bootstrap_interval, score_interval
 
@@ -177,7 +177,7 @@ class Metrics:
 
     def rank(self, k: int) -> float:
         """Fraction of valid queries with a match among the first k >= 1."""
-        k = min(given_count(k, "k"), self.num_items + 1)
+        k = min(as_count(k, "k"), self.num_items + 1)
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
         return self._mean(((ranks > 0) & (ranks <= k)).double().mean(dim=1))
 

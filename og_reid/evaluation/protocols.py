@@ -15,7 +15,7 @@ from pose.deprecation import deprecated_getattr
 from ..models.embedding import Embedding
 from ..ops.rank_counts import RankThresholds, count_closer
 from ..retrieval.features import FeatureSource
-from ..retrieval.inputs import given_count
+from ..retrieval.inputs import as_count
 from ..retrieval.labels import Labels
 from ..retrieval.matches import LabelIndex, Matches
 from ..retrieval.progress import Progress, subprogress
@@ -64,8 +64,8 @@ class Protocol:
             raise ValueError(
                 f"protocol must be one of {', '.join(get_args(ProtocolName))}; got {self.name!r}"
             )
-        given_count(self.repeats, "repeats")
-        if given_count(self.seed, "seed", 0) >= 1 << 63:
+        as_count(self.repeats, "repeats")
+        if as_count(self.seed, "seed", 0) >= 1 << 63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
         given = self.query_tracks is not None, self.gallery_tracks is not None
         if given[0] != given[1] or (given[0] and self.name != "mars"):

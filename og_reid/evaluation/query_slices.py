@@ -64,9 +64,9 @@ def query_slices(
             are unknown are in neither). ``visibility``: quarters of the visible fraction of the
             silhouette. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
             at least, or how many stripes of the image. ``yaw``: angle between the body's heading
-            in the query and in the most alike view of the right answers.
+            in the query and in the most similar view among its matches.
         seen: (Q, P) visibility of the stripes of images in [0, 1], see `Embedding`.
-        own_camera: True where right answers may be of the query's camera (protocol ``unfiltered``).
+        own_camera: True where matches may be of the query's camera (protocol ``unfiltered``).
 
     Raises:
         ValueError: Attributes that a slice needs are missing.

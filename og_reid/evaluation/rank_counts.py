@@ -1,6 +1,6 @@
 """Rank counts: for each match, the wrong answers at least as near.
 
-Nothing is sorted but the few right answers, and no matrix of all queries and all items exists.
+Nothing is sorted but the few matches, and no matrix of all queries and all items exists.
 """
 
 from __future__ import annotations

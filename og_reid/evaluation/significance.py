@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pose.deprecation import deprecated_getattr
 
-from ..retrieval.inputs import as_tensor, given_count, given_number
+from ..retrieval.inputs import as_count, as_number, as_tensor
 
 __all__ = ["bootstrap_interval", "bootstrap_means", "score_interval"]
 
@@ -42,7 +42,7 @@ def bootstrap_interval(
             "values and clusters must be (n,), of at least one; got "
             f"{tuple(values.shape)} and {tuple(clusters.shape)}"
         )
-    level, repeats = given_number(level, "level"), given_count(repeats, "repeats", None)
+    level, repeats = as_number(level, "level"), as_count(repeats, "repeats", None)
     if not 0 < level < 1 or repeats < 1:
         raise ValueError(
             f"level must be between 0 and 1 and repeats at least 1; got {level} and {repeats}"

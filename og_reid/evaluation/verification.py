@@ -14,7 +14,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..retrieval.distance_blocks import check_rereadable, distance_rows, iter_blocks
 from ..retrieval.features import Features
-from ..retrieval.inputs import given_count, given_number
+from ..retrieval.inputs import as_count, as_number
 from ..retrieval.labels import LabelKeywords, Labels
 from ..retrieval.match_distances import match_distances
 from ..retrieval.matches import LabelIndex, find_matches
@@ -87,7 +87,7 @@ class Verification:
         return float(self.thresholds[int((gap >= 0).nonzero()[0])])
 
     def _place(self, false_accepts: float) -> int:
-        if not 0 <= given_number(false_accepts, "false_accepts") <= 1:
+        if not 0 <= as_number(false_accepts, "false_accepts") <= 1:
             raise ValueError(f"false_accepts must be in [0, 1]; got {false_accepts}")
         return int((self.false_accepts <= false_accepts).sum()) - 1
 
@@ -115,7 +115,7 @@ class OpenSet:
             false_alarms: Largest fraction of the unknown queries that may get an answer, in [0, 1];
                 at 1 the distance is infinite.
         """
-        if not 0 <= given_number(false_alarms, "false_alarms") <= 1:
+        if not 0 <= as_number(false_alarms, "false_alarms") <= 1:
             raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
         allowed = int(false_alarms * len(self.false_alarm_distance) + 1e-9)
         if allowed == len(self.false_alarm_distance):
@@ -124,7 +124,7 @@ class OpenSet:
 
     def dir_at_far(self, false_alarms: float, k: int = 1) -> float:
         """DIR@FAR: fraction of known queries with a match in the first k below the threshold."""
-        k = given_count(k, "k")
+        k = as_count(k, "k")
         below = self.match_distance < self.threshold_at(false_alarms)
         return float((below & (self.match_rank <= k)).double().mean())
 

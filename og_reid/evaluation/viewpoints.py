@@ -14,7 +14,7 @@ from torch import Tensor
 from ..retrieval.distance_blocks import check_rereadable
 from ..retrieval.features import Features
 from ..retrieval.inputs import as_tensor
-from ..retrieval.labels import LabelKeywords, Labels, given_labels
+from ..retrieval.labels import LabelKeywords, Labels, as_labels
 from ..retrieval.matches import LabelIndex, find_matches
 from ..retrieval.progress import Progress, subprogress
 from ..retrieval.similarity_warning import warned_once
@@ -61,7 +61,7 @@ def camera_pairs(
         raise ValueError("query_camids and gallery_camids must be given for pairs of cameras")
     if distance is not None:
         check_rereadable(distance)
-    labels = given_labels(labels, keywords)
+    labels = as_labels(labels, keywords)
     known, seen = labels.query.cameras, labels.gallery.cameras
     assert known is not None
     assert seen is not None
@@ -110,7 +110,7 @@ def yaw_difference(
     labels: Labels | None = None,
     **keywords: Unpack[LabelKeywords],
 ) -> Tensor:
-    """Angle between the body's heading in each query and in the most alike view of its matches.
+    """Angle between the body's heading in each query and in the most similar view of its matches.
 
     Put into ranges it makes labels for `Metrics.slices`; for the yaw of a fitted body see
     `meshes.BodyFit.yaw` and `og_reid.rerank.body_yaw`.
@@ -133,7 +133,7 @@ def yaw_difference(
         for each, name in ((query_yaw, "query_yaw"), (gallery_yaw, "gallery_yaw"))
     )
     index = LabelIndex.of(
-        given_labels(labels, keywords, queries=len(query_yaw), items=len(gallery_yaw))
+        as_labels(labels, keywords, queries=len(query_yaw), items=len(gallery_yaw))
     )
     matches = find_matches(index)
     owner = matches.query

@@ -11,7 +11,7 @@ from pose.runtime.defaults import plain_torch
 from ..ops.topk import TopK, merge_topk
 from ..retrieval.distance_blocks import iter_blocks
 from ..retrieval.features import Features, FeatureSource, as_feature_source
-from ..retrieval.inputs import given_count, given_number
+from ..retrieval.inputs import as_count, as_number
 from ..retrieval.progress import Progress
 
 __all__ = ["augment_database", "expand_queries"]
@@ -85,7 +85,7 @@ def augment_database(
 
 
 def _check(sides: tuple[FeatureSource, FeatureSource], k: int, alpha: float) -> None:
-    if given_count(k, "k", None) < 1 or given_number(alpha, "alpha") < 0:
+    if as_count(k, "k", None) < 1 or as_number(alpha, "alpha") < 0:
         raise ValueError(f"k must be at least 1 and alpha at least 0; got {k} and {alpha}")
     for side in sides:
         if not side.length:

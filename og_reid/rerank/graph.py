@@ -11,7 +11,7 @@ from torch import Tensor
 from pose.runtime.defaults import plain_torch
 
 from ..retrieval.features import Features
-from ..retrieval.inputs import given_count
+from ..retrieval.inputs import as_count
 from ..retrieval.progress import Progress, subprogress
 from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
@@ -52,7 +52,7 @@ def gnn_rerank(
     """
     from scipy import sparse
 
-    k1, k2 = given_count(k1, "k1", None), given_count(k2, "k2", None)
+    k1, k2 = as_count(k1, "k1", None), as_count(k2, "k2", None)
     if not 1 <= k2 <= k1:
         raise ValueError(f"k2 must be in [1, k1]; got k1 = {k1} and k2 = {k2}")
     space = open_space(query, gallery)

@@ -17,7 +17,7 @@ from torch import Tensor
 from pose.runtime.defaults import plain_torch
 
 from ..retrieval.features import Features
-from ..retrieval.inputs import as_tensor, given_count, given_number
+from ..retrieval.inputs import as_count, as_number, as_tensor
 from ..retrieval.progress import Progress, subprogress
 from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
@@ -144,10 +144,10 @@ def _rerank(
     lambda_value: float,
     progress: Progress | None,
 ) -> LazyDistances:
-    k1, k2 = given_count(k1, "k1", None), given_count(k2, "k2", None)
+    k1, k2 = as_count(k1, "k1", None), as_count(k2, "k2", None)
     if k1 < 1 or not 1 <= k2 <= k1 + 1:
         raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
-    if not 0 <= given_number(lambda_value, "lambda_value") <= 1:
+    if not 0 <= as_number(lambda_value, "lambda_value") <= 1:
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
     wide = min(max(k1 + recipe.beyond, k2), space.total)

@@ -23,7 +23,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..retrieval.clustering import group_means, mean_members, normalized_rows
 from ..retrieval.features import Features, group_rows
-from ..retrieval.inputs import as_tensor, given_number, group_labels
+from ..retrieval.inputs import as_number, as_tensor, group_labels
 
 __all__ = [
     "add_track_means",
@@ -58,7 +58,7 @@ def penalise_same_camera(
     distance, first, second = _pairs(distance, query_labels, gallery_labels)
     if first.is_floating_point() or second.is_floating_point():
         raise ValueError(f"labels must be whole numbers; got {first.dtype} and {second.dtype}")
-    amount = given_number(amount, "amount")
+    amount = as_number(amount, "amount")
     equal = (first[:, None] == second) & (first[:, None] >= 0)
     return distance + amount * equal.to(distance.dtype)
 
@@ -95,7 +95,7 @@ def penalise_same_direction(
         ValueError: On yaws of other lengths, and on ``where`` of another shape or type.
     """
     distance, first, second = _pairs(distance, query_yaw, gallery_yaw)
-    amount, threshold = given_number(amount, "amount"), given_number(threshold, "threshold")
+    amount, threshold = as_number(amount, "amount"), as_number(threshold, "threshold")
     alike = (first[:, None] - second).cos() >= threshold
     if where is not None:
         meant = as_tensor(where, "where").to(distance.device)
@@ -150,7 +150,7 @@ def add_track_means(
         ValueError: As `evaluate`, of features, and on tracks of another length.
     """
     unit = normalized_rows(features)
-    weight = given_number(weight, "weight")
+    weight = as_number(weight, "weight")
     tracks, kept = group_labels(tracks, len(unit)), mean_members(counted, len(unit))
     inside = tracks >= 0
     if not inside.any():

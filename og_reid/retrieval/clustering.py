@@ -13,7 +13,7 @@ from pose.runtime.defaults import plain_torch
 
 from .distance_blocks import BlockDistance, block_size
 from .features import Features, as_feature_source, group_rows
-from .inputs import as_tensor, given_count, given_number, group_labels
+from .inputs import as_count, as_number, as_tensor, group_labels
 from .progress import Progress
 
 __all__ = ["cluster", "cluster_means", "group_means", "mean_members", "normalized_rows"]
@@ -73,7 +73,7 @@ def cluster(
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
-    eps, min_samples = given_number(eps, "eps"), given_count(min_samples, "min_samples", None)
+    eps, min_samples = as_number(eps, "eps"), as_count(min_samples, "min_samples", None)
     if eps <= 0 or min_samples < 1:
         raise ValueError(
             f"eps must be above 0 and min_samples at least 1; got {eps} and {min_samples}"

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "as_count",
+    "as_number",
     "as_tensor",
     "check_plain",
-    "given_count",
-    "given_number",
     "group_labels",
     "native_array",
     "row_numbers",
@@ -79,7 +79,7 @@ def native_array(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def given_count(value: Any, name: str, least: int | None = 1) -> int:
+def as_count(value: Any, name: str, least: int | None = 1) -> int:
     """A whole number from ``least`` on, of any integer type; None for any whole number.
 
     Raises:
@@ -96,7 +96,7 @@ def given_count(value: Any, name: str, least: int | None = 1) -> int:
     return number
 
 
-def given_number(value: Any, name: str) -> float:
+def as_number(value: Any, name: str) -> float:
     """A finite real number of any type.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .inputs import as_tensor, check_plain, row_numbers
 
-__all__ = ["ImageLabels", "LabelKeywords", "Labels", "check_labels", "given_labels"]
+__all__ = ["ImageLabels", "LabelKeywords", "Labels", "as_labels", "check_labels"]
 
 _LARGEST = np.iinfo(np.int64).max
 _NAMES = (
@@ -184,7 +184,7 @@ class Labels:
         return Labels(*sides)
 
 
-def given_labels(
+def as_labels(
     labels: Labels | None,
     keywords: LabelKeywords,
     *,

@@ -14,8 +14,8 @@ from ..ops.rank_counts import RankThresholds
 from ..ops.topk import TopK, merge_topk
 from .distance_blocks import distance_rows, iter_blocks
 from .features import Features, FeatureSource, as_feature_source
-from .inputs import given_count
-from .labels import LabelKeywords, Labels, check_labels, given_labels
+from .inputs import as_count
+from .labels import LabelKeywords, Labels, as_labels, check_labels
 from .match_distances import count_block, empty_values
 from .matches import LabelIndex, find_matches, has_matches
 from .progress import Progress
@@ -78,13 +78,13 @@ def open_search(
         The features of both sides, or None for distances, and the labels.
 
     Raises:
-        TypeError: As `given_labels`.
+        TypeError: As `as_labels`.
         ValueError: As `as_feature_sources`, and when both or neither are given.
     """
     if distance is not None:
         if query is not None or gallery is not None:
             raise ValueError("distance must be given instead of query and gallery; got both")
-        return None, given_labels(labels, keywords)
+        return None, as_labels(labels, keywords)
     if query is None or gallery is None:
         raise ValueError("query and gallery, or distance, must be given; got neither")
     return as_feature_sources(query, gallery, labels, keywords)
@@ -102,8 +102,8 @@ def as_feature_sources(
         keywords: The same as keywords.
 
     Raises:
-        TypeError: As `given_labels`.
-        ValueError: As `as_feature_source` and `given_labels`.
+        TypeError: As `as_labels`.
+        ValueError: As `as_feature_source` and `as_labels`.
     """
     if isinstance(labels, Labels):
         count = len(labels.gallery)
@@ -112,7 +112,7 @@ def as_feature_sources(
         count = shape[0] if shape else 0
     sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery", count)
     lengths = sides[0].length, sides[1].length
-    return sides, given_labels(labels, keywords, queries=lengths[0], items=lengths[1])
+    return sides, as_labels(labels, keywords, queries=lengths[0], items=lengths[1])
 
 
 def rank(
@@ -181,7 +181,7 @@ def rank_distances(
         if len(shape) != 2:
             raise ValueError(f"distances must have two dimensions; got {shape}")
         return nearest_rows(distances, LabelIndex.of(_no_labels(*shape)), k, progress)
-    index = LabelIndex.of(given_labels(labels, keywords))
+    index = LabelIndex.of(as_labels(labels, keywords))
     return nearest_rows(distances, index, k, progress, watched=True)
 
 
@@ -277,7 +277,7 @@ def _nearest(
     blocks: Iterator[tuple[int, int, Tensor]], labels: LabelIndex, k: int
 ) -> RetrievalResult:
     """Merges blocks of first query, first item and distances, items ascending for each query."""
-    k, device = min(given_count(k, "k"), len(labels.gallery_pids)), labels.query_pids.device
+    k, device = min(as_count(k, "k"), len(labels.gallery_pids)), labels.query_pids.device
     nearest = TopK.none(len(labels.query_pids), k, device)
     for start, place, distances in blocks:
         stop, rows = start + len(distances), labels.kept[place : place + distances.shape[1]]
