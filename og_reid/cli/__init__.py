@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..files.printable import printable
+from ..files.printable import PrintableStream, printable
+from . import actions
 from .commands import COMMANDS
 from .parser import parse
-from .terminal import guarded, log_lines, name_once
+from .terminal import guarded, log_lines
 
 __all__ = ["main"]
 
@@ -51,10 +52,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parse(COMMANDS, arguments)
         debug = options.debug
-        name_once(vars(options).values())
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, PrintableStream):
+                stream.keep_on_one_line(vars(options).values())
         if getattr(options, "workers", 1) < 1:
             raise ValueError(f"--workers must be at least 1; got {options.workers}")
-        options.run()(options)
+        getattr(actions, f"do_{options.command}")(options)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as stop:

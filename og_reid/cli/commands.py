@@ -1,4 +1,4 @@
-"""Commands of ``og-reid``, in the order of its help."""
+"""Commands of ``og-reid``, in the order of its help; `og_reid.cli.actions` runs them."""
 
 from __future__ import annotations
 
@@ -14,266 +14,179 @@ from .options import (
     SKIP,
     TRUST,
     cache,
+    choice,
     config,
     descriptor,
     existing_image,
     path,
     settings,
     workers,
-)
+)  # fmt: skip
 from .parser import Command, option
 
 __all__ = ["COMMANDS"]
 
-DEMO = Command(
-    "demo",
-    "data_commands:do_demo",
-    "see everything work, in about five minutes and without data",
-    "Lifts an image, makes a synthetic data set, trains on it, searches it, and writes a report to "
-    "look at in a browser. About six minutes of processor time, four to five on the clock with two "
-    "idle cores; longer where others work, with the same figures. A run that was stopped goes on "
-    "where it was when it is started again.",
-    (
+# fmt: off
+_DATA = (
+    Command("demo", "see everything work, in about five minutes and without data",
+        "Lifts an image, makes a synthetic data set, trains on it, searches it, and writes a "
+        "report to look at in a browser. About six minutes of processor time, four to five on the "
+        "clock with two idle cores; longer where others work, with the same metrics. A run that "
+        "was stopped goes on where it was when it is started again.",
         path("--image", "your own image of one person", "IMAGE"),
         path("--out", "where the report goes (default: %(default)s)", "FOLDER",
-             default=Path("runs/demo")),
-        workers(),
-    ),
-)  # fmt: skip
-LIFT = Command(
-    "lift",
-    "data_commands:do_lift",
-    "turn images of a person into point clouds",
-    "Estimates the pose of the person in an image, fits a body to it and colours its points. "
-    "Of a folder, or of many images, a folder of clouds is made that mirrors theirs, with a "
-    "table lift.csv; started again, it goes on where it was.",
-    (
+            default=Path("runs/demo")),
+        workers()),
+    Command("lift", "turn images of a person into point clouds",
+        "Estimates the pose of the person in an image, fits a body to it and colours its points. "
+        "Of a folder, or of many images, a folder of clouds is made that mirrors theirs, with a "
+        "table lift.csv; started again, it goes on where it was.",
         option("images", "images of one person each, or folders of them", type=existing_image,
-               nargs="+", metavar="IMAGE"),
-        path("--out", "of one image: cloud to write, .ply, .npz or .obj (default: the image's name "
-             "with .ply); of many: folder to write"),
-        option("--format", "of many clouds (default: ply)", choices=("ply", "npz", "obj")),
+            nargs="+", metavar="IMAGE"),
+        path("--out", "of one image: cloud to write, .ply, .npz or .obj (default: the image's "
+            "name with .ply); of many: folder to write"),
+        choice("--format", "of many clouds (default: ply)", ("ply", "npz", "obj")),
         SKIP,
-        workers("processes that lift"),
-    ),
-)  # fmt: skip
-EMBED = Command(
-    "embed",
-    "model_commands:do_embed",
-    "turn clouds or images into embeddings",
-    "Writes one unit vector per input, in the order given, those of a folder by name; the dot "
-    "product of two says how alike they are. Images are lifted first; what is lifted is kept, "
-    "so that a run that was stopped goes on where it was.",
-    (
+        workers("processes that lift")),
+)
+_MODELS = (
+    Command("embed", "turn clouds or images into embeddings",
+        "Writes one unit vector per input, in the order given, those of a folder by name; the dot "
+        "product of two says how alike they are. Images are lifted first; what is lifted is kept, "
+        "so that a run that was stopped goes on where it was.",
         path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
-             "their clouds where they have no images", "INPUT", nargs="+"),
+            "their clouds where they have no images", "INPUT", nargs="+"),
         MODEL,
         path("--out", "file with the arrays `features` (n, D) and `names` (n) (default: "
-             "%(default)s); inputs that failed are in FILE with the ending .failures.csv", "FILE",
-             default=Path("features.npz")),
-        SKIP,
-        *LIFTING,
-    ),
-)  # fmt: skip
-TRAIN = Command(
-    "train",
-    "model_commands:do_train",
-    "train a model",
-    "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
-    "model.safetensors.",
-    (
+            "%(default)s); inputs that failed are in FILE with the ending .failures.csv", "FILE",
+            default=Path("features.npz")),
+        SKIP, *LIFTING),
+    Command("train", "train a model",
+        "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
+        "model.safetensors.",
         config("synthetic/og_net_small, og_net/market_small or occluded_duke/pgfa"),
         settings("optim.lr=0.001"),
         path("--data", "folder laid out like Market-1501 or a store of og-reid pack (their test "
-             "images then validate), or a cloud set (.safetensors); without it the run makes the "
-             "synthetic world that CONFIG asks for", "DATA"),
+            "images then validate), or a cloud set (.safetensors); without it the run makes the "
+            "synthetic world that CONFIG asks for", "DATA"),
         *DATASET,
         path("--unlabelled", "folder, or CSV file with the column path, of images without an "
-             "identity to train with, too (loss.lsro, data.sampling=shuffle)"),
+            "identity to train with, too (loss.lsro, data.sampling=shuffle)"),
         RUN_FOLDER,
         option("--resume", "go on from the last checkpoint in --out"),
         option("--dist-timeout", "how long a process started by torchrun waits for the others "
-               "(default: %(default)s)", type=float, default=1800.0, metavar="SECONDS"),
-        *KEYPOINTS,
-        *LIFTING,
-    ),
-)  # fmt: skip
-FUSE = Command(
-    "fuse",
-    "fusing:do_fuse",
-    "join a model of images and one of clouds",
-    "Chooses how much a PGFA and an OG-Net count, on training identities that neither has learned "
-    "from (trained with data.hold_out), and writes both as one run for og-reid evaluate.",
-    (
+            "(default: %(default)s)", type=float, default=1800.0, metavar="SECONDS"),
+        *KEYPOINTS, *LIFTING),
+    Command("fuse", "join a model of images and one of clouds",
+        "Chooses how much a PGFA and an OG-Net count, on training identities that neither has "
+        "learned from (trained with data.hold_out), and writes both as one run for og-reid "
+        "evaluate.",
         config("occluded_duke/fusion"),
         path("first", "run, or model, of PGFA", "FIRST"),
         path("second", "run, or model, of clouds", "SECOND"),
         settings("second=0.5"),
         path("--data", "what both were trained on; not needed where CONFIG gives both weights",
-             "FOLDER"),
-        *DATASET,
-        RUN_FOLDER,
-        *KEYPOINTS,
-        *LIFTING,
-    ),
-)  # fmt: skip
-INFO = Command(
-    "info",
-    "model_commands:do_info",
-    "show what a run was made with, and how far it is",
-    "Prints the settings, versions, source and seed of a training run, and its last metrics.",
-    (path("run_folder", "folder that og-reid train wrote, or a model or checkpoint in it", "RUN"),),
-)
-EVALUATE = Command(
-    "evaluate",
-    "evaluation:do_evaluate",
-    "score a model on a data set",
-    "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
-    "both together. Occluded queries are scored apart where attributes.csv names them; --slice-by "
-    "scores others apart.",
-    (
+            "FOLDER"),
+        *DATASET, RUN_FOLDER, *KEYPOINTS, *LIFTING),
+    Command("info", "show what a run was made with, and how far it is",
+        "Prints the settings, versions, source and seed of a training run, and its last metrics.",
+        path("run_folder", "folder that og-reid train wrote, or a model or checkpoint in it",
+            "RUN")),
+    Command("evaluate", "score a model on a data set",
+        "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
+        "both together. Occluded queries are scored apart where attributes.csv names them; "
+        "--slice-by scores others apart.",
         path("--data", "folder laid out like Market-1501, or a store of og-reid pack", "FOLDER",
-             required=True),
-        *DATASET,
-        MODEL,
+            required=True),
+        *DATASET, MODEL,
         option("--flip-tta", "average each embedding with the mirror image's", dest="mirror"),
-        option("--tta", "add the embedding of the cloud 1.1 times as large, as the OG-Net authors "
-               "do (default: %(default)s)", choices=("none", "scale-1.1"), default="none",
-               dest="test_view"),
-        option("--ap", "how average precision is computed (default: %(default)s)",
-               choices=("step", "trapezoid"), default="step"),
-        option("--protocol", "which answers count: those of other cameras; those, in random "
-               "galleries of one image an identity; all (default: %(default)s)", default="market",
-               choices=("market", "single-gallery-shot", "unfiltered")),
-        option("--slice-by", "score queries apart by: occlusion; visibility (quarters of the "
-               "person seen); parts (body parts, or stripes, that are seen); yaw (turned how far "
-               "from the best right answer); cameras (each in each other). All but parts and "
-               "cameras need attributes.csv (default: occlusion, where it is known)", nargs="+",
-               metavar="WHAT", default=["occlusion"], dest="by",
-               choices=("occlusion", "visibility", "parts", "yaw", "cameras")),
-        option("--rerank", "also score the model re-ranked: by k-reciprocal neighbours, in the "
-               "original or a variant of the field, or by a graph of neighbours",
-               choices=("original", "layumi", "fast-reid", "transreid", "gnn")),
+        choice("--tta", "add the embedding of the cloud 1.1 times as large, as the OG-Net authors "
+            "do (default: %(default)s)", ("none", "scale-1.1"), default="none", dest="test_view"),
+        choice("--ap", "how average precision is computed (default: %(default)s)",
+            ("step", "trapezoid"), default="step"),
+        choice("--protocol", "which answers count: those of other cameras; those, in random "
+            "galleries of one image an identity; all (default: %(default)s)",
+            ("market", "single-gallery-shot", "unfiltered"), default="market"),
+        choice("--slice-by", "score queries apart by: occlusion; visibility (quarters of the "
+            "person seen); parts (body parts, or stripes, that are seen); yaw (turned how far from "
+            "the best right answer); cameras (each in each other). All but parts and cameras need "
+            "attributes.csv (default: occlusion, where it is known)",
+            ("occlusion", "visibility", "parts", "yaw", "cameras"), nargs="+", metavar="WHAT",
+            default=["occlusion"], dest="by"),
+        choice("--rerank", "also score the model re-ranked: by k-reciprocal neighbours, in the "
+            "original or a variant of the field, or by a graph of neighbours",
+            ("original", "layumi", "fast-reid", "transreid", "gnn")),
         path("--out", "JSON with the metrics of every query, for og-reid compare", "FILE"),
         option("--features", "of PGFA's stripes: their means in the backbone's feature map, as its "
-               "authors compare, or the codes of the heads, as their paper says (default: "
-               "%(default)s)", type=descriptor, default="backbone", metavar="{backbone,head}",
-               dest="descriptor"),
-        *KEYPOINTS,
-        *LIFTING,
-    ),
-)  # fmt: skip
-COMPARE = Command(
-    "compare",
-    "evaluation:do_compare",
-    "print saved runs again, or compare two of them",
-    "Prints what og-reid evaluate --out (or Metrics.to_json) wrote. With a second file: how "
-    "much better that one is on the same queries, with a 95 % interval and a p-value.",
-    (
+            "authors compare, or the codes of the heads, as their paper says (default: "
+            "%(default)s)", type=descriptor, default="backbone", metavar="{backbone,head}",
+            dest="descriptor"),
+        *KEYPOINTS, *LIFTING),
+    Command("compare", "print saved runs again, or compare two of them",
+        "Prints what og-reid evaluate --out (or Metrics.to_json) wrote. With a second file: how "
+        "much better that one is on the same queries, with a 95 % interval and a p-value.",
         path("first", "file of og-reid evaluate --out, or the folder of a run that such a file is "
-             "in", "RUN"),
+            "in", "RUN"),
         path("other", "another one", "OTHER", nargs="?"),
         option("--details", "of one run: everything about each row, both conventions and intervals "
-               "among it"),
-    ),
-)  # fmt: skip
-PACK = Command(
-    "pack",
-    "data_commands:do_pack",
-    "make a compact store of published .obj clouds",
-    "Packs a tree <split>/<identity>/<image name>.obj of the OG-Net authors, such as "
-    "3DMarket+bg, into a store that is small and read at random. A run that was stopped goes "
-    "on where it was when it is started again.",
-    (
+            "among it")),
+)
+_DATASETS = (
+    Command("pack", "make a compact store of published .obj clouds",
+        "Packs a tree <split>/<identity>/<image name>.obj of the OG-Net authors, such as "
+        "3DMarket+bg, into a store that is small and read at random. A run that was stopped goes "
+        "on where it was when it is started again.",
         path("source", "folder with the folders train, train_all, val, gallery, query, or some of "
-             "them", "SOURCE_TREE"),
+            "them", "SOURCE_TREE"),
         path("out", "folder of the store", "OUT"),
         option("--splits", "pack only these (default: all there are)", nargs="+", metavar="SPLIT"),
         option("--points", "points that every cloud must have; 0 takes any number (default: "
-               "%(default)s)", type=int, default=8192, metavar="N"),
-        workers("processes that read and write"),
-    ),
-)  # fmt: skip
-DATASETS = Command(
-    "datasets",
-    "data_commands:do_datasets",
-    "list the data sets that can be read by name",
-    "Lists the data sets that --dataset takes. None is downloaded.",
-    (path("--root", "folder of data sets: show which are there, and whether their numbers are "
-          "right", "DIR"),),
-)  # fmt: skip
-CHECK = Command(
-    "check",
-    "data_commands:do_check",
-    "verify a data set",
-    "Compares the numbers of images and identities with the published ones, and opens every file "
-    "to find damaged ones and ones that are there twice.",
-    (
+            "%(default)s)", type=int, default=8192, metavar="N"),
+        workers("processes that read and write")),
+    Command("datasets", "list the data sets that can be read by name",
+        "Lists the data sets that --dataset takes. None is downloaded.",
+        path("--root", "folder of data sets: show which are there, and whether their numbers are "
+            "right", "DIR")),
+    Command("check", "verify a data set",
+        "Compares the numbers of images and identities with the published ones, and opens every "
+        "file to find damaged ones and ones that are there twice.",
         option("dataset", "a name of og-reid datasets", metavar="DATASET"),
         path("--data", "its folder, or the CSV file", required=True),
-        *TRUST,
-    ),
-)
-PREPARE = Command(
-    "prepare",
-    "data_commands:do_prepare",
-    "build Occluded-Duke from DukeMTMC-reID",
-    "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors, which are "
-    "verified. A run that was stopped goes on where it was when it is started again.",
-    (
-        option("what", "the data set to build", choices=["occluded-duke"]),
+        *TRUST),
+    Command("prepare", "build Occluded-Duke from DukeMTMC-reID",
+        "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors, which are "
+        "verified. A run that was stopped goes on where it was when it is started again.",
+        choice("what", "the data set to build", ("occluded-duke",)),
         path("--duke", "DukeMTMC-reID, as a .zip file or unpacked (hard links are made then, where "
-             "possible)", required=True),
+            "possible)", required=True),
         path("--lists", "folder with train.list, query.list and gallery.list", "DIR",
-             required=True),
-        path("--out", "folder to build", "DIR", required=True),
-    ),
-)  # fmt: skip
-POSE = Command(
-    "pose",
-    "data_commands:do_pose",
-    "estimate the poses of people in images",
-    "Writes the keypoints of the people in each image: the one that it is about first, then the "
-    "others. What was estimated before is remembered.",
-    (
+            required=True),
+        path("--out", "folder to build", "DIR", required=True)),
+    Command("pose", "estimate the poses of people in images",
+        "Writes the keypoints of the people in each image: the one that it is about first, then "
+        "the others. What was estimated before is remembered.",
         path("images", "images, or folders of them", "IMAGES", nargs="+"),
-        SKIP,
-        *ESTIMATOR,
-        option("--format", "alphapose: one list; coco: one file, which has flags in place of "
-               "scores; sep-json: a folder with a file per image, as PGFA reads them (default: "
-               "%(default)s)", choices=("alphapose", "coco", "sep-json"), default="alphapose"),
+        SKIP, *ESTIMATOR,
+        choice("--format", "alphapose: one list; coco: one file, which has flags in place of "
+            "scores; sep-json: a folder with a file per image, as PGFA reads them (default: "
+            "%(default)s)", ("alphapose", "coco", "sep-json"), default="alphapose"),
         path("--out", "file, or folder, to write", required=True),
-        cache("estimated poses"),
-    ),
-)  # fmt: skip
-CACHE = Command(
-    "cache",
-    "data_commands:do_cache",
-    "list, measure or clear what is kept of images",
-    "Lifted clouds and estimated poses are kept, an entry for each image and setting, known by "
-    "the image's content.",
-    (
-        option("action", "list: entries by kind and settings; size: of all; forget: remove all "
-               "entries of images; clear: remove all entries",
-               choices=("list", "size", "forget", "clear")),
+        cache("estimated poses")),
+    Command("cache", "list, measure or clear what is kept of images",
+        "Lifted clouds and estimated poses are kept, an entry for each image and setting, known by "
+        "the image's content.",
+        choice("action", "list: entries by kind and settings; size: of all; forget: remove all "
+            "entries of images; clear: remove all entries", ("list", "size", "forget", "clear")),
         option("images", "of forget: image files, or names of entries as list --entries shows them",
-               nargs="*", metavar="IMAGE"),
+            nargs="*", metavar="IMAGE"),
         option("--entries", "of list: show every entry"),
         option("--old", "of clear: only clouds of other versions of og-reid, which this one does "
-               "not use"),
-        cache("lifted clouds and estimated poses"),
-    ),
-)  # fmt: skip
-DOCTOR = Command(
-    "doctor",
-    "data_commands:do_doctor",
-    "show what is installed, and what is wrong with it",
-    "Prints versions, native kernels with their instruction level, devices, and how to mend "
-    "what does not work.",
-    (),
+            "not use"),
+        cache("lifted clouds and estimated poses")),
+    Command("doctor", "show what is installed, and what is wrong with it",
+        "Prints versions, native kernels with their instruction level, devices, and how to mend "
+        "what does not work."),
 )
+# fmt: on
 #: All, in the order of the help.
-COMMANDS = (
-    DEMO, LIFT, EMBED, TRAIN, FUSE, INFO, EVALUATE, COMPARE,
-    PACK, DATASETS, CHECK, PREPARE, POSE, CACHE, DOCTOR,
-)  # fmt: skip
+COMMANDS = (*_DATA, *_MODELS, *_DATASETS)

@@ -1,4 +1,4 @@
-"""Parser of ``og-reid``: options and commands as values, errors with the nearest name."""
+"""Parser of ``og-reid``: a table of commands, and errors with the nearest name."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ import argparse
 import difflib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeAlias
 
 __all__ = ["Command", "Option", "Parser", "build_parser", "option", "parse"]
 
 
-@dataclass(frozen=True)
-class Option:
-    """Argument of commands: its name, and what argparse is given about it."""
-
-    name: str
-    settings: dict[str, Any]
+#: Name of an argument, and what argparse is given about it.
+Option: TypeAlias = tuple[str, dict[str, Any]]
 
 
 def option(name: str, help: str, **settings: Any) -> Option:
-    """An argument; without a type, default or number of values, ``--name`` is a flag.
+    """An argument; without a type, default, choices or placeholder, ``--name`` is a flag.
 
     Args:
         name: ``--name``, or that of a positional argument.
@@ -31,35 +25,16 @@ def option(name: str, help: str, **settings: Any) -> Option:
         settings: As of `argparse.ArgumentParser.add_argument`.
     """
     if name.startswith("--") and not {"type", "default", "choices", "metavar"} & set(settings):
-        settings["action"] = "store_true"
-    return Option(name, {"help": help, **settings})
+        settings.setdefault("action", "store_true")
+    return name, {"help": help, **settings}
 
 
-@dataclass(frozen=True)
 class Command:
-    """Command of ``og-reid``.
+    """Command of ``og-reid``: name, one line for the list of commands, description, arguments."""
 
-    Attributes:
-        name: What it is called by.
-        run: Module of this package and function that runs it, as ``module:function``.
-        summary: One line, for the list of commands.
-        description: What it does.
-        options: In the order of its help.
-    """
-
-    name: str
-    run: str
-    summary: str
-    description: str
-    options: tuple[Option, ...]
-
-    def function(self) -> Callable[[argparse.Namespace], None]:
-        """The function that runs it."""
-        module, _, name = self.run.partition(":")
-        function: Callable[[argparse.Namespace], None] = getattr(
-            import_module(f"{__package__}.{module}"), name
-        )
-        return function
+    def __init__(self, name: str, summary: str, description: str, *options: Option) -> None:
+        self.name, self.summary, self.description = name, summary, description
+        self.options = options
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,23 +69,6 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
-class _Version(argparse.Action):
-    """Reads the version only when it is asked for: it needs the package's metadata."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        # As `og_reid.inference.provenance.package_version`, which would import torch.
-        try:
-            print(f"og-reid {version('og-reid')}")
-        except PackageNotFoundError:
-            print("og-reid 0+unknown")
-        parser.exit()
-
-
 def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of some commands, and that of each."""
     parser = Parser(
@@ -119,7 +77,7 @@ def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]
         "point clouds, embed them, and rank them.",
         epilog="Start with: og-reid demo",
     )
-    parser.add_argument("--version", action=_Version, help="show the version and stop")
+    parser.add_argument("--version", action="store_true", help="show the version and stop")
     group = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", dest="command"
     )
@@ -128,15 +86,14 @@ def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]
         known[each.name] = command = group.add_parser(
             each.name, help=each.summary, description=each.description
         )
-        command.set_defaults(run=each.function)
-        for given in each.options:
-            command.add_argument(given.name, **given.settings)
+        for name, settings in each.options:
+            command.add_argument(name, **settings)
         command.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser, known
 
 
 def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of a command; its ``run`` gives the function to call. Without any, the help.
+    """The options of a command. Without any, the help.
 
     Args:
         commands: All there are.
@@ -147,6 +104,9 @@ def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argpa
     if not given:
         parser.print_help(sys.stderr)
         parser.exit(2)
+    if given[0] == "--version":  # read only when it is asked for: it needs the metadata
+        print(f"og-reid {_version()}")
+        parser.exit()
     options, rest = parser.parse_known_args(_renamed(given))
     # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
@@ -156,6 +116,16 @@ def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argpa
     if settings:
         options.settings = [*options.settings, *settings]
     return options
+
+
+def _version() -> str:
+    # As `og_reid.inference.provenance.package_version`, which would import torch.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("og-reid")
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 def _renamed(arguments: list[str]) -> list[str]:

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol, TextIO
 
-from ..files.printable import printable
+from ..files.printable import encodable, printable
 
-__all__ = [
-    "progress_bar",
-    "progress_stages",
-]
+__all__ = ["progress_bar", "progress_stages"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 _UNITS = {"packing": "clouds", "building": "images", "reading": "files"}  # of stages
@@ -39,22 +36,21 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
             return
         # Its own controls must pass, where a stream lets none pass.
         stream: TextIO = getattr(sys.stderr, "beneath", sys.stderr)
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        console = Console(file=stream)
+        title_column = TextColumn("{task.description}", markup=False)
+        percent, note_column = (
+            TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[note]}", markup=False)
+        )  # fmt: skip
         # Not redirected: rich would pass on the escapes in what others print.
         with Progress(
-            *columns, console=console, redirect_stdout=False, redirect_stderr=False
-        ) as bars:
-            task = bars.add_task(_on(stream, title), total=None, note="")
+            title_column, BarColumn(), percent, TimeRemainingColumn(), note_column,
+            console=Console(file=stream), redirect_stdout=False, redirect_stderr=False,
+        ) as bars:  # fmt: skip
+            task = bars.add_task(encodable(printable(title), stream), total=None, note="")
 
             def show(done: float, total: float, note: str) -> None:
-                bars.update(task, completed=done, total=total, note=_on(stream, note))
+                bars.update(
+                    task, completed=done, total=total, note=encodable(printable(note), stream)
+                )
 
             yield show
     else:
@@ -92,12 +88,6 @@ def _lines(title: str) -> Callable[[float, float, str], None]:
             return
         last = now
         line = f"{title}: {100 * done / max(total, 1e-9):.0f} % {note}".rstrip()
-        sys.stderr.write(_on(sys.stderr, line) + "\n")
+        sys.stderr.write(encodable(printable(line), sys.stderr) + "\n")
 
     return show
-
-
-def _on(stream: TextIO, text: str) -> str:
-    """A text on one line, without control characters, in letters that a stream has."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return printable(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -5,30 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO, TypeGuard
+from typing import TextIO
 
 from ..files.printable import PrintableStream, printable
 
-__all__ = ["guarded", "log_lines", "name_once"]
-
-
-def name_once(values: Iterable[object]) -> None:
-    """Names given on the command line stay on one line in what is printed.
-
-    Args:
-        values: Of options: paths and texts, or lists of them.
-    """
-    given = {str(each) for value in values for each in (value if _many(value) else [value])}
-    names = tuple(sorted((name for name in given if "\n" in name.strip()), key=len, reverse=True))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, PrintableStream):
-            stream.names = names
-
-
-def _many(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list | tuple)
+__all__ = ["guarded", "log_lines"]
 
 
 @contextmanager
@@ -42,7 +25,9 @@ def guarded() -> Iterator[None]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int,
             file: TextIO | None = None, line: str | None = None,
         ) -> None:  # fmt: skip
-            if not _is_of_input(category):
+            # Not imported for this: the package above it needs torch.
+            reading = sys.modules.get("pose.files.reading")
+            if reading is None or not issubclass(category, reading.InputWarning):
                 usual(message, category, filename, lineno, file, line)
                 return
             text = f"og-reid: warning: {printable(message)}"
@@ -59,12 +44,6 @@ def guarded() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
-
-
-def _is_of_input(category: type[Warning]) -> bool:
-    # Not imported for this: the package above it needs torch.
-    reading = sys.modules.get("pose.files.reading")
-    return reading is not None and issubclass(category, reading.InputWarning)
 
 
 class _Lines(logging.Handler):

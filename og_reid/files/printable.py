@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-__all__ = ["CONTROLS", "PrintableStream", "escape_match", "printable"]
+__all__ = ["CONTROLS", "PrintableStream", "encodable", "escape_match", "printable"]
 
 # Controls of terminals (C0, C1), what turns the direction of text around, line separators of
 # Unicode, and halves of characters, which file names of other encodings have.
@@ -36,6 +36,17 @@ def escape_match(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def encodable(text: str, stream: TextIO) -> str:
+    r"""A text in letters that a stream has, as in a C locale; others as in Python, ``\xfc``."""
+    encoding = getattr(stream, "encoding", None)
+    if not encoding or text.isascii():
+        return text
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except LookupError:
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
 class PrintableStream:
     r"""A text stream in front of another: no controls but line breaks and tabs pass.
 
@@ -56,15 +67,19 @@ class PrintableStream:
         safe = text
         for name in self.names:
             safe = safe.replace(name, printable(name))
-        safe = CONTROLS.sub(escape_match, safe)
-        encoding = getattr(self.beneath, "encoding", None)
-        if encoding and not safe.isascii():
-            try:
-                safe = safe.encode(encoding, "backslashreplace").decode(encoding)
-            except LookupError:
-                safe = safe.encode("ascii", "backslashreplace").decode("ascii")
+        safe = encodable(CONTROLS.sub(escape_match, safe), self.beneath)
         self.beneath.write(safe)
         return len(text)
+
+    def keep_on_one_line(self, values: Iterable[object]) -> None:
+        """Sets `names` to those of paths and texts, and of lists of them, that have line breaks."""
+        given = {
+            str(each)
+            for value in values
+            for each in (value if isinstance(value, list | tuple) else [value])
+        }
+        broken = (name for name in given if "\n" in name.strip())
+        self.names = tuple(sorted(broken, key=len, reverse=True))
 
     def writelines(self, lines: list[str]) -> None:
         """Writes texts one after the other."""

@@ -17,10 +17,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cache import CacheSpec, manage_cache
     from .data import DataSpec
     from .datasets import PrepareSpec, check_dataset, describe_datasets, prepare_occluded_duke
     from .demo import DemoSize, run_demo
-    from .doctor import run_checks
+    from .doctor import format_checks, run_checks
     from .embedding import EmbedSpec, embed_inputs
     from .input_files import report_failures
     from .keypoints import KeypointSpec
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .training import TrainSpec, train
 
 __all__ = [
+    "CacheSpec",
     "DataSpec",
     "DemoSize",
     "EmbedSpec",
@@ -46,9 +48,11 @@ __all__ = [
     "describe_run",
     "embed_inputs",
     "estimate_poses",
+    "format_checks",
     "lift_file",
     "lift_folder",
     "load_run_results",
+    "manage_cache",
     "pack_clouds",
     "prepare_occluded_duke",
     "report_failures",
@@ -58,6 +62,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CacheSpec": "cache",
     "DataSpec": "data",
     "DemoSize": "demo",
     "EmbedSpec": "embedding",
@@ -72,9 +77,11 @@ _HOME = {
     "describe_run": "run_info",
     "embed_inputs": "embedding",
     "estimate_poses": "poses",
+    "format_checks": "doctor",
     "lift_file": "lifting",
     "lift_folder": "lifting",
     "load_run_results": "run_results",
+    "manage_cache": "cache",
     "pack_clouds": "packing",
     "prepare_occluded_duke": "datasets",
     "report_failures": "input_files",

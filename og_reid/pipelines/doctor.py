@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..ops import (
     native_info,
 )
 
-__all__ = ["CheckResult", "run_checks"]
+__all__ = ["CheckResult", "format_checks", "run_checks"]
 
 #: Packages without which nothing works.
 REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pyyaml")
@@ -73,6 +73,18 @@ def run_checks() -> tuple[CheckResult, ...]:
         comes with the command that installs it.
     """
     return (*_system(), *_packages(), *_native(), *_devices(), *_weights())
+
+
+def format_checks(results: Sequence[CheckResult]) -> str:
+    """Results by topic, one a line."""
+    lines: list[str] = []
+    topic = ""
+    for result in results:
+        if result.topic != topic:
+            topic = result.topic
+            lines.append(topic)
+        lines.append(f"  {'ok ' if result.good else 'BAD'} {result}")
+    return "\n".join(lines)
 
 
 def _system() -> Iterator[CheckResult]:

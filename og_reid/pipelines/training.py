@@ -111,6 +111,18 @@ class TrainedRun:
     curves: Path | None
     main_process: bool
 
+    def __str__(self) -> str:
+        """The files, and the metrics of the validation."""
+        lines = [f"model: {self.model}"]
+        metrics = self.result.validation
+        if metrics is not None:
+            rank1, mean = 100 * metrics.rank(1), 100 * metrics.mAP
+            lines.append(f"validation: rank-1 {rank1:.1f} %, mAP {mean:.1f} %")
+            if metrics.test_view != "none":
+                lines.append(f"with test-time views: {metrics.test_view}")
+        lacking = f"not drawn, for lack of matplotlib; {self.result.log} has the numbers"
+        return "\n".join([*lines, f"curves: {self.curves or lacking}"])
+
 
 def train(
     spec: TrainSpec,

@@ -13,7 +13,7 @@ import torch
 
 from interpreter import run_python
 from og_reid import api, evaluate
-from og_reid.cli import data_commands, main
+from og_reid.cli import actions, main
 from og_reid.cli.commands import COMMANDS
 from og_reid.cli.options import data_spec
 from og_reid.cli.parser import parse
@@ -53,7 +53,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
     """Replaces what ``og-reid doctor`` does."""
 
     def replace(act: Callable[[], object]) -> None:
-        monkeypatch.setattr(data_commands, "do_doctor", lambda _: act())
+        monkeypatch.setattr(actions, "do_doctor", lambda _: act())
 
     return replace
 

@@ -1,0 +1,130 @@
+"""Commands: a typed specification of the options, one call, what came of it printed."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import pipelines
+from ..pipelines.input_files import check_exists
+from .evaluation import do_compare, do_evaluate  # noqa: F401
+from .fusing import do_fuse  # noqa: F401
+from .options import data_spec, fill
+from .progress import progress_stages
+
+if TYPE_CHECKING:
+    from ..train import StepLog
+
+__all__ = ["call"]
+
+Outcome = TypeVar("Outcome")
+
+
+def call(job: Callable[..., Outcome], *arguments: Any) -> Outcome:
+    """What a job of `og_reid.pipelines` gives; its progress is shown."""
+    with progress_stages() as show:
+        return job(*arguments, show)
+
+
+def do_demo(options: Namespace) -> None:
+    check_exists(options.image, "give --image an image of one person")
+    print(
+        "about 6 minutes of processor time; what an earlier run has made is used again. The times "
+        "below are on the clock, at the load of this machine",
+        file=sys.stderr,
+    )
+    with progress_stages() as show:
+        report = pipelines.run_demo(
+            options.out, options.image, workers=options.workers, progress=show
+        )
+    print(f"report: {report}")
+
+
+def do_lift(options: Namespace) -> None:
+    spec = fill(pipelines.LiftSpec, options)
+    if spec.single:
+        out, cloud = pipelines.lift_file(spec)
+        print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
+        return
+    done = call(pipelines.lift_folder, spec)
+    before = f", {done.kept:,} of them by an earlier run" if done.kept else ""
+    print(f"{done.out}: {done.made:,} clouds{before}; listed in {done.table}")
+    pipelines.report_failures(done, skip=spec.skip)
+
+
+def do_embed(options: Namespace) -> None:
+    done = call(pipelines.embed_inputs, fill(pipelines.EmbedSpec, options))
+    features = done.features
+    if len(features):
+        print(f"{done.out}: {len(features)} embeddings of {features.shape[1]} numbers")
+    if len(features) == 2:
+        print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
+    pipelines.report_failures(done, skip=options.skip)
+
+
+def do_pose(options: Namespace) -> None:
+    done = call(pipelines.estimate_poses, fill(pipelines.PoseSpec, options))
+    print(f"{done.out}: people in {done.found:,} of {done.made:,} images")
+    pipelines.report_failures(done, skip=options.skip)
+
+
+def do_train(options: Namespace) -> None:
+    spec = fill(pipelines.TrainSpec, options, data=data_spec(options))
+    with progress_stages() as show:
+
+        def note(record: StepLog) -> None:
+            text = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
+            if record.mAP is not None:
+                text += f", validation mAP {record.mAP:.3f}"
+            show("training", record.fraction, 1.0, text)
+
+        run = pipelines.train(spec, show, note)
+    if run.main_process:
+        print(run)
+
+
+def do_info(options: Namespace) -> None:
+    print(pipelines.describe_run(options.run_folder))
+
+
+def do_pack(options: Namespace) -> None:
+    done = call(pipelines.pack_clouds, fill(pipelines.PackSpec, options))
+    count = sum(done.clouds.values())
+    splits = ", ".join(f"{split} {number}" for split, number in done.clouds.items())
+    print(f"{options.out}: {count} clouds ({splits})")
+    print(
+        f"{done.shards} shards, {done.kept} of them found finished; {done.bytes / 1e6:.1f} MB, "
+        f"{done.bytes / count / 1e3:.1f} kB a cloud"
+    )
+
+
+def do_datasets(options: Namespace) -> None:
+    print("\n".join(call(pipelines.describe_datasets, options.root)))
+    if options.root is None:
+        print("og-reid datasets --root DIR shows which of them are in DIR")
+
+
+def do_check(options: Namespace) -> None:
+    check = call(pipelines.check_dataset, data_spec(options))
+    print("\n".join(check.lines()))
+    check.raise_problems(verify=options.verify)
+
+
+def do_prepare(options: Namespace) -> None:
+    built = call(pipelines.prepare_occluded_duke, fill(pipelines.PrepareSpec, options))
+    counts = ", ".join(f"{folder} {count:,}" for folder, count in built.images.items())
+    print(f"{built.root}: {counts}; {built.kept:,} were there already")
+
+
+def do_cache(options: Namespace) -> None:
+    print("\n".join(pipelines.manage_cache(fill(pipelines.CacheSpec, options))))
+
+
+def do_doctor(_: Namespace) -> None:
+    results = pipelines.run_checks()
+    print(pipelines.format_checks(results))
+    bad = [result.name for result in results if not result.good]
+    if bad:
+        raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
