@@ -225,7 +225,7 @@ def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:
     bodies, or background without a flag. No person is below 0.03 or above 10.
 
     Args:
-        clouds: whose background does not count.
+        clouds: their background does not count.
         single: for messages: one cloud was given rather than a sequence.
 
     Warns:

@@ -1,4 +1,4 @@
-"""Colour the fitted body from its photograph, and say which points the photograph shows."""
+"""Colours of the fitted body from its image, and visibility of its points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .rasterizer import Raster, rasterize, vertex_normals, visible_in
 
 __all__ = ["BodyView", "color_vertices", "part_evidence", "project_body"]
 
-_ROWS = 400  # the body's own visibility is decided at this many rows, whatever the photo's size
+_ROWS = 400  # the body's own visibility is decided at this many rows, whatever the image's size
 _TOLERANCE = 0.01  # metres
 _EDGE = 0.01  # metres: a pixel this far off a vertex's depth shows another surface
 _PERSON = 0.5  # least value of the mask at pixels that show the person
@@ -30,9 +30,9 @@ class BodyView:
 
     Attributes:
         raster: (1, h, w) of the box around the body.
-        factor: pixels of the raster per pixel of the photograph.
-        corner: (2,) x, y of the box's corner in pixels of the photograph.
-        projected: (1, V, 3) pixel x, y of the photograph, depth (metres, smaller is nearer).
+        factor: pixels of the raster per pixel of the image.
+        corner: (2,) x, y of the box's corner in pixels of the image.
+        projected: (1, V, 3) pixel x, y of the image, depth (metres, smaller is nearer).
         normals: (V, 3) unit vectors, outwards.
         faces_camera: (V,) bool, not hidden by the body itself and turned to the camera.
     """
@@ -45,7 +45,7 @@ class BodyView:
     faces_camera: Tensor
 
     def covers(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(covered, depth) of the body at photo positions x, y (pixels); depth inf outside."""
+        """(covered, depth) of the body at image positions x, y (pixels); depth inf outside."""
         height, width = self.raster.face.shape[1:]
         column = ((x - self.corner[0]) * self.factor).floor().long()
         row = ((y - self.corner[1]) * self.factor).floor().long()
@@ -56,14 +56,14 @@ class BodyView:
 
 
 def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
-    """See one fitted body (B = 1) in a photograph of the given size in pixels."""
+    """Projects one fitted body (B = 1) into an image of the given size in pixels."""
     if len(fit) != 1:
         raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
     projected = fit.camera.project(fit.vertices)
     low = projected[0, :, :2].amin(0).clamp_min(0).floor()
     high = projected[0, :, :2].amax(0).ceil()
     high = torch.minimum(high, torch.tensor([float(width), float(height)]))
-    extent = (high - low).clamp_min(1)  # one pixel if the body is outside the photograph
+    extent = (high - low).clamp_min(1)  # one pixel if the body is outside the image
     factor = _ROWS / float(extent.max())
     rows, columns = (max(1, round(float(length) * factor)) for length in extent.flip(0))
     inner = projected.clone()
@@ -101,16 +101,16 @@ def color_vertices(
     for dx in (0.0, 1.0):
         for dy in (0.0, 1.0):
             column, row = left + dx, top + dy
-            share = (1 - (x - 0.5 - column).abs()) * (1 - (y - 0.5 - row).abs())
+            weight = (1 - (x - 0.5 - column).abs()) * (1 - (y - 0.5 - row).abs())
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             covered, surface = view.covers(column + 0.5, row + 0.5)
             own = inside & covered & ((surface - depth).abs() < _EDGE)
             c, r = column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long()
             if mask is not None:
                 own &= mask[r, c] >= _PERSON
-            share = torch.where(own, share, torch.zeros_like(share))
-            colors += share[:, None] * image[r, c]
-            weights += share
+            weight = torch.where(own, weight, torch.zeros_like(weight))
+            colors += weight[:, None] * image[r, c]
+            weights += weight
     seen = view.faces_camera & (weights > 0.25)
     colors = torch.where(seen[:, None], colors / weights.clamp_min(1e-6)[:, None], 0.0)
     return colors.clamp(0, 1), seen
@@ -139,7 +139,7 @@ def part_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tens
 
     Args:
         values: (C, K), C kinds of values, one per keypoint each: for example scores.
-        keypoints: whose names say which is which; a missing one counts as 0.
+        keypoints: joints by name; a missing one counts as 0.
         body: the model.
 
     Returns:

@@ -1,8 +1,8 @@
-"""From a photograph and a pose to a coloured point cloud.
+"""Lift: an image and a pose to a coloured point cloud.
 
 The idea is that of OG-Net's 3D data (Zheng et al., TNNLS 2022, section III): fit a body, give
 each of its surface points the colour of the pixel where it projects, and keep the background on
-a plane behind it. Here all points of the body are kept, with a flag for those that the photograph
+a plane behind it. Here all points of the body are kept, with a flag for those that the image
 shows.
 """
 
@@ -35,7 +35,7 @@ from .rotation import axis_angle_to_matrix
 __all__ = ["Layout", "Lift", "lift_image", "lift_images"]
 
 Layout = Literal["surface", "reference"]
-"""Which points a lifted cloud has: see ``lift_image``."""
+"""Layout of the points of a lifted cloud: see ``lift_image``."""
 
 # Estimators' visibility is too rough for a strict threshold: only the certainly hidden is dropped.
 _SURELY_HIDDEN = 1e-3
@@ -44,7 +44,7 @@ _MARGIN = 0.3  # body heights: background farther from the body than this is lef
 
 @dataclass(frozen=True, eq=False)
 class Lift:
-    """A lifted photograph.
+    """Result of the lift of one image.
 
     Attributes:
         cloud: the points of the body by vertex index, then the background points.
@@ -77,7 +77,7 @@ class Lift:
     def canonical(self) -> PointCloud:
         """The body in its resting pose, each point with the colour that it was seen in.
 
-        Pose normalisation in 3D: two photographs of a person differ in what they show of the body,
+        Pose normalisation in 3D: two images of a person differ in what they show of the body,
         but no longer in how it stands. It needs the fit, so it is done here, before clouds are
         packed. Without background and normals; the origin is the rest pelvis.
 
@@ -110,17 +110,17 @@ def lift_image(
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
 ) -> Lift:
-    """Lift one photograph.
+    """Lifts one image to a point cloud.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pose: the person in it. Nobody found gives a cloud without any seen body point.
+        pose: the person in it. Without one the cloud has no seen body point.
         body: the model; None for the embedded one.
-        background: number of background points (fewer where the photo has fewer such pixels).
+        background: number of background points (fewer where the image has fewer such pixels).
         evidence_threshold: parts of the body whose keypoints score below are taken for hidden, and
             so are parts whose keypoints certainly are not visible (visibility under 0.001).
         layout: ``"surface"``: all V vertices of the body, hidden ones too, and sampled background.
-            ``"reference"``: as in the OG-Net authors' files, one point for each pixel of the photo
+            ``"reference"``: as in the OG-Net authors' files, one point for each pixel of the image
             resized to 128 x 64 (8192 points): the vertices that own a pixel, then every other
             pixel. It looks at neither evidence nor mask; ``background`` is on (any number) or off
             (0: all V vertices); see ``reference_layout``.
@@ -150,7 +150,7 @@ def lift_images(
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
 ) -> list[Lift]:
-    """``lift_image`` for many photographs, of any sizes, fitted together.
+    """``lift_image`` for many images, of any sizes, fitted together.
 
     Warns:
         InputWarning: at most one joint of a person lies inside the image, so that keypoints are
@@ -267,7 +267,7 @@ def _background(
     right = min(width, max(left + 1, int(high[0] + margin)))
     bottom = min(height, max(top + 1, int(high[1] + margin)))
     left, top = min(left, width - 1), min(top, height - 1)
-    # Look at four times as many pixels as wanted, not at all of a large photograph.
+    # Look at four times as many pixels as wanted, not at all of a large image.
     stride = max(1, int(((right - left) * (bottom - top) / (4 * max(count, 1))) ** 0.5))
     row, column = torch.meshgrid(
         torch.arange(top, bottom, stride), torch.arange(left, right, stride), indexing="ij"

@@ -64,7 +64,7 @@ def given_people(keypoints: Keypoints | Pose, image: np.ndarray, *, several: boo
         if len(keypoints.shape) > 1 or (keypoints.shape and not several and len(keypoints.xy) != 1):
             raise ValueError(
                 "keypoints must be of one person, or (P, K) of several with people= or all=True; "
-                f"got batch shape {tuple(keypoints.shape)}: index them, or say which"
+                f"got batch shape {tuple(keypoints.shape)}: index them, or name one"
             )
         rows = range(len(keypoints.xy)) if keypoints.shape else ()
         poses = [Pose(keypoints[i]) for i in rows] if keypoints.shape else [Pose(keypoints)]
@@ -85,9 +85,9 @@ def chosen_person(poses: Sequence[Pose], people: int | Target | None, image: np.
     if people is None:
         return 0
     if isinstance(people, str):
-        everybody = Keypoints.stack([pose.keypoints for pose in poses])
+        all_people = Keypoints.stack([pose.keypoints for pose in poses])
         height, width = image.shape[:2]
-        index = select_person(everybody, people, size=(height, width))
+        index = select_person(all_people, people, size=(height, width))
         return 0 if index is None else index
     if isinstance(people, bool) or not isinstance(people, int):
         raise ValueError(f"people must be an index or a rule of pose.select_person; got {people!r}")

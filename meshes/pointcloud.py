@@ -24,7 +24,7 @@ BACKGROUND = -1
 """Value of ``PointCloud.part`` for points that are not on the body."""
 
 HIDDEN_GREY = 0.5
-"""Colour of points whose colour the photograph does not show."""
+"""Colour of points whose colour the image does not show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class PointCloud:
             value of their type (255, 65535); those of 32 and 64 bits up to 255 by 255, and up to 1
             they are fractions. Floats up to 1.01 count as 1.
         normals: (N, 3) unit vectors, or None.
-        visible: (N,) bool, ``visible[i]`` means the colour of point i was seen in the photograph.
+        visible: (N,) bool, ``visible[i]`` means the colour of point i was seen in the image.
             Defaults to all True.
         part: (N,) int64, ``part[i] = j`` means point i belongs to body joint j; -1 is background.
             Defaults to all 0 ("on the body").

@@ -165,7 +165,7 @@ def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
     appears whole or not at all.
 
     Args:
-        path: ends in ``.obj``; by the authors' custom the photograph's name with ``.obj`` after it.
+        path: ends in ``.obj``; by the authors' custom the image's name with ``.obj`` after it.
         cloud: in our frame, such as lifted with ``layout="reference"``; at least 3 points.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which face does each pixel see? An exact batched triangle rasteriser in plain torch.
+"""Triangle rasteriser: the face that each pixel sees; exact, batched, in plain torch.
 
 One primitive serves visibility, colouring, silhouettes, part maps and the renderer of the
 synthetic world, on any device, without a graphics library. Every pixel centre inside a projected
@@ -262,7 +262,7 @@ def _weights(triangles: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def visible_in(
     raster: Raster, projected: Tensor, faces: Tensor, *, tolerance: float = 0.01
 ) -> Tensor:
-    """Which vertices does the camera see, given only the mesh itself?
+    """Visibility of vertices, with occlusion by the mesh itself alone.
 
     A vertex is seen when no face lies more than ``tolerance`` in front of it, at any of the four
     pixel centres around it, measured against the plane of that face at the vertex (so slanted

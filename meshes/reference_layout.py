@@ -1,7 +1,7 @@
-"""The layout of the OG-Net authors' clouds: one point for each pixel of a small photograph.
+"""The layout of the OG-Net authors' clouds: one point for each pixel of a small image.
 
 After the authors' code for Zheng et al., TNNLS 2022 (section III): every pixel goes to the vertex
-that is nearest in it, and where there is none to a point of a background plane. A photograph of
+that is nearest in it, and where there is none to a point of a background plane. An image of
 128 x 64 pixels gives 8192 points, whatever the body.
 
 Their files have y down and z away from the camera. Clouds and vertices here have the frame of all
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 REFERENCE_SIZE = (128, 64)
-"""Rows and columns that the authors resize photographs to."""
+"""Rows and columns that the authors resize images to."""
 
 _GAP = 0.05  # metres: a surface this far behind its neighbour shows through a hole in front of it
 
@@ -88,7 +88,7 @@ def reference_layout(
     part: Tensor | None = None,
     background: bool = True,
 ) -> PointCloud:
-    """Lay a body and its photograph out as the authors' files do.
+    """Lay a body and its image out as the authors' files do.
 
     1. A pixel goes to the nearest of the vertices that fall into it; of equally near ones to that
        of lowest index. Vertices outside the image count for the pixel of its border next to them.
@@ -142,18 +142,18 @@ def reference_layout(
 def reference_view(
     fit: BodyFit, size: tuple[int, int], resized: tuple[int, int] = REFERENCE_SIZE
 ) -> tuple[Tensor, WeakPerspective]:
-    """The body of a fit as a weak-perspective camera sees it in the resized photograph.
+    """The body of a fit as a weak-perspective camera sees it in the resized image.
 
     That camera has one scale for both axes; ours also has the crop's stretch, resizing to a fixed
     shape stretches once more, and ``kappa`` makes upper parts larger. The authors' regressor sees
-    the resized photograph and gives a body in proportion to that. So do we: x and y of each vertex
+    the resized image and gives a body in proportion to that. So do we: x and y of each vertex
     are moved to where its pixel is, z stays. The scale is the vertical one, which keeps the body's
     height. Positions from 0 to W become centres of pixels at whole numbers (a shift by -0.5), so
     that rounding finds the pixel in which ``CropCamera`` puts the vertex.
 
     Args:
         fit: one body (B = 1).
-        size: (height, width) of the photograph, pixels.
+        size: (height, width) of the image, pixels.
         resized: (rows, columns) of the resized one.
 
     Returns:
@@ -183,7 +183,7 @@ def reference_view(
 
 
 def reference_cloud(image: Tensor, fit: BodyFit, *, background: bool = True) -> PointCloud:
-    """Resize a photograph to 128 x 64 and lay it out with its fitted body.
+    """Resize an image to 128 x 64 and lay it out with its fitted body.
 
     Args:
         image: (H, W, 3) uint8 RGB; resized bilinearly, with smoothing where it shrinks.

@@ -14,14 +14,14 @@ __all__ = ["body_visibility", "part_visibility"]
 
 @plain_torch()
 def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Tensor:
-    """How much of the body in each horizontal stripe of the photograph is seen.
+    """Visible fraction of the body in each horizontal stripe of the image.
 
-    Where `pose.part_visibility` asks whether a stripe has a visible joint, this counts vertices:
-    those that the photograph shows over those that nothing but the body itself could hide.
+    Unlike `pose.part_visibility`, which looks for a visible joint in a stripe, this counts
+    vertices: those that the image shows over those that nothing but the body itself could hide.
 
     Args:
-        lift: of a photograph, in layout ``"surface"``.
-        size: height and width of the photograph in pixels.
+        lift: of an image, in layout ``"surface"``.
+        size: height and width of the image in pixels.
         parts: number of stripes, all of one height.
 
     Returns:
@@ -29,7 +29,7 @@ def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Ten
         vertex is seen, as that is no evidence; so `pose.part_visibility` does.
 
     Raises:
-        ValueError: an argument is not as said.
+        ValueError: an argument has another shape or range.
     """
     if parts < 1 or size[0] < 1:
         raise ValueError(f"parts and size must be above 0; got {parts} and {size}")
@@ -40,10 +40,10 @@ def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Ten
 
 @plain_torch()
 def body_visibility(lift: Lift) -> Tensor:
-    """How much of each part of the body is seen.
+    """Visible fraction of each part of the body.
 
     Args:
-        lift: of a photograph, in layout ``"surface"``.
+        lift: of an image, in layout ``"surface"``.
 
     Returns:
         (J,) float32 in [0, 1], by the joint that moves the part most (`BodyModel.joint_names`); 0

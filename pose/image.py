@@ -1,4 +1,4 @@
-"""Read a photo, however it comes, as (H, W, 3) uint8 RGB."""
+"""Reading of images of any source as (H, W, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _MAX_PIXELS = 100_000_000
 _MAX_BYTES = 1 << 30  # of a file object
 _AT_A_TIME = 1 << 22  # pixels that are converted at a time, so that conversion takes little memory
 _ORIENTATION = 0x0112  # of EXIF
-_RULE = "must be a picture that Pillow can read (jpeg, png, ...)"
-_DAMAGED = "the picture is damaged or cut off"
+_RULE = "must be an image that Pillow can read (jpeg, png, ...)"
+_DAMAGED = "the image is damaged or cut off"
 # Formats that other programs decode: their files are programs themselves.
 _PROGRAMS = ("EPS", "WMF")
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)
@@ -109,13 +109,13 @@ def _from_file(image: str | os.PathLike[str]) -> np.ndarray:
     if path.is_dir():
         raise ValueError(f"image must be a file; {path} is a folder")
     if path.stat().st_size == 0:
-        raise ValueError(f"image must be a readable picture; {path} is empty (0 bytes)")
+        raise ValueError(f"image must be a readable file; {path} is empty (0 bytes)")
     return _decoded(path, str(path))
 
 
 def _from_bytes(content: bytes, name: str) -> np.ndarray:
     if not content:
-        raise ValueError(f"{name}: must be a readable picture; got 0 bytes")
+        raise ValueError(f"{name}: must be a readable image; got 0 bytes")
     return _decoded(io.BytesIO(content), name)
 
 
@@ -135,7 +135,7 @@ def _all_bytes(file: IO[bytes]) -> bytes:
             f"image must be a binary file object; its read() gave {type(content).__name__}: {hint}"
         )
     if len(content) > _MAX_BYTES:
-        raise ValueError(f"image must be a picture of at most {_MAX_BYTES >> 20} MB; got more")
+        raise ValueError(f"image must be an image of at most {_MAX_BYTES >> 20} MB; got more")
     return bytes(content)
 
 
@@ -167,7 +167,7 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     _check_size(image.height, image.width, name, rotated=True)
     if image.format in _PROGRAMS:
         raise ValueError(
-            f"{name}: image must be a picture of pixels; got {image.format}, which another program "
+            f"{name}: image must be an image of pixels; got {image.format}, which another program "
             "would have to draw: convert it to png"
         )
     with reading(name, _DAMAGED):
@@ -257,7 +257,7 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 def _check_size(height: int, width: int, name: str, *, rotated: bool = False) -> None:
-    # `rotated`: EXIF may still turn the picture, so only what fails both ways up fails here.
+    # `rotated`: EXIF may still turn the image, so only what fails both ways up fails here.
     turned = rotated and width >= _MIN_HEIGHT and height >= _MIN_WIDTH
     if (height < _MIN_HEIGHT or width < _MIN_WIDTH) and not turned:
         raise ValueError(

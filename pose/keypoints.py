@@ -139,7 +139,7 @@ class Keypoints:
     def stack(cls, people: Sequence[Keypoints]) -> Keypoints:
         """Stack N people of one layout and one batch shape along a new first dimension.
 
-        A person who was not found may lack `xyz` (zeros stand in); otherwise all have it or none.
+        A person that was not found may lack `xyz` (zeros stand in); otherwise all have it or none.
 
         Raises:
             ValueError: `people` is empty, layouts differ, or only some of the found have `xyz`.

@@ -32,8 +32,8 @@ def select_person(
         target: ``first``: in order. ``most_joints``: with most joints, as PGFA chooses for its
             heat maps; ``most_joints_last``: the last of those, as PGFA chooses for its labels.
             ``most_confident``: with the largest sum of scores. ``largest``: with the largest box
-            around the joints. ``most_central``: the middle of whose box is nearest to the image's,
-            as parts of its size.
+            around the joints. ``most_central``: with the box whose middle is nearest to the
+            image's, as fractions of its size.
         size: height and width of the image in pixels; needed by ``most_central`` alone.
         threshold: scores above it are of found joints.
 
@@ -60,7 +60,7 @@ def select_person(
 
 @plain_torch()
 def lies_outside(people: Keypoints, size: tuple[int, int], threshold: float = 0.0) -> Tensor:
-    """(...,) bool: whose joints cannot be pixels of this image.
+    """(...,) bool: people with joints that cannot be pixels of this image.
 
     That is: three or more joints were found, and at most one of them lies inside. Coordinates of
     a whole video frame, or of an image of another size, are like this.

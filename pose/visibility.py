@@ -1,4 +1,4 @@
-"""What keypoints say about hidden parts: heat maps of joints, and which stripes are visible.
+"""Visibility from keypoints: heat maps of joints, and visibility of horizontal stripes.
 
 Both are of PGFA (Miao et al., "Pose-Guided Feature Alignment for Occluded Person
 Re-Identification", ICCV 2019), in two modes. ``reference`` computes what the authors' code
@@ -46,10 +46,11 @@ def heatmaps(
     target: Target | None = None,
     threshold: float = 0.2,
 ) -> Tensor:
-    """One Gaussian per joint of the person that the image is about, on a coarse grid.
+    """Heat maps: one Gaussian per joint of the target person, on a coarse grid.
 
     Args:
-        people: one person or (P,) people of one image, or None where nobody was looked for.
+        people: one person or (P,) people of one image, or None without an
+            estimate.
             PGFA's own maps are of `OPENPOSE_18`: `to_openpose18` makes that layout. In float64 in
             mode ``reference`` when results shall equal the authors' to the bit.
         size: height and width of the image in pixels.
@@ -61,12 +62,12 @@ def heatmaps(
 
     Returns:
         (K, rows, columns) in [0, 1], K = 18 for None. Joint j's map is zero when it is not
-        taken. All ones when there is no evidence: nobody over the threshold, and in mode
+        taken. All ones when there is no evidence: no score over the threshold, and in mode
         ``corrected`` fewer than 3 joints. Mode ``reference``: float64, multiples of 1/255.
         Otherwise the dtype of the keypoints, means of the Gaussian over each cell.
 
     Raises:
-        ValueError: an argument is not as said.
+        ValueError: an argument has another shape or range.
         ImportError: mode ``reference`` without Pillow.
     """
     _check(size, mode, cells, target)
@@ -102,7 +103,7 @@ def part_visibility(
     target: Target | None = None,
     threshold: float = 0.2,
 ) -> Tensor:
-    """Which horizontal stripes of an image show the person that it is about.
+    """Visibility of the horizontal stripes of an image.
 
     Args:
         people: as for `heatmaps`.
@@ -115,10 +116,10 @@ def part_visibility(
 
     Returns:
         (parts,) float32, 1 = stripe with a joint, from top to bottom. All ones when there is no
-        evidence: nobody, or fewer than 3 joints over the threshold.
+        evidence: fewer than 3 joints over the threshold.
 
     Raises:
-        ValueError: an argument is not as said.
+        ValueError: an argument has another shape or range.
     """
     _check(size, mode, (parts, 1), target)
     reference = mode == "reference"
@@ -140,7 +141,7 @@ def part_visibility(
 
 
 def stripe_masks(visibility: Tensor, cells: tuple[int, int] = (24, 8)) -> Tensor:
-    """The stripes as an image: what of it a comparison of visible parts looks at.
+    """Masks of the stripes: the area that a comparison of visible parts uses.
 
     Args:
         visibility: (..., P) of P stripes, as `part_visibility` gives it.
@@ -174,7 +175,7 @@ def _check(
 def _person(
     people: Keypoints | None, size: tuple[int, int], target: Target, threshold: float
 ) -> Keypoints | None:
-    """The chosen person; None when nobody is over the threshold."""
+    """The chosen person; None without scores over the threshold."""
     if people is None:
         return None
     if not people.shape:

@@ -32,7 +32,7 @@ _DTYPE = torch.float64
 _EQUAL = 1e-9  # relative difference of costs that is rounding
 _WARM_UP, _REFINE = 8, 14  # iterations without and with the image
 _START_PITCH = 0.2
-_TYPICAL_HEIGHT = 1.7  # metres, for a person of whom nothing is known
+_TYPICAL_HEIGHT = 1.7  # metres, for a person of unknown height
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
@@ -43,7 +43,7 @@ class BodyFit:
     Attributes:
         body: the model that the numbers belong to.
         rotations: (B, J, 3, 3) relative to the parents.
-        betas: (B, S). Keypoints hardly tell girth: read them as a prior, not as a measurement.
+        betas: (B, S). Keypoints hardly determine girth: read them as a prior, not as a measurement.
         camera: the crop's camera.
         pitch: (B,) radians, how much the camera looks down.
         error: (B,) root mean square distance of keypoints to the fit, image heights, weighted
@@ -127,7 +127,7 @@ def fit_body(
     Args:
         keypoints: of one person or a batch (B). Joints and landmarks are matched by name. With
             ``xyz`` the directions of bones are used as well; without, four headings are tried.
-            Nobody found (all scores 0) gives the prior's pose, standing in the image's middle.
+            Without a person (all scores 0): the prior's pose, standing in the image's middle.
         image_size: (height, width) pixels of the image, or an int tensor (B, 2) of one for each.
         body: the model; None for the embedded one.
 
@@ -228,21 +228,21 @@ class _Fitter:
         source = points[:, targets.point, :2]
         weight = targets.weight[..., None]
         total = weight.sum(1, keepdim=True)
-        share = weight / total.clamp_min(1e-9)
-        middle, center = (share * source).sum(1), (share * targets.uv).sum(1)
-        spread = (share * (source - middle[:, None]) ** 2).sum((1, 2))
-        wanted = (share * (targets.uv - center[:, None]) ** 2).sum((1, 2))
+        fraction = weight / total.clamp_min(1e-9)
+        middle, center = (fraction * source).sum(1), (fraction * targets.uv).sum(1)
+        spread = (fraction * (source - middle[:, None]) ** 2).sum((1, 2))
+        wanted = (fraction * (targets.uv - center[:, None]) ** 2).sum((1, 2))
         # One point has no spread: lean on a typical scale.
         typical = 0.9 / _TYPICAL_HEIGHT
         scale = ((wanted + 1e-4 * typical**2) / (spread + 1e-4)).sqrt().clamp(1e-2, 1e2)
         shift = center - scale[:, None] * middle
-        nobody = total[:, 0, 0] <= 0
+        empty = total[:, 0, 0] <= 0
         whole = torch.stack([0.5 * size[:, 1] / size[:, 0], torch.full_like(scale, -0.5)], -1)
         extent = 0.5 * (points[..., 1].amax(1) + points[..., 1].amin(1))
         whole[:, 1] -= typical * extent
         camera = state.camera.clone()
-        camera[:, 0] = torch.where(nobody, torch.full_like(scale, typical), scale).log()
-        camera[:, 1:3] = torch.where(nobody[:, None], whole, shift)
+        camera[:, 0] = torch.where(empty, torch.full_like(scale, typical), scale).log()
+        camera[:, 1:3] = torch.where(empty[:, None], whole, shift)
         return FitState(state.rotations, state.betas, camera)
 
     def _descend(

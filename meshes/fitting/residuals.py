@@ -30,7 +30,7 @@ _BETA_WEIGHT = 1.2
 _HINGE_WEIGHT = 6.0
 _MEAN_PITCH = 0.2  # tangent; cameras of the street look down by about 11 degrees
 # (pelvis to) neck, head and mid-ankle stand above one another: weight per metre in depth, up to the
-# pitch, and sideways, where the image itself tells well and the prior only breaks ties.
+# pitch, and sideways, where the image itself decides and the prior only breaks ties.
 _BALANCE = (("neck", 10.0, 2.0), ("head", 6.0, 0.0), ("ankles", 14.0, 2.0))
 _CAMERA_PRIOR = ((_LOG_ASPECT, 0.0, 8.0), (_KAPPA, 0.0, 6.0), (_PITCH, _MEAN_PITCH, 8.0))
 

@@ -1,4 +1,4 @@
-"""What a fit aims at: the estimator's keypoints and directions, and a resting pose."""
+"""Targets of a fit: the estimator's keypoints and directions, and a resting pose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .skeleton import Skeleton
 
 __all__ = ["FitTargets", "PosePrior"]
 
-# Bones whose direction a 3D estimator tells well: (from, to, weight).
+# Bones whose direction a 3D estimator determines well: (from, to, weight).
 _BONES: tuple[tuple[str, str, float], ...] = (
     ("left_shoulder", "left_elbow", 1.0),
     ("left_elbow", "left_wrist", 1.0),
@@ -37,7 +37,7 @@ _BONES: tuple[tuple[str, str, float], ...] = (
     ("right_ear", "nose", 0.7),
 )
 
-# Keypoints that tell the pose of a joint; the prior holds a joint harder when they are unseen.
+# Keypoints that determine the pose of a joint; the prior holds a joint harder when they are unseen.
 _EVIDENCE: dict[str, tuple[str, ...]] = {
     "hip": ("knee",),
     "knee": ("knee", "ankle"),
@@ -49,7 +49,7 @@ _EVIDENCE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class FitTargets:
-    """What the estimator saw, in the fit's units.
+    """Observations of the estimator, in the fit's units.
 
     Attributes:
         point: (K,) position in the skeleton of each keypoint.
@@ -58,7 +58,7 @@ class FitTargets:
         bone: (E, 2) skeleton points from, to.
         direction: (B, E, 3) unit vectors, camera-aligned.
         bone_weight: (B, E) in [0, 1]; zero where no direction is known.
-        unseen: (B, J) in [0, 1], 1 where nothing tells the joint's pose.
+        unseen: (B, J) in [0, 1], 1 without evidence of the joint's pose.
     """
 
     point: Tensor
@@ -156,7 +156,7 @@ class PosePrior:
 
 
 def _unseen(score: Tensor, known: list[str], skeleton: Skeleton) -> Tensor:
-    """(B, J): one minus the least score among the keypoints that tell a joint's pose."""
+    """(B, J): one minus the least score among the keypoints that determine a joint's pose."""
     unseen = score.new_zeros(len(score), skeleton.num_joints)
     for name, evidence in _EVIDENCE.items():
         for side in ("left", "right"):

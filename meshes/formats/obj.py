@@ -88,7 +88,7 @@ def read_obj_vertices(path: Path, frame: Frame | None = None) -> ObjVertices:
         path: Of any encoding that ASCII is part of.
         frame: None: ours and known programs' files are y up. Files of nothing but vertices and, at
             the end, at most one face are in the reference frame. All others are y up. Where neither
-            a known header nor the authors' six decimals confirm it, ``doubt`` says so.
+            a known header nor the authors' six decimals confirm it, ``doubt`` is set.
 
     Raises:
         ValueError: The file has no coloured vertices, is damaged or cut short, or too large.

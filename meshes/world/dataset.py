@@ -43,7 +43,7 @@ class WorldPlan:
         views: images of each person, dealt out over the cameras in turn.
         cameras: number of cameras.
         seed: of cameras, places, poses and occlusions.
-        occluded_share: share of occluded queries.
+        occluded_share: fraction of occluded queries.
         first_identity: number of the first person (see ``draw_identity``).
     """
 
@@ -108,16 +108,18 @@ def plan_world(plan: WorldPlan) -> list[WorldShot]:
     queries = math.ceil(plan.views / 4)
     shots = []
     counts = dict.fromkeys(SPLITS, 0)
-    shares = dict(
+    fractions = dict(
         zip(SPLITS, (_TRAIN_OCCLUDED, plan.occluded_share, _GALLERY_OCCLUDED), strict=True)
     )
     for person in range(plan.identities):
         for view in range(plan.views):
             split = SPLITS[0] if person < train else SPLITS[1] if view < queries else SPLITS[2]
-            number, share = counts[split], shares[split]
+            number, fraction = counts[split], fractions[split]
             counts[split] += 1
-            # Exact shares at every length: the n-th image is occluded when n * share steps up.
-            occluded = math.floor((number + 1) * share + 1e-9) > math.floor(number * share + 1e-9)
+            # Exact fractions at every length: image n is occluded when n * fraction steps up.
+            occluded = math.floor((number + 1) * fraction + 1e-9) > math.floor(
+                number * fraction + 1e-9
+            )
             camera = (view + person) % plan.cameras + 1
             shots.append(WorldShot(split, person + 1, camera, view, occluded))
     return shots
@@ -148,7 +150,7 @@ def write_world(
         views: images per person.
         cameras: number of cameras.
         seed: seed of all that is not the people.
-        occluded_share: share of occluded queries.
+        occluded_share: fraction of occluded queries.
         first_identity: number of the first person; distinct ranges give distinct people.
         workers: processes to use; 0 works in this one. Started by "spawn": a script that asks for
             some must guard its own start with ``if __name__ == "__main__"``.

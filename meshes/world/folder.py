@@ -1,4 +1,4 @@
-"""The folder of a world: whose it is, and which of its images are whole."""
+"""Folder of a rendered world: its settings, and the images in it that are complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pose.files.reading import reading
 
 __all__ = ["ATTRIBUTES", "claim", "image_attributes", "is_whole", "read_manifest"]
 
-#: What the comment of an image says, in the order of ``attributes.csv``.
+#: Fields of the comment of an image, in the order of ``attributes.csv``.
 ATTRIBUTES = ("occluder", "visible_fraction", "yaw")
 _MANIFEST = "world.json"
 _MOST_BYTES = 1 << 16  # of a manifest; ours have some hundreds

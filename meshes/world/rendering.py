@@ -1,4 +1,4 @@
-"""Draw a scene and tell the truth about it.
+"""Rendering of a scene, with its ground truth.
 
 Surfaces are found by the exact rasteriser at twice the resolution, coloured per sub-pixel in
 their own coordinates, lit by sun and sky with a shadow buffer seen from the sun, averaged over
@@ -37,7 +37,7 @@ _DEPTH = {"shoulder": 0.13, "hip": 0.17, "knee": 0.1, "elbow": 0.09, "ankle": 0.
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """An image of the world and the truth about it.
+    """A rendered image with its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8 sRGB.
@@ -51,9 +51,9 @@ class Rendered:
         betas: (10,).
         view: the camera of this crop.
         pitch: downward tilt of the camera, radians.
-        yaw: where the person faces, radians: 0 towards the camera, positive to the image's right.
+        yaw: heading of the person, radians: 0 towards the camera, positive to the image's right.
         occluder: "none" or the kind.
-        visible_fraction: share of the person's whole area that the image shows, in [0, 1].
+        visible_fraction: fraction of the person's whole area that the image shows, in [0, 1].
     """
 
     image: Tensor
@@ -123,7 +123,7 @@ def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypo
 
 @plain_torch()
 def render(scene: Scene) -> Rendered:
-    """Draw a scene with its truth."""
+    """Renders a scene with its ground truth."""
     view = scene.view
     fine = view.scaled(float(_SAMPLES))
     own = cast_rays(scene.figure.pieces, fine)

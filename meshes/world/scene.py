@@ -1,4 +1,4 @@
-"""What stands where in one image: person, camera, light, place, and what hides the person."""
+"""Scene of one image: person, camera, light, backdrop and occluders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "sample_scene"]
 IMAGE_SIZE = (256, 128)
 """Height and width of an image, pixels."""
 HIDDEN_RANGE = (0.3, 0.7)
-"""Share of the person that an occlusion is meant to hide."""
+"""Range of the fraction of the person that an occlusion hides."""
 _TRIES = 4
 _DENSE = 1500
 _WEIGHTS = (13, 9, 7, 10, 8, 9, 8, 6, 5, 6, 15, 10)
@@ -36,7 +36,7 @@ _WEIGHTS = (13, 9, 7, 10, 8, 9, 8, 6, 5, 6, 15, 10)
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """All that one image shows.
+    """Content of one image.
 
     Attributes:
         figure: the person.
@@ -47,7 +47,7 @@ class Scene:
         front: pieces that may hide the person.
         behind: other pieces.
         occluder: "none" or one of ``OCCLUDERS``.
-        inside: share of the person's area inside the image's borders.
+        inside: fraction of the person's area inside the image's borders.
         seed: of the sensor's noise.
     """
 
@@ -175,7 +175,7 @@ def _silhouette(pieces: Sequence[MeshPart], view: View) -> Tensor:
 def _occlude(
     figure: Figure, view: View, rng: Rng, kinds: tuple[str, ...]
 ) -> tuple[str, list[MeshPart], View, float]:
-    """Choose and place an occlusion; returns its kind, pieces, the view and the share inside."""
+    """Choose and place an occlusion; returns its kind, pieces, the view and the fraction inside."""
     small = view.scaled(0.25)
     person = _silhouette(figure.pieces, small)
     area = float(person.sum())
@@ -199,13 +199,13 @@ def _occlude(
         if kind == "cut":
             cropped, inside = _cut(person, view, rng, target, strict)
             return kind, [], cropped, inside
-        pieces, share = place_occluder(kind, rng, base, turn, target, coverage)
+        pieces, hidden = place_occluder(kind, rng, base, turn, target, coverage)
         if strict and float((_silhouette(pieces, small) & upper).sum()) > 0.5 * float(upper.sum()):
             continue
-        if low <= share <= high:
+        if low <= hidden <= high:
             return kind, pieces, view, 1.0
-        if best is None or abs(share - 0.5) < abs(best[2] - 0.5):
-            best = (kind, pieces, share)
+        if best is None or abs(hidden - 0.5) < abs(best[2] - 0.5):
+            best = (kind, pieces, hidden)
     if best is not None and low - 0.08 <= best[2] <= high + 0.08:
         return best[0], best[1], view, 1.0
     cropped, inside = _cut(person, view, rng, rng.uniform(low, high), strict)
@@ -213,16 +213,16 @@ def _occlude(
 
 
 def _cut(person: Tensor, view: View, rng: Rng, target: float, strict: bool) -> tuple[View, float]:
-    """A view whose border leaves out the target share of the silhouette; strict keeps the head."""
+    """A view that leaves out the target fraction of the silhouette; strict keeps the head."""
     across = 0 if strict and target > 0.45 else 13
     side = rng.pick(("bottom", "left", "right", "top"), (66, across, across, 0 if strict else 25))
     axis = 1 if side in ("bottom", "top") else 0
     profile = person.float().sum(axis)
     if side in ("bottom", "right"):
         profile = profile.flip(0)
-    share = profile.cumsum(0) / profile.sum()
-    place = int((share < target).sum()) + 1
-    hidden = float(share[min(place - 1, len(share) - 1)])
+    fraction = profile.cumsum(0) / profile.sum()
+    place = int((fraction < target).sum()) + 1
+    hidden = float(fraction[min(place - 1, len(fraction) - 1)])
     amount = place / len(profile)
     left, top, right, bottom = 0.0, 0.0, float(view.width), float(view.height)
     if side == "bottom":

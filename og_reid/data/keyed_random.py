@@ -40,7 +40,7 @@ class KeyedRandom:
         """Items whose keys depend on all parts and their order.
 
         Args:
-            *parts: Numbers that all items share, such as a seed and a step, and (B,) int64 tensors
+            *parts: Numbers common to all items, such as a seed and a step, and (B,) int64 tensors
                 with one for each, such as the numbers of clouds; at least one tensor.
         """
         shape = torch.broadcast_shapes(*(part.shape for part in parts if isinstance(part, Tensor)))
@@ -72,7 +72,7 @@ class KeyedRandom:
         """(B, *shape) int64 in [0, high)."""
         if not 0 < high <= 2**_BITS:
             raise ValueError(f"high must be in [1, {2**_BITS}]; got {high}")
-        # 63 of the bits: the shares of numbers differ by less than 2 ** -39.
+        # 63 of the bits: the frequencies of numbers differ by less than 2 ** -39.
         return (_right(self._bits(math.prod(shape)), 1) % high).reshape(-1, *shape)
 
     def generator(self, item: int) -> torch.Generator:

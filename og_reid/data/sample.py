@@ -1,4 +1,4 @@
-"""Samples and splits: the values that data sets, clouds and images share."""
+"""Samples and splits: values that data sets, clouds and images have in common."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Sample", "Splits"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of one person.
+    """An image (or a cloud) with its identity and camera.
 
     Attributes:
         path: The image file.

@@ -1,4 +1,4 @@
-"""Which images form the training batch of a step."""
+"""Batch samplers: the rows of the training set that form the batch of a step."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ class BalancedSampler:
 
 
 class StratifiedSampler:
-    """Batches for long tails: people with few images come more often, but not as often as others.
+    """Batches for long tails: identities with few images recur more often, yet less than others.
 
-    In an epoch an identity with n images has a fixed share of the places, in proportion to
+    In an epoch an identity with n images has a fixed fraction of the places, in proportion to
     ``n ** (1 - tail)`` (Kang et al., ICLR 2020), at least one; the
     order of the places is random. The images of an identity take turns: all of them come once, in
     random order, before any comes again. About as many images make an epoch as there are.
@@ -198,11 +198,11 @@ class StratifiedSampler:
         _, label = pids.unique(return_inverse=True)
         counts = label.bincount()
         self._images = label.argsort(stable=True).split(counts.tolist())
-        share = counts.double() ** (1 - tail)
-        share = share / share.sum() * len(pids)
-        places = share.floor().long()
+        quota = counts.double() ** (1 - tail)
+        quota = quota / quota.sum() * len(pids)
+        places = quota.floor().long()
         # Largest remainders get what is left over.
-        rest = (share - places).argsort(descending=True, stable=True)
+        rest = (quota - places).argsort(descending=True, stable=True)
         places[rest[: len(pids) - int(places.sum())]] += 1
         self.places = places.clamp(min=1)
         self._person = torch.arange(len(counts)).repeat_interleave(self.places)
@@ -218,12 +218,12 @@ class StratifiedSampler:
         generator = step_generator(self._seed, 0, epoch)
         order = torch.randperm(len(self._person), generator=generator)
         chosen = order[slot * self._size : (slot + 1) * self._size]
-        people, turns = self._person[chosen], self._turn[chosen]
-        turns = turns + epoch * self.places[people]
+        labels, turns = self._person[chosen], self._turn[chosen]
+        turns = turns + epoch * self.places[labels]
         return torch.stack(
             [
                 self._image(label, turn)
-                for label, turn in zip(people.tolist(), turns.tolist(), strict=True)
+                for label, turn in zip(labels.tolist(), turns.tolist(), strict=True)
             ]
         )
 
@@ -268,10 +268,10 @@ class ClassSampler:
         turn, slot = divmod(step, self._steps_per_pass)
         order = torch.randperm(self._draws, generator=step_generator(self._seed, 0, turn))
         chosen = order[slot * self._size : (slot + 1) * self._size] % len(self._images)
-        share = torch.rand(self._size, generator=step_generator(self._seed, 1, step)).double()
+        fraction = torch.rand(self._size, generator=step_generator(self._seed, 1, step)).double()
         picks = [self._images[label] for label in chosen.tolist()]
         return torch.stack(
-            [images[int(part * len(images))] for images, part in zip(picks, share, strict=True)]
+            [images[int(part * len(images))] for images, part in zip(picks, fraction, strict=True)]
         )
 
 
@@ -279,7 +279,7 @@ def samples_per_epoch(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor
     """(P,) how often an image of each identity comes in an epoch, identities in ascending order.
 
     Args:
-        sampler: Whose steps are counted.
+        sampler: Sampler of the steps that are counted.
         pids: (n,) int64 identity of each image.
         epochs: How many epochs to take the mean of.
     """

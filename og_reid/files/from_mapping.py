@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 18
 _MOST_VALUES, _LONGEST_VALUE = 10_000, 10_000
 _DEEPEST = 100
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-# How null is written by those who know other languages.
+# Spellings of null in other languages.
 _NONE = frozenset({"none", "null", "~", ""})
 
 

@@ -1,4 +1,4 @@
-"""What a pose estimator is: one image in, one `Pose` out."""
+"""Pose estimators: the protocol, from one image to one `Pose`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ __all__ = ["NoPersonError", "Pose", "PoseEstimator", "choose", "estimate_batch",
 
 
 class NoPersonError(ValueError):
-    """No person was found where a caller cannot go on without one.
+    """No person was found where one is required.
 
-    Estimators do not raise it: for them an empty photo is a result (`Pose.found` is False).
+    Estimators do not raise it: for them an empty image is a result (`Pose.found` is False).
     """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pose:
-    """The person that an image is about, and perhaps others in it.
+    """Keypoints of the target person of an image, and of further people in it.
 
     Attributes:
         keypoints: without batch dimensions; pixels of the image.
-        mask: (H, W) float in [0, 1], how likely a pixel shows the person, at the image's size; or
-            None. Weak evidence: such masks spill onto things and people beside the person.
-        others: (P,) further people of the same layout, or None where nobody looked for them.
+        mask: (H, W) float in [0, 1], probability that a pixel shows the person, at the
+            image's size; or None. Weak evidence: such masks spill onto neighbouring objects.
+        others: (P,) further people of the same layout, or None where they were not
+            estimated.
 
     Raises:
         ValueError: the keypoints are batched, the others are of another layout, or the mask is
-            not as said.
+            of another shape or range.
     """
 
     keypoints: Keypoints
@@ -70,12 +71,12 @@ class Pose:
 
     @property
     def found(self) -> bool:
-        """Whether a person was found."""
+        """True when a person was found."""
         return bool(self.keypoints.found)
 
     @property
     def people(self) -> Keypoints:
-        """(P,) everybody found, the person that the image is about first."""
+        """(P,) all people found, the target first."""
         first = self.keypoints
         one = Keypoints.stack([first])[slice(None) if self.found else slice(0)]
         return one if self.others is None else Keypoints.cat([one, self.others])
@@ -83,21 +84,21 @@ class Pose:
 
 @runtime_checkable
 class PoseEstimator(Protocol):
-    """Anything that finds one person in an image.
+    """Protocol of pose estimators: one target person per image.
 
     Where it can do several images at once it has ``batch(images)``, too, which `estimate_batch`
-    calls. With a property ``settings``, plain values that tell apart estimators that give other
-    results, its results can be kept (`CachedPose`).
+    calls. With a property ``settings``, plain values that differ between estimators of
+    different results, its results can be kept (`CachedPose`).
     """
 
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """Find a person.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or the path of a photograph.
+            image: (H, W, 3) uint8 RGB, or the path of an image.
 
         Returns:
-            The pose in pixels of `image`; `Keypoints.none` when there is nobody.
+            The pose in pixels of `image`; `Keypoints.none` when no person is found.
         """
         ...
 
@@ -105,7 +106,7 @@ class PoseEstimator(Protocol):
 def estimate_batch(
     estimator: PoseEstimator, images: Sequence[np.ndarray | str | Path]
 ) -> list[Pose]:
-    """Poses in several images, in their order: all at once where the estimator can."""
+    """Poses of several images, in their order; in one batch where the estimator has one."""
     batch = getattr(estimator, "batch", None)
     return [estimator(image) for image in images] if batch is None else list(batch(images))
 
@@ -113,24 +114,24 @@ def estimate_batch(
 def choose(
     people: Keypoints, target: Target, size: tuple[int, ...] | None, threshold: float
 ) -> Pose:
-    """A pose of (P,) people: the target by `select_person`, the others in their order.
+    """Pose from (P,) people: the target by `select_person`, the others in their order.
 
-    Nobody over the threshold: nobody was found, and all are others.
+    Without scores over the threshold no target is found, and all people are others.
     """
     height_width = None if size is None else (int(size[0]), int(size[1]))
     index = select_person(people, target, size=height_width, threshold=threshold)
     if index is None:
-        nobody = Keypoints.none(people.names, xyz=people.xyz is not None)
-        return Pose(nobody.to(people.xy.dtype), others=people)
+        none = Keypoints.none(people.names, xyz=people.xyz is not None)
+        return Pose(none.to(people.xy.dtype), others=people)
     rest = torch.arange(len(people.score)) != index
     return Pose(people[index], others=people[rest])
 
 
 def validate_image(image: np.ndarray | str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of what an estimator was given.
+    """Input of an estimator as (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: it is neither that nor a photograph that can be read.
+        ValueError: the array has another shape or type, or the file cannot be read.
     """
     if not isinstance(image, np.ndarray):
         return read_image(image)

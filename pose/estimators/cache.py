@@ -29,10 +29,10 @@ _LARGEST = 1 << 28  # bytes of an unpacked entry; a mask of the largest image ha
 
 
 class CachedPose:
-    """A pose estimator that remembers what it said about an image.
+    """Pose estimator with a cache on disk, by image content and settings.
 
     An image is known by its pixels, whatever its name. Entries lie in a folder of their own for
-    each setting of the estimator, whose ``estimator.json`` tells model, versions and thresholds;
+    each setting of the estimator, whose ``estimator.json`` holds model, versions and thresholds;
     each entry names the setting, too, and one that names another, or is damaged, is made anew.
     Entries appear whole or not at all, so that several processes may share a folder. A folder that
     can be read only serves what it has; new poses are not kept then, with one warning.
@@ -40,7 +40,7 @@ class CachedPose:
     Args:
         estimator: any; `settings` must be given where it does not have them.
         folder: made when needed.
-        settings: plain values that tell apart estimators that give other results; None: those of
+        settings: plain values that differ between estimators of different results; None: those of
             the estimator.
 
     Raises:
@@ -60,13 +60,13 @@ class CachedPose:
                 f"version and thresholds; got {known!r}"
             )
         try:
-            told = json.dumps({"cache": _VERSION, **known}, sort_keys=True, allow_nan=False)
+            text = json.dumps({"cache": _VERSION, **known}, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"settings must be plain values that JSON has: {error}") from error
         self.estimator, self.settings = estimator, dict(known)
-        self._told = told
+        self._text = text
         self._warned = False
-        self.folder = Path(folder) / hashlib.sha256(told.encode()).hexdigest()[:16]
+        self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
         """Find a person, or remember; see `PoseEstimator`."""
@@ -111,7 +111,7 @@ class CachedPose:
     def _describe(self) -> None:
         if not (self.folder / _ABOUT).is_file():
             with atomic_write(self.folder / _ABOUT) as partial:
-                partial.write_text(json.dumps(json.loads(self._told), indent=1), encoding="utf-8")
+                partial.write_text(json.dumps(json.loads(self._text), indent=1), encoding="utf-8")
 
     def _read(self, path: Path) -> Pose | None:
         """The pose in an entry; None where there is none, or a damaged one, which is made anew.
@@ -128,14 +128,14 @@ class CachedPose:
                     content="numbers or text",
                     most_bytes=_LARGEST,
                 )
-                return _unpack(arrays) if str(arrays.pop("settings")) == self._told else None
+                return _unpack(arrays) if str(arrays.pop("settings")) == self._text else None
         except PermissionError:
             raise
         except (OSError, ValueError):
             return None
 
     def _write(self, path: Path, pose: Pose) -> None:
-        arrays = {"settings": np.array(self._told), **_pack(pose)}
+        arrays = {"settings": np.array(self._text), **_pack(pose)}
         with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 

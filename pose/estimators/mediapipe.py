@@ -25,9 +25,9 @@ __all__ = ["MediapipePose", "visibility_from_raw"]
 _LANDMARKS = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
 _HEIGHT = 512  # rows an upright crop is resized to
 _LONGEST = 1280  # pixels, limit of the longest side
-# Rim around the image, as a part of its height, tried in turn until somebody is found. Without a
+# Rim around the image, as a part of its height, tried in turn until a person is found. Without a
 # rim first: a rim repeats the border pixels, and where the border cuts a person the streaks pass
-# for hips and legs (raw visibility 0.95 instead of 0.1 for hips that are outside the photo).
+# for hips and legs (raw visibility 0.95 instead of 0.1 for hips that are outside the image).
 _PADDING = (0.0, 0.15, 0.4)
 
 
@@ -54,7 +54,7 @@ class MediapipePose:
 
     Keypoints are named `COCO_17_FEET`. `score` is BlazePose's own value for the landmark,
     `visibility` is `visibility_from_raw` of it and 0 outside the image, `xyz` comes from its world
-    landmarks. Where several people are seen it takes one of them and does not say which: cut the
+    landmarks. Of several people it takes one without a documented rule: crop the
     person out first.
 
     The model is loaded at the first call and kept. Each image is looked at by itself, so results
@@ -96,14 +96,14 @@ class MediapipePose:
         """Find a person.
 
         Args:
-            image: (H, W, 3) uint8 RGB, as `read_image` gives it, or the path of a photograph.
+            image: (H, W, 3) uint8 RGB, as `read_image` gives it, or the path of an image.
 
         Returns:
             Keypoints in pixels of `image` and a (H, W) mask; `Keypoints.none` and a zero mask
-            when there is nobody.
+            when no person is found.
 
         Raises:
-            ValueError: `image` is not as said.
+            ValueError: `image` has another shape or type.
             ImportError: mediapipe is missing or too new to carry the weights.
             RuntimeError: mediapipe has run before this process was forked.
         """
@@ -166,7 +166,7 @@ def _load(min_confidence: float) -> Any:
 
 
 def _resize(image: np.ndarray) -> np.ndarray:
-    """Upright crops to 512 rows; wide photos keep more, as the person is small in them."""
+    """Upright crops to 512 rows; wide images keep more, as the person is small in them."""
     try:
         from PIL import Image
     except ImportError as error:

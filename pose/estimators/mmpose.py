@@ -25,7 +25,7 @@ class MMPose:
     """Find people with a network of mmpose 1.x.
 
     Such a network takes a box around each person. A crop cut out for re-identification is one; for
-    other photographs, and to find the others in a crop as well, give a detector.
+    other images, and to find the others in a crop as well, give a detector.
 
     Keypoints have the network's layout (`COCO_17`, of Halpe and COCO-WholeBody body and feet);
     scores are clamped to [0, 1], visibility equals score. Results do not depend on what else is in
@@ -40,13 +40,13 @@ class MMPose:
             downloads the published ones of a name.
         detect: boxes of people in an image (H, W, 3) uint8 RGB: (P, 4) x0, y0, x1, y1 in pixels,
             an array or a tensor; None: the image is one box.
-        target: who of several people the image is about, see `select_person`.
+        target: selection among several people, see `select_person`.
         threshold: scores above it are of found joints, for `target`.
         batch_size: boxes per forward pass; changes nothing but speed and memory.
         device: of torch.
 
     Raises:
-        ImportError: mmpose is missing; the message says how it is installed.
+        ImportError: mmpose is missing; the message names the command that installs it.
         ValueError: configuration or weights are missing, damaged or do not fit.
     """
 
@@ -73,7 +73,7 @@ class MMPose:
         """All that its results depend on, as plain values, for `CachedPose`."""
         if self.detect is not None and not hasattr(self.detect, "settings"):
             raise ValueError(
-                "detect must have an attribute `settings`, a dict that tells one detector from "
+                "detect must have an attribute `settings`, a dict that distinguishes it from "
                 "another, for its results to be cached"
             )
         return {
@@ -88,10 +88,10 @@ class MMPose:
         """Find the people in an image.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or the path of a photograph.
+            image: (H, W, 3) uint8 RGB, or the path of an image.
 
         Raises:
-            ValueError: the image is not as said, or the detector gives no boxes.
+            ValueError: the image has another shape or type, or the detector gives no boxes.
         """
         return self.batch([image])[0]
 

@@ -29,10 +29,10 @@ def import_mmpose() -> ModuleType:
 
     Two of mmpose's heads (RTMO, EDPose) import mmdet and the compiled part of mmcv when mmpose is
     imported, whether they are used or not. Where these are missing, placeholders stand in for the
-    length of the import; a network that needs the real ones says so when it is built.
+    length of the import; a network that needs the real ones raises when it is built.
 
     Raises:
-        ImportError: mmpose or something that it needs is missing; the message says how it is
+        ImportError: mmpose or something that it needs is missing; the message names how it is
             installed.
     """
     if "mmpose.apis" in sys.modules:
@@ -40,7 +40,7 @@ def import_mmpose() -> ModuleType:
     import_torchvision("mmpose", INSTALL)
     try:
         with _placeholders(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mmcv-lite tells what it lacks
+            warnings.simplefilter("ignore")  # mmcv-lite lists its missing parts
             return importlib.import_module("mmpose.apis")
     except ImportError as error:
         _forget("mmpose")

@@ -77,7 +77,7 @@ def load_network(config: str | Path, checkpoint: str | Path | None, device: str)
         loaded = Config.fromfile(path)
         if "pose" not in str(loaded.model.type).lower():
             raise ValueError(f"its model is a {loaded.model.type}")
-        told = hashlib.sha256(loaded.dump().encode()).hexdigest()
+        digest = hashlib.sha256(loaded.dump().encode()).hexdigest()
         with _quiet():
             module: nn.Module = apis.init_model(loaded, None, device)
             pipeline = Compose(loaded.test_dataloader.dataset.pipeline)
@@ -97,7 +97,7 @@ def load_network(config: str | Path, checkpoint: str | Path | None, device: str)
         _layout([identifiers[i] for i in range(len(identifiers))]),
         {
             "mmpose": version,
-            "config": told,
+            "config": digest,
             "checkpoint": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
         },
     )
@@ -183,7 +183,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _arrays() -> list[Any]:
-    """What arrays of numbers are pickled with: mmpose keeps some beside its weights."""
+    """Globals that pickled numpy arrays need: mmpose keeps some beside its weights."""
     reconstruct = np.empty(0).__reduce__()[0]
     scalar = np.float32(0).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
@@ -221,7 +221,7 @@ def _layout(names: list[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hush what mmengine says about mmdet, which is not needed."""
+    """Silences mmengine's warning about mmdet, which is not needed."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()

@@ -23,7 +23,7 @@ __all__ = ["Spot", "find_people", "find_spots", "unmatched"]
 # The detector's threshold: of rendered people it sees all but a few that no threshold brings, and
 # nothing else in them.
 _THRESHOLD = 0.4
-# The detector looks at 224 x 224 pixels: in wide images it misses people who are far apart. So it
+# The detector looks at 224 x 224 pixels: in wide images it misses people far apart. So it
 # looks at windows, too, of this width in image heights, which overlap by half.
 _WINDOW = 0.75
 # Two places nearer than this are of one person, in radii of the larger: across, and down, where
@@ -43,7 +43,7 @@ node {
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a person is.
+    """Detection of a person.
 
     Attributes:
         x, y: the middle of the hips, pixels.
@@ -58,12 +58,12 @@ class Spot:
 
     def is_at(self, x: float, y: float, radius: float) -> bool:
         """Whether this is the person with these hips and radius."""
-        across, down = (share * max(self.radius, radius) for share in _SAME)
+        across, down = (fraction * max(self.radius, radius) for fraction in _SAME)
         return abs(self.x - x) <= across and abs(self.y - y) <= down
 
 
 def find_spots(image: np.ndarray) -> list[Spot]:
-    """Where people are in an image, the surest first.
+    """Detections of people in an image, by descending score.
 
     Args:
         image: (H, W, 3) uint8 RGB.

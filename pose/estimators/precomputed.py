@@ -1,4 +1,4 @@
-"""Keypoints from files as a pose estimator: photographs are known by their names."""
+"""Pose estimator that reads keypoint files; images are matched by name."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ _ENDINGS = {
 
 
 class PrecomputedPose:
-    """Look people up in keypoint files.
+    """Pose estimator that looks people up in keypoint files.
 
-    A photograph that no entry names is one without a person, as estimators write nothing for
-    it then. That also hides a wrong folder: `len` gives how many photographs are known. Entries
-    and photographs belong together by name, and by folder as far as the entry has folders. An
-    entry belongs to one photograph alone (or to copies of it).
+    An image that no entry names is one without a person, as estimators write nothing for
+    it then. That also hides a wrong folder: `len` gives the number of images with an entry. Entries
+    and images belong together by name, and by folder as far as the entry has folders. An
+    entry belongs to one image alone (or to copies of it).
 
-    People whose joints cannot be pixels of the photograph, see `target.lies_outside`, are left
+    People whose joints cannot be pixels of the image, see `person_selection.lies_outside`, are left
     out with one warning; `left_out` counts them.
 
     Args:
         source: file or folder, see `FileFormat`.
         format: what it holds. Of ``coco`` the third number of a keypoint is COCO's flag.
-        target: who of several people a photograph is about, see `select_person`; of ``kpr`` files
-            None takes who they mark.
+        target: selection among several people, see `select_person`; None takes the person that
+            ``kpr`` files mark, else ``most_joints``.
         threshold: scores above it are of found joints, for `target`.
         names: the joints in the files' order, for files of another skeleton or order; None: as
             the readers take them (`read_coco` and `read_mmpose` by the names in the file).
 
     Attributes:
-        left_out: number of people so far whose joints lie outside their photograph.
+        left_out: number of people so far whose joints lie outside their image.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -90,26 +90,26 @@ class PrecomputedPose:
         self._entries = self._folder() if format in _ENDINGS else self._file()
 
     def __len__(self) -> int:
-        """Number of photographs with a file, or with somebody in the file."""
+        """Number of images with a file, or with a person in the file."""
         return sum(map(len, self._entries.values()))
 
     @plain_torch()
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
-        """The people of a photograph.
+        """The people of an image.
 
         Args:
-            image: its path; files know photographs by their names.
+            image: its path; entries are matched by name.
 
         Raises:
-            ValueError: pixels were given, the file of this photograph is damaged, or its entry is
-                that of another photograph of the same name.
+            ValueError: pixels were given, the file of this image is damaged, or its entry is
+                that of another image of the same name.
 
         Warns:
-            InputWarning: the first people whose joints lie outside their photograph.
+            InputWarning: the first people whose joints lie outside their image.
         """
         if not isinstance(image, (str, Path)):
             raise ValueError(
-                "image must be a path for precomputed keypoints, which are known by names; got "
+                "image must be a path for precomputed keypoints, which are matched by name; got "
                 f"{type(image).__name__}"
             )
         path = Path(image)
@@ -133,25 +133,25 @@ class PrecomputedPose:
             _fitting(path, [e for name in names for e in self._entries.get(name, ())]), None
         )
         if entry is None:
-            return _nobody(self._known_layout())
+            return _no_people(self._known_layout())
         parts, people = entry
         self._claim(parts, path)
         return self._read(people) if isinstance(people, Path) else people
 
     def _claim(self, entry: tuple[str, ...], path: Path) -> None:
-        """Refuse an entry that another photograph has already, unless that is a copy."""
+        """Refuse an entry that another image has already, unless that is a copy."""
         own = path.absolute()
         other = self._owner.setdefault(entry, own)
         if other == own or _same_content(other, own):
             return
         raise ValueError(
-            f"{self.source}: an entry must belong to one photograph; {other} and {path} would both "
-            f"take {'/'.join(entry)!r}: name entries with the folders of the photographs (such as "
+            f"{self.source}: an entry must belong to one image; {other} and {path} would both "
+            f"take {'/'.join(entry)!r}: name entries with the folders of the images (such as "
             f"{path.parent.name}/{entry[-1]})"
         )
 
     def _within(self, path: Path, people: Keypoints, size: tuple[int, int]) -> Keypoints:
-        """People without those whose joints lie outside the photograph."""
+        """People without those whose joints lie outside the image."""
         outside = lies_outside(people, size, self.threshold)
         count = int(outside.sum())
         if not count:
@@ -170,13 +170,13 @@ class PrecomputedPose:
         return people[~outside]
 
     def _file(self) -> dict[str, list[_Entry]]:
-        """Entries of a file of many photographs by their name without folders."""
+        """Entries of a file of many images by their name without folders."""
         read = read_coco if self.format == "coco" else read_alphapose
-        everybody: CocoKeypoints = read(self.source, names=self.names)
-        self._check_pixels(self.source, everybody.keypoints)
-        self._layout = everybody.keypoints.names
+        people: CocoKeypoints = read(self.source, names=self.names)
+        self._check_pixels(self.source, people.keypoints)
+        self._layout = people.keypoints.names
         rows: dict[tuple[str, ...], list[int]] = {}
-        for row, image in enumerate(everybody.images):
+        for row, image in enumerate(people.images):
             parts = PurePosixPath(image.replace("\\", "/")).parts
             while parts[:1] == ("..",):  # relative to a folder that is not known here
                 parts = parts[1:]
@@ -184,7 +184,7 @@ class PrecomputedPose:
         found: dict[str, list[_Entry]] = {}
         for parts, each in rows.items():
             if parts:
-                entry = (parts, everybody.keypoints[torch.tensor(each)])
+                entry = (parts, people.keypoints[torch.tensor(each)])
                 found.setdefault(parts[-1], []).append(entry)
         return found
 
@@ -218,7 +218,7 @@ class PrecomputedPose:
             )
 
     def _known_layout(self) -> tuple[str, ...]:
-        """Of the people in the first file, for photographs without one."""
+        """Of the people in the first file, for images without one."""
         if self._layout is None:
             _, path = next(iter(self._entries.values()))[0]
             assert isinstance(path, Path)
@@ -227,7 +227,7 @@ class PrecomputedPose:
 
 
 def _fitting(path: Path, entries: Sequence[_Entry]) -> Iterator[_Entry]:
-    """The entries whose folders agree with those of a photograph, the longest agreement first."""
+    """The entries whose folders agree with those of an image, the longest agreement first."""
     own = path.absolute().parts[:-1]
     for entry in sorted(entries, key=lambda each: -len(each[0])):
         folders = entry[0][:-1]
@@ -250,5 +250,5 @@ def _same_content(first: Path, second: Path) -> bool:
         return False
 
 
-def _nobody(names: tuple[str, ...]) -> Keypoints:
+def _no_people(names: tuple[str, ...]) -> Keypoints:
     return Keypoints.stack([Keypoints.none(names)])[:0]

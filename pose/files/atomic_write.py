@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never meets half of it; for all rooms."""
+"""Atomic writing of files: a reader sees the old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pathlib import Path
 __all__ = ["PARTIAL", "READ_ONLY", "atomic_write"]
 
 _NAME_BYTES = 255  # of a file's name, on nearly every file system
-#: What a folder answers that can be read only.
+#: Errors of a read-only folder.
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 #: Names of the temporary files of `atomic_write`.
 PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial", re.DOTALL)
 _OLD_SECONDS = 24 * 3600.0
 _SWEPT_AT_MOST = 4096
 _swept: set[Path] = set()
-# What a disk answers to a write, whatever was written.
+# Errors of a disk, independent of the content written.
 _DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE}
 )
 # As Rust (safetensors), C++ (Arrow) and Python write the number.
 _NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
-# What numpy and torch say of a write that the system cut short, without its reason.
+# Messages of numpy and torch about a write that the system cut short, without its reason.
 _CUT_SHORT = re.compile(
     r"\d+ requested and \d+ written|fail\w* writing|file write failed|iostream error|unexpected pos"
 )
@@ -53,8 +53,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         path: Where the finished file shall lie.
 
     Yields:
-        The path to write to. No file is there yet, or an empty one that only those can read who
-        may read the file that is replaced.
+        The path to write to. No file is there yet, or an empty one
+        with no more readers than the file that is replaced.
 
     Raises:
         OSError: The disk is full, a limit is reached, ``path`` is a folder or a device, or the

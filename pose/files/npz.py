@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["Content", "array_names", "read_npz_arrays"]
 
 Content = Literal["integers or floats", "numbers", "numbers or text"]
-"""What the arrays of a file may be of; numbers are flags, too."""
+"""Type of the arrays of a file; flags count as numbers, too."""
 
 _KINDS: dict[Content, str] = {
     "integers or floats": "iuf",
@@ -73,7 +73,7 @@ def read_npz_arrays(
 
     Raises:
         ValueError: An array is missing, too large, of another type, or damaged. Messages begin
-            with ``must`` or say what is wrong, and do not name the file: see `pose.files.reading`.
+            with ``must`` or describe the error, and do not name the file: see `pose.files.reading`.
         OSError: The file cannot be read.
         Exception: Other types of `zipfile` and `zlib`, for damaged archives.
     """

@@ -14,7 +14,7 @@ _OWN = ("pose", "meshes", "og_reid", "contextlib", "functools", "torch")
 
 
 class InputWarning(UserWarning):
-    """Input that is accepted but probably not what was meant; the message says how to mend it."""
+    """Input that is accepted but probably a mistake; the message names the mend."""
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class CocoKeypoints:
 
     Attributes:
         keypoints: (N, K); row i is annotation i of those with keypoints.
-        images: N names; `images[i]` is the photo of row i: its file name where the file lists its
+        images: N names; `images[i]` is the image of row i: its file name where the file lists its
             images, otherwise the image id as text, or "" where there is neither.
     """
 
@@ -75,7 +75,7 @@ def read_coco(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: anything in the file is not as said, or its joints are of no human skeleton;
+        ValueError: the file breaks the format, or its joints are of no human skeleton;
             the message names file, entry and rule.
 
     Warns:
@@ -120,7 +120,7 @@ def read_coco(
     value = xyv[..., 2]
     flags = values == "flags"
     score = (value > 0).float() if flags else value
-    # PoseTrack's annotations know 0 and 1 only.
+    # PoseTrack's annotations have 0 and 1 only.
     seen = 1 if _POSETRACK <= set(found) and not bool((value == 2).any()) else 2
     visibility = (value == seen).float() if flags else value
     score = score * torch.from_numpy(person_score).float()

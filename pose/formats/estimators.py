@@ -1,13 +1,13 @@
 """Keypoint files of pose estimators and of other re-identification projects.
 
 Files of one image give (P, K) people in the file's order; files of many images give
-`CocoKeypoints`, which also says whose photograph each person is from. The layout follows from the
+`CocoKeypoints`, which also names the image of each person. The layout follows from the
 number of keypoints. What estimators call a score may overshoot 1 a little and is clamped to
 [0, 1]; values that can be no score are refused.
 
 Every reader takes ``names``, the joints in the file's order, for files of another skeleton. It
 raises FileNotFoundError when there is no such file, and ValueError, with file, entry and rule,
-when something in it is not as said; it warns (`InputWarning`) when all joints lie in [-1, 1], as
+when it breaks the format; it warns (`InputWarning`) when all joints lie in [-1, 1], as
 fractions of an image do.
 """
 
@@ -58,7 +58,7 @@ def read_openpose(path: str | Path, *, names: Sequence[str] | None = None) -> Ke
     ``open`` and ``cmu`` formats of one image. An undetected joint has c = 0.
 
     Returns:
-        (P, 18) named `OPENPOSE_18` or (P, 25) named `OPENPOSE_25`; (0, 18) for nobody.
+        (P, 18) named `OPENPOSE_18` or (P, 25) named `OPENPOSE_25`; (0, 18) without people.
     """
     content = read_json(Path(path))
     people = _openpose_people(str(path), content, _given(names) or _OPENPOSE_LIKE)
@@ -75,7 +75,7 @@ def read_sep_json(
 
     Args:
         path: named as the image but for its ending.
-        missing_ok: a missing file means that nobody was found, as there: AlphaPose writes none.
+        missing_ok: a missing file means no person, as in AlphaPose, which writes none then.
         names: the joints, in place of `OPENPOSE_18`.
 
     Returns:
@@ -109,11 +109,11 @@ def read_alphapose(path: str | Path, *, names: Sequence[str] | None = None) -> C
             people += found
             images += [image] * len(found)
         empty = OPENPOSE_18 if names is None else tuple(names)
-        everybody = CocoKeypoints(_stack(path, people, empty), tuple(images))
+        result = CocoKeypoints(_stack(path, people, empty), tuple(images))
     else:
-        everybody = _results_list(path, content, layouts)
-    warn_of_fractions(path, everybody.keypoints)
-    return everybody
+        result = _results_list(path, content, layouts)
+    warn_of_fractions(path, result.keypoints)
+    return result
 
 
 @plain_torch()
@@ -124,7 +124,7 @@ def read_kpr(path: str | Path, *, names: Sequence[str] | None = None) -> Keypoin
     perhaps "is_target". Where no entry has that, the first is the target, as in KPR.
 
     Returns:
-        (P, 17); row 0 is the target. (0, 17) for an empty list: nobody was found.
+        (P, 17); row 0 is the target. (0, 17) for an empty list.
     """
     content = read_json(Path(path))
     content = [content] if isinstance(content, dict) else [] if content is None else content
@@ -166,14 +166,14 @@ def read_mmpose(path: str | Path, *, names: Sequence[str] | None = None) -> Coco
     """
     content, layouts = read_json(Path(path)), _given(names)
     if isinstance(content, dict) and "skeleton" in content:
-        everybody = _easy_vitpose(str(path), content, names)
+        result = _easy_vitpose(str(path), content, names)
     else:
         if isinstance(content, dict):
             layouts = layouts or _meta_layouts(str(path), content.get("meta_info"))
             content = content.get("instance_info")
-        everybody = _mmpose_people(path, content, layouts, tuple(names or COCO_17))
-    warn_of_fractions(path, everybody.keypoints)
-    return everybody
+        result = _mmpose_people(path, content, layouts, tuple(names or COCO_17))
+    warn_of_fractions(path, result.keypoints)
+    return result
 
 
 def _mmpose_people(

@@ -1,4 +1,4 @@
-"""Numbers out of JSON files of others, with messages that name file, entry and rule."""
+"""Numbers of JSON files, with errors that name file, entry and rule."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 _LARGEST = 1e9  # pixels; also keeps whole numbers of any length within a float
-# What estimators call a score: the height of a heat map's peak is around 1 at best, of some
-# models' distributions up to about 6, and sometimes a little below 0.
+# Range of estimators' scores: peaks of heat maps are around 1 at best, those of some models'
+# distributions up to about 6, and sometimes a little below 0.
 _SCORES = (-1.0, 10.0)
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file with something in it."""
+    """Refuses a missing or empty file, and a folder."""
     if not path.exists():
         raise FileNotFoundError(f"there is no keypoint file {path}")
     if path.is_dir():
@@ -41,7 +41,7 @@ def check_file(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds."""
+    """Content of a JSON file."""
     check_file(path)
     with reading(path, "must be a whole JSON file"):
         # Of bytes: UTF-8, UTF-16 and UTF-32, with and without a byte order mark.
@@ -109,10 +109,10 @@ def clamp_scores(where: str, key: str, found: np.ndarray) -> np.ndarray:
 
 
 def are_fractions(keypoints: Keypoints, threshold: float = 0.0) -> bool:
-    """Whether all joints lie in [-1, 1], which is one pixel: fractions of an image were meant.
+    """True when all joints lie in [-1, 1], one pixel: fractions of the image's size were meant.
 
     Args:
-        keypoints: (..., K) people; three joints at least are needed to say.
+        keypoints: (..., K) people; True needs at least three joints.
         threshold: scores above it are of found joints.
     """
     found = keypoints.xy[keypoints.score > threshold]
@@ -120,7 +120,7 @@ def are_fractions(keypoints: Keypoints, threshold: float = 0.0) -> bool:
 
 
 def warn_of_fractions(path: str | Path, keypoints: Keypoints) -> None:
-    """Warn, at the caller of a reader, of a file whose joints all lie in [-1, 1]."""
+    """Warns, at the caller of a reader, of a file whose joints all lie in [-1, 1]."""
     if are_fractions(keypoints):
         warnings.warn(
             f"{path}: keypoints must be in pixels; all joints lie in [-1, 1], as fractions of the "

@@ -92,7 +92,8 @@ _making = ForkSafeLock()
 class MadeOnce(Generic[T]):
     """An object that is made at the first call, once for all threads, and shared.
 
-    It is made under `plain_torch`, so that it does not depend on who asks first. Also a decorator.
+    It is made under `plain_torch`, so that it does not depend on the first caller. Also a
+    decorator.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:

@@ -24,7 +24,7 @@ os.register_at_fork(after_in_child=_one_thread)
 
 
 class ForkSafeLock:
-    """A lock that is free in a forked child, whose parent's other threads may have held it.
+    """Lock that is free in a forked child, though threads of the parent may have held it.
 
     A thread that has it may take it again.
     """

@@ -75,7 +75,7 @@ _noted: list[str] = []  # of the task that runs in this worker
 
 
 def _noting(task: Callable[[T], R], item: T) -> tuple[R, list[str]]:
-    """What a task gives, and the texts of each `InputWarning` that it let pass."""
+    """Result of a task, and the texts of each `InputWarning` that it let pass."""
     _noted.clear()
     return task(item), list(dict.fromkeys(_noted))
 

@@ -42,7 +42,7 @@ def _fit(body, yaw: float = 0.4) -> BodyFit:
 
 
 def _painted(fit: BodyFit, colors: torch.Tensor) -> torch.Tensor:
-    """(H, W, 3) photograph of a body with these vertex colours before a green wall."""
+    """(H, W, 3) image of a body with these vertex colours before a green wall."""
     faces = fit.body.faces
     raster = rasterize(fit.camera.project(fit.vertices), faces, HEIGHT, WIDTH)
     image = raster.interpolate(colors, faces)[0]
@@ -296,7 +296,7 @@ def test_upright_needs_no_normals(body):
 
 
 def test_a_fitted_body_seen_from_above_stands_upright(body, colors):
-    """From photograph to cloud: the tilt of the spine is mostly gone."""
+    """From image to cloud: the tilt of the spine is mostly gone."""
     fit = _from_above(body, 0.35)
     image = (_painted(fit, colors) * 255).round().byte().numpy()
     lifted = lift_image(image, _pose(fit), body)

@@ -85,7 +85,7 @@ class Naive:
 
 
 def unlike(rows: int, columns: int) -> torch.Tensor:
-    """A photograph in which no two pixels have the same colour, and none is grey or white."""
+    """An image in which no two pixels have the same colour, and none is grey or white."""
     number = torch.arange(rows * columns).view(rows, columns)
     return torch.stack([number % 256, number // 256, torch.full_like(number, 7)], -1).byte()
 
@@ -126,7 +126,7 @@ def test_equals_plain_loops_on_random_vertices(size, count, rng):
 
 
 def walking(body) -> BodyFit:
-    """A walking body in a photograph of 300 x 140 pixels, stretched and seen from above."""
+    """A walking body in an image of 300 x 140 pixels, stretched and seen from above."""
     vectors = torch.zeros(1, 24, 3)
     vectors[0, 0, 1] = 0.5
     vectors[0, body.joint("left_hip"), 0] = -0.5
@@ -297,7 +297,7 @@ def test_a_view_puts_vertices_into_the_pixels_of_the_crops_camera(body, size):
 
 
 def test_a_plain_view_moves_nothing(body):
-    """Without stretch and perspective, in a photograph of 128 x 64."""
+    """Without stretch and perspective, in an image of 128 x 64."""
     fit = walking(body)
     camera = CropCamera(
         torch.tensor([70.0]), torch.tensor([[32.5, 60.5]]), torch.zeros(1), torch.zeros(1)

@@ -1,4 +1,4 @@
-"""read_image: every way a photo may come, and every way it may be broken."""
+"""read_image: every way an image may come, and every way it may be broken."""
 
 import io
 import sys
@@ -117,7 +117,7 @@ def test_missing_folder_and_empty(tmp_path):
 
 def test_not_an_image(tmp_path):
     text = tmp_path / "notes.jpg"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     with pytest.raises(ValueError, match="Pillow can read"):
         read_image(text)
 
@@ -129,7 +129,7 @@ def test_truncated_file(tmp_path, kind):
     Image.fromarray(noise).save(buffer, kind)
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-    with pytest.raises(ValueError, match=rf"cut\.{kind}: the picture is damaged or cut off"):
+    with pytest.raises(ValueError, match=rf"cut\.{kind}: the image is damaged or cut off"):
         read_image(path)
 
 

@@ -67,9 +67,9 @@ def test_what_is_no_binary_file_object_is_named(tmp_path):
         read_image(io.BytesIO())
     with pytest.raises(ValueError, match="0 bytes"):
         read_image(b"")
-    with pytest.raises(ValueError, match="image bytes: must be a picture that Pillow can read"):
-        read_image(b"no picture")
-    with pytest.raises(ValueError, match="image bytes: the picture is damaged or cut off"):
+    with pytest.raises(ValueError, match="image bytes: must be an image that Pillow can read"):
+        read_image(b"no image")
+    with pytest.raises(ValueError, match="image bytes: the image is damaged or cut off"):
         read_image(encoded("PNG")[:-200])
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_looks_like_an_address_is_read(tmp_path, monkeypatch):
 
 def test_an_embedded_nul_is_no_file():
     with pytest.raises(FileNotFoundError, match="existing file"):
-        read_image("photo\0.png")
+        read_image("image\0.png")
 
 
 @pytest.mark.parametrize("format", LOSSLESS)

@@ -22,7 +22,7 @@ _FOLD_STRENGTH = 0.24
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """What a group of pieces covers, per sub-pixel (N = h * w, row by row).
+    """Surfaces of a group of pieces, per sub-pixel (N = h * w, row by row).
 
     Attributes:
         pieces: the group.
@@ -111,7 +111,7 @@ class Shadow:
         return torch.cat([(seen[:, :2] - self.low) * self.scale, seen[:, 2:]], 1)
 
     def lit(self, points: Tensor) -> Tensor:
-        """Share (N,) of sunlight that reaches points (N, 3)."""
+        """Fraction (N,) of sunlight that reaches points (N, 3)."""
         x, y, depth = self._project(points).unbind(-1)
         x, y = (v.clamp(-0.5, _SHADOW_SIZE + 0.49) + 0.5 for v in (x, y))
         left, top = x.floor(), y.floor()

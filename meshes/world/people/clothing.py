@@ -52,7 +52,7 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A cut shell: ``rest`` says which of the outfit's rest shapes it follows."""
+    """A cut shell: ``rest`` is the index of the outfit's rest shape that it follows."""
 
     name: str
     rest: int

@@ -1,4 +1,4 @@
-"""Who somebody is: body, skin, hair and wardrobe, drawn from one integer."""
+"""Synthetic identities: body, skin, hair and wardrobe, drawn from one integer."""
 
 from __future__ import annotations
 

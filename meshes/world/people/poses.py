@@ -1,4 +1,4 @@
-"""How people hold themselves: a gait cycle, standing, and things done with the hands.
+"""Poses of people: a gait cycle, standing, and things done with the hands.
 
 Angles of the gait cycle follow the mean joint angles of normal walking (D. A. Winter,
 Biomechanics and Motor Control of Human Movement, Wiley, 2009, chapter 5), in degrees.

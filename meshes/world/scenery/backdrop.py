@@ -21,7 +21,7 @@ _WALLS = ("plaster", "brick", "panels", "foliage", "shutter", "glass", "none")
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
-    """What a ray that meets nobody sees.
+    """Background of a scene: ground and walls, seen by rays that meet no piece.
 
     Attributes:
         ground, wall: names of their looks.

@@ -1,4 +1,4 @@
-"""Things that come between camera and person, placed so that they hide a wished share."""
+"""Occluders between camera and person, placed to hide a target fraction of the person."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def translated(
 
 def bystander(rng: Rng) -> list[MeshPart]:
     """A passer-by at the origin, for backgrounds and occlusion."""
-    # Numbers far above any data set's identities: nobody occludes under their own number.
+    # Numbers far above any data set's identities: an occluder is never an identity of the set.
     identity = draw_identity(500_000_000 + rng.integer(0, 4000))
     joints = world_body().rest_joints(identity.betas[None])[0]
     motion = draw_motion(rng, identity, joints)
@@ -68,18 +68,18 @@ def place_occluder(
     target: float,
     coverage: Callable[[Sequence[MeshPart]], float],
 ) -> tuple[list[MeshPart], float]:
-    """Slide an occluder in until it hides the wished share of the person.
+    """Slides an occluder in until it hides the target fraction of the person.
 
     Args:
         kind: one of ``OCCLUDERS`` but "cut".
         rng: source of randomness.
         origin: (3,) ground point below the person.
         turn: (3, 3) rotation whose columns are right, up and towards the camera.
-        target: wished share of the person's area, in (0, 1).
-        coverage: share that given pieces hide.
+        target: fraction of the person's area to hide, in (0, 1).
+        coverage: fraction that given pieces hide.
 
     Returns:
-        The placed pieces and the share that they hide, which may miss the target.
+        The placed pieces and the fraction that they hide, which may miss the target.
     """
     if kind not in OCCLUDERS or kind == "cut":
         raise ValueError(f"kind must be one of {OCCLUDERS[:-1]}; got {kind!r}")
@@ -103,11 +103,11 @@ def place_occluder(
     amount = rng.uniform(0.55, 1.0)
     for _ in range(5):
         placed = at(amount)
-        share = coverage(placed)
-        if abs(share - target) < abs(best[1] - target):
-            best = (placed, share)
-        if abs(share - target) < 0.05:
+        hidden = coverage(placed)
+        if abs(hidden - target) < abs(best[1] - target):
+            best = (placed, hidden)
+        if abs(hidden - target) < 0.05:
             break
-        low, high = (low, amount) if share > target else (amount, high)
+        low, high = (low, amount) if hidden > target else (amount, high)
         amount = (low + high) / 2
     return best

@@ -37,14 +37,14 @@ Color = tuple[float, float, float]
 class _LeafPaint:
     color: Color
     bloom: Color
-    share: float
+    density: float
     seed: int
 
     def __call__(self, coords: Tensor) -> Tensor:
         leaf = grain(coords[:, 0] * 40 + coords[:, 2] * 17, coords[:, 1] * 40, self.seed)
         tone = 0.28 * leaf + 0.2 * noise(coords, 3.0, self.seed + 1, 5)
         rgb = torch.tensor(self.color) * (1 + tone)[:, None]
-        flower = noise(coords, 11.0, self.seed + 2, 8) > self.share
+        flower = noise(coords, 11.0, self.seed + 2, 8) > self.density
         return torch.where(flower[:, None], torch.tensor(self.bloom), rgb)
 
 
@@ -142,7 +142,7 @@ class _BarkPaint:
 
 @dataclass(frozen=True, eq=False)
 class _PrintPaint:
-    """A poster: ground colour, a picture block, rows of words."""
+    """A poster: ground colour, an image block, rows of words."""
 
     colors: tuple[Color, Color, Color]
     half: tuple[float, float]
@@ -253,9 +253,9 @@ def fence(rng: Rng) -> list[MeshPart]:
     """Slats or bars with rails."""
     height, width = rng.uniform(0.8, 1.45), 2.6
     step = rng.uniform(0.09, 0.16)
-    share = rng.uniform(0.45, 0.85)
+    density = rng.uniform(0.45, 0.85)
     places = torch.arange(-width / 2, width / 2, step)
-    slats = [box((float(x), height / 2, 0.0), (step * share, height, 0.03)) for x in places]
+    slats = [box((float(x), height / 2, 0.0), (step * density, height, 0.03)) for x in places]
     rails = [box((0, y * height, -0.03), (width, 0.07, 0.03)) for y in (0.25, 0.85)]
     color = vivid_color(rng) if rng.flag(0.3) else rng.around((0.55, 0.47, 0.38), 0.12)
     return [solid(join(slats + rails), _BarkPaint(color, rng.integer(0, 1 << 30)), smooth=False)]

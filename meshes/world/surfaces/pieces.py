@@ -1,4 +1,4 @@
-"""What the renderer draws: triangles with coordinates and a paint."""
+"""Mesh parts of a scene: triangles with coordinates and a paint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cloud takes over from others of its set: a background, the colours of a camera."""
+"""Cross-sample augmentation: background swap and camera colour transfer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CameraStyles", "swap_background"]
 
 
 def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> CloudBatch:
-    """Puts people before the background of others.
+    """Puts bodies in front of the backgrounds of other clouds.
 
     The points of a cloud's background (part -1) are replaced by those of the other cloud, in their
     order and again from the first where there are fewer. A cloud without any stays as it is, and so
@@ -59,7 +59,13 @@ class CameraStyles:
     def measure(
         cls, clouds: CloudDataset, *, per_camera: int = 64, num_points: int = 256
     ) -> CameraStyles:
-        """Of at most so many clouds of each camera, spread over the set, with so many points."""
+        """Styles of the cameras of a set.
+
+        Args:
+            clouds: Set of clouds with cameras.
+            per_camera: Clouds of each camera that are measured at most, spread over the set.
+            num_points: Points of each of them.
+        """
         camids = clouds.camids.unique()
         mean, spread = torch.zeros(len(camids), 3), torch.ones(len(camids), 3)
         for row, camid in enumerate(camids):
@@ -81,7 +87,7 @@ class CameraStyles:
             batch: B clouds.
             camids: (B,) their cameras, all of them known here.
             draws: An item per cloud.
-            probability: Share of the clouds that change; the camera is any, their own included.
+            probability: Fraction of the clouds that change; the camera is any, the own included.
         """
         before = torch.searchsorted(self.camids, camids)
         after = draws.integers(len(self.camids))

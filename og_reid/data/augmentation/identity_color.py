@@ -1,4 +1,4 @@
-"""Other people made of those of a batch, by changing the colours of all clouds of one alike."""
+"""Synthetic identities by consistent recolouring of all clouds of an identity."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def recolor_identities(
     """Gives each identity of a batch new clothes colours: one channel order and one hue shift.
 
     All clouds of an identity change alike, so they still match each other, while the network sees
-    far more colours than there are generated people.
+    far more colours than there are generated identities.
 
     Args:
         colors: (B, P, 3) in [0, 1].
         draws: An item per cloud, with one key for all clouds of an identity.
-        probability: Share of the identities that change.
+        probability: Fraction of the identities that change.
 
     Returns:
         (B, P, 3) in [0, 1], and (B,) bool, which clouds are of a changed identity.
@@ -42,16 +42,16 @@ def recolor_identities(
 def permute_identities(
     colors: Tensor, labels: Tensor, draws: KeyedRandom, *, probability: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Makes other people of the identities of a batch by exchanging the channels of their colours.
+    """Makes other identities of those of a batch by exchanging the channels of their colours.
 
-    Unlike those of `recolor_identities`, these people come again and again, so that a classifier
+    Unlike those of `recolor_identities`, these identities recur, so that a classifier
     can learn them.
 
     Args:
         colors: (B, P, 3) in [0, 1].
         labels: (B,) int64 identity of each cloud, from 0.
         draws: An item per cloud, with one key for all clouds of an identity.
-        probability: Share of the identities that change.
+        probability: Fraction of the identities that change.
 
     Returns:
         (B, P, 3) colours, all clouds of an identity changed alike, and (B,) labels:

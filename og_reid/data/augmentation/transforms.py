@@ -1,4 +1,4 @@
-"""Random changes of batched clouds: what a pose, a camera or an occluder may do to a person.
+"""Random changes of batched clouds, as by pose, camera and occluders.
 
 Every function takes a ``CloudBatch``, or float32 ``points`` (B, P, 3) in metres (x right, y up, z
 to the camera) and ``colors`` (B, P, 3) in [0, 1], draws numbers for each cloud by a key of its own
@@ -44,7 +44,7 @@ MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strong each random change is; 0 turns it off. Probabilities are per cloud."""
+    """Strength of each random change; 0 turns it off. Probabilities are per cloud."""
 
     rotate: float = 15.0  # degrees, largest turn about the vertical axis
     rotate_full: float = 0.0  # probability of a turn by any angle instead
@@ -53,12 +53,12 @@ class Augmentation:
     scale_range: tuple[float, float] = (1.0, 1.0)  # factors drawn evenly for x, y and z apart
     jitter: float = 0.01  # metres, standard deviation per coordinate
     jitter_limit: float = 0.0  # metres, larger jitters are cut to it; 0 = no limit
-    drop: float = 0.3  # largest share of points hidden at random
+    drop: float = 0.3  # point dropout, maximum fraction
     occlude: float = 0.5  # probability of an occluder
-    occlude_max: float = 0.7  # largest share of points behind the occluder, at most 0.75
+    occlude_max: float = 0.7  # largest fraction of points behind the occluder, at most 0.75
     leak: float = 0.2  # probability that hidden points show the occluder's colour
     part_erase: float = 0.2  # probability of losing whole body parts
-    erase: float = 0.0  # largest share of points hidden in one run of their order
+    erase: float = 0.0  # contiguous point dropout, maximum fraction
     gain: float = 0.4  # largest |ln factor| of all channels together
     gamma: float = 0.3  # largest |ln exponent|
     white_balance: float = 0.15  # largest |ln factor| of a channel on its own
@@ -178,8 +178,8 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
     size, count = part.shape
     keep = torch.ones_like(part, dtype=torch.bool)
     if strength.drop:
-        share = strength.drop * _uniform((size, 1), points, draws)
-        keep &= _uniform((size, count), points, draws) >= share
+        fraction = strength.drop * _uniform((size, 1), points, draws)
+        keep &= _uniform((size, count), points, draws) >= fraction
     if strength.part_erase:
         anchor = draws.integers(count, 2).to(part.device)
         lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
@@ -197,20 +197,20 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
     return replace(batch, colors=colors, visible=visible)
 
 
-def _run(size: int, count: int, share: Tensor, draws: KeyedRandom) -> Tensor:
-    """(B, P) bool: the given (B, 1) share of each cloud's points, next to each other in order."""
-    length = (share * count).round()
-    start = draws.uniform(1).to(share)
+def _run(size: int, count: int, fraction: Tensor, draws: KeyedRandom) -> Tensor:
+    """(B, P) bool: the given (B, 1) fraction of each cloud's points, contiguous in order."""
+    length = (fraction * count).round()
+    start = draws.uniform(1).to(fraction)
     start = (start * (count - length + 1)).floor()
-    place = torch.arange(count, device=share.device)
+    place = torch.arange(count, device=fraction.device)
     return (place >= start) & (place < start + length)
 
 
 def _occluded(points: Tensor, strength: Augmentation, draws: KeyedRandom) -> Tensor:
-    """(B, P) bool: the points behind an occluder, a random share of the clouds it is put before.
+    """(B, P) bool: the points behind an occluder, a random fraction of each cloud that has one.
 
     Each kind of occluder is a score per point; those with the lowest scores are hidden, so that
-    the hidden share is what was drawn whatever the cloud looks like.
+    the hidden fraction is the one drawn, independent of the cloud's shape.
     """
     batch, count, _ = points.shape
     direction = _normal((batch, 3, 1), points, draws)
@@ -232,9 +232,9 @@ def _occluded(points: Tensor, strength: Augmentation, draws: KeyedRandom) -> Ten
     kind = draws.integers(scores.shape[1], 1, 1).to(points.device)
     score = scores.gather(1, kind.expand(-1, -1, count)).squeeze(1)
     rank = score.argsort(dim=1).argsort(dim=1)
-    share = strength.occlude_max * _uniform((batch, 1), points, draws)
+    fraction = strength.occlude_max * _uniform((batch, 1), points, draws)
     present = _uniform((batch, 1), points, draws) < strength.occlude
-    return (rank < share * count) & present
+    return (rank < fraction * count) & present
 
 
 def _enough(keep: Tensor, visible: Tensor, like: Tensor, draws: KeyedRandom) -> Tensor:
@@ -256,7 +256,7 @@ def augment_colors(
 ) -> Tensor:
     """Changes light, sensor and noise of (B, P, 3) colours; the result lies in [0, 1].
 
-    ``points`` (B, P, 3) only say where the light gradient runs, ``visible`` (B, P) bool which
+    ``points`` (B, P, 3) only place the light gradient, ``visible`` (B, P) bool are those which
     colours count for the contrast.
     """
     batch = len(colors)
@@ -280,8 +280,8 @@ def augment_colors(
         changed = grey + factor * (changed - grey)
     if strength.contrast:
         factor = 1 + strength.contrast * _signed((batch, 1, 1), colors, draws)
-        share = visible[..., None] / visible.sum(dim=1).clamp(min=1)[:, None, None]
-        mean = (changed * share).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
+        weight = visible[..., None] / visible.sum(dim=1).clamp(min=1)[:, None, None]
+        mean = (changed * weight).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
         changed = mean + factor * (changed - mean)
     if strength.brightness:
         changed = changed + strength.brightness * _signed((batch, 1, 1), colors, draws)

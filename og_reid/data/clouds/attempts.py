@@ -1,4 +1,4 @@
-"""Images lifted together, each of which may fail on its own."""
+"""Lifting and pose estimation of many images, each of which may fail on its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "estimator_settings",
 ]
 
-#: Why an image without a person gives no cloud.
+#: Reason of failure of an image without a person.
 NO_PERSON = (
     "no person was found in the image: crop it to one person, standing and at least 60 pixels "
     "tall, or give keypoints"
@@ -40,12 +40,12 @@ _FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """Result of an image.
+    """Result of lifting an image.
 
     Attributes:
         lift: None where it failed.
-        found: whether there is a person in the image.
-        reason: of the failure; empty where there is none.
+        found: True when a person was found in the image.
+        reason: of the failure; empty without one.
         warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
     """
 
@@ -89,7 +89,7 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
     if "<lambda>" in name or "<partial>" in name:
         raise ValueError(
             f"estimator must have `settings` (a dict of its model, version and thresholds) for its "
-            f"results to be kept; {kind} has none, and {estimator!r} does not say which it is: "
+            f"results to be kept; {kind} has none, and {estimator!r} does not identify it: "
             "add them, or give a class or a function of a module"
         )
     return {"type": kind, "maker": f"{estimator.__module__}.{name}"}
@@ -132,7 +132,7 @@ def attempt_lifts(
     with collected() as raised:
         lifts = _lift_together(images, poses, background)
     for place, lift in zip(places, lifts, strict=True):
-        # What is said of the images together is kept with the first of them.
+        # Warnings about the images together are kept with the first of them.
         known = (*attempts[place].warnings, *(raised if place == places[0] else ()))
         made, reason = (None, lift) if isinstance(lift, str) else (lift, "")
         if made is not None and attempts[place].found:
@@ -183,14 +183,14 @@ def attempt_poses(
 
 
 def _elsewhere(error: Exception, paths: Sequence[Path]) -> bool:
-    """Whether the system failed at another file than the images."""
+    """True when the system failed at another file than the images."""
     named = getattr(error, "filename", None)
     return named is not None and str(named) not in map(str, paths)
 
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Gives a list, which after the block has the texts of each `InputWarning` that it raised.
+    """List that holds, after the block, the texts of each `InputWarning` that it raised.
 
     Other warnings go their way then. In another thread than the first all go their way at once, and
     the list stays empty: what happens to warnings is a matter of the whole process, and two threads

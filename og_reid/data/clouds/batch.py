@@ -55,7 +55,7 @@ class CloudBatch:
         )
 
     def network_input(self) -> tuple[Tensor, Tensor]:
-        """What OG-Net takes: points (B, P, 3), each cloud centred; colours in [-0.5, 0.5].
+        """Input of OG-Net: points (B, P, 3), each cloud centred; colours in [-0.5, 0.5].
 
         Clouds that are ``centered`` stay where they are. Hidden points have colour 0, the middle,
         as blank points have in the OG-Net authors' data.

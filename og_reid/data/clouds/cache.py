@@ -42,7 +42,7 @@ class CachedCloud:
 
     Attributes:
         cloud: One cloud of no name, identity -1 and camera 0.
-        found: Whether a person was found in the image.
+        found: True when a person was found in the image.
         warnings: Doubts about the image or its lift; they come with the entry each time it is used.
     """
 
@@ -68,7 +68,7 @@ def hash_file(path: str | Path) -> str:
 class CloudCache:
     """Lifted clouds of one setting.
 
-    Several processes may share a folder: entries appear whole or not at all, and whoever comes last
+    Several processes may share a folder: entries appear whole or not at all, and the last writer
     writes the same. A damaged entry counts as missing.
 
     Args:
@@ -92,7 +92,7 @@ class CloudCache:
 
     @property
     def writable(self) -> bool:
-        """Whether new entries can be kept, as far as permissions tell."""
+        """True when permissions allow new entries."""
         place = self.folder.absolute()
         while not place.exists() and place != place.parent:
             place = place.parent

@@ -1,4 +1,4 @@
-"""Many lifted people in one compact, packed set of clouds."""
+"""Set of lifted point clouds, packed in a few tensors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class CloudSet:
 
         Of every cloud the points of the body are kept, seen or hidden: the shape of what is hidden
         tells where on the body the rest belongs. A cloud with fewer than ``min_points`` seen points
-        on the body (nobody was found, or almost all is hidden) keeps its background too: a poor
+        on the body (no person found, or almost all hidden) keeps its background too: a poor
         description beats none.
 
         Args:
@@ -182,7 +182,7 @@ class CloudSet:
 
         A cloud has more points than a network takes. P of them are chosen as centres; each gets
         the mean colour of the visible points that are nearest to it, and is visible if there are
-        any: a small noise-free picture instead of a few single pixels.
+        any: a small noise-free image instead of a few single pixels.
 
         Args:
             indices: B clouds.

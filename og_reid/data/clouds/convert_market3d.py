@@ -29,7 +29,7 @@ _PARTIAL = re.compile(r"\..*\.[0-9a-f]+\.partial")  # of `pose.files.atomic_writ
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes:
         clouds: number of clouds of each split.

@@ -72,8 +72,8 @@ class LiftedImage:
         path: of the image.
         cloud: a set of this cloud alone, of no name, identity -1 and camera 0; None where it
             failed.
-        found: whether a person was found. Otherwise the cloud is a hidden body in the resting pose,
-            and the background.
+        found: True when a person was found. Otherwise the cloud is a hidden body in the resting
+            pose, and the background.
         reason: of the failure; empty where there is none.
         warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
     """
@@ -120,7 +120,7 @@ def lift_dataset(
         InputWarning: images were doubtful; one for each kind, with counts and first names.
     """
     if not samples:
-        raise ValueError("samples must hold at least one photograph; got none")
+        raise ValueError("samples must hold at least one image; got none")
     lifted = list(
         lift_many(
             [sample.path for sample in samples],

@@ -1,4 +1,4 @@
-"""The clouds that the OG-Net authors published (3DMarket+bg and alike), as their files hold them.
+"""Published clouds of the OG-Net authors (3DMarket+bg and alike), in the frame of their files.
 
 The frame of those files is kept: metres, x right, **y DOWN, z AWAY from the camera** (Zheng et al.,
 TNNLS 2022). Weights trained by the authors expect that frame and the order of the points in the
@@ -30,10 +30,10 @@ __all__ = [
 
 
 PIXELS = 8192
-"""Points of every published cloud: one for each pixel of a 128 x 64 photograph."""
+"""Points of every published cloud: one for each pixel of a 128 x 64 image."""
 
 _FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float32, device="cpu")
-_BLANK = 1e-5  # a point whose mean colour is this close to 1 carries no colour
+_BLANK = 1e-5  # a point with a mean colour this close to 1 carries no colour
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +76,15 @@ class RawCloud:
     def to_pointcloud(self) -> PointCloud:
         """The cloud with y up and z towards the camera, as the rest of this package has it.
 
-        The file does not tell which points are background: all of them count as seen body.
+        The file does not mark background points: all points count as seen body.
         """
         return PointCloud(self.points * _FLIP.to(self.points), self.colors)
 
 
 def subsample(
-    cloud: RawCloud, share: float, *, generator: torch.Generator | None = None
+    cloud: RawCloud, fraction: float, *, generator: torch.Generator | None = None
 ) -> RawCloud:
-    """Keeps a share of the points, in their order, as the authors' loader does.
+    """Keeps a fraction of the points, in their order, as the authors' loader does.
 
     Pure white points are blank: they turn grey 0.5 and are kept only where the coloured ones do not
     suffice. One difference: when exactly as many coloured points are there as are wanted, their
@@ -92,8 +92,8 @@ def subsample(
 
     Args:
         cloud: N points; `RawCloud.centered` comes first.
-        share: in (0, 1]. R = round(N * share) points are kept, rounded half to even; 1 changes
-            nothing, not even blank points.
+        fraction: in (0, 1]. R = round(N * fraction) points are kept, rounded half to even; 1
+            changes nothing, not even blank points.
         generator: None takes evenly spread points, as for testing. With it, for training, a coin
             decides between those and R random ones, of which the last coloured point is never one.
 
@@ -101,13 +101,13 @@ def subsample(
         R points.
 
     Raises:
-        ValueError: ``share`` is not in (0, 1], or so small that no point is left.
+        ValueError: ``fraction`` is not in (0, 1], or so small that no point is left.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be in (0, 1]; got {share}")
-    if share == 1:
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must be in (0, 1]; got {fraction}")
+    if fraction == 1:
         return cloud
-    return subsample_to(cloud, round(len(cloud) * share), generator=generator)
+    return subsample_to(cloud, round(len(cloud) * fraction), generator=generator)
 
 
 def subsample_to(

@@ -76,7 +76,7 @@ def _list_split(folder: Path) -> tuple[Sample, ...]:
             pid, camid = int(match[1]), int(match[2])
             if person.name.lstrip("-").isdigit() and int(person.name) != pid:
                 raise ValueError(
-                    f"{path}: the folder says identity {int(person.name)}, the name {pid}: move "
+                    f"{path}: the folder has identity {int(person.name)}, the name {pid}: move "
                     "the file or rename it"
                 )
             if pid < 0 and folder.name != "gallery":

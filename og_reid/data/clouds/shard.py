@@ -47,7 +47,7 @@ _MOST_METADATA = 1 << 24  # bytes of one of Arrow's tables
 
 @dataclass(frozen=True)
 class CloudLabel:
-    """What is known about a cloud.
+    """Metadata of a cloud.
 
     Attributes:
         name: of the image it was made from.
@@ -136,7 +136,7 @@ class QuantizedCloud:
 
 
 def import_pyarrow() -> Any:
-    """The module pyarrow, or an ImportError that says how to get it."""
+    """The module pyarrow, or an ImportError with the command that installs it."""
     try:
         import pyarrow
     except ImportError as error:
@@ -258,7 +258,7 @@ def _refuse_compressed(path: Path) -> None:
 
 
 def _field(data: bytes, table: int, index: int) -> int | None:
-    """Where a field of a flatbuffer table is; None where it has its default."""
+    """Position of a field of a flatbuffer table; None for its default."""
     slots = table - struct.unpack_from("<i", data, table)[0]
     if slots < 0 or 6 + 2 * index > struct.unpack_from("<H", data, slots)[0]:
         return None
@@ -267,7 +267,7 @@ def _field(data: bytes, table: int, index: int) -> int | None:
 
 
 def _vector(data: bytes, table: int, index: int) -> tuple[int, int]:
-    """Where the entries of a vector are, and how many."""
+    """Position of the entries of a vector, and their number."""
     field = _field(data, table, index)
     if field is None:
         return 0, 0

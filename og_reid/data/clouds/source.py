@@ -1,4 +1,4 @@
-"""What training and embedding ask of a set of clouds, wherever it is kept."""
+"""Protocol of data sets of point clouds, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CloudDataset"]
 
 
 class CloudDataset(Protocol):
-    """n clouds of known people; `og_reid.data.CloudSet` is one."""
+    """Protocol of n labelled clouds, such as `og_reid.data.CloudSet`."""
 
     def __len__(self) -> int:
         """Number of clouds, n."""
@@ -22,7 +22,7 @@ class CloudDataset(Protocol):
 
     @property
     def layout(self) -> str:
-        """How `batch` chooses, orders and places points.
+        """Rule by which `batch` chooses, orders and places points.
 
         ``even``: points that cover the cloud evenly, with the mean colours around them, in any
         frame. ``reference``: the points, order and frame of the OG-Net authors' loader, as their

@@ -41,7 +41,7 @@ _MOST_BYTES = 1 << 24  # of it: that of tens of millions of clouds
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What ``store.json`` says of a shard.
+    """Entry of a shard in ``store.json``.
 
     Attributes:
         file: name of the file in the folder of the store.

@@ -37,7 +37,7 @@ _LARGEST = 32_000_000  # bytes of an image; the largest of DukeMTMC-reID have 60
 
 @dataclass(frozen=True)
 class NameList:
-    """What one of the lists must be.
+    """Expected content of one of the lists.
 
     Attributes:
         file: Its name.

@@ -43,21 +43,21 @@ def from_csv(
 
     ``camid`` and ``split`` (train, query or gallery) may be there as well; more columns are passed
     over. Values may be separated by semicolons or tabs, and columns be called in usual other ways,
-    such as ``Filename`` and ``person_id``: a note says which were taken. Identities and cameras are
+    such as ``Filename`` and ``person_id``: a note names those taken. Identities and cameras are
     whole numbers, or words, which are numbered from 1 in sorted order (``Dataset.identity_names``).
     Identity -1 (junk) may be in the gallery, also beside words. An identity 0 is one like others,
     and all are then one higher than in the file, because 0 means a distractor; in the gallery alone
     it stays a distractor.
 
-    Without a column ``split``, people are divided by a hash of their number, so that adding some
-    moves none of the others (unless words are numbered anew): a share to train on, and of each of
-    the others the first image as query and the rest as gallery, or all as gallery when there is
-    only one.
+    Without a column ``split``, identities are divided by a hash of their number, so that adding
+    some moves none of the others (unless words are numbered anew): a fraction to train on, and of
+    each of the others the first image as query and the rest as gallery, or all as gallery when
+    there is only one.
 
     Args:
         path: The file, UTF-8 (or UTF-16 with a byte-order mark).
         root: What relative paths begin from; None: the folder of the file.
-        train_share: Share of the people to train on when there is no column ``split``.
+        train_share: Fraction of the identities to train on without a column ``split``.
         allow_absolute: Take absolute paths and such that lead out of ``root``.
         name: Of the data set.
 
@@ -121,7 +121,7 @@ def is_list(file: Path) -> bool:
     try:
         return bool(_read(file, ("path", "pid"), _KNOWN).rows)
     except (ValueError, OSError) as error:
-        # A list with a mistake in a line is one: its reader says what is wrong.
+        # A list with a mistake in a line is one: its reader names the mistake.
         return ", line " in str(error)
 
 
@@ -137,7 +137,7 @@ def _base(file: Path, root: str | Path | None) -> Path:
 
 def _read(file: Path, needed: Sequence[str], described: str) -> Table:
     if not file.is_file():
-        raise ValueError(f"{file} is not a file: give the CSV file that lists the photographs")
+        raise ValueError(f"{file} is not a file: give the CSV file that lists the images")
     table = read_table(
         file,
         needed,

@@ -30,7 +30,7 @@ def from_folder(
 
     - ``people``: ``<identity>/.../<image>``, cameras unknown;
     - ``cameras``: ``<camera>/<identity>/.../<image>``, or ``<camera>/<image>`` where names of files
-      in several cameras tell the identity;
+      in several cameras are the identity;
     - ``people-cameras``: ``<identity>/<camera>/.../<image>``, or ``<identity>_<camera>/<image>``;
     - ``folders``: each folder that holds images is an identity, whatever lies above it;
     - ``names``: ``<identity>_c<camera>_<anything>`` gives both, as in Market-1501, where identity
@@ -40,17 +40,17 @@ def from_folder(
     - ``table``: a CSV file beside the images, see `from_csv`.
 
     Identities called by whole numbers from 1 keep them, otherwise they are numbered from 1 by
-    name: ``Dataset.identity_names``. A folder -1 is junk. Without splits people are divided as
-    `from_csv` says.
+    name: ``Dataset.identity_names``. A folder -1 is junk. Without splits identities are divided
+    as by `from_csv`.
 
     Args:
         root: The folder.
-        train_share: Share of the people to train on, in [0, 1]; not of splits.
+        train_share: Fraction of the identities to train on, in [0, 1]; not of splits.
         layout: How to read it; None: found out from names and depths of folders.
         allow_absolute: See `from_csv`, for ``table``.
 
     Returns:
-        The data set; its notes say how it was read, and what was left out.
+        The data set; its notes name the layout, and the files that were left out.
 
     Raises:
         OSError: the folder cannot be listed.

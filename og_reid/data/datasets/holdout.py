@@ -1,4 +1,4 @@
-"""Training people that are kept back, to choose settings on people that nothing else knows."""
+"""Identity-disjoint validation split of the training images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["HoldoutSplit", "holdout_split"]
 
 @dataclass(frozen=True, eq=False)
 class HoldoutSplit:
-    """Numbers of n training images, parted by person.
+    """Indices of n training images, split by identity.
 
     Attributes:
-        train: (T,) int64, of the people to learn from, and of images of nobody (-1).
-        query: (Q,) int64, of each person held out the first image of every camera.
-        gallery: (G,) int64, all images of these people. A query is among them, where every
+        train: (T,) int64, images of the identities to learn from, and unlabelled ones (-1).
+        query: (Q,) int64, of each identity held out the first image of every camera.
+        gallery: (G,) int64, all images of these identities. A query is among them, where every
             protocol that leaves out a query's own camera leaves it out.
     """
 
@@ -26,32 +26,32 @@ class HoldoutSplit:
     gallery: Tensor
 
 
-def holdout_split(pids: Tensor, camids: Tensor, people: int) -> HoldoutSplit:
-    """Keeps some people back, evenly spread over the identities in ascending order.
+def holdout_split(pids: Tensor, camids: Tensor, identities: int) -> HoldoutSplit:
+    """Holds identities out, evenly spread over all of them in ascending order.
 
-    Who is kept depends on the identities alone, so that every model that is trained on a data set
-    with the same number knows the same people.
+    The choice depends on the identities alone, so that all models trained on a data set with the
+    same number learn from the same identities.
 
     Args:
-        pids: (n,) int64 identities; -1 = nobody.
+        pids: (n,) int64 identities; -1 = unlabelled.
         camids: (n,) int64 cameras.
-        people: How many to keep back, at least 1; at least 2 others must remain.
+        identities: Number to hold out, at least 1; at least 2 others must remain.
 
     Raises:
-        ValueError: There are too few people, or none of those kept is seen by two cameras.
+        ValueError: There are too few identities, or none of those held out is seen by two cameras.
     """
     present = pids[pids >= 0].unique()
     if len(present) < 3:
         raise ValueError(
-            "people can be held out of at least 3 identities, as at least 2 must remain to learn "
-            f"from; got {len(present)}: add training images of others"
+            "identities can be held out of at least 3, as at least 2 must remain to learn from; "
+            f"got {len(present)}: add training images of others"
         )
-    if not 1 <= people <= len(present) - 2:
+    if not 1 <= identities <= len(present) - 2:
         raise ValueError(
-            f"people to hold out must be from 1 to {max(0, len(present) - 2)}, as at least 2 of "
-            f"{len(present)} must remain to learn from; got {people}"
+            f"identities to hold out must be from 1 to {max(0, len(present) - 2)}, as at least 2 "
+            f"of {len(present)} must remain to learn from; got {identities}"
         )
-    places = (2 * torch.arange(people) + 1) * len(present) // (2 * people)
+    places = (2 * torch.arange(identities) + 1) * len(present) // (2 * identities)
     kept = torch.isin(pids, present[places])
     gallery = kept.nonzero()[:, 0]
     first: dict[tuple[int, int], int] = {}
@@ -64,7 +64,7 @@ def holdout_split(pids: Tensor, camids: Tensor, people: int) -> HoldoutSplit:
     if not query:
         unknown = ", or add cameras: all images are of one" if len(camids.unique()) == 1 else ""
         raise ValueError(
-            f"none of {people} people held out is seen by two cameras, so that none can be "
+            f"none of {identities} identities held out is seen by two cameras, so that none can be "
             f"searched for: hold out more{unknown}"
         )
     return HoldoutSplit((~kept).nonzero()[:, 0], torch.tensor(sorted(query)), gallery)

@@ -1,4 +1,4 @@
-"""Opens every file of a data set: damaged ones, and ones that are there twice."""
+"""Integrity of a data set's files: damaged ones, duplicates, and duplicates across splits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["IntegrityReport", "check_dataset"]
 
 @dataclass(frozen=True)
 class IntegrityReport:
-    """What was found in the files of a data set.
+    """Findings in the files of a data set.
 
     Attributes:
         files: Number of files read.
-        damaged: Why each of the files that cannot be read cannot be.
+        damaged: One reason for each file that cannot be read.
         twice: Files of a split with the same content, in pairs.
         leaked: Pairs of a training and a test file with the same content.
         relabelled: Pairs of files with the same content and different identities, of any split.
@@ -32,7 +32,7 @@ class IntegrityReport:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """True without any finding."""
         return not (self.damaged or self.twice or self.leaked or self.relabelled)
 
 
@@ -48,7 +48,7 @@ def check_dataset(
         progress: Called with (files done, files in all).
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
         ImportError: Pillow is missing.

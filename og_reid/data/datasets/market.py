@@ -26,7 +26,7 @@ __all__ = [
     "read_attributes",
 ]
 
-#: With fewer valid queries, or fewer identities among them, metrics say little, and are marked.
+#: With fewer valid queries, or fewer identities among them, metrics mean little, and are marked.
 FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 SPLIT_NAMES = {
@@ -44,13 +44,13 @@ _COLUMNS = ("split", "name", "occluder", "visible_fraction", "yaw")
 def few_queries(splits: Splits) -> str:
     """A note where metrics of a search would rest on few images; otherwise empty."""
     queries = len(splits.query)
-    people = len({sample.pid for sample in splits.query})
-    if not queries or (queries >= FEW_QUERIES and people >= FEW_IDENTITIES):
+    identities = len({sample.pid for sample in splits.query})
+    if not queries or (queries >= FEW_QUERIES and identities >= FEW_IDENTITIES):
         return ""
     return (
-        f"{_ones(queries, 'query', 'queries')} of {_ones(people, 'identity', 'identities')}: one "
-        f"answer moves rank-1 by {100 / queries:.0f} points; metrics of fewer than {FEW_QUERIES} "
-        f"queries or {FEW_IDENTITIES} identities say little"
+        f"{_ones(queries, 'query', 'queries')} of {_ones(identities, 'identity', 'identities')}: "
+        f"one answer moves rank-1 by {100 / queries:.0f} points; metrics of fewer than "
+        f"{FEW_QUERIES} queries or {FEW_IDENTITIES} identities mean little"
     )
 
 
@@ -60,13 +60,13 @@ def _ones(count: int, one: str, many: str) -> str:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is known about how an image came about (a row of ``attributes.csv``).
+    """Attributes of a rendered image (a row of ``attributes.csv``).
 
     Attributes:
         split: Folder of the image, such as ``query``.
-        occluder: Kind of the thing in front of the person; ``none`` when nothing is.
-        visible_fraction: Share of the person's silhouette that can be seen, in [0, 1].
-        yaw: Where the person faces, radians: 0 to the camera, positive to the image's right.
+        occluder: Kind of the occluder; ``none`` without one.
+        visible_fraction: Visible fraction of the person's silhouette, in [0, 1].
+        yaw: Heading of the person, radians: 0 to the camera, positive to the image's right.
     """
 
     split: str
@@ -76,17 +76,17 @@ class Attributes:
 
     @property
     def occluded(self) -> bool:
-        """Whether something stands in front of the person."""
+        """True with an occluder in front of the person."""
         return self.occluder != "none"
 
 
 def load_market(root: str | Path) -> Splits:
     """Lists the images of a Market-1501-style folder.
 
-    The order is by file name, whatever the file system says. Files that are no images (such as
+    The order is by file name, on every file system. Files that are no images (such as
     ``Thumbs.db``) are skipped; an image whose name does not parse is an error, because leaving it
-    out would change every figure in silence. Identities shared by train and test give a warning
-    and not an error: the folder is still good for searching, only figures of a model that was
+    out would change every metric in silence. Identities shared by train and test give a warning
+    and not an error: the folder is still good for searching, only metrics of a model that was
     trained on it are not.
 
     Folders may be called ``gallery`` or ``test`` in place of ``bounding_box_test``, and ``train``
@@ -114,7 +114,7 @@ def load_market(root: str | Path) -> Splits:
     if shared:
         warnings.warn(
             f"{folder}: {len(shared)} identities are in the training and in the test images "
-            f"(first: {shared[:5]}); figures of a model trained here would be too good",
+            f"(first: {shared[:5]}); metrics of a model trained here would be too good",
             stacklevel=2,
         )
     return Splits(**splits)

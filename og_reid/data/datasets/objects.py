@@ -44,8 +44,8 @@ _VEHICLES = DatasetSpec(
         52_717: "the training images of 2021, 440 vehicles",
     },
     notice=(
-        "The challenge's data are given out under an agreement; who its test vehicles are has not "
-        "been published, so that queries and gallery stay empty where the labels do not say."
+        "The challenge's data are given out under an agreement; the identities of its test "
+        "vehicles are not published, so that queries and gallery stay empty without labels."
     ),
     when_missing="its organisers send it to those who sign their agreement",
 )
@@ -64,7 +64,7 @@ _CLOUDS = DatasetSpec(
         30_248: "list_train of MSMT17, one cloud for each image",
         32_621: "list_train and list_val of MSMT17, one cloud for each image",
     },
-    notice="One cloud for each photograph; how many could not be lifted is not documented.",
+    notice="One cloud for each image; how many could not be lifted is not documented.",
     when_missing="its authors link to it; og-reid pack makes a compact store of it",
     kind="clouds",
 )

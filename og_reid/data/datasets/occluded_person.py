@@ -1,4 +1,4 @@
-"""Descriptions of data sets of people who are partly hidden or cut off."""
+"""Specifications of data sets of occluded and partial people."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _PARTIAL_NAME = r"(?P<pid>\d{3})_\d{3}\.jpg"
 _PARTIAL = (Counts(300, 60), Counts(300, 60))
 _PARTIAL_FOLDERS = ("Partial-REID_Dataset", "Partial-REID", "Partial_REID")
 _ILIDS = (Counts(119, 119), Counts(119, 119))
-_ILIDS_NAME = r"(?P<pid>\d{1,3})\.jpg"  # 1.jpg and 001.jpg are of one person
+_ILIDS_NAME = r"(?P<pid>\d{1,3})\.jpg"  # 1.jpg and 001.jpg are of one identity
 _ILIDS_FOLDERS = ("Partial_iLIDS", "Partial-iLIDS")
 
 _P_DUKE = DatasetSpec(

@@ -51,16 +51,16 @@ def by_people(
             splits["query"].append(sample)
         else:
             splits["gallery"].append(sample)
-    people = sum(pid > 0 for pid in counts)
+    identities = sum(pid > 0 for pid in counts)
     note = (
-        f"{len(train):,} of the {people:,} people are for training, the others for testing: "
-        "train_share (--train-share) and, in a CSV file, the column split say otherwise"
+        f"{len(train):,} of the {identities:,} identities are for training, the others for "
+        "testing: train_share (--train-share) and, in a CSV file, the column split change that"
     )
     return splits, note if train else ""
 
 
 def _draw(pid: int) -> float:
-    """A number in [0, 1) that depends on the person alone."""
+    """A number in [0, 1) that depends on the identity alone."""
     return int.from_bytes(hashlib.sha256(str(pid).encode()).digest()[:4], "big") / 2**32
 
 
@@ -71,8 +71,8 @@ def refuse_shared(where: Path, splits: Mapping[str, Sequence[DatasetSample]]) ->
     }
     if shared:
         raise ValueError(
-            f"{where}: {len(shared):,} people are in the training and in the test images, first: "
-            f"{sorted(shared)[:3]}: give each person to one side"
+            f"{where}: {len(shared):,} identities are in the training and in the test images, "
+            f"first: {sorted(shared)[:3]}: give each identity to one side"
         )
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of data sets of whole people: Market-1501, DukeMTMC-reID, CUHK03-NP, MSMT17, ..."""
+"""Specifications of holistic data sets: Market-1501, DukeMTMC-reID, CUHK03-NP, MSMT17, ..."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DUKE_NOTICE = (
 NUMBERED_UP = "Identities are those of the files plus one, because 0 means a distractor."
 _REAL_PEOPLE = (
     "It shows real people who were not asked, and was published for research; no licence comes "
-    "with its files: its authors' page says what is allowed."
+    "with its files: its authors' page states the terms."
 )
 _MARKET_VARIANTS = {
     15_913: "the gallery with its junk (identity -1) removed",
@@ -166,7 +166,7 @@ def _msmt17(version: int, *, combined: bool) -> DatasetSpec:
         variants={32_621: "list_train and list_val together", 30_248: "list_train alone"},
         notice=(
             "MSMT17 is given out under an agreement with its authors; do not pass it on. State "
-            "with every figure whether list_val was trained on: 30,248 images without it, 32,621 "
+            "with every metric whether list_val was trained on: 30,248 images without it, 32,621 "
             "with it."
         ),
         when_missing="its authors send it to those who sign their agreement",
@@ -251,7 +251,7 @@ _PERSONX = DatasetSpec(
     train=(Folder("bounding_box_train", _MARKET_LIKE),),
     query=(Folder("query", _MARKET_LIKE),),
     gallery=(Folder("bounding_box_test", _MARKET_LIKE),),
-    # 36 views of each person and background.
+    # 36 views of each identity and background.
     counts={
         "train": Counts(9_840, 410),
         "query": Counts(5_136, 856),
@@ -259,7 +259,7 @@ _PERSONX = DatasetSpec(
     },
     counts_from="reference loaders",
     identities=1_266,
-    notice="Its people are synthetic. Its authors' page says under which terms it may be used.",
+    notice="Its people are synthetic. Its authors' page states the terms of use.",
 )
 
 HOLISTIC = (

@@ -16,7 +16,7 @@ _MAX_BYTES = 256_000_000
 
 
 def list_posetrack(source: PoseTrack, root: Path) -> Iterator[DatasetSample]:
-    """The images of a split, in the order of video, person and frame.
+    """Images of a split, in the order of video, person and frame.
 
     The sampling file holds two columns, ``id`` and ``split``, each as an object from row to value;
     the files of the videos hold ``images`` (``id``, ``vid_id``) and ``annotations`` (``id``,

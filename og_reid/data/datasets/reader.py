@@ -1,4 +1,4 @@
-"""Reads a data set by its description, and says where it differs from what it should be."""
+"""Reader of data sets by their specifications, with verification of the published counts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def read_dataset(
         description: Of the data set.
         root: Its folder, or one that holds it.
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
-            published ones, or whose training and test people overlap. Otherwise the result says
+            published ones, or whose training and test identities overlap. Otherwise the result says
             where it differs.
-        notice: Told the licence or state of the data set; unless given, a warning tells it when
+        notice: Called with the licence or state of the data set; without it, a warning has it when
             the set is read for the first time.
         progress: Called with the sources (folders, lists) read and all.
 
@@ -42,7 +42,7 @@ def read_dataset(
 
     Raises:
         ValueError: something is missing, does not parse, or differs (see ``verify``); the message
-            says what and what to do.
+            names the mend.
     """
     folder = find_root(description, Path(root), to_search=not verify)
     if description.notice:
@@ -159,7 +159,7 @@ def find_folder(description: DatasetSpec, root: Path) -> Path | None:
 
 
 def differences(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
-    """Where the images found are not those expected, one clause each."""
+    """Differences between the images found and those expected, one clause each."""
     found = []
     for split, expected in description.counts.items():
         where = ", ".join(path for each in description.sources[split] for path in each.needs)
@@ -169,7 +169,7 @@ def differences(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]])
         ]
     pids = {each.pid for samples in splits.values() for each in samples if each.pid > 0}
     if description.identities is not None and len(pids) != description.identities and not found:
-        found.append(f"there are {len(pids):,} people, expected {description.identities:,}")
+        found.append(f"there are {len(pids):,} identities, expected {description.identities:,}")
     return found
 
 
@@ -183,9 +183,9 @@ def _count_differences(
     tracklets = {each.tracklet for each in samples if isinstance(each, DatasetSample)}
     if expected.tracklets is not None and len(tracklets) != expected.tracklets:
         found.append(_difference(len(tracklets), expected.tracklets, "tracklets"))
-    people = len({each.pid for each in samples if each.pid > 0})
-    if expected.identities is not None and people != expected.identities:
-        found.append(_difference(people, expected.identities, "people"))
+    identities = len({each.pid for each in samples if each.pid > 0})
+    if expected.identities is not None and identities != expected.identities:
+        found.append(_difference(identities, expected.identities, "identities"))
     if found:
         return found
     if expected.cameras is not None:
@@ -234,11 +234,11 @@ def _mixed_up(splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     shared = sorted(train & (query | gallery))
     if shared:
         found.append(
-            f"{len(shared):,} people are in the training and in the test images (first: "
+            f"{len(shared):,} identities are in the training and in the test images (first: "
             f"{shared[:3]}): are the folders mixed up?"
         )
     if query and gallery and not query & gallery:
-        found.append("none of the people in query is in the gallery: are the folders mixed up?")
+        found.append("none of the identities in query is in the gallery: are the folders mixed up?")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Ways to read a tree of images: which part of a path is the identity, and which the camera."""
+"""Layouts of image trees: the parts of a path that are the identity and the camera."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Reading:
     """Identity and camera of each image.
 
     Attributes:
-        layout: By what rule.
+        layout: Name of the layout.
         paths: Of the images.
-        labels: Name of the identity and of the camera (None: unknown) of each.
-        hint: How identities follow from names of files; empty where they are folders.
+        labels: Names of identity and camera (None: unknown) of each image.
+        hint: Rule from file names to identities; empty where identities are folders.
     """
 
     layout: str
@@ -57,10 +57,10 @@ class Reading:
 
     def __str__(self) -> str:
         """The reading with its counts, for messages."""
-        people = sorted({person for person, _ in self.labels})
+        identities = sorted({identity for identity, _ in self.labels})
         cameras = sorted({camera for _, camera in self.labels if camera is not None})
-        ones = "1 identity" if len(people) == 1 else f"{len(people):,} identities"
-        text = f"{self.layout} ({self.shape}): {ones} ({named(people)})"
+        ones = "1 identity" if len(identities) == 1 else f"{len(identities):,} identities"
+        text = f"{self.layout} ({self.shape}): {ones} ({named(identities)})"
         if cameras:
             eyes = "1 camera" if len(cameras) == 1 else f"{len(cameras):,} cameras"
             text += f" in {eyes} ({named(cameras)})"
@@ -74,7 +74,7 @@ class Reading:
 
 
 def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
-    """Reads paths by a rule, or says why they cannot be read so.
+    """Reads paths by a layout; the reason, as a text, where they do not fit it.
 
     Args:
         layout: One of `LAYOUTS` but ``splits`` and ``table``.

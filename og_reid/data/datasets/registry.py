@@ -50,8 +50,8 @@ _registered: dict[str, DatasetSpec | Loader] = {}
 def register_dataset(name: str, source: DatasetSpec | Loader, *, overwrite: bool = False) -> None:
     """Adds a data set, for `load_dataset` and ``--dataset``.
 
-    Installed packages need no call: an entry point in the group ``og_reid.datasets`` whose name is
-    that of the data set, and whose object is a description or a loader, does the same.
+    Installed packages need no call: an entry point in the group ``og_reid.datasets``, named as the
+    data set, with a specification or a loader as its object, does the same.
 
     Args:
         name: Of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.

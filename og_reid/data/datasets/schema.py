@@ -1,7 +1,7 @@
-"""What a data set looks like on a disk: plain values, which `reading` interprets.
+"""Specification of a data set on disk: plain values, which `reader` interprets.
 
 A regular expression for names is matched against the whole path below a folder, with ``/`` between
-its parts. Its groups say what a name means: ``pid`` (after a group ``pair`` where there is one: the
+its parts. Its groups give a name's meaning: ``pid`` (after a group ``pair`` where there is one: the
 digits of both), ``camid`` and ``tracklet``.
 """
 
@@ -204,7 +204,7 @@ class PoseTrack:
 
     @property
     def sampling(self) -> str:
-        """Which detection belongs to which split."""
+        """Split of each detection."""
         return f"occluded_posetrack_reid/{self.part}_dataset_sampling.json"
 
     @property
@@ -252,7 +252,7 @@ Source = Folder | ListFile | TrackletFile | MatlabProtocol | LabelFile | PoseTra
 
 @dataclass(frozen=True)
 class Counts:
-    """What must be in a split; None is not verified.
+    """Expected counts of a split; None is not verified.
 
     Attributes:
         images: Number of images.
@@ -286,10 +286,10 @@ class DatasetSpec:
             is no error), or ``nowhere``.
         identities: Number of identities in all splits together.
         variants: What a split with this many images looks like.
-        notice: Licence or state of the data set, to be told on its first use.
+        notice: Licence or state of the data set, shown on its first use.
         when_missing: What to do without it.
         kind: Of the files.
-        has_cameras: Whether names tell cameras.
+        has_cameras: True when names hold cameras.
     """
 
     name: str
@@ -309,5 +309,5 @@ class DatasetSpec:
 
     @property
     def sources(self) -> dict[str, tuple[Source, ...]]:
-        """Where the images of each split are."""
+        """Source of the images of each split."""
         return {"train": self.train, "query": self.query, "gallery": self.gallery}

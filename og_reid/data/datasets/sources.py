@@ -205,7 +205,7 @@ def _matlab(source: MatlabProtocol, root: Path) -> Iterator[DatasetSample]:
 
 def _labels(source: LabelFile, root: Path) -> Iterator[DatasetSample]:
     path = root / source.path
-    # Not parsed as XML: the files call themselves gb2312, which expat does not know.
+    # Not parsed as XML: the files call themselves gb2312, which expat lacks.
     for number, item in enumerate(_ITEM.finditer(_text(path, "latin-1")), 1):
         found = dict(_ATTRIBUTE.findall(item[1]))
         name, camera = found.get("imageName", ""), found.get("cameraID", "").lstrip("c")

@@ -20,7 +20,7 @@ _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macos
 _TABLES = frozenset({".csv", ".tsv"})
 _HEIC = (".heic", ".heif", ".hif")
 _LINKS = 3  # links to folders within links that are followed: more grow without bound
-_HEAD = 4096  # bytes that tell most files apart
+_HEAD = 4096  # bytes that distinguish most files
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _tree(root: Path, found: _Found) -> Tree:
         full.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
     full.update(found.broken)
     bare = [path for path in found.folders if path not in full]
-    # Of nested ones the outermost says it all.
+    # Of nested ones the outermost suffices.
     nested = set(bare)
     bare = [path for path in bare if os.path.dirname(path) not in nested]
 

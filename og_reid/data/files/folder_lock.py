@@ -1,4 +1,4 @@
-"""A folder that one run at a time writes to, until it ends in whatever way."""
+"""Lock of a folder: one run at a time writes to it, until that run ends in any way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO
 __all__ = ["LOCK_FILE", "locked_folder"]
 
 LOCK_FILE = ".lock"
-# Of the running thread: who holds a folder may lock it again. Not of a forked child.
+# Of the running thread, which may lock a folder again that it holds. Not of a forked child.
 _held: ContextVar[frozenset[tuple[int, Path]]] = ContextVar("held", default=frozenset())
 
 
@@ -27,7 +27,7 @@ def locked_folder(folder: str | Path, refusal: str) -> Iterator[None]:
 
     Args:
         folder: To be locked; a block inside the block may lock it again.
-        refusal: What the message says of a folder in use, after its path.
+        refusal: Text of the message about a folder in use, after its path.
 
     Raises:
         ValueError: Another run holds it, or there is a file in its place.

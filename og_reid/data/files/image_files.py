@@ -10,8 +10,8 @@ __all__ = ["IMAGE_ENDINGS", "image_endings", "is_unread_image"]
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """Usual endings of images, in small letters."""
 
-# Formats of Pillow that are no pictures of people: fonts, icons, films, drawings, grids.
-_NO_PHOTOGRAPHS = frozenset(
+# Formats of Pillow that are no images of people: fonts, icons, films, drawings, grids.
+_NO_IMAGES = frozenset(
     "BLP BUFR CUR DCX EPS FITS FLI FTEX GBR GRIB HDF5 ICNS ICO IM IPTC MPEG MSP PCD PIXAR SPIDER "
     "WMF XBM XPM XVTHUMB".split()
 )
@@ -28,7 +28,7 @@ _UNREAD = frozenset(
 def image_endings() -> frozenset[str]:
     """Endings of images that can be read here, in small letters, with the dot.
 
-    Those of pictures that the installed Pillow reads; without Pillow the usual ones.
+    Those that the installed Pillow reads; without Pillow the usual ones.
     """
     try:
         from PIL import Image, features
@@ -36,7 +36,7 @@ def image_endings() -> frozenset[str]:
         return IMAGE_ENDINGS
     known = Image.registered_extensions()  # imports the plug-ins of Pillow
     lacking = {name for name, feature in _OPTIONAL.items() if not features.check(feature)}
-    refused = _NO_PHOTOGRAPHS | lacking
+    refused = _NO_IMAGES | lacking
     return frozenset(
         ending for ending, name in known.items() if name in Image.OPEN and name not in refused
     )

@@ -52,11 +52,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file of which nothing was made.
+    """A file that failed.
 
     Attributes:
         path: As given.
-        reason: In words.
+        reason: A clause.
     """
 
     path: Path
@@ -124,7 +124,7 @@ def list_inputs(
 
 
 def _absence(path: Path) -> str:
-    """Why a path is no file."""
+    """Reason why a path is no file."""
     if path.exists():
         return "is no regular file"  # a pipe, say, which waits for ever
     return "is a link to a file that is not there" if path.is_symlink() else "there is no such file"
@@ -144,7 +144,7 @@ def _walk(folder: Path) -> tuple[list[Path], list[Failure]]:
 
 
 def cause(error: BaseException) -> str:
-    """The reason of a failure: what an exception says, or its type."""
+    """The reason of a failure: the message of an exception, or its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Tables of text: CSV and its dialects, read into rows that know their lines."""
+"""Tables of text: CSV and its dialects, read into rows with their line numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Table:
 
     Attributes:
         path: The file.
-        columns: Names of the columns, by which rows know their values.
+        columns: Names of the columns, the keys of the rows' values.
         rows: In the order of the file; blank lines are left out.
         renamed: Header of a column in the file by the name under which it was asked for, where
             they differ by more than capitals and blanks.

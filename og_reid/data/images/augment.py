@@ -1,4 +1,4 @@
-"""How photographs of people are given to a network, and how they are changed at random for it."""
+"""Settings of network images, and random flips and erasing of a batch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["ImageConfig", "augment_images"]
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Photographs, for networks that take them."""
+    """Size and random changes of images for networks that take them."""
 
     height: int = 384  # pixels of the network's image, a multiple of 16
     width: int = 128  # likewise
     mode: Mode = "corrected"  # of heat maps and visible stripes; reference = the PGFA authors'
-    flip: float = 0.5  # share of images that are mirrored in training
-    erase: float = 0.0  # share of images that lose a rectangle in training
+    flip: float = 0.5  # fraction of images that are mirrored in training
+    erase: float = 0.0  # fraction of images that lose a rectangle in training
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -32,26 +32,26 @@ class ImageConfig:
                 f"photos.height and photos.width must be multiples of 16 from 16; got {sides}"
             )
         for name in ("flip", "erase"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise ValueError(f"photos.{name} must be in [0, 1]; got {share}")
+            fraction = getattr(self, name)
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"photos.{name} must be in [0, 1]; got {fraction}")
 
 
 def augment_images(batch: ImageBatch, config: ImageConfig, draws: Tensor) -> ImageBatch:
-    """Mirrors images with their heat maps, and erases rectangles, as the numbers say.
+    """Mirrors images with their heat maps, and erases rectangles, at random.
 
     All randomness is in the argument, so that a batch can be made twice, or a part of it, in any
     thread. That is why torchvision's random transforms (v2, too) are not used: they draw from
     torch's global generator. The functions behind them draw nothing, but what they would do here
     is `Tensor.flip` and one assignment, and resizing is Pillow's in both: for that alone
-    torchvision would be needed to prepare photographs.
+    torchvision would be needed to prepare images.
 
     Erasing is that of Zhong et al. ("Random Erasing Data Augmentation", AAAI 2020): 2 % to 40 % of
     the area, aspect ratio 0.3 to 3.3, filled with the mean colour (0 after normalisation). What
     the keypoints say is left as it is.
 
     Args:
-        batch: B people.
+        batch: B images.
         config: How often.
         draws: (B, 6) uniform in [0, 1).
     """

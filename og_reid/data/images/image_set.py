@@ -1,4 +1,4 @@
-"""Photographs of people with what their keypoints say, in batches for part-based networks."""
+"""Images with heat maps and visibility from keypoints, in batches for part-based networks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["ImageBatch", "ImageSet"]
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
-    """B people.
+    """Batch of B images.
 
     Attributes:
         images: (B, 3, H, W) as of `preprocess_image`.
         heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per joint.
-        visibility: (B, P) in [0, 1], which stripes show the person.
+        visibility: (B, P) in [0, 1], visibility of the stripes.
         pids: (B,) int64 identities.
         camids: (B,) int64 cameras.
     """
@@ -55,22 +55,22 @@ class ImageBatch:
 
 
 class ImageSet:
-    """Photographs of known people, read and prepared when a batch asks for them.
+    """Set of labelled images, read and prepared batch by batch.
 
-    People whose joints cannot be pixels of their photograph (see
+    People whose joints cannot be pixels of their image (see
     `pose.person_selection.lies_outside`, or all joints in [-1, 1]) are left out: they would hide
     every part, or none. The first batch with such people warns (`InputWarning`).
 
     Args:
-        samples: the photographs, as `load_market` lists them.
-        keypoints: people found in a photograph, in its pixels and all of one layout; None or
-            nobody means that everything counts as visible. For PGFA's own files ``lambda s:
+        samples: the images, as `load_market` lists them.
+        keypoints: people found in an image, in its pixels and all of one layout; None or
+            none of them means that all stripes count as visible. For PGFA's own files ``lambda s:
             pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.
         parts: stripes; 0 for none; several numbers for stripes of several heights.
         size: height and width of the network's images, multiples of 16.
         mode: of heat maps and visible stripes, see `pose.visibility`.
-        target: which of several people, see `pose.select_person`; None: as `mode` has it.
-        threads: how many photographs of a batch are read at a time.
+        target: selection among several people, see `pose.select_person`; None: the mode's.
+        threads: number of images of a batch that are read at a time.
 
     Raises:
         ValueError: no samples, or sizes out of range.
@@ -88,7 +88,7 @@ class ImageSet:
         threads: int = 1,
     ) -> None:
         if not samples:
-            raise ValueError("samples must hold at least one photograph; got none")
+            raise ValueError("samples must hold at least one image; got none")
         counts = (parts,) if isinstance(parts, int) else tuple(parts)
         if min(counts, default=0) < 0 or threads < 1:
             raise ValueError(
@@ -115,17 +115,17 @@ class ImageSet:
 
     @plain_torch()
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> ImageBatch:
-        """Some of the people.
+        """Batch of some of the images.
 
         Args:
             rows: (B,) their numbers.
             generator: with it (in training) each image is mirrored with probability one half.
 
         Raises:
-            ValueError: a photograph cannot be read, layouts of keypoints differ, or B = 0.
+            ValueError: an image cannot be read, layouts of keypoints differ, or B = 0.
         """
         if not len(rows):
-            raise ValueError("rows must name at least one of the people; got none")
+            raise ValueError("rows must name at least one of the images; got none")
         if self.threads > 1:
             with ThreadPoolExecutor(self.threads) as pool:
                 prepared = list(pool.map(self._prepared, rows.tolist()))
@@ -135,7 +135,7 @@ class ImageSet:
         self._warn([row for row, count in zip(rows.tolist(), left_out, strict=True) if count])
         if len({len(each) for each in maps}) > 1:
             raise ValueError(
-                "keypoints must be of one layout for all photographs; got "
+                "keypoints must be of one layout for all images; got "
                 f"{sorted({len(each) for each in maps})} joints: use pose.to_openpose18"
             )
         found = ImageBatch(
@@ -150,14 +150,14 @@ class ImageSet:
         return found.mirrored(torch.rand(len(found), generator=generator) < 0.5)
 
     def _warn(self, rows: list[int]) -> None:
-        """Warn, once for the set, of photographs whose people were left out."""
+        """Warns, once for the set, of images with people that were left out."""
         if not rows or self._warned:
             return
         self._warned = True
         first = ", ".join(str(self.samples[row].path) for row in rows[:3])
         warnings.warn(
-            f"keypoints must be in pixels of their own photograph; in {len(rows)} of the first "
-            f"photographs, such as {first}, at most one joint of a person lies inside, or all lie "
+            f"keypoints must be in pixels of their own image; in {len(rows)} of the first "
+            f"images, such as {first}, at most one joint of a person lies inside, or all lie "
             "in [-1, 1]: such people are left out",
             InputWarning,
             stacklevel=level_outside(),

@@ -1,4 +1,4 @@
-"""Photographs of people as an image network takes them."""
+"""Preprocessing of images for image networks: size, range, mirroring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def preprocess_image(image: np.ndarray, size: tuple[int, int] = IMAGE_SIZE) -> T
         `pose.part_visibility` take its size.
 
     Raises:
-        ValueError: `image` is not as said.
+        ValueError: `image` has another shape or type.
         ImportError: Pillow is missing.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -14,7 +14,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def people(body):
-    """People in free poses with keypoints as bad as those of street photographs."""
+    """People in free poses with keypoints as bad as those of street images."""
     generator = torch.Generator().manual_seed(5)
 
     def draw(*shape: int) -> torch.Tensor:

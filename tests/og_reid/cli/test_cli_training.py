@@ -169,4 +169,4 @@ def test_people_held_out_validate_and_are_not_learned_from(
     assert main([*train, "data.canonical=true"]) == 1
     assert "--data holds clouds" in capsys.readouterr().err
     assert main([*train, "data.hold_out=6"]) == 1
-    assert "people to hold out must be from 1 to 5" in capsys.readouterr().err
+    assert "identities to hold out must be from 1 to 5" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
         (3, ["data.sampling=balance", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=stratified", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=class", "data.batch_size=4"], "a batch needs 4 images"),
-        (3, ["data.hold_out=2"], "people to hold out must be from 1 to 1"),
+        (3, ["data.hold_out=2"], "identities to hold out must be from 1 to 1"),
         (4, ["data.hold_out=2"], "a batch needs 3 identities, the data has 2"),
         (3, ["optim.precision=fp16"], "optim.precision=fp16 needs device=cuda"),
     ],

@@ -102,7 +102,7 @@ def test_lift_figure_marks_visibility(photo, keypoints, cloud):
     bones = [line for line in axis.lines if len(line.get_xdata()) == 2]
     assert len(bones) == 15  # 16 without the one to the missing ankle
     assert sorted({line.get_color() for line in bones}) == sorted({GREEN, ORANGE, RED})
-    # Joints far outside must not shrink the photo.
+    # Joints far outside must not shrink the image.
     assert axis.get_xlim() == (0, 20)
     assert axis.get_ylim() == (40, 0)
 

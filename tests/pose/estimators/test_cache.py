@@ -166,7 +166,7 @@ def test_a_pickle_in_an_entry_is_not_read(tmp_path):
     cached(picture(5))
     (entry,) = tmp_path.rglob("*.npz")
     with entry.open("wb") as file:
-        np.savez(file, settings=np.array(cached._told), names=np.array([{}], dtype=object))
+        np.savez(file, settings=np.array(cached._text), names=np.array([{}], dtype=object))
     cached(picture(5))
     assert cached.estimator.calls == 2
 

@@ -1,4 +1,4 @@
-"""MediapipePose on a public-domain photograph."""
+"""MediapipePose on a public-domain image."""
 
 import os
 import pickle
@@ -81,7 +81,7 @@ def test_finds_the_astronaut(estimator, astronaut_pose):
     assert 100 < y < 160
     face = keypoints.select(["nose", "left_eye", "right_eye", "left_shoulder"])
     assert (face.visibility > 0.9).all()
-    # Her left side is on the right of the picture.
+    # Her left side is on the right of the image.
     assert (
         by_name(keypoints, "left_shoulder").xy[0, 0] > by_name(keypoints, "right_shoulder").xy[0, 0]
     )

@@ -1,4 +1,4 @@
-"""PrecomputedPose: photographs find their people by name."""
+"""PrecomputedPose: images find their people by name."""
 
 import json
 
@@ -107,5 +107,5 @@ def test_what_cannot_be_is_refused(tmp_path):
         PrecomputedPose(tmp_path, "sep-json")("1.jpg")
     with pytest.raises(ValueError, match="must be a folder"):
         PrecomputedPose(tmp_path / "1.json", "kpr")
-    with pytest.raises(ValueError, match="known by names"):
+    with pytest.raises(ValueError, match="matched by name"):
         PrecomputedPose(tmp_path, "sep-json")(np.zeros((4, 4, 3), np.uint8))

@@ -94,7 +94,7 @@ def test_one_bare_entry_for_two_images_is_refused(photos, format):
     estimator = PrecomputedPose(write(photos / "keypoints", format, {"1.png": person()}), format)
     assert estimator(photos / "anna" / "1.png").found
     assert estimator(photos / "anna" / "1.png").found  # again is no second image
-    with pytest.raises(ValueError, match=r"one photograph.*anna.*bert.*both take") as caught:
+    with pytest.raises(ValueError, match=r"one image.*anna.*bert.*both take") as caught:
         estimator(photos / "bert" / "1.png")
     assert str(photos / "keypoints") in str(caught.value)
 
@@ -113,7 +113,7 @@ def test_two_endings_of_one_stem_are_two_images(photos, format):
     Image.fromarray(pixels).save(photos / "anna" / "1.bmp")
     estimator = PrecomputedPose(write(photos / "keypoints", format, {"1.png": person()}), format)
     estimator(photos / "anna" / "1.png")
-    with pytest.raises(ValueError, match="one photograph"):
+    with pytest.raises(ValueError, match="one image"):
         estimator(photos / "anna" / "1.bmp")
 
 

@@ -12,7 +12,7 @@ from pose import COCO_17, Keypoints, Pose, read_image
 
 
 class StandingPerson:
-    """Finds everybody standing in the middle; nobody in black pictures."""
+    """Finds everybody standing in the middle; nobody in black images."""
 
     made = 0
 
@@ -34,7 +34,7 @@ class StandingPerson:
 
 @pytest.fixture
 def samples(tmp_path):
-    """Five photographs of one colour each; the last is black."""
+    """Five images of one colour each; the last is black."""
     from PIL import Image
 
     made = []

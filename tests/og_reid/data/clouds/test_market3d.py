@@ -244,7 +244,7 @@ def test_training_draws_both_kinds_and_never_the_last() -> None:
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
 def test_bad_shares_are_refused(share: float) -> None:
-    with pytest.raises(ValueError, match=r"share must be in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\]"):
         subsample(cloud_of(10, []), share)
 
 
@@ -299,7 +299,7 @@ def test_a_tree_is_listed(tree: Callable[..., Path]) -> None:
     ("path", "message"),
     [
         ("train/0002/person.obj", "person.obj must be called <pid>_c<camera>....obj"),
-        ("train/0003/0002_c1s1_000451_03.jpg.obj", "folder says identity 3, the name 2"),
+        ("train/0003/0002_c1s1_000451_03.jpg.obj", "folder has identity 3, the name 2"),
         ("train/-1/-1_c1s1_000451_03.jpg.obj", "identity -1 (junk) belongs in the gallery"),
         ("query/0002/0002_c1s1_000451_03.jpg", "query must hold clouds as <identity>/"),
         ("bounding_box_train/0002_c1s1_000451_03.jpg", "must hold at least one of the folders"),

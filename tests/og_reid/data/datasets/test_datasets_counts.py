@@ -72,7 +72,7 @@ def test_counts_that_are_right_pass_and_the_notice_is_told_once(tmp_path: Path) 
     ("split", "counts", "message"),
     [
         ("train", Counts(2), r"train \(bounding_box_train\) has 1 images, expected 2 \(-1\)"),
-        ("query", Counts(1, 2), r"query \(query\) has 1 people, expected 2 \(-1\)"),
+        ("query", Counts(1, 2), r"query \(query\) has 1 identities, expected 2 \(-1\)"),
         ("gallery", Counts(3, cameras={1: 1, 2: 2}), "1 images, expected 2 .-1. of camera 2"),
         ("query", Counts(1, names_sha256="00"), "right number of images, but other names"),
         ("query", Counts(3), "has 1 images, expected 3 .-2. - as many as train should have: are"),
@@ -133,9 +133,9 @@ def test_mixed_up_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "bounding_box_train").rename(tmp_path / "other")
     (tmp_path / "query").rename(tmp_path / "bounding_box_train")
     (tmp_path / "other").rename(tmp_path / "query")
-    with pytest.raises(ValueError, match="1 people are in the training and") as error:
+    with pytest.raises(ValueError, match="1 identities are in the training and") as error:
         read_dataset(description, tmp_path)
-    assert "none of the people in query is in the gallery" in str(error.value)
+    assert "none of the identities in query is in the gallery" in str(error.value)
 
 
 def test_notes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Photographs of one's own, and the check that opens all files."""
+"""Images of one's own, and the check that opens all files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_folder_is_split_by_people(tmp_path: Path) -> None:
     assert not dataset.has_cameras
     assert {each.camid for each in dataset.query} == {0}
     assert {each.camid for each in dataset.gallery} == {1}
-    photo(tmp_path / "13" / "0.png", 99)  # of whom there is no second photograph
+    photo(tmp_path / "13" / "0.png", 99)  # of whom there is no second image
     more = from_folder(tmp_path)
     assert dataset.train == tuple(each for each in more.train if each.pid != 13)
     assert 13 not in pids(more, "query")
@@ -56,7 +56,7 @@ def test_a_folder_is_split_by_people(tmp_path: Path) -> None:
 
 def test_a_split_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
     dataset = from_folder(people(tmp_path))
-    told = f"{len(pids(dataset, 'train'))} of the 12 people are for training"
+    told = f"{len(pids(dataset, 'train'))} of the 12 identities are for training"
     assert [note.startswith(told) for note in dataset.notes] == [True]
     assert from_folder(tmp_path, train_share=0).notes == ()
 
@@ -146,7 +146,10 @@ def test_identities_of_a_csv(pids: list[str], expected: list[int], tmp_path: Pat
         (["path,pid", "C:\\other.png,1"], "line 2: path must stay in"),
         (["path,pid,split", "1/0.png,1,test"], "line 2: split must be one of train, query, gal"),
         (["path,pid,split", "1/0.png,0,query"], "line 2: identities -1 .* got 0 in query"),
-        (["path,pid,split", "1/0.png,1,train", "1/1.png,1,query"], "1 people are in the training"),
+        (
+            ["path,pid,split", "1/0.png,1,train", "1/1.png,1,query"],
+            "1 identities are in the training",
+        ),
         (["path,pid,camid", "1/0.png,1,2", "1/1.png,1,"], "line 3: camid must be given in all"),
         (["path,pid", "1/0.png,1", "1/1.png,01"], "pid '01' and '1' are one number"),
     ],

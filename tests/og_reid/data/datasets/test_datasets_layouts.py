@@ -269,7 +269,7 @@ def test_train_and_test_alone(tmp_path: Path) -> None:
 
 def test_splits_that_share_people_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, ["train/a/1.jpg", "query/a/1.jpg", "gallery/a/2.jpg"])
-    with pytest.raises(ValueError, match="1 people are in the training and in the test images"):
+    with pytest.raises(ValueError, match="1 identities are in the training and in the test images"):
         from_folder(tmp_path)
 
 

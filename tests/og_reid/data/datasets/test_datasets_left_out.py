@@ -195,7 +195,7 @@ def test_few_queries_are_said_when_reading(tmp_path: Path) -> None:
     (summary,) = from_folder(tmp_path).notes
     assert "are for training" in summary
     assert "one answer moves rank-1 by" in summary
-    assert "metrics of fewer than 10 queries or 5 identities say little" in summary
+    assert "metrics of fewer than 10 queries or 5 identities mean little" in summary
 
 
 def test_a_folder_without_any_image_says_what_it_holds(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_too_many_people_and_people_of_one_camera_are_refused() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_identities_to_hold_out_any(count: int) -> None:
     pids = torch.arange(count).repeat(2)
-    with pytest.raises(ValueError, match=rf"at least 3 identities, .*; got {count}: add training"):
+    with pytest.raises(ValueError, match=rf"at least 3, .*; got {count}: add training"):
         holdout_split(pids, torch.ones_like(pids), 1)
 
 

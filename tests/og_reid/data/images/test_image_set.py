@@ -1,4 +1,4 @@
-"""Photographs of people in batches, and their features."""
+"""Images of people in batches, and their features."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def person(seed: int) -> Keypoints:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Five photographs of 90 x 40 pixels; keypoints of all but the last."""
+    """Five images of 90 x 40 pixels; keypoints of all but the last."""
     from PIL import Image
 
     for i in range(5):
@@ -111,7 +111,7 @@ def test_features_do_not_depend_on_the_batch(folder, rng):
 
 
 def test_bad_sets_are_named(folder):
-    with pytest.raises(ValueError, match="at least one photograph"):
+    with pytest.raises(ValueError, match="at least one image"):
         ImageSet([], lambda sample: None)
     with pytest.raises(ValueError, match="multiples of 16"):
         people_of(folder, size=(50, 32))
@@ -121,7 +121,7 @@ def test_bad_sets_are_named(folder):
         people_of(folder).batch(torch.arange(0))
     mixed = people_of(folder)
     mixed.keypoints = lambda s: person(0) if s.pid else person(0).select(["nose", "neck"])
-    with pytest.raises(ValueError, match=r"one layout for all photographs; got \[2, 18\] joints"):
+    with pytest.raises(ValueError, match=r"one layout for all images; got \[2, 18\] joints"):
         mixed.batch(torch.arange(5))
     (folder / "1.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"1\.png"):

@@ -1,4 +1,4 @@
-"""ImageSet: joints that cannot be pixels of the photograph hide nothing."""
+"""ImageSet: joints that cannot be pixels of the image hide nothing."""
 
 import warnings
 
