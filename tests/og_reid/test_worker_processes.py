@@ -10,7 +10,7 @@ import multiprocessing, os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from og_reid.data.clouds import lift_dataset as lifting
-from og_reid.data.datasets.market import Sample
+from og_reid.data.sample import Sample
 from pose import COCO_17, Keypoints, Pose
 
 class NoPerson:

@@ -148,7 +148,7 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
             *known, *source)  # fmt: skip
     assert FakePose.calls == 28
     told = capsys.readouterr().out
-    assert "people in 4 of 4 photographs" in told
+    assert "people in 4 of 4 images" in told
     rows = load_results(tmp_path / "a.json")
     assert [row.method for row in rows] == ["model", "model unmasked", "model global"]
     assert all(row.metrics.num_valid == 4 for row in rows)
@@ -176,4 +176,4 @@ def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys
     wrong.mkdir()
     (wrong / "x.json").write_text('{"people": []}')
     assert main([*map(str, arguments), "--keypoints", str(wrong)]) == 1
-    assert "nobody was found in any of 12 photographs" in capsys.readouterr().err
+    assert "nobody was found in any of 12 images" in capsys.readouterr().err
