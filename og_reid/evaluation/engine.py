@@ -96,7 +96,21 @@ def evaluate_distances(
     ap: AveragePrecision = "step",
     **keywords: Unpack[LabelKeywords],
 ) -> Metrics:
-    """Metrics of a (Q, G) matrix of distances, smaller = closer; otherwise like `evaluate`."""
+    """CMC, mAP and mINP of distances: `evaluate` with the distances first.
+
+    Args:
+        distances: (Q, G), as for `evaluate`; smaller = closer.
+        labels: As for `evaluate`.
+        ap: As for `evaluate`.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        Metrics of every query, and their means.
+
+    Raises:
+        TypeError: As `evaluate`.
+        ValueError: As `evaluate`.
+    """
     return evaluate(None, None, labels, distance=distances, ap=ap, **keywords)
 
 

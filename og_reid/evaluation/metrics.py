@@ -169,7 +169,7 @@ class Metrics:
         return self._shot_cmc().std(dim=0)
 
     def rank_std(self, k: int) -> float | None:
-        """Standard deviation of `rank` over random galleries; None below two of them."""
+        """Standard deviation of ``rank(k)`` over random galleries; None below two of them."""
         if self.shot_ranks is None or self.shot_ranks.shape[1] < 2 or not self.num_valid:
             return None
         ranks = self.shot_ranks[self.valid]
@@ -352,14 +352,14 @@ class Metrics:
         return Metrics(**metrics_fields(record))
 
     def to_json(self, path: str | Path) -> None:
-        """Writes all fields as JSON, to be read by `load_metrics` and compared."""
+        """Writes all fields as JSON to ``path``, to be read by `load_metrics` and compared."""
         with atomic_write(path) as partial:
             partial.write_text(
                 json.dumps({"format": METRICS_FORMAT, **self.record()}) + "\n", encoding="utf-8"
             )
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes one line for each query."""
+        """Writes one line for each query to ``path``, with identity, rank and precisions."""
         names = ("query_pids", "first_match", "step", "trapezoid", "inverse_penalty", "ties")
         columns = [getattr(self, name).tolist() for name in names]
         with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
@@ -382,7 +382,10 @@ class Metrics:
 
 
 def load_metrics(path: str | Path) -> Metrics:
-    """Metrics from a file of `Metrics.to_json`.
+    """Metrics from a file of `Metrics.to_json`, of this version or an older one.
+
+    Args:
+        path: Of the file.
 
     Raises:
         ValueError: It is another file, or damaged.

@@ -51,11 +51,18 @@ def compare_runs(
 
     Methods of one name belong together. Of the others those of the model do, where each run has
     only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
-    `unpaired` names the rest. ``progress`` is called with the rows compared and all.
+
+    Args:
+        first: Rows of the first run.
+        second: Rows of the second run.
+        progress: Called with the rows compared and all.
+
+    Returns:
+        Pairs in the order of the first run; `unpaired` names the other rows.
 
     Raises:
-        ValueError: When nothing belongs together, and as `compare_paired`: for other queries,
-            another gallery, protocol or convention.
+        ValueError: No rows belong together, and as `compare_paired`: other queries, another
+            gallery, protocol or convention.
     """
     partner = _partners(*({row.method for row in rows} for rows in (first, second)))
     others = {(row.method, row.queries): row for row in second}
@@ -99,7 +106,16 @@ def _partners(first: set[str], second: set[str]) -> dict[str, str]:
 def unpaired(
     first: Sequence[ResultRow], second: Sequence[ResultRow], pairs: Sequence[PairedRow]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Rows without a partner: method and queries of each, of the first run and of the second."""
+    """Rows without a partner.
+
+    Args:
+        first: Rows of the first run.
+        second: Rows of the second run.
+        pairs: Of `compare_runs`.
+
+    Returns:
+        ``method, queries`` of each such row of the first run, and of the second.
+    """
     used = {id(row) for pair in pairs for row in (pair.first, pair.second)}
     one, two = (
         tuple(f"{row.method}, {row.queries}" for row in rows if id(row) not in used)
@@ -109,7 +125,11 @@ def unpaired(
 
 
 def format_differences(rows: Sequence[PairedRow]) -> str:
-    """The rows as plain text: mAP of both in percent, difference with its interval, p-value."""
+    """Pairs as a table: mAP of both in percent, difference with its interval, p-value.
+
+    Args:
+        rows: Of `compare_runs`.
+    """
     names = [
         row.first.method
         if row.first.method == row.second.method

@@ -66,7 +66,11 @@ class Verification:
         return float(self.thresholds[self._place(false_accepts)])
 
     def tar_at_far(self, false_accepts: float) -> float:
-        """TAR@FAR: fraction of the genuine pairs accepted at `threshold_at`, in [0, 1]."""
+        """TAR@FAR: fraction of the genuine pairs accepted at `threshold_at`, in [0, 1].
+
+        Args:
+            false_accepts: False accept rate, in [0, 1].
+        """
         return float(self.true_accepts[self._place(false_accepts)])
 
     @property
@@ -123,7 +127,12 @@ class OpenSet:
         return float(self.false_alarm_distance[allowed])
 
     def dir_at_far(self, false_alarms: float, k: int = 1) -> float:
-        """DIR@FAR: fraction of known queries with a match in the first k below the threshold."""
+        """DIR@FAR: fraction of known queries with a match in the first k below the threshold.
+
+        Args:
+            false_alarms: False alarm rate, in [0, 1], see `threshold_at`.
+            k: Largest rank of the match, at least 1.
+        """
         k = as_count(k, "k")
         below = self.match_distance < self.threshold_at(false_alarms)
         return float((below & (self.match_rank <= k)).double().mean())

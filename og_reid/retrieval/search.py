@@ -74,6 +74,13 @@ def open_search(
 ) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
     """`as_feature_sources`, or distances in their place, whose shape is not checked here.
 
+    Args:
+        query: As for `as_feature_sources`, or None.
+        gallery: The same.
+        distance: Distances, or None.
+        labels: Of both sides, or None.
+        keywords: The same as keywords.
+
     Returns:
         The features of both sides, or None for distances, and the labels.
 
@@ -250,7 +257,13 @@ def nearest_rows(
 ) -> RetrievalResult:
     """`rank_distances` with indexed labels.
 
-    ``infinite`` allows infinity, which is never ranked; ``watched`` warns of similarities.
+    Args:
+        distances: (Q, G), smaller = closer.
+        labels: Of both sides.
+        k: Items of each query, at most.
+        progress: Called with the queries done and Q.
+        infinite: Infinity is allowed; it is never ranked.
+        watched: Similarities cause a warning.
     """
     shape = len(labels.query_pids), len(labels.gallery_pids)
     matches = find_matches(labels) if watched and has_matches(labels) else None
