@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of this file, so that a stale library is refused and not called.
-#define OG_REID_ABI 8
+#define OG_REID_ABI 9
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,7 +30,7 @@ OG_REID_API const char* og_reid_cpu_level(void);
 
 // Neighbours in space -----------------------------------------------------------------------------
 
-// Clouds behind each other: cloud c holds the rows ptr[c] .. ptr[c + 1] - 1.
+// Ragged clouds, behind each other: cloud c holds the rows ptr[c] .. ptr[c + 1] - 1.
 struct og_reid_clouds {
   int64_t clouds, dims;
   const float* rows;   // (ptr[clouds], dims)
@@ -55,8 +55,8 @@ OG_REID_API int64_t og_reid_knn_workspace(const struct og_reid_knn* task);
 OG_REID_API int og_reid_knn_cpu(const struct og_reid_knn* task);
 
 // The same of any dimension, without an index.
-OG_REID_API int64_t og_reid_features_workspace(const struct og_reid_knn* task);
-OG_REID_API int og_reid_features_cpu(const struct og_reid_knn* task);
+OG_REID_API int64_t og_reid_knn_features_workspace(const struct og_reid_knn* task);
+OG_REID_API int og_reid_knn_features_cpu(const struct og_reid_knn* task);
 
 // The functions that end in _cuda take addresses on a GPU and a cudaStream_t, and only start their
 // work. Where ptr is on a GPU the number of all rows comes beside it; ptr is not trusted. `threads`
@@ -75,13 +75,13 @@ OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points,
 // with `order`, the numbers of the points by ascending place, the search itself.
 #define OG_REID_MOST_CURVES 32000
 
-OG_REID_API int og_reid_curve_cuda(const struct og_reid_clouds* clouds, int64_t points,
-                                   uint32_t* bounds,  // (clouds, 6) zeros, scratch
-                                   int64_t* places,   // (points)
-                                   const struct og_reid_queue* queue);
+OG_REID_API int og_reid_knn_curve_places_cuda(const struct og_reid_clouds* clouds, int64_t points,
+                                              uint32_t* bounds,  // (clouds, 6) zeros, scratch
+                                              int64_t* places,   // (points)
+                                              const struct og_reid_queue* queue);
 
-OG_REID_API int64_t og_reid_curve_workspace(int64_t points);  // bytes, for task->workspace
-OG_REID_API int og_reid_curve_knn_cuda(const struct og_reid_knn* task, int64_t points,
+OG_REID_API int64_t og_reid_knn_curve_workspace(int64_t points);  // bytes, for task->workspace
+OG_REID_API int og_reid_knn_curve_cuda(const struct og_reid_knn* task, int64_t points,
                                        int64_t queries, const int64_t* order,
                                        const struct og_reid_queue* queue);
 
@@ -90,56 +90,56 @@ OG_REID_API int og_reid_curve_knn_cuda(const struct og_reid_knn* task, int64_t p
 // Each pick is the point farthest from those before, the lowest index on ties. Squared distances
 // are float32, without fused multiply-add, and at most 1e10. On a CPU a coordinate that is not
 // finite is answered by OG_REID_NOT_FINITE.
-struct og_reid_sample {
+struct og_reid_fps {
   int64_t batch, count, picks, threads;
   const float* rows;        // (batch, count, 3)
   const double* centroids;  // (batch, 3): start at the point farthest from it, never pick a point
                             // twice; null: start at point 0, points may repeat
   int64_t dead_zone;        // whether points within sqrt(1e-3) of the origin are never picked
   int64_t* out;             // (batch, picks)
-  void* workspace;          // og_reid_sample_workspace bytes
+  void* workspace;          // og_reid_fps_workspace bytes
 };
 
-OG_REID_API int64_t og_reid_sample_workspace(const struct og_reid_sample* task);
-OG_REID_API int og_reid_sample_cpu(const struct og_reid_sample* task);
+OG_REID_API int64_t og_reid_fps_workspace(const struct og_reid_fps* task);
+OG_REID_API int og_reid_fps_cpu(const struct og_reid_fps* task);
 
 // Points that are not finite are never picked. The workspace has batch * count floats.
-OG_REID_API int og_reid_sample_cuda(const struct og_reid_sample* task,
-                                    const struct og_reid_queue* queue);
+OG_REID_API int og_reid_fps_cuda(const struct og_reid_fps* task, const struct og_reid_queue* queue);
 
-// Balls around centres ----------------------------------------------------------------------------
+// Ball query --------------------------------------------------------------------------------------
 
-enum og_reid_ball_mode {
-  OG_REID_NEAREST = 0,  // nearest first, ties to the lowest index; filled up with the nearest
-                        // point, inside or not, or -1 where no distance is finite
-  OG_REID_FIRST = 1,    // lowest index first; filled up with the first, or with 0
-  OG_REID_COUNT = 2     // how many there are
+enum og_reid_ball_query_mode {
+  OG_REID_NEAREST = 0,  // nearest first, ties to the lowest index; padded with the nearest point,
+                        // inside or not, or with -1 where no distance is finite
+  OG_REID_FIRST = 1,    // lowest index first; padded with the first hit, or with 0
+  OG_REID_COUNT = 2     // their number
 };
 
 #define OG_REID_MOST_SCALES 16
 
-struct og_reid_ball {
+struct og_reid_ball_query {
   struct og_reid_clouds points, centers;  // of 3 dimensions
   int64_t mode, scales, threads;
   const float* squared_radii;  // (scales); inside means strictly nearer
   const int64_t* counts;       // (scales) slots
   int64_t* const* out;  // (scales) arrays (centers, counts[s]); for OG_REID_COUNT only the first,
                         // (centers, scales)
-  void* workspace;      // og_reid_ball_workspace bytes
+  void* workspace;      // og_reid_ball_query_workspace bytes
 };
 
-OG_REID_API int64_t og_reid_ball_workspace(const struct og_reid_ball* task);
-OG_REID_API int og_reid_ball_cpu(const struct og_reid_ball* task);
+OG_REID_API int64_t og_reid_ball_query_workspace(const struct og_reid_ball_query* task);
+OG_REID_API int og_reid_ball_query_cpu(const struct og_reid_ball_query* task);
 
 // Not for OG_REID_NEAREST, which follows from neighbours. squared_radii, counts and the array `out`
 // of addresses are not on the GPU.
-OG_REID_API int og_reid_ball_cuda(const struct og_reid_ball* task, int64_t points, int64_t centers,
-                                  const struct og_reid_queue* queue);
+OG_REID_API int og_reid_ball_query_cuda(const struct og_reid_ball_query* task, int64_t points,
+                                        int64_t centers, const struct og_reid_queue* queue);
 
 // Pooling over neighbours -------------------------------------------------------------------------
 
-// A neighbour below 0 is none. The maximum and the mean over no neighbours are 0. A NaN is a
-// maximum. On a GPU indices from `count` on are none, too; on a CPU there must not be any.
+// An index below 0 is no neighbour. The maximum and the mean over no neighbours are 0. A NaN is a
+// maximum. On a GPU indices from `count` on are no neighbours, either; on a CPU they are not
+// allowed.
 struct og_reid_pool {
   int64_t batch, count, centers, k, channels;
   int64_t stride;        // from one row of x to the next
@@ -148,8 +148,8 @@ struct og_reid_pool {
   const float* x;        // (batch, count, channels)
   const int64_t* index;  // (batch, centers, k)
   float* highest;        // (batch, centers, channels), or null together with argument
-  void* argument;  // same shape: which of the k neighbours it is, the first on ties; uint8_t, or
-                   // int32_t where k > 256
+  void* argument;  // same shape: slot of the maximum, the first on ties; uint8_t, or int32_t where
+                   // k > 256
   float* mean;     // same shape, or null
 };
 
@@ -169,22 +169,23 @@ struct og_reid_pool_grad {
 
 OG_REID_API int og_reid_pool_grad_cpu(const struct og_reid_pool_grad* task);
 
-// Edges by the row of x they end in, so that each entry of grad_x is one sum in a fixed order.
-struct og_reid_in_edges {
-  const int64_t* order;  // numbers of edges, those of one row in ascending order
-  const int64_t* ends;   // (batch * count) where in `order` those of each row end
-  const float* shares;   // (batch * centers) 1 / number of neighbours
+// Edges sorted by the row of x that they end in (compressed sparse rows), so that each entry of
+// grad_x is one sum in a fixed order.
+struct og_reid_csr {
+  const int64_t* order;  // edge numbers, ascending within a row
+  const int64_t* ends;   // (batch * count) end of each row in `order`
+  const float* weights;  // (batch * centers) 1 / number of neighbours
 };
 
 OG_REID_API int og_reid_pool_grad_cuda(const struct og_reid_pool_grad* task,
-                                       const struct og_reid_in_edges* edges,
+                                       const struct og_reid_csr* edges,
                                        const struct og_reid_queue* queue);
 
-// Pooling over neighbours that fade ---------------------------------------------------------------
+// Weighted pooling over neighbours ----------------------------------------------------------------
 
-// With m for the mean of rows by weight, the maximum of weight * (row - m). Both are 0 where all
-// weights are. Indices are in 0..count-1; a NaN among the rows makes both NaN.
-struct og_reid_fade {
+// The weighted mean m of rows, and the maximum of weight * (row - m). Both are 0 where all weights
+// are 0. Indices are in 0..count-1; a NaN among the rows makes both NaN.
+struct og_reid_soft_pool {
   int64_t batch, count, centers, k, channels;
   int64_t stride;  // from one row of x to the next
   int64_t threads;
@@ -196,10 +197,10 @@ struct og_reid_fade {
   void* argument;        // same shape: as for og_reid_pool
 };
 
-OG_REID_API int og_reid_fade_cpu(const struct og_reid_fade* task);
+OG_REID_API int og_reid_soft_pool_cpu(const struct og_reid_soft_pool* task);
 
 // Its gradient. grad_highest and argument may both be null.
-struct og_reid_fade_grad {
+struct og_reid_soft_pool_grad {
   int64_t batch, count, centers, k, channels;
   int64_t stride;  // from one row of x to the next
   int64_t threads;
@@ -214,13 +215,13 @@ struct og_reid_fade_grad {
   float* grad_weight;  // (batch, centers, k)
 };
 
-OG_REID_API int og_reid_fade_grad_cpu(const struct og_reid_fade_grad* task);
+OG_REID_API int og_reid_soft_pool_grad_cpu(const struct og_reid_soft_pool_grad* task);
 
-// Gated neighbourhoods ----------------------------------------------------------------------------
+// Gated pooling -----------------------------------------------------------------------------------
 //
 // For the edge from centre i to its t-th neighbour j:
 //   z = x * sigmoid(bias + s expand), x = near_j + center_i, s = swish(gate_near_j + gate_center_i)
-struct og_reid_groups {
+struct og_reid_gated_edges {
   int64_t batch, count, centers, k, half, reduced;
   const float* near;         // (batch, count, half)
   const float* center;       // (batch, centers, half)
@@ -232,9 +233,9 @@ struct og_reid_groups {
   int64_t threads;
 };
 
-// What to write. `highest` and `argument` (position among the k neighbours, the first on ties) of
+// Outputs. `highest` and `argument` (position among the k neighbours, the first on ties) of
 // y = weight z may both be null, so may z and gates (the sigmoids).
-struct og_reid_projection {
+struct og_reid_gated_pool {
   int64_t channels;     // a multiple of 16
   const float* panels;  // (channels / 16, half, 16): 16 rows of the weight, interleaved
   float* highest;       // (batch, centers, channels)
@@ -242,19 +243,19 @@ struct og_reid_projection {
   float* z;             // (batch * centers * k, half)
   float* gates;         // same shape
   float* scratch;       // per thread: (threads, k, half)
-  // Null, all four, or: highest is that of fade * max(0, factor y + offset), NaN where there is
-  // one, and argument is any where it is 0.
-  const float* fade;    // (batch, centers, k), not below 0
-  const float* factor;  // (channels)
-  const float* offset;  // (channels)
-  float* best;          // (batch, centers, channels): y of the argument
+  // All four null, or: highest is that of edge_weight * max(0, factor y + offset), NaN where there
+  // is one; argument is arbitrary where it is 0.
+  const float* edge_weight;  // (batch, centers, k), not below 0
+  const float* factor;       // (channels)
+  const float* offset;       // (channels)
+  float* best;               // (batch, centers, channels): y of the argument
 };
 
-OG_REID_API int og_reid_gate_cpu(const struct og_reid_groups* groups,
-                                 const struct og_reid_projection* out);
+OG_REID_API int og_reid_gated_pool_cpu(const struct og_reid_gated_edges* groups,
+                                       const struct og_reid_gated_pool* out);
 
-// Gradients of a function of the maximum over k of y and of z itself.
-struct og_reid_groups_grad {
+// Gradients of a function of the maximum of y over k, and of z.
+struct og_reid_gated_pool_grad {
   int64_t channels;
   const float* weight;        // (channels, half)
   const float* grad_highest;  // (batch, centers, channels)
@@ -272,29 +273,31 @@ struct og_reid_groups_grad {
   int32_t* scratch;    // per thread: (threads, channels + k + 1)
 };
 
-OG_REID_API int og_reid_gate_backward_cpu(const struct og_reid_groups* groups,
-                                          const struct og_reid_groups_grad* grad);
+OG_REID_API int og_reid_gated_pool_grad_cpu(const struct og_reid_gated_edges* groups,
+                                            const struct og_reid_gated_pool_grad* grad);
 
 // Ranks by counting -------------------------------------------------------------------------------
 //
-// Adds the wrong answers of each query to the first of its thresholds that is not below them. Those
-// above all thresholds are not counted, nor are items of the query's own identity.
-struct og_reid_rank {
+// Counts each non-matching item at the first threshold of its query that is not below its distance.
+// Items above all thresholds are not counted, nor are items of the query's own identity.
+struct og_reid_rank_counts {
   int64_t queries, items, stride, threads;
   const float* distances;    // (queries, items), rows `stride` apart, no NaN
   const int32_t* query_ids;  // (queries)
   const int32_t* item_ids;   // (items)
   const int64_t* ptr;        // (queries + 1): thresholds of query q from ptr[q] to ptr[q + 1] - 1
   const float* thresholds;   // ascending for each query
-  int64_t* landed;           // one for each threshold
-  int64_t* equal;            // of these, how many at exactly the threshold
+  int64_t* landed;           // items counted at each threshold
+  int64_t* equal;            // of these, items at exactly the threshold
 };
 
-OG_REID_API int og_reid_rank_cpu(const struct og_reid_rank* task);
+OG_REID_API int og_reid_rank_counts_cpu(const struct og_reid_rank_counts* task);
 
-// Adds items to the k nearest of each query so far: (distance, item) ascending, infinity and -1
-// where there are fewer. For each query items come in ascending order.
-struct og_reid_nearest {
+// Top-k -------------------------------------------------------------------------------------------
+//
+// Merges items into the k nearest of each query so far: (distance, item) ascending, infinity and -1
+// where there are fewer. Items of each query come in ascending order.
+struct og_reid_topk {
   int64_t queries, items, stride, k;
   int64_t first;  // number of the first item
   int64_t threads;
@@ -304,7 +307,7 @@ struct og_reid_nearest {
   float* farthest;         // (queries): raised to the largest distance
 };
 
-OG_REID_API int og_reid_nearest_cpu(const struct og_reid_nearest* task);
+OG_REID_API int og_reid_topk_cpu(const struct og_reid_topk* task);
 
 #ifdef __cplusplus
 }

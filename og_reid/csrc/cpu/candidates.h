@@ -2,7 +2,7 @@
 #ifndef OG_REID_CPU_CANDIDATES_H_
 #define OG_REID_CPU_CANDIDATES_H_
 
-#include "index.h"
+#include "spatial_index.h"
 
 namespace {
 

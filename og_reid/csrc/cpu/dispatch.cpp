@@ -56,28 +56,31 @@ extern "C" const char* og_reid_cpu_level(void) {
 OG_REID_FORWARD(int64_t, og_reid_knn_workspace, (const struct og_reid_knn* task), (task))
 OG_REID_FORWARD(int, og_reid_knn_cpu, (const struct og_reid_knn* task), (task))
 
-OG_REID_FORWARD(int64_t, og_reid_features_workspace, (const struct og_reid_knn* task), (task))
-OG_REID_FORWARD(int, og_reid_features_cpu, (const struct og_reid_knn* task), (task))
+OG_REID_FORWARD(int64_t, og_reid_knn_features_workspace, (const struct og_reid_knn* task), (task))
+OG_REID_FORWARD(int, og_reid_knn_features_cpu, (const struct og_reid_knn* task), (task))
 
-OG_REID_FORWARD(int64_t, og_reid_sample_workspace, (const struct og_reid_sample* task), (task))
-OG_REID_FORWARD(int, og_reid_sample_cpu, (const struct og_reid_sample* task), (task))
+OG_REID_FORWARD(int64_t, og_reid_fps_workspace, (const struct og_reid_fps* task), (task))
+OG_REID_FORWARD(int, og_reid_fps_cpu, (const struct og_reid_fps* task), (task))
 
-OG_REID_FORWARD(int64_t, og_reid_ball_workspace, (const struct og_reid_ball* task), (task))
-OG_REID_FORWARD(int, og_reid_ball_cpu, (const struct og_reid_ball* task), (task))
+OG_REID_FORWARD(int64_t, og_reid_ball_query_workspace, (const struct og_reid_ball_query* task),
+                (task))
+OG_REID_FORWARD(int, og_reid_ball_query_cpu, (const struct og_reid_ball_query* task), (task))
 
 OG_REID_FORWARD(int, og_reid_pool_cpu, (const struct og_reid_pool* task), (task))
 OG_REID_FORWARD(int, og_reid_pool_grad_cpu, (const struct og_reid_pool_grad* task), (task))
 
-OG_REID_FORWARD(int, og_reid_fade_cpu, (const struct og_reid_fade* task), (task))
-OG_REID_FORWARD(int, og_reid_fade_grad_cpu, (const struct og_reid_fade_grad* task), (task))
+OG_REID_FORWARD(int, og_reid_soft_pool_cpu, (const struct og_reid_soft_pool* task), (task))
+OG_REID_FORWARD(int, og_reid_soft_pool_grad_cpu, (const struct og_reid_soft_pool_grad* task),
+                (task))
 
-OG_REID_FORWARD(int, og_reid_gate_cpu,
-                (const struct og_reid_groups* groups, const struct og_reid_projection* out),
+OG_REID_FORWARD(int, og_reid_gated_pool_cpu,
+                (const struct og_reid_gated_edges* groups, const struct og_reid_gated_pool* out),
                 (groups, out))
 
-OG_REID_FORWARD(int, og_reid_gate_backward_cpu,
-                (const struct og_reid_groups* groups, const struct og_reid_groups_grad* grad),
+OG_REID_FORWARD(int, og_reid_gated_pool_grad_cpu,
+                (const struct og_reid_gated_edges* groups,
+                 const struct og_reid_gated_pool_grad* grad),
                 (groups, grad))
 
-OG_REID_FORWARD(int, og_reid_rank_cpu, (const struct og_reid_rank* task), (task))
-OG_REID_FORWARD(int, og_reid_nearest_cpu, (const struct og_reid_nearest* task), (task))
+OG_REID_FORWARD(int, og_reid_rank_counts_cpu, (const struct og_reid_rank_counts* task), (task))
+OG_REID_FORWARD(int, og_reid_topk_cpu, (const struct og_reid_topk* task), (task))

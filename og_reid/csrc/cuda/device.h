@@ -1,4 +1,4 @@
-// What the CUDA kernels share.
+// Shared by the CUDA kernels: device guard, launch check, bounds of clouds.
 #ifndef OG_REID_CUDA_DEVICE_H_
 #define OG_REID_CUDA_DEVICE_H_
 

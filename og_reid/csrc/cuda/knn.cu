@@ -4,7 +4,7 @@
 // makes 4 x 4 distances in registers from shared memory, then each warp offers the distances of its
 // queries to their lists. A list of up to 128 neighbours lies sorted across the lanes of a warp.
 // More neighbours are found one after the other, by a warp per query.
-#include "neighbors.h"
+#include "knn_neighbors.h"
 
 namespace {
 

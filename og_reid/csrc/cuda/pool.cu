@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) pool_kernel(og_reid_pool task) {
 
 template <typename Argument>
 __global__ void __launch_bounds__(kThreads)
-    pool_grad_kernel(og_reid_pool_grad task, og_reid_in_edges edges) {
+    pool_grad_kernel(og_reid_pool_grad task, og_reid_csr edges) {
   const int64_t c = int64_t(blockIdx.y) * blockDim.x + threadIdx.x;
   if (c >= task.channels) return;
   const Argument* argument = static_cast<const Argument*>(task.argument);
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t e = row ? edges.ends[row - 1] : 0; e < edges.ends[row]; ++e) {
       const int64_t center = edges.order[e] / task.k, slot = edges.order[e] % task.k;
       const int64_t at = center * task.channels + c;
-      if (task.grad_mean) total += task.grad_mean[at] * edges.shares[center];
+      if (task.grad_mean) total += task.grad_mean[at] * edges.weights[center];
       if (task.grad_highest && int64_t(argument[at]) == slot) total += task.grad_highest[at];
     }
     task.grad_x[row * task.channels + c] = total;
@@ -93,7 +93,7 @@ extern "C" OG_REID_API int og_reid_pool_cuda(const struct og_reid_pool* task,
 }
 
 extern "C" OG_REID_API int og_reid_pool_grad_cuda(const struct og_reid_pool_grad* task,
-                                                  const struct og_reid_in_edges* edges,
+                                                  const struct og_reid_csr* edges,
                                                   const struct og_reid_queue* queue) {
   const int64_t rows = task->batch * task->count;
   if (!fits(task->batch, task->count, task->centers, task->k, task->channels))

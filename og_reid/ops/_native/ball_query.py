@@ -24,7 +24,7 @@ _Entry = TypeVar("_Entry", ctypes.c_float, ctypes.c_int64, ctypes.c_void_p)
 
 
 class _BallQuery(ctypes.Structure):
-    """`og_reid_ball` of csrc/og_reid.h."""
+    """`og_reid_ball_query` of csrc/og_reid.h."""
 
     _fields_ = [
         ("points", Clouds),
@@ -100,11 +100,11 @@ def _run(
     )
     if on_gpu:
         sizes = (ctypes.c_int64(len(each.rows)) for each in (points, balls))
-        start_on_gpu("og_reid_ball_cuda", x.device, ctypes.byref(task), *sizes)
+        start_on_gpu("og_reid_ball_query_cuda", x.device, ctypes.byref(task), *sizes)
         return out
-    scratch = workspace(task, "og_reid_ball")
+    scratch = workspace(task, "og_reid_ball_query")
     task.workspace = pointer(scratch)
     library = cpu_library()
     assert library is not None
-    check(library.og_reid_ball_cpu(ctypes.byref(task)), "og_reid_ball_cpu")
+    check(library.og_reid_ball_query_cpu(ctypes.byref(task)), "og_reid_ball_query_cpu")
     return out

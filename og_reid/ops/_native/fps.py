@@ -18,7 +18,7 @@ NOT_FINITE_STATUS = -2
 
 
 class _FPS(ctypes.Structure):
-    """`og_reid_sample` of csrc/og_reid.h."""
+    """`og_reid_fps` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "count", "picks", "threads")),
@@ -42,14 +42,14 @@ def fps_cpu(points: Tensor, m: int, centroids: Tensor | None, dead_zone: bool) -
         ValueError: when a point is NaN or infinite.
     """
     task, out = _task(points, m, centroids, dead_zone)
-    scratch = workspace(task, "og_reid_sample")
+    scratch = workspace(task, "og_reid_fps")
     task.workspace = pointer(scratch)
     library = cpu_library()
     assert library is not None
-    status = library.og_reid_sample_cpu(ctypes.byref(task))
+    status = library.og_reid_fps_cpu(ctypes.byref(task))
     if status == NOT_FINITE_STATUS:
         raise ValueError(NOT_FINITE)
-    check(status, "og_reid_sample_cpu")
+    check(status, "og_reid_fps_cpu")
     return out
 
 
@@ -58,7 +58,7 @@ def fps_cuda(points: Tensor, m: int, centroids: Tensor | None, dead_zone: bool) 
     task, out = _task(points, m, centroids, dead_zone)
     scratch = torch.empty(task.batch * task.count, dtype=torch.float32, device=points.device)
     task.workspace = pointer(scratch)
-    start_on_gpu("og_reid_sample_cuda", points.device, ctypes.byref(task))
+    start_on_gpu("og_reid_fps_cuda", points.device, ctypes.byref(task))
     return out
 
 

@@ -27,7 +27,7 @@ Rest = Callable[[slice, Tensor, Tensor], None]
 
 
 class _Groups(ctypes.Structure):
-    """`og_reid_groups` of csrc/og_reid.h."""
+    """`og_reid_gated_edges` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "half", "reduced")),
@@ -40,7 +40,7 @@ class _Groups(ctypes.Structure):
 
 
 class _Projection(ctypes.Structure):
-    """`og_reid_projection` of csrc/og_reid.h."""
+    """`og_reid_gated_pool` of csrc/og_reid.h."""
 
     _fields_ = [
         ("channels", ctypes.c_int64),
@@ -55,7 +55,7 @@ class _Projection(ctypes.Structure):
 
 
 class _GroupsGrad(ctypes.Structure):
-    """`og_reid_groups_grad` of csrc/og_reid.h."""
+    """`og_reid_gated_pool_grad` of csrc/og_reid.h."""
 
     _fields_ = [
         ("channels", ctypes.c_int64),
@@ -176,8 +176,8 @@ class GateBatch:
             parts = (weight, grad_highest[start:], argument[start:], z, gates, grad_z)
             outputs = (*(grad[start:] for grad in grads), *per_thread, order)
             task = _GroupsGrad(channels, *(pointer(part) for part in (*parts, *outputs)))
-            status = library.og_reid_gate_backward_cpu(ctypes.byref(groups), ctypes.byref(task))
-            check(status, "og_reid_gate_backward_cpu")
+            status = library.og_reid_gated_pool_grad_cpu(ctypes.byref(groups), ctypes.byref(task))
+            check(status, "og_reid_gated_pool_grad_cpu")
         grad_expand, grad_bias, grad_weight = (each.sum(0) for each in per_thread)
         return [*grads, grad_expand.t().contiguous(), grad_bias, grad_weight]
 
@@ -188,8 +188,8 @@ class GateBatch:
     def _forward(self, groups: _Groups, out: _Projection) -> None:
         library = cpu_library()
         assert library is not None
-        status = library.og_reid_gate_cpu(ctypes.byref(groups), ctypes.byref(out))
-        check(status, "og_reid_gate_cpu")
+        status = library.og_reid_gated_pool_cpu(ctypes.byref(groups), ctypes.byref(out))
+        check(status, "og_reid_gated_pool_cpu")
 
     def _groups(self, start: int) -> _Groups:
         """Sizes and addresses of the chunk that starts at cloud `start`."""

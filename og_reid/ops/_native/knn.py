@@ -45,7 +45,7 @@ def knn_cpu(
     """Squared distances (none unless wanted) and indices by the CPU library."""
     library = cpu_library()
     assert library is not None
-    function = "og_reid_knn" if points.rows.shape[1] <= INDEXED_DIMS else "og_reid_features"
+    function = "og_reid_knn" if points.rows.shape[1] <= INDEXED_DIMS else "og_reid_knn_features"
     index = torch.empty(len(queries.rows), k, dtype=torch.int64, device="cpu")
     squared = torch.empty(
         len(queries.rows) if distances else 0, k, dtype=torch.float32, device="cpu"
@@ -89,10 +89,10 @@ def knn_cuda(
     rows = [ctypes.c_int64(len(each.rows)) for each in (points, queries)]
     if _along_curve(points, k):
         order = _order_on_curve(points)
-        scratch = workspace_on_gpu("og_reid_curve", rows[0], device)
+        scratch = workspace_on_gpu("og_reid_knn_curve", rows[0], device)
         task.workspace = pointer(scratch)
         places = ctypes.c_void_p(pointer(order))
-        start_on_gpu("og_reid_curve_knn_cuda", device, ctypes.byref(task), *rows, places)
+        start_on_gpu("og_reid_knn_curve_cuda", device, ctypes.byref(task), *rows, places)
     else:
         start_on_gpu("og_reid_knn_cuda", device, ctypes.byref(task), *rows)
     return squared, index
@@ -112,6 +112,6 @@ def _order_on_curve(points: CloudRows) -> Tensor:
     places = torch.empty(rows, dtype=torch.int64, device=device)
     addresses = (ctypes.c_void_p(pointer(each)) for each in (bounds, places))
     start_on_gpu(
-        "og_reid_curve_cuda", device, ctypes.byref(native(points)), ctypes.c_int64(rows), *addresses
+        "og_reid_knn_curve_places_cuda", device, ctypes.byref(native(points)), ctypes.c_int64(rows), *addresses
     )
     return places.argsort(stable=True)

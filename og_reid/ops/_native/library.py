@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
-ABI = 8
+ABI = 9
 #: Environment variable that switches the native libraries off (0) or on (1, as without it), or
 #: names the folder to load them from.
 SWITCH = "OG_REID_NATIVE"
@@ -196,8 +196,8 @@ def _load(name: str) -> ctypes.CDLL | None:
         return None
     if name == "_cpu":
         library.og_reid_cpu_level.restype = ctypes.c_char_p
-        for task in ("knn", "features", "sample", "ball"):
+        for task in ("knn", "knn_features", "fps", "ball_query"):
             getattr(library, f"og_reid_{task}_workspace").restype = ctypes.c_int64
     else:
-        library.og_reid_curve_workspace.restype = ctypes.c_int64
+        library.og_reid_knn_curve_workspace.restype = ctypes.c_int64
     return library

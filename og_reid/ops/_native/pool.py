@@ -34,10 +34,10 @@ class _PoolGrad(ctypes.Structure):
     ]
 
 
-class _InEdges(ctypes.Structure):
-    """`og_reid_in_edges` of csrc/og_reid.h."""
+class _CSR(ctypes.Structure):
+    """`og_reid_csr` of csrc/og_reid.h."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("order", "ends", "shares")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("order", "ends", "weights")]
 
 
 def pool_cpu(
@@ -98,7 +98,7 @@ def pool_grad_cuda(
     grad, task = _grad_task(kept, count)
     order, ends = edges_csr(index, count)
     weights = present(index, count).sum(2).clamp_min_(1).float().reciprocal_()
-    edges = _InEdges(pointer(order), pointer(ends), pointer(weights))
+    edges = _CSR(pointer(order), pointer(ends), pointer(weights))
     start_on_gpu("og_reid_pool_grad_cuda", grad.device, ctypes.byref(task), ctypes.byref(edges))
     return grad
 

@@ -13,7 +13,7 @@ __all__ = ["count_closer_cpu"]
 
 
 class _RankCounts(ctypes.Structure):
-    """`og_reid_rank` of csrc/og_reid.h."""
+    """`og_reid_rank_counts` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("queries", "items", "stride", "threads")),
@@ -46,4 +46,4 @@ def count_closer_cpu(
         ctypes.c_void_p(distances.data_ptr()),
         *map(pointer, (*kept, thresholds, *counts)),
     )
-    check(library.og_reid_rank_cpu(ctypes.byref(task)), "og_reid_rank_cpu")
+    check(library.og_reid_rank_counts_cpu(ctypes.byref(task)), "og_reid_rank_counts_cpu")

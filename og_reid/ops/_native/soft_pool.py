@@ -14,7 +14,7 @@ __all__ = ["soft_pool_cpu", "soft_pool_grad_cpu"]
 
 
 class _SoftPool(ctypes.Structure):
-    """`og_reid_fade` of csrc/og_reid.h."""
+    """`og_reid_soft_pool` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
@@ -25,7 +25,7 @@ class _SoftPool(ctypes.Structure):
 
 
 class _SoftPoolGrad(ctypes.Structure):
-    """`og_reid_fade_grad` of csrc/og_reid.h."""
+    """`og_reid_soft_pool_grad` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "count", "centers", "k", "channels")),
@@ -55,7 +55,7 @@ def soft_pool_cpu(
         ctypes.c_void_p(features.data_ptr()),
         *(pointer(each) for each in (index, weight, mean, highest, argument)),
     )
-    check(library.og_reid_fade_cpu(ctypes.byref(task)), "og_reid_fade_cpu")
+    check(library.og_reid_soft_pool_cpu(ctypes.byref(task)), "og_reid_soft_pool_cpu")
 
 
 def soft_pool_grad_cpu(
@@ -88,4 +88,4 @@ def soft_pool_grad_cpu(
         ctypes.c_void_p(features.data_ptr()),
         *(None if grad_weight is None else pointer(each) for each in (mean, grad_weight)),
     )
-    check(library.og_reid_fade_grad_cpu(ctypes.byref(task)), "og_reid_fade_grad_cpu")
+    check(library.og_reid_soft_pool_grad_cpu(ctypes.byref(task)), "og_reid_soft_pool_grad_cpu")

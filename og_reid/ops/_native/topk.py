@@ -14,7 +14,7 @@ __all__ = ["merge_topk_cpu"]
 
 
 class _TopK(ctypes.Structure):
-    """`og_reid_nearest` of csrc/og_reid.h."""
+    """`og_reid_topk` of csrc/og_reid.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("queries", "items", "stride")),
@@ -39,4 +39,4 @@ def merge_topk_cpu(distances: Tensor, results: Sequence[Tensor], first: int) -> 
         ctypes.c_void_p(distances.data_ptr()),
         *map(pointer, results),
     )
-    check(library.og_reid_nearest_cpu(ctypes.byref(task)), "og_reid_nearest_cpu")
+    check(library.og_reid_topk_cpu(ctypes.byref(task)), "og_reid_topk_cpu")

@@ -47,7 +47,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     target = folder / "kernels.so"
     subprocess.run([COMPILER, *flags, include, *sources, "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
-    library.og_reid_curve_workspace.restype = ctypes.c_int64
+    library.og_reid_knn_curve_workspace.restype = ctypes.c_int64
     return library
 
 
@@ -150,7 +150,7 @@ def test_knn_along_a_curve(count: int, dims: int, k: int, along_curve: list[str]
         want, near = knn_torch(x, k, return_distances=True)
         assert torch.equal(index.view_as(want), want), name
         assert torch.equal(squared.view_as(near), near), name
-    assert set(along_curve) == {"og_reid_curve_cuda", "og_reid_curve_knn_cuda"}
+    assert set(along_curve) == {"og_reid_knn_curve_places_cuda", "og_reid_knn_curve_cuda"}
 
 
 @pytest.mark.parametrize("k", [4, 40])

@@ -55,7 +55,7 @@ __device__ inline float at_start(const float* a, bool dead_zone) {
 
 // kPer: points of a thread; 0: any number.
 template <int kPer>
-__global__ void __launch_bounds__(kThreads) sample_kernel(og_reid_sample task) {
+__global__ void __launch_bounds__(kThreads) sample_kernel(og_reid_fps task) {
   __shared__ Best slots[2][kWarps];
   constexpr int kKept = kPer ? kPer : 1;
   const int count = int(task.count), rounds = kPer ? kPer : (count + kThreads - 1) / kThreads;
@@ -111,8 +111,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(og_reid_sample task) {
 
 }  // namespace
 
-extern "C" OG_REID_API int og_reid_sample_cuda(const struct og_reid_sample* task,
-                                               const struct og_reid_queue* queue) {
+extern "C" OG_REID_API int og_reid_fps_cuda(const struct og_reid_fps* task,
+                                            const struct og_reid_queue* queue) {
   if (task->batch < 0 || task->count < 1 || task->count > INT32_MAX - kThreads || task->picks < 0)
     return OG_REID_BAD_SIZE;
   if (task->batch == 0) return OG_REID_OK;

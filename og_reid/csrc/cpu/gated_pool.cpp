@@ -1,13 +1,13 @@
-// Gated neighbourhoods of a set abstraction: the rows between its two convolutions, their
-// projection and its maximum.
+// Gated pooling of a set abstraction: the rows between its two convolutions, their projection and
+// its maximum.
 //
 // A centre's rows are made, projected and reduced while they are in the first-level cache. The
 // caller walks a batch in chunks and computes the rows again for the backward pass (see
-// gate_backward.cpp), so the rows of a whole batch never exist.
+// gated_pool_grad.cpp), so the rows of a whole batch never exist.
+#include "gated_pool.h"
+
 #include <cstring>
 #include <limits>
-
-#include "gates.h"
 
 namespace {
 
@@ -17,7 +17,7 @@ constexpr int kPanel = 16;
 // Rows z (k, half) of one centre, and their gates where asked for. kReduced is in.reduced where it
 // is known when compiling, or 0.
 template <int kReduced>
-OG_REID_INLINE void gate_center(const og_reid_groups& in, int64_t cloud, int64_t row,
+OG_REID_INLINE void gate_center(const og_reid_gated_edges& in, int64_t cloud, int64_t row,
                                 Narrow& narrow, float* z, float* gates) {
   const int64_t reduced = kReduced ? kReduced : in.reduced, half = in.half;
   const float* near = in.near + cloud * in.count * half;
@@ -100,17 +100,17 @@ OG_REID_INLINE void project_center(const float* z, int64_t k, int64_t half, int6
   }
 }
 
-// The same for edges that fade.
-struct FadedHighest {
-  Highest faded;
+// The same for weighted edges.
+struct WeightedHighest {
+  Highest weighted;
   Vec plain[kVecs];   // y of the highest
   VecInt bad[kVecs];  // where there was a NaN
 };
 
 template <int kEdges>
-OG_REID_INLINE void take_faded_edges(const float* z, int64_t half, const float* panel,
-                                     const float* fade, const Vec* factor, const Vec* offset,
-                                     int32_t first, FadedHighest& best) {
+OG_REID_INLINE void take_weighted_edges(const float* z, int64_t half, const float* panel,
+                                        const float* edge_weight, const Vec* factor,
+                                        const Vec* offset, int32_t first, WeightedHighest& best) {
   Vec total[kEdges][kVecs];
   project_edges<kEdges>(z, half, panel, total);
 #pragma GCC unroll 8
@@ -118,24 +118,24 @@ OG_REID_INLINE void take_faded_edges(const float* z, int64_t half, const float* 
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
       // Below 0 it is no better than the 0 that best starts with.
-      const Vec value = (total[e][v] * factor[v] + offset[v]) * fade[e];
-      const VecInt better = value > best.faded.value[v];
-      best.faded.where[v] = better ? VecInt{} + (first + e) : best.faded.where[v];
-      best.faded.value[v] = better ? value : best.faded.value[v];
+      const Vec value = (total[e][v] * factor[v] + offset[v]) * edge_weight[e];
+      const VecInt better = value > best.weighted.value[v];
+      best.weighted.where[v] = better ? VecInt{} + (first + e) : best.weighted.where[v];
+      best.weighted.value[v] = better ? value : best.weighted.value[v];
       best.plain[v] = better ? total[e][v] : best.plain[v];
       best.bad[v] |= value != value;
     }
   }
 }
 
-OG_REID_INLINE void project_faded_center(const float* z, const og_reid_groups& in,
-                                         const og_reid_projection& out, int64_t row) {
+OG_REID_INLINE void project_weighted_center(const float* z, const og_reid_gated_edges& in,
+                                            const og_reid_gated_pool& out, int64_t row) {
   constexpr int kEdges = 4;
   const int64_t half = in.half, at = row * out.channels;
-  const float* fade = out.fade + row * in.k;
+  const float* edge_weight = out.edge_weight + row * in.k;
   for (int64_t c = 0; c < out.channels; c += kPanel) {
     const float* panel = out.panels + c * half;
-    FadedHighest best = {};
+    WeightedHighest best = {};
     Vec factor[kVecs], offset[kVecs];
     for (int v = 0; v < kVecs; ++v) {
       factor[v] = load(out.factor + c + v * kWidth);
@@ -143,30 +143,31 @@ OG_REID_INLINE void project_faded_center(const float* z, const og_reid_groups& i
     }
     int64_t t = 0;
     for (; t + kEdges <= in.k; t += kEdges)
-      take_faded_edges<kEdges>(z + t * half, half, panel, fade + t, factor, offset, int32_t(t),
-                               best);
+      take_weighted_edges<kEdges>(z + t * half, half, panel, edge_weight + t, factor, offset,
+                                  int32_t(t), best);
     for (; t < in.k; ++t)
-      take_faded_edges<1>(z + t * half, half, panel, fade + t, factor, offset, int32_t(t), best);
+      take_weighted_edges<1>(z + t * half, half, panel, edge_weight + t, factor, offset, int32_t(t),
+                             best);
     for (int v = 0; v < kVecs; ++v) {
       const int64_t to = at + c + v * kWidth;
       const Vec none = Vec{} + std::numeric_limits<float>::quiet_NaN();
-      store(out.highest + to, best.bad[v] ? none : best.faded.value[v]);
+      store(out.highest + to, best.bad[v] ? none : best.weighted.value[v]);
       store(out.best + to, best.plain[v]);
-      std::memcpy(out.argument + to, &best.faded.where[v], sizeof best.faded.where[v]);
+      std::memcpy(out.argument + to, &best.weighted.where[v], sizeof best.weighted.where[v]);
     }
   }
 }
 
 template <int kReduced>
-void forward_range(const og_reid_groups& in, const og_reid_projection& out, int64_t first,
+void forward_range(const og_reid_gated_edges& in, const og_reid_gated_pool& out, int64_t first,
                    int64_t last, float* scratch) {
   Narrow narrow;
   for (int64_t row = first; row < last; ++row) {
     float* z = out.z ? out.z + row * in.k * in.half : scratch;
     float* gates = out.gates ? out.gates + row * in.k * in.half : nullptr;
     gate_center<kReduced>(in, row / in.centers, row, narrow, z, gates);
-    if (out.fade)
-      project_faded_center(z, in, out, row);
+    if (out.edge_weight)
+      project_weighted_center(z, in, out, row);
     else if (out.highest)
       project_center(z, in.k, in.half, out.channels, out.panels, out.highest + row * out.channels,
                      out.argument + row * out.channels);
@@ -175,10 +176,10 @@ void forward_range(const og_reid_groups& in, const og_reid_projection& out, int6
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_gate_cpu)(const struct og_reid_groups* groups,
-                                                  const struct og_reid_projection* out) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_gated_pool_cpu)(const struct og_reid_gated_edges* groups,
+                                                        const struct og_reid_gated_pool* out) {
   if (!fits(*groups) || out->channels < 0 || out->channels % kPanel != 0) return OG_REID_BAD_SIZE;
-  const og_reid_groups& in = *groups;
+  const og_reid_gated_edges& in = *groups;
   const int64_t threads = in.threads, rows = in.batch * in.centers;
 #pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)
   for (int64_t thread = 0; thread < threads; ++thread) {

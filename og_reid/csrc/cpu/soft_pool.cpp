@@ -1,7 +1,7 @@
-// Mean and maximum over neighbours that fade, forward and backward.
+// Weighted mean and maximum over neighbours, forward and backward.
 //
 // A block of channels of a centre is walked twice, for the mean and for the maximum of what differs
-// from it; its rows are in the first-level cache the second time. As in gather.cpp each entry of
+// from it; its rows are in the first-level cache the second time. As in pool.cpp each entry of
 // the gradient belongs to one thread and is summed in the order of the centres.
 #include <algorithm>
 #include <cstring>
@@ -61,7 +61,7 @@ OG_REID_INLINE void pool_block(const Center<Argument>& center, int64_t c) {
 }
 
 template <typename Argument>
-void pool_centers(const og_reid_fade& task, int64_t first, int64_t last) {
+void pool_centers(const og_reid_soft_pool& task, int64_t first, int64_t last) {
   for (int64_t row = first; row < last; ++row) {
     const float* weight = task.weight + row * task.k;
     const int64_t at = row * task.channels;
@@ -89,7 +89,7 @@ constexpr int64_t kBlock = 256;
 
 // Channels [begin, end), at most kBlock, of the gradient of one cloud.
 template <typename Argument>
-void spread(const og_reid_fade_grad& task, int64_t cloud, int64_t begin, int64_t end) {
+void spread(const og_reid_soft_pool_grad& task, int64_t cloud, int64_t begin, int64_t end) {
   float* grad_x = task.grad_x + cloud * task.count * task.channels;
   const int64_t width = end - begin;
   float pull[kBlock];
@@ -119,7 +119,7 @@ void spread(const og_reid_fade_grad& task, int64_t cloud, int64_t begin, int64_t
 
 // Gradients of the weights of centres [first, last). Each is summed in one order of channels.
 template <typename Argument>
-void weigh(const og_reid_fade_grad& task, int64_t first, int64_t last) {
+void weigh(const og_reid_soft_pool_grad& task, int64_t first, int64_t last) {
   typedef typename Lanes<OG_REID_LANES, Argument>::Float Float;
   float pull[kBlock];
   for (int64_t row = first; row < last; ++row) {
@@ -165,7 +165,7 @@ void weigh(const og_reid_fade_grad& task, int64_t first, int64_t last) {
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_fade_cpu)(const struct og_reid_fade* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_soft_pool_cpu)(const struct og_reid_soft_pool* task) {
   if (task->batch < 0 || task->count < 0 || task->centers < 0 || task->k < 1 ||
       task->channels < 0 || task->stride < task->channels || task->threads < 1)
     return OG_REID_BAD_SIZE;
@@ -177,7 +177,8 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_fade_cpu)(const struct og_reid_fade* tas
   return OG_REID_OK;
 }
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_fade_grad_cpu)(const struct og_reid_fade_grad* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_soft_pool_grad_cpu)(
+    const struct og_reid_soft_pool_grad* task) {
   if (task->batch < 0 || task->count < 0 || task->centers < 0 || task->k < 1 ||
       task->channels < 0 || task->stride < task->channels || task->threads < 1)
     return OG_REID_BAD_SIZE;

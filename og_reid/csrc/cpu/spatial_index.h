@@ -4,8 +4,8 @@
 //
 // The curve is drawn on a grid of 128 cells per axis over the extent of the points. Where many
 // points share a cell (a far outlier makes the cells large), a finer curve is drawn inside it.
-#ifndef OG_REID_CPU_INDEX_H_
-#define OG_REID_CPU_INDEX_H_
+#ifndef OG_REID_CPU_SPATIAL_INDEX_H_
+#define OG_REID_CPU_SPATIAL_INDEX_H_
 
 #include <algorithm>
 #include <limits>
@@ -353,4 +353,4 @@ OG_REID_INLINE Vec distances(const Index& index, int64_t leaf, const Place& from
 
 }  // namespace
 
-#endif  // OG_REID_CPU_INDEX_H_
+#endif  // OG_REID_CPU_SPATIAL_INDEX_H_

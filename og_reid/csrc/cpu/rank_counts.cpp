@@ -1,6 +1,6 @@
-// Counting the wrong answers of each query among the distances of its right answers.
+// Counting the non-matching items of each query among the distances of its matches.
 //
-// Most distances are beyond the worst right answer and cost one compare; for the others the
+// Most distances are beyond the farthest match and cost one compare; for the others the
 // thresholds below them are counted a register at a time, after a binary search in long lists.
 // One thread has a query, so nothing is atomic and a result depends on no schedule.
 #include "simd.h"
@@ -52,7 +52,7 @@ void count_row(const float* row, const int32_t* items, int64_t count, int32_t se
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_rank_cpu)(const struct og_reid_rank* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_rank_counts_cpu)(const struct og_reid_rank_counts* task) {
   if (task->queries < 0 || task->items < 0 || task->stride < task->items || task->threads < 1)
     return OG_REID_BAD_SIZE;
 #pragma omp parallel for num_threads(task->threads) schedule(static) if (task->threads > 1)

@@ -7,7 +7,7 @@
 // leaves these are decides about speed only: what is found is the same for any order of the points.
 #include <cmath>
 
-#include "neighbors.h"
+#include "knn_neighbors.h"
 
 namespace {
 
@@ -337,9 +337,10 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-extern "C" OG_REID_API int og_reid_curve_cuda(const struct og_reid_clouds* clouds, int64_t points,
-                                              uint32_t* bounds, int64_t* places,
-                                              const struct og_reid_queue* queue) {
+extern "C" OG_REID_API int og_reid_knn_curve_places_cuda(const struct og_reid_clouds* clouds,
+                                                         int64_t points, uint32_t* bounds,
+                                                         int64_t* places,
+                                                         const struct og_reid_queue* queue) {
   if (clouds->dims < 1 || clouds->dims > 3 || clouds->clouds < 1 ||
       clouds->clouds > OG_REID_MOST_CURVES || points < 0 || points > int64_t{kAll})
     return OG_REID_BAD_SIZE;
@@ -350,11 +351,11 @@ extern "C" OG_REID_API int og_reid_curve_cuda(const struct og_reid_clouds* cloud
   return launch(*queue, rows, kThreads, places_kernel, *clouds, points, bounds, places);
 }
 
-extern "C" OG_REID_API int64_t og_reid_curve_workspace(int64_t points) {
+extern "C" OG_REID_API int64_t og_reid_knn_curve_workspace(int64_t points) {
   return points < 0 ? int64_t{OG_REID_BAD_SIZE} : workspace_of(points);
 }
 
-extern "C" OG_REID_API int og_reid_curve_knn_cuda(const struct og_reid_knn* task, int64_t points,
+extern "C" OG_REID_API int og_reid_knn_curve_cuda(const struct og_reid_knn* task, int64_t points,
                                                   int64_t queries, const int64_t* order,
                                                   const struct og_reid_queue* queue) {
   if (!fits(*task, points, queries) || task->points.dims < 1 || task->points.dims > 3 ||

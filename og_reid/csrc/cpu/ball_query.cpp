@@ -1,5 +1,5 @@
-// Points within balls around centres: the nearest or the first of each of several radii, or how
-// many there are. Strictly inside: squared distance < radius^2.
+// Points within balls around centres: the nearest or the first of each of several radii, or their
+// number. Strictly inside: squared distance < radius^2.
 //
 // Compiled with -ffp-contract=off: distances must not depend on fused multiply-add.
 #include <cmath>
@@ -20,13 +20,13 @@ struct Work {
   float* columns;         // (threads, 3, most points, rounded up), for the order of the points
 };
 
-int64_t most_wanted(const og_reid_ball& task) {
+int64_t most_wanted(const og_reid_ball_query& task) {
   int64_t most = 1;
   for (int64_t s = 0; s < task.scales; ++s) most = std::max(most, task.counts[s]);
   return most;
 }
 
-Work take_work(Arena& arena, const og_reid_ball& task, bool sizing) {
+Work take_work(Arena& arena, const og_reid_ball_query& task, bool sizing) {
   Work work = {};
   work.points = take_indexes(arena, task.points, sizing);
   work.queries = take_indexes(arena, task.centers, sizing);
@@ -51,15 +51,15 @@ OG_REID_INLINE float inside(float squared_radius) {
   return squared_radius > 0.0f ? std::nextafter(squared_radius, 0.0f) : -1.0f;
 }
 
-float widest(const og_reid_ball& task) {
+float widest(const og_reid_ball_query& task) {
   float most = -1.0f;
   for (int64_t s = 0; s < task.scales; ++s) most = std::max(most, inside(task.squared_radii[s]));
   return most;
 }
 
 // Nearest first; what is missing is the nearest point, inside or not, and -1 if there is none.
-void nearest_in_cloud(const og_reid_ball& task, const Work& work, int64_t cloud, int64_t first,
-                      int64_t last, SearchScratch& scratch) {
+void nearest_in_cloud(const og_reid_ball_query& task, const Work& work, int64_t cloud,
+                      int64_t first, int64_t last, SearchScratch& scratch) {
   const Index &points = work.points[cloud], &queries = work.queries[cloud];
   const int64_t row = task.centers.ptr[cloud], wanted = most_wanted(task);
   const float limit = widest(task);
@@ -100,7 +100,7 @@ void nearest_in_cloud(const og_reid_ball& task, const Work& work, int64_t cloud,
 }
 
 // The number of points inside each radius: boxes that lie inside are not looked into.
-void count_in_cloud(const og_reid_ball& task, const Work& work, int64_t cloud, int64_t first,
+void count_in_cloud(const og_reid_ball_query& task, const Work& work, int64_t cloud, int64_t first,
                     int64_t last, SearchScratch& scratch) {
   const Index &points = work.points[cloud], &queries = work.queries[cloud];
   Nearby& nearby = scratch.nearby;
@@ -155,7 +155,7 @@ OG_REID_INLINE int64_t keep_hits(uint64_t hits, int64_t first, int64_t* out, int
 // The first points in the order of the cloud; what is missing is the first of them, or point 0.
 // With one radius each point becomes a bit at once, and no distance is stored.
 template <bool kOneScale>
-void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int64_t end,
+void first_in_cloud(const og_reid_ball_query& task, int64_t cloud, int64_t begin, int64_t end,
                     float* columns) {
   const int64_t count = size_of(task.points.ptr, cloud), padded = up_to(count, kChunk);
   const float* rows = task.points.rows + 3 * task.points.ptr[cloud];
@@ -209,7 +209,7 @@ void first_in_cloud(const og_reid_ball& task, int64_t cloud, int64_t begin, int6
 }
 
 // What centres get that are not finite.
-void write_missing(const og_reid_ball& task, int64_t cloud) {
+void write_missing(const og_reid_ball_query& task, int64_t cloud) {
   const int64_t begin = task.centers.ptr[cloud], end = task.centers.ptr[cloud + 1];
   if (task.mode == OG_REID_COUNT) {
     std::fill(task.out[0] + begin * task.scales, task.out[0] + end * task.scales, int64_t{0});
@@ -221,7 +221,7 @@ void write_missing(const og_reid_ball& task, int64_t cloud) {
   }
 }
 
-void run_in_order(const og_reid_ball& task, const Work& work, int64_t thread) {
+void run_in_order(const og_reid_ball_query& task, const Work& work, int64_t thread) {
   const int64_t padded = up_to(largest_size(task.points.ptr, task.points.clouds), kChunk);
   const int64_t total = task.centers.ptr[task.centers.clouds];
   const int64_t first = total * thread / task.threads, last = total * (thread + 1) / task.threads;
@@ -234,7 +234,7 @@ void run_in_order(const og_reid_ball& task, const Work& work, int64_t thread) {
   }
 }
 
-bool valid(const og_reid_ball& task) {
+bool valid(const og_reid_ball_query& task) {
   return valid(task.points) && valid(task.centers) && task.points.clouds == task.centers.clouds &&
          task.points.dims == 3 && task.centers.dims == 3 && task.scales >= 1 &&
          task.scales <= OG_REID_MOST_SCALES && task.threads >= 1;
@@ -242,14 +242,15 @@ bool valid(const og_reid_ball& task) {
 
 }  // namespace
 
-extern "C" int64_t OG_REID_AT_LEVEL(og_reid_ball_workspace)(const struct og_reid_ball* task) {
+extern "C" int64_t OG_REID_AT_LEVEL(og_reid_ball_query_workspace)(
+    const struct og_reid_ball_query* task) {
   if (!valid(*task)) return OG_REID_BAD_SIZE;
   Arena arena(nullptr);
   take_work(arena, *task, true);
   return arena.used();
 }
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_ball_cpu)(const struct og_reid_ball* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_ball_query_cpu)(const struct og_reid_ball_query* task) {
   if (!valid(*task)) return OG_REID_BAD_SIZE;
   Arena arena(task->workspace);
   const Work work = take_work(arena, *task, false);

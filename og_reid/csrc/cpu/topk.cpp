@@ -1,4 +1,4 @@
-// The k nearest items of each query, kept while blocks of distances come by.
+// The k nearest items of each query, merged from blocks of distances.
 //
 // Most distances are beyond the k-th so far and cost one compare; the others are inserted.
 #include "simd.h"
@@ -45,7 +45,7 @@ float select_row(const float* row, int64_t count, int64_t first, const List list
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_nearest_cpu)(const struct og_reid_nearest* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_topk_cpu)(const struct og_reid_topk* task) {
   if (task->queries < 0 || task->items < 0 || task->stride < task->items || task->k < 1 ||
       task->threads < 1)
     return OG_REID_BAD_SIZE;

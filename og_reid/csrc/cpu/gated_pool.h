@@ -1,6 +1,6 @@
-// What both passes over gated neighbourhoods share: registers, and the narrow layer of the gates.
-#ifndef OG_REID_CPU_GATES_H_
-#define OG_REID_CPU_GATES_H_
+// Shared by both passes of gated pooling: registers, and the narrow layer of the gates.
+#ifndef OG_REID_CPU_GATED_POOL_H_
+#define OG_REID_CPU_GATED_POOL_H_
 
 #include <cstring>
 
@@ -63,7 +63,7 @@ struct Narrow {
   alignas(64) float open[kTile * kMostReduced];
 };
 
-OG_REID_INLINE void open_tile(const og_reid_groups& in, const float* gate_near,
+OG_REID_INLINE void open_tile(const og_reid_gated_edges& in, const float* gate_near,
                               const float* gate_center, const int64_t* points, int64_t edges,
                               int64_t reduced, Narrow& narrow) {
   for (int64_t t = 0; t < edges; ++t)
@@ -76,7 +76,7 @@ OG_REID_INLINE void open_tile(const og_reid_groups& in, const float* gate_near,
   }
 }
 
-inline bool fits(const og_reid_groups& in) {
+inline bool fits(const og_reid_gated_edges& in) {
   return in.batch >= 0 && in.count >= 1 && in.centers >= 1 && in.k >= 1 && in.half >= kMultiple &&
          in.half % kMultiple == 0 && in.reduced >= 1 && in.reduced <= kMostReduced &&
          in.threads >= 1;
@@ -107,4 +107,4 @@ inline bool fits(const og_reid_groups& in) {
       break;                                       \
   }
 
-#endif  // OG_REID_CPU_GATES_H_
+#endif  // OG_REID_CPU_GATED_POOL_H_

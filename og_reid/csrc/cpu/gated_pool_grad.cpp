@@ -1,14 +1,15 @@
-// Gradients of gated neighbourhoods, from the rows that gate.cpp made again.
+// Gradients of gated pooling, from the rows that gated_pool.cpp recomputes.
 #include <cstring>
 
-#include "gates.h"
+#include "gated_pool.h"
 
 namespace {
 
 // Adds the gradient of the maximum, which reaches one edge per centre and channel. Channels are
 // walked edge by edge, so that rows of z and of its gradient stay in registers.
-OG_REID_INLINE void spread_maximum(const og_reid_groups& in, const og_reid_groups_grad& grad,
-                                   int64_t row, int32_t* order, int32_t* ends, float* grad_weight) {
+OG_REID_INLINE void spread_maximum(const og_reid_gated_edges& in,
+                                   const og_reid_gated_pool_grad& grad, int64_t row, int32_t* order,
+                                   int32_t* ends, float* grad_weight) {
   const int64_t half = in.half, channels = grad.channels;
   const int32_t* argument = grad.argument + row * channels;
   const float* upstream = grad.grad_highest + row * channels;
@@ -64,16 +65,17 @@ OG_REID_INLINE float sum_of(Vec value) {
 }
 
 // Where the gradients of one thread are collected.
-struct Shares {
+struct Sums {
   float* expand;
   float* bias;
 };
 
 // Gradient of one edge from that of its row, which is overwritten.
 template <int kReduced>
-OG_REID_INLINE void edge_backward(const og_reid_groups& in, const og_reid_groups_grad& grad,
-                                  int64_t point, int64_t row, const float* gates, float* grad_z,
-                                  const Narrow& narrow, int64_t t, const Shares& shares) {
+OG_REID_INLINE void edge_backward(const og_reid_gated_edges& in,
+                                  const og_reid_gated_pool_grad& grad, int64_t point, int64_t row,
+                                  const float* gates, float* grad_z, const Narrow& narrow,
+                                  int64_t t, const Sums& sums) {
   const int64_t reduced = kReduced ? kReduced : in.reduced, half = in.half;
   const float* near = in.near + point * half;
   const float* center = in.center + row * half;
@@ -85,7 +87,7 @@ OG_REID_INLINE void edge_backward(const og_reid_groups& in, const og_reid_groups
     store(grad_z + h, pull);
     store(grad_near + h, load(grad_near + h) + grad_x);
     store(grad_center + h, load(grad_center + h) + grad_x);
-    store(shares.bias + h, load(shares.bias + h) + pull);
+    store(sums.bias + h, load(sums.bias + h) + pull);
   }
   for (int64_t r = 0; r < reduced; ++r) {
     const int64_t e = t * reduced + r;
@@ -93,7 +95,7 @@ OG_REID_INLINE void edge_backward(const og_reid_groups& in, const og_reid_groups
     Vec total = {};
     for (int64_t h = 0; h < half; h += kWidth) {
       const Vec pull = load(grad_z + h);
-      float* to = shares.expand + r * half + h;
+      float* to = sums.expand + r * half + h;
       store(to, load(to) + pull * open);
       total += pull * load(in.expand + r * half + h);
     }
@@ -105,14 +107,14 @@ OG_REID_INLINE void edge_backward(const og_reid_groups& in, const og_reid_groups
 }
 
 template <int kReduced>
-void backward_cloud(const og_reid_groups& in, const og_reid_groups_grad& grad, int64_t cloud,
-                    int64_t thread) {
+void backward_cloud(const og_reid_gated_edges& in, const og_reid_gated_pool_grad& grad,
+                    int64_t cloud, int64_t thread) {
   const int64_t reduced = kReduced ? kReduced : in.reduced;
   Narrow narrow;
   int32_t* order = grad.scratch + thread * (grad.channels + in.k + 1);
   float* grad_weight = grad.grad_weight + thread * grad.channels * in.half;
-  const Shares shares = {grad.grad_expand + thread * in.reduced * in.half,
-                         grad.grad_bias + thread * in.half};
+  const Sums sums = {grad.grad_expand + thread * in.reduced * in.half,
+                     grad.grad_bias + thread * in.half};
   for (int64_t i = 0; i < in.centers; ++i) {
     const int64_t row = cloud * in.centers + i;
     spread_maximum(in, grad, row, order, order + grad.channels, grad_weight);
@@ -124,7 +126,7 @@ void backward_cloud(const og_reid_groups& in, const og_reid_groups_grad& grad, i
       for (int64_t t = 0; t < edges; ++t) {
         const int64_t at = (row * in.k + first + t) * in.half;
         edge_backward<kReduced>(in, grad, cloud * in.count + points[t], row, grad.gates + at,
-                                grad.grad_z + at, narrow, t, shares);
+                                grad.grad_z + at, narrow, t, sums);
       }
     }
   }
@@ -132,10 +134,10 @@ void backward_cloud(const og_reid_groups& in, const og_reid_groups_grad& grad, i
 
 }  // namespace
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_gate_backward_cpu)(const struct og_reid_groups* groups,
-                                                           const struct og_reid_groups_grad* grad) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_gated_pool_grad_cpu)(
+    const struct og_reid_gated_edges* groups, const struct og_reid_gated_pool_grad* grad) {
   if (!fits(*groups) || grad->channels < 0) return OG_REID_BAD_SIZE;
-  const og_reid_groups& in = *groups;
+  const og_reid_gated_edges& in = *groups;
   const int64_t threads = in.threads;
 #pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)
   for (int64_t thread = 0; thread < threads; ++thread) {

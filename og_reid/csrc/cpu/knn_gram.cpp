@@ -1,4 +1,4 @@
-#include "gram.h"
+#include "knn_gram.h"
 
 #include "simd.h"
 
@@ -28,10 +28,10 @@ OG_REID_INLINE void multiply(const float* rows, const float* panel, int64_t dims
 
 }  // namespace
 
-extern "C" void OG_REID_AT_LEVEL(og_reid_gram)(const float* rows, int64_t count,
-                                               const float* panels, int64_t panel_count,
-                                               int64_t dims, bool upper, float* out,
-                                               int64_t stride) {
+extern "C" void OG_REID_AT_LEVEL(og_reid_knn_gram)(const float* rows, int64_t count,
+                                                   const float* panels, int64_t panel_count,
+                                                   int64_t dims, bool upper, float* out,
+                                                   int64_t stride) {
   for (int64_t p = 0; p < panel_count; ++p) {
     const int64_t last = upper && (p + 1) * kPanel < count ? (p + 1) * kPanel : count;
     for (int64_t r = 0; r < last; r += kRows) {

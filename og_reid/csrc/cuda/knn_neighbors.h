@@ -1,7 +1,7 @@
 // Lists of the nearest neighbours of one query, in the order (squared distance, index), which lie
 // sorted across the lanes of a warp.
-#ifndef OG_REID_CUDA_NEIGHBORS_H_
-#define OG_REID_CUDA_NEIGHBORS_H_
+#ifndef OG_REID_CUDA_KNN_NEIGHBORS_H_
+#define OG_REID_CUDA_KNN_NEIGHBORS_H_
 
 #include <cfloat>
 
@@ -67,4 +67,4 @@ inline bool fits(const og_reid_knn& task, int64_t points, int64_t queries) {
 
 }  // namespace
 
-#endif  // OG_REID_CUDA_NEIGHBORS_H_
+#endif  // OG_REID_CUDA_KNN_NEIGHBORS_H_

@@ -1,9 +1,9 @@
 // Clouds of many dimensions about their mean, laid out for products of all pairs of rows.
-#ifndef OG_REID_CPU_CENTRED_H_
-#define OG_REID_CPU_CENTRED_H_
+#ifndef OG_REID_CPU_KNN_CENTRED_H_
+#define OG_REID_CPU_KNN_CENTRED_H_
 
 #include "clouds.h"
-#include "gram.h"
+#include "knn_gram.h"
 
 namespace {
 
@@ -138,4 +138,4 @@ void mirror(float* products, int64_t count, int64_t stride) {
 
 }  // namespace
 
-#endif  // OG_REID_CPU_CENTRED_H_
+#endif  // OG_REID_CPU_KNN_CENTRED_H_

@@ -1,4 +1,4 @@
-// The first points within balls around centres, or how many there are, on a GPU.
+// The first points within balls around centres, or their number, on a GPU.
 //
 // A warp per centre walks the points in order, 32 at a time; lane s keeps what concerns scale s.
 #include <cfloat>
@@ -71,8 +71,9 @@ __global__ void __launch_bounds__(kThreads) ball_kernel(Balls balls) {
 
 }  // namespace
 
-extern "C" OG_REID_API int og_reid_ball_cuda(const struct og_reid_ball* task, int64_t points,
-                                             int64_t centers, const struct og_reid_queue* queue) {
+extern "C" OG_REID_API int og_reid_ball_query_cuda(const struct og_reid_ball_query* task,
+                                                   int64_t points, int64_t centers,
+                                                   const struct og_reid_queue* queue) {
   if (task->points.dims != 3 || task->centers.dims != 3 || task->scales < 1 ||
       task->scales > OG_REID_MOST_SCALES || task->points.clouds != task->centers.clouds ||
       points < 0 || centers < 0 || task->mode == OG_REID_NEAREST)

@@ -6,7 +6,7 @@
 // og_reid.h).
 //
 // Compiled with -ffp-contract=off: measured distances must not depend on fused multiply-add.
-#include "centred.h"
+#include "knn_centred.h"
 
 namespace {
 
@@ -249,7 +249,7 @@ void search_cloud(const og_reid_knn& task, int64_t cloud, int64_t first, int64_t
       centre(from, size, dims, scratch.center, scratch.queries);
       some = scratch.queries;
     }
-    OG_REID_AT_LEVEL(og_reid_gram)
+    OG_REID_AT_LEVEL(og_reid_knn_gram)
     (some.rows, up_to(size, OG_REID_GRAM_ROWS), scratch.panels, panels, dims, whole,
      scratch.products, stride);
     if (whole) mirror(scratch.products, count, stride);
@@ -280,14 +280,15 @@ bool valid_task(const og_reid_knn& task) {
 
 }  // namespace
 
-extern "C" int64_t OG_REID_AT_LEVEL(og_reid_features_workspace)(const struct og_reid_knn* task) {
+extern "C" int64_t OG_REID_AT_LEVEL(og_reid_knn_features_workspace)(
+    const struct og_reid_knn* task) {
   if (!valid_task(*task)) return OG_REID_BAD_SIZE;
   Arena arena(nullptr);
   for (int64_t thread = 0; thread < task->threads; ++thread) take_scratch(arena, *task);
   return arena.used();
 }
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_features_cpu)(const struct og_reid_knn* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_knn_features_cpu)(const struct og_reid_knn* task) {
   if (!valid_task(*task)) return OG_REID_BAD_SIZE;
   const int threads = int(task->threads);
   const int64_t clouds = task->queries.clouds;

@@ -4,7 +4,7 @@
 // is to the picks so far; the farthest point of all is found through the maxima of the leaves.
 //
 // Compiled with -ffp-contract=off: distances must not depend on fused multiply-add.
-#include "index.h"
+#include "spatial_index.h"
 
 namespace {
 
@@ -144,7 +144,7 @@ OG_REID_INLINE int64_t farthest(const Samples& samples) {
 }
 
 // False when a point is not finite.
-bool sample(const og_reid_sample& task, int64_t cloud, Samples& samples) {
+bool sample(const og_reid_fps& task, int64_t cloud, Samples& samples) {
   const float* rows = task.rows + 3 * task.count * cloud;
   const bool once = task.centroids != nullptr;
   Index& index = samples.index;
@@ -172,14 +172,14 @@ bool sample(const og_reid_sample& task, int64_t cloud, Samples& samples) {
 
 }  // namespace
 
-extern "C" int64_t OG_REID_AT_LEVEL(og_reid_sample_workspace)(const struct og_reid_sample* task) {
+extern "C" int64_t OG_REID_AT_LEVEL(og_reid_fps_workspace)(const struct og_reid_fps* task) {
   if (task->count < 1 || task->count >= kAnyId) return OG_REID_BAD_SIZE;
   Arena arena(nullptr);
   for (int64_t thread = 0; thread < task->threads; ++thread) take_samples(arena, task->count);
   return arena.used();
 }
 
-extern "C" int OG_REID_AT_LEVEL(og_reid_sample_cpu)(const struct og_reid_sample* task) {
+extern "C" int OG_REID_AT_LEVEL(og_reid_fps_cpu)(const struct og_reid_fps* task) {
   if (task->batch < 0 || task->count < 1 || task->count >= kAnyId || task->picks < 0 ||
       task->threads < 1) {
     return OG_REID_BAD_SIZE;
