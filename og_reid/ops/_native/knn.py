@@ -112,6 +112,10 @@ def _order_on_curve(points: CloudRows) -> Tensor:
     places = torch.empty(rows, dtype=torch.int64, device=device)
     addresses = (ctypes.c_void_p(pointer(each)) for each in (bounds, places))
     start_on_gpu(
-        "og_reid_knn_curve_places_cuda", device, ctypes.byref(native(points)), ctypes.c_int64(rows), *addresses
+        "og_reid_knn_curve_places_cuda",
+        device,
+        ctypes.byref(native(points)),
+        ctypes.c_int64(rows),
+        *addresses,
     )
     return places.argsort(stable=True)
