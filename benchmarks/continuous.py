@@ -42,10 +42,10 @@ PROGRAMS = {
 def make(model: ModelConfig) -> PointNetwork:
     """The network of a configuration with fresh weights and a classifier."""
     return build(
-        model.preset,
+        model.arch,
         num_points=model.num_points,
         k=model.k,
-        ball_counts=model.ball_counts,
+        ball_counts=model.ball_samples,
         mode=model.mode,
         num_classes=CLASSES,
         generator=torch.Generator().manual_seed(0),
@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = load_config(CONFIG).data
-    clouds = people(data.identities * data.views, data.num_points)
+    clouds = people(data.num_ids * data.num_instances, data.num_points)
     level = native_info()["cpu_level"] or "none (plain torch)"
     sys.stdout.write(
         f"torch {torch.__version__}, 1 thread, native code: {level}; batch {len(clouds[0])} x "

@@ -79,7 +79,7 @@ def make_config(points: int) -> TrainConfig:
         "synthetic/og_net_small",
         [
             f"data.num_points={points}", f"model.num_points={points // 2}",
-            "model.ball_counts=[8, 16, 32]", "model.mode=reference", "device=cpu",
+            "model.ball_samples=[8, 16, 32]", "model.mode=reference", "device=cpu",
         ],
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ def measure_parts(config: TrainConfig, data: CloudSet, steps: int) -> None:
 
 def measure_waiting(config: TrainConfig, data: CloudSet, steps: int) -> None:
     """Writes the share of the wall time that a step waits for its batch."""
-    for depth in (0, config.prefetch):
+    for depth in (0, config.prefetch_batches):
         task = CloudTask(config, data)
         stepper = make_stepper(task, config)
         ahead = Prefetcher(task.batch, depth)
@@ -169,7 +169,7 @@ def some_steps(config: TrainConfig, data: CloudSet, steps: int, told: Any) -> No
     task = CloudTask(config, data)
     stepper = make_stepper(task, config)
     rows = get_dist_info().rows
-    ahead = Prefetcher(lambda step: task.batch(step, rows), config.prefetch)
+    ahead = Prefetcher(lambda step: task.batch(step, rows), config.prefetch_batches)
     walls, cpu = [], 0.0
     for step in range(steps + 2):
         if step == 2:
@@ -209,7 +209,7 @@ def together(world: int, work: Callable[..., None], *arguments: Any) -> list[tup
 
 def measure_processes(config: TrainConfig, data: CloudSet, steps: int) -> None:
     """Writes clouds per second of one and of two processes, and what they cost."""
-    size = config.data.identities * config.data.views
+    size = config.data.num_ids * config.data.num_instances
     turns: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for _ in range(3):
         for world, found in turns.items():
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     config, data = make_config(args.points), clouds(args.points)
     level = native_info()["cpu_level"] or "none (plain torch)"
-    batch = f"{config.data.identities * config.data.views} x {args.points} points"
+    batch = f"{config.data.num_ids * config.data.num_instances} x {args.points} points"
     write(f"torch {torch.__version__}, 1 thread, native code: {level}; batch {batch}")
     write("CPU time of a step")
     measure_parts(config, data, args.steps)

@@ -213,7 +213,7 @@ def embed(
     if where is not None and any(each.device != where for each in network.parameters()):
         network = copy.deepcopy(network).to(where)  # the default model is shared and stays
     preprocessing = stored.preprocessing
-    reference = preprocessing.layout == "reference"
+    reference = preprocessing.point_order == "reference"
     least = preprocessing.num_points if reference else preprocessing.min_points
     for position, cloud in enumerate(clouds):
         which = "pointcloud" if single else f"pointcloud[{position}]"

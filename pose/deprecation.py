@@ -44,8 +44,8 @@ _INSIDE = ("og_reid", "meshes", "pose", "importlib", "dataclasses")
 # Modules that moved: old package -> new package: old=new, or one name where it is the same.
 _MODULES = """
 og_reid -> meshes: clouds_in=adapters
-og_reid: bulk=pipelines
-og_reid -> og_reid.cli: doctor progress
+og_reid: bulk=pipelines visualize=viz
+og_reid -> og_reid.cli: progress
 og_reid -> og_reid.config: config_checks=checks
 og_reid -> og_reid.data.clouds: lifting=lift_dataset
 og_reid -> og_reid.evaluation: comparison=results histogram=color_histogram paired
@@ -54,12 +54,10 @@ og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
 og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
     provenance
 og_reid -> og_reid.losses: objective
-og_reid.losses: registered=terms
 og_reid -> og_reid.pipelines: demo people_comparison=part_ablation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
 og_reid -> og_reid.viz: render=splatting report=html_report
-og_reid: visualize=viz
 og_reid.bulk -> og_reid.pipelines: embedding=embed_files lifting=lift_files
 og_reid.data: draws=keyed_random
 og_reid.data -> og_reid.data.augmentation: borrow=cross_cloud recolor=identity_color transforms
@@ -73,7 +71,9 @@ og_reid.data.datasets: checking=integrity description=schema holistic=person lis
 og_reid.evaluation: counts=rank_counts slices=viewpoints
 og_reid.evaluation -> og_reid.retrieval: given=inputs labels orientation=similarity_warning
     products=distance_blocks ranking=search reranked sides=features
-og_reid.models: embedder=point_network
+og_reid.losses: registered=terms
+og_reid.models -> og_reid.files: plain_weights=snapshot
+og_reid.models: described=spec_bounds embedder=point_network undrawn=init
 og_reid.ops: ball=ball_query counting=rank_counts faded=soft_pool faded_gate=soft_gated_pool
     fading=soft_neighbors gate=gated_pool indices=neighbor_index moments=edge_moments nearest=topk
     sampling=fps
@@ -102,12 +102,12 @@ _NAMES = """
 og_reid.bulk -> og_reid.pipelines.embed_files: EmbeddedFiles embed_files
 og_reid.bulk -> og_reid.pipelines.lift_files: LiftedFile LiftedFiles lift_files
 og_reid.checkpoint -> og_reid.inference.model_file: StoredModel StoredPeopleModel=StoredImageModel
-    read_model read_people_model=read_image_model save_model
-    save_people_model=save_image_model save_weights takes_photographs
+    read_model read_people_model=read_image_model save_model save_people_model=save_image_model
+    save_weights takes_photographs
 og_reid.checkpoint -> og_reid.train.checkpoint: keep_states=rotate_checkpoints
     read_origin=read_provenance read_state=load_checkpoint save_state=save_checkpoint
-og_reid.checkpoint -> og_reid.inference.provenance: origin package_version
 og_reid.checkpoint -> og_reid.models.state_dict: misfit=state_dict_mismatch
+og_reid.checkpoint -> og_reid.inference.provenance: origin package_version
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
 og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
     measure_distances=compute_distances save_comparisons=save_results
@@ -137,16 +137,15 @@ og_reid.data.photos -> og_reid.data.images.augment: PhotoConfig=ImageConfig
 og_reid.data.samplers: effective_epochs=samples_per_epoch
 og_reid.data.shard -> og_reid.data.clouds.shard: PackedCloud=QuantizedCloud
 og_reid.data.source -> og_reid.data.clouds.source: CloudSource=CloudDataset
-og_reid.doctor -> og_reid.cli.doctor: Finding=CheckResult
-og_reid.embedding -> og_reid.inference.preprocessing: Layout PhotoPreprocessing=ImagePreprocessing
+og_reid.embedding -> og_reid.inference.preprocessing: PhotoPreprocessing=ImagePreprocessing
     Preprocessing TestView name_views
 og_reid.embedding -> og_reid.inference.extract: embed_people=embed_images
 og_reid.evaluation: Difference=PairedDifference
 og_reid.evaluation.counts -> og_reid.retrieval.distance_blocks:
     check_readable_again=check_rereadable distance_rows tiles=iter_blocks
 og_reid.evaluation.counts -> og_reid.retrieval.progress: part_of=subprogress shifted=offset_progress
-og_reid.evaluation.given -> og_reid.retrieval.inputs: given_count=as_count
-    given_number=as_number given_tensor=as_tensor
+og_reid.evaluation.given -> og_reid.retrieval.inputs: given_count=as_count given_number=as_number
+    given_tensor=as_tensor
 og_reid.evaluation.labels -> og_reid.retrieval.matches: Matches find_matches gallery_digest
     has_matches
 og_reid.evaluation.products -> og_reid.retrieval.distance_blocks: Product=BlockDistance
@@ -160,31 +159,46 @@ og_reid.evaluation.significance -> og_reid.evaluation.paired: Difference=PairedD
 og_reid.fusion -> og_reid.inference.fusion: Labelled=FusionInputs choose_fusion=fit_fusion_weights
 og_reid.fusion_run -> og_reid.inference.fusion_file: check_unknown=check_disjoint_identities
 og_reid.lifting -> og_reid.data.clouds.lift_dataset: lift_split=lift_dataset
+og_reid.losses.registered -> og_reid.losses.inputs: Loss
 og_reid.matching -> og_reid.retrieval.similarity: weigh_cosines=visibility_weighted
-og_reid.models: Embedder=PointNetwork settings_of=arch_parameters
+og_reid.models -> og_reid.models.point_network: Embedder=PointNetwork
+og_reid.models -> og_reid.models.registry: rebuild=from_spec settings_of=arch_parameters
+    store=to_spec
+og_reid.models.described -> og_reid.models.spec_bounds: check_described=check_spec
 og_reid.models.edge_conv: NeighborMix=MaxMeanMix
 og_reid.models.embedder -> og_reid.models.point_network: Embedder=PointNetwork
 og_reid.models.norm: share_norms=sync_batchnorm_layers
+og_reid.models.pgfa_weights -> og_reid.models.resnet50: backbone_map imagenet_state
+    initialize_backbone make_resnet50
+og_reid.models.plain_weights -> og_reid.models.state_dict: with_counters
+og_reid.models.plain_weights -> og_reid.files.snapshot: plain_weights=unwrap_state_dict
+og_reid.models.undrawn -> og_reid.models.init: Undrawn=SkipInit
+    drawn_by_generator=init_from_generator
 og_reid.objective -> og_reid.losses.objective: Objective=CombinedLoss
     nearest_accuracy=batch_knn_accuracy
-og_reid.ops: Nearest=TopK Thresholds=RankThresholds count_wrong=count_closer
-    count_wrong_torch=count_closer_torch select_nearest=merge_topk
+og_reid.objective -> og_reid.losses.config: LossConfig
+og_reid.ops -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
     select_nearest_torch=merge_topk_torch
+og_reid.ops -> og_reid.ops.rank_counts: Thresholds=RankThresholds count_wrong=count_closer
+    count_wrong_torch=count_closer_torch
 og_reid.ops.counting -> og_reid.ops.rank_counts: Thresholds=RankThresholds count_wrong=count_closer
     count_wrong_torch=count_closer_torch
 og_reid.ops.faded -> og_reid.ops.soft_pool: faded_mean=soft_mean faded_moments=soft_moments
     faded_pool=soft_pool
 og_reid.ops.faded_gate -> og_reid.ops.soft_gated_pool: faded_gated_max=soft_gated_max
-og_reid.ops.fading -> og_reid.ops.soft_neighbors: FadingNeighbors=SoftNeighbors
-    fading_balls=soft_ball_graph fading_graph=soft_knn_graph present_balls=masked_ball_graph
-    present_graph=masked_knn_graph
-og_reid.ops.indices -> og_reid.ops.neighbor_index: check_present=check_index
+og_reid.ops.fading -> og_reid.ops.soft_neighbors: FLOOR=MIN_DISTANCE FadingNeighbors=SoftNeighbors
+    GAIN=TAPER WIDEST=MAX_REACH fading_balls=soft_ball_graph fading_graph=soft_knn_graph
+    present_balls=masked_ball_graph present_graph=masked_knn_graph
+og_reid.ops.indices -> og_reid.ops.neighbor_index: InEdges=CSR check_present=check_index
+    in_edges=edges_csr
 og_reid.ops.moments -> og_reid.ops.edge_moments: sharing_moments=sync_batchnorm
 og_reid.ops.nearest -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
     select_nearest_torch=merge_topk_torch
 og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_apply
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
 og_reid.people_comparison -> og_reid.pipelines.part_ablation: search_people=part_ablation
+og_reid.progress -> og_reid.files.printable: CONTROLS
+og_reid.progress -> og_reid.pipelines.forecast: Forecast
 og_reid.report -> og_reid.viz.html_report: Picture=ReportImage
 og_reid.rerank: Reranked=LazyDistances gnn=gnn_rerank penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
@@ -215,6 +229,10 @@ og_reid.train.record -> og_reid.train.run_log: Record=StepLog RunLog=CSVLogger t
 og_reid.train.sampling -> og_reid.train.samplers: tell_epochs=describe_sampling
 og_reid.train.step: seeded=fork_rng
 og_reid.train.task: Outcome=StepOutput label_people=relabel whole_group=single_param_group
+og_reid.visualize -> og_reid.viz.ranking: Ranking ranking_figure sheet_figure
+og_reid.visualize -> og_reid.viz.curves: curves_figure
+og_reid.visualize -> og_reid.viz.lift: lift_figure
+og_reid.visualize -> og_reid.viz.window: view
 meshes.body -> meshes.body.model: BodyModel BodyPose SMPL_JOINTS SMPL_PARENTS
 meshes.body -> meshes.body.load: load_body
 meshes.color: keypoint_evidence=part_evidence view_body=project_body
@@ -282,6 +300,7 @@ SETTINGS: dict[str, str] = {
     "augment.erase": "augment.contiguous_dropout",
     "augment.leak": "augment.occluder_color_leak",
     "augment.gain": "augment.exposure",
+    "preprocessing.layout": "preprocessing.point_order",
     "fusion.second": "fusion.cloud_weight",
     "fusion.parts": "fusion.part_weight",
     "fusion.hold_out": "fusion.val_identities",
@@ -290,6 +309,7 @@ SETTINGS: dict[str, str] = {
 # New name of a setting -> its old values -> their new ones.
 SETTING_VALUES: dict[str, dict[str, str]] = {
     "data.point_order": {"even": "fps"},
+    "preprocessing.point_order": {"even": "fps"},
     "model.mode": {"continuous": "soft"},
 }
 # Options of og-reid.

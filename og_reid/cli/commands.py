@@ -79,7 +79,7 @@ _MODELS = (
         *KEYPOINTS, *LIFTING),
     Command("fuse", "join a model of images and one of clouds",
         "Chooses how much a PGFA and an OG-Net count, on training identities that neither has "
-        "learned from (trained with data.hold_out), and writes both as one run for og-reid "
+        "learned from (trained with data.val_identities), and writes both as one run for og-reid "
         "evaluate.",
         config("occluded_duke/fusion"),
         path("first", "run, or model, of PGFA", "FIRST"),

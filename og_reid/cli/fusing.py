@@ -40,8 +40,8 @@ def do_fuse(options: argparse.Namespace) -> None:
         check_data(options.data)
     files = model_file(options.first), model_file(options.second)
     models = read_image_model(files[0]), load_model(files[1])
-    if config.second is not None and config.parts is not None:
-        fusion = Fusion(config.second, config.parts)
+    if config.cloud_weight is not None and config.part_weight is not None:
+        fusion = Fusion(config.cloud_weight, config.part_weight)
     else:
         fusion = _choose(config, *models, options)
     save_fusion(options.out, *files, fusion, config, options.dataset)
@@ -96,7 +96,7 @@ def _choose(
             "weights: second=0.5 parts=1"
         )
     images = data_spec(options).splits
-    held = hold_out_identities(images.train, config.hold_out)
+    held = hold_out_identities(images.train, config.val_identities)
     query, gallery = ([images.train[i] for i in rows] for rows in (held.query, held.gallery))
     people = frozenset(sample.pid for sample in gallery)
     searched = people & {sample.pid for sample in images.query}
@@ -111,10 +111,10 @@ def _choose(
     sides = [_embedded(first, second, each, options)[1] for each in (query, gallery)]
     tried = {
         name: (weight,)
-        for name in ("second", "parts")
-        if (weight := getattr(config, name)) is not None
+        for name, weight in (("second", config.cloud_weight), ("parts", config.part_weight))
+        if weight is not None
     }
-    return fit_fusion_weights(sides[0], sides[1], ap=config.ap, **tried)
+    return fit_fusion_weights(sides[0], sides[1], ap=config.ap_method, **tried)
 
 
 def _embedded(
@@ -129,11 +129,11 @@ def _embedded(
     from ..inference.fusion import FusionInputs
     from ..models.embedding import Embedding
 
-    wanted = second.preprocessing.layout
-    if wanted != CloudSet.layout:  # before keypoints are looked for
+    wanted = second.preprocessing.point_order
+    if wanted != CloudSet.point_order:  # before keypoints are looked for
         raise ValueError(
             f"the model of clouds takes layout {wanted!r}, and lifted photographs have "
-            f"{CloudSet.layout!r}: train one with data.layout={CloudSet.layout}"
+            f"{CloudSet.point_order!r}: train one with data.point_order={CloudSet.point_order}"
         )
     network = first.model
     prepared = network.parts, first.preprocessing

@@ -25,8 +25,9 @@ from ..files.from_mapping import (
     read_value,
     read_yaml,
 )
+from ..files.renamed_settings import rename_setting, rename_settings, renamed_fields
 from ..inference.fusion import FusionConfig
-from ..inference.preprocessing import Layout, TestView
+from ..inference.preprocessing import PointOrder, TestView
 from ..losses.config import LossConfig
 from ..models.heads import HPM_STRIPES, Pool
 from .checks import IMAGE_ARCHITECTURES, check
@@ -47,6 +48,9 @@ __all__ = [
     "to_dict",
 ]
 
+# Groups of settings that the classes stand for in `pose.deprecation.SETTINGS`.
+_ROOTS: dict[type[Any], str] = {}
+
 Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
 
 
@@ -62,16 +66,21 @@ class WorldConfig:
     first_identity: int = 0  # number of the first person: distinct ranges are distinct people
 
 
+@renamed_fields("data.")
 @dataclass(frozen=True)
 class DataConfig:
     """What a batch is made of."""
 
     num_points: int = 512  # points per cloud, in training and afterwards
-    identities: int = 32  # P: people per batch
-    views: int = 3  # K: clouds per person
+    num_ids: int = 32  # P: people per batch
+    num_instances: int = 3  # K: clouds per person
     recolor: float = 0.8  # share of a batch's people that get new clothes colours
-    permute: float = 0.0  # share whose colour channels change places: one more person per order
-    layout: Layout = "even"  # choice, order and frame of points; reference = the OG-Net authors'
+    channel_permute: float = (
+        0.0  # share whose colour channels change places: one more person per order
+    )
+    point_order: PointOrder = (
+        "fps"  # choice, order and frame of points; reference = the OG-Net authors'
+    )
     # photographs are lifted to the resting pose, when ranking, too; not for stored clouds
     canonical: bool = False
     background: float = 0.0  # share of clouds that get the background of another cloud
@@ -81,24 +90,27 @@ class DataConfig:
     # stratified = between shuffle and balance; camera = people and their cameras equally often
     sampling: Literal["pk", "shuffle", "balance", "class", "stratified", "camera"] = "pk"
     batch_size: int = 36  # clouds per batch where sampling is not pk
-    class_images: int = 1  # how often a person comes in a pass where sampling is class
-    tail: float = 0.5  # of stratified: 0 = each cloud equally often, 1 = each person
-    hold_out: int = 0  # training people kept back to validate on; 0 = validate on the test images
+    images_per_class: int = 1  # how often a person comes in a pass where sampling is class
+    class_balance: float = 0.5  # of stratified: 0 = each cloud equally often, 1 = each person
+    val_identities: int = (
+        0  # training people kept back to validate on; 0 = validate on the test images
+    )
 
 
+@renamed_fields("model.")
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network; what a network does not have is left out."""
 
     # of clouds: or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg; of photographs: pgfa, or
     # stripes
-    preset: str = "ognet-small"
+    arch: str = "ognet-small"
     num_points: int = 256  # points left by the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
-    ball_counts: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
+    ball_samples: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
     embedding_dim: int = 512  # length of the descriptor
-    # reference = depends on the order of points; continuous = moves in proportion to the points
-    mode: Literal["robust", "reference", "continuous"] = "robust"
+    # reference = depends on the order of points; soft = moves in proportion to the points
+    mode: Literal["robust", "reference", "soft"] = "robust"
     parts: int = 3  # of pgfa: horizontal stripes; 0 = the global branch alone
     # of pgfa: guided by the joints; the mean alone; or none, as PCB
     global_branch: Literal["pose", "average", "none"] = "pose"
@@ -107,33 +119,38 @@ class ModelConfig:
     stripes: tuple[tuple[int, ...], ...] = HPM_STRIPES
     pool: Pool = "both"  # of stripes: average, max, or the sum of both
     # not of pgfa: BNNeck, a norm between what other losses see and what is classified and compared
-    neck: bool = False
+    bnneck: bool = False
     # to start from; null = random ones. Of clouds: default, or a model.safetensors of any mode and
     # with other neighbours; of photographs' backbone: imagenet, or a file of torchvision's resnet50
-    weights: str | None = None
+    init_from: str | None = None
 
 
+@renamed_fields("optim.")
 @dataclass(frozen=True)
 class OptimConfig:
     """Optimiser with warm-up, decay of its learning rate, and averaging."""
 
     # amsgrad = Adam with AMSGrad and L2 decay; sgd = with Nesterov's momentum
-    kind: Literal["adamw", "amsgrad", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "amsgrad", "sgd"] = "adamw"
     lr: float = 1.5e-3  # highest learning rate
     weight_decay: float = 5e-4  # of adamw on matrices only, otherwise on all parameters
     momentum: float = 0.9  # of sgd
-    backbone: float = 0.1  # learning rate of a backbone of photographs as a share of the heads'
+    backbone_lr_mult: float = (
+        0.1  # learning rate of a backbone of photographs as a share of the heads'
+    )
     warmup: float = 0.03  # share of the run over which the learning rate rises from 0
     schedule: Literal["cosine", "step"] = "cosine"  # what it does then
-    final_lr: float = 0.01  # of cosine: last learning rate as a share of lr
-    drop_epochs: tuple[int, ...] = ()  # of step: numbers of epochs after which it drops
-    drop: float = 0.1  # of step: to this share of what it was
-    clip: float = 5.0  # largest gradient norm; 0 = any
+    final_lr_ratio: float = 0.01  # of cosine: last learning rate as a share of lr
+    milestones: tuple[int, ...] = ()  # of step: numbers of epochs after which it drops
+    gamma: float = 0.1  # of step: to this share of what it was
+    grad_clip: float = 5.0  # largest gradient norm; 0 = any
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the network, losses have fp32
-    accumulate: int = 1  # batches whose gradients make a step
-    average: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
+    grad_accum_steps: int = 1  # batches whose gradients make a step
+    swa_fraction: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
     ema: float = 0.0  # decay per step of a moving average of weights, in place of average; 0 = none
-    norm_batches: int | None = 32  # batches that re-estimate BatchNorm after that; null = an epoch
+    bn_update_batches: int | None = (
+        32  # batches that re-estimate BatchNorm after that; null = an epoch
+    )
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,7 @@ class BudgetConfig:
     wall_minutes: float | None = None  # time on the clock
 
 
+@renamed_fields("")
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole training run."""
@@ -154,7 +172,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)  # batches
     model: ModelConfig = field(default_factory=ModelConfig)  # network
     augment: Augmentation = field(default_factory=Augmentation)  # random changes of clouds
-    photos: ImageConfig = field(default_factory=ImageConfig)  # how photographs are given
+    image: ImageConfig = field(default_factory=ImageConfig)  # how photographs are given
     loss: LossConfig = field(default_factory=LossConfig)  # what is minimised
     optim: OptimConfig = field(default_factory=OptimConfig)  # how
     budget: BudgetConfig = field(default_factory=BudgetConfig)  # how long
@@ -162,15 +180,18 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda when there is one
     validate_every: int = 0  # steps between validations; 0 = at the end only
     checkpoint_every: int = 200  # steps between checkpoints
-    keep: int = 1  # checkpoints to keep: the last one and those before it
-    prefetch: int = 2  # batches made ahead in a thread; 0 = none
+    keep_checkpoints: int = 1  # checkpoints to keep: the last one and those before it
+    prefetch_batches: int = 2  # batches made ahead in a thread; 0 = none
     tensorboard: bool = False  # write event files, too; needs the package tensorboard
-    test_view: TestView = "none"  # further view of each cloud when validating
-    ap: AveragePrecision = "step"  # convention of average precision when validating
+    tta: TestView = "none"  # further view of each cloud when validating
+    ap_method: AveragePrecision = "step"  # convention of average precision when validating
 
     def __post_init__(self) -> None:
         """Checks the numbers and what one field alone cannot tell."""
         check(self)
+
+
+_ROOTS.update({TrainConfig: "", FusionConfig: "fusion."})
 
 
 @overload
@@ -208,6 +229,8 @@ def load_config(
     if not isinstance(settings, dict):
         raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
     _check_kind(found, settings, kind)
+    root = _ROOTS[kind]
+    settings = rename_settings(settings, root)
     given = copy.deepcopy(settings)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -219,10 +242,11 @@ def load_config(
         except ValueError as error:
             shown = f"{override[:60]!r}: {text[:60]!r}"
             raise ValueError(f"{shown} is no valid YAML value") from error
-        _put(settings, key.split("."), value)
-        check_name(kind, key)
+        current = rename_setting(key, root)
+        _put(settings, current.split("."), value)
+        check_name(kind, current)
     try:
-        return build(kind, settings, "")
+        return build(kind, rename_settings(settings, root), "")
     except ValueError as error:
         if overrides and _builds(kind, given, str(error)):
             raise
@@ -240,7 +264,7 @@ def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
 
 def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
     """The configuration with ``settings`` in place of the defaults; errors as `load_config`."""
-    config: TrainConfig = build(TrainConfig, settings, "")
+    config: TrainConfig = build(TrainConfig, rename_settings(settings), "")
     return config
 
 
@@ -253,7 +277,10 @@ def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> Non
     """Refuses a file whose settings are all of another command."""
     names = {each: {field.name for field in fields(each)} for each in (TrainConfig, FusionConfig)}
     for command, each in (("train", TrainConfig), ("fuse", FusionConfig)):
-        if not settings.keys() <= names[kind] and settings.keys() <= names[each]:
+        theirs, ours = (
+            rename_settings(settings, _ROOTS[one], warn=False).keys() for one in (each, kind)
+        )
+        if not ours <= names[kind] and theirs <= names[each]:
             raise ValueError(f"{path} has settings of og-reid {command}, not of this command")
 
 

@@ -88,7 +88,7 @@ class PKSampler:
         if len(present) < identities:
             raise ValueError(
                 f"a batch needs {identities} identities, the data has {len(present)}: "
-                "set data.identities lower or add data"
+                "set data.num_ids lower or add data"
             )
         self.identities, self.views, self.seed = identities, views, seed
         order = label.argsort(stable=True)

@@ -149,10 +149,11 @@ def compute_distances(
     for name, stored in models.items():
         parts = []
         for clouds, before in ((query, 0), (gallery, len(query))):
-            if clouds.layout != stored.preprocessing.layout:
+            if clouds.point_order != stored.preprocessing.point_order:
                 raise ValueError(
-                    f"model {name} takes clouds of layout {stored.preprocessing.layout!r}; got "
-                    f"{clouds.layout!r}: give other clouds or another model"
+                    f"model {name} takes clouds of point order "
+                    f"{stored.preprocessing.point_order!r}; got {clouds.point_order!r}: give other "
+                    "clouds or another model"
                 )
             features = embed_set(
                 stored.model,

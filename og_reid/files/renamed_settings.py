@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pose.deprecation import SETTING_VALUES, SETTINGS, warn_renamed
 
-__all__ = ["rename_settings", "renamed_fields"]
+__all__ = ["rename_setting", "rename_settings", "renamed_fields"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -44,6 +44,18 @@ def rename_settings(
                 warn_renamed(f"the setting {old.removeprefix('fusion.')}", name)
         renamed[name] = value
     return renamed
+
+
+def rename_setting(key: str, root: str = "") -> str:
+    """Present name of a setting, such as of ``data.num_ids``, with a warning for an old one."""
+    *groups, last = key.split(".")
+    new = root
+    for name in (*groups, last):
+        new = SETTINGS.get(f"{new}{name}", f"{new}{name}") + "."
+    new = new[:-1].removeprefix(root)
+    if new != key:
+        warn_renamed(f"the setting {key}", new)
+    return new
 
 
 def renamed_fields(root: str) -> Callable[[Class], Class]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation import AveragePrecision, Labels, Metrics, evaluate
+from ..files.renamed_settings import renamed_fields
 from ..models.embedding import Embedding
 
 __all__ = ["Fusion", "FusionConfig", "FusionInputs", "fit_fusion_weights"]
@@ -27,20 +28,25 @@ __all__ = ["Fusion", "FusionConfig", "FusionInputs", "fit_fusion_weights"]
 _GRID = tuple(i / 10 for i in range(11))
 
 
+@renamed_fields("fusion.")
 @dataclass(frozen=True)
 class FusionConfig:
     """How two models are joined: weights that are null are chosen on people held out."""
 
-    hold_out: int = 100  # training people that neither model learned from, as data.hold_out
-    second: float | None = None  # a of the module: share of the second model in the global term
-    parts: float | None = None  # b of the module: weight of each part against the global term
-    ap: AveragePrecision = "step"  # convention of average precision when choosing
+    val_identities: int = (
+        100  # training people that neither model learned from, as data.val_identities
+    )
+    cloud_weight: float | None = (
+        None  # a of the module: share of the second model in the global term
+    )
+    part_weight: float | None = None  # b of the module: weight of each part against the global term
+    ap_method: AveragePrecision = "step"  # convention of average precision when choosing
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        if self.hold_out < 1:
-            raise ValueError(f"hold_out must be at least 1; got {self.hold_out}")
-        for name in ("second", "parts"):
+        if self.val_identities < 1:
+            raise ValueError(f"val_identities must be at least 1; got {self.val_identities}")
+        for name in ("cloud_weight", "part_weight"):
             weight = getattr(self, name)
             if weight is not None and not 0 <= weight <= 1:
                 raise ValueError(f"{name} must be in [0, 1], or null to choose it; got {weight}")

@@ -65,7 +65,7 @@ def check_disjoint_identities(
         ValueError: One of the models did, or its file does not tell.
     """
     for name, told in origins.items():
-        mend = f"train it on this data with data.hold_out={len(people)}"
+        mend = f"train it on this data with data.val_identities={len(people)}"
         if "people" not in told:
             raise ValueError(f"{name} does not tell which people it learned from: {mend}")
         seen = people & set(told["people"])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pose.runtime.defaults import plain_torch
 
 from ..files.from_mapping import build as build_settings
+from ..files.renamed_settings import rename_settings
 from ..files.tensors import read_header, read_tensors, write_tensors
 from ..models import PGFA, PointNetwork, StripeNet, from_spec, to_spec
 from ..models.init import SkipInit
@@ -233,6 +234,7 @@ def _read(
     try:
         described = check_spec(json.loads(metadata["architecture"]))
         seen = check_spec(json.loads(metadata["preprocessing"]))
+        seen = rename_settings(seen, "preprocessing.", warn=False)
         preprocessing = build_settings(prepare, seen)
         training, told = stored_provenance(metadata)
         written_by = metadata["version"]
@@ -263,4 +265,5 @@ def check_file_exists(path: str | Path) -> None:
 def stored_provenance(metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the training run, and its `origin`, checked as far as they are used."""
     training = json.loads(metadata.get("training", "{}"))
-    return mapping("training", training), checked_origin(json.loads(metadata.get("origin", "{}")))
+    settings = rename_settings(mapping("training", training), warn=False)
+    return settings, checked_origin(json.loads(metadata.get("origin", "{}")))

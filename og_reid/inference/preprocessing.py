@@ -7,14 +7,17 @@ from typing import Literal, get_args
 
 from pose.visibility import Mode
 
-__all__ = ["ImagePreprocessing", "Layout", "Preprocessing", "TestView", "name_views"]
+from ..files.renamed_settings import renamed_fields
+
+__all__ = ["ImagePreprocessing", "PointOrder", "Preprocessing", "TestView", "name_views"]
 
 #: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
 TestView = Literal["none", "scale-1.1"]
 #: How points are chosen and ordered, see `og_reid.data.clouds.source.CloudDataset`.
-Layout = Literal["even", "reference"]
+PointOrder = Literal["fps", "reference"]
 
 
+@renamed_fields("preprocessing.")
 @dataclass(frozen=True)
 class Preprocessing:
     """Preprocessing of point clouds; belongs to the weights.
@@ -22,14 +25,14 @@ class Preprocessing:
     Attributes:
         num_points: Points per cloud.
         min_points: Fewest seen points of the body without which the background stays, at least 0.
-        layout: Choice and order of points: ``even`` = farthest-point order; ``reference`` = that
-            of the OG-Net authors' loader.
+        point_order: Choice and order of points: ``fps`` = farthest-point order; ``reference`` =
+            that of the OG-Net authors' loader.
         canonical: Body in the resting pose (`meshes.lift.Lift.canonical`).
     """
 
     num_points: int
     min_points: int = 32
-    layout: Layout = "even"
+    point_order: PointOrder = "fps"
     canonical: bool = False
 
     def __post_init__(self) -> None:
@@ -39,8 +42,8 @@ class Preprocessing:
                 "num_points must be at least 1 and min_points at least 0; "
                 f"got {self.num_points} and {self.min_points}"
             )
-        if self.layout not in ("even", "reference"):
-            raise ValueError(f"layout must be 'even' or 'reference'; got {self.layout!r}")
+        if self.point_order not in ("fps", "reference"):
+            raise ValueError(f"point_order must be 'fps' or 'reference'; got {self.point_order!r}")
 
 
 @dataclass(frozen=True)

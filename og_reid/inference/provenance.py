@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..files.renamed_settings import rename_settings
+
 __all__ = ["checked_origin", "mapping", "origin", "package_version"]
 
 
@@ -83,6 +85,8 @@ def checked_origin(kept: Any) -> dict[str, Any]:
             raise ValueError("source must have commit and changed")
     for name in ("versions", "config"):
         mapping(name, kept.get(name, {}))
+    if "config" in kept:
+        return {**kept, "config": rename_settings(kept["config"], warn=False)}
     return dict(kept)
 
 

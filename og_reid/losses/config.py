@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..files.renamed_settings import renamed_fields
+
 __all__ = ["LossConfig"]
 
 
+@renamed_fields("loss.")
 @dataclass(frozen=True)
 class LossConfig:
     """Weights of the terms, each a row of `og_reid.losses.terms.TERMS`, and their parameters.
@@ -40,7 +43,7 @@ class LossConfig:
     oim_temperature: float = 0.1  # oim: divisor of the cosines
     verification: float = 0.0  # weight of the pair verification loss
     center: float = 0.0  # weight of the center loss
-    center_rate: float = 0.5  # center: learning rate of the centres, in [0, 1]
+    center_lr: float = 0.5  # center: learning rate of the centres, in [0, 1]
     # weights of losses by name, as registered with og_reid.losses.register_loss
     others: Mapping[str, float] = field(default_factory=dict, hash=False)
     # images (with triplet_margin, lsro, others): weight of the stripes' identity losses; the

@@ -343,7 +343,7 @@ TERMS: dict[str, Term] = {
     ),
     "center": Term(
         build=lambda config, shape, _: CenterLoss(
-            shape.dim, shape.num_classes, rate=config.center_rate
+            shape.dim, shape.num_classes, rate=config.center_lr
         ),
         inputs=_classes,
         applies_to=_CLOUD,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pose.deprecation import SETTING_VALUES, warn_renamed
 
 from ..ops.ball_query import ball_query, nearest_in_radius
 from ..ops.fps import farthest_point_sample
@@ -41,7 +43,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 #: Rules of who is a neighbour and which points are kept.
-Mode = Literal["robust", "reference", "continuous"]
+Mode = Literal["robust", "reference", "soft"]
 #: Slots per ball of the three scales in the paper.
 BALL_COUNTS = (8, 16, 32)
 
@@ -59,14 +61,14 @@ class OGNet(PointNetwork):
         num_conv: edge convolutions per layer.
         residual: mix each layer's output with its input.
         num_points: points kept by the first down-sampling; a cloud needs at least as many. In
-            continuous mode about how many places a grown person has after it, whatever the number
+            soft mode about how many places a grown person has after it, whatever the number
             of points.
         embedding_dim: length of the descriptor.
         num_classes: identities of the training classifier; 0 builds none.
         dropout: share of the descriptor dropped before the classifier.
         mode: `reference` repeats the released model, whose result depends on the order of the
             points and on their origin (their mean must be 0); `robust` depends on the set of
-            points only and not on its position; `continuous` besides does not jump where one
+            points only and not on its position; `soft` besides does not jump where one
             point takes another's place among neighbours or samples: see
             `og_reid.models.continuous` for its rules. Weights are trained for one of them.
         ball_counts: slots per ball of the three scales; fewer are faster.
@@ -92,6 +94,10 @@ class OGNet(PointNetwork):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if mode in SETTING_VALUES["model.mode"]:
+            current = SETTING_VALUES["model.mode"][mode]
+            warn_renamed(f"mode={mode!r}", f"mode={current!r}")
+            mode = cast(Mode, current)
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
         inputs = (3, *dims[:-1])
@@ -182,7 +188,7 @@ class OGNet(PointNetwork):
         """Embed a batch of clouds.
 
         Args:
-            points: (B, N, 3) metres, y up; N >= num_points, or N >= 1 in continuous mode.
+            points: (B, N, 3) metres, y up; N >= num_points, or N >= 1 in soft mode.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
@@ -205,7 +211,7 @@ class OGNet(PointNetwork):
             activation of edge convolution c; `fps.{s}` (B, m) sampled points, `ball.{s}.{r}`
             (B, m, count) neighbours of scale r, `points.{s}` (B, m, 3) and `features.{s}`
             (B, m, C) of down-sampling s; `embedding` and `descriptor` (B, embedding_dim). In
-            continuous mode `weight.{s}` (B, m) of the lattice vertices replaces `fps.{s}`, and
+            soft mode `weight.{s}` (B, m) of the lattice vertices replaces `fps.{s}`, and
             `graph_weight.{c}` and `ball_weight.{s}.{r}` are the weights of the neighbours.
         """
         record: dict[str, Tensor] = {}
@@ -226,7 +232,7 @@ class OGNet(PointNetwork):
         }
 
     def _run(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
-        if self.mode == "continuous":
+        if self.mode == "soft":
             pooled = self._run_continuously(points, colors, record)
         else:
             pooled = self._run_on_points(points, colors, record)
@@ -267,7 +273,7 @@ class OGNet(PointNetwork):
     def _run_continuously(
         self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None
     ) -> Tensor:
-        """All layers of continuous mode; (B, 2 * dims[-1])."""
+        """All layers of soft mode; (B, 2 * dims[-1])."""
         check_clouds(points, colors, 0)
         if not points.shape[1]:
             raise ValueError("points must hold at least one point per cloud; got none")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+from pose.deprecation import deprecated_getattr
 
 from ..files.snapshot import read_snapshot
 
@@ -67,3 +70,7 @@ def reference_state(
 def _number(label: str) -> tuple[int, str]:
     """Key of the last label: the highest number, but other labels (``last``) after all numbers."""
     return (int(label), label) if label.isdigit() else (1 << 62, label)
+
+
+if not TYPE_CHECKING:  # to mypy, any name would exist
+    __getattr__ = deprecated_getattr(__name__)

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from pose.deprecation import SETTING_VALUES
+
 from .dgcnn import DGCNN
 from .og_net import PRESETS, OGNet
 from .point_network import PointNetwork
@@ -54,7 +56,7 @@ def build(preset: str, **overrides: Any) -> PointNetwork:
 
 
 def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> None:
-    """Makes a network of one's own known: as ``model.preset``, to model files, and to `build`.
+    """Makes a network of one's own known: as ``model.arch``, to model files, and to `build`.
 
     Of `og_reid.config.schema.ModelConfig` it is given the settings that its class has arguments
     for, such as ``num_points`` and ``k``. A file with such a network can be read wherever the same
@@ -131,6 +133,9 @@ def from_spec(stored: Mapping[str, Any]) -> PointNetwork:
         for key, value in stored.items()
         if key not in ("kind", "neck")
     }
+    mode: Any = arguments.get("mode")
+    if isinstance(mode, str):  # of files of the release before
+        arguments["mode"] = SETTING_VALUES["model.mode"].get(mode, mode)
     if kind not in KINDS:
         raise ValueError(
             f"kind must be one of {', '.join(KINDS)}; got {kind[:40]!r}: a network of one's own "

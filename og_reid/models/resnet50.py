@@ -97,7 +97,7 @@ def imagenet_state(weights: str | Path) -> dict[str, Tensor]:
             raise ValueError(
                 f"weights 'imagenet' could not be downloaded ({error}): get {known.url} in "
                 "another way and give the file as weights=PATH, or none for random ones "
-                "(model.weights=null, in Python weights=None)"
+                "(model.init_from=null, in Python weights=None)"
             ) from error
     else:
         state = read_snapshot(weights, marker="layer4.2.conv3.weight").weights

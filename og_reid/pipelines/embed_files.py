@@ -92,7 +92,7 @@ def embed_files(
 
     make = estimator or MediapipePose
     places = [row for row, known in enumerate(image) if known]
-    if stored.preprocessing.layout == "reference":
+    if stored.preprocessing.point_order == "reference":
         groups = _reference(files, places, stored, make, rows, failed)
     else:
         groups = _lifted(files, places, stored, make, workers, cache, batch_size, rows, failed)

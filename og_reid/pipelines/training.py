@@ -174,10 +174,10 @@ def train(
         check_empty_run_dir(spec.out)
     device = choose_device(config.device)
     check_precision(config.optim, device)
-    if config.model.preset not in IMAGE_ARCHITECTURES:
+    if config.model.arch not in IMAGE_ARCHITECTURES:
         build_model(config.model, 0, torch.Generator())  # refuses wrong settings and weights
-    elif config.model.weights is not None:
-        imagenet_state(config.model.weights)
+    elif config.model.init_from is not None:
+        imagenet_state(config.model.init_from)
     with (
         init_distributed(device.type, seconds=spec.dist_timeout) as processes,
         only_run(spec.out, processes, device),
@@ -241,13 +241,13 @@ def build_task(config: TrainConfig, spec: TrainSpec, progress: Progress | None =
     from ..config.schema import IMAGE_ARCHITECTURES
 
     data = spec.data
-    if config.model.preset not in IMAGE_ARCHITECTURES:
+    if config.model.arch not in IMAGE_ARCHITECTURES:
         refuse_keypoints(data)
     if data.path is None:
         if config.world.train_identities:
             check_identities(config, _world_samples(config.world))
         data = replace(data, path=_make_world(config.world, spec, progress))
-    if config.model.preset in IMAGE_ARCHITECTURES:
+    if config.model.arch in IMAGE_ARCHITECTURES:
         return _image_task(config, data, progress)
     return _cloud_task(config, data, progress)
 
@@ -258,16 +258,16 @@ def _image_task(config: TrainConfig, data: DataSpec, progress: Progress | None) 
 
     def prepare(samples: Sequence[Sample], guided: bool = False) -> ImageSet:
         stripes = stripe_counts(config.model)
-        return image_set(samples, stripes, config.photos, data, guided=guided, progress=progress)
+        return image_set(samples, stripes, config.image, data, guided=guided, progress=progress)
 
     images = list_training_images(data, progress)
     known, held = images.train, None
-    if config.data.hold_out:
-        held = hold_out_identities(images.train, config.data.hold_out)
+    if config.data.val_identities:
+        held = hold_out_identities(images.train, config.data.val_identities)
         known = tuple(images.train[i] for i in held.train)
     unlabelled = unlabelled_samples(data)
     check_identities(config, (*images.train, *unlabelled))
-    guided = config.model.preset == "pgfa" and config.model.global_branch == "pose"
+    guided = config.model.arch == "pgfa" and config.model.global_branch == "pose"
     train_set = prepare((*known, *unlabelled), guided)
     validation = None
     if held is not None:
@@ -284,8 +284,8 @@ def _cloud_task(config: TrainConfig, data: DataSpec, progress: Progress | None) 
     from ..train.samplers import describe_sampling
 
     train_set, validation = _clouds(config, data, progress)
-    if config.data.hold_out:
-        held = holdout_split(train_set.pids, train_set.camids, config.data.hold_out)
+    if config.data.val_identities:
+        held = holdout_split(train_set.pids, train_set.camids, config.data.val_identities)
         validation = train_set.select(held.query), train_set.select(held.gallery)
         train_set = train_set.select(held.train)
     task = CloudTask(config, train_set, validation=validation)
@@ -313,18 +313,18 @@ def _clouds(
     if is_store(path) and not named:
         store = CloudStore(path)
         everyone = "train_all" if "train_all" in store.splits else "train"
-        return store.split(everyone), None if config.data.hold_out else stored_test(store)
+        return store.split(everyone), None if config.data.val_identities else stored_test(store)
     images = list_training_images(data, progress)
     samples = (*images.train, *unlabelled_samples(data))
     check_identities(config, samples)
-    if config.data.layout != CloudSet.layout:
+    if config.data.point_order != CloudSet.point_order:
         raise ValueError(
-            f"data.layout={config.data.layout} is for stored clouds of that layout; "
-            f"images are lifted to layout {CloudSet.layout!r}: leave the setting out"
+            f"data.point_order={config.data.point_order} is for stored clouds of that layout; "
+            f"images are lifted to layout {CloudSet.point_order!r}: leave the setting out"
         )
     canonical = config.data.canonical
     train_set = lift_samples(samples, "lifting training images", data, canonical, progress)
-    if not config.data.hold_out and can_validate(images):
+    if not config.data.val_identities and can_validate(images):
         return train_set, lift_test(images, data, canonical, progress)
     return train_set, None
 
@@ -346,8 +346,8 @@ def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
 
     pids = torch.tensor([each.pid for each in samples], dtype=torch.int64)
     camids = torch.tensor([each.camid for each in samples], dtype=torch.int64)
-    if config.data.hold_out:
-        rows = hold_out_identities(samples, config.data.hold_out).train
+    if config.data.val_identities:
+        rows = hold_out_identities(samples, config.data.val_identities).train
         pids, camids = pids[rows], camids[rows]
     _, _, sampler = arrange(config, pids, camids)
     share_rows(sampler, get_dist_info())

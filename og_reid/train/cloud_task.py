@@ -83,15 +83,16 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
     Raises:
         ValueError: The architecture has no such mode, or ``config.weights`` does not fit it.
     """
-    known = arch_parameters(config.preset)
+    known = arch_parameters(config.arch)
     if "mode" not in known and config.mode != "robust":
-        raise ValueError(f"{config.preset} has no model.mode; got {config.mode!r}: leave it out")
-    settings = {name: value for name, value in asdict(config).items() if name in known}
-    model = build(config.preset, **settings, num_classes=num_classes, generator=generator)
-    if config.neck:
+        raise ValueError(f"{config.arch} has no model.mode; got {config.mode!r}: leave it out")
+    given = {**asdict(config), "ball_counts": config.ball_samples}
+    settings = {name: value for name, value in given.items() if name in known}
+    model = build(config.arch, **settings, num_classes=num_classes, generator=generator)
+    if config.bnneck:
         model.add_neck()
-    if config.weights is not None:
-        _load_initial(model, config.weights)
+    if config.init_from is not None:
+        _load_initial(model, config.init_from)
     return model
 
 
@@ -99,7 +100,7 @@ def _load_initial(model: PointNetwork, weights: str) -> None:
     try:
         start = load_model(weights).model
     except ValueError as error:
-        raise ValueError(f"model.weights cannot be read: {error}") from error
+        raise ValueError(f"model.init_from cannot be read: {error}") from error
     necks = start.neck is not None and model.neck is not None
     fresh = ("proj_output.",) if necks else ("proj_output.", "neck.")
     found, wanted = (
@@ -109,8 +110,8 @@ def _load_initial(model: PointNetwork, weights: str) -> None:
     differences = state_dict_mismatch(wanted, found)
     if differences:
         raise ValueError(
-            f"model.weights={weights} are not of this network: {differences}; give the "
-            "model.preset, model.embedding_dim that they were trained with (og-reid info)"
+            f"model.init_from={weights} are not of this network: {differences}; give the "
+            "model.arch, model.embedding_dim that they were trained with (og-reid info)"
         )
     model.load_state_dict(found, strict=False)
 
@@ -158,15 +159,15 @@ class CloudTask:
     ) -> None:
         self.config, self.clouds, self.validation = config, train_set, validation
         for clouds in (train_set, *(validation or ())):
-            if clouds.layout != config.data.layout:
+            if clouds.point_order != config.data.point_order:
                 raise ValueError(
-                    f"data.layout is {config.data.layout!r}; got clouds of layout "
-                    f"{clouds.layout!r}: give other clouds or change the setting"
+                    f"data.point_order is {config.data.point_order!r}; got clouds of "
+                    f"{clouds.point_order!r}: give other clouds or change the setting"
                 )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
-        classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.permute else 1)
-        start = config.model.weights if model is None else None
+        classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.channel_permute else 1)
+        start = config.model.init_from if model is None else None
         if model is None:
             softmax = config.loss.identity and config.loss.identity_form == "softmax"
             generator = step_generator(config.seed, _WEIGHTS)
@@ -178,7 +179,7 @@ class CloudTask:
             both = sorted(self.trained_on & set(validation[0].pids.tolist()))
             if both:
                 warnings.warn(
-                    f"model.weights={start} were trained on identities with the "
+                    f"model.init_from={start} were trained on identities with the "
                     f"numbers of {len(both)} to validate on, such as {both[:5]}: if they are the "
                     "same, the metrics are too good",
                     stacklevel=2,
@@ -223,8 +224,10 @@ class CloudTask:
         colors, new = batch.colors, torch.zeros_like(ids, dtype=torch.bool)
         if data.recolor:
             colors, new = recolor_identities(colors, by_identity, probability=data.recolor)
-        if data.permute:
-            colors, ids = permute_identities(colors, ids, by_identity, probability=data.permute)
+        if data.channel_permute:
+            colors, ids = permute_identities(
+                colors, ids, by_identity, probability=data.channel_permute
+            )
         batch = replace(batch, colors=colors)
         points, colors = augment(batch, self.config.augment, draws=draws).network_input()
         return LabelledClouds(points, colors, ids, ids.masked_fill(new | (labels < 0), -1))
@@ -265,13 +268,13 @@ class CloudTask:
         if self.validation is None:
             return None
         query, gallery = self.validation
-        view = self.config.test_view
+        view = self.config.tta
         features = [
             embed_set(self.model, clouds, self.config.data.num_points, test_view=view)
             for clouds in (query, gallery)
         ]
         labels = Labels.of(query, gallery)
-        metrics = evaluate(features[0], features[1], labels, ap=self.config.ap)
+        metrics = evaluate(features[0], features[1], labels, ap=self.config.ap_method)
         return replace(metrics, test_view=name_views(False, view))
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
@@ -281,7 +284,9 @@ class CloudTask:
             save_weights(path.with_name(best + WEIGHTS_FILE), self._network_weights(), provenance)
             return False
         data = self.config.data
-        preprocessing = Preprocessing(data.num_points, layout=data.layout, canonical=data.canonical)
+        preprocessing = Preprocessing(
+            data.num_points, point_order=data.point_order, canonical=data.canonical
+        )
         record = dict(provenance)
         if self.trained_on is not None:
             record["people"] = sorted(self.trained_on.union(self.present.tolist()))

@@ -40,31 +40,31 @@ def build_image_network(config: TrainConfig, num_classes: int) -> PGFA | StripeN
 
     Raises:
         ImportError: torchvision is missing.
-        ValueError: The weights of ``model.weights`` do not fit the backbone.
+        ValueError: The weights of ``model.init_from`` do not fit the backbone.
     """
     model = config.model
     generator = step_generator(config.seed, _WEIGHTS)
-    if model.preset == "stripes":
+    if model.arch == "stripes":
         return StripeNet(
             num_classes,
             model.stripes,
             pool=model.pool,
-            neck=model.neck,
-            weights=model.weights,
+            neck=model.bnneck,
+            weights=model.init_from,
             generator=generator,
         )
     return PGFA(
         num_classes,
         model.parts,
         global_branch=model.global_branch,
-        weights=model.weights,
+        weights=model.init_from,
         generator=generator,
     )
 
 
 def stripe_counts(model: ModelConfig) -> int | tuple[int, ...]:
     """Stripes of a network, as `ImageSet` takes them: a count, or one count per height."""
-    if model.preset == "stripes":
+    if model.arch == "stripes":
         return tuple(count for stripes in model.stripes for count in stripes)
     return model.parts
 
@@ -113,13 +113,13 @@ class ImageTask:
         model: PGFA | StripeNet | None = None,
     ) -> None:
         self.config, self.images, self.validation = config, train_set, validation
-        photos = config.photos
+        photos = config.image
         wanted = (stripe_counts(config.model), (photos.height, photos.width), photos.mode)
         for images in (train_set, *(validation or ())):
             if (images.parts, images.size, images.mode) != wanted:
                 raise ValueError(
                     "images must be prepared as configured (model.parts or stripes, "
-                    f"photos.height and width, photos.mode) = {wanted}; got "
+                    f"image.height and width, image.mode) = {wanted}; got "
                     f"{(images.parts, images.size, images.mode)}"
                 )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
@@ -135,11 +135,11 @@ class ImageTask:
         self.model = model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Two groups: the backbone's learning rate is ``optim.backbone`` times the heads'.
+        """Two groups: the backbone's learning rate is ``optim.backbone_lr_mult`` times the heads'.
 
         Parameters of losses have the heads'.
         """
-        groups = self.model.parameter_groups(1.0, self.config.optim.backbone)
+        groups = self.model.parameter_groups(1.0, self.config.optim.backbone_lr_mult)
         taken = {id(each) for group in groups for each in group["params"]}
         groups[-1]["params"] += [p for p in self.criterion.parameters() if id(p) not in taken]
         return groups
@@ -151,7 +151,7 @@ class ImageTask:
         draws = torch.rand(len(indices), _NUMBERS, generator=generator)[rows]
         batch = self.images.batch(indices[rows])
         batch.pids.copy_(self.labels[indices[rows]])
-        return augment_images(batch, self.config.photos, draws)
+        return augment_images(batch, self.config.image, draws)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Codes and logits of the stripes, logits of the whole image, visibility and labels.
@@ -217,11 +217,11 @@ class ImageTask:
         sides = [
             (Embedding.cat(embed_images(self.model, images)), images) for images in self.validation
         ]
-        return image_metrics(sides[0], sides[1], self.config.ap)
+        return image_metrics(sides[0], sides[1], self.config.ap_method)
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Model file of the network with its classifiers."""
-        photos = self.config.photos
+        photos = self.config.image
         preprocessing = ImagePreprocessing(photos.height, photos.width, photos.mode)
         record = {**provenance, "people": self.present.tolist()}
         save_image_model(path, self.model, preprocessing, to_dict(self.config), record)

@@ -83,7 +83,8 @@ def fit(
     """Training of a task's network, from its start or from a checkpoint to the end of the budget.
 
     Files in ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` every
-    ``config.checkpoint_every`` steps, with ``config.keep - 1`` older ones; ``best.safetensors``,
+    ``config.checkpoint_every`` steps,
+    with ``config.keep_checkpoints - 1`` older ones; ``best.safetensors``,
     the network with the highest mAP on the validation data, the final one included; and at the end
     ``model.safetensors``, with its validation metrics in the header. A task may write other files
     for a network that no model file can describe.
@@ -131,7 +132,9 @@ class _Run:
         self.processes = get_dist_info()
         self.device = choose_device(config.device)
         optim = config.optim
-        self.schedule = Schedule(config, max(1, task.sampler.steps_per_epoch // optim.accumulate))
+        self.schedule = Schedule(
+            config, max(1, task.sampler.steps_per_epoch // optim.grad_accum_steps)
+        )
         self.model = task.model.to(self.device)
         self.optimizer = build_optimizer(task.parameter_groups(), optim)
         self.stepper = Stepper(
@@ -141,7 +144,7 @@ class _Run:
         self.swa = SWA()
         self.ema = EMA(self.model, optim.ema) if optim.ema else None
         self.timer = BudgetTimer(self.schedule.budget)
-        self.batches = Prefetcher(self._batch, config.prefetch)
+        self.batches = Prefetcher(self._batch, config.prefetch_batches)
         self.step, self.fraction, self.reading = 0, 0.0, (0.0, 0.0)
         self.best: float | None = None
 
@@ -211,8 +214,8 @@ class _Run:
         lr = self.schedule.learning_rate(self.step, self.fraction)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
-        first = self.step * self.config.optim.accumulate
-        batches = [self.batches(first + each) for each in range(self.config.optim.accumulate)]
+        first = self.step * self.config.optim.grad_accum_steps
+        batches = [self.batches(first + each) for each in range(self.config.optim.grad_accum_steps)]
         scale = self.schedule.warmup_loss_scale(self.step)
         loss, accuracy = self.stepper.gradients(first, batches, scale)
         self._check("loss", loss)
@@ -234,7 +237,7 @@ class _Run:
     def _check(self, what: str, value: float) -> None:
         if value - value == 0:
             return
-        accumulate = self.config.optim.accumulate
+        accumulate = self.config.optim.grad_accum_steps
         first = self.step * accumulate
         path = self.out_dir / FAILED_FILE
         if self.processes.is_main:
@@ -289,7 +292,7 @@ class _Run:
             else:
                 self.ema.apply(self.model)
             # Batches of the steps after the last one: not trained on.
-            first = self.step * self.config.optim.accumulate
+            first = self.step * self.config.optim.grad_accum_steps
             steps = range(first, first + self.schedule.norm_batches)
             update_bn(self.model, map(self._forward_only, steps))
         self.model.eval()
@@ -331,7 +334,7 @@ class _Run:
             "best": self.best,
         }
         path = self.out_dir / STATE_FILE
-        with rotate_checkpoints(path, self.config.keep):
+        with rotate_checkpoints(path, self.config.keep_checkpoints):
             save_checkpoint(path, state)
 
     def load(self) -> None:

@@ -30,14 +30,14 @@ def build_optimizer(
         {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}
         for group in groups
     ]
-    if optim.kind == "adamw":
+    if optim.optimizer == "adamw":
         sets = [part for each in sets for part in _by_decay(each)]
     for each in sets:
         each["lr_factor"] = each["lr"]
         each["lr"] = optim.lr * each["lr_factor"]
-    if optim.kind == "sgd":
+    if optim.optimizer == "sgd":
         return torch.optim.SGD(sets, lr=optim.lr, momentum=optim.momentum, nesterov=True)
-    if optim.kind == "amsgrad":
+    if optim.optimizer == "amsgrad":
         return torch.optim.Adam(sets, lr=optim.lr, amsgrad=True)
     return torch.optim.AdamW(sets, lr=optim.lr)
 

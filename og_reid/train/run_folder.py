@@ -11,6 +11,7 @@ import torch
 
 from ..config.schema import TrainConfig, from_dict, to_dict
 from ..data.files.folder_lock import locked_folder
+from ..files.renamed_settings import rename_settings
 from ..inference.pretrained import MODEL_FILE
 from .checkpoint import read_provenance
 from .distributed import DistInfo, broadcast_from_main
@@ -35,7 +36,8 @@ WEIGHTS_FILE = "weights.safetensors"
 FAILED_FILE = "failed_batch.txt"
 # Settings that may change when a run is resumed.
 _MAY_CHANGE = {
-    "budget", "device", "validate_every", "checkpoint_every", "keep", "tensorboard", "prefetch",
+    "budget", "device", "validate_every", "checkpoint_every", "keep_checkpoints", "tensorboard",
+    "prefetch_batches",
 }  # fmt: skip
 
 #: Message for a folder that a new run would overwrite.
@@ -81,7 +83,7 @@ def check_settings(
     """
     # Settings newer than the file had their defaults when it was written.
     try:
-        before = to_dict(from_dict(provenance["config"]))
+        before = to_dict(from_dict(rename_settings(provenance["config"], warn=False)))
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} was made with settings that this version does not know: {error}"

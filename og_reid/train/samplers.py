@@ -50,7 +50,7 @@ def share_rows(sampler: Sampler, processes: DistInfo) -> None:
     if world > 1 and (size % world or size < 2 * world):
         raise ValueError(
             f"a batch of {size} must give each of {world} processes equally many items, "
-            "at least 2: change data.identities, data.views or data.batch_size"
+            "at least 2: change data.num_ids, data.num_instances or data.batch_size"
         )
 
 
@@ -72,14 +72,14 @@ def build_sampler(data: DataConfig, pids: Tensor, camids: Tensor | None, seed: i
     if data.sampling == "balance":
         return BalancedSampler(pids, batch_size=size, seed=seed)
     if data.sampling == "class":
-        return ClassSampler(pids, images=data.class_images, batch_size=size, seed=seed)
+        return ClassSampler(pids, images=data.images_per_class, batch_size=size, seed=seed)
     if data.sampling == "stratified":
-        return StratifiedSampler(pids, batch_size=size, tail=data.tail, seed=seed)
+        return StratifiedSampler(pids, batch_size=size, tail=data.class_balance, seed=seed)
     if data.sampling == "camera":
         if camids is None:
             raise ValueError("data.sampling=camera needs cameras, and these items have none")
         return BalancedSampler(pids, camids, batch_size=size, seed=seed)
-    return PKSampler(pids, camids, identities=data.identities, views=data.views, seed=seed)
+    return PKSampler(pids, camids, identities=data.num_ids, views=data.num_instances, seed=seed)
 
 
 def describe_sampling(sampler: Sampler, pids: Tensor) -> str:

@@ -51,8 +51,8 @@ def learning_rate(
 ) -> float:
     """Learning rate at a fraction of the run: linear warm-up, then cosine or step decay.
 
-    The cosine ends at ``optim.final_lr`` times the highest rate; step decay multiplies the rate by
-    ``optim.drop`` after each of the epochs ``optim.drop_epochs``.
+    The cosine ends at ``optim.final_lr_ratio`` times the highest rate; step decay multiplies the
+    rate by ``optim.gamma`` after each of the epochs ``optim.milestones``.
 
     Args:
         fraction: Fraction of the run, in [0, 1].
@@ -63,11 +63,11 @@ def learning_rate(
     if fraction < optim.warmup:
         return optim.lr * fraction / optim.warmup
     if optim.schedule == "step":
-        return optim.lr * optim.drop ** sum(epoch >= each for each in optim.drop_epochs)
+        return optim.lr * optim.gamma ** sum(epoch >= each for each in optim.milestones)
     stage = fraction if stage is None else max(stage, optim.warmup)
     turned = (stage - optim.warmup) / (1 - optim.warmup)
     cosine = (1 + math.cos(math.pi * turned)) / 2
-    return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
+    return optim.lr * (optim.final_lr_ratio + (1 - optim.final_lr_ratio) * cosine)
 
 
 def warmup_loss_scale(step: int, warmup_steps: int) -> float:
@@ -107,7 +107,7 @@ class Schedule:
     def norm_batches(self) -> int:
         """Number of batches for `og_reid.train.weight_averaging.update_bn`."""
         optim = self.config.optim
-        return optim.norm_batches or self.steps_per_epoch * optim.accumulate
+        return optim.bn_update_batches or self.steps_per_epoch * optim.grad_accum_steps
 
     def learning_rate(self, step: int, fraction: float) -> float:
         """Learning rate of a step.
@@ -126,7 +126,7 @@ class Schedule:
 
     def averages(self, step: int, fraction: float) -> bool:
         """Whether the weights after a step are averaged; arguments as for `learning_rate`."""
-        epochs, average = self.config.budget.epochs, self.config.optim.average
+        epochs, average = self.config.budget.epochs, self.config.optim.swa_fraction
         if not average:
             return False
         if epochs is None:

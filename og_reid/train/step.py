@@ -39,8 +39,8 @@ def check_precision(optim: OptimConfig, device: torch.device) -> None:
 class Stepper:
     """Gradients and updates of a run's steps.
 
-    Gradients of several batches (``optim.accumulate``) are averaged. The mean equals the gradient
-    of one large batch only where the loss is a mean over independent items, such as the
+    Gradients of several batches (``optim.grad_accum_steps``) are averaged. The mean equals the
+    gradient of one large batch only where the loss is a mean over independent items, such as the
     cross-entropy: BatchNorm takes its moments, and losses over pairs take their pairs, in each
     batch alone. Ranks, in contrast, share moments and pairs, and equal one process.
 
@@ -123,7 +123,7 @@ class Stepper:
             Norm of the gradient before clipping. If it is not finite, no parameter changed.
         """
         self.scaler.unscale_(self._optimizer)
-        limit = self._optim.clip or float("inf")
+        limit = self._optim.grad_clip or float("inf")
         norm = float(nn.utils.clip_grad_norm_(self._task.model.parameters(), limit))
         finite = norm - norm == 0
         if finite or self.scaler.is_enabled():

@@ -146,7 +146,7 @@ def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
             "leave them out, or set loss.lsro=true and data.sampling=shuffle; got "
             f"{config.loss.lsro} and {config.data.sampling}"
         )
-    recolored = config.data.recolor and config.model.preset not in IMAGE_ARCHITECTURES
+    recolored = config.data.recolor and config.model.arch not in IMAGE_ARCHITECTURES
     if config.loss.lsro and not (recolored or unlabelled.any()):
         raise ValueError(
             "loss.lsro is for unlabelled samples: give generated images (og-reid train "

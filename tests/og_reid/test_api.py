@@ -122,7 +122,7 @@ def test_bad_batch_size_is_refused(cloud):
 def test_default_model_says_how_it_was_made():
     stored = og_reid.load_model()
     assert stored is og_reid.load_model("default")
-    assert stored.training["model"]["preset"] == "ognet-small"
+    assert stored.training["model"]["arch"] == "ognet-small"
     # What the README says of them is the configuration in the package.
     assert from_dict(stored.training) == load_config("synthetic/continuous")
     parameters = sum(each.numel() for each in stored.model.parameters())

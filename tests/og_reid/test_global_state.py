@@ -110,8 +110,8 @@ from og_reid.train import train
 
 clouds = CloudSet.from_clouds((cloud(n), n // 4, n % 4, f"{n}.jpg") for n in range(32))
 config = from_dict({
-    "data": {"num_points": 48, "identities": 4, "views": 2},
-    "model": {"num_points": 48, "k": 4, "ball_counts": [2, 2, 4], "embedding_dim": 8},
+    "data": {"num_points": 48, "num_ids": 4, "num_instances": 2},
+    "model": {"num_points": 48, "k": 4, "ball_samples": [2, 2, 4], "embedding_dim": 8},
     "budget": {"steps": 2}, "device": "cpu",
 })
 

@@ -29,8 +29,9 @@ from og_reid.train.run_log import CSVLogger, StepLog, read_log
 _OPTIONS = b"k: 3\nfeature_dims: [4, 8]\ninit_points: 8\nuse_dense: true\nid_skip: 0\ngem: true\n"
 _SETTINGS = (
     b"seed: 3\nworld: {train_identities: 4, views: 2}\n",
-    b"data: &d {num_points: 300, sampling: shuffle}\noptim:\n  lr: 1e-3\n  drop_epochs: []\n",
-    b"model: {weights: null, ball_counts: [8, 16, 32], stripes: [[1, 2]]}\nbudget: {epochs: 3}\n",
+    b"data: &d {num_points: 300, sampling: shuffle}\noptim:\n  lr: 1e-3\n  milestones: []\n",
+    b"model: {init_from: null, ball_samples: [8, 16, 32], stripes: [[1, 2]]}\n"
+    b"budget: {epochs: 3}\n",
 )
 
 
@@ -222,7 +223,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "fusion-config": (
         ".yaml",
         lambda path: load_config(path, (), FusionConfig),
-        [b"second: 0.5\nparts: null\nhold_out: 3\n"],
+        [b"cloud_weight: 0.5\npart_weight: null\nval_identities: 3\n"],
     ),
     "shard": (".arrow", _read_shard, list(_shards()[0])),
     "store": (".json", _read_store, [_shards()[1].encode()]),

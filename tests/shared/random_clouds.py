@@ -8,8 +8,8 @@ from torch import Tensor
 from meshes.pointcloud import PointCloud
 
 SMALL = (
-    "data.num_points=32", "data.views=2", "model.num_points=32", "model.k=2",
-    "model.ball_counts=[2, 2, 2]", "device=cpu", "optim.norm_batches=2",
+    "data.num_points=32", "data.num_instances=2", "model.num_points=32", "model.k=2",
+    "model.ball_samples=[2, 2, 2]", "device=cpu", "optim.bn_update_batches=2",
 )  # fmt: skip
 
 

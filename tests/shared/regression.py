@@ -78,7 +78,7 @@ def metrics(mAP: float) -> Metrics:
 
 def config(**changes: object) -> TrainConfig:
     settings = {
-        "optim": {"kind": "sgd", "lr": 0.1, "warmup": 0, "average": 0, "weight_decay": 0},
+        "optim": {"optimizer": "sgd", "lr": 0.1, "warmup": 0, "swa_fraction": 0, "weight_decay": 0},
         "budget": {"epochs": 40},
         "device": "cpu",
     }

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from meshes.body.model import SMPL_JOINTS
 
+from ...files.renamed_settings import renamed_fields
 from ..clouds.batch import CloudBatch
 from ..keyed_random import KeyedRandom
 
@@ -42,6 +43,7 @@ _MIRRORED = (
 MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of it
 
 
+@renamed_fields("augment.")
 @dataclass(frozen=True)
 class Augmentation:
     """Strength of each random change; 0 turns it off. Probabilities are per cloud."""
@@ -53,13 +55,13 @@ class Augmentation:
     scale_range: tuple[float, float] = (1.0, 1.0)  # factors drawn evenly for x, y and z apart
     jitter: float = 0.01  # metres, standard deviation per coordinate
     jitter_limit: float = 0.0  # metres, larger jitters are cut to it; 0 = no limit
-    drop: float = 0.3  # point dropout, maximum fraction
+    point_dropout: float = 0.3  # point dropout, maximum fraction
     occlude: float = 0.5  # probability of an occluder
     occlude_max: float = 0.7  # largest fraction of points behind the occluder, at most 0.75
-    leak: float = 0.2  # probability that hidden points show the occluder's colour
+    occluder_color_leak: float = 0.2  # probability that hidden points show the occluder's colour
     part_erase: float = 0.2  # probability of losing whole body parts
-    erase: float = 0.0  # contiguous point dropout, maximum fraction
-    gain: float = 0.4  # largest |ln factor| of all channels together
+    contiguous_dropout: float = 0.0  # contiguous point dropout, maximum fraction
+    exposure: float = 0.4  # largest |ln factor| of all channels together
     gamma: float = 0.3  # largest |ln exponent|
     white_balance: float = 0.15  # largest |ln factor| of a channel on its own
     saturation: float = 0.3  # largest change of the factor on colourfulness
@@ -79,13 +81,21 @@ class Augmentation:
             raise ValueError(
                 f"scale_range must hold two ascending factors above 0; got {self.scale_range}"
             )
-        for name in ("rotate_full", "mirror", "occlude", "leak", "part_erase", "drop"):
+        for name in (
+            "rotate_full",
+            "mirror",
+            "occlude",
+            "occluder_color_leak",
+            "part_erase",
+            "point_dropout",
+        ):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}")
-        if max(self.occlude_max, self.drop, self.erase) > 1 - MIN_KEPT:
+        if max(self.occlude_max, self.point_dropout, self.contiguous_dropout) > 1 - MIN_KEPT:
             raise ValueError(
-                f"occlude_max, drop and erase must be at most {1 - MIN_KEPT}, so that something is "
-                f"left; got {self.occlude_max}, {self.drop} and {self.erase}"
+                "occlude_max, point_dropout and contiguous_dropout must be at most "
+                f"{1 - MIN_KEPT}, so that something is left; got {self.occlude_max}, "
+                f"{self.point_dropout} and {self.contiguous_dropout}"
             )
         if self.saturation > 1 or self.contrast > 1:
             raise ValueError(
@@ -177,18 +187,20 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
     points, colors, part = batch.points, batch.colors, batch.part
     size, count = part.shape
     keep = torch.ones_like(part, dtype=torch.bool)
-    if strength.drop:
-        fraction = strength.drop * _uniform((size, 1), points, draws)
+    if strength.point_dropout:
+        fraction = strength.point_dropout * _uniform((size, 1), points, draws)
         keep &= _uniform((size, count), points, draws) >= fraction
     if strength.part_erase:
         anchor = draws.integers(count, 2).to(part.device)
         lost = (part[:, :, None] == part.gather(1, anchor)[:, None, :]).any(dim=2)
         keep &= ~(lost & (_uniform((size, 1), points, draws) < strength.part_erase))
-    if strength.erase:
-        keep &= ~_run(size, count, strength.erase * _uniform((size, 1), points, draws), draws)
+    if strength.contiguous_dropout:
+        keep &= ~_run(
+            size, count, strength.contiguous_dropout * _uniform((size, 1), points, draws), draws
+        )
     if strength.occlude:
         hidden = _occluded(points, strength, draws)
-        leaking = _uniform((size, 1), points, draws) < strength.leak
+        leaking = _uniform((size, 1), points, draws) < strength.occluder_color_leak
         paint = _uniform((size, 1, 3), points, draws)
         paint = paint + 0.1 * _normal((size, count, 3), points, draws)
         colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
@@ -266,8 +278,8 @@ def augment_colors(
         along = (points @ direction).tanh()
         amount = strength.shading * _signed((batch, 1, 1), colors, draws)
         changed = changed * (amount * along).exp()
-    if strength.gain:
-        changed = changed * (strength.gain * _signed((batch, 1, 1), colors, draws)).exp()
+    if strength.exposure:
+        changed = changed * (strength.exposure * _signed((batch, 1, 1), colors, draws)).exp()
     if strength.white_balance:
         cast = strength.white_balance * _signed((batch, 1, 3), colors, draws)
         changed = changed * cast.exp()

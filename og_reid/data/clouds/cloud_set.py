@@ -51,7 +51,7 @@ class CloudSet:
     pids: Tensor
     camids: Tensor
     names: tuple[str, ...]
-    layout: ClassVar[str] = "even"
+    point_order: ClassVar[str] = "fps"
 
     def __post_init__(self) -> None:
         """Checks shapes, types and offsets."""

@@ -180,7 +180,7 @@ class ReferenceClouds:
     They are turned to the authors' frame; all points count, in their order.
     """
 
-    layout = "reference"
+    point_order = "reference"
 
     def __init__(self, clouds: Sequence[PointCloud]) -> None:
         self._clouds = [RawCloud.from_pointcloud(cloud) for cloud in clouds]

@@ -21,10 +21,10 @@ class CloudDataset(Protocol):
         ...
 
     @property
-    def layout(self) -> str:
+    def point_order(self) -> str:
         """Rule by which `batch` chooses, orders and places points.
 
-        ``even``: points that cover the cloud evenly, with the mean colours around them, in any
+        ``fps``: points that cover the cloud evenly, with the mean colours around them, in any
         frame. ``reference``: the points, order and frame of the OG-Net authors' loader, as their
         weights need it; those batches are ``centered``.
         """

@@ -158,7 +158,7 @@ class CloudStore:
         ImportError: pyarrow is not installed.
     """
 
-    layout = "reference"  # `batch` does as the authors' loader does
+    point_order = "reference"  # `batch` does as the authors' loader does
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)

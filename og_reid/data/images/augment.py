@@ -29,7 +29,7 @@ class ImageConfig:
         sides = (self.height, self.width)
         if any(side < 16 or side % 16 for side in sides):
             raise ValueError(
-                f"photos.height and photos.width must be multiples of 16 from 16; got {sides}"
+                f"image.height and image.width must be multiples of 16 from 16; got {sides}"
             )
         for name in ("flip", "erase"):
             fraction = getattr(self, name)

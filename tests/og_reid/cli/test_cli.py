@@ -35,7 +35,7 @@ from pose.person_selection import Target
 from random_clouds import SMALL, cloud
 from standing_person import StandingPerson, plain_image
 
-SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "validate_every=2")
+SHORT = (*SMALL, "data.num_ids=3", "budget.steps=3", "validate_every=2")
 
 
 def fake_lift_split(

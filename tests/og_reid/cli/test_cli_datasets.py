@@ -19,7 +19,7 @@ from og_reid.models import OGNet
 from random_clouds import SMALL
 
 Told = pytest.CaptureFixture[str]
-SHORT = (*SMALL, "data.identities=2", "budget.steps=1")
+SHORT = (*SMALL, "data.num_ids=2", "budget.steps=1")
 
 
 def people(root: Path, count: int = 8) -> Path:

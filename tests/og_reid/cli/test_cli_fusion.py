@@ -29,7 +29,8 @@ HELD = [2, 5, 7]
 #: Whether each photograph was lifted to the resting pose.
 LIFTED: list[bool] = []
 CLOUDS = [
-    "data.num_points=48", "data.identities=2", "data.views=2", "model.num_points=32", "model.k=4",
+    "data.num_points=48", "data.num_ids=2", "data.num_instances=2", "model.num_points=32",
+    "model.k=4",
 ]  # fmt: skip
 
 
@@ -68,18 +69,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(data: Path) -> Path:
     """The folder of runs that kept people back, and of one that did not."""
     folder = data.parent
-    common = ["--data", str(data), "budget.steps=2", "device=cpu", "optim.average=0"]
+    common = ["--data", str(data), "budget.steps=2", "device=cpu", "optim.swa_fraction=0"]
     photos = [
-        "model.weights=null", "model.global_branch=average", "photos.height=32", "photos.width=16",
-        "data.batch_size=4", "optim.drop_epochs=[]", "optim.schedule=cosine", "budget.epochs=null",
-        "photos.mode=corrected",
+        "model.init_from=null", "model.global_branch=average", "image.height=32", "image.width=16",
+        "data.batch_size=4", "optim.milestones=[]", "optim.schedule=cosine", "budget.epochs=null",
+        "image.mode=corrected",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifting, "lift_dataset", lifted)
         patch.setitem(sys.modules, "matplotlib", None)  # no curves, which take longest
         for name, config, settings in (
-            ("pgfa", "occluded_duke/pgfa", [*photos, "data.hold_out=3"]),
-            ("og_net", "occluded_duke/og_net_small", [*CLOUDS, "data.hold_out=3"]),
+            ("pgfa", "occluded_duke/pgfa", [*photos, "data.val_identities=3"]),
+            ("og_net", "occluded_duke/og_net_small", [*CLOUDS, "data.val_identities=3"]),
             ("all", "occluded_duke/og_net_small", CLOUDS),
         ):
             command = ["train", config, *settings, *common, "--out", str(folder / name)]
@@ -101,7 +102,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     run: Callable[..., int], runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "both"
-    assert run("fuse", *fuse(runs, out), "hold_out=3") == 0
+    assert run("fuse", *fuse(runs, out), "val_identities=3") == 0
     assert "chosen on 3 people" in capsys.readouterr().out
     stored = read_fusion(out)
     assert stored.fusion.people == frozenset(HELD)
@@ -109,7 +110,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
     assert f"share of the second model {stored.fusion.second:.2f}" in shown
-    assert "hold_out: 3" in shown
+    assert "val_identities: 3" in shown
 
     assert run("evaluate", "--model", out, "--out", tmp_path / "both.json") == 0
     rows = load_results(tmp_path / "both.json")
@@ -126,7 +127,7 @@ def test_fused_models_are_chosen_shown_and_scored(
 
     # All of the second and nothing of the parts is the second alone; no data is asked for.
     fixed = tmp_path / "fixed"
-    assert main(["fuse", *map(str, fuse(runs, fixed)), "second=1", "parts=0"]) == 0
+    assert main(["fuse", *map(str, fuse(runs, fixed)), "cloud_weight=1", "part_weight=0"]) == 0
     assert run("evaluate", "--model", fixed, "--out", tmp_path / "fixed.json") == 0
     rows = load_results(tmp_path / "fixed.json")
     assert rows[0].metrics.mAP == rows[2].metrics.mAP
@@ -135,11 +136,11 @@ def test_fused_models_are_chosen_shown_and_scored(
 def test_people_that_a_model_knows_are_refused(
     run: Callable[..., int], runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("fuse", *fuse(runs, tmp_path, "all"), "hold_out=3") == 1
+    assert run("fuse", *fuse(runs, tmp_path, "all"), "val_identities=3") == 1
     said = capsys.readouterr().err
     assert "learned from 3 of the 3 people" in said
-    assert "data.hold_out=3" in said
-    assert run("fuse", *fuse(runs, tmp_path), "hold_out=2") == 1
+    assert "data.val_identities=3" in said
+    assert run("fuse", *fuse(runs, tmp_path), "val_identities=2") == 1
     assert "learned from 1 of the 2" in capsys.readouterr().err
     assert run("fuse", *fuse(runs, tmp_path)) == 1  # 100 people
     assert "must be from 1 to 6" in capsys.readouterr().err
@@ -152,9 +153,9 @@ def test_files_that_do_not_fit_are_refused(
     swapped = ["occluded_duke/fusion", runs / "og_net", runs / "pgfa", "--out", tmp_path]
     assert main(["fuse", *map(str, swapped)]) == 1
     assert "is a model of clouds" in capsys.readouterr().err
-    assert main(["fuse", *map(str, fuse(runs, tmp_path)), "second=1"]) == 1
+    assert main(["fuse", *map(str, fuse(runs, tmp_path)), "cloud_weight=1"]) == 1
     assert "--data must be given" in capsys.readouterr().err
-    both = [*map(str, fuse(runs, tmp_path)), "second=1", "parts=0"]
+    both = [*map(str, fuse(runs, tmp_path)), "cloud_weight=1", "part_weight=0"]
     assert main(["fuse", *both]) == 0
 
     record = json.loads((tmp_path / "fusion.json").read_text())
@@ -177,7 +178,7 @@ def test_a_configuration_of_the_other_command_is_named(capsys: pytest.CaptureFix
         load_config("occluded_duke/fusion")
     with pytest.raises(ValueError, match="has settings of og-reid train"):
         load_config("occluded_duke/pgfa", (), FusionConfig)
-    for setting in ("hold_out=0", "second=2", "parts=-1"):
+    for setting in ("val_identities=0", "cloud_weight=2", "part_weight=-1"):
         with pytest.raises(ValueError, match=setting.split("=")[0]):
             load_config("occluded_duke/fusion", [setting], FusionConfig)
 
@@ -190,12 +191,18 @@ def test_generated_images_are_learned_from(
     (generated / "more").mkdir(parents=True)
     for name in ("a.png", "more/b.png"):
         Image.fromarray(np.full((32, 16, 3), 9, np.uint8)).save(generated / name)
-    settings = [*CLOUDS, "budget.steps=2", "device=cpu", "optim.average=0", "data.batch_size=4"]
+    settings = [
+        *CLOUDS,
+        "budget.steps=2",
+        "device=cpu",
+        "optim.swa_fraction=0",
+        "data.batch_size=4",
+    ]
     command = ["train", "occluded_duke/og_net_small", "--unlabelled", generated, "--out", tmp_path]
     lsro = ["loss.lsro=true", "data.sampling=shuffle"]
     assert run(*command, *settings) == 1
     assert "2 items of identity -1" in capsys.readouterr().err
-    assert run(*command, *settings, *lsro, "data.hold_out=3") == 0
+    assert run(*command, *settings, *lsro, "data.val_identities=3") == 0
     told = read_provenance(tmp_path / "model.safetensors")
     assert told["people"] == sorted(set(TRAIN) - set(HELD))
     listed = tmp_path / "generated.csv"
@@ -203,7 +210,7 @@ def test_generated_images_are_learned_from(
     command[3], command[5] = listed, tmp_path / "of_a_list"
     assert run(*command, *settings) == 1
     assert "2 items of identity -1" in capsys.readouterr().err
-    assert run(*command, *settings, *lsro, "data.hold_out=3") == 0
+    assert run(*command, *settings, *lsro, "data.val_identities=3") == 0
     first, second = (read_log(folder / "log.csv") for folder in (tmp_path, command[5]))
     assert [each.loss for each in first] == [each.loss for each in second]
     for text, message in (
@@ -224,7 +231,13 @@ def test_generated_images_are_learned_from(
 def test_a_model_of_the_resting_pose_is_given_it(
     run: Callable[..., int], runs: Path, tmp_path: Path
 ) -> None:
-    settings = [*CLOUDS, "budget.steps=2", "device=cpu", "optim.average=0", "data.canonical=true"]
+    settings = [
+        *CLOUDS,
+        "budget.steps=2",
+        "device=cpu",
+        "optim.swa_fraction=0",
+        "data.canonical=true",
+    ]
     LIFTED.clear()
     assert run("train", "occluded_duke/og_net_small", *settings, "--out", tmp_path) == 0
     assert run("evaluate", "--model", tmp_path / "model.safetensors") == 0

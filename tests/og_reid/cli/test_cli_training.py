@@ -21,7 +21,7 @@ from og_reid.train.checkpoint import read_provenance
 from random_clouds import SMALL, cloud
 from regression import metrics
 
-SHORT = (*SMALL, "data.identities=3", "budget.steps=3", "checkpoint_every=2")
+SHORT = (*SMALL, "data.num_ids=3", "budget.steps=3", "checkpoint_every=2")
 
 
 @pytest.fixture
@@ -162,11 +162,11 @@ def test_people_held_out_validate_and_are_not_learned_from(
 ) -> None:
     clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(14))
     clouds.save(tmp_path / "clouds.safetensors")
-    assert main([*train, "data.hold_out=2"]) == 0
+    assert main([*train, "data.val_identities=2"]) == 0
     assert "validation: rank-1" in capsys.readouterr().out
     assert read_provenance(tmp_path / "run" / "model.safetensors")["people"] == [0, 2, 3, 4, 6]
     train += ["--out", str(tmp_path / "another")]
     assert main([*train, "data.canonical=true"]) == 1
     assert "--data holds clouds" in capsys.readouterr().err
-    assert main([*train, "data.hold_out=6"]) == 1
+    assert main([*train, "data.val_identities=6"]) == 1
     assert "identities to hold out must be from 1 to 5" in capsys.readouterr().err

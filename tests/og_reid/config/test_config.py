@@ -29,7 +29,7 @@ def test_a_file_says_what_differs(tmp_path: Path) -> None:
     config = load_config(path)
     assert config.seed == 3
     assert config.optim.lr == 1e-4
-    assert config.optim.clip == TrainConfig().optim.clip
+    assert config.optim.grad_clip == TrainConfig().optim.grad_clip
     assert config.budget.wall_minutes == 2.0
     assert isinstance(config.budget.wall_minutes, float)
     assert config.data == TrainConfig().data
@@ -52,16 +52,16 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
 
 
 def test_overrides_replace_the_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.yaml", "seed: 3\noptim:\n  lr: 0.1\n  clip: 2\n")
+    path = write(tmp_path / "a.yaml", "seed: 3\noptim:\n  lr: 0.1\n  grad_clip: 2\n")
     settings = [
         "optim.lr=0.5", "seed=4", "budget.cpu_minutes=7", "augment.mirror=0",
-        "model.ball_counts=[4, 8, 12]", "device=cpu",
+        "model.ball_samples=[4, 8, 12]", "device=cpu",
     ]  # fmt: skip
     config = load_config(path, settings)
-    assert (config.optim.lr, config.optim.clip, config.seed) == (0.5, 2.0, 4)
+    assert (config.optim.lr, config.optim.grad_clip, config.seed) == (0.5, 2.0, 4)
     assert config.budget.cpu_minutes == 7
     assert config.augment.mirror == 0
-    assert config.model.ball_counts == (4, 8, 12)
+    assert config.model.ball_samples == (4, 8, 12)
     assert config.device == "cpu"
     assert load_config(path, ["budget.cpu_minutes=null"]).budget.cpu_minutes is None
 
@@ -71,30 +71,33 @@ def test_overrides_replace_the_file(tmp_path: Path) -> None:
     [
         ("optim: {learning_rate: 1}", r"unknown setting optim\.learning_rate: did you mean optim"),
         ("optin: {lr: 1}", r"unknown setting optin: did you mean optim\?"),
-        ("data: {views: three}", "data.views must be int; got 'three'"),
-        ("data: {views: 2.5}", "data.views must be int; got 2.5"),
-        ("data: {views: true}", "data.views must be int; got True"),
+        ("data: {num_instances: three}", "data.num_instances must be int; got 'three'"),
+        ("data: {num_instances: 2.5}", "data.num_instances must be int; got 2.5"),
+        ("data: {num_instances: true}", "data.num_instances must be int; got True"),
         ("optim: {lr: fast}", "optim.lr must be float; got 'fast'"),
         ("optim: {lr: true}", "optim.lr must be float; got True"),
         ("world: {people: 3}", r"unknown setting world\.people"),
         ("world: {train_identities: many}", "world.train_identities must be int; got 'many'"),
         ("optim: 3", "optim must be a group of settings; got 3"),
         ("data: {sampling: random}", "data.sampling must be one of .*'pk'.*got 'random'"),
-        ("optim: {kind: rmsprop}", "optim.kind must be one of .*'amsgrad'.*got 'rmsprop'"),
-        ("optim: {norm_batches: all}", "optim.norm_batches must be int; got 'all'"),
-        ("test_view: scale-1.2", "test_view must be one of .*'scale-1.1'.*got 'scale-1.2'"),
+        (
+            "optim: {optimizer: rmsprop}",
+            "optim.optimizer must be one of .*'amsgrad'.*got 'rmsprop'",
+        ),
+        ("optim: {bn_update_batches: all}", "optim.bn_update_batches must be int; got 'all'"),
+        ("tta: scale-1.2", "tta must be one of .*'scale-1.1'.*got 'scale-1.2'"),
         ("augment: {scale_range: [1]}", "augment.scale_range must be a list of 2 values"),
         ("device: tpu", "device must be one of .*'cpu'.*got 'tpu'"),
-        ("model: {ball_counts: [1, 2]}", "must be a list of 3 values"),
+        ("model: {ball_samples: [1, 2]}", "must be a list of 3 values"),
         ("augment: {mirror: 2}", r"mirror must be in \[0, 1\]"),
         ("loss: {identity: 1}", "needs data.recolor=0"),
-        ("data: {permute: 1.5}", r"data.permute must be in \[0, 1\]; got 1.5"),
+        ("data: {channel_permute: 1.5}", r"data.channel_permute must be in \[0, 1\]; got 1.5"),
         ("data: {recolor: -1}", r"data.recolor must be in \[0, 1\]; got -1.0"),
         ("loss: {contrastive: 0}", "must be above 0"),
         ("model: {num_points: 9999}", "at most data.num_points"),
-        ("data: {views: 1}", "must be at least 2"),
+        ("data: {num_instances: 1}", "must be at least 2"),
         ("budget: {steps: 0}", "budget.steps must be at least 1"),
-        ("optim: {average: 1.0}", r"must be in \[0, 1\)"),
+        ("optim: {swa_fraction: 1.0}", r"must be in \[0, 1\)"),
         ("[1, 2]", "must be a mapping of settings; got list"),
         ("a: b: c", "is no valid YAML"),
     ],
@@ -124,7 +127,7 @@ def test_a_missing_file_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_to_dict_is_json_and_comes_back() -> None:
-    config = from_dict({"data": {"views": 5}, "model": {"ball_counts": [1, 2, 3]}})
+    config = from_dict({"data": {"num_instances": 5}, "model": {"ball_samples": [1, 2, 3]}})
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
@@ -146,16 +149,16 @@ def test_shipped_files_load_by_name() -> None:
     [
         ({"checkpoint_every": 0}, "checkpoint_every"),
         ({"validate_every": -1}, "validate_every"),
-        ({"optim": {"norm_batches": 0}}, "norm_batches"),
+        ({"optim": {"bn_update_batches": 0}}, "bn_update_batches"),
         ({"budget": {"cpu_minutes": 0}}, "budget.cpu_minutes must be above 0"),
         ({"budget": {"wall_minutes": -1}}, "budget.wall_minutes must be above 0"),
         ({"budget": {"epochs": 0}}, "budget.epochs must be at least 1"),
         ({"budget": {"epochs": 3, "wall_minutes": 1}}, "budget.epochs goes without minutes"),
         ({"data": {"batch_size": 1}}, "data.batch_size must be at least 2"),
-        ({"data": {"class_images": 0}}, "data.class_images at least 1"),
+        ({"data": {"images_per_class": 0}}, "data.images_per_class at least 1"),
         ({"loss": {"circle_gamma": 0}}, "loss.circle_gamma must be above 0"),
         ({"loss": {"warmup_epochs": -1}}, "loss.warmup_epochs at least 0"),
-        ({"optim": {"clip": -1}}, "optim.clip must be at least 0"),
+        ({"optim": {"grad_clip": -1}}, "optim.grad_clip must be at least 0"),
         ({"loss": {"oim": -1}}, "must be above 0, and none below"),
         ({"loss": {"identity_margin": 0.5}}, "identity_scale are of the forms with a margin"),
         ({"loss": {"identity_form": "arcface"}}, "arcface needs loss.identity above 0"),
@@ -166,23 +169,23 @@ def test_shipped_files_load_by_name() -> None:
         ),
         ({"loss": {"part_masked": True}}, "are of photographs"),
         ({"loss": {"part_smoothing": 0.1}}, "are of photographs"),
-        ({"model": {"preset": "pgfa", "weights": "default"}}, "imagenet, or a file of torchvision"),
+        ({"model": {"arch": "pgfa", "init_from": "default"}}, "imagenet, or a file of torchvision"),
         ({"loss": {"part_triplet": -1}}, "part_triplet at least 0"),
         (
-            {"model": {"preset": "stripes"}, "loss": {"part_masked": True, "lsro": True}},
+            {"model": {"arch": "stripes"}, "loss": {"part_masked": True, "lsro": True}},
             "exclude each other",
         ),
-        ({"model": {"preset": "pgfa", "neck": True}}, "norms of their own"),
-        ({"model": {"neck": True}}, "model.neck needs loss.identity"),
+        ({"model": {"arch": "pgfa", "bnneck": True}}, "norms of their own"),
+        ({"model": {"bnneck": True}}, "model.bnneck needs loss.identity"),
         ({"model": {"stripes": [1, 2]}}, "model.stripes must be a list"),
-        ({"data": {"tail": 2}}, "data.tail must be in"),
+        ({"data": {"class_balance": 2}}, "data.class_balance must be in"),
         ({"data": {"camera_style": -0.5}}, "data.camera_style must be in"),
         ({"optim": {"momentum": 1}}, r"optim.momentum must be in \(0, 1\)"),
-        ({"optim": {"schedule": "step"}}, "optim.drop_epochs must be the epochs"),
-        ({"optim": {"drop_epochs": [4]}}, r"got \[4\] with cosine"),
-        ({"optim": {"schedule": "step", "drop_epochs": [0]}}, "from 1"),
-        ({"optim": {"schedule": "step", "drop_epochs": 40}}, r"must be a list, such as \[40\]"),
-        ({"optim": {"drop_epochs": ["a"]}}, r"optim.drop_epochs must be int; got 'a'"),
+        ({"optim": {"schedule": "step"}}, "optim.milestones must be the epochs"),
+        ({"optim": {"milestones": [4]}}, r"got \[4\] with cosine"),
+        ({"optim": {"schedule": "step", "milestones": [0]}}, "from 1"),
+        ({"optim": {"schedule": "step", "milestones": 40}}, r"must be a list, such as \[40\]"),
+        ({"optim": {"milestones": ["a"]}}, r"optim.milestones must be int; got 'a'"),
     ],
 )
 def test_numbers_that_would_break_a_run_are_refused(settings: dict, message: str) -> None:

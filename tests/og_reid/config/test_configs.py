@@ -150,11 +150,17 @@ def kinds(name: str) -> set[tuple[object, ...]]:
     config = load_config(name)
     optim = config.optim
     return {
-        ("reader", dataset_of(name), config.data.layout, config.model.preset in ARCHITECTURES),
+        ("reader", dataset_of(name), config.data.point_order, config.model.arch in ARCHITECTURES),
         ("model", config.model),
         ("losses", replace(config.loss, circle_gamma=64.0)),
         ("sampler", config.data.sampling),
-        ("optimiser", optim.kind, optim.schedule, optim.average > 0, optim.norm_batches is None),
+        (
+            "optimiser",
+            optim.optimizer,
+            optim.schedule,
+            optim.swa_fraction > 0,
+            optim.bn_update_batches is None,
+        ),
     }
 
 
@@ -175,16 +181,16 @@ TRAINED = trained()
 def smaller(config: TrainConfig) -> list[str]:
     """The settings that decide how long two steps take."""
     settings = {
-        "data.num_points": 48, "data.identities": 2, "data.views": 2, "data.batch_size": 4,
+        "data.num_points": 48, "data.num_ids": 2, "data.num_instances": 2, "data.batch_size": 4,
         "model.num_points": 32, "model.k": 4, "budget.steps": 2, "budget.epochs": "null",
         "budget.cpu_minutes": "null", "budget.wall_minutes": "null", "device": "cpu",
-        "photos.height": 64, "photos.width": 32, "model.weights": "null",
-        "optim.drop_epochs": "[]", "optim.schedule": "cosine", "loss.warmup_epochs": 0,
+        "image.height": 64, "image.width": 32, "model.init_from": "null",
+        "optim.milestones": "[]", "optim.schedule": "cosine", "loss.warmup_epochs": 0,
     }  # fmt: skip
-    if config.model.preset == "stripes":  # a row of the map for each stripe
-        settings["photos.height"] = 128
-    if config.optim.norm_batches is not None:
-        settings["optim.norm_batches"] = 1
+    if config.model.arch == "stripes":  # a row of the map for each stripe
+        settings["image.height"] = 128
+    if config.optim.bn_update_batches is not None:
+        settings["optim.bn_update_batches"] = 1
     known = {field.name for field in fields(TrainConfig)}
     of_model = {field.name for field in fields(ModelConfig)}
     return [
@@ -209,12 +215,12 @@ def test_a_configuration_trains(
         command += ["--data", str(trees("world", ""))]
     else:
         assert not config.world.train_identities
-        if config.model.preset in ARCHITECTURES and config.data.layout == "reference":
+        if config.model.arch in ARCHITECTURES and config.data.point_order == "reference":
             command += ["--data", str(trees("clouds", dataset))]
         else:
             tree = trees("images", dataset)
             command += ["--data", str(tree), "--dataset", dataset, "--no-verify"]
-            if config.model.preset not in ARCHITECTURES:
+            if config.model.arch not in ARCHITECTURES:
                 command += ["--keypoints", str(tree.parent / "keypoints")]
     assert main(command) == 0
     log = read_log(tmp_path / "log.csv")
@@ -224,11 +230,11 @@ def test_a_configuration_trains(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAINED])
 def test_a_configuration_builds_its_network(name: str) -> None:
-    config = load_config(name, ["model.weights=null"])
-    if config.model.preset in ARCHITECTURES:
+    config = load_config(name, ["model.init_from=null"])
+    if config.model.arch in ARCHITECTURES:
         network = build_model(config.model, 5, torch.Generator().manual_seed(0))
         assert network.classify(torch.ones(2, config.model.embedding_dim)).shape == (2, 5)
-    elif config.model.preset == "stripes":
+    elif config.model.arch == "stripes":
         network = build_image_network(config, 5)
         assert network.classify(network(torch.ones(2, 3, 128, 64))).shape[::2] == (2, 5)
         assert network.parts == tuple(each for stripes in config.model.stripes for each in stripes)

@@ -63,33 +63,33 @@ def test_settings_of_a_row(name: str) -> None:
     lr, epochs, decay, averaged, sampling, size, gamma, *_ = TABLE[name]
     config = load_config(f"og_net/{name}")
     optim, loss, data, model = config.optim, config.loss, config.data, config.model
-    assert (optim.kind, optim.lr, optim.weight_decay) == ("amsgrad", float(lr), float(decay))
-    assert (optim.warmup, optim.final_lr, optim.clip) == (0, 0.01, 0)
-    assert optim.average == (0.1 if averaged == "yes" else 0)
-    assert averaged == "no" or optim.norm_batches is None
+    assert (optim.optimizer, optim.lr, optim.weight_decay) == ("amsgrad", float(lr), float(decay))
+    assert (optim.warmup, optim.final_lr_ratio, optim.grad_clip) == (0, 0.01, 0)
+    assert optim.swa_fraction == (0.1 if averaged == "yes" else 0)
+    assert averaged == "no" or optim.bn_update_batches is None
     assert config.budget.epochs == int(epochs)
     assert data.sampling == ("class" if sampling.isdigit() else sampling)
-    assert data.class_images == (int(sampling) if sampling.isdigit() else 1)
-    assert (data.batch_size, data.num_points, data.layout) == (int(size), 4096, "reference")
-    assert (data.recolor, data.permute) == (0, 0)
+    assert data.images_per_class == (int(sampling) if sampling.isdigit() else 1)
+    assert (data.batch_size, data.num_points, data.point_order) == (int(size), 4096, "reference")
+    assert (data.recolor, data.channel_permute) == (0, 0)
     assert (loss.identity, loss.label_smoothing, loss.warmup_epochs) == (1, 0, 10)
     assert (loss.contrastive, loss.triplet) == (0, 0)
     assert loss.circle == (1 if int(gamma) else 0)
     if int(gamma):
         assert (loss.circle_form, loss.circle_gamma) == ("reference", float(gamma))
     kind = name.split("_")[1]
-    assert model.preset == {"small": "ognet-small", "base": "ognet", "deep": "ognet-deep"}[kind]
+    assert model.arch == {"small": "ognet-small", "base": "ognet", "deep": "ognet-deep"}[kind]
     assert (model.k, model.mode, model.num_points) == (
         9 if kind == "deep" else 20,
         "reference",
         768,
     )
-    assert (model.ball_counts, model.embedding_dim) == ((8, 16, 32), 512)
-    assert (config.test_view, config.ap) == ("scale-1.1", "trapezoid")
+    assert (model.ball_samples, model.embedding_dim) == ((8, 16, 32), 512)
+    assert (config.tta, config.ap_method) == ("scale-1.1", "trapezoid")
     off = to_dict(TrainConfig(augment=Augmentation.none()))["augment"]
     changes = {k: v for k, v in to_dict(config)["augment"].items() if off[k] != v}
     # These two say how strong an occluder is, and there is none.
-    del changes["occlude_max"], changes["leak"]
+    del changes["occlude_max"], changes["occluder_color_leak"]
     assert changes == {
         "mirror": 0.5, "scale_range": (0.75, 1.33), "jitter": 0.01, "jitter_limit": 0.01
     }  # fmt: skip
@@ -111,7 +111,7 @@ def test_a_row_says_what_was_published(name: str) -> None:
 @pytest.mark.parametrize(("name", "wide"), [("small", 384), ("base", 512), ("deep", 384)])
 def test_the_networks_are_the_published_ones(name: str, wide: int) -> None:
     model = load_config(f"og_net/duke_{name}").model
-    built = OGNet.preset(model.preset)
+    built = OGNet.preset(model.arch)
     assert (built.k, built.num_points) == (model.k, model.num_points)
     assert (built.dropout, built.dims[-1]) == (0.7, wide)
 
@@ -119,9 +119,9 @@ def test_the_networks_are_the_published_ones(name: str, wide: int) -> None:
 class Clouds:
     """People in two colours each, in a frame of their own: `og_reid.data.CloudDataset`."""
 
-    def __init__(self, people: int, images: int, seed: int, layout: str = "reference") -> None:
+    def __init__(self, people: int, images: int, seed: int, point_order: str = "reference") -> None:
         rng = torch.Generator().manual_seed(seed)
-        self.layout = layout
+        self.point_order = point_order
         self.pids = torch.arange(people).repeat_interleave(images)
         self.camids = torch.arange(images).repeat(people)
         total = people * images
@@ -154,11 +154,11 @@ def recipe(sampling: str = "balance", **changes: object) -> TrainConfig:
     """A published row with a network, batches and a run of a size for tests."""
     settings = to_dict(load_config("og_net/market_base_circle"))
     settings["data"] |= {
-        "num_points": 30, "batch_size": 9, "sampling": sampling, "class_images": 2
+        "num_points": 30, "batch_size": 9, "sampling": sampling, "images_per_class": 2
     }  # fmt: skip
-    settings["model"] |= {"num_points": 16, "k": 2, "ball_counts": (2, 2, 4), "embedding_dim": 32}
+    settings["model"] |= {"num_points": 16, "k": 2, "ball_samples": (2, 2, 4), "embedding_dim": 32}
     settings["loss"]["warmup_epochs"] = 1
-    settings["optim"]["average"] = 0.5
+    settings["optim"]["swa_fraction"] = 0.5
     settings |= {"budget": {"epochs": 4}, "device": "cpu", "checkpoint_every": 5} | changes
     return from_dict(settings)
 
@@ -189,7 +189,7 @@ def test_a_resumed_run_of_the_recipe_is_the_same_run(tmp_path: Path, sampling: s
     config = recipe(sampling, budget={"epochs": 4})
     if sampling == "pk":
         config = from_dict(
-            to_dict(config) | {"data": to_dict(config)["data"] | {"identities": 3, "views": 3}}
+            to_dict(config) | {"data": to_dict(config)["data"] | {"num_ids": 3, "num_instances": 3}}
         )
     clouds = Clouds(9, 4, seed=0)
     whole = train(config, clouds, out_dir=tmp_path / "whole", model=Pointwise(9))
@@ -264,20 +264,16 @@ def test_og_net_learns_by_the_recipe(tmp_path: Path) -> None:
     assert result.validation is not None
     assert (result.validation.test_view, result.validation.ap) == ("scale-1.1", "trapezoid")
     stored = read_model(tmp_path / "model.safetensors")
-    assert stored.preprocessing.layout == "reference"
+    assert stored.preprocessing.point_order == "reference"
     assert stored.preprocessing.num_points == 30
     assert stored.model.mode == "reference"
 
 
 def test_clouds_of_another_layout_are_refused(tmp_path: Path) -> None:
-    even = Clouds(9, 4, seed=0, layout="even")
-    with pytest.raises(
-        ValueError, match=r"data\.layout is 'reference'; got clouds of layout 'even'"
-    ):
+    even = Clouds(9, 4, seed=0, point_order="fps")
+    with pytest.raises(ValueError, match=r"data\.point_order is 'reference'; got clouds of 'fps'"):
         train(recipe(), even, out_dir=tmp_path, model=Pointwise(9))
-    with pytest.raises(
-        ValueError, match=r"data\.layout is 'reference'; got clouds of layout 'even'"
-    ):
+    with pytest.raises(ValueError, match=r"data\.point_order is 'reference'; got clouds of 'fps'"):
         train(recipe(), Clouds(9, 4, 0), out_dir=tmp_path, validation=(even, even))
 
 

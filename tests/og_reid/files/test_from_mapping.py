@@ -65,10 +65,10 @@ def test_aliases_of_few_values_are_read_and_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_editors_of_other_systems(tmp_path: Path, encoding: str, newline: str) -> None:
-    text = "# für uns\nseed: 3\nmodel:\n  weights: default\n".replace("\n", newline)
+    text = "# für uns\nseed: 3\nmodel:\n  init_from: default\n".replace("\n", newline)
     (tmp_path / "a.yaml").write_bytes(text.encode(encoding))
     config = load_config(tmp_path / "a.yaml")
-    assert (config.seed, config.model.weights) == (3, "default")
+    assert (config.seed, config.model.init_from) == (3, "default")
 
 
 def test_latin_letters_are_refused_with_the_file(tmp_path: Path) -> None:
@@ -79,14 +79,17 @@ def test_latin_letters_are_refused_with_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["null", "none", "None", "NONE", "~", ""])
 def test_none_is_null(tmp_path: Path, text: str) -> None:
-    settings = [f"model.weights={text}", f"budget.epochs={text}", f"loss.triplet_margin={text}"]
+    settings = [f"model.init_from={text}", f"budget.epochs={text}", f"loss.triplet_margin={text}"]
     config = load_config("synthetic/default", settings)
-    assert config.model.weights is None
+    assert config.model.init_from is None
     assert config.budget.epochs is None
     assert config.loss.triplet_margin is None
-    (tmp_path / "a.yaml").write_text(f"model: {{weights: {text}}}\nbudget: {{epochs: {text}}}\n")
-    assert load_config(tmp_path / "a.yaml").model.weights is None
-    assert load_config("occluded_duke/fusion", [f"second={text}"], FusionConfig).second is None
+    (tmp_path / "a.yaml").write_text(f"model: {{init_from: {text}}}\nbudget: {{epochs: {text}}}\n")
+    assert load_config(tmp_path / "a.yaml").model.init_from is None
+    assert (
+        load_config("occluded_duke/fusion", [f"cloud_weight={text}"], FusionConfig).cloud_weight
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_none_is_null(tmp_path: Path, text: str) -> None:
     [
         ("optim.lr=.nan", r"optim\.lr must be a number; got nan"),
         ("optim.lr=nan", r"optim\.lr must be a number; got nan"),
-        ("data.views=1" + "0" * 400, r"data\.views must be smaller than 2\^62"),
+        ("data.num_instances=1" + "0" * 400, r"data\.num_instances must be smaller than 2\^62"),
         ("optim.lr=1" + "0" * 400, r"optim\.lr must be float"),
         ("model.embedding_dim=100000000", r"model\.embedding_dim must hold whole numbers in"),
         ("model.k=100000000", r"model\.k must hold whole numbers in"),
@@ -102,8 +105,8 @@ def test_none_is_null(tmp_path: Path, text: str) -> None:
         ("data.num_points=99999999", r"data\.num_points must hold whole numbers in"),
         ("device=[cpu]", "device must be one of"),
         ("device={}", "device must be one of"),
-        ("model.neck=1", r"model\.neck must be bool"),
-        ("model.ball_counts=" + str([1] * 5000), "must be a list of 3 values"),
+        ("model.bnneck=1", r"model\.bnneck must be bool"),
+        ("model.ball_samples=" + str([1] * 5000), "must be a list of 3 values"),
         ("a." * 3000 + "b=1", "unknown setting a.a"),
         ("=1", "must look like"),
         ("x" * 5000 + "=1", "unknown setting xxx"),

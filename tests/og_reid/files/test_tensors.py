@@ -106,7 +106,7 @@ def edit(path: Path, **changes: object) -> None:
         if name in metadata:
             metadata[name] = value if isinstance(value, str) else json.dumps(value)
         else:
-            part = "preprocessing" if name in ("min_points", "layout") else "architecture"
+            part = "preprocessing" if name in ("min_points", "point_order") else "architecture"
             described = json.loads(metadata[part])
             described[name] = value
             metadata[part] = json.dumps(described)
@@ -150,7 +150,7 @@ def little_memory() -> object:
         {"residual": "no"},
         {"min_points": 10**400},
         {"min_points": "32"},
-        {"layout": []},
+        {"point_order": []},
         {"architecture": "[" * 100_000},
         {"architecture": "[1]"},
         {"preprocessing": '{"num_points": 1e30}'},

@@ -42,13 +42,13 @@ def test_a_merged_group_may_be_replaced_in_part() -> None:
 def test_a_value_of_the_command_line_has_no_comment(tmp_path: Path, value: str) -> None:
     file = tmp_path / "empty.yaml"
     file.write_text("")
-    assert load_config(file, [f"model.weights={value}"]).model.weights == value
+    assert load_config(file, [f"model.init_from={value}"]).model.init_from == value
 
 
 def test_a_quoted_value_may_hold_the_sign_of_comments(tmp_path: Path) -> None:
     file = tmp_path / "empty.yaml"
     file.write_text("")
-    assert load_config(file, ["model.weights='a #b'"]).model.weights == "a #b"
+    assert load_config(file, ["model.init_from='a #b'"]).model.init_from == "a #b"
 
 
 def test_blanks_around_a_name_do_not_matter(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_both_views_together(rng: torch.Generator) -> None:
 class Stored:
     """Clouds as they are stored, in their own frame."""
 
-    layout = "reference"
+    point_order = "reference"
 
     def __init__(self, cloud: Tensor) -> None:
         self.points, self.colors = cloud[..., :3], cloud[..., 3:] + 0.5
@@ -187,5 +187,5 @@ def test_an_empty_set_is_refused(rng: torch.Generator) -> None:
 def test_preprocessing_is_checked() -> None:
     with pytest.raises(ValueError, match="num_points must be at least 1"):
         Preprocessing(num_points=0)
-    with pytest.raises(ValueError, match="layout must be 'even' or 'reference'; got 'other'"):
-        Preprocessing(num_points=8, layout="other")
+    with pytest.raises(ValueError, match="point_order must be 'fps' or 'reference'; got 'other'"):
+        Preprocessing(num_points=8, point_order="other")

@@ -119,11 +119,11 @@ def test_a_row_of_ones_own_sees_what_it_asks_for() -> None:
 def test_a_loss_of_another_task_is_refused() -> None:
     message = r"loss.others.of_clouds must apply to networks of images; .* those of clouds"
     with pytest.raises(ValueError, match=message):
-        from_dict({"loss": {"others": {"of_clouds": 1}}, "model": {"preset": "pgfa"}})
+        from_dict({"loss": {"others": {"of_clouds": 1}}, "model": {"arch": "pgfa"}})
     with pytest.raises(ValueError, match=r"loss.others.visible must apply to networks of clouds"):
         CombinedLoss(LossConfig(others={"visible": 1}), 4, 2)
     from_dict({"loss": {"others": {"of_clouds": 1}}})
-    from_dict({"loss": {"others": {"squares": 1}}, "model": {"preset": "pgfa"}})
+    from_dict({"loss": {"others": {"squares": 1}}, "model": {"arch": "pgfa"}})
 
 
 def test_tasks_that_do_not_exist_are_refused() -> None:

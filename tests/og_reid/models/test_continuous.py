@@ -1,4 +1,4 @@
-"""OG-Net in continuous mode: no jumps, no order, no padding, right gradients."""
+"""OG-Net in soft mode: no jumps, no order, no padding, right gradients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def person(batch: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return points, torch.stack(rgb, dim=-1) - 0.5
 
 
-def network(mode: str = "continuous", preset: str = "ognet-small", **overrides: object) -> OGNet:
+def network(mode: str = "soft", preset: str = "ognet-small", **overrides: object) -> OGNet:
     """A narrow network in float64 whose normalisations know some clouds."""
     settings = {"dims": (8, 16, 32), "k": 6, "num_points": 64, "ball_counts": (4, 6, 8)}
     generator = torch.Generator().manual_seed(0)
@@ -169,7 +169,7 @@ def test_native_and_plain_code_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("preset", ["ognet-small", "ognet", "ognet-deep"])
 def test_every_parameter_learns(preset: str) -> None:
-    model = OGNet.preset(preset, num_points=80, k=8, num_classes=3, mode="continuous")
+    model = OGNet.preset(preset, num_points=80, k=8, num_classes=3, mode="soft")
     points, colors = (each.float() for each in person(3, 90))
     descriptor = model(points, colors)
     (descriptor.square().sum() + model.classify(descriptor)[:, 0].sum()).backward()
@@ -217,6 +217,6 @@ def test_stages_tell_who_is_a_neighbor() -> None:
 
 
 def test_mode_can_be_configured() -> None:
-    config = load_config("synthetic/default", ["model.mode=continuous"])
-    assert config.model.mode == "continuous"
-    assert network().architecture()["mode"] == "continuous"
+    config = load_config("synthetic/default", ["model.mode=soft"])
+    assert config.model.mode == "soft"
+    assert network().architecture()["mode"] == "soft"

@@ -12,8 +12,8 @@ TINY = DemoSize(
     views=4,
     cameras=2,
     overrides=(
-        "budget.steps=3", "data.identities=3", "data.views=2", "data.num_points=96",
-        "model.num_points=64", "model.k=4", "optim.norm_batches=1", "device=cpu",
+        "budget.steps=3", "data.num_ids=3", "data.num_instances=2", "data.num_points=96",
+        "model.num_points=64", "model.k=4", "optim.bn_update_batches=1", "device=cpu",
     ),
 )  # fmt: skip
 

@@ -187,7 +187,7 @@ def test_threads_leave_warnings_as_they_were(tmp_path: Path, stored: StoredModel
 def test_models_of_the_reference_layout_take_reference_clouds(tmp_path: Path) -> None:
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8)
     path = tmp_path / "reference.safetensors"
-    save_model(path, network, Preprocessing(64, layout="reference"))
+    save_model(path, network, Preprocessing(64, point_order="reference"))
     image = plain_image(tmp_path / "a.png", 100)
     done = embed_files([image, plain_image(tmp_path / "none.png", 0)], path)
     pixels = read_image(image)

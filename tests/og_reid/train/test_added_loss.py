@@ -19,7 +19,7 @@ from pose.runtime.torchvision_import import import_torchvision
 from random_clouds import cloud
 
 COMMON = {
-    "optim": {"kind": "sgd", "lr": 0.01, "warmup": 0, "average": 0, "weight_decay": 0},
+    "optim": {"optimizer": "sgd", "lr": 0.01, "warmup": 0, "swa_fraction": 0, "weight_decay": 0},
     "budget": {"steps": 1},
     "device": "cpu",
 }
@@ -29,8 +29,8 @@ def cloud_task(weight: float, steps: int = 1) -> Task[Any]:
     clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(8))
     settings = {
         **COMMON,
-        "data": {"num_points": 32, "identities": 3, "views": 2},
-        "model": {"preset": "ognet-small", "num_points": 32, "embedding_dim": 8, "k": 4},
+        "data": {"num_points": 32, "num_ids": 3, "num_instances": 2},
+        "model": {"arch": "ognet-small", "num_points": 32, "embedding_dim": 8, "k": 4},
         "loss": {"others": {"embedding_norm": weight}},
         "budget": {"steps": steps},
     }
@@ -51,22 +51,22 @@ def image_task(weight: float, steps: int = 1, **model: Any) -> Task[Any]:
         **COMMON,
         "data": {"sampling": "shuffle", "batch_size": 4},
         "model": model,
-        "photos": {"height": 32, "width": 16},
+        "image": {"height": 32, "width": 16},
         "loss": {"others": {"embedding_norm": weight}},
         "budget": {"steps": steps},
     }
     samples = [Sample(folder / f"{i}.png", i // 2, i % 2) for i in range(6)]
-    parts = 2 if model["preset"] == "pgfa" else (1, 2)
+    parts = 2 if model["arch"] == "pgfa" else (1, 2)
     images = ImageSet(samples, lambda _: None, parts=parts, size=(32, 16))
     return ImageTask(from_dict(settings), images)
 
 
 def stripes(weight: float, steps: int = 1) -> Task[Any]:
-    return image_task(weight, steps, preset="stripes", stripes=[[1, 2]])
+    return image_task(weight, steps, arch="stripes", stripes=[[1, 2]])
 
 
 def pgfa(weight: float, steps: int = 1) -> Task[Any]:
-    return image_task(weight, steps, preset="pgfa", parts=2)
+    return image_task(weight, steps, arch="pgfa", parts=2)
 
 
 @pytest.mark.parametrize(

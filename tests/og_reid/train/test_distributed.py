@@ -91,10 +91,10 @@ def clouds(people: int = 8, images: int = 3, points: int = 64) -> CloudSet:
 
 
 SETTINGS = {
-    "data": {"num_points": 48, "identities": 4, "views": 2, "recolor": 0.5},
-    "model": {"num_points": 24, "k": 4, "ball_counts": [4, 4, 8], "embedding_dim": 32},
+    "data": {"num_points": 48, "num_ids": 4, "num_instances": 2, "recolor": 0.5},
+    "model": {"num_points": 24, "k": 4, "ball_samples": [4, 4, 8], "embedding_dim": 32},
     "loss": {"contrastive": 1.0, "circle": 0.1, "triplet": 0.5},
-    "optim": {"lr": 0.01, "average": 0.5, "norm_batches": 2},
+    "optim": {"lr": 0.01, "swa_fraction": 0.5, "bn_update_batches": 2},
     "budget": {"steps": 4},
     "device": "cpu",
 }
@@ -111,7 +111,7 @@ class InDouble(CloudTask):
 def gradients(preset: str, mode: str, path: Path) -> None:
     # Losses with weights and memories of their own, too: all processes must change them alike.
     loss = {**SETTINGS["loss"], "quadruplet": 0.1, "oim": 1, "verification": 1, "center": 0.1}
-    model = {**SETTINGS["model"], "preset": preset, "mode": mode}
+    model = {**SETTINGS["model"], "arch": preset, "mode": mode}
     config = from_dict({**SETTINGS, "model": model, "loss": loss})
     task = InDouble(config, clouds())
     task.model.double()
@@ -130,7 +130,7 @@ def gradients(preset: str, mode: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "mode"),
     [
-        *(("ognet-small", mode) for mode in ("robust", "continuous")),
+        *(("ognet-small", mode) for mode in ("robust", "soft")),
         *((preset, "robust") for preset in ("dgcnn", "pointnet2-ssg")),
     ],
 )
@@ -152,7 +152,7 @@ def test_two_processes_find_the_gradient_of_one(tmp_path: Path, preset: str, mod
 
 def whole_run(folder: Path) -> None:
     # Plain, short steps: long ones, and the first ones of Adam, blow rounding up.
-    optim = {**SETTINGS["optim"], "kind": "sgd", "lr": 0.001, "accumulate": 2}
+    optim = {**SETTINGS["optim"], "optimizer": "sgd", "lr": 0.001, "grad_accum_steps": 2}
     config = from_dict({**SETTINGS, "optim": optim, "checkpoint_every": 2})
     task = CloudTask(config, clouds())
     result = fit(config, task, out_dir=folder)
@@ -308,8 +308,8 @@ def test_the_first_process_decides_whether_a_run_goes_on(tmp_path: Path) -> None
 def command(folder: Path) -> None:
     settings = [
         "data.sampling=balance", "data.batch_size=8", "data.num_points=32", "model.num_points=32",
-        "model.k=2", "model.ball_counts=[2, 2, 2]", "device=cpu", "budget.steps=1",
-        "optim.average=0",
+        "model.k=2", "model.ball_samples=[2, 2, 2]", "device=cpu", "budget.steps=1",
+        "optim.swa_fraction=0",
     ]  # fmt: skip
     data = str(folder / "clouds.safetensors")
     assert (
@@ -378,7 +378,7 @@ def test_a_process_that_hangs_ends_the_others_with_a_message(tmp_path: Path) -> 
 
 
 def uneven(folder: Path) -> None:
-    settings = {**SETTINGS, "data": {**SETTINGS["data"], "identities": 3, "views": 3}}
+    settings = {**SETTINGS, "data": {**SETTINGS["data"], "num_ids": 3, "num_instances": 3}}
     config = from_dict(settings)
     with pytest.raises(ValueError, match=r"a batch of 9 must give each of 2 processes"):
         fit(config, CloudTask(config, clouds()), out_dir=folder)

@@ -10,7 +10,7 @@ from og_reid.ops import in_degree, knn
 from og_reid.train import train
 from random_clouds import cloud, person
 
-SIZES = {"num_points": 48, "k": 4, "ball_counts": [2, 2, 4], "embedding_dim": 8}
+SIZES = {"num_points": 48, "k": 4, "ball_samples": [2, 2, 4], "embedding_dim": 8}
 
 
 def _network(mode: str, classes: int = 0) -> OGNet:
@@ -44,21 +44,21 @@ def test_no_neighbours_are_found_among_nan():
     assert (knn(torch.full((2, 5, 3), torch.nan), 2) == -1).all()
 
 
-@pytest.mark.parametrize("mode", ["robust", "reference", "continuous"])
+@pytest.mark.parametrize("mode", ["robust", "reference", "soft"])
 def test_nan_of_a_layer_reaches_the_descriptor_in_training(mode):
     network = _network(mode).train()
     points, colors = person(3, 60)
     assert network(points, colors).isnan().all()
 
 
-@pytest.mark.parametrize("mode", ["robust", "reference", "continuous"])
+@pytest.mark.parametrize("mode", ["robust", "reference", "soft"])
 def test_a_diverged_run_ends_with_its_message(tmp_path, mode):
     clouds = CloudSet.from_clouds(
         (cloud(number), number // 4, number % 4, f"{number}.jpg") for number in range(32)
     )
     config = from_dict(
         {
-            "data": {"num_points": 48, "identities": 4, "views": 2},
+            "data": {"num_points": 48, "num_ids": 4, "num_instances": 2},
             "model": {**SIZES, "mode": mode},
             "budget": {"steps": 2},
             "device": "cpu",

@@ -23,7 +23,7 @@ def test_amsgrad_by_hand(rng: torch.Generator) -> None:
     ours, batches = problem(rng)
     torchs, plain = copy.deepcopy(ours), copy.deepcopy(ours)
     optimizer = build_optimizer(
-        single_param_group(ours), OptimConfig(kind="amsgrad", lr=0.05, weight_decay=0.02)
+        single_param_group(ours), OptimConfig(optimizer="amsgrad", lr=0.05, weight_decay=0.02)
     )
     twin = torch.optim.Adam(torchs.parameters(), lr=0.05, weight_decay=0.02, amsgrad=True)
     weights = list(plain.parameters())
@@ -68,7 +68,7 @@ def test_sgd_by_hand(rng: torch.Generator) -> None:
     and a learning rate of its own for the second group."""
     model, batches = problem(rng)
     plain = copy.deepcopy(model)
-    optim = OptimConfig(kind="sgd", lr=0.05, weight_decay=0.02, momentum=0.8)
+    optim = OptimConfig(optimizer="sgd", lr=0.05, weight_decay=0.02, momentum=0.8)
     weights = list(model.parameters())
     groups = [{"params": weights[:2], "lr": 1.0}, {"params": weights[2:], "lr": 0.1}]
     optimizer = build_optimizer(groups, optim)

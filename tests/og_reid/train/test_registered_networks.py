@@ -79,7 +79,7 @@ def test_both_are_settings_of_a_command(tmp_path: Path, clouds: CloudSet) -> Non
     clouds.save(tmp_path / "clouds.safetensors")
     out, data = str(tmp_path / "run"), str(tmp_path / "clouds.safetensors")
     settings = [
-        *SMALL, "data.identities=3", "budget.steps=3", "model.preset=point-mean",
+        *SMALL, "data.num_ids=3", "budget.steps=3", "model.arch=point-mean",
         "model.embedding_dim=24", "loss.others.squares=0.5", "loss.others.spread=0.1",
     ]  # fmt: skip
     assert main(["train", "synthetic/default", *settings, "--data", data, "--out", out]) == 0
@@ -118,7 +118,7 @@ def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
 def test_a_file_of_a_network_that_is_not_registered_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clouds: CloudSet
 ) -> None:
-    model = {"preset": "point-mean", "embedding_dim": 8, "num_points": 32}
+    model = {"arch": "point-mean", "embedding_dim": 8, "num_points": 32}
     config = settings(model=model)
     train(config, clouds, out_dir=tmp_path)
     module = importlib.import_module("og_reid.models.registry")
@@ -130,9 +130,9 @@ def test_a_file_of_a_network_that_is_not_registered_says_so(
 def settings(**changes: object) -> Any:
     return from_dict(
         {
-            "data": {"num_points": 32, "identities": 3, "views": 2},
+            "data": {"num_points": 32, "num_ids": 3, "num_instances": 2},
             "model": {"num_points": 32, "embedding_dim": 8},
-            "optim": {"average": 0},
+            "optim": {"swa_fraction": 0},
             "budget": {"steps": 2},
             "device": "cpu",
             **changes,

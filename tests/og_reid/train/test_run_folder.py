@@ -22,7 +22,7 @@ def test_a_model_knows_where_it_comes_from(tmp_path: Path) -> None:
     assert origin["file"] == "model.safetensors"
     assert origin["seed"] == 7
     assert origin["step"] == 2
-    assert origin["config"]["optim"]["kind"] == "sgd"
+    assert origin["config"]["optim"]["optimizer"] == "sgd"
     assert origin["versions"]["torch"] == torch.__version__
     assert set(origin["versions"]) == {"og_reid", "torch", "numpy", "python"}
 
@@ -79,7 +79,7 @@ def test_only_its_own_half_written_files_are_cleared_away(tmp_path: Path) -> Non
 
 
 def test_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
-    settings = config(budget={"steps": 11}, checkpoint_every=2, keep=3)
+    settings = config(budget={"steps": 11}, checkpoint_every=2, keep_checkpoints=3)
     fit(settings, Regression(), out_dir=tmp_path)
     states = {each.name: load_checkpoint(each)["step"] for each in tmp_path.glob("*.pt")}
     assert states == {"checkpoint.pt": 11, "checkpoint-1.pt": 10, "checkpoint-2.pt": 8}
@@ -136,8 +136,14 @@ def test_an_old_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_how_a_run_is_made_may_change_on_its_way(tmp_path: Path) -> None:
     fit(config(budget={"steps": 3}), Regression(), out_dir=tmp_path)
-    other = config(budget={"steps": 5}, prefetch=0, keep=2, checkpoint_every=1, validate_every=1)
+    other = config(
+        budget={"steps": 5},
+        prefetch_batches=0,
+        keep_checkpoints=2,
+        checkpoint_every=1,
+        validate_every=1,
+    )
     assert len(fit(other, Regression(), out_dir=tmp_path, resume=True).history) == 5
-    changed = config(optim={**to_dict(config())["optim"], "accumulate": 2})
-    with pytest.raises(ValueError, match=r"optim\.accumulate: 1 -> 2"):
+    changed = config(optim={**to_dict(config())["optim"], "grad_accum_steps": 2})
+    with pytest.raises(ValueError, match=r"optim\.grad_accum_steps: 1 -> 2"):
         fit(changed, Regression(), out_dir=tmp_path, resume=True)

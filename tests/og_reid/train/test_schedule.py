@@ -12,7 +12,7 @@ from og_reid.train.schedule import BudgetTimer, Schedule, learning_rate, warmup_
 
 
 def test_learning_rate_by_hand() -> None:
-    optim = OptimConfig(lr=2.0, warmup=0.2, final_lr=0.1)
+    optim = OptimConfig(lr=2.0, warmup=0.2, final_lr_ratio=0.1)
     assert learning_rate(0.1, optim) == pytest.approx(1.0)
     assert learning_rate(0.2, optim) == pytest.approx(2.0)
     assert learning_rate(0.6, optim) == pytest.approx(2.0 * (0.1 + 0.9 / 2))
@@ -38,7 +38,7 @@ def test_the_nearest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_epochs(epochs: int = 20, **optim: object) -> TrainConfig:
-    settings = {"kind": "amsgrad", "lr": 2.0, "warmup": 0, "norm_batches": None, **optim}
+    settings = {"optimizer": "amsgrad", "lr": 2.0, "warmup": 0, "bn_update_batches": None, **optim}
     return from_dict(
         {"budget": {"epochs": epochs}, "optim": settings, "loss": {"warmup_epochs": 3}}
     )
@@ -74,14 +74,14 @@ def test_a_learning_rate_can_rise_in_a_run_of_epochs() -> None:
     [(1000, 0.1, 900), (600, 0.1, 540), (1500, 0.1, 1350), (7, 0.25, 6)],
 )
 def test_ends_of_the_last_epochs_are_averaged(epochs: int, average: float, first: int) -> None:
-    table = Schedule(by_epochs(epochs, average=average), steps_per_epoch=3)
+    table = Schedule(by_epochs(epochs, swa_fraction=average), steps_per_epoch=3)
     due = [step for step in range(3 * epochs) if table.averages(step, (step + 1) / (3 * epochs))]
     assert due == [3 * epoch + 2 for epoch in range(first, epochs)]
-    assert not Schedule(by_epochs(average=0), 3).averages(59, 1.0)
+    assert not Schedule(by_epochs(swa_fraction=0), 3).averages(59, 1.0)
 
 
 def test_steps_give_the_share_of_the_run() -> None:
-    config = from_dict({"budget": {"steps": 10}, "optim": {"lr": 2.0, "average": 0.25}})
+    config = from_dict({"budget": {"steps": 10}, "optim": {"lr": 2.0, "swa_fraction": 0.25}})
     table = Schedule(config, steps_per_epoch=3)
     assert table.budget is config.budget
     assert table.norm_batches == 32
@@ -112,7 +112,7 @@ def test_the_last_learning_rate_of_a_published_run() -> None:
 
 def test_a_step_schedule_drops_after_its_epochs() -> None:
     """As PGFA's authors: lr for epochs 0 to 39 of 60, a tenth of it for 40 to 59."""
-    optim = {"lr": 0.1, "warmup": 0, "schedule": "step", "drop_epochs": [40, 50]}
+    optim = {"lr": 0.1, "warmup": 0, "schedule": "step", "milestones": [40, 50]}
     table = Schedule(from_dict({"budget": {"epochs": 60}, "optim": optim}), steps_per_epoch=3)
     rates = [table.learning_rate(step, (step + 1) / 180) for step in range(180)]
     assert rates == pytest.approx([0.1] * 120 + [0.01] * 30 + [0.001] * 30)

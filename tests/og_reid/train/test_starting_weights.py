@@ -1,4 +1,4 @@
-"""Training that starts from weights of clouds (``model.weights``)."""
+"""Training that starts from weights of clouds (``model.init_from``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from random_clouds import cloud
 
 #: Neighbours and mode are no parameters: the weights that come with the package were trained with
 #: others.
-OTHER = {"num_points": 64, "k": 5, "ball_counts": (4, 4, 4), "mode": "reference"}
+OTHER = {"num_points": 64, "k": 5, "ball_samples": (4, 4, 4), "mode": "reference"}
 
 
 def fresh(**settings: object) -> torch.nn.Module:
@@ -37,7 +37,7 @@ def saved(path: Path, **settings: object) -> str:
 
 
 def test_all_but_the_classifier_is_that_of_the_file() -> None:
-    model, plain = fresh(weights="default", **OTHER), fresh(**OTHER)
+    model, plain = fresh(init_from="default", **OTHER), fresh(**OTHER)
     shipped = load_model().model.state_dict()
     for name, value in model.state_dict().items():
         other = plain.state_dict()[name] if name.startswith("proj_output.") else shipped[name]
@@ -47,7 +47,7 @@ def test_all_but_the_classifier_is_that_of_the_file() -> None:
 @pytest.mark.parametrize("theirs", [False, True])
 @pytest.mark.parametrize("ours", [False, True])
 def test_a_neck_is_taken_where_both_have_one(tmp_path: Path, theirs: bool, ours: bool) -> None:
-    model = fresh(weights=saved(tmp_path / "start.safetensors", neck=theirs), neck=ours)
+    model = fresh(init_from=saved(tmp_path / "start.safetensors", bnneck=theirs), bnneck=ours)
     assert (model.neck is not None) == ours
     if ours:
         assert bool((model.neck.weight == 3).all()) == theirs  # type: ignore[union-attr]
@@ -57,11 +57,11 @@ def test_a_neck_is_taken_where_both_have_one(tmp_path: Path, theirs: bool, ours:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weights": "imagenet"}, "model.weights cannot be read: .*'default', a .safetensors"),
-        ({"weights": "gone.safetensors"}, "model.weights cannot be read: gone.*is not a file"),
-        ({"weights": "default", "embedding_dim": 64}, "of another shape.*model.embedding_dim"),
-        ({"weights": "default", "preset": "ognet-deep"}, "missing.*model.preset"),
-        ({"weights": "default", "preset": "dgcnn"}, "missing.*unexpected"),
+        ({"init_from": "imagenet"}, "model.init_from cannot be read: .*'default', a .safetensors"),
+        ({"init_from": "gone.safetensors"}, "model.init_from cannot be read: gone.*is not a file"),
+        ({"init_from": "default", "embedding_dim": 64}, "of another shape.*model.embedding_dim"),
+        ({"init_from": "default", "arch": "ognet-deep"}, "missing.*model.arch"),
+        ({"init_from": "default", "arch": "dgcnn"}, "missing.*unexpected"),
     ],
 )
 def test_weights_that_do_not_fit(settings: dict[str, object], message: str) -> None:
@@ -73,9 +73,9 @@ def test_wrong_weights_are_found_before_a_world_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    settings = ["model.weights=default", "model.embedding_dim=64"]
+    settings = ["model.init_from=default", "model.embedding_dim=64"]
     assert main(["train", "synthetic/og_net_small", *settings, "--out", str(run)]) != 0
-    assert "model.weights=default are not of this network" in capsys.readouterr().err
+    assert "model.init_from=default are not of this network" in capsys.readouterr().err
     assert not (run / "world").exists()
 
 
@@ -85,8 +85,8 @@ def clouds_of(*people: int) -> CloudSet:
 
 
 def of_weights(weights: str) -> TrainConfig:
-    data = {"num_points": 32, "identities": 2, "views": 2}
-    return from_dict({"data": data, "model": {"num_points": 32, "k": 5, "weights": weights}})
+    data = {"num_points": 32, "num_ids": 2, "num_instances": 2}
+    return from_dict({"data": data, "model": {"num_points": 32, "k": 5, "init_from": weights}})
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def people(count: int, images: int = 4, points: int = 40, seed: int = 0) -> Clou
 
 
 SETTINGS = {
-    "data": {"num_points": 32, "identities": 6, "views": 3, "recolor": 0.5},
-    "model": {"num_points": 16, "k": 2, "ball_counts": [2, 2, 4], "embedding_dim": 8},
-    "optim": {"lr": 0.01, "average": 0.25, "norm_batches": 3},
+    "data": {"num_points": 32, "num_ids": 6, "num_instances": 3, "recolor": 0.5},
+    "model": {"num_points": 16, "k": 2, "ball_samples": [2, 2, 4], "embedding_dim": 8},
+    "optim": {"lr": 0.01, "swa_fraction": 0.25, "bn_update_batches": 3},
     "budget": {"steps": 12},
     "device": "cpu",
     "checkpoint_every": 5,
@@ -143,7 +143,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, identity: float) -> None:
 
 
 def test_people_with_exchanged_channels_are_classes_of_their_own(tmp_path: Path) -> None:
-    data = {**SETTINGS["data"], "num_points": 64, "recolor": 0, "permute": 0.5}
+    data = {**SETTINGS["data"], "num_points": 64, "recolor": 0, "channel_permute": 0.5}
     result = train(
         config(data=data, loss={"identity": 1.0}, budget={"steps": 2}), people(12), out_dir=tmp_path
     )
@@ -192,7 +192,7 @@ def test_hidden_colours_teach_nothing(tmp_path: Path) -> None:
 
 def test_og_net_is_trained_and_written(tmp_path: Path) -> None:
     clouds = people(8)
-    model = {"num_points": 32, "k": 2, "ball_counts": [2, 2, 2]}
+    model = {"num_points": 32, "k": 2, "ball_samples": [2, 2, 2]}
     settings = config(budget={"steps": 2}, model=model)
     result = train(settings, clouds, out_dir=tmp_path)
     loaded = read_model(tmp_path / "model.safetensors")
@@ -257,20 +257,20 @@ def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
     """The setting had its default then; another value now is another run."""
     train(config(), people(12), out_dir=tmp_path, model=Tiny())
     state = load_checkpoint(tmp_path / "checkpoint.pt")
-    for group, name in (("data", "layout"), ("optim", "kind"), ("budget", "epochs")):
+    for group, name in (("data", "point_order"), ("optim", "optimizer"), ("budget", "epochs")):
         del state["origin"]["config"][group][name]
     save_checkpoint(tmp_path / "checkpoint.pt", state)
     longer = config(budget={"steps": 13})
     history = train(longer, people(12), out_dir=tmp_path, resume=True, model=Tiny()).history
     assert len(history) == 13
-    other = config(optim={**SETTINGS["optim"], "kind": "amsgrad"})
-    with pytest.raises(ValueError, match=r"optim\.kind: 'adamw' -> 'amsgrad'"):
+    other = config(optim={**SETTINGS["optim"], "optimizer": "amsgrad"})
+    with pytest.raises(ValueError, match=r"optim\.optimizer: 'adamw' -> 'amsgrad'"):
         train(other, people(12), out_dir=tmp_path, resume=True, model=Tiny())
 
 
 @pytest.mark.parametrize("sampling", ["pk", "shuffle", "balance", "class"])
 def test_one_person_cannot_be_told_apart(tmp_path: Path, sampling: str) -> None:
-    data = {**SETTINGS["data"], "sampling": sampling, "batch_size": 4, "class_images": 4}
+    data = {**SETTINGS["data"], "sampling": sampling, "batch_size": 4, "images_per_class": 4}
     with pytest.raises(ValueError, match="at least 2 identities; got 1"):
         train(config(data=data), people(1), out_dir=tmp_path, model=Tiny())
 
@@ -303,7 +303,7 @@ def test_the_best_network_can_be_read(tmp_path: Path) -> None:
     query = people(6, seed=1)
     even = torch.arange(len(query)) % 2 == 0
     validation = (query.select(even.nonzero()), query.select((~even).nonzero()))
-    model = {"num_points": 32, "k": 2, "ball_counts": [2, 2, 2]}
+    model = {"num_points": 32, "k": 2, "ball_samples": [2, 2, 2]}
     settings = config(budget={"steps": 2}, model=model, validate_every=1)
     result = train(settings, people(8), out_dir=tmp_path, validation=validation)
     best = max(record.mAP for record in result.history)

@@ -11,8 +11,9 @@ from og_reid.cli import main
 from og_reid.train.run_folder import STATE_FILE
 
 SMALL = (
-    "data.num_points=32", "data.identities=3", "data.views=2", "model.num_points=32", "model.k=2",
-    "model.ball_counts=[2, 2, 2]", "budget.steps=1", "device=cpu", "optim.average=0",
+    "data.num_points=32", "data.num_ids=3", "data.num_instances=2", "model.num_points=32",
+    "model.k=2",
+    "model.ball_samples=[2, 2, 2]", "budget.steps=1", "device=cpu", "optim.swa_fraction=0",
 )  # fmt: skip
 
 
@@ -51,8 +52,8 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
         (3, ["data.sampling=balance", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=stratified", "data.batch_size=7"], "a batch needs 7 images"),
         (3, ["data.sampling=class", "data.batch_size=4"], "a batch needs 4 images"),
-        (3, ["data.hold_out=2"], "identities to hold out must be from 1 to 1"),
-        (4, ["data.hold_out=2"], "a batch needs 3 identities, the data has 2"),
+        (3, ["data.val_identities=2"], "identities to hold out must be from 1 to 1"),
+        (4, ["data.val_identities=2"], "a batch needs 3 identities, the data has 2"),
         (3, ["optim.precision=fp16"], "optim.precision=fp16 needs device=cuda"),
     ],
     ids=lambda value: str(value)[:30],
@@ -66,7 +67,7 @@ def test_people_who_do_not_fill_a_batch(
     message: str,
 ) -> None:
     data, out = str(photographs(tmp_path / "data", people)), tmp_path / "run"
-    command = ["train", "synthetic/default", *SMALL, f"model.preset={preset}", *settings]
+    command = ["train", "synthetic/default", *SMALL, f"model.arch={preset}", *settings]
     assert main([*command, "--data", data, "--out", str(out)]) == 1
     assert message in capsys.readouterr().err
     assert not out.exists()
@@ -74,7 +75,7 @@ def test_people_who_do_not_fill_a_batch(
 
 @pytest.mark.usefixtures("nothing_is_made")
 def test_too_small_a_world_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["train", "synthetic/default", *SMALL, "data.identities=9"]
+    command = ["train", "synthetic/default", *SMALL, "data.num_ids=9"]
     world = ["world.train_identities=8", "world.views=2"]
     assert main([*command, *world, "--out", str(tmp_path / "run")]) == 1
     assert "a batch needs 9 identities, the data has 8" in capsys.readouterr().err
@@ -83,9 +84,9 @@ def test_too_small_a_world_is_not_made(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("nothing_is_made")
 def test_clouds_of_another_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = str(photographs(tmp_path / "data", 3))
-    command = ["train", "synthetic/default", *SMALL, "data.layout=reference", "--data", data]
+    command = ["train", "synthetic/default", *SMALL, "data.point_order=reference", "--data", data]
     assert main([*command, "--out", str(tmp_path / "run")]) == 1
-    assert "data.layout=reference is for stored clouds" in capsys.readouterr().err
+    assert "data.point_order=reference is for stored clouds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

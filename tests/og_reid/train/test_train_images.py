@@ -26,9 +26,9 @@ pytest.importorskip("PIL")
 def config(**changes):
     settings = {
         "data": {"sampling": "shuffle", "batch_size": 4},
-        "model": {"preset": "pgfa", "parts": 2},
-        "photos": {"height": 32, "width": 16, "erase": 0.5},
-        "optim": {"kind": "sgd", "lr": 0.01, "warmup": 0, "average": 0, "clip": 0},
+        "model": {"arch": "pgfa", "parts": 2},
+        "image": {"height": 32, "width": 16, "erase": 0.5},
+        "optim": {"optimizer": "sgd", "lr": 0.01, "warmup": 0, "swa_fraction": 0, "grad_clip": 0},
         "budget": {"steps": 2},
         "device": "cpu",
     }
@@ -104,7 +104,7 @@ def test_the_objective_is_the_authors_loss(folder, parts, branch):
 def test_a_resumed_run_ends_where_the_uninterrupted_does(folder, tmp_path):
     def run(out, steps, resume=False):
         # A schedule that does not depend on the budget, which the first half does not know.
-        steady = {"schedule": "step", "drop_epochs": [50]}
+        steady = {"schedule": "step", "milestones": [50]}
         settings = config(budget={"steps": steps}, optim=steady)
         validation = (people(folder),) * 2 if resume else None
         task = ImageTask(settings, people(folder), validation=validation)
@@ -123,7 +123,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_does(folder, tmp_path):
 
 
 def test_the_backbone_learns_slower(folder):
-    task = ImageTask(config(optim={"backbone": 0.25}), people(folder))
+    task = ImageTask(config(optim={"backbone_lr_mult": 0.25}), people(folder))
     assert [group["lr"] for group in task.parameter_groups()] == [0.25, 1.0]
 
 
@@ -131,7 +131,7 @@ def test_photographs_prepared_otherwise_are_refused(folder):
     with pytest.raises(ValueError, match=r"prepared as configured.*\(3, \(32, 16\)"):
         ImageTask(config(model={"parts": 3}), people(folder))
     with pytest.raises(ValueError, match="prepared as configured"):
-        ImageTask(config(photos={"mode": "reference"}), people(folder))
+        ImageTask(config(image={"mode": "reference"}), people(folder))
     junk = people(folder)
     junk.pids[0] = -1
     with pytest.raises(ValueError, match="1 unlabelled items"):
@@ -141,9 +141,9 @@ def test_photographs_prepared_otherwise_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"photos": {"height": 40}}, "multiples of 16"),
-        ({"photos": {"erase": 1.5}}, "photos.erase"),
-        ({"optim": {"backbone": 0}}, "optim.backbone"),
+        ({"image": {"height": 40}}, "multiples of 16"),
+        ({"image": {"erase": 1.5}}, "image.erase"),
+        ({"optim": {"backbone_lr_mult": 0}}, "optim.backbone_lr_mult"),
         ({"loss": {"part_weight": 2}}, "part_weight"),
         ({"model": {"global_branch": "both"}}, "global_branch"),
     ],
@@ -157,14 +157,19 @@ def test_bad_settings_are_refused(change, message):
 def test_the_published_recipe_is_in_the_files(name):
     recipe = load_config(f"{name}/pgfa")
     optim = recipe.optim
-    assert (optim.kind, optim.lr, optim.backbone, optim.drop_epochs) == ("sgd", 0.1, 0.1, (40,))
+    assert (optim.optimizer, optim.lr, optim.backbone_lr_mult, optim.milestones) == (
+        "sgd",
+        0.1,
+        0.1,
+        (40,),
+    )
     assert (recipe.budget.epochs, recipe.data.batch_size, recipe.data.sampling) == (
         60,
         32,
         "shuffle",
     )
-    assert (recipe.photos.height, recipe.photos.width, recipe.loss.part_weight) == (384, 128, 0.2)
-    assert recipe.model.weights == "imagenet"
+    assert (recipe.image.height, recipe.image.width, recipe.loss.part_weight) == (384, 128, 0.2)
+    assert recipe.model.init_from == "imagenet"
 
 
 def batch_of(count=64):

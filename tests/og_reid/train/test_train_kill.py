@@ -61,15 +61,15 @@ def clouds(people: int = 8, images: int = 3, points: int = 12) -> CloudSet:
 
 def config(steps: int, **changes: object) -> TrainConfig:
     settings = {
-        "data": {"num_points": 8, "identities": 4, "views": 2, "recolor": 0},
+        "data": {"num_points": 8, "num_ids": 4, "num_instances": 2, "recolor": 0},
         "model": {"num_points": 4},
         "loss": {"identity": 1.0},
-        "optim": {"lr": 0.01, "average": 0.3, "norm_batches": 3, "accumulate": 2},
+        "optim": {"lr": 0.01, "swa_fraction": 0.3, "bn_update_batches": 3, "grad_accum_steps": 2},
         "budget": {"steps": steps},
         "device": "cpu",
         "validate_every": 7,
         "checkpoint_every": 3,
-        "keep": 2,
+        "keep_checkpoints": 2,
     }
     return from_dict({**settings, **changes})
 

@@ -18,9 +18,9 @@ from og_reid.train import CloudTask, StepLog, fit, train
 from og_reid.train.checkpoint import load_checkpoint
 
 SETTINGS = {
-    "data": {"num_points": 24, "identities": 4, "views": 3, "batch_size": 10, "recolor": 0},
-    "model": {"num_points": 16, "k": 2, "ball_counts": [2, 2, 4], "embedding_dim": 8},
-    "optim": {"lr": 0.01, "average": 0, "norm_batches": 1},
+    "data": {"num_points": 24, "num_ids": 4, "num_instances": 3, "batch_size": 10, "recolor": 0},
+    "model": {"num_points": 16, "k": 2, "ball_samples": [2, 2, 4], "embedding_dim": 8},
+    "optim": {"lr": 0.01, "swa_fraction": 0, "bn_update_batches": 1},
     "budget": {"steps": 4},
     "device": "cpu",
     "checkpoint_every": 2,
@@ -60,7 +60,7 @@ EVERYTHING = {
 
 
 def test_what_losses_remember_survives_an_interruption(tmp_path: Path) -> None:
-    settings = config(EVERYTHING, optim={**SETTINGS["optim"], "average": 0.5})
+    settings = config(EVERYTHING, optim={**SETTINGS["optim"], "swa_fraction": 0.5})
     whole = train(settings, people(), out_dir=tmp_path / "whole")
 
     def interrupt(record: StepLog) -> None:
@@ -130,7 +130,7 @@ def test_recoloured_people_are_nobody() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        {"recolor": 0.5, "permute": 0.5, "background": 0.7, "camera_style": 0.7},
+        {"recolor": 0.5, "channel_permute": 0.5, "background": 0.7, "camera_style": 0.7},
         {"sampling": "stratified"},
         {"sampling": "camera"},
         {"sampling": "balance"},
@@ -150,7 +150,7 @@ def test_ranks_make_their_share_of_the_whole_batch(data: dict) -> None:
 
 
 def test_copies_of_a_cloud_are_changed_apart() -> None:
-    task = CloudTask(config(data={"views": 6}), people())
+    task = CloudTask(config(data={"num_instances": 6}), people())
     indices, batch = task.sampler.indices(0), task.batch(0)
     assert len(indices.unique()) < len(indices)
     assert len(batch.points.flatten(1).unique(dim=0)) == len(indices)
@@ -201,7 +201,7 @@ def test_clouds_of_nobody_shall_look_like_everybody(tmp_path: Path) -> None:
 
 def test_a_neck_is_between_the_losses(tmp_path: Path) -> None:
     settings = config({"contrastive": 0, "triplet": 1, "identity": 1, "label_smoothing": 0})
-    settings = replace(settings, model=replace(settings.model, neck=True))
+    settings = replace(settings, model=replace(settings.model, bnneck=True))
     task = CloudTask(settings, people())
     task.model.eval()
     features = task.features(task.batch(0))

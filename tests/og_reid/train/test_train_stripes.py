@@ -28,9 +28,9 @@ IMAGES = 10
 def config(**changes: dict[str, object]) -> TrainConfig:
     settings = {
         "data": {"sampling": "shuffle", "batch_size": 6},
-        "model": {"preset": "pgfa", "parts": 2, "global_branch": "average"},
-        "photos": {"height": 64, "width": 16},
-        "optim": {"kind": "sgd", "lr": 0.01, "warmup": 0, "average": 0, "clip": 0},
+        "model": {"arch": "pgfa", "parts": 2, "global_branch": "average"},
+        "image": {"height": 64, "width": 16},
+        "optim": {"optimizer": "sgd", "lr": 0.01, "warmup": 0, "swa_fraction": 0, "grad_clip": 0},
         "budget": {"steps": 2},
         "device": "cpu",
     }
@@ -39,7 +39,7 @@ def config(**changes: dict[str, object]) -> TrainConfig:
     return from_dict(settings)
 
 
-STRIPES = {"preset": "stripes", "stripes": [[1, 2]]}
+STRIPES = {"arch": "stripes", "stripes": [[1, 2]]}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def people(folder: Path) -> Callable[..., ImageSet]:
         def keypoints(sample: Sample) -> Keypoints | None:
             return seen if int(sample.path.stem) % 2 == 0 else None
 
-        photos = settings.photos
+        photos = settings.image
         size = (photos.height, photos.width)
         return ImageSet(samples, keypoints, parts=stripe_counts(settings.model), size=size)
 
@@ -118,7 +118,7 @@ def test_hidden_stripes_teach_nothing(people: Callable[..., ImageSet], tmp_path:
 def test_the_triplet_loss_is_over_common_stripes(
     people: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
-    sampling = {"sampling": "pk", "identities": 3, "views": 2}
+    sampling = {"sampling": "pk", "num_ids": 3, "num_instances": 2}
     settings = config(loss={"part_triplet": 0.5, "triplet_margin": 0.3}, data=sampling)
     task = ImageTask(settings, people(settings))
     task.model.eval()
@@ -154,8 +154,8 @@ def test_targets_of_photographs_are_smoothed(people: Callable[..., ImageSet], ma
     "model",
     [
         STRIPES,
-        {**STRIPES, "neck": True, "pool": "average"},
-        {"preset": "stripes", "stripes": [list(each) for each in MGN_STRIPES], "pool": "max"},
+        {**STRIPES, "bnneck": True, "pool": "average"},
+        {"arch": "stripes", "stripes": [list(each) for each in MGN_STRIPES], "pool": "max"},
     ],
     ids=["hpm", "neck", "mgn"],
 )
@@ -167,7 +167,7 @@ def test_stripes_of_several_heights_train(
 
 
 def test_stripes_are_seen_one_by_one(people: Callable[..., ImageSet]) -> None:
-    settings = config(model={"preset": "stripes", "stripes": [[1, 2], [1]]})
+    settings = config(model={"arch": "stripes", "stripes": [[1, 2], [1]]})
     visibility = people(settings).batch(torch.tensor([0, 1])).visibility
     assert visibility.tolist() == [[1, 1, 0, 1], [1, 1, 1, 1]]
 

@@ -33,14 +33,14 @@ def test_groups_learn_at_their_own_rate(tmp_path: Path) -> None:
         config(
             budget={"steps": 1},
             optim={
-                "kind": "sgd",
+                "optimizer": "sgd",
                 "lr": 0.1,
                 "weight_decay": 0,
                 "momentum": 0.5,
                 "warmup": 0,
-                "average": 0,
-                "clip": 0,
-                "final_lr": 1,
+                "swa_fraction": 0,
+                "grad_clip": 0,
+                "final_lr_ratio": 1,
             },
         ),
         task,
@@ -70,10 +70,10 @@ def test_dropout_depends_on_the_step_alone(tmp_path: Path) -> None:
 
 def test_accumulated_gradients_are_those_of_the_large_batch(tmp_path: Path) -> None:
     """The loss is a mean over items, and nothing else joins them."""
-    optim = {"kind": "sgd", "lr": 0.1, "warmup": 0, "average": 0}
+    optim = {"optimizer": "sgd", "lr": 0.1, "warmup": 0, "swa_fraction": 0}
     small, large = Regression(), Regression()
     fit(
-        config(budget={"steps": 4}, optim={**optim, "accumulate": 3}), small,
+        config(budget={"steps": 4}, optim={**optim, "grad_accum_steps": 3}), small,
         out_dir=tmp_path / "small",
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(tmp_path: Path) -> N
 
 
 def test_an_epoch_has_fewer_accumulated_steps(tmp_path: Path) -> None:
-    optim = {"kind": "sgd", "lr": 0.1, "average": 0, "accumulate": 2}
+    optim = {"optimizer": "sgd", "lr": 0.1, "swa_fraction": 0, "grad_accum_steps": 2}
     history = fit(config(budget={"epochs": 5}, optim=optim), Regression(), out_dir=tmp_path).history
     assert len(history) == 5 * (3 // 2)
 
@@ -99,7 +99,7 @@ def test_an_epoch_has_fewer_accumulated_steps(tmp_path: Path) -> None:
 def test_a_moving_average_by_hand(tmp_path: Path) -> None:
     seen: list[Tensor] = []
     task = Regression()
-    optim = {"kind": "sgd", "lr": 0.1, "average": 0, "ema": 0.15}
+    optim = {"optimizer": "sgd", "lr": 0.1, "swa_fraction": 0, "ema": 0.15}
     fit(
         config(budget={"steps": 6}, optim=optim), task, out_dir=tmp_path,
         progress=lambda record: seen.append(task.model[1].weight.detach().clone()),
@@ -118,7 +118,7 @@ def test_a_moving_average_is_what_is_validated(tmp_path: Path) -> None:
         seen.append(task.model[1].weight.detach().clone())
 
     task.validate = validate  # type: ignore[method-assign]
-    optim = {"kind": "sgd", "lr": 0.1, "average": 0, "ema": 0.9}
+    optim = {"optimizer": "sgd", "lr": 0.1, "swa_fraction": 0, "ema": 0.9}
     own: list[Tensor] = []
     fit(
         config(budget={"steps": 5}, optim=optim, validate_every=5), task, out_dir=tmp_path,
@@ -131,7 +131,7 @@ def test_a_moving_average_is_what_is_validated(tmp_path: Path) -> None:
 def test_batches_made_ahead_are_the_same(tmp_path: Path) -> None:
     losses = []
     for depth in (0, 1, 5):
-        settings = config(budget={"steps": 7}, prefetch=depth)
+        settings = config(budget={"steps": 7}, prefetch_batches=depth)
         history = fit(settings, Regression(), out_dir=tmp_path / str(depth)).history
         losses.append([record.loss for record in history])
     assert losses[0] == losses[1] == losses[2]
@@ -185,7 +185,7 @@ def test_bfloat16_on_a_cpu(tmp_path: Path) -> None:
         return Regression.objective(task, features)
 
     task.objective = objective  # type: ignore[method-assign]
-    optim = {"kind": "sgd", "lr": 0.1, "warmup": 0, "average": 0, "weight_decay": 0}
+    optim = {"optimizer": "sgd", "lr": 0.1, "warmup": 0, "swa_fraction": 0, "weight_decay": 0}
     low = fit(config(optim=optim | {"precision": "bf16"}), task, out_dir=tmp_path / "low").history
     full = fit(config(optim=optim), Regression(), out_dir=tmp_path / "full").history
     assert kinds == {torch.float32}
@@ -204,7 +204,7 @@ def test_half_precision_on_a_cpu_is_refused(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_low_precision_on_a_gpu(tmp_path: Path, precision: str) -> None:
-    optim = {"kind": "sgd", "lr": 0.1, "warmup": 0, "average": 0, "weight_decay": 0}
+    optim = {"optimizer": "sgd", "lr": 0.1, "warmup": 0, "swa_fraction": 0, "weight_decay": 0}
     settings = config(optim=optim | {"precision": precision}, device="cuda")
     history = fit(settings, Regression(), out_dir=tmp_path).history
     assert history[-1].loss < 0.01

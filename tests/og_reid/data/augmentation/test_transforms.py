@@ -25,8 +25,9 @@ from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.keyed_random import KeyedRandom
 
 STRONG = Augmentation(
-    rotate_full=0.5, scale=0.3, drop=0.75, occlude=1.0, occlude_max=0.75, part_erase=1.0,
-    gain=2.0, gamma=1.0, white_balance=1.0, saturation=1.0, contrast=1.0, brightness=1.0, noise=1.0,
+    rotate_full=0.5, scale=0.3, point_dropout=0.75, occlude=1.0, occlude_max=0.75, part_erase=1.0,
+    exposure=2.0, gamma=1.0, white_balance=1.0, saturation=1.0, contrast=1.0, brightness=1.0,
+    noise=1.0,
 )  # fmt: skip
 
 
@@ -209,7 +210,7 @@ def test_small_rotation_stays_small() -> None:
 @given(seed=st.integers(0, 1000), count=st.integers(1, 40))
 def test_occluders_never_empty_a_cloud(seed: int, count: int) -> None:
     before = clouds(8, count)
-    after = hide_points(before, replace(STRONG, leak=0.0), draws=draws(before, seed))
+    after = hide_points(before, replace(STRONG, occluder_color_leak=0.0), draws=draws(before, seed))
     assert (after.visible.sum(dim=1) >= count / 4).all()
 
 
@@ -249,7 +250,9 @@ def test_jitter_is_cut() -> None:
 
 def test_erasing_hides_one_run() -> None:
     before = clouds(3000, 40)
-    after = hide_points(before, replace(Augmentation.none(), erase=0.6), draws=draws(before))
+    after = hide_points(
+        before, replace(Augmentation.none(), contiguous_dropout=0.6), draws=draws(before)
+    )
     lost = ~after.visible
     edges = lost.int().diff(dim=1, prepend=torch.zeros(3000, 1), append=torch.zeros(3000, 1))
     assert (edges == 1).sum(dim=1).max() == 1, "a run has one beginning"
@@ -271,7 +274,7 @@ def test_what_a_batch_is_centred_on_survives_augmentation() -> None:
 
 def test_hiding_moves_and_recolours_nothing() -> None:
     before = clouds(hidden=0.2)
-    strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.7, drop=0.5)
+    strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.7, point_dropout=0.5)
     after = hide_points(before, strength, draws=draws(before))
     for name in ("points", "colors", "part"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name
@@ -293,7 +296,7 @@ def test_the_points_given_back_are_random_seen_ones() -> None:
 def test_what_is_kept_anyway_is_not_added_to() -> None:
     """Enough stays visible here, so that nothing is given back."""
     before = clouds(200, 40, hidden=0.5)
-    strength = replace(Augmentation.none(), drop=0.2)
+    strength = replace(Augmentation.none(), point_dropout=0.2)
     after = hide_points(before, strength, draws=draws(before))
     share = after.visible.sum(dim=1) / before.visible.sum(dim=1)
     # The dropped share is uniform between 0 and 0.2.
@@ -315,7 +318,7 @@ def test_occluders_hide_the_drawn_share_of_some_clouds() -> None:
 
 def test_a_leaking_occluder_paints_and_hides_nothing() -> None:
     before = clouds(50, hidden=0.2)
-    strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.5, leak=1.0)
+    strength = replace(Augmentation.none(), occlude=1.0, occlude_max=0.5, occluder_color_leak=1.0)
     after = hide_points(before, strength, draws=draws(before))
     for name in ("points", "part", "visible"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name

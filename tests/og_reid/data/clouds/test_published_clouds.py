@@ -22,7 +22,7 @@ from og_reid.models import OGNet
 pytest.importorskip("pyarrow")
 POINTS = 40
 SMALL = [
-    "data.num_points=20", "model.num_points=16", "model.k=2", "model.ball_counts=[2, 2, 4]",
+    "data.num_points=20", "model.num_points=16", "model.k=2", "model.ball_samples=[2, 2, 4]",
     "model.embedding_dim=8", "data.batch_size=4", "budget.epochs=2", "loss.warmup_epochs=1",
     "device=cpu",
 ]  # fmt: skip
@@ -59,7 +59,7 @@ def stored() -> StoredModel:
         mode="reference",
         generator=torch.Generator().manual_seed(0),
     )
-    return StoredModel(model.eval(), Preprocessing(20, layout="reference"), {}, "")
+    return StoredModel(model.eval(), Preprocessing(20, point_order="reference"), {}, "")
 
 
 def test_a_store_is_trained_and_evaluated_on(
@@ -80,7 +80,7 @@ def test_a_store_is_trained_and_evaluated_on(
     assert "histogram" not in output
     assert "models with test-time views: scale-1.1" in output
     assert main(["evaluate", "--data", str(store)]) == 1
-    assert "takes clouds of layout 'even'; got 'reference'" in capsys.readouterr().err
+    assert "takes clouds of point order 'fps'; got 'reference'" in capsys.readouterr().err
 
 
 def test_embedding_turns_a_cloud_to_the_frame_and_order_of_the_weights(
@@ -118,5 +118,5 @@ def test_a_model_is_not_given_clouds_of_another_layout(tmp_path: Path, stored: S
     assert distances["m"].shape == (10, 10)
     assert calls[-1] == (20, 20)
     even = StoredModel(stored.model, Preprocessing(20), {}, "")
-    with pytest.raises(ValueError, match="model m takes clouds of layout 'even'"):
+    with pytest.raises(ValueError, match="model m takes clouds of point order 'fps'"):
         compute_distances(query, gallery, {"m": even})

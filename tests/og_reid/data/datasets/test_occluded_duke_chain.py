@@ -27,8 +27,8 @@ PLAN = {
     "bounding_box_test": (range(11, 17), (1, 2)),
 }
 SMALL = (
-    "model.weights=null", "photos.height=64", "photos.width=32", "data.batch_size=6",
-    "optim.lr=0.01", "optim.drop_epochs=[2]", "budget.epochs=3", "device=cpu",
+    "model.init_from=null", "image.height=64", "image.width=32", "data.batch_size=6",
+    "optim.lr=0.01", "optim.milestones=[2]", "budget.epochs=3", "device=cpu",
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     known = ["--dataset", "occluded-duke", "--no-verify", "--workers", 2, "--cache", cache]
     from_files = ["--keypoints", keypoints]
     out = tmp_path / "run"
-    longer = ["budget.epochs=10", "optim.drop_epochs=[8]"]
+    longer = ["budget.epochs=10", "optim.milestones=[8]"]
     run("train", "occluded_duke/pgfa", *SMALL, *longer, "--data", data, "--out", out, *known,
         *from_files)  # fmt: skip
     history = read_log(out / LOG_FILE)
@@ -162,7 +162,7 @@ def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys
     data = tmp_path / "Occluded_Duke"
     run("prepare", "occluded-duke", "--duke", duke, "--lists", lists, "--out", data)
     common = ["--data", data, "--dataset", "occluded-duke", "--no-verify", "--workers", 1]
-    brief = [*SMALL, "budget.epochs=1", "optim.drop_epochs=[1]"]
+    brief = [*SMALL, "budget.epochs=1", "optim.milestones=[1]"]
     out = tmp_path / "pcb"
     run("train", "occluded_duke/pcb", *brief, "--out", out, *common)
     run("evaluate", "--model", out / "model.safetensors", *common, "--out", tmp_path / "r.json")
