@@ -68,7 +68,9 @@ docs: install
 check: install
 	$(BIN)/ruff format --check $(wildcard $(PYTHON_DIRS))
 	$(BIN)/ruff check $(wildcard $(PYTHON_DIRS))
+	$(BIN)/ruff check --target-version py313 --ignore UP $(wildcard $(PYTHON_DIRS))
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.13
 	$(BIN)/clang-format --dry-run --Werror $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*.cpp og_reid/csrc/*/*.cu)
 	$(BUILD_DOCS)
 

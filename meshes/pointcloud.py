@@ -44,6 +44,11 @@ class PointCloud:
         part: (N,) int64, ``part[i] = j`` means point i belongs to body joint j; -1 is background.
             Defaults to all 0 ("on the body").
 
+    Example:
+        >>> PointCloud([[0, 0, 0], [0, 1, 0]], [[255, 0, 0], [0, 0, 255]]).colors
+        tensor([[1., 0., 0.],
+                [0., 0., 1.]])
+
     Raises:
         ValueError: a shape or type is wrong, a value is NaN or infinite, or colours are not in
             [0, 1].

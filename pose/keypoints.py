@@ -84,6 +84,11 @@ class Keypoints:
             camera), origin between the hips; or None. The scale is not to be trusted: use the
             directions of bones only.
 
+    Example:
+        >>> keypoints = Keypoints(torch.zeros(17, 2), torch.ones(17))
+        >>> keypoints.names[0], keypoints.visibility.shape
+        ('nose', torch.Size([17]))
+
     Raises:
         ValueError: shapes disagree, a value is NaN or infinite, or a score or visibility leaves
             [0, 1].

@@ -66,6 +66,13 @@ def evaluate(
     Returns:
         Metrics of every query, and their means.
 
+    Example:
+        >>> import torch
+        >>> query, gallery = torch.eye(2), torch.tensor([[0.0, 1.0], [0.1, 1.0]])
+        >>> found = evaluate(query, gallery, query_pids=[7, 8], gallery_pids=[7, 8])
+        >>> found.mAP, found.rank(1)
+        (0.5, 0.0)
+
     Raises:
         TypeError: Labels are missing, or a keyword has another name.
         ValueError: Wrong shapes; NaN, infinite or zero feature rows (named by their numbers; rows

@@ -87,6 +87,12 @@ def knn(
         `return_distances` also the squared distances, float32, of the same shape, infinite where
         the index is -1. Distances pass gradients on to `x` and `query`.
 
+    Example:
+        >>> knn(torch.tensor([[[0.0], [1.0], [3.0]]]), k=2)
+        tensor([[[0, 1],
+                 [1, 0],
+                 [2, 1]]])
+
     Raises:
         ValueError: on shapes, dtypes or `ptr` that do not fit, and on k < 1.
     """
