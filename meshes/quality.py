@@ -52,7 +52,7 @@ class LiftQuality:
 
     @property
     def doubtful(self) -> bool:
-        """Whether there is any reason to doubt the lift."""
+        """True when there is any reason to doubt the lift."""
         return bool(self.reasons)
 
 
@@ -149,7 +149,7 @@ def _color_variation(pixels: Tensor) -> float:
 
 
 def _has_detail(grey: Tensor) -> bool:
-    """Whether an image (h, w) shows more than fits in `_MIN_ROWS` rows."""
+    """True when an image (h, w) shows more than fits in `_MIN_ROWS` rows."""
     spread = float(grey.std())
     if len(grey) <= _MIN_ROWS or spread < 1 or _repeats_rows(grey):
         return len(grey) <= _MIN_ROWS or spread < 1
@@ -159,7 +159,7 @@ def _has_detail(grey: Tensor) -> bool:
 
 
 def _repeats_rows(grey: Tensor) -> bool:
-    """Whether an image was enlarged from few rows by repeating them."""
+    """True when an image was enlarged from few rows by repeating them."""
     changes = ((grey[1:] - grey[:-1]).abs().mean(1) >= 1).nonzero()[:, 0]
     steps = changes.diff().float()
     if not 8 <= len(steps) < _MIN_ROWS:

@@ -83,7 +83,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether an image of a world is there, from its first to its last byte."""
+    """True when an image of a world is there, from its first to its last byte."""
     try:
         image_attributes(path)
         # Pillow may have been set to pass images that are cut short.
@@ -123,7 +123,7 @@ def image_attributes(path: Path) -> dict[str, str]:
 
 
 def _is_unused(folder: Path, splits: Sequence[str]) -> bool:
-    """Whether a folder holds nothing but what a process left that was killed at its start."""
+    """True when a folder holds nothing but what a process left that was killed at its start."""
     for path in folder.iterdir():
         if path.name in splits and path.is_dir() and not any(path.iterdir()):
             continue

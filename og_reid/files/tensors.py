@@ -117,7 +117,7 @@ def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
 
 
 def is_safetensors(path: str | Path) -> bool:
-    """Whether the content of a file begins as one of safetensors does, or, of neither, its name.
+    """True when the content of a file begins as one of safetensors does, or, of neither, its name.
 
     Raises:
         OSError: It cannot be read.

@@ -199,7 +199,7 @@ def _block(section: str, block: str | ReportImage | Figure) -> str:
 
 
 def _is_wide(image: Figure | bytes) -> bool:
-    """Whether a figure has details that are lost in the width of a phone."""
+    """True when a figure has details that are lost in the width of a phone."""
     if isinstance(image, bytes) or not hasattr(image, "get_size_inches"):
         return False
     width, height = image.get_size_inches()

@@ -57,7 +57,7 @@ class Spot:
     score: float
 
     def is_at(self, x: float, y: float, radius: float) -> bool:
-        """Whether this is the person with these hips and radius."""
+        """True when this is the person with these hips and radius."""
         across, down = (fraction * max(self.radius, radius) for fraction in _SAME)
         return abs(self.x - x) <= across and abs(self.y - y) <= down
 

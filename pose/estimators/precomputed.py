@@ -238,7 +238,7 @@ def _fitting(path: Path, entries: Sequence[_Entry]) -> Iterator[_Entry]:
 
 
 def _is_moved(parts: tuple[str, ...]) -> bool:
-    """Whether an entry is the absolute path of a file that is not there (any more)."""
+    """True when an entry is the absolute path of a file that is not there (any more)."""
     absolute = parts[0] == "/" or parts[0].endswith(":")
     return absolute and not Path(*parts).exists()
 

@@ -73,7 +73,7 @@ class _SinglePrecision(TorchFunctionMode):
 
 
 def _asks_for(values: Iterable[Any], dtype: torch.dtype) -> bool:
-    """Whether a dtype, or a tensor or an array of a dtype, is among arguments."""
+    """True when a dtype, or a tensor or an array of a dtype, is among arguments."""
     for value in values:
         if isinstance(value, torch.dtype) or (isinstance(value, Tensor) and value.dtype == dtype):
             return True

@@ -56,7 +56,7 @@ class NativeUse:
 
     @property
     def forked(self) -> bool:
-        """Whether the native code ran before this process was forked."""
+        """True when the native code ran before this process was forked."""
         return self._process not in (None, os.getpid())
 
     def begin(self) -> None:

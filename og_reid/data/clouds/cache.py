@@ -107,7 +107,7 @@ class CloudCache:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry, sound or not."""
+        """True when there is an entry, sound or not."""
         return self.path(key).is_file()
 
     @plain_torch()

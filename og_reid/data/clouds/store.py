@@ -57,7 +57,7 @@ class ShardInfo:
 
 
 def is_store(folder: str | Path) -> bool:
-    """Whether a folder holds a store, finished or not."""
+    """True when a folder holds a store, finished or not."""
     path = Path(folder)
     return (path / MANIFEST).is_file() or any(path.glob("clouds-*.arrow"))
 

@@ -141,7 +141,7 @@ class _Images(Protocol):
     def __contains__(self, key: tuple[str, str]) -> bool: ...
 
     def same(self, key: tuple[str, str], path: Path) -> bool:
-        """Whether a file is that image."""
+        """True when a file is that image."""
         ...
 
     def write(self, key: tuple[str, str], path: Path) -> None:

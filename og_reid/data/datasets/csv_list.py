@@ -117,7 +117,7 @@ def paths_from_csv(path: str | Path, *, allow_absolute: bool = False) -> list[Pa
 
 
 def is_list(file: Path) -> bool:
-    """Whether a file is a CSV file with the columns path and pid."""
+    """True when a file is a CSV file with the columns path and pid."""
     try:
         return bool(_read(file, ("path", "pid"), _KNOWN).rows)
     except (ValueError, OSError) as error:

@@ -120,11 +120,11 @@ def _table(tree: Tree, layout: str | None) -> Path | None:
     inside = [path for path in tree.images if "/" in path]
     if layout is None and inside:
         paths = [tuple(path.split("/")) for path in inside]
-        people = read_as("people", paths)
+        by_identity = read_as("people", paths)
         raise ValueError(
             f"{tree.root} can be read in several ways: as table, by {files[0].name}; or as "
-            f"{people}. Choose by layout='table', or the layout of the folders (--layout on the "
-            "command line)"
+            f"{by_identity}. Choose by layout='table', or the layout of the folders (--layout on "
+            "the command line)"
         )
     return files[0]
 
@@ -215,7 +215,7 @@ def _divided(
 
 
 def _named_alike(path: Parts) -> bool:
-    """Whether a name holds identity and camera, and a folder, if any, the same identity."""
+    """True when a name holds identity and camera, and a folder, if any, the same identity."""
     match = MARKET_NAME.fullmatch(path[-1])
     return match is not None and (len(path) == 1 or whole(path[0]) == int(match["pid"]))
 
@@ -238,20 +238,20 @@ def _labelled(
     folder: Path, reading: Reading, doubts: list[str], notes: list[str]
 ) -> tuple[list[DatasetSample], Names]:
     """Samples with numbers for their labels; adds to the doubts and notes."""
-    people = [person for person, _ in reading.labels]
+    names = [identity for identity, _ in reading.labels]
     kept = (-1, 0) if reading.layout == "names" else (-1,)
-    pids = numbers(people, f"{folder}:", lowest=1, kept=kept)
+    pids = numbers(names, f"{folder}:", lowest=1, kept=kept)
     seen = [camera for _, camera in reading.labels if camera is not None]
     cameras = camera_numbers(seen)
     samples = [
         DatasetSample(folder.joinpath(*path), pids[person], cameras[camera] if camera else 0)
         for path, (person, camera) in zip(reading.paths, reading.labels, strict=True)
     ]
-    doubts += doubtful_names(people)
+    doubts += doubtful_names(names)
     numbered = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
     notes += [each for each in numbered if each]
     for pid, meaning in ((-1, "junk, which is ignored"), (0, "a distractor, a wrong answer")):
-        count = people.count(str(pid)) if pid in pids.values() else 0
+        count = names.count(str(pid)) if pid in pids.values() else 0
         if count:
             notes.append(f"{count:,} images of identity {pid}, which is {meaning}")
     return samples, (pids, cameras)

@@ -222,7 +222,7 @@ def _children(paths: Sequence[Parts], level: int) -> dict[str, set[str]]:
 
 
 def _shared(deeper: Sequence[Parts]) -> bool:
-    """Whether folders of one name lie in several others."""
+    """True when folders of one name lie in several others."""
     inside: dict[str, set[str]] = defaultdict(set)
     for path in deeper:
         inside[path[1]].add(path[0])

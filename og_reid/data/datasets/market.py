@@ -222,7 +222,7 @@ def _is_bare(folder: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether it is meant as an image, though perhaps of a format that cannot be read."""
+    """True when it is meant as an image, though perhaps of a format that cannot be read."""
     meant = path.suffix.lower() in IMAGE_ENDINGS | image_endings() or is_unread_image(path.name)
     return meant and not path.name.startswith(".")
 

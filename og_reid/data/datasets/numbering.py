@@ -37,7 +37,7 @@ def whole(label: str) -> int | None:
 
 
 def is_unknown(label: str) -> bool:
-    """Whether a label is how tables and programs write that there is none."""
+    """True when a label is a spelling of "none" in tables and programs."""
     return label.casefold() in _UNKNOWN
 
 

@@ -1,11 +1,11 @@
-"""Descriptions of data sets of buildings, vehicles and clouds."""
+"""Specifications of data sets of buildings, vehicles and clouds."""
 
 from __future__ import annotations
 
 from .person import NUMBERED_UP
 from .schema import AnyOf, Clouds, Counts, DatasetSpec, Folder, LabelFile
 
-__all__ = ["THINGS"]
+__all__ = ["OBJECTS"]
 
 _BY_FOLDER = r"(?P<pid>\d+)/[^/]+\.(?:jpg|jpeg|png)"
 #: The folder `google`, images found on the web, is an extra that the 50,218 do not count.
@@ -69,7 +69,7 @@ _CLOUDS = DatasetSpec(
     kind="clouds",
 )
 
-THINGS = (
+OBJECTS = (
     _university("drone", "satellite", (Counts(37_855, 701), Counts(951, 951))),
     _university("satellite", "drone", (Counts(701, 701), Counts(51_355, 951))),
     _university("street", "satellite", (Counts(2_579, 701), Counts(951, 951))),

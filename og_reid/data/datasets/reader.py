@@ -18,7 +18,7 @@ __all__ = ["differences", "find_folder", "find_root", "read_dataset", "refuse_ju
 
 
 def read_dataset(
-    description: DatasetSpec,
+    spec: DatasetSpec,
     root: str | Path,
     *,
     verify: bool = True,
@@ -28,7 +28,7 @@ def read_dataset(
     """Lists the images of a data set; none is opened or copied.
 
     Args:
-        description: Of the data set.
+        spec: Specification of the data set.
         root: Its folder, or one that holds it.
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
             published ones, or whose training and test identities overlap. Otherwise the result says
@@ -44,11 +44,11 @@ def read_dataset(
         ValueError: something is missing, does not parse, or differs (see ``verify``); the message
             names the mend.
     """
-    folder = find_root(description, Path(root), to_search=not verify)
-    if description.notice:
-        (notice or _warn_once)(f"{description.title}: {description.notice}")
+    folder = find_root(spec, Path(root), to_search=not verify)
+    if spec.notice:
+        (notice or _warn_once)(f"{spec.title}: {spec.notice}")
     listed: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-    sources = [(split, each) for split in SPLITS for each in description.sources[split]]
+    sources = [(split, each) for split in SPLITS for each in spec.sources[split]]
     for done, (split, source) in enumerate(sources, 1):
         if verify or split != "train" or _holds_images(source, folder):
             listed[split] += list_source(source, folder)
@@ -56,24 +56,24 @@ def read_dataset(
             progress(done, len(sources))
     splits = {split: tuple(samples) for split, samples in listed.items()}
     refuse_junk(folder, splits)
-    found, notes = _mixed_up(splits), _notes(description, splits)
-    counted = differences(description, splits)
-    if description.counts_from == "papers":
+    found, notes = _mixed_up(splits), _notes(spec, splits)
+    counted = differences(spec, splits)
+    if spec.counts_from == "papers":
         notes += [f"{each}: a number of the paper, not counted again by us" for each in counted]
     else:
         found = counted + found
     if found and verify:
         raise ValueError(
-            f"{description.title} in {folder}: {'; '.join(found)}. Pass verify=False (--no-verify "
+            f"{spec.title} in {folder}: {'; '.join(found)}. Pass verify=False (--no-verify "
             "on the command line) to use it as it is."
         )
     return Dataset(
         splits["train"],
         splits["query"],
         splits["gallery"],
-        name=description.name,
+        name=spec.name,
         root=folder,
-        has_cameras=description.has_cameras,
+        has_cameras=spec.has_cameras,
         differences=tuple(found),
         notes=tuple(notes),
     )
@@ -90,40 +90,40 @@ def _warn_once(text: str) -> None:
     warnings.warn(text, stacklevel=4)
 
 
-def find_root(description: DatasetSpec, root: Path, *, to_search: bool = False) -> Path:
-    """The folder with all that a description needs: ``root``, or the one in it.
+def find_root(spec: DatasetSpec, root: Path, *, to_search: bool = False) -> Path:
+    """The folder with all that a specification needs: ``root``, or the one in it.
 
     Args:
-        description: Of the data set.
+        spec: Specification of the data set.
         root: Its folder, or one that holds it.
         to_search: Whether one without the training images will do where there is none with them.
 
     Raises:
         ValueError: there is none, or several are.
     """
-    sources = [source for each in description.sources.values() for source in each]
+    sources = [source for each in spec.sources.values() for source in each]
     if not sources:
-        raise ValueError(f"{description.title}: {description.when_missing}")
+        raise ValueError(f"{spec.title}: {spec.when_missing}")
     if not root.is_dir():
         raise ValueError(
-            f"{root} is not a folder: give the folder of {description.title}. If you have none: "
-            f"{description.when_missing}"
+            f"{root} is not a folder: give the folder of {spec.title}. If you have none: "
+            f"{spec.when_missing}"
         )
     candidates = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
     complete = [path for path in candidates if all(is_there(each, path) for each in sources)]
-    tested = [*description.query, *description.gallery]
-    if not complete and to_search and description.query and description.gallery:
+    tested = [*spec.query, *spec.gallery]
+    if not complete and to_search and spec.query and spec.gallery:
         complete = [path for path in candidates if all(is_there(each, path) for each in tested)]
     if not complete:
         needed = dict.fromkeys(path for source in sources for path in source.needs)
         missing = [path for path in needed if not (root / path).exists()]
         raise ValueError(
-            f"{root} holds no {' and no '.join(missing)}, which {description.title} has. If yours "
-            f"is not complete: {description.when_missing}{_alone(description, root, tested)}"
+            f"{root} holds no {' and no '.join(missing)}, which {spec.title} has. If yours "
+            f"is not complete: {spec.when_missing}{_alone(spec, root, tested)}"
         )
     if complete[0] == root or len(complete) == 1:
         return complete[0]
-    usual = {_plain(path.split("/")[-1]) for path in description.folders}
+    usual = {_plain(path.split("/")[-1]) for path in spec.folders}
     named = [path for path in complete if _plain(path.name) in usual]
     if len(named) != 1:
         raise ValueError(
@@ -133,15 +133,15 @@ def find_root(description: DatasetSpec, root: Path, *, to_search: bool = False) 
     return named[0]
 
 
-def _alone(description: DatasetSpec, root: Path, tested: Sequence[Source]) -> str:
+def _alone(spec: DatasetSpec, root: Path, tested: Sequence[Source]) -> str:
     if not tested or not all(is_there(each, root) for each in tested):
         return ""
     return "; to search its gallery, pass verify=False (--no-verify on the command line)"
 
 
-def find_folder(description: DatasetSpec, root: Path) -> Path | None:
+def find_folder(spec: DatasetSpec, root: Path) -> Path | None:
     """The folder in ``root``, or itself, with a usual name of the data set; None without one."""
-    for wanted in description.folders:
+    for wanted in spec.folders:
         names = [_plain(part) for part in wanted.split("/")]
         if [_plain(part) for part in root.resolve().parts[-len(names) :]] == names:
             return root
@@ -158,27 +158,27 @@ def find_folder(description: DatasetSpec, root: Path) -> Path | None:
     return None
 
 
-def differences(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
+def differences(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     """Differences between the images found and those expected, one clause each."""
     found = []
-    for split, expected in description.counts.items():
-        where = ", ".join(path for each in description.sources[split] for path in each.needs)
+    for split, expected in spec.counts.items():
+        where = ", ".join(path for each in spec.sources[split] for path in each.needs)
         found += [
             f"{split} ({where}) has {text}"
-            for text in _count_differences(description, split, expected, splits[split])
+            for text in _count_differences(spec, split, expected, splits[split])
         ]
     pids = {each.pid for samples in splits.values() for each in samples if each.pid > 0}
-    if description.identities is not None and len(pids) != description.identities and not found:
-        found.append(f"there are {len(pids):,} identities, expected {description.identities:,}")
+    if spec.identities is not None and len(pids) != spec.identities and not found:
+        found.append(f"there are {len(pids):,} identities, expected {spec.identities:,}")
     return found
 
 
 def _count_differences(
-    description: DatasetSpec, split: str, expected: Counts, samples: Sequence[Sample]
+    spec: DatasetSpec, split: str, expected: Counts, samples: Sequence[Sample]
 ) -> list[str]:
     found = []
     if expected.images is not None and len(samples) != expected.images:
-        hint = _hint(description, split, len(samples))
+        hint = _hint(spec, split, len(samples))
         found.append(_difference(len(samples), expected.images, "images") + hint)
     tracklets = {each.tracklet for each in samples if isinstance(each, DatasetSample)}
     if expected.tracklets is not None and len(tracklets) != expected.tracklets:
@@ -206,11 +206,11 @@ def _difference(found: int, expected: int, what: str) -> str:
     return f"{found:,} {what}, expected {expected:,} ({found - expected:+,})"
 
 
-def _hint(description: DatasetSpec, split: str, count: int) -> str:
-    for other, expected in description.counts.items():
+def _hint(spec: DatasetSpec, split: str, count: int) -> str:
+    for other, expected in spec.counts.items():
         if other != split and expected.images == count:
             return f" - as many as {other} should have: are the folders mixed up?"
-    variant = description.variants.get(count)
+    variant = spec.variants.get(count)
     return f" - this looks like {variant}" if variant else ""
 
 
@@ -242,18 +242,18 @@ def _mixed_up(splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     return found
 
 
-def _notes(description: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
+def _notes(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     notes = []
-    if description.counts_from == "nowhere":
-        variant = description.variants.get(len(splits["train"]))
+    if spec.counts_from == "nowhere":
+        variant = spec.variants.get(len(splits["train"]))
         notes.append(
             "no published numbers are known: nothing was counted against them"
             + (f"; train looks like {variant}" if variant else "")
         )
-    if not (splits["query"] and splits["gallery"]) and (description.query or description.gallery):
+    if not (splits["query"] and splits["gallery"]) and (spec.query or spec.gallery):
         notes.append("there are no test images with known identities")
     both = {each.name for each in splits["query"]} & {each.name for each in splits["gallery"]}
-    if both and description.has_cameras:
+    if both and spec.has_cameras:
         notes.append(
             f"{len(both):,} query images are in the gallery, too: only the rule about the same "
             "camera keeps them from being found"

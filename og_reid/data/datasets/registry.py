@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pose.deprecation import deprecated_getattr
 
 from ..sample import Splits
-from .objects import THINGS
+from .objects import OBJECTS
 from .occluded_person import OCCLUDED
 from .person import HOLISTIC
 from .reader import refuse_junk
@@ -31,7 +31,7 @@ __all__ = [
     "register_dataset",
 ]
 
-DATASETS: dict[str, DatasetSpec] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *THINGS)}
+DATASETS: dict[str, DatasetSpec] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *OBJECTS)}
 """The published data sets by name."""
 
 CUSTOM = ("folder", "csv")
@@ -56,7 +56,7 @@ def register_dataset(name: str, source: DatasetSpec | Loader, *, overwrite: bool
     Args:
         name: Of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.
         source: A `DatasetSpec`, or a function that takes the path given to `load_dataset` and
-            returns `Splits` (or a `Dataset`). The description's own name does not matter.
+            returns `Splits` (or a `Dataset`). The own name of a specification does not matter.
         overwrite: Replace one that was registered before; published ones stay.
 
     Raises:
@@ -81,7 +81,7 @@ def register_dataset(name: str, source: DatasetSpec | Loader, *, overwrite: bool
 def _checked(source: object, what: str) -> DatasetSpec | Loader:
     if not isinstance(source, DatasetSpec) and not callable(source):
         raise ValueError(
-            f"{what} must be a Description, or a function from a path to Splits; got "
+            f"{what} must be a DatasetSpec, or a function from a path to Splits; got "
             f"{type(source).__name__}"
         )
     return source
@@ -94,7 +94,7 @@ def added_datasets() -> tuple[str, ...]:
 
 
 def find_dataset(name: str) -> DatasetSpec | Loader:
-    """Description or loader of a data set.
+    """Specification or loader of a data set.
 
     Raises:
         ValueError: there is none of that name, or the package that offers it cannot be imported.
@@ -120,7 +120,7 @@ def find_dataset(name: str) -> DatasetSpec | Loader:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The description of a data set.
+    """The specification of a data set.
 
     Raises:
         ValueError: there is none of that name, or it was added as a function.
@@ -128,7 +128,7 @@ def dataset_spec(name: str) -> DatasetSpec:
     source = find_dataset(name)
     if isinstance(source, DatasetSpec):
         return source if name in DATASETS else replace(source, name=name)
-    raise ValueError(f"data set {name!r} is listed by a function and has no description")
+    raise ValueError(f"data set {name!r} is listed by a function and has no specification")
 
 
 def load_by(loader: Loader, name: str, root: Path) -> Dataset:

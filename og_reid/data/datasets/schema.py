@@ -52,7 +52,7 @@ class Dataset(Splits):
     """The splits of a data set.
 
     Attributes:
-        name: Name of the description that it was read by.
+        name: Name of the specification that it was read by.
         root: The folder that was read.
         has_cameras: False where cameras are unknown. Queries are then of camera 0 and gallery
             images of camera 1, so that no rule about cameras leaves anything out.

@@ -1,4 +1,4 @@
-"""Lists the images that a source of a description means."""
+"""Readers of the sources of a specification: folders, lists, tracklets, protocols, labels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CUHK03_NAME = re.compile(r"[1-5]_\d{3}_([12])_\d{2}\.png")
 
 
 def is_there(source: Source, root: Path) -> bool:
-    """Whether everything that a source needs lies in a folder."""
+    """True when everything that a source needs lies in a folder."""
     if isinstance(source, AnyOf):
         return any(is_there(option, root) for option in source.options)
     return all((root / path).exists() for path in source.needs)

@@ -43,6 +43,6 @@ def image_endings() -> frozenset[str]:
 
 
 def is_unread_image(name: str) -> bool:
-    """Whether a file is an image or a film by its ending, but none that can be read here."""
+    """True when a file is an image or a film by its ending, but none that can be read here."""
     ending = os.path.splitext(name)[1].lower()
     return ending in _UNREAD and ending not in image_endings()

@@ -247,6 +247,6 @@ def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
 
 
 def named(items: Sequence[object], count: int = 3) -> str:
-    """The first of some things, and how many more there are."""
+    """The first items as a text, and the number of further ones."""
     more = f" and {len(items) - count:,} more" if len(items) > count else ""
     return ", ".join(str(each) for each in items[:count]) + more

@@ -114,16 +114,19 @@ class ImageSet:
         return tuple(sample.path.name for sample in self.samples)
 
     @plain_torch()
-    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> ImageBatch:
+    def batch(
+        self, rows: Tensor | Sequence[int], generator: torch.Generator | None = None
+    ) -> ImageBatch:
         """Batch of some of the images.
 
         Args:
-            rows: (B,) their numbers.
+            rows: (B,) positions in ``samples``, from 0.
             generator: with it (in training) each image is mirrored with probability one half.
 
         Raises:
             ValueError: an image cannot be read, layouts of keypoints differ, or B = 0.
         """
+        rows = torch.as_tensor(rows)
         if not len(rows):
             raise ValueError("rows must name at least one of the images; got none")
         if self.threads > 1:

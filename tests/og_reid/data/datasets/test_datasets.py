@@ -144,7 +144,7 @@ def test_no_description_is_left_out() -> None:
     assert {each for each in DATASETS if not each.startswith(families)} == {
         each for each in TREES if not each.startswith(families)
     }
-    folders = {name: description.folders for name, description in DATASETS.items()}
+    folders = {name: spec.folders for name, spec in DATASETS.items()}
     assert all(folders.values())
 
 

@@ -39,7 +39,7 @@ def make(name: str, root: Path) -> Path:
 
 
 def test_a_notice_is_a_warning_once(tmp_path: Path) -> None:
-    assert all(description.notice for description in DATASETS.values())
+    assert all(spec.notice for spec in DATASETS.values())
     reading._warn_once.cache_clear()
     root = make("dukemtmc-reid", tmp_path)
     with pytest.warns(UserWarning, match="DukeMTMC was withdrawn by its authors"):
@@ -49,8 +49,8 @@ def test_a_notice_is_a_warning_once(tmp_path: Path) -> None:
         load_dataset("dukemtmc-reid", root, verify=False)
 
 
-def small(description: DatasetSpec, **counts: Counts) -> DatasetSpec:
-    return replace(description, counts=counts, identities=None)
+def small(spec: DatasetSpec, **counts: Counts) -> DatasetSpec:
+    return replace(spec, counts=counts, identities=None)
 
 
 MARKET_COUNTS = {
@@ -62,8 +62,8 @@ MARKET_COUNTS = {
 
 def test_counts_that_are_right_pass_and_the_notice_is_told_once(tmp_path: Path) -> None:
     told: list[str] = []
-    description = replace(small(dataset_spec("market-1501"), **MARKET_COUNTS), notice="Be kind.")
-    dataset = read_dataset(description, make("market-1501", tmp_path), notice=told.append)
+    spec = replace(small(dataset_spec("market-1501"), **MARKET_COUNTS), notice="Be kind.")
+    dataset = read_dataset(spec, make("market-1501", tmp_path), notice=told.append)
     assert told == ["Market-1501: Be kind."]
     assert dataset.notes == dataset.differences == ()
 
@@ -81,13 +81,13 @@ def test_counts_that_are_right_pass_and_the_notice_is_told_once(tmp_path: Path) 
 )
 def test_differences_are_named(split: str, counts: Counts, message: str, tmp_path: Path) -> None:
     make("market-1501", tmp_path)
-    description = small(dataset_spec("market-1501"), **{**MARKET_COUNTS, split: counts})
-    description = replace(description, variants={3: "a thing"})
+    spec = small(dataset_spec("market-1501"), **{**MARKET_COUNTS, split: counts})
+    spec = replace(spec, variants={3: "a thing"})
     with pytest.raises(ValueError, match=f"{message}.*verify=False"):
-        read_dataset(description, tmp_path)
-    assert len(read_dataset(description, tmp_path, verify=False).differences) == 1
+        read_dataset(spec, tmp_path)
+    assert len(read_dataset(spec, tmp_path, verify=False).differences) == 1
     # Numbers that only a paper gives are no reason to refuse.
-    dataset = read_dataset(replace(description, counts_from="papers"), tmp_path)
+    dataset = read_dataset(replace(spec, counts_from="papers"), tmp_path)
     assert dataset.differences == ()
     assert "a number of the paper, not counted again by us" in dataset.notes[-1]
 
@@ -122,19 +122,19 @@ def test_the_hash_of_names_does_not_depend_on_their_order(tmp_path: Path) -> Non
     make("dukemtmc-reid", tmp_path)
     touch(tmp_path, ["bounding_box_train/0001_c1_f0000001.jpg"])
     digest = hashlib.sha256(b"0001_c1_f0000001.jpg\n0001_c2_f0046182.jpg").hexdigest()
-    description = small(dataset_spec("occluded-duke"), train=Counts(2, names_sha256=digest[:16]))
-    assert len(read_dataset(description, tmp_path).train) == 2
+    spec = small(dataset_spec("occluded-duke"), train=Counts(2, names_sha256=digest[:16]))
+    assert len(read_dataset(spec, tmp_path).train) == 2
 
 
 def test_mixed_up_folders_are_found(tmp_path: Path) -> None:
     make("dukemtmc-reid", tmp_path)
-    description = small(dataset_spec("dukemtmc-reid"))
-    read_dataset(description, tmp_path)
+    spec = small(dataset_spec("dukemtmc-reid"))
+    read_dataset(spec, tmp_path)
     (tmp_path / "bounding_box_train").rename(tmp_path / "other")
     (tmp_path / "query").rename(tmp_path / "bounding_box_train")
     (tmp_path / "other").rename(tmp_path / "query")
     with pytest.raises(ValueError, match="1 identities are in the training and") as error:
-        read_dataset(description, tmp_path)
+        read_dataset(spec, tmp_path)
     assert "none of the identities in query is in the gallery" in str(error.value)
 
 

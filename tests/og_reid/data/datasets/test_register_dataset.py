@@ -59,7 +59,7 @@ def test_a_function_is_a_data_set(root: Path) -> None:
     assert "ours" in added_datasets()
 
 
-def test_a_description_is_a_data_set(root: Path) -> None:
+def test_a_specification_is_a_data_set(root: Path) -> None:
     register_dataset("ours", OURS)
     dataset = load_dataset("ours", root)
     assert dataset.name == "ours"
@@ -101,7 +101,7 @@ def test_an_installed_package_offers_one(
     ):
         load_dataset("broken-set", root)
     with pytest.raises(
-        ValueError, match=r"entry point 'odd-set' .* must be a Description, or a fun"
+        ValueError, match=r"entry point 'odd-set' .* must be a DatasetSpec, or a fun"
     ):
         load_dataset("odd-set", root)
     sys.modules.pop("their_reid", None)
@@ -115,7 +115,7 @@ def test_an_installed_package_offers_one(
         ("", list_images, "name must be of letters, digits"),
         ("two words", list_images, "name must be of letters"),
         ("../x", list_images, "name must be of letters"),
-        ("ours", 3, "source of 'ours' must be a Description, or a function .* got int"),
+        ("ours", 3, "source of 'ours' must be a DatasetSpec, or a function .* got int"),
     ],
 )
 def test_what_cannot_be_registered(name: str, source: object, message: str) -> None:
