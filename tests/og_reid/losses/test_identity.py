@@ -51,7 +51,7 @@ def test_identity_loss_by_hand() -> None:
     assert identity_loss(logits, labels, 0.2).item() == pytest.approx((first + math.log(2)) / 2)
 
 
-def test_images_of_nobody_by_hand() -> None:
+def test_uniform_targets_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)]], dtype=torch.float64)
     labels = torch.tensor([1, -1])
     assert identity_loss(logits, labels).item() == pytest.approx(math.log(4 / 3)), "left out"
@@ -165,7 +165,7 @@ def test_the_generator_decides_on_the_weights(kind: str) -> None:
     assert torch.equal(again(features, labels), first(features, labels))
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning", None)
     MarginSoftmax("circle", 2, 2)
     with pytest.raises(
@@ -216,7 +216,7 @@ def test_verification_slopes(rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [4, 4, 4], [1]])
-def test_pairs_of_one_kind_verify_nothing(labels: list[int]) -> None:
+def test_pairs_of_one_kind_have_no_verification_loss(labels: list[int]) -> None:
     loss = VerificationLoss(3)
     features = torch.ones(len(labels), 3, requires_grad=True)
     value = loss(features, torch.tensor(labels))

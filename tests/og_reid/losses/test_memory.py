@@ -112,7 +112,7 @@ MAKERS = [lambda: OnlineInstanceMatching(3, 2, queue=2), lambda: CenterLoss(3, 2
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_nan_is_told_but_not_remembered(make) -> None:
+def test_nan_makes_the_loss_nan_but_never_enters_the_memory(make) -> None:
     loss = make()
     features = torch.tensor([[1.0, 0, 0], [torch.nan, 0, 0], [0, 1.0, 0], [torch.inf, 0, 0]])
     value = loss(features, torch.tensor([0, 0, 1, -1]))
@@ -136,7 +136,7 @@ def test_a_state_goes_on(make, rng: torch.Generator) -> None:
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("labels", [[-1, -1], [-1]])
-def test_nobody_teaches_nothing(make, labels: list[int]) -> None:
+def test_unlabelled_images_alone_have_no_loss(make, labels: list[int]) -> None:
     features = torch.ones(len(labels), 3, requires_grad=True)
     value = make()(features, torch.tensor(labels))
     value.backward()

@@ -185,7 +185,7 @@ def test_quadruplet_against_a_loop(rng: torch.Generator) -> None:
     assert quadruplet_loss(features, labels).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_two_people_make_no_quadruplet() -> None:
+def test_two_identities_make_no_quadruplet() -> None:
     features = torch.tensor([[0.0], [2.0], [3.0]])
     # Anchors 0 and 1: 4 - 9 + 1 < 0 and 4 - 1 + 1 = 4; the mean is 2.
     assert quadruplet_loss(features, torch.tensor([0, 0, 1])).item() == pytest.approx(2)
@@ -254,7 +254,7 @@ def test_circle_slope_by_hand() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [4]])
-def test_nothing_to_learn_from_gives_zero(loss: Loss, labels: list[int]) -> None:
+def test_a_batch_without_pairs_has_a_loss_of_0(loss: Loss, labels: list[int]) -> None:
     features = torch.ones(len(labels), 3, requires_grad=True)
     value = loss(features, torch.tensor(labels))
     value.backward()

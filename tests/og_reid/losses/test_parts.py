@@ -61,7 +61,7 @@ def test_one_visible_part_is_the_ordinary_triplet(rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("garbage", [1e6, math.nan])
-def test_what_is_hidden_changes_nothing(garbage: float, rng: torch.Generator) -> None:
+def test_occluded_parts_change_nothing(garbage: float, rng: torch.Generator) -> None:
     values = torch.randn(6, 3, 4, generator=rng)
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
     visibility = (torch.rand(6, 3, generator=rng) < 0.6).float()
@@ -86,7 +86,7 @@ def test_slopes(rng: torch.Generator) -> None:
         assert torch.autograd.gradcheck(lambda x, f=loss: f(x, labels, visibility), values)
 
 
-def test_nothing_seen_and_equal_parts() -> None:
+def test_no_visible_part_and_equal_parts() -> None:
     labels = torch.tensor([0, 0, 1])
     for loss in (part_identity_loss, part_triplet):
         parts = torch.ones(3, 2, 4, requires_grad=True)

@@ -60,7 +60,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_a_loss_is_weighed_and_learned() -> None:
+def test_a_registered_loss_is_weighted_and_trained() -> None:
     config = LossConfig(contrastive=0.0, others={"squares": 2.0, "spread": 1.0})
     objective = CombinedLoss(config, 4, 3)
     features = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]])

@@ -318,7 +318,9 @@ def command(folder: Path) -> None:
     )
 
 
-def test_what_all_find_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_a_command_are_printed_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     clouds().save(tmp_path / "clouds.safetensors")
     assert together(2, command, tmp_path) == [0, 0]
     lines = capfd.readouterr().out.splitlines()

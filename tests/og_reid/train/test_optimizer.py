@@ -89,7 +89,7 @@ def test_sgd_by_hand(rng: torch.Generator) -> None:
         torch.testing.assert_close(mine, hand, rtol=2e-4, atol=2e-5)
 
 
-def test_every_group_keeps_its_share_of_the_rate_and_its_decay(rng: torch.Generator) -> None:
+def test_every_group_keeps_its_factor_of_the_rate_and_its_decay(rng: torch.Generator) -> None:
     model, _ = problem(rng)
     first, *rest = model.parameters()
     groups = [{"params": [first], "lr": 0.1}, {"params": rest, "lr": 1.0}]

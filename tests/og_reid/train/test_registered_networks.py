@@ -154,7 +154,7 @@ class OwnEmbedder(PointMean):
 
 
 @pytest.mark.parametrize("make", [Unknown, lambda: OwnEmbedder(embedding_dim=8)])
-def test_the_weights_of_another_network_are_written_and_told(
+def test_the_weights_of_another_network_are_written_with_a_warning(
     tmp_path: Path, clouds: CloudSet, make: Any
 ) -> None:
     with pytest.warns(UserWarning, match=r"written to weights\.safetensors.*register_network"):

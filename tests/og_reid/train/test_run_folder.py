@@ -46,7 +46,7 @@ def test_the_best_network_is_kept(tmp_path: Path) -> None:
     assert result.validation.mAP == 1
 
 
-def test_what_was_best_is_known_after_an_interruption(tmp_path: Path) -> None:
+def test_the_best_map_survives_an_interruption(tmp_path: Path) -> None:
     task = Regression()
     task.figures = iter([1 / 2])
     fit(config(budget={"steps": 2}, validate_every=2), task, out_dir=tmp_path)

@@ -80,7 +80,7 @@ def test_ends_of_the_last_epochs_are_averaged(epochs: int, average: float, first
     assert not Schedule(by_epochs(swa_fraction=0), 3).averages(59, 1.0)
 
 
-def test_steps_give_the_share_of_the_run() -> None:
+def test_steps_give_the_fraction_of_the_run() -> None:
     config = from_dict({"budget": {"steps": 10}, "optim": {"lr": 2.0, "swa_fraction": 0.25}})
     table = Schedule(config, steps_per_epoch=3)
     assert table.budget is config.budget

@@ -137,7 +137,7 @@ def test_batches_made_ahead_are_the_same(tmp_path: Path) -> None:
     assert losses[0] == losses[1] == losses[2]
 
 
-def test_what_goes_wrong_ahead_is_told_in_its_step(tmp_path: Path) -> None:
+def test_errors_of_a_prefetched_batch_are_raised_in_its_step(tmp_path: Path) -> None:
     task = Regression()
 
     def broken(step: int, rows: slice = ALL_ROWS) -> Pair:

@@ -142,7 +142,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, identity: float) -> None:
     assert [record.loss for record in whole.history] == [record.loss for record in again.history]
 
 
-def test_people_with_exchanged_channels_are_classes_of_their_own(tmp_path: Path) -> None:
+def test_permuted_channels_are_classes_of_their_own(tmp_path: Path) -> None:
     data = {**SETTINGS["data"], "num_points": 64, "recolor": 0, "channel_permute": 0.5}
     result = train(
         config(data=data, loss={"identity": 1.0}, budget={"steps": 2}), people(12), out_dir=tmp_path
@@ -168,7 +168,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_hidden_colours_teach_nothing(tmp_path: Path) -> None:
+def test_colours_of_occluded_points_change_nothing(tmp_path: Path) -> None:
     clouds = people(12)
     noise = torch.randint(
         256, clouds.colors.shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8
@@ -234,7 +234,7 @@ def test_time_ends_a_run_with_its_schedule_done(
     assert history[-1].wall_seconds == pytest.approx(0.5, abs=0.05)
 
 
-def test_too_few_people_are_refused(tmp_path: Path) -> None:
+def test_too_few_identities_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a batch needs 6 identities, the data has 5"):
         train(config(), people(5), out_dir=tmp_path, model=Tiny())
 
@@ -246,7 +246,7 @@ def test_a_diverged_run_stops(tmp_path: Path) -> None:
         train(config(), people(12), out_dir=tmp_path, model=model)
 
 
-def test_junk_is_refused(tmp_path: Path) -> None:
+def test_unlabelled_clouds_without_lsro_are_refused(tmp_path: Path) -> None:
     clouds = people(12)
     junk = replace(clouds, pids=clouds.pids.masked_fill(clouds.pids == 1, -1))
     with pytest.raises(ValueError, match=r"unlabelled items \(identity -1\)"):
@@ -269,13 +269,13 @@ def test_a_checkpoint_from_before_a_setting_is_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["pk", "shuffle", "balance", "class"])
-def test_one_person_cannot_be_told_apart(tmp_path: Path, sampling: str) -> None:
+def test_a_single_identity_is_refused(tmp_path: Path, sampling: str) -> None:
     data = {**SETTINGS["data"], "sampling": sampling, "batch_size": 4, "images_per_class": 4}
     with pytest.raises(ValueError, match="at least 2 identities; got 1"):
         train(config(data=data), people(1), out_dir=tmp_path, model=Tiny())
 
 
-def test_people_with_one_image_come_with_copies_of_it(tmp_path: Path) -> None:
+def test_identities_with_one_image_come_with_copies_of_it(tmp_path: Path) -> None:
     """Under P x K with K = 3: two of the people have an image, the others four."""
     clouds = people(8)
     keep = torch.tensor([n for n in range(32) if n not in (1, 2, 3, 5, 6, 7)])
@@ -287,7 +287,7 @@ def test_people_with_one_image_come_with_copies_of_it(tmp_path: Path) -> None:
     assert all(record.loss > 0 for record in history)
 
 
-def test_what_a_batch_holds_is_told(tmp_path: Path) -> None:
+def test_items_of_a_batch_are_named(tmp_path: Path) -> None:
     model = Tiny()
     model.points[0].weight.data.fill_(torch.nan)
     clouds = people(12)

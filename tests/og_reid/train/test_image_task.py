@@ -73,7 +73,7 @@ def test_a_batch_repeats_and_a_part_of_it_is_that_part(folder):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_labels_count_the_people_of_the_set(folder):
+def test_labels_count_the_identities_of_the_set(folder):
     task = ImageTask(config(), people(folder, first=100))
     assert task.model.num_classes == 5
     for step in range(3):
@@ -127,7 +127,7 @@ def test_the_backbone_learns_slower(folder):
     assert [group["lr"] for group in task.parameter_groups()] == [0.25, 1.0]
 
 
-def test_photographs_prepared_otherwise_are_refused(folder):
+def test_images_prepared_otherwise_are_refused(folder):
     with pytest.raises(ValueError, match=r"prepared as configured.*\(3, \(32, 16\)"):
         ImageTask(config(model={"parts": 3}), people(folder))
     with pytest.raises(ValueError, match="prepared as configured"):
@@ -183,7 +183,7 @@ def batch_of(count=64):
     )
 
 
-def test_mirroring_and_erasing_do_what_the_numbers_say():
+def test_mirroring_and_erasing_follow_their_draws():
     batch, draws = batch_of(), torch.rand(64, 6, generator=torch.Generator().manual_seed(1))
     before = batch.images.clone()
     changed = augment_images(batch, ImageConfig(48, 32, flip=0.5, erase=0.5), draws)

@@ -91,7 +91,7 @@ def train(settings: TrainConfig, people: ImageSet, known: ImageSet, out: Path) -
     assert one.parts.shape[1] == len(people.batch(torch.tensor([0])).visibility[0])
 
 
-def test_hidden_stripes_teach_nothing(people: Callable[..., ImageSet], tmp_path: Path) -> None:
+def test_occluded_stripes_are_masked_out(people: Callable[..., ImageSet], tmp_path: Path) -> None:
     settings = config(loss={"part_masked": True, "part_weight": 0.6})
     task = ImageTask(settings, people(settings))
     task.model.eval()
@@ -133,7 +133,7 @@ def test_the_triplet_loss_is_over_common_stripes(
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_targets_of_photographs_are_smoothed(people: Callable[..., ImageSet], masked: bool) -> None:
+def test_targets_of_images_are_smoothed(people: Callable[..., ImageSet], masked: bool) -> None:
     settings = config(loss={"part_smoothing": 0.2, "part_masked": masked})
     task = ImageTask(settings, people(settings))
     task.model.eval()
@@ -166,7 +166,7 @@ def test_stripes_of_several_heights_train(
     train(settings, people(settings), people(settings), tmp_path)
 
 
-def test_stripes_are_seen_one_by_one(people: Callable[..., ImageSet]) -> None:
+def test_visibility_of_stripes_of_several_heights(people: Callable[..., ImageSet]) -> None:
     settings = config(model={"arch": "stripes", "stripes": [[1, 2], [1]]})
     visibility = people(settings).batch(torch.tensor([0, 1])).visibility
     assert visibility.tolist() == [[1, 1, 0, 1], [1, 1, 1, 1]]
@@ -192,7 +192,7 @@ def test_branches_share_all_but_the_last_stage() -> None:
         network.embed(images, None, None, descriptor="other")
 
 
-def test_images_of_nobody_shall_look_like_everybody(
+def test_unlabelled_images_get_the_uniform_target(
     people: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
     settings = config(loss={"lsro": True})
@@ -215,7 +215,7 @@ def test_images_of_nobody_shall_look_like_everybody(
     train(settings, people(settings, nobody=4), people(settings), tmp_path)
 
 
-def test_images_of_nobody_without_a_use_are_refused(people: Callable[..., ImageSet]) -> None:
+def test_unlabelled_images_without_lsro_are_refused(people: Callable[..., ImageSet]) -> None:
     plain, settings = config(), config(loss={"lsro": True})
     with pytest.raises(ValueError, match=r"4 unlabelled items.*set loss.lsro=true"):
         ImageTask(plain, people(plain, nobody=4))

@@ -59,7 +59,7 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-def test_what_losses_remember_survives_an_interruption(tmp_path: Path) -> None:
+def test_the_memory_of_losses_survives_an_interruption(tmp_path: Path) -> None:
     settings = config(EVERYTHING, optim={**SETTINGS["optim"], "swa_fraction": 0.5})
     whole = train(settings, people(), out_dir=tmp_path / "whole")
 
@@ -96,7 +96,7 @@ def test_margins_train(form: str, tmp_path: Path) -> None:
     assert result.model.criterion.margin_softmax.loss.W.shape == (8, 6)
 
 
-def test_recoloured_people_are_nobody() -> None:
+def test_recoloured_identities_are_unlabelled() -> None:
     """LSRO: uniform targets for them; OIM: into the queue."""
     loss = {"contrastive": 0, "identity": 1, "lsro": True, "label_smoothing": 0, "oim": 2}
     task = CloudTask(config(loss, {"recolor": 0.5}), people())
@@ -136,7 +136,7 @@ def test_recoloured_people_are_nobody() -> None:
         {"sampling": "balance"},
     ],
 )
-def test_ranks_make_their_share_of_the_whole_batch(data: dict) -> None:
+def test_ranks_make_their_rows_of_the_whole_batch(data: dict) -> None:
     task = CloudTask(config(data=data, budget={"steps": 2}), people())
     for step in (0, 7):
         whole = task.batch(step)
@@ -157,7 +157,7 @@ def test_copies_of_a_cloud_are_changed_apart() -> None:
 
 
 @pytest.mark.parametrize("name", ["background", "camera_style"])
-def test_what_is_borrowed_changes_some_clouds(name: str) -> None:
+def test_background_swap_and_camera_style_change_some_clouds(name: str) -> None:
     plain = CloudTask(config(augment={"mirror": 0}), people())
     changed = CloudTask(config(data={name: 0.5}, augment={"mirror": 0}), people())
     # The later draws differ as well, so that the clouds are compared before them.
@@ -182,7 +182,7 @@ def test_without_cameras_none_is_balanced() -> None:
         build_sampler(data, people().pids, None, 0)
 
 
-def test_clouds_of_nobody_shall_look_like_everybody(tmp_path: Path) -> None:
+def test_unlabelled_clouds_get_the_uniform_target(tmp_path: Path) -> None:
     loss = {"contrastive": 0.5, "identity": 1, "lsro": True, "label_smoothing": 0}
     settings = config(loss, {"recolor": 0, "sampling": "shuffle", "batch_size": 8})
     clouds = people()

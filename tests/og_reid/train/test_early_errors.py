@@ -58,7 +58,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_people_who_do_not_fill_a_batch(
+def test_identities_that_do_not_fill_a_batch_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     preset: str,

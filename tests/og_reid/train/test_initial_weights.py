@@ -93,7 +93,7 @@ def of_weights(weights: str) -> TrainConfig:
     ("told", "people"),
     [({"people": [1, 5]}, [1, 2, 5, 7]), ({}, None), (None, [2, 7])],
 )
-def test_a_run_tells_whom_its_start_has_learned_from(
+def test_the_model_file_has_the_identities_of_the_initial_weights(
     tmp_path: Path, told: dict[str, list[int]] | None, people: list[int] | None
 ) -> None:
     start = "default"
@@ -106,7 +106,7 @@ def test_a_run_tells_whom_its_start_has_learned_from(
     assert read_provenance(tmp_path / "model.safetensors").get("people") == people
 
 
-def test_validation_on_people_of_the_start_is_told(tmp_path: Path) -> None:
+def test_validation_on_identities_of_the_initial_weights_warns(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
     save_model(start, model.eval(), Preprocessing(32), origin={"people": [1, 5]})
