@@ -226,7 +226,8 @@ og_reid.train.processes -> og_reid.train.distributed: Processes=DistInfo
     present_processes=get_dist_info told_apart=reraise_peer_failure
     told_by_first=broadcast_from_main
 og_reid.train.record -> og_reid.train.run_log: Record=StepLog RunLog=CSVLogger tell=write_scalars
-og_reid.train.sampling -> og_reid.train.samplers: tell_epochs=describe_sampling
+og_reid.train.sampling -> og_reid.train.samplers: share_rows=check_rank_rows
+    tell_epochs=describe_sampling
 og_reid.train.step: seeded=fork_rng
 og_reid.train.task: Outcome=StepOutput label_people=relabel whole_group=single_param_group
 og_reid.visualize -> og_reid.viz.ranking: Ranking ranking_figure sheet_figure

@@ -22,6 +22,7 @@ __all__ = [
     "identity_loss",
 ]
 
+#: Form of `MarginSoftmax`.
 MarginKind = Literal["arcface", "cosface", "sphereface", "circle"]
 
 

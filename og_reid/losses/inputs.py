@@ -12,6 +12,7 @@ from torch.nn import functional
 
 __all__ = ["Loss", "LossInputs", "LossShape", "TaskKind"]
 
+#: Kind of a training task, by its inputs: point clouds or images.
 TaskKind = Literal["cloud", "image"]
 
 #: A function or module of tensors of a batch that returns a scalar.

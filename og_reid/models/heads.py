@@ -24,6 +24,7 @@ HPM_STRIPES = ((1, 2, 4, 8),)
 MGN_STRIPES = ((1,), (1, 2), (1, 3))
 """Multiple Granularity Network (Wang et al., ACM MM 2018): three branches, 8 stripes."""
 
+#: Pooling of a stripe: mean, maximum, or the sum of both.
 Pool = Literal["average", "max", "both"]
 
 

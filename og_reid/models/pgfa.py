@@ -24,7 +24,9 @@ from .state_dict import with_counters
 
 __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures"]
 
+#: Branch for the whole image: guided by keypoints, mean alone, or none.
 GlobalBranch = Literal["pose", "average", "none"]
+#: Features of the parts: stripe means of the backbone, or codes of the heads.
 Descriptor = Literal["raw", "code"]
 
 CHANNELS, CODE = 2048, 256

@@ -342,7 +342,7 @@ def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
     import torch
 
     from ..train.distributed import get_dist_info
-    from ..train.samplers import arrange, share_rows
+    from ..train.samplers import arrange, check_rank_rows
 
     pids = torch.tensor([each.pid for each in samples], dtype=torch.int64)
     camids = torch.tensor([each.camid for each in samples], dtype=torch.int64)
@@ -350,7 +350,7 @@ def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
         rows = hold_out_identities(samples, config.data.val_identities).train
         pids, camids = pids[rows], camids[rows]
     _, _, sampler = arrange(config, pids, camids)
-    share_rows(sampler, get_dist_info())
+    check_rank_rows(sampler, get_dist_info())
 
 
 def _world_samples(plan: WorldConfig) -> list[Sample]:

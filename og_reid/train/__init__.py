@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pose.deprecation import deprecated_getattr
 
 from ..inference.pretrained import MODEL_FILE
-from .cloud_task import CloudTask, build_model, train
-from .distributed import init_distributed, main_process_first
-from .image_task import ImageTask
+from .checkpoint import load_checkpoint, read_provenance
+from .cloud_task import CloudTask, LabelledClouds, build_model, train
+from .distributed import DistInfo, get_dist_info, init_distributed, main_process_first
+from .image_task import ImageTask, image_metrics, stripe_counts
 from .interrupt import Interrupted
 from .loop import TrainResult, choose_device, fit
 from .run_folder import (
@@ -24,19 +25,24 @@ from .run_folder import (
     check_resumable,
     only_run,
 )
-from .run_log import LOG_FILE, StepLog, read_log
-from .samplers import build_sampler
-from .task import StepOutput, Task
+from .run_log import LOG_FILE, StepLog, read_log, require_tensorboard
+from .samplers import build_sampler, check_rank_rows, describe_sampling
+from .step import check_precision
+from .task import ALL_ROWS, Batch, StepOutput, Task, single_param_group
 
 __all__ = [
+    "ALL_ROWS",
     "BEST_FILE",
     "LOG_FILE",
     "MODEL_FILE",
     "STATE_FILE",
     "WEIGHTS_FILE",
+    "Batch",
     "CloudTask",
+    "DistInfo",
     "ImageTask",
     "Interrupted",
+    "LabelledClouds",
     "StepLog",
     "StepOutput",
     "Task",
@@ -44,15 +50,26 @@ __all__ = [
     "build_model",
     "build_sampler",
     "check_empty_run_dir",
+    "check_precision",
+    "check_rank_rows",
     "check_resumable",
     "choose_device",
+    "describe_sampling",
     "fit",
+    "get_dist_info",
+    "image_metrics",
     "init_distributed",
+    "load_checkpoint",
     "main_process_first",
     "only_run",
     "read_log",
+    "read_provenance",
+    "require_tensorboard",
+    "single_param_group",
+    "stripe_counts",
     "train",
 ]
+__getattr__ = deprecated_getattr(__name__)
 
 if not TYPE_CHECKING:  # to mypy, any name would exist
     __getattr__ = deprecated_getattr(__name__)

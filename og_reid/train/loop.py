@@ -37,7 +37,7 @@ from .run_folder import (
     only_run,
 )
 from .run_log import LOG_FILE, CSVLogger, StepLog, read_log, tensorboard_writer, write_scalars
-from .samplers import share_rows
+from .samplers import check_rank_rows
 from .schedule import BudgetTimer, Schedule
 from .step import Stepper
 from .task import Batch, Task
@@ -151,7 +151,7 @@ class _Run:
     @contextmanager
     def open(self, resume: bool) -> Iterator[None]:
         """Lock, checkpoint and log of the run for the block."""
-        share_rows(self.task.sampler, self.processes)
+        check_rank_rows(self.task.sampler, self.processes)
         with only_run(self.out_dir, self.processes, self.device):
             self._begin(resume)
             yield from self._opened()

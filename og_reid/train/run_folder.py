@@ -29,10 +29,13 @@ __all__ = [
     "only_run",
 ]
 
+#: Model file of the network with the highest validation mAP.
 BEST_FILE = "best.safetensors"
+#: Newest checkpoint.
 STATE_FILE = "checkpoint.pt"
 #: Weights of a finished run in place of a model, for a network that no model file can describe.
 WEIGHTS_FILE = "weights.safetensors"
+#: Names of the items of the batch at which a run diverged.
 FAILED_FILE = "failed_batch.txt"
 # Settings that may change when a run is resumed.
 _MAY_CHANGE = {

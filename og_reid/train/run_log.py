@@ -22,6 +22,7 @@ __all__ = [
     "tensorboard_writer",
 ]
 
+#: CSV table of a run.
 LOG_FILE = "log.csv"
 
 

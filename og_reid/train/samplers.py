@@ -17,7 +17,7 @@ from ..data.samplers import (
 from .distributed import DistInfo
 from .task import relabel
 
-__all__ = ["arrange", "build_sampler", "describe_sampling", "share_rows"]
+__all__ = ["arrange", "build_sampler", "check_rank_rows", "describe_sampling"]
 
 
 def arrange(
@@ -44,7 +44,7 @@ def arrange(
     return present, labels, build_sampler(config.data, pids, camids, config.seed)
 
 
-def share_rows(sampler: Sampler, processes: DistInfo) -> None:
+def check_rank_rows(sampler: Sampler, processes: DistInfo) -> None:
     """Raises ValueError for batches that do not divide into equal rows per rank, at least two."""
     size, world = len(sampler.indices(0)), processes.world_size
     if world > 1 and (size % world or size < 2 * world):

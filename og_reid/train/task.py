@@ -22,6 +22,7 @@ from ..evaluation import Metrics
 
 __all__ = ["ALL_ROWS", "Batch", "StepOutput", "Task", "relabel", "single_param_group"]
 
+#: All rows of a batch, for a single process.
 ALL_ROWS = slice(None)
 
 

@@ -1,4 +1,4 @@
-"""A loss that is added by one file and one registration trains networks of clouds and of images."""
+"""Training with a loss of one file and one registration, on point clouds and on images."""
 
 from __future__ import annotations
 

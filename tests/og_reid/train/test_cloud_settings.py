@@ -1,4 +1,4 @@
-"""Runs with the losses, samplers and changes of clouds that go beyond the defaults."""
+"""CloudTask: losses, samplers and augmentation beyond the defaults."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""CloudTask and train: runs, resumed runs, budgets, refused data."""
+
 from __future__ import annotations
 
 import itertools

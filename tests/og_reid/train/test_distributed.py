@@ -1,4 +1,4 @@
-"""Two processes that share a batch find what one process finds with all of it."""
+"""Data-parallel training: gradients and runs of two ranks equal those of one process."""
 
 from __future__ import annotations
 

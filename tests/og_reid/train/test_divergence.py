@@ -1,4 +1,4 @@
-"""A run whose numbers became NaN ends with the message for it, in every mode of OG-Net."""
+"""Diverged runs end with a message, in every mode of OG-Net."""
 
 import pytest
 import torch

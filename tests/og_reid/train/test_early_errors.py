@@ -1,4 +1,4 @@
-"""Errors that settings and labels show are found before anything is lifted or made."""
+"""Errors of settings and labels, raised before anything is lifted or made."""
 
 from __future__ import annotations
 

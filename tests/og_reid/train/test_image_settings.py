@@ -1,4 +1,4 @@
-"""What a configuration of photographs can ask for beyond PGFA: masks, triplets, heights, necks."""
+"""ImageTask: masks, triplets, stripes of several heights and necks beyond PGFA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageTask: batches that repeat, the loss of the model, and files that hold the network."""
+"""ImageTask: reproducible batches, loss, model files."""
 
 from __future__ import annotations
 

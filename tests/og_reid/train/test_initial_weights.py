@@ -1,4 +1,4 @@
-"""Training that starts from weights of clouds (``model.init_from``)."""
+"""Training from initial weights of point clouds (``model.init_from``)."""
 
 from __future__ import annotations
 

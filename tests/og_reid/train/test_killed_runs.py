@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or out of disk go on as if nothing had happened."""
+"""Killed, interrupted and out-of-disk runs resume to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop on a task of numbers: what it asks for, in which order, and what it does with it."""
+"""Training loop on a regression: gradients, averaging, prefetching, precision, failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks and losses from outside of the package, trained by its settings."""
+"""Registered networks and losses, trained by settings."""
 
 from __future__ import annotations
 

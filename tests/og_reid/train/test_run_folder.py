@@ -1,4 +1,4 @@
-"""What the loop leaves in the folder of a run, and how it goes on there."""
+"""Folder of a run: its files, and resumed runs."""
 
 from __future__ import annotations
 
