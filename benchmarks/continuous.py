@@ -1,9 +1,8 @@
-"""OG-Net in continuous mode against robust mode: CPU time of a training step and of embedding.
+"""OG-Net in soft mode against robust mode: CPU time of a training step and of embedding.
 
 The networks of configs/synthetic/default and configs/synthetic/continuous, on their batch (24
 people, 4 clouds of 256 points each) of random clouds. Times are CPU seconds of this process, the
-median over repeats that take turns. ``equal`` is robust mode with as many neighbours as continuous
-mode.
+median over repeats that take turns. ``equal`` is robust mode with as many neighbours as soft mode.
 
     OMP_NUM_THREADS=1 python benchmarks/continuous.py            # a minute
 """
@@ -31,11 +30,11 @@ from og_reid.ops import native_info
 
 CONFIG, CLASSES = "synthetic/continuous", 2000
 ROBUST = load_config("synthetic/default").model
-CONTINUOUS = load_config(CONFIG).model
+SOFT = load_config(CONFIG).model
 PROGRAMS = {
     "robust": ROBUST,
-    "equal": replace(CONTINUOUS, mode="robust"),
-    "continuous": CONTINUOUS,
+    "equal": replace(SOFT, mode="robust"),
+    "soft": SOFT,
 }
 
 

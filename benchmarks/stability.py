@@ -1,6 +1,6 @@
 """How much the descriptor moves when every point moves a little, against reference mode.
 
-Takes the weights that come with the package, in the mode they were trained in, which is continuous.
+Takes the weights that come with the package, in soft mode, in which they were trained.
 In reference mode (the index rules of the authors' code: balls keep the first points in order,
 sampling starts at point 0 and skips points near the origin) the same weights are run as they are,
 which compares the rules and not two trained networks. Clouds of a CloudSet are in farthest-point

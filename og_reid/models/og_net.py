@@ -1,4 +1,4 @@
-"""OG-Net: a network that embeds the coloured point cloud of one person.
+"""OG-Net: embeddings of coloured point clouds of persons.
 
 After "Parameter-Efficient Person Re-identification in the 3D Space" (Zheng et al., TNNLS 2022).
 Parameter names and shapes are those of the authors' release, so their weights load.
@@ -22,12 +22,20 @@ from ..ops.gather import gather_neighbors
 from ..ops.knn import knn
 from ..ops.lattice import Vertices, lattice_vertices
 from ..ops.soft_neighbors import SoftNeighbors, masked_knn_graph, soft_knn_graph
-from . import continuous
 from .edge_conv import MaxMeanMix, edge_conv
 from .init import init_from_generator
 from .point_network import SLOPE, PointNetwork, check_clouds
 from .reference_weights import load_reference, to_reference
 from .set_abstraction import RADII, SetAbstraction
+from .soft_layers import (
+    lattice_spacing,
+    record_stage,
+    soft_ball_mean,
+    soft_ball_neighbors,
+    soft_edge_conv,
+    soft_global_pool,
+    soft_set_abstraction,
+)
 
 __all__ = ["PRESETS", "OGNet"]
 
@@ -42,41 +50,45 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "residual": True,
     },
 }
-#: Rules of who is a neighbour and which points are kept.
+#: Rules of neighbourhoods and sampling.
 Mode = Literal["robust", "reference", "soft"]
-#: Slots per ball of the three scales in the paper.
+#: Slots of the balls of the three scales in the paper.
 BALL_COUNTS = (8, 16, 32)
 
 
 class OGNet(PointNetwork):
-    """Embed coloured point clouds of persons.
+    """OG-Net: edge convolutions on neighbour graphs, with multi-scale set abstraction.
 
-    Each layer convolves the edges of a neighbour graph (in space, but in space and features in
-    the last layer); a layer wider than the one before also samples its points down: to
-    `num_points`, then to half of that each time.
+    Each layer convolves the edges of a k-nearest-neighbour graph in space (last layer: in space and
+    features). A layer wider than the one before is followed by a down-sampling: to `num_points`,
+    then to half as many each time.
 
     Args:
         dims: channels after each layer.
         k: neighbours per point in the graphs, the point itself included.
         num_conv: edge convolutions per layer.
-        residual: mix each layer's output with its input.
-        num_points: points kept by the first down-sampling; a cloud needs at least as many. In
-            soft mode about how many places a grown person has after it, whatever the number
+        residual: mix the output of each layer with its input.
+        num_points: points after the first down-sampling; a cloud needs at least as many. In soft
+            mode the approximate number of lattice vertices of an adult body there, for any number
             of points.
-        embedding_dim: length of the descriptor.
-        num_classes: identities of the training classifier; 0 builds none.
-        dropout: share of the descriptor dropped before the classifier.
-        mode: `reference` repeats the released model, whose result depends on the order of the
-            points and on their origin (their mean must be 0); `robust` depends on the set of
-            points only and not on its position; `soft` besides does not jump where one
-            point takes another's place among neighbours or samples: see
-            `og_reid.models.continuous` for its rules. Weights are trained for one of them.
-        ball_counts: slots per ball of the three scales; fewer are faster.
-        generator: source of the initial weights; None uses torch's global one.
+        embedding_dim: length of the embedding.
+        num_classes: training identities; 0: no classifier.
+        dropout: dropout probability before the classifier.
+        mode: `reference`: the rules of the released model, whose embedding depends on the order of
+            the points and on their origin (their mean must be 0). `robust`: invariant to order and
+            translation. `soft`: continuous in the points as well (`og_reid.models.soft_layers`).
+            Weights are trained for one mode.
+        ball_counts: slots of the balls of the three scales; fewer are faster.
+        generator: source of the initial weights; None: torch's global one.
 
     Raises:
         ValueError: when the numbers do not fit together.
     """
+
+    ARGUMENTS = (
+        *("dims", "k", "num_conv", "residual"),
+        *("num_points", "embedding_dim", "mode", "ball_counts"),
+    )
 
     @init_from_generator
     def __init__(
@@ -105,7 +117,7 @@ class OGNet(PointNetwork):
         _check_sizes(dims, self.wider, k, num_points)
         self.dims, self.k, self.num_conv, self.residual = tuple(dims), k, num_conv, residual
         self.num_points, self.dropout, self.mode = num_points, dropout, mode
-        self.ball_counts = tuple(ball_counts)
+        self.ball_counts, self.embedding_dim = tuple(ball_counts), embedding_dim
         pairs = [
             (wide if turn else narrow, wide)
             for narrow, wide in zip(inputs, dims, strict=True)
@@ -131,8 +143,8 @@ class OGNet(PointNetwork):
         """Build a published architecture: `ognet-small`, `ognet` or `ognet-deep`.
 
         Args:
-            name: which architecture.
-            **overrides: arguments of the class that shall differ from the published ones.
+            name: name of the architecture.
+            **overrides: arguments of the class that differ from the published ones.
 
         Raises:
             ValueError: on an unknown name.
@@ -152,32 +164,32 @@ class OGNet(PointNetwork):
     ) -> OGNet:
         """Build the network of a snapshot of the authors' release, in reference mode.
 
-        The architecture is that of `preset`; without one that of the ``opts.yaml`` beside the
-        snapshot; without that it is told from the shapes of the weights. In evaluation mode
-        `forward` then gives the authors' feature, which is the output of the last BatchNorm.
+        The architecture is that of `preset`, else of the ``opts.yaml`` beside the snapshot, else
+        it follows from the shapes of the weights. In evaluation mode `forward` gives the authors'
+        feature, the output of the last BatchNorm.
 
         Args:
             weights: a snapshot (``model_last.pth``, ``model_average.pth`` or safetensors), or a
                 state dict. ``module.`` before the names and the unused ``logit_scale`` are dropped.
-            preset: name of a published architecture, or None to find out.
-            classifier: keep the classifier where the snapshot has one. `forward` never uses it.
-            **overrides: arguments of the class that shall differ from what was found.
+            preset: name of a published architecture, or None.
+            classifier: keep the classifier of the snapshot, if any. `forward` never uses it.
+            **overrides: arguments of the class that differ from those found.
 
         Raises:
-            ValueError: when the file is missing, damaged or holds anything but tensors (nothing in
-                it is run), or when the weights are not those of the architecture; the message
-                names every weight that is missing, unexpected or of another shape.
+            ValueError: when the file is missing, damaged or holds anything but tensors (no code in
+                it is run), or when the weights do not fit the architecture; the message names
+                every weight that is missing, unexpected or of another shape.
         """
         return load_reference(cls, PRESETS, weights, preset, classifier, overrides)
 
     def to_reference(self, *, prefix: bool = False, logit_scale: bool = False) -> dict[str, Tensor]:
-        """The weights as the authors' code takes them; `from_reference` reads them back.
+        """State dict for the authors' code, the inverse of `from_reference`.
 
         The authors' code always has a classifier and always works in reference mode.
 
         Args:
-            prefix: put ``module.`` before the names, as snapshots of several GPUs have it.
-            logit_scale: add the unused scalar of the models trained with a metric loss.
+            prefix: prepend ``module.`` to the names, as in snapshots of several GPUs.
+            logit_scale: add the unused scalar of models trained with a metric loss.
 
         Returns:
             A state dict of copies on the CPU.
@@ -185,14 +197,14 @@ class OGNet(PointNetwork):
         return to_reference(self.state_dict(), prefix=prefix, logit_scale=logit_scale)
 
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        """Embed a batch of clouds.
+        """Embed a batch of point clouds.
 
         Args:
             points: (B, N, 3) metres, y up; N >= num_points, or N >= 1 in soft mode.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
 
         Returns:
-            (B, embedding_dim) descriptors, not normalised.
+            (B, embedding_dim) embeddings, not normalised.
 
         Raises:
             ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range.
@@ -200,7 +212,7 @@ class OGNet(PointNetwork):
         return self._run(points, colors, None)
 
     def stages(self, points: Tensor, colors: Tensor) -> dict[str, Tensor]:
-        """Run the network and return what each stage made.
+        """Results of each stage of the network.
 
         Args:
             points: as for `forward`.
@@ -218,22 +230,9 @@ class OGNet(PointNetwork):
         self._run(points, colors, record)
         return record
 
-    def architecture(self) -> dict[str, Any]:
-        """The arguments that build this network again without its classifier, as plain values."""
-        return {
-            "dims": list(self.dims),
-            "k": self.k,
-            "num_conv": self.num_conv,
-            "residual": self.residual,
-            "num_points": self.num_points,
-            "embedding_dim": self.embs[0].out_features,
-            "mode": self.mode,
-            "ball_counts": list(self.ball_counts),
-        }
-
     def _run(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
         if self.mode == "soft":
-            pooled = self._run_continuously(points, colors, record)
+            pooled = self._run_soft(points, colors, record)
         else:
             pooled = self._run_on_points(points, colors, record)
         embedding = self.embs[0](pooled)
@@ -270,9 +269,7 @@ class OGNet(PointNetwork):
                 features = torch.lerp(features, skip, weight)
         return torch.cat([features.amax(1), features.mean(1)], dim=-1)
 
-    def _run_continuously(
-        self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None
-    ) -> Tensor:
+    def _run_soft(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
         """All layers of soft mode; (B, 2 * dims[-1])."""
         check_clouds(points, colors, 0)
         if not points.shape[1]:
@@ -291,30 +288,26 @@ class OGNet(PointNetwork):
                 if layer == len(self.dims) - 1:
                     rows = torch.cat([here.points, features], dim=-1)
                     graph = masked_knn_graph(rows, here.weight, self.k)
-                pooled = continuous.soft_edge_conv(
-                    features, graph, here.weight, *self._convolution(number)
-                )
+                pooled = soft_edge_conv(features, graph, here.weight, *self._convolution(number))
                 if record is not None:
                     record[f"graph.{number}"], record[f"graph_weight.{number}"] = graph
                     record[f"pool.{number}"] = pooled
                 features = F.leaky_relu(pooled, SLOPE)
             if wider:
-                finer, spacing = spacing, continuous.lattice_spacing(step, self.num_points)
+                finer, spacing = spacing, lattice_spacing(step, self.num_points)
                 there = lattice_vertices(points, spacing)
-                balls = continuous.soft_ball_neighbors(there.points, here, self.ball_counts, finer)
+                balls = soft_ball_neighbors(there.points, here, self.ball_counts, finer)
                 abstraction = self.sa[step]
                 assert isinstance(abstraction, SetAbstraction)
-                features = continuous.soft_set_abstraction(
-                    abstraction, here.points, features, there, balls
-                )
+                features = soft_set_abstraction(abstraction, here.points, features, there, balls)
                 if self.residual:
-                    skip = self.conv_s2[step](continuous.soft_ball_mean(skip, balls[-1]))
+                    skip = self.conv_s2[step](soft_ball_mean(skip, balls[-1]))
                 here, graph = there, None
-                continuous.record_stage(record, step, balls, there, features)
+                record_stage(record, step, balls, there, features)
                 step += 1
             if self.residual:
                 features = torch.lerp(features, skip, torch.sigmoid(self.p_w[layer]))
-        return continuous.soft_global_pool(features, here.weight)
+        return soft_global_pool(features, here.weight)
 
     def _convolution(self, number: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, MaxMeanMix]:
         """Weights of one edge convolution."""
@@ -356,7 +349,7 @@ class OGNet(PointNetwork):
         if step == 0:
             picks = farthest_point_sample(points, keep, start="farthest")
         else:
-            # The points are in the order of the first sampling: its prefix samples them, too.
+            # Points are in the order of the first sampling, so a prefix is a farthest point sample.
             picks = torch.arange(keep, device=points.device).expand(points.shape[0], keep)
         index = near.gather(1, picks[..., None].expand(-1, -1, near.shape[-1]))
         index = index[..., : max(self.ball_counts)]
@@ -373,7 +366,7 @@ def _note_step(
     points: Tensor,
     features: Tensor,
 ) -> None:
-    """Write the results of one down-sampling into the record, if there is one."""
+    """Adds the results of a down-sampling to the record, if there is one."""
     if record is None:
         return
     record[f"fps.{step}"] = picks
@@ -382,7 +375,7 @@ def _note_step(
 
 
 def _check_sizes(dims: tuple[int, ...], wider: tuple[bool, ...], k: int, num_points: int) -> None:
-    """Refuse a model whose last graph has fewer points than neighbours."""
+    """Refuses sizes whose last graph has fewer points than neighbours."""
     if not dims or min(dims) < 2 or k < 1 or num_points < 1:
         raise ValueError(
             "dims must hold widths >= 2, k and num_points must be positive; got "
