@@ -1,17 +1,15 @@
-"""The front door: lift a photograph, embed clouds, load a model."""
+"""Front door: lift an image, embed clouds and images, load a model."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
-from meshes.adapters import as_pointclouds, check_extents, near_origin
 from meshes.lift import Layout
 from meshes.lift_people import (
     check_pixels,
@@ -21,18 +19,18 @@ from meshes.lift_people import (
     given_people,
     warn_of_doubts,
 )
-from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image
+from pose import Keypoints, NoPersonError, Pose, read_image
 from pose.image import ImageSource
 from pose.person_selection import Target
-from pose.runtime.defaults import MadeOnce, plain_torch
+from pose.runtime.defaults import plain_torch
 
-from .data.clouds.cloud_set import CloudSet
-from .data.clouds.market3d import ReferenceClouds
-from .data.clouds.source import CloudDataset
-from .inference.extract import embed_set, usable_device
-from .inference.model_file import StoredModel
-from .inference.preprocessing import Preprocessing
+from .inference.cloud_encoder import CloudEncoder
+from .inference.encoder import EmbedOptions, Encoder, GivenInput
+from .inference.extract import usable_device
+from .inference.fused_encoder import FusedEncoder
+from .inference.given_images import GivenKeypoints, default_estimator
 from .inference.pretrained import DEFAULT_MODEL, load_model
+from .models.embedding import Embedding
 from .ops._arguments import whole
 
 __all__ = ["embed", "lift", "load_model"]
@@ -139,7 +137,9 @@ def lift(
         raise ValueError("all and people exclude each other: give one of them")
     pixels = read_image(image)
     if keypoints is None:
-        poses, seen = estimated_people(pixels, _estimator(), several=all or people is not None)
+        poses, seen = estimated_people(
+            pixels, default_estimator(), several=all or people is not None
+        )
     else:
         poses = given_people(keypoints, pixels, several=all or people is not None)
         seen = len(poses)
@@ -161,80 +161,114 @@ def lift(
     return (clouds, qualities) if return_quality else clouds
 
 
-@plain_torch()
+@overload
 def embed(
-    pointcloud: Any,
-    model: str | Path | StoredModel = DEFAULT_MODEL,
+    inputs: Any,
+    model: CloudEncoder | Literal["default"] = ...,
     batch_size: int = 64,
     device: str | torch.device | None = None,
-) -> Tensor:
-    """Embed point clouds of people; similar people get similar unit vectors.
+    *,
+    keypoints: None = None,
+    clouds: None = None,
+) -> Tensor: ...
+@overload
+def embed(
+    inputs: Any,
+    model: FusedEncoder,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    *,
+    keypoints: GivenKeypoints = None,
+    clouds: Any = None,
+) -> Embedding: ...
+@overload
+def embed(
+    inputs: Any,
+    model: str | Path | Encoder = ...,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    *,
+    keypoints: GivenKeypoints = None,
+    clouds: Any = None,
+) -> Tensor | Embedding: ...
+
+
+@plain_torch()
+def embed(
+    inputs: Any,
+    model: str | Path | Encoder = DEFAULT_MODEL,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    *,
+    keypoints: GivenKeypoints = None,
+    clouds: Any = None,
+) -> Tensor | Embedding:
+    """Embed point clouds or images; similar identities get similar embeddings.
 
     Args:
-        pointcloud: one cloud or many: ``PointCloud``; (N, 6) array or tensor (xyz in metres with y
-            up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to ``.ply``,
-            ``.npz`` or ``.obj`` as ``meshes.read_pointcloud`` takes them (where the frame of a
-            file is doubtful, read it with ``frame=`` and give the cloud); a sequence of those;
+        inputs: one or many. For a model of clouds: ``PointCloud``; (N, 6) array or tensor (xyz in
+            metres with y up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to
+            ``.ply``, ``.npz`` or ``.obj`` as ``meshes.read_pointcloud`` takes them (where the frame
+            of a file is doubtful, read it with ``frame=`` and give the cloud); a sequence of those;
             (B, N, 6); a torch-geometric ``Batch``. Coordinates and colours of any numeric type by
             the rules of ``PointCloud``. Background is left out, as long as enough of the body is
             seen. Points that are not ``visible`` lend their shape but no colour; where a type
             cannot say, exactly middle grey means hidden, and all points count as the body
             (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
             points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
-        model: ``"default"``, a file or a folder written by ``og-reid train``, or what
-            ``load_model`` gave; a network of one's own as ``inference.model_file.StoredModel``,
-            with the ``og_reid.inference.preprocessing.Preprocessing`` that it was trained with.
-        batch_size: clouds per forward pass; changes speed and memory only.
+            For a model of images, or of both: as ``lift`` takes an image, best a crop of one
+            person; a sequence of those; (B, H, W, 3).
+        model: ``"default"``, a file or a folder written by ``og-reid train`` or ``og-reid fuse``,
+            or what ``load_model`` gave; a network of one's own as
+            ``og_reid.inference.CloudEncoder``, with the ``og_reid.inference.Preprocessing`` that it
+            was trained with.
+        batch_size: inputs per forward pass; changes speed and memory only.
         device: where to compute; None stays where the model is (the CPU after loading).
+        keypoints: for images: of the person, in pixels of the image; for many images a sequence
+            with those of each, or None. Without them a network that is guided by joints, and the
+            lift for a model of both, estimate them (extra ``demo``); any other takes all parts for
+            visible.
+        clouds: for a model of both: point clouds of the same images; None lifts them.
 
     Returns:
-        (D,) for one cloud, (B, D) for many, float32 on the CPU; unit norm, so that the dot product
-        of two is their similarity. D = 512 for the default model.
+        Models without parts, such as those of clouds: a tensor (D,) for one input, (B, D) for many,
+        float32 on the CPU; unit norm, so that the dot product of two is their similarity. D = 512
+        for the default model. Models with parts, such as PGFA and fused ones: an `Embedding` of 1
+        or B rows, to compare with ``load_model(...).compare`` or to rank with
+        ``og_reid.evaluate``.
 
     Warns:
         InputWarning: once for each kind of doubt: bodies not between 0.3 and 3 m long in any
             direction, files in an unknown frame, colours that are almost black for their type,
-            float32 coordinates far from the origin.
+            float32 coordinates far from the origin; keypoints that are no pixels of their image.
 
     Raises:
         FileNotFoundError: a path leads nowhere.
         ValueError: a cloud is of an unknown type, empty, has too few points, NaN, colours
-            outside [0, 1], or a body not between 0.03 and 10 long, which is not in metres; the
-            message says which and what to do.
+            outside [0, 1], or a body not between 0.03 and 10 long, which is not in metres; an
+            image is unreadable; the model takes another kind of input; the message says which
+            and what to do.
+        ImportError: keypoints are to be estimated and mediapipe is missing.
     """
-    clouds, single = as_pointclouds(pointcloud)
-    if not clouds:
-        raise ValueError("pointcloud must hold at least one cloud; got an empty sequence")
     if isinstance(batch_size, bool) or whole("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
     where = None if device is None else usable_device(device)
-    stored = model if isinstance(model, StoredModel) else load_model(model)
-    network = stored.model
-    if where is not None and any(each.device != where for each in network.parameters()):
-        network = copy.deepcopy(network).to(where)  # the default model is shared and stays
-    preprocessing = stored.preprocessing
-    reference = preprocessing.point_order == "reference"
-    least = preprocessing.num_points if reference else preprocessing.min_points
-    for position, cloud in enumerate(clouds):
-        which = "pointcloud" if single else f"pointcloud[{position}]"
-        if len(cloud) < least:
-            raise ValueError(
-                f"{which} must have at least {least} points for this model; got {len(cloud)}"
-            )
-    check_extents(clouds, single)
-    clouds = [near_origin(cloud) for cloud in clouds]
-    source: CloudDataset = ReferenceClouds(clouds) if reference else _packed(clouds, preprocessing)
-    features = embed_set(network, source, preprocessing.num_points, int(batch_size))
+    encoder = model if isinstance(model, Encoder) else load_model(model)
+    if keypoints is not None and encoder.inputs == "cloud":
+        raise ValueError("keypoints are for models of images; this one takes point clouds")
+    if clouds is not None and encoder.inputs != "both":
+        raise ValueError("clouds are for models of both; give them as inputs of a model of clouds")
+    items, single = encoder.accept(GivenInput(inputs, keypoints, clouds))
+    if where is not None:
+        encoder = encoder.to(where)
+    options = EmbedOptions(batch_size=int(batch_size))
+    found = Embedding.cat(encoder.embed(items, options))
+    if encoder.has_parts or found.features is None:
+        return found
+    features = found.features if encoder.inputs == "cloud" else _unit(found.features)
     return features[0] if single else features
 
 
-def _packed(clouds: Sequence[PointCloud], preprocessing: Preprocessing) -> CloudSet:
-    return CloudSet.from_clouds(
-        ((cloud, 0, 0, str(position)) for position, cloud in enumerate(clouds)),
-        min_points=preprocessing.min_points,
-    )
-
-
-@MadeOnce
-def _estimator() -> MediapipePose:
-    return MediapipePose()
+def _unit(features: Tensor) -> Tensor:
+    """Rows of length 1."""
+    return functional.normalize(features.float(), dim=1)

@@ -54,7 +54,7 @@ og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
 og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
     provenance
 og_reid -> og_reid.losses: objective
-og_reid -> og_reid.pipelines: demo people_comparison=part_ablation
+og_reid -> og_reid.pipelines: demo people_comparison=evaluation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
 og_reid -> og_reid.viz: render=splatting report=html_report
@@ -101,16 +101,20 @@ pose -> pose.runtime: defaults forks process_pool torchvision_import
 _NAMES = """
 og_reid.bulk -> og_reid.pipelines.embed_files: EmbeddedFiles embed_files
 og_reid.bulk -> og_reid.pipelines.lift_files: LiftedFile LiftedFiles lift_files
-og_reid.checkpoint -> og_reid.inference.model_file: StoredModel StoredPeopleModel=StoredImageModel
-    read_model read_people_model=read_image_model save_model save_people_model=save_image_model
-    save_weights takes_photographs
+og_reid.checkpoint -> og_reid.inference.cloud_encoder: StoredModel=CloudEncoder
+og_reid.checkpoint -> og_reid.inference.image_encoder: StoredPeopleModel=ImageEncoder
+og_reid.checkpoint -> og_reid.inference.model_file: save_weights
+og_reid.checkpoint -> og_reid.inference.pretrained: read_model=load_model
+    read_people_model=load_model save_model=save_network save_people_model=save_network
 og_reid.checkpoint -> og_reid.train.checkpoint: keep_states=rotate_checkpoints
     read_origin=read_provenance read_state=load_checkpoint save_state=save_checkpoint
+og_reid.checkpoint -> og_reid.inference.provenance: origin=run_provenance package_version
 og_reid.checkpoint -> og_reid.models.state_dict: misfit=state_dict_mismatch
-og_reid.checkpoint -> og_reid.inference.provenance: origin package_version
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
 og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
-    measure_distances=compute_distances save_comparisons=save_results
+    save_comparisons=save_results
+og_reid.comparison -> og_reid.pipelines.evaluation: measure_distances=compute_distances rerank_by
+    score=score_distances
 og_reid.config -> og_reid.config.schema: BudgetConfig DataConfig FusionConfig LossConfig ModelConfig
     OptimConfig PHOTO_PRESETS=IMAGE_ARCHITECTURES TrainConfig WorldConfig config_folder from_dict
     load_config to_dict
@@ -158,6 +162,8 @@ og_reid.evaluation.significance -> og_reid.evaluation.paired: Difference=PairedD
     compare_paired
 og_reid.fusion -> og_reid.inference.fusion: Labelled=FusionInputs choose_fusion=fit_fusion_weights
 og_reid.fusion_run -> og_reid.inference.fusion_file: check_unknown=check_disjoint_identities
+og_reid.fusion_run -> og_reid.inference.fused_encoder: StoredFusion=FusedEncoder
+og_reid.fusion_run -> og_reid.inference.pretrained: read_fusion=load_model
 og_reid.lifting -> og_reid.data.clouds.lift_dataset: lift_split=lift_dataset
 og_reid.losses.registered -> og_reid.losses.inputs: Loss
 og_reid.matching -> og_reid.retrieval.similarity: weigh_cosines=visibility_weighted
@@ -196,7 +202,6 @@ og_reid.ops.nearest -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
     select_nearest_torch=merge_topk_torch
 og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_apply
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
-og_reid.people_comparison -> og_reid.pipelines.part_ablation: search_people=part_ablation
 og_reid.progress -> og_reid.files.printable: CONTROLS
 og_reid.progress -> og_reid.pipelines.forecast: Forecast
 og_reid.report -> og_reid.viz.html_report: Picture=ReportImage

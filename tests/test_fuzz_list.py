@@ -38,7 +38,7 @@ NOT_FUZZED = {
     "read_as": "reads names of files in folders",
     "read_dataset": "reads names of files in folders",
     "read_value": "reads a setting of the command line, no file; read_yaml has targets",
-    "read_fusion": "calls read_fusion_record, read_image_model and read_model, which have targets",
+    "read_fusion": "calls read_fusion_record and read_kind, which have targets",
 }
 
 Targets = dict[str, tuple[str, object, list[bytes]]]

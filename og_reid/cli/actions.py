@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import pipelines
 from ..pipelines.input_files import check_exists
-from .evaluation import do_compare, do_evaluate  # noqa: F401
-from .fusing import do_fuse  # noqa: F401
+from .evaluation import do_compare, do_evaluate, do_fuse  # noqa: F401
 from .options import data_spec, fill
 from .progress import progress_stages
 

@@ -1,51 +1,26 @@
-"""Models and the colour histogram baseline on the same clouds, side by side."""
+"""Tables of metrics: rows by method and by queries, printed, saved and read again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import Any
 
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
-from ..data.clouds.cloud_set import CloudSet
-from ..data.clouds.store import CloudStore
-from ..data.datasets.market import Attributes
-from ..inference.extract import embed_set
-from ..inference.model_file import StoredModel
-from ..inference.preprocessing import TestView, name_views
-from ..models.embedding import Embedding
-from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
-from ..retrieval.features import Features
-from ..retrieval.labels import Labels
-from ..retrieval.progress import offset_progress, subprogress
-from .color_histogram import histogram_distance, part_histograms
-from .engine import evaluate
-from .metrics import AveragePrecision, Metrics, load_metrics
-from .protocols import ProtocolName
-from .query_slices import LabelledImages, Slicing, query_slices
+from .metrics import Metrics, load_metrics
 from .records import METRICS_FORMAT, read_record
-from .viewpoints import camera_pairs
 
 __all__ = [
     "FORMATS",
     "WRITER",
-    "Clouds",
-    "Reranking",
     "ResultRow",
-    "Search",
-    "compare",
-    "compute_distances",
     "format_table",
     "load_results",
-    "rerank_by",
     "save_results",
-    "score",
 ]
 
 
@@ -53,12 +28,6 @@ _FORMAT = "og_reid comparison 1"
 #: Format tags of the files that `load_results` reads, and the command that writes them.
 FORMATS = (_FORMAT, METRICS_FORMAT)
 WRITER = "og-reid evaluate"
-#: Clouds to rank: lifted ones, or a store of published ones.
-Clouds = CloudSet | CloudStore
-#: By what a gallery is ranked: (Q, G) distances, or features of queries and gallery.
-Search = Tensor | LazyDistances | tuple[Embedding, Embedding]
-#: A variant of k-reciprocal re-ranking, or the graph's, by the name of `og_reid.rerank`.
-Reranking = Variant | Literal["gnn"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,165 +43,6 @@ class ResultRow:
     method: str
     queries: str
     metrics: Metrics
-
-
-def compare(
-    query: Clouds,
-    gallery: Clouds,
-    models: Mapping[str, StoredModel],
-    *,
-    attributes: Mapping[str, Attributes] | None = None,
-    mirror: bool = False,
-    test_view: TestView = "none",
-    ap: AveragePrecision = "step",
-    protocol: ProtocolName = "market",
-    by: Sequence[Slicing] = ("occlusion",),
-    rerank: Reranking | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[ResultRow, ...]:
-    """Ranks by the histogram baseline, by every model, and by both together.
-
-    Args:
-        query: Clouds to search with.
-        gallery: Clouds to search in.
-        models: By name, in the order of the table.
-        attributes: By cloud name, of queries and (for ``yaw``) gallery.
-        mirror: Average the descriptors of each cloud and its mirror image.
-        test_view: ``scale-1.1`` adds the descriptors of clouds 1.1 times as large.
-        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
-        protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
-        by: What queries are also scored apart by, see
-            `og_reid.evaluation.query_slices.query_slices`; ``cameras`` scores the queries of each
-            camera in the images of each other one.
-        rerank: Also rank by re-ranked distances of every model, see `og_reid.rerank`.
-        progress: Called with the number of clouds described and of all, for each method.
-
-    Returns:
-        Rows by method, then by queries.
-    """
-    distances = compute_distances(
-        query, gallery, models,
-        mirror=mirror, test_view=test_view, rerank=rerank, progress=progress,
-    )  # fmt: skip
-    views = name_views(mirror, test_view)
-    return score(
-        distances, query, gallery,
-        attributes=attributes, ap=ap, protocol=protocol, by=by, views=views,
-    )  # fmt: skip
-
-
-def compute_distances(
-    query: Clouds,
-    gallery: Clouds,
-    models: Mapping[str, StoredModel],
-    *,
-    mirror: bool = False,
-    test_view: TestView = "none",
-    rerank: Reranking | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Tensor | LazyDistances]:
-    """(Q, G) distances by method: ``histogram``, every model, and the last model ``+ histogram``.
-
-    The histogram needs to know the parts of the body: stores of published clouds go without it.
-
-    The last adds both distances, each divided by its standard deviation over all pairs. With
-    ``rerank`` every model is there once more as ``NAME re-ranked``.
-    """
-    distances: dict[str, Tensor | LazyDistances] = {}
-    learned = colors = None
-    total = len(query) + len(gallery)
-    if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
-        distances["histogram"] = colors = histogram_distance(
-            part_histograms(query, progress=offset_progress(progress, 0, total)),
-            part_histograms(gallery, progress=offset_progress(progress, len(query), total)),
-        )
-    for name, stored in models.items():
-        parts = []
-        for clouds, before in ((query, 0), (gallery, len(query))):
-            if clouds.point_order != stored.preprocessing.point_order:
-                raise ValueError(
-                    f"model {name} takes clouds of point order "
-                    f"{stored.preprocessing.point_order!r}; got {clouds.point_order!r}: give other "
-                    "clouds or another model"
-                )
-            features = embed_set(
-                stored.model,
-                clouds,
-                stored.preprocessing.num_points,
-                mirror=mirror,
-                test_view=test_view,
-                progress=offset_progress(progress, before, total),
-            )
-            parts.append(features)
-        distances[name] = learned = 1 - parts[0] @ parts[1].T
-        if rerank is not None:
-            distances[f"{name} re-ranked"] = rerank_by(
-                rerank, parts[0], parts[1], progress=progress
-            )
-    if learned is not None and colors is not None:
-        distances[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
-    return distances
-
-
-def rerank_by(
-    name: Reranking,
-    query: Features,
-    gallery: Features,
-    progress: Callable[[int, int], None] | None = None,
-) -> LazyDistances:
-    """Re-ranking by its name, with the parameters that its authors have."""
-    if name == "gnn":
-        return gnn_rerank(query, gallery, progress=progress)
-    return k_reciprocal(query, gallery, variant=name, progress=progress)
-
-
-def _spread(distance: Tensor) -> Tensor:
-    """Standard deviation over all pairs; never 0 or NaN."""
-    return distance.std(unbiased=False).clamp_min(1e-12)
-
-
-def score(
-    searches: Mapping[str, Search],
-    query: LabelledImages,
-    gallery: LabelledImages,
-    *,
-    attributes: Mapping[str, Attributes] | None = None,
-    ap: AveragePrecision = "step",
-    protocol: ProtocolName = "market",
-    by: Sequence[Slicing] = ("occlusion",),
-    views: str = "none",
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[ResultRow, ...]:
-    """Figures of searches by method.
-
-    ``views`` names the test-time views that the distances of the models were made with, to be kept
-    with their figures; ``progress`` is called with what is done and all, over the methods; for the
-    other arguments see `compare`.
-    """
-    pairs = [each for each in searches.values() if isinstance(each, tuple)]
-    seen = next((pair[0].visibility for pair in pairs if pair[0].visibility is not None), None)
-    slices = query_slices(
-        query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
-    )
-    labels = Labels.of(query, gallery)
-    rows = []
-    passes = 2 if "cameras" in by else 1
-    for number, (method, search) in enumerate(searches.items()):
-        given: dict[str, Any] = {"ap": ap, "protocol": protocol, "labels": labels}
-        if isinstance(search, tuple):
-            given |= {"query": search[0], "gallery": search[1]}
-        else:
-            given["distance"] = search
-        shows = [subprogress(progress, passes * number + i, passes * len(searches)) for i in (0, 1)]
-        whole = evaluate(**given, progress=shows[0])
-        scored = {"all": whole} | {name: whole.select(some) for name, some in slices.items()}
-        if "cameras" in by:
-            between = camera_pairs(**given, progress=shows[1])
-            scored |= {f"camera {one} in {two}": each for (one, two), each in between.items()}
-        for name, metrics in scored.items():
-            told = metrics if method == "histogram" else replace(metrics, test_view=views)
-            rows.append(ResultRow(method, name, told))
-    return tuple(rows)
 
 
 def format_table(comparisons: Sequence[ResultRow]) -> str:

@@ -155,7 +155,7 @@ def _refuse_pickle(path: str | Path) -> None:
         raise ValueError(
             f"{path} is a pickle, which may run code when read, and is refused here: read a "
             "network with OGNet.from_reference (which runs nothing), write it with "
-            "og_reid.inference.model_file.save_model, and give that .safetensors file"
+            "og_reid.inference.pretrained.save_network, and give that .safetensors file"
         )
 
 

@@ -1,4 +1,4 @@
-"""Two fused models on disk: a folder with both, and how much each counts."""
+"""Folder of two fused models: both files, and ``fusion.json`` with their weights."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import json
 import reprlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
-from ..config.schema import FusionConfig, to_dict
-from .fusion import Fusion
-from .model_file import StoredImageModel, StoredModel, read_image_model, read_model
-from .provenance import checked_origin, mapping, origin
+from .fused_encoder import FusedEncoder
+from .fusion import Fusion, FusionConfig
+from .model_file import FileKind, read_kind
+from .provenance import checked_provenance, mapping, run_provenance
 
 __all__ = [
     "FUSION_FILE",
-    "StoredFusion",
     "check_disjoint_identities",
-    "is_fusion",
     "read_fusion",
     "read_fusion_record",
     "save_fusion",
@@ -35,40 +33,23 @@ _MOST_BYTES = 1 << 24
 _FIRST, _SECOND = "first.safetensors", "second.safetensors"
 
 
-@dataclass(frozen=True, eq=False)
-class StoredFusion:
-    """What `save_fusion` wrote.
-
-    Attributes:
-        first: Network of photographs.
-        second: Network of clouds.
-        fusion: Their weights, and the people on whom these were chosen.
-        dataset: Name of the data set that these people are from; None when it has none.
-    """
-
-    first: StoredImageModel
-    second: StoredModel
-    fusion: Fusion
-    dataset: str | None
-
-
 def check_disjoint_identities(
-    people: frozenset[int], origins: Mapping[str, Mapping[str, Any]]
+    people: frozenset[int], provenances: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Refuses models that learned from people on whom weights are to be chosen.
+    """Refuses models whose training identities are among those that weights are chosen on.
 
     Args:
-        people: Identities of these.
-        origins: By the name of each model what its file tells of its training run.
+        people: Identities on which weights are to be chosen.
+        provenances: Provenance of each model by its name.
 
     Raises:
-        ValueError: One of the models did, or its file does not tell.
+        ValueError: The identities of a model overlap, or its file does not hold them.
     """
-    for name, told in origins.items():
+    for name, provenance in provenances.items():
         mend = f"train it on this data with data.val_identities={len(people)}"
-        if "people" not in told:
+        if "people" not in provenance:
             raise ValueError(f"{name} does not tell which people it learned from: {mend}")
-        seen = people & set(told["people"])
+        seen = people & set(provenance["people"])
         if seen:
             raise ValueError(
                 f"{name} has learned from {len(seen)} of the {len(people)} people on whom the "
@@ -84,7 +65,16 @@ def save_fusion(
     config: FusionConfig,
     dataset: str | None = None,
 ) -> None:
-    """Copies both models into a folder, made when missing, and writes ``fusion.json`` last."""
+    """Copies both models into a folder, made when missing, and writes ``fusion.json`` last.
+
+    Args:
+        folder: Folder to write.
+        first: File of the first model.
+        second: File of the second model.
+        fusion: Their weights.
+        config: Settings of the choice, for the provenance.
+        dataset: Name of the data set of the identities that the weights were chosen on.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((first, _FIRST), (second, _SECOND)):
@@ -98,19 +88,14 @@ def save_fusion(
         "people": sorted(fusion.people),
         "dataset": dataset,
         "sha256": {name: _digest(folder / name) for name in (_FIRST, _SECOND)},
-        "origin": origin(to_dict(config), 0),
+        "origin": run_provenance(asdict(config), 0),
     }
     with atomic_write(folder / FUSION_FILE) as partial:
         partial.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
-def is_fusion(folder: str | Path) -> bool:
-    """Whether a folder is one of `save_fusion`."""
-    return (Path(folder) / FUSION_FILE).is_file()
-
-
 def read_fusion_record(folder: str | Path) -> dict[str, Any]:
-    """What ``fusion.json`` says.
+    """Content of ``fusion.json``.
 
     Raises:
         ValueError: It is damaged, or of another version.
@@ -146,12 +131,16 @@ def _checked(record: Any) -> dict[str, Any]:
     digests = mapping("sha256", record["sha256"])
     if not all(isinstance(digests[name], str) for name in (_FIRST, _SECOND)):
         raise ValueError("sha256 must be of both models")
-    mapping("config", checked_origin(record["origin"])["config"])
+    mapping("config", checked_provenance(record["origin"])["config"])
     return record
 
 
-def read_fusion(folder: str | Path) -> StoredFusion:
+def read_fusion(folder: str | Path, kinds: Mapping[str, FileKind]) -> FusedEncoder:
     """Reads what `save_fusion` wrote.
+
+    Args:
+        folder: Folder with ``fusion.json``.
+        kinds: Kinds of models by the format of their files.
 
     Raises:
         OSError: A file cannot be read.
@@ -165,8 +154,8 @@ def read_fusion(folder: str | Path) -> StoredFusion:
             raise ValueError(
                 f"{folder / name} is not the model that the weights are for: run og-reid fuse again"
             )
-    first, second = read_image_model(folder / _FIRST), read_model(folder / _SECOND)
-    return StoredFusion(first, second, fusion, record["dataset"])
+    first, second = (read_kind(folder / name, kinds) for name in (_FIRST, _SECOND))
+    return FusedEncoder(first, second, fusion, record["dataset"], record["origin"])
 
 
 def _digest(path: Path) -> str:

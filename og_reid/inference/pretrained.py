@@ -1,22 +1,53 @@
-"""Finished networks of clouds by name: the shipped one, a file, the folder of a run."""
+"""Models by name: the shipped one, a file, the folder of a run or of a fusion."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from pose.runtime.defaults import MadeOnce, plain_torch
 
-from .model_file import StoredModel, read_model
+from .cloud_encoder import CLOUD_KIND, CloudEncoder
+from .encoder import Encoder
+from .fused_encoder import FUSED_KIND
+from .fusion_file import FUSION_FILE, read_fusion
+from .image_encoder import IMAGE_KINDS, ImageEncoder
+from .model_file import FileKind, read_kind
+from .preprocessing import ImagePreprocessing, Preprocessing
 
-__all__ = ["DEFAULT_MODEL", "MODEL_FILE", "finished_model", "load_model", "model_file"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MODEL_FILE",
+    "finished_model",
+    "load_cloud_model",
+    "load_model",
+    "model_file",
+    "register_kind",
+    "save_network",
+]
 
 DEFAULT_MODEL = "default"
-#: What a run leaves in its folder when it is done.
+#: Finished model in the folder of a run.
 MODEL_FILE = "model.safetensors"
+_KINDS: dict[str, FileKind] = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, FUSED_KIND)}
+
+
+def register_kind(kind: FileKind) -> None:
+    """Makes a kind of model of one's own known to `load_model`.
+
+    Args:
+        kind: Format of its files, and the functions that read them.
+
+    Raises:
+        ValueError: The format is taken by another kind.
+    """
+    if _KINDS.setdefault(kind.format, kind) is not kind:
+        raise ValueError(f"format must not be taken; {kind.format!r} is that of another kind")
 
 
 def finished_model(folder: Path) -> Path:
@@ -37,17 +68,19 @@ def model_file(path: str | Path) -> str | Path:
 
 
 @plain_torch()
-def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
-    """Load a model.
+def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
+    """Load a model of any kind: of point clouds, of images, or of both.
 
     Args:
         name_or_path: ``"default"`` for the weights that come with the package (OG-Net-Small,
-            trained on synthetic people only), a ``.safetensors`` file written by training, or the
-            folder of a run, whose ``model.safetensors`` is taken.
+            trained on synthetic people only), a ``.safetensors`` file written by training or
+            `Encoder.save`, the folder of a run, whose ``model.safetensors`` is taken, or the folder
+            of ``og-reid fuse``.
 
     Returns:
-        The network in evaluation mode with what belongs to it. The default one is loaded once and
-        shared.
+        The network in evaluation mode with its preprocessing and provenance: a `CloudEncoder`,
+        `ImageEncoder` or `FusedEncoder` of `og_reid.inference`. The default one is loaded once
+        and shared.
 
     Raises:
         ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
@@ -56,9 +89,9 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
     if isinstance(name_or_path, nn.Module):
         raise ValueError(
             f"name_or_path must name a model; got a bare {type(name_or_path).__name__}, which does "
-            "not say what it was trained to see: use og_reid.inference.model_file.StoredModel("
-            "network, og_reid.inference.preprocessing.Preprocessing(num_points=512)), with the "
-            "points per cloud of its training"
+            "not say what it was trained to see: use og_reid.inference.CloudEncoder(network, "
+            "og_reid.inference.Preprocessing(num_points=512)), with the points per cloud of its "
+            "training"
         )
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(
@@ -73,10 +106,47 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> StoredModel:
             f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
             f"got {name_or_path!r}"
         )
-    return read_model(model_file(path))
+    if (path / FUSION_FILE).is_file():
+        return read_fusion(path, _KINDS)
+    return read_kind(model_file(path), _KINDS)
+
+
+def save_network(
+    path: str | Path,
+    network: nn.Module,
+    preprocessing: Preprocessing | ImagePreprocessing,
+    training: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a network as a model of the kind that its preprocessing is of; see `Encoder.save`.
+
+    Args:
+        path: File to write, .safetensors.
+        network: Of `og_reid.models`.
+        preprocessing: Preprocessing that belongs to the weights.
+        training: Settings of the training run, as plain JSON values.
+        provenance: See `og_reid.inference.provenance.run_provenance`.
+    """
+    kind: Any = CloudEncoder if isinstance(preprocessing, Preprocessing) else ImageEncoder
+    kind(network, preprocessing, training or {}, "", provenance or {}).save(path)
+
+
+def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
+    """`load_model` where only a model of point clouds will do.
+
+    Raises:
+        ValueError: It is a model of another kind, or as of `load_model`.
+    """
+    model = load_model(name_or_path)
+    if not isinstance(model, CloudEncoder):
+        kind = {"image": "images"}.get(model.inputs, "images and clouds")
+        raise ValueError(f"{name_or_path} is a model of {kind}: give a model of clouds")
+    return model
 
 
 @MadeOnce
-def _default_model() -> StoredModel:
+def _default_model() -> CloudEncoder:
     with as_file(files("og_reid").joinpath("weights/default.safetensors")) as path:
-        return read_model(path)
+        model = read_kind(path, _KINDS)
+    assert isinstance(model, CloudEncoder)
+    return model

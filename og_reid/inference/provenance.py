@@ -1,4 +1,4 @@
-"""Where weights come from: settings, seed, versions of packages and of the source."""
+"""Provenance of weights: settings, seed, versions of packages and of the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from ..files.renamed_settings import rename_settings
 
-__all__ = ["checked_origin", "mapping", "origin", "package_version"]
+__all__ = ["checked_provenance", "mapping", "package_version", "run_provenance"]
 
 
 def package_version() -> str:
@@ -26,8 +26,12 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def origin(config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Where weights come from, as plain JSON values, to be kept with them.
+def run_provenance(config: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Provenance of the weights of a run, as plain JSON values, to be kept with them.
+
+    Args:
+        config: Resolved settings.
+        step: Steps done.
 
     Returns:
         ``config`` (the resolved settings), ``seed``, ``step`` (steps done), ``versions`` of
@@ -67,9 +71,13 @@ def _source() -> dict[str, Any] | None:
     return {"commit": answers[0], "changed": bool(answers[1])}
 
 
-def checked_origin(kept: Any) -> dict[str, Any]:
-    """The `origin` of a file, whose parts that are used have the types that they were given."""
-    mapping("origin", kept)
+def checked_provenance(kept: Any) -> dict[str, Any]:
+    """Provenance in a file, checked for the types of what is used of it.
+
+    Raises:
+        ValueError: A value is of another type; the message names it.
+    """
+    mapping("origin", kept)  # its name in files
     people = kept.get("people", [])
     if not isinstance(people, list) or any(type(each) is not int for each in people):
         raise ValueError("people must be a list of whole numbers")

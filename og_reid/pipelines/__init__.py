@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .demo import DemoSize, run_demo
     from .doctor import format_checks, run_checks
     from .embedding import EmbedSpec, embed_inputs
+    from .evaluation import EvaluateSpec, evaluate
+    from .fusion import FuseSpec, fuse
     from .input_files import report_failures
     from .keypoints import KeypointSpec
     from .lifting import LiftSpec, lift_file, lift_folder
@@ -37,6 +39,8 @@ __all__ = [
     "DataSpec",
     "DemoSize",
     "EmbedSpec",
+    "EvaluateSpec",
+    "FuseSpec",
     "KeypointSpec",
     "LiftSpec",
     "PackSpec",
@@ -48,7 +52,9 @@ __all__ = [
     "describe_run",
     "embed_inputs",
     "estimate_poses",
+    "evaluate",
     "format_checks",
+    "fuse",
     "lift_file",
     "lift_folder",
     "load_run_results",
@@ -66,6 +72,8 @@ _HOME = {
     "DataSpec": "data",
     "DemoSize": "demo",
     "EmbedSpec": "embedding",
+    "EvaluateSpec": "evaluation",
+    "FuseSpec": "fusion",
     "KeypointSpec": "keypoints",
     "LiftSpec": "lifting",
     "PackSpec": "packing",
@@ -77,7 +85,9 @@ _HOME = {
     "describe_run": "run_info",
     "embed_inputs": "embedding",
     "estimate_poses": "poses",
+    "evaluate": "evaluation",
     "format_checks": "doctor",
+    "fuse": "fusion",
     "lift_file": "lifting",
     "lift_folder": "lifting",
     "load_run_results": "run_results",

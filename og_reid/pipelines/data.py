@@ -11,12 +11,17 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .input_files import check_exists, check_model
-from .keypoints import KeypointSpec, Progress, as_path, build_estimator, check_choice, estimate_all
+from .input_files import check_model
+from .keypoints import (
+    KeypointSpec,
+    Progress,
+    as_path,
+    check_choice,
+    check_keypoint_files,
+    find_keypoints,
+)
 
 if TYPE_CHECKING:
-    from pose import Keypoints
-
     from ..config.schema import ImageConfig
     from ..data import CloudSet, ImageSet, Sample, Splits
     from ..data.clouds.store import CloudStore
@@ -30,8 +35,6 @@ __all__ = [
     "Layout",
     "can_validate",
     "check_answers",
-    "check_keypoint_files",
-    "check_keypoints",
     "check_search_inputs",
     "check_searchable",
     "hold_out_identities",
@@ -439,27 +442,11 @@ def image_set(
     Raises:
         ValueError: No image has keypoints.
     """
-    from pose import to_openpose18
-
     from ..data import ImageSet
 
-    known: dict[Path, Keypoints] = {}
-    if data.has_keypoints:
-        paths = [sample.path for sample in samples]
-        poses = estimate_all(paths, build_estimator(data), "looking for people", progress)
-        known = {path: to_openpose18(pose.people) for path, pose in zip(paths, poses, strict=True)}
-        found = sum(pose.found for pose in poses)
-        if not found:
-            raise ValueError(
-                f"nobody was found in any of {len(paths):,} images, such as {paths[0]}: are "
-                "the keypoints of other images?"
-            )
-        _LOG.info("people in %s of %s images", f"{found:,}", f"{len(paths):,}")
-    elif guided:
-        check_keypoints(data)
     return ImageSet(
         samples,
-        lambda sample: known.get(sample.path),
+        find_keypoints(samples, data, required=guided, progress=progress),
         parts=parts,
         size=(preprocessing.height, preprocessing.width),
         mode=preprocessing.mode,
@@ -467,19 +454,6 @@ def image_set(
         target=None if preprocessing.mode == "reference" else "first",
         threads=data.workers,
     )
-
-
-def check_keypoints(data: DataSpec) -> None:
-    """Refuses to go without the keypoints that a network is guided by.
-
-    Raises:
-        ValueError: There is no source of keypoints.
-    """
-    if not data.has_keypoints:
-        raise ValueError(
-            "--keypoints or --estimator must be given: the network is guided by the joints "
-            "(og-reid pose writes them)"
-        )
 
 
 def refuse_keypoints(data: DataSpec) -> None:
@@ -522,14 +496,3 @@ def check_search_inputs(
     # What is wrong with a model that must be read for it is said before data are missed.
     if (shipped or data.place.exists()) and data.holds_images:
         list_test_images(data, progress)
-
-
-def check_keypoint_files(data: KeypointSpec) -> None:
-    """Refuses files of keypoints or of a pose estimator that are missing.
-
-    Raises:
-        ValueError: One is.
-    """
-    check_exists(data.keypoints, "give --keypoints a file, or a folder with a file for each image")
-    advice = "give --pose-checkpoint the weights of --pose-config, or leave it out"
-    check_exists(data.pose_checkpoint, advice)

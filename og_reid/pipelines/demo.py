@@ -29,8 +29,9 @@ from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes
 from ..data.sample import Sample
 from ..evaluation import Labels, rank_distances
-from ..evaluation.results import ResultRow, Search, compute_distances, score
-from ..inference.model_file import StoredModel, read_model
+from ..evaluation.results import ResultRow
+from ..inference.cloud_encoder import CloudEncoder
+from ..inference.encoder import Encoder, Search
 from ..inference.preprocessing import Preprocessing
 from ..inference.pretrained import load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
@@ -38,6 +39,7 @@ from ..viz.curves import curves_figure
 from ..viz.html_report import Html, ReportImage, Section, results_table, write_report
 from ..viz.lift import lift_figure
 from ..viz.ranking import Ranking, ranking_figure, sheet_figure
+from .evaluation import compute_distances, score_distances
 from .forecast import Forecast, format_duration
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def run_demo(
         result = _train(config, sets, out / "run", tell)
         models = _models(config, out / "run" / MODEL_FILE)
         distances = compute_distances(query, gallery, models)
-    rows = score(distances, query, gallery, attributes=attributes)
+    rows = score_distances(distances, query, gallery, attributes=attributes)
     sections = [
         photo,
         _world_section(splits, attributes),
@@ -282,12 +284,12 @@ def _train(
     )
 
 
-def _models(config: TrainConfig, trained: Path) -> dict[str, StoredModel]:
+def _models(config: TrainConfig, trained: Path) -> dict[str, Encoder]:
     """The three networks of the comparison; the untrained one has the trained one's start."""
     start = build_model(config.model, 0, torch.Generator().manual_seed(config.seed))
     return {
-        _UNTRAINED: StoredModel(start.eval(), Preprocessing(config.data.num_points), {}, ""),
-        _TRAINED: read_model(trained),
+        _UNTRAINED: CloudEncoder(start.eval(), Preprocessing(config.data.num_points)),
+        _TRAINED: load_model(trained),
         _SHIPPED: load_model(),
     }
 

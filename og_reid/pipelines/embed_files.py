@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pose import MediapipePose, PoseEstimator, read_image
+from pose import MediapipePose, Pose, PoseEstimator, read_image
 from pose.files.npz import array_names
 from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
@@ -21,9 +21,9 @@ from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.lift_dataset import LiftSettings, lift_many
 from ..data.files.image_files import image_endings
 from ..data.files.inputs import Failure, cause, summarize_warnings
-from ..inference.extract import embed_set
-from ..inference.model_file import StoredModel
+from ..inference.encoder import EmbedOptions, Encoder
 from ..inference.pretrained import DEFAULT_MODEL, load_model
+from ..models.embedding import Embedding
 
 __all__ = [
     "EmbeddedFiles",
@@ -40,22 +40,25 @@ class EmbeddedFiles:
     """Embeddings of the files that could be embedded.
 
     Attributes:
-        features: (n, D) float32 of unit norm, in the order of the files; (0, 0) where all failed.
+        features: (n, D) float32 in the order of the files, of unit norm for models without parts;
+            (n, 0) of models without a global feature, (0, 0) where all files failed.
         names: n, the files as they were given.
         failures: The other files, in order.
         warnings: About doubtful files, one for each kind.
+        embedding: The same with the features of parts; None where all files failed.
     """
 
     features: Tensor
     names: tuple[str, ...]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+    embedding: Embedding | None = None
 
 
 @plain_torch()
 def embed_files(
     paths: Sequence[str | Path],
-    model: str | Path | StoredModel = DEFAULT_MODEL,
+    model: str | Path | Encoder = DEFAULT_MODEL,
     *,
     workers: int = 1,
     cache: str | Path | None = None,
@@ -66,7 +69,8 @@ def embed_files(
     """Embeds images and point clouds; each embedding is that of `og_reid.embed`.
 
     Args:
-        paths: Images, and point clouds (``.ply``, ``.npz``, ``.obj``), by their endings.
+        paths: Images, and for models of clouds point clouds (``.ply``, ``.npz``, ``.obj``), by
+            their endings.
         model: See `og_reid.embed`.
         workers: Processes that lift, see `og_reid.data.clouds.lift_dataset.lift_many`.
         cache: Folder for lifted clouds, see there; a run that was interrupted goes on from it. Not
@@ -79,10 +83,10 @@ def embed_files(
         ValueError: The model cannot be read, or an argument is wrong.
         OSError: A cloud cannot be kept in ``cache``.
     """
-    stored = model if isinstance(model, StoredModel) else load_model(model)
+    stored = model if isinstance(model, Encoder) else load_model(model)
     files = [Path(path) for path in paths]
     image = [path.suffix.lower() in image_endings() for path in files]
-    rows: dict[int, Tensor] = {}
+    rows: dict[int, Embedding] = {}
     failed: dict[int, str] = {}
     raised: list[tuple[Path, str]] = []
 
@@ -92,7 +96,9 @@ def embed_files(
 
     make = estimator or MediapipePose
     places = [row for row, known in enumerate(image) if known]
-    if stored.preprocessing.point_order == "reference":
+    if stored.inputs != "cloud":
+        groups = _images(files, places, stored, make, batch_size, rows, failed)
+    elif stored.preprocessing.point_order == "reference":
         groups = _reference(files, places, stored, make, rows, failed)
     else:
         groups = _lifted(files, places, stored, make, workers, cache, batch_size, rows, failed)
@@ -102,14 +108,17 @@ def embed_files(
     places = [row for row, known in enumerate(image) if not known]
     for start in range(0, len(places), batch_size):
         some = places[start : start + batch_size]
-        raised += _embed_clouds([(row, files[row]) for row in some], stored, rows, failed)
+        raised += _embed_some([(row, files[row], None) for row in some], stored, rows, failed)
         tell()
     order = sorted(rows)
+    found = Embedding.cat(rows[row] for row in order) if rows else None
+    features = torch.zeros(len(order), 0)
     return EmbeddedFiles(
-        torch.stack([rows[row] for row in order]) if rows else torch.zeros(0, 0),
+        features if found is None or found.features is None else found.features,
         tuple(str(paths[row]) for row in order),
         tuple(Failure(files[row], failed[row]) for row in sorted(failed)),
         summarize_warnings(raised),
+        found,
     )
 
 
@@ -119,12 +128,12 @@ _Raised = list[tuple[Path, str]]
 def _lifted(
     files: Sequence[Path],
     places: Sequence[int],
-    stored: StoredModel,
+    stored: Encoder,
     estimator: Callable[[], PoseEstimator],
     workers: int,
     cache: str | Path | None,
     batch_size: int,
-    rows: dict[int, Tensor],
+    rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
     """Images of models that take packed clouds."""
@@ -134,8 +143,8 @@ def _lifted(
     def flush() -> None:
         if waiting:
             clouds = CloudSet.concat([cloud for _, cloud in waiting])
-            made = embed_set(stored.model, clouds, wanted.num_points, batch_size)
-            rows.update(zip([row for row, _ in waiting], made, strict=True))
+            made = Embedding.cat(stored.embed(clouds, EmbedOptions(batch_size=batch_size)))
+            rows.update((row, made[n : n + 1]) for n, (row, _) in enumerate(waiting))
             waiting.clear()
 
     lifted = lift_many(
@@ -164,9 +173,9 @@ def _lifted(
 def _reference(
     files: Sequence[Path],
     places: Sequence[int],
-    stored: StoredModel,
+    stored: Encoder,
     estimator: Callable[[], PoseEstimator],
-    rows: dict[int, Tensor],
+    rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
     """Images of models that take a point for each pixel, as `og_reid.lift` gives them."""
@@ -175,22 +184,56 @@ def _reference(
         with collected() as raised:
             try:
                 pixels = read_image(files[row])
-                rows[row] = embed(lift(pixels, find(pixels), layout="reference"), stored)
+                cloud = lift(pixels, find(pixels), layout="reference")
+                rows[row] = _as_embedding(embed([cloud], stored))
             except (ValueError, OSError, RuntimeError) as error:
                 failed[row] = cause(error)
         yield [(files[row], text) for text in raised]
 
 
-def _embed_clouds(
-    some: Sequence[tuple[int, Path]],
-    stored: StoredModel,
-    rows: dict[int, Tensor],
+def _images(
+    files: Sequence[Path],
+    places: Sequence[int],
+    stored: Encoder,
+    estimator: Callable[[], PoseEstimator],
+    batch_size: int,
+    rows: dict[int, Embedding],
+    failed: dict[int, str],
+) -> Iterator[_Raised]:
+    """Images of models that take them, alone or with their clouds."""
+    lifted = stored.inputs == "both"
+    find = estimator() if lifted or stored.needs_keypoints else None
+    for start in range(0, len(places), batch_size):
+        some: list[_Given] = []
+        noted: _Raised = []
+        for row in places[start : start + batch_size]:
+            with collected() as texts:
+                try:
+                    pose = None if find is None else find(read_image(files[row]))
+                except (ValueError, OSError, RuntimeError) as error:
+                    failed[row] = cause(error)
+                    continue
+            noted += [(files[row], text) for text in texts]
+            if lifted and pose is not None and not pose.found:
+                failed[row] = NO_PERSON
+            else:
+                some.append((row, files[row], pose))
+        yield noted + (_embed_some(some, stored, rows, failed) if some else [])
+
+
+_Given = tuple[int, Path, Pose | None]
+
+
+def _embed_some(
+    some: Sequence[_Given],
+    stored: Encoder,
+    rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> _Raised:
-    """Files of clouds together; one by one where one of them fails or is doubtful."""
+    """Files of clouds or images together; one by one where one of them fails or is doubtful."""
     with collected() as raised:
         try:
-            for _, path in some:
+            for _, path, _ in some:
                 if path.exists() and not path.is_file():
                     raise ValueError(f"{path} is a folder, a pipe or a device")
                 if holds_embeddings(path):
@@ -198,8 +241,10 @@ def _embed_clouds(
                         f"{path} holds embeddings (og-reid embed wrote it), no point cloud: give "
                         "the images or clouds that they are of"
                     )
-            made = embed([path for _, path in some], stored, batch_size=len(some))
-            rows.update(zip([row for row, _ in some], made, strict=True))
+            keypoints = None if stored.inputs == "cloud" else [pose for *_, pose in some]
+            paths = [path for _, path, _ in some]
+            made = _as_embedding(embed(paths, stored, batch_size=len(some), keypoints=keypoints))
+            rows.update((row, made[n : n + 1]) for n, (row, *_) in enumerate(some))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             if len(some) == 1:
                 failed[some[0][0]] = cause(error).removeprefix(_ALONE)
@@ -207,8 +252,12 @@ def _embed_clouds(
         else:
             again = False
     if len(some) > 1 and (again or raised):
-        return [each for pair in some for each in _embed_clouds([pair], stored, rows, failed)]
+        return [each for given in some for each in _embed_some([given], stored, rows, failed)]
     return [(some[0][1], text.removeprefix(_ALONE)) for text in raised]
+
+
+def _as_embedding(made: Tensor | Embedding) -> Embedding:
+    return made if isinstance(made, Embedding) else Embedding(made)
 
 
 def holds_embeddings(path: str | Path) -> bool:
@@ -220,4 +269,4 @@ def holds_embeddings(path: str | Path) -> bool:
             names = array_names(path)
     except (OSError, ValueError):
         return False
-    return {"features", "names"} <= names and "points" not in names
+    return "names" in names and bool({"features", "parts"} & names) and "points" not in names

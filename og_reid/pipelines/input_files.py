@@ -220,7 +220,7 @@ def check_model(name: str | Path) -> None:
         return
     if path.is_dir():
         # As `og_reid.inference.pretrained.finished_model` and
-        # `og_reid.inference.fusion_file.is_fusion` look.
+        # `og_reid.inference.pretrained.load_model` look.
         if not any((path / each).is_file() for each in ("model.safetensors", "fusion.json")):
             raise ValueError(
                 f"{path} holds no model.safetensors: give a run that is finished, or a file"

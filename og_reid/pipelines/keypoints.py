@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from pose.literals import FileFormat, Target
 
+from .input_files import check_exists
+
 if TYPE_CHECKING:
-    from pose import Pose, PoseEstimator
+    from pose import Keypoints, Pose, PoseEstimator
+
+    from ..data import Sample
 
 __all__ = [
     "Estimator",
@@ -21,11 +26,15 @@ __all__ = [
     "Progress",
     "build_estimator",
     "check_choice",
+    "check_keypoint_files",
+    "check_keypoints",
     "default_cache",
     "estimate_all",
+    "find_keypoints",
     "guess_format",
 ]
 
+_LOG = logging.getLogger("og_reid")
 _BATCH = 32  # images
 _NAMED = 5  # unreadable images that a message names
 
@@ -223,6 +232,67 @@ def estimate_all(
     else:
         raised += noted
     return poses
+
+
+def find_keypoints(
+    samples: Sequence[Sample],
+    spec: KeypointSpec,
+    *,
+    required: bool = False,
+    progress: Progress | None = None,
+) -> Callable[[Sample], Keypoints | None]:
+    """Keypoints by image, read or estimated; None where an image has none.
+
+    Args:
+        samples: Images.
+        spec: Source of the keypoints.
+        required: Refuse to go without keypoints.
+        progress: Called with ("looking for people", images done, images in all).
+
+    Raises:
+        ValueError: No image has keypoints, or none are to be had.
+    """
+    from pose import to_openpose18
+
+    known: dict[Path, Keypoints] = {}
+    if spec.has_keypoints:
+        paths = [sample.path for sample in samples]
+        poses = estimate_all(paths, build_estimator(spec), "looking for people", progress)
+        known = {path: to_openpose18(pose.people) for path, pose in zip(paths, poses, strict=True)}
+        found = sum(pose.found for pose in poses)
+        if not found:
+            raise ValueError(
+                f"nobody was found in any of {len(paths):,} images, such as {paths[0]}: are "
+                "the keypoints of other images?"
+            )
+        _LOG.info("people in %s of %s images", f"{found:,}", f"{len(paths):,}")
+    elif required:
+        check_keypoints(spec)
+    return lambda sample: known.get(sample.path)
+
+
+def check_keypoints(spec: KeypointSpec) -> None:
+    """Refuses to go without the keypoints that a network is guided by.
+
+    Raises:
+        ValueError: There is no source of keypoints.
+    """
+    if not spec.has_keypoints:
+        raise ValueError(
+            "--keypoints or --estimator must be given: the network is guided by the joints "
+            "(og-reid pose writes them)"
+        )
+
+
+def check_keypoint_files(spec: KeypointSpec) -> None:
+    """Refuses files of keypoints or of a pose estimator that are missing.
+
+    Raises:
+        ValueError: One is.
+    """
+    check_exists(spec.keypoints, "give --keypoints a file, or a folder with a file for each image")
+    advice = "give --pose-checkpoint the weights of --pose-config, or leave it out"
+    check_exists(spec.pose_checkpoint, advice)
 
 
 @contextmanager

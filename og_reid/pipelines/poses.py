@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .data import check_keypoint_files
 from .input_files import Bulk, check_output, list_files, not_image, refuse_files
-from .keypoints import KeypointSpec, Progress, as_path, build_estimator, check_choice, estimate_all
+from .keypoints import (
+    KeypointSpec,
+    Progress,
+    as_path,
+    build_estimator,
+    check_choice,
+    check_keypoint_files,
+    estimate_all,
+)
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose

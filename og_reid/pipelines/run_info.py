@@ -27,9 +27,9 @@ def describe_run(path: str | Path) -> str:
     folder = Path(path)
     check_exists(folder, "give the folder of a run, or a file of one")
 
-    from ..inference.fusion_file import is_fusion
+    from ..inference.fusion_file import FUSION_FILE
 
-    return "\n".join(_fusion(folder) if is_fusion(folder) else _run(folder))
+    return "\n".join(_fusion(folder) if (folder / FUSION_FILE).is_file() else _run(folder))
 
 
 def _run(folder: Path) -> list[str]:

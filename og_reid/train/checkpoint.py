@@ -14,7 +14,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..files.tensors import read_header, read_torch, write_torch
 from ..inference.model_file import check_file_exists, stored_provenance
-from ..inference.provenance import checked_origin
+from ..inference.provenance import checked_provenance
 
 __all__ = ["load_checkpoint", "read_provenance", "rotate_checkpoints", "save_checkpoint"]
 
@@ -119,7 +119,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         state = load_checkpoint(path)
         with reading(path, "must be a training state of this package"):
-            return checked_origin(state["origin"])
+            return checked_provenance(state["origin"])
     check_file_exists(path)
     _, metadata = read_header(path)
     if not metadata.get("format", "").startswith("og_reid."):

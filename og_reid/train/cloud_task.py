@@ -25,10 +25,11 @@ from ..data.clouds.source import CloudDataset
 from ..data.keyed_random import KeyedRandom, occurrence_index
 from ..data.samplers import step_generator
 from ..evaluation import Labels, Metrics, evaluate
+from ..inference.cloud_encoder import CloudEncoder
 from ..inference.extract import embed_set
-from ..inference.model_file import save_model, save_weights
+from ..inference.model_file import save_weights
 from ..inference.preprocessing import Preprocessing, name_views
-from ..inference.pretrained import DEFAULT_MODEL, MODEL_FILE, load_model, model_file
+from ..inference.pretrained import DEFAULT_MODEL, MODEL_FILE, load_cloud_model, model_file
 from ..losses.objective import CombinedLoss, batch_knn_accuracy
 from ..models import PointNetwork, arch_parameters, build, can_be_stored
 from ..models.state_dict import state_dict_mismatch
@@ -98,7 +99,7 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
 
 def _load_initial(model: PointNetwork, weights: str) -> None:
     try:
-        start = load_model(weights).model
+        start = load_cloud_model(weights).model
     except ValueError as error:
         raise ValueError(f"model.init_from cannot be read: {error}") from error
     necks = start.neck is not None and model.neck is not None
@@ -290,7 +291,7 @@ class CloudTask:
         record = dict(provenance)
         if self.trained_on is not None:
             record["people"] = sorted(self.trained_on.union(self.present.tolist()))
-        save_model(path, self.model, preprocessing, to_dict(self.config), record)
+        CloudEncoder(self.model, preprocessing, to_dict(self.config), provenance=record).save(path)
         return True
 
     def _network_weights(self) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from ..data.images.image_set import ImageBatch, ImageSet
 from ..data.samplers import step_generator
 from ..evaluation import Labels, Metrics, evaluate
 from ..inference.extract import embed_images
-from ..inference.model_file import save_image_model
+from ..inference.image_encoder import ImageEncoder
 from ..inference.preprocessing import ImagePreprocessing
 from ..losses.objective import CombinedLoss
 from ..models.embedding import Embedding
@@ -224,5 +224,5 @@ class ImageTask:
         photos = self.config.image
         preprocessing = ImagePreprocessing(photos.height, photos.width, photos.mode)
         record = {**provenance, "people": self.present.tolist()}
-        save_image_model(path, self.model, preprocessing, to_dict(self.config), record)
+        ImageEncoder(self.model, preprocessing, to_dict(self.config), provenance=record).save(path)
         return True

@@ -21,7 +21,7 @@ from pose.runtime.defaults import plain_torch
 from ..config.schema import TrainConfig, to_dict
 from ..evaluation import Metrics
 from ..inference.pretrained import MODEL_FILE
-from ..inference.provenance import origin
+from ..inference.provenance import run_provenance
 from .checkpoint import load_checkpoint, read_provenance, rotate_checkpoints, save_checkpoint
 from .distributed import broadcast_from_main, get_dist_info, reraise_peer_failure
 from .interrupt import Interrupted, catch_sigint
@@ -315,7 +315,7 @@ class _Run:
         self.stepper.forward_only(index, self.batches(index))
 
     def provenance(self) -> dict[str, Any]:
-        return origin(to_dict(self.config), self.step)
+        return run_provenance(to_dict(self.config), self.step)
 
     def save(self) -> None:
         if self.log is None:

@@ -5,10 +5,10 @@ from safetensors.torch import load_file, save_file
 
 import og_reid
 from meshes import PointCloud, lift_image, write_pointcloud
-from og_reid import api
 from og_reid.config.schema import from_dict, load_config
-from og_reid.inference.model_file import save_model
+from og_reid.inference.given_images import default_estimator
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import OGNet
 from pose import COCO_17_FEET, Keypoints, NoPersonError, Pose
 
@@ -131,8 +131,8 @@ def test_default_model_says_how_it_was_made():
 
 def test_the_folder_of_a_run_is_its_finished_model(tmp_path, cloud, rng):
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-    save_model(tmp_path / "model.safetensors", network, Preprocessing(32))
-    save_model(tmp_path / "best.safetensors", og_reid.load_model().model, Preprocessing(32))
+    save_network(tmp_path / "model.safetensors", network, Preprocessing(32))
+    save_network(tmp_path / "best.safetensors", og_reid.load_model().model, Preprocessing(32))
     for folder in (tmp_path, str(tmp_path)):
         weights = og_reid.load_model(folder).model.state_dict()
         assert all(torch.equal(weights[name], each) for name, each in network.state_dict().items())
@@ -243,7 +243,7 @@ def test_missing_mediapipe_names_the_extra(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    api._estimator.cache_clear()
+    default_estimator.cache_clear()
     with pytest.raises(ImportError, match=r"og-reid\[demo\]"):
         og_reid.lift(np.zeros((64, 32, 3), np.uint8))
-    api._estimator.cache_clear()
+    default_estimator.cache_clear()

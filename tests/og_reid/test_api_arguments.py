@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from og_reid import OGNet, embed, load_model
-from og_reid.inference.model_file import StoredModel
+from og_reid.inference.cloud_encoder import CloudEncoder
 from og_reid.inference.preprocessing import Preprocessing
 from random_clouds import cloud
 
@@ -47,9 +47,9 @@ def test_a_device_of_no_such_name(device: Any) -> None:
 def test_a_bare_network_is_told_what_it_lacks_and_then_taken() -> None:
     network = OGNet((4, 8), generator=torch.Generator().manual_seed(0), **SIZES)
     for take in (load_model, lambda model: embed(cloud(0), model=model)):
-        with pytest.raises(ValueError, match=r"bare OGNet.*StoredModel\(.*Preprocessing\("):
+        with pytest.raises(ValueError, match=r"bare OGNet.*CloudEncoder\(.*Preprocessing\("):
             take(network)  # type: ignore[arg-type]
-    stored = StoredModel(network, Preprocessing(num_points=32))
+    stored = CloudEncoder(network, Preprocessing(num_points=32))
     assert embed(cloud(0), model=stored).shape == (6,)
 
 

@@ -105,7 +105,7 @@ def test_metrics_are_read() -> None:
 def test_a_model_of_images_is_read(kind: str, tmp_path: Path) -> None:
     """Its header is that of version 0.1.0, its weights are fresh ones."""
     from og_reid.files.tensors import write_tensors
-    from og_reid.inference.model_file import read_image_model
+    from og_reid.inference.pretrained import load_model
     from og_reid.models import PGFA, StripeNet
     from pose.runtime.torchvision_import import import_torchvision
 
@@ -114,6 +114,6 @@ def test_a_model_of_images_is_read(kind: str, tmp_path: Path) -> None:
     network = PGFA(3, 2) if kind == "pgfa" else StripeNet(3, ((1, 2),))
     weights = {name: each.contiguous() for name, each in network.state_dict().items()}
     write_tensors(tmp_path / "model.safetensors", weights, header)
-    stored = read_image_model(tmp_path / "model.safetensors")
+    stored = load_model(tmp_path / "model.safetensors")
     assert stored.preprocessing.height == 384
     assert stored.model.state_dict().keys() == weights.keys()

@@ -16,8 +16,8 @@ from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
 from og_reid.evaluation.paired import compare_runs, format_differences, unpaired
 from og_reid.evaluation.results import ResultRow
-from og_reid.inference.model_file import save_image_model
 from og_reid.inference.preprocessing import ImagePreprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import PGFA
 from og_reid.pipelines.data import check_answers
 from og_reid.pipelines.input_files import check_output
@@ -173,7 +173,7 @@ def test_a_guided_network_is_not_scored_without_joints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "pgfa.safetensors"
-    save_image_model(model, PGFA(2, 3, global_branch="pose"), ImagePreprocessing())
+    save_network(model, PGFA(2, 3, global_branch="pose"), ImagePreprocessing())
     assert main(["evaluate", "--data", "x", "--model", str(model)]) == 1
     assert "--keypoints or --estimator must be given" in capsys.readouterr().err
 

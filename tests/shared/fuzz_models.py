@@ -19,9 +19,8 @@ from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
-from og_reid.inference.model_file import read_image_model, save_model, takes_photographs
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
-from og_reid.inference.pretrained import load_model
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from og_reid.train.run_log import CSVLogger, StepLog, read_log
@@ -51,7 +50,7 @@ def _written(write: Callable[[Path], object], ending: str) -> bytes:
 def _models() -> list[bytes]:
     origin = {"people": [1, 2], "validation": {"mAP": 0.5, "rank1": 0.25}, "step": 3, "seed": 0}
     made = _written(
-        lambda path: save_model(path, _network(), Preprocessing(12), {"seed": 3}, origin),
+        lambda path: save_network(path, _network(), Preprocessing(12), {"seed": 3}, origin),
         ".safetensors",
     )
     length = int.from_bytes(made[:8], "little")
@@ -80,7 +79,7 @@ def _people_models() -> list[bytes]:
 def _read_people(path: Path) -> object:
     """The description of a network of images; that its weights are missing is no fault."""
     try:
-        return read_image_model(path)
+        return load_model(path)
     except ValueError as error:
         if "weights do not fit" not in str(error):
             raise
@@ -209,7 +208,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "people_model": (".safetensors", _read_people, _people_models()),
     "origin": (
         ".safetensors",
-        lambda path: (takes_photographs(path), read_provenance(path)),
+        read_provenance,
         _models(),
     ),
     "state": (".pt", lambda path: (load_checkpoint(path), read_provenance(path)), _states()),

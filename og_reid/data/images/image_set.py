@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -166,9 +167,13 @@ class ImageSet:
             stacklevel=level_outside(),
         )
 
+    def read(self, sample: Sample) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of a sample."""
+        return read_image(sample.path)
+
     def _prepared(self, row: int) -> tuple[Tensor, Tensor, Tensor, int]:
         sample = self.samples[row]
-        image = read_image(sample.path)
+        image = self.read(sample)
         people = self.keypoints(sample)
         size = (image.shape[0], image.shape[1])
         if people is not None and not people.shape:  # one person, without a batch

@@ -22,8 +22,8 @@ from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.data.clouds.store import CloudStore
 from og_reid.evaluation.results import load_results
 from og_reid.inference import pretrained as loading
-from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.pipelines.doctor import CheckResult
 from og_reid.pipelines.keypoints import KeypointSpec
@@ -72,7 +72,7 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def model(tmp_path: Path, rng: torch.Generator) -> Path:
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-    save_model(tmp_path / "small.safetensors", network, Preprocessing(32))
+    save_network(tmp_path / "small.safetensors", network, Preprocessing(32))
     return tmp_path / "small.safetensors"
 
 
@@ -85,7 +85,7 @@ def test_training_on_a_folder(
     output = capsys.readouterr()
     assert output.out.startswith(f"model: {run / 'model.safetensors'}\nvalidation: rank-1 ")
     assert "training: 100 % step 3, loss" in output.err
-    stored = read_model(run / "model.safetensors")
+    stored = load_model(run / "model.safetensors")
     assert stored.preprocessing.num_points == 32
     # What training printed is what show tells, and the finished model may be the best.
     told = read_provenance(run / "model.safetensors")["validation"]
@@ -155,7 +155,7 @@ def test_training_on_a_world_of_its_own(
     output = capsys.readouterr()
     assert "making a world: 100 %" in output.err
     assert output.out.startswith(f"model: {run / 'model.safetensors'}\nvalidation: rank-1 ")
-    assert read_model(run / "model.safetensors").training["world"] == plan
+    assert load_model(run / "model.safetensors").training["world"] == plan
 
 
 def test_given_data_no_world_is_made(

@@ -13,8 +13,8 @@ from PIL import Image
 from og_reid.cli import main
 from og_reid.data import datasets
 from og_reid.data.datasets import DATASETS, Counts
-from og_reid.inference.model_file import save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import OGNet
 from random_clouds import SMALL
 
@@ -52,7 +52,7 @@ def small_partial(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def model(tmp_path: Path, rng: torch.Generator) -> str:
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-    save_model(tmp_path / "small.safetensors", network, Preprocessing(32))
+    save_network(tmp_path / "small.safetensors", network, Preprocessing(32))
     return str(tmp_path / "small.safetensors")
 
 

@@ -19,7 +19,7 @@ from og_reid.config.schema import FusionConfig, load_config
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.evaluation.results import load_results
-from og_reid.inference.fusion_file import read_fusion
+from og_reid.inference.pretrained import load_model
 from og_reid.train import read_log
 from og_reid.train.checkpoint import read_provenance
 from pose.runtime.torchvision_import import import_torchvision
@@ -104,7 +104,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     out = tmp_path / "both"
     assert run("fuse", *fuse(runs, out), "val_identities=3") == 0
     assert "chosen on 3 people" in capsys.readouterr().out
-    stored = read_fusion(out)
+    stored = load_model(out)
     assert stored.fusion.people == frozenset(HELD)
     assert stored.dataset is None
     assert main(["info", str(out)]) == 0

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from og_reid.cli import main
-from og_reid.inference.model_file import save_image_model
 from og_reid.inference.preprocessing import ImagePreprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import PGFA
 from pose import COCO_17, CocoKeypoints, Keypoints, write_coco
 
@@ -40,7 +40,7 @@ def command(data: Path, tmp_path: Path, rng: torch.Generator) -> list[str]:
         model = PGFA(2, 3, global_branch="none", generator=rng)
     except ImportError as error:
         pytest.skip(str(error))
-    save_image_model(tmp_path / "pgfa.safetensors", model, ImagePreprocessing(32, 16))
+    save_network(tmp_path / "pgfa.safetensors", model, ImagePreprocessing(32, 16))
     return ["evaluate", "--data", str(data), "--model", str(tmp_path / "pgfa.safetensors"),
             "--workers", "1", "--keypoints", str(data.parent / "people.json")]  # fmt: skip
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from og_reid.cli import main
-from og_reid.inference.model_file import save_image_model, save_model
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import PGFA, OGNet
 from og_reid.pipelines.keypoints import KeypointSpec
 from pose import CachedPose, Pose
@@ -131,10 +131,10 @@ def test_evaluation_names_all_unreadable_images_before_the_work(
     model = tmp_path / "model.safetensors"
     if kind == "clouds":
         network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-        save_model(model, network, Preprocessing(32))
+        save_network(model, network, Preprocessing(32))
     else:
         network = PGFA(2, 3, global_branch="none", generator=rng)
-        save_image_model(model, network, ImagePreprocessing(32, 16))
+        save_network(model, network, ImagePreprocessing(32, 16))
     bad = (
         sorted((market / "query").iterdir())[:2]
         + sorted((market / "bounding_box_test").iterdir())[1:]
@@ -147,7 +147,7 @@ def test_evaluation_names_all_unreadable_images_before_the_work(
         "og_reid.data.clouds.lift_dataset._run", lambda *_: pytest.fail("hours of work")
     )
     monkeypatch.setattr(
-        "og_reid.pipelines.part_ablation.part_ablation",
+        "og_reid.inference.image_encoder.embed_images",
         lambda *_, **__: pytest.fail("hours of work"),
     )
     command = ["evaluate", "--data", str(market), "--model", str(model), "--workers", "1"]

@@ -15,8 +15,8 @@ from og_reid.cli import main
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.evaluation.results import load_results
-from og_reid.inference.model_file import save_image_model, save_model
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import PGFA, OGNet
 from pose import Keypoints, write_coco
 from pose.formats.coco import CocoKeypoints
@@ -43,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 def network(tmp_path: Path, rng: torch.Generator) -> str:
     """PGFA without a global branch."""
     model = PGFA(2, 3, global_branch="none", generator=rng)
-    save_image_model(tmp_path / "pgfa.safetensors", model, ImagePreprocessing(32, 16))
+    save_network(tmp_path / "pgfa.safetensors", model, ImagePreprocessing(32, 16))
     return str(tmp_path / "pgfa.safetensors")
 
 
@@ -58,7 +58,7 @@ def clouds(tmp_path: Path, rng: torch.Generator, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(lifting, "lift_dataset", fake)
     model = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-    save_model(tmp_path / "og_net.safetensors", model, Preprocessing(32))
+    save_network(tmp_path / "og_net.safetensors", model, Preprocessing(32))
     return str(tmp_path / "og_net.safetensors")
 
 
@@ -213,7 +213,7 @@ def test_a_network_without_stripes_has_none_to_slice_by(
     data: Path, tmp_path: Path, rng: torch.Generator, capsys: Told
 ) -> None:
     model = PGFA(2, 0, global_branch="average", generator=rng)
-    save_image_model(tmp_path / "whole.safetensors", model, ImagePreprocessing(32, 16))
+    save_network(tmp_path / "whole.safetensors", model, ImagePreprocessing(32, 16))
     command = ["evaluate", "--data", str(data), "--model", str(tmp_path / "whole.safetensors")]
     assert main([*command, "--slice-by", "parts"]) == 1
     assert "--by parts needs a network with stripes" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from og_reid.config.schema import TrainConfig, config_folder, from_dict, load_co
 from og_reid.data.augmentation.transforms import Augmentation
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.keyed_random import KeyedRandom
-from og_reid.inference.model_file import read_model
+from og_reid.inference.pretrained import load_model
 from og_reid.losses import reference_circle_loss
 from og_reid.models import OGNet
 from og_reid.train import StepLog, build_sampler, train
@@ -263,7 +263,7 @@ def test_og_net_learns_by_the_recipe(tmp_path: Path) -> None:
     assert (result.model.mode, result.model.proj_output.out_features) == ("reference", 9)
     assert result.validation is not None
     assert (result.validation.test_view, result.validation.ap) == ("scale-1.1", "trapezoid")
-    stored = read_model(tmp_path / "model.safetensors")
+    stored = load_model(tmp_path / "model.safetensors")
     assert stored.preprocessing.point_order == "reference"
     assert stored.preprocessing.num_points == 30
     assert stored.model.mode == "reference"

@@ -9,11 +9,12 @@ from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.data.datasets.market import Attributes
 from og_reid.evaluation import compare_paired, evaluate, evaluate_distances
 from og_reid.evaluation.color_histogram import histogram_distance, part_histograms
-from og_reid.evaluation.results import compare, format_table, load_results, save_results
+from og_reid.evaluation.results import format_table, load_results, save_results
+from og_reid.inference.cloud_encoder import CloudEncoder
 from og_reid.inference.extract import embed_set
-from og_reid.inference.model_file import StoredModel
-from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.preprocessing import Preprocessing, name_views
 from og_reid.models import OGNet
+from og_reid.pipelines.evaluation import compute_distances, score_distances
 
 
 def people(count: int, images: int, first_camera: int, rng: torch.Generator) -> CloudSet:
@@ -33,9 +34,16 @@ def people(count: int, images: int, first_camera: int, rng: torch.Generator) -> 
     )
 
 
-def small_model(rng: torch.Generator) -> StoredModel:
+def compare(query, gallery, models, *, attributes=None, ap="step", mirror=False, test_view="none"):
+    """Rows of the models, the histogram, and both together."""
+    searches = compute_distances(query, gallery, models, mirror=mirror, test_view=test_view)
+    views = name_views(mirror, test_view)
+    return score_distances(searches, query, gallery, attributes=attributes, ap=ap, views=views)
+
+
+def small_model(rng: torch.Generator) -> CloudEncoder:
     model = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, ball_counts=(2, 2, 4), generator=rng)
-    return StoredModel(model.eval(), Preprocessing(32), {}, "0")
+    return CloudEncoder(model.eval(), Preprocessing(32), {}, "0")
 
 
 def test_all_methods_and_subsets(rng: torch.Generator) -> None:

@@ -14,7 +14,8 @@ from og_reid.data.datasets.market import Attributes
 from og_reid.evaluation import camera_pairs, evaluate
 from og_reid.evaluation.paired import compare_runs, format_differences
 from og_reid.evaluation.query_slices import query_slices
-from og_reid.evaluation.results import ResultRow, load_results, save_results, score
+from og_reid.evaluation.results import ResultRow, load_results, save_results
+from og_reid.pipelines.evaluation import score_distances
 
 
 def clouds(prefix: str, pids: list[int], camids: list[int], rng: torch.Generator) -> CloudSet:
@@ -72,7 +73,7 @@ def test_rows_of_slices_and_camera_pairs(
 ) -> None:
     distance = torch.rand(4, 8, generator=rng)
     steps: list[tuple[int, int]] = []
-    rows = score(
+    rows = score_distances(
         {"net": distance}, *sides, attributes=known(sides), by=("visibility", "cameras"),
         progress=lambda *step: steps.append(step),
     )  # fmt: skip

@@ -13,8 +13,8 @@ import torch
 
 from og_reid.config.schema import FusionConfig, TrainConfig, from_dict, load_config, to_dict
 from og_reid.files.renamed_settings import rename_setting, rename_settings
-from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.train.run_folder import check_settings
 from pose.deprecation import SETTING_VALUES, SETTINGS
@@ -121,7 +121,7 @@ def test_a_model_file_of_the_old_names_is_read(tmp_path: Path) -> None:
     model = OGNet((4, 8), k=3, num_points=8, ball_counts=(2, 3, 4), mode="soft", generator=rng)
     path = tmp_path / "a.safetensors"
     settings = to_dict(TrainConfig())
-    save_model(path, model.eval(), Preprocessing(8, point_order="fps"), settings)
+    save_network(path, model.eval(), Preprocessing(8, point_order="fps"), settings)
     _, metadata = read_header(path)
     for part, new, old in (
         ("architecture", '"soft"', '"continuous"'),
@@ -132,7 +132,7 @@ def test_a_model_file_of_the_old_names_is_read(tmp_path: Path) -> None:
         metadata[part] = metadata[part].replace(new, old)
     metadata.pop("sha256", None)
     write_tensors(path, load_file(path), metadata)
-    stored = read_model(path)
+    stored = load_model(path)
     assert (stored.model.mode, stored.preprocessing.point_order) == ("soft", "fps")
     assert from_dict(stored.training) == TrainConfig()
 

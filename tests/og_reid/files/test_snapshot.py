@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from og_reid.files.snapshot import unwrap_state_dict
-from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 
 SIZES = {"k": 3, "num_points": 8, "embedding_dim": 6, "num_classes": 3}
@@ -101,8 +101,8 @@ def test_it_is_found_in_safetensors(tmp_path: Path, network: OGNet) -> None:
 def test_a_wrapped_network_is_written_as_it_is(
     tmp_path: Path, network: OGNet, wrap: Callable[[nn.Module], nn.Module]
 ) -> None:
-    save_model(tmp_path / "m.safetensors", wrap(network), Preprocessing(12))  # type: ignore[arg-type]
-    found = read_model(tmp_path / "m.safetensors").model
+    save_network(tmp_path / "m.safetensors", wrap(network), Preprocessing(12))  # type: ignore[arg-type]
+    found = load_model(tmp_path / "m.safetensors").model
     assert torch.equal(found.embs[0].weight, network.embs[0].weight)  # type: ignore[operator,union-attr]
 
 

@@ -16,9 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from og_reid.files.tensors import read_tensors, read_torch, write_tensors, write_torch
-from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
-from og_reid.inference.pretrained import load_model
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 
@@ -30,7 +29,7 @@ def model(tmp_path: Path, rng: torch.Generator) -> Path:
     network = OGNet(
         (4, 8), k=3, num_points=8, embedding_dim=6, ball_counts=(2, 3, 4), generator=rng
     )
-    save_model(tmp_path / "m.safetensors", network, Preprocessing(12), {"seed": 3})
+    save_network(tmp_path / "m.safetensors", network, Preprocessing(12), {"seed": 3})
     return tmp_path / "m.safetensors"
 
 
@@ -40,7 +39,7 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "s.pt"
 
 
-@pytest.mark.parametrize(("name", "read"), [("model", read_model), ("state", load_checkpoint)])
+@pytest.mark.parametrize(("name", "read"), [("model", load_model), ("state", load_checkpoint)])
 def test_every_flipped_bit_is_refused(
     request: pytest.FixtureRequest, name: str, read: Callable[[Path], object]
 ) -> None:
@@ -63,7 +62,7 @@ def test_a_damaged_file_says_so(model: Path, state: Path) -> None:
     data[-3] ^= 1
     model.write_bytes(data)
     with pytest.raises(ValueError, match=r"m\.safetensors is damaged: .*digest in its header"):
-        read_model(model)
+        load_model(model)
     data = bytearray(state.read_bytes())
     place = data.index(STATE["model"]["w"].numpy().tobytes())  # type: ignore[index]
     data[place + 3] ^= 1
@@ -76,7 +75,7 @@ def test_files_without_a_digest_are_read(model: Path, tmp_path: Path) -> None:
     with safe_open(model, framework="pt") as file:
         metadata = {key: value for key, value in file.metadata().items() if key != "sha256"}
     save_file(load_file(model), tmp_path / "old.safetensors", metadata)
-    assert read_model(tmp_path / "old.safetensors").training == {"seed": 3}
+    assert load_model(tmp_path / "old.safetensors").training == {"seed": 3}
     torch.save(STATE, tmp_path / "old.pt")
     assert load_checkpoint(tmp_path / "old.pt")["step"] == 3
     load_model("default")
@@ -170,7 +169,7 @@ def test_descriptions_of_no_network_are_refused_at_once(
     edit(model, **changes)
     begin = time.process_time()
     with pytest.raises(ValueError, match=r"m\.safetensors") as caught:
-        read_model(model)
+        load_model(model)
     assert time.process_time() - begin < 5
     assert len(str(caught.value)) < 1000
 
@@ -259,7 +258,7 @@ def refusing_files(limit: int, work: Callable[[], object]) -> OSError:
 def test_a_full_disk_names_the_model(tmp_path: Path, rng: torch.Generator) -> None:
     network = OGNet((4, 8), k=3, num_points=8, generator=rng)
     path = tmp_path / "m.safetensors"
-    error = refusing_files(100, lambda: save_model(path, network, Preprocessing(12)))
+    error = refusing_files(100, lambda: save_network(path, network, Preprocessing(12)))
     assert str(path) in str(error)
     assert error.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []

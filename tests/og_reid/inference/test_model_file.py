@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from og_reid.inference.model_file import read_model, save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
 
@@ -29,8 +29,8 @@ def stored(path: Path) -> tuple[dict, dict]:
 
 def test_a_model_comes_back(tmp_path: Path, model: OGNet, rng: torch.Generator) -> None:
     path = tmp_path / "runs" / "model.safetensors"
-    save_model(path, model, Preprocessing(12, min_points=5), {"seed": 3})
-    loaded = read_model(path)
+    save_network(path, model, Preprocessing(12, min_points=5), {"seed": 3})
+    loaded = load_model(path)
     assert loaded.preprocessing == Preprocessing(12, min_points=5)
     assert loaded.training == {"seed": 3}
     assert not loaded.model.training
@@ -44,8 +44,8 @@ def test_a_model_comes_back(tmp_path: Path, model: OGNet, rng: torch.Generator) 
 @pytest.mark.parametrize("name", ["ognet-small", "ognet-deep"])
 def test_every_argument_is_kept(tmp_path: Path, name: str) -> None:
     model = OGNet.preset(name, mode="reference", num_points=256)
-    save_model(tmp_path / "m.safetensors", model, Preprocessing(512))
-    loaded = read_model(tmp_path / "m.safetensors").model
+    save_network(tmp_path / "m.safetensors", model, Preprocessing(512))
+    loaded = load_model(tmp_path / "m.safetensors").model
     for attribute in ("dims", "k", "num_conv", "residual", "num_points", "mode", "ball_counts"):
         assert getattr(loaded, attribute) == getattr(model, attribute)
     for key, value in model.state_dict().items():
@@ -55,7 +55,7 @@ def test_every_argument_is_kept(tmp_path: Path, name: str) -> None:
 def test_nan_weights_are_not_written(tmp_path: Path, model: OGNet) -> None:
     model.embs[0].weight.data[0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"NaN or infinite weights: embs\.0\.weight"):
-        save_model(tmp_path / "m.safetensors", model, Preprocessing(12))
+        save_network(tmp_path / "m.safetensors", model, Preprocessing(12))
     assert not list(tmp_path.iterdir())
 
 
@@ -68,7 +68,7 @@ def test_pickles_are_refused_unread(tmp_path: Path, model: OGNet) -> None:
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Bomb(), protocol=2))
     for name in ("zip.pt", "bare.pt"):
         with pytest.raises(ValueError, match="is a pickle, which may run code"):
-            read_model(tmp_path / name)
+            load_model(tmp_path / name)
         with pytest.raises(ValueError, match="is damaged or no training state"):
             load_checkpoint(tmp_path / name)
 
@@ -76,29 +76,29 @@ def test_pickles_are_refused_unread(tmp_path: Path, model: OGNet) -> None:
 def test_missing_and_damaged_files_are_refused(tmp_path: Path, model: OGNet) -> None:
     path = tmp_path / "m.safetensors"
     with pytest.raises(ValueError, match="is not a file"):
-        read_model(path)
-    save_model(path, model, Preprocessing(12))
+        load_model(path)
+    save_network(path, model, Preprocessing(12))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="is damaged"):
-        read_model(path)
+        load_model(path)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is damaged"):
-        read_model(path)
+        load_model(path)
 
 
 def test_other_safetensors_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="no og_reid model"):
-        read_model(path)
+        load_model(path)
     save_file({"a": torch.zeros(2)}, path, {"format": "og_reid.model", "version": "9"})
     with pytest.raises(ValueError, match="written by version 9, which this version"):
-        read_model(path)
+        load_model(path)
 
 
 def test_weights_of_another_network_are_named(tmp_path: Path, model: OGNet) -> None:
     path = tmp_path / "m.safetensors"
-    save_model(path, model, Preprocessing(12))
+    save_network(path, model, Preprocessing(12))
     weights, metadata = stored(path)
     weights["extra"] = weights.pop("embs.0.weight")
     weights["conv.0.weight"] = weights["conv.0.weight"][:2].clone()
@@ -108,7 +108,7 @@ def test_weights_of_another_network_are_named(tmp_path: Path, model: OGNet) -> N
         r"1 of another shape \(conv\.0\.weight \(2, 6, 1, 1\) instead of \(4, 6, 1, 1\)\)"
     )
     with pytest.raises(ValueError, match=message):
-        read_model(path)
+        load_model(path)
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_length_that_looks_like_a_pickle_is_read(tmp_path: Path, model: OGNet)
     seen = set()
     for size in range(0, 256, 8):
         path = tmp_path / f"{size}.safetensors"
-        save_model(path, model, Preprocessing(12), {"pad": "x" * size})
+        save_network(path, model, Preprocessing(12), {"pad": "x" * size})
         seen.add(path.read_bytes()[0])
-        assert read_model(path).training["pad"] == "x" * size
+        assert load_model(path).training["pad"] == "x" * size
     assert 0x80 in seen

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from og_reid.inference.model_file import read_image_model, read_model, save_image_model, save_model
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
-from og_reid.inference.pretrained import _default_model, load_model
+from og_reid.inference.pretrained import _default_model, load_model, save_network
 from og_reid.losses import MarginSoftmax
 from og_reid.models import DGCNN, OGNet, PointNet2
 from og_reid.models.heads import BNNeck, StripeHeads
@@ -61,8 +60,8 @@ def test_without_a_generator_the_global_stream_draws():
 def test_reading_a_model_draws_nothing(tmp_path):
     network = OGNet(**SMALL, generator=torch.Generator().manual_seed(1))
     network.add_neck()
-    save_model(tmp_path / "model.safetensors", network, Preprocessing(16))
-    read = read_model(tmp_path / "model.safetensors").model.state_dict()
+    save_network(tmp_path / "model.safetensors", network, Preprocessing(16))
+    read = load_model(tmp_path / "model.safetensors").model.state_dict()
     assert all(torch.equal(weight, read[name]) for name, weight in network.state_dict().items())
     save_checkpoint(tmp_path / "state.pt", {"origin": {}, "model": network.state_dict()})
     load_checkpoint(tmp_path / "state.pt")
@@ -90,8 +89,8 @@ def test_reading_a_network_of_images_draws_nothing(tmp_path, kind):
     generator = torch.Generator().manual_seed(1)
     make = PGFA if kind == "parts" else StripeNet
     network = make(3, generator=generator)
-    save_image_model(tmp_path / "people.safetensors", network, ImagePreprocessing())
-    read = read_image_model(tmp_path / "people.safetensors").model.state_dict()
+    save_network(tmp_path / "people.safetensors", network, ImagePreprocessing())
+    read = load_model(tmp_path / "people.safetensors").model.state_dict()
     assert all(torch.equal(weight, read[name]) for name, weight in network.state_dict().items())
 
 

@@ -15,8 +15,8 @@ from og_reid.data import Sample
 from og_reid.data.clouds.attempts import attempt_lifts
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
 from og_reid.data.files.inputs import list_inputs
-from og_reid.inference.model_file import save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.models import OGNet
 from og_reid.pipelines.lift_files import lift_files
 from pose.files.reading import InputWarning
@@ -97,7 +97,7 @@ def test_commands_print_the_doubts_of_a_single_image(
     monkeypatch.setattr("meshes.lift_people.find_spots", lambda _: [])
     monkeypatch.setattr("og_reid.pipelines.embed_files.MediapipePose", StandingPerson)
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=torch.Generator())
-    save_model(tmp_path / "m.safetensors", network, Preprocessing(32))
+    save_network(tmp_path / "m.safetensors", network, Preprocessing(32))
     assert main(["lift", image]) == 0
     lifted = capsys.readouterr().err
     common = ["--model", str(tmp_path / "m.safetensors"), "--cache", str(tmp_path / "cache")]

@@ -19,8 +19,9 @@ from meshes import PointCloud, lift_image, write_pointcloud
 from og_reid.api import embed
 from og_reid.cli import main
 from og_reid.data.clouds.attempts import NO_PERSON
-from og_reid.inference.model_file import StoredModel, read_model, save_model
+from og_reid.inference.cloud_encoder import CloudEncoder
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
 from og_reid.pipelines.embed_files import embed_files
 from pose import Pose, read_image
@@ -42,13 +43,13 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def model(tmp_path: Path, rng: torch.Generator) -> Path:
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
-    save_model(tmp_path / "small.safetensors", network, Preprocessing(32))
+    save_network(tmp_path / "small.safetensors", network, Preprocessing(32))
     return tmp_path / "small.safetensors"
 
 
 @pytest.fixture
-def stored(model: Path) -> StoredModel:
-    return read_model(model)
+def stored(model: Path) -> CloudEncoder:
+    return load_model(model)
 
 
 def of_height(metres: float, seed: int) -> PointCloud:
@@ -63,7 +64,7 @@ def write_cloud(path: Path, seed: int) -> Path:
     return path
 
 
-def test_doubtful_clouds_are_named_in_one_warning(tmp_path: Path, stored: StoredModel) -> None:
+def test_doubtful_clouds_are_named_in_one_warning(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [write_cloud(tmp_path / f"{seed}.npz", seed) for seed in range(5)]
     for seed in (1, 4):
         write_pointcloud(paths[seed], of_height(5.5, seed))
@@ -76,7 +77,7 @@ def test_doubtful_clouds_are_named_in_one_warning(tmp_path: Path, stored: Stored
     assert text.endswith(f"({paths[1]}, {paths[4]})")
 
 
-def test_each_embedding_is_that_of_the_file_alone(tmp_path: Path, stored: StoredModel) -> None:
+def test_each_embedding_is_that_of_the_file_alone(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [
         plain_image(tmp_path / "b.png", 100),
         write_cloud(tmp_path / "c.npz", 1),
@@ -96,7 +97,7 @@ def test_each_embedding_is_that_of_the_file_alone(tmp_path: Path, stored: Stored
 
 
 def test_failures_are_named_and_the_rest_keeps_its_order(
-    tmp_path: Path, stored: StoredModel
+    tmp_path: Path, stored: CloudEncoder
 ) -> None:
     (tmp_path / "damaged.ply").write_bytes(b"ply\nformat")
     (tmp_path / "damaged.png").write_bytes(b"no image")
@@ -129,13 +130,13 @@ def test_failures_are_named_and_the_rest_keeps_its_order(
     torch.testing.assert_close(done.features, embed_files(good, stored).features)
 
 
-def test_all_failed(tmp_path: Path, stored: StoredModel) -> None:
+def test_all_failed(tmp_path: Path, stored: CloudEncoder) -> None:
     done = embed_files([plain_image(tmp_path / "none.png", 0)], stored)
     assert done.features.shape == (0, 0)
     assert len(done.failures) == 1
 
 
-def test_a_run_goes_on_from_the_cache(tmp_path: Path, stored: StoredModel) -> None:
+def test_a_run_goes_on_from_the_cache(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in (0, 100, 150)]
     cache = tmp_path / "cache"
     first = embed_files(paths, stored, cache=cache)
@@ -147,7 +148,7 @@ def test_a_run_goes_on_from_the_cache(tmp_path: Path, stored: StoredModel) -> No
 
 
 def test_workers_change_nothing(
-    tmp_path: Path, stored: StoredModel, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, stored: CloudEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("og_reid.data.clouds.lift_dataset.CHUNK", 2)
     paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in (100, 0, 130, 140, BROKEN)]
@@ -162,7 +163,7 @@ class Doubtful(StandingPerson):
         return super().__call__(image)
 
 
-def test_warnings_come_once_for_each_kind(tmp_path: Path, stored: StoredModel) -> None:
+def test_warnings_come_once_for_each_kind(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in range(100, 108)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -174,7 +175,7 @@ def test_warnings_come_once_for_each_kind(tmp_path: Path, stored: StoredModel) -
     assert text.endswith(" and 3 more)")
 
 
-def test_threads_leave_warnings_as_they_were(tmp_path: Path, stored: StoredModel) -> None:
+def test_threads_leave_warnings_as_they_were(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in range(100, 104)]
     before = warnings.showwarning, warnings._showwarnmsg_impl, list(warnings.filters)
     alone = embed_files(paths, stored).features
@@ -187,7 +188,7 @@ def test_threads_leave_warnings_as_they_were(tmp_path: Path, stored: StoredModel
 def test_models_of_the_reference_layout_take_reference_clouds(tmp_path: Path) -> None:
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8)
     path = tmp_path / "reference.safetensors"
-    save_model(path, network, Preprocessing(64, point_order="reference"))
+    save_network(path, network, Preprocessing(64, point_order="reference"))
     image = plain_image(tmp_path / "a.png", 100)
     done = embed_files([image, plain_image(tmp_path / "none.png", 0)], path)
     pixels = read_image(image)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from og_reid.config.schema import TrainConfig, from_dict
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.inference.extract import embed_set
-from og_reid.inference.model_file import read_model
+from og_reid.inference.pretrained import load_model
 from og_reid.losses import batch_hard_triplet, identity_loss
 from og_reid.train import CloudTask, StepLog, fit, train
 from og_reid.train.checkpoint import load_checkpoint
@@ -83,7 +83,7 @@ def test_the_memory_of_losses_survives_an_interruption(tmp_path: Path) -> None:
     first = CloudTask(settings, people()).model.state_dict()
     for name in ("criterion.margin_softmax.weight", "criterion.verification.classifier.weight"):
         assert not torch.equal(first[name], kept[name]), "it is optimised"
-    stored = read_model(tmp_path / "two" / "model.safetensors").model
+    stored = load_model(tmp_path / "two" / "model.safetensors").model
     assert not [name for name in stored.state_dict() if "criterion" in name]
 
 
@@ -212,7 +212,7 @@ def test_a_neck_is_between_the_losses(tmp_path: Path) -> None:
     )
     torch.testing.assert_close(task.objective(features).loss, expected)
     fit(settings, task, out_dir=tmp_path)
-    stored = read_model(tmp_path / "model.safetensors")
+    stored = load_model(tmp_path / "model.safetensors")
     assert not torch.equal(stored.model.neck.running_mean, torch.zeros(8))
     one = embed_set(stored.model, people(), 24)
     assert torch.equal(one, embed_set(task.model, people(), 24))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from og_reid.config.schema import TrainConfig, from_dict
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.inference.extract import embed_set
-from og_reid.inference.model_file import read_model
+from og_reid.inference.pretrained import load_model
 from og_reid.models import OGNet
 from og_reid.train import CloudTask, StepLog, read_log, schedule, train
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
@@ -197,7 +197,7 @@ def test_og_net_is_trained_and_written(tmp_path: Path) -> None:
     model = {"num_points": 32, "k": 2, "ball_samples": [2, 2, 2]}
     settings = config(budget={"steps": 2}, model=model)
     result = train(settings, clouds, out_dir=tmp_path)
-    loaded = read_model(tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.preprocessing.num_points == 32
     assert from_dict(dict(loaded.training)).budget.steps == 2
     features = embed_set(result.model, clouds, 32)
@@ -309,8 +309,8 @@ def test_the_best_network_can_be_read(tmp_path: Path) -> None:
     settings = config(budget={"steps": 2}, model=model, validate_every=1)
     result = train(settings, people(8), out_dir=tmp_path, validation=validation)
     best = max(record.mAP for record in result.history)
-    stored = read_model(tmp_path / "best.safetensors")
-    assert stored.origin["validation"]["mAP"] == best
-    assert read_model(tmp_path / "model.safetensors").origin["step"] == 2
+    stored = load_model(tmp_path / "best.safetensors")
+    assert stored.provenance["validation"]["mAP"] == best
+    assert load_model(tmp_path / "model.safetensors").provenance["step"] == 2
     metrics = CloudTask(settings, people(8), validation=validation, model=stored.model).validate()
     assert metrics.mAP == pytest.approx(best)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from og_reid.config.schema import TrainConfig, from_dict
 from og_reid.data import ImageSet, Sample
 from og_reid.inference.extract import embed_images
-from og_reid.inference.model_file import read_image_model
+from og_reid.inference.pretrained import load_model
 from og_reid.losses import part_triplet
 from og_reid.models import MGN_STRIPES, Embedding, StripeNet
 from og_reid.train import ImageTask, fit
@@ -82,7 +82,7 @@ def train(settings: TrainConfig, people: ImageSet, known: ImageSet, out: Path) -
     changed = {n for n, each in result.model.named_parameters() if not torch.equal(each, before[n])}
     assert {n.split(".")[0] for n in changed} == {n.split(".")[0] for n in before}
     assert result.validation is not None
-    stored = read_image_model(out / "model.safetensors").model
+    stored = load_model(out / "model.safetensors").model
     assert stored.architecture() == task.model.architecture()
     one, two = (Embedding.cat(embed_images(each, people)) for each in (stored, result.model))
     assert one.parts is not None

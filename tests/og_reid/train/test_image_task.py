@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from og_reid.api import load_model
 from og_reid.config.schema import from_dict, load_config
 from og_reid.data import ImageBatch, ImageSet, Sample
 from og_reid.data.images.augment import ImageConfig, augment_images
-from og_reid.inference.model_file import read_image_model, save_image_model, takes_photographs
+from og_reid.inference.image_encoder import ImageEncoder
 from og_reid.inference.preprocessing import ImagePreprocessing
+from og_reid.inference.pretrained import load_cloud_model, load_model, save_network
 from og_reid.models import PGFA
 from og_reid.train import ImageTask, fit
 from pose.runtime.torchvision_import import import_torchvision
@@ -114,8 +114,8 @@ def test_a_resumed_run_ends_where_the_uninterrupted_does(folder, tmp_path):
     run(tmp_path / "twice", 1)
     again = run(tmp_path / "twice", 2, resume=True)
     assert [r.loss for r in once.history] == [r.loss for r in again.history]
-    weights = read_image_model(tmp_path / "once" / "model.safetensors").model.state_dict()
-    others = read_image_model(tmp_path / "twice" / "model.safetensors").model.state_dict()
+    weights = load_model(tmp_path / "once" / "model.safetensors").model.state_dict()
+    others = load_model(tmp_path / "twice" / "model.safetensors").model.state_dict()
     for name, each in weights.items():
         assert torch.equal(each, others[name]), name
     assert once.validation is None
@@ -209,23 +209,23 @@ def test_a_saved_network_gives_the_same_and_damage_is_named(tmp_path):
     import_torchvision("the test", "pip install torchvision")
     network = PGFA(3, 2, global_branch="none", generator=torch.Generator().manual_seed(0)).eval()
     path = tmp_path / "model.safetensors"
-    save_image_model(path, network, ImagePreprocessing(32, 16), {"a": 1}, {"step": 7})
-    assert takes_photographs(path)
-    stored = read_image_model(path)
+    save_network(path, network, ImagePreprocessing(32, 16), {"a": 1}, {"step": 7})
+    stored = load_model(path)
+    assert isinstance(stored, ImageEncoder)
     images = torch.rand(2, 3, 32, 16, generator=torch.Generator().manual_seed(1))
     assert torch.equal(stored.model(images).stripes, network(images).stripes)
-    assert (stored.preprocessing, stored.training, stored.origin) == (
+    assert (stored.preprocessing, stored.training, stored.provenance) == (
         ImagePreprocessing(32, 16), {"a": 1}, {"step": 7},
     )  # fmt: skip
-    with pytest.raises(ValueError, match="a model of photographs"):
-        load_model(path)
+    with pytest.raises(ValueError, match="is a model of images: give a model of clouds"):
+        load_cloud_model(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="damaged"):
-        read_image_model(path)
+        load_model(path)
     with torch.no_grad():
         network.model.conv1.weight[0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
-        save_image_model(tmp_path / "b.safetensors", network, ImagePreprocessing(32, 16))
+        save_network(tmp_path / "b.safetensors", network, ImagePreprocessing(32, 16))
     assert not (tmp_path / "b.safetensors").exists()
     with pytest.raises(ValueError, match="multiples of 16"):
         ImagePreprocessing(40, 16)

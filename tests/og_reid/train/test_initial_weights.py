@@ -12,8 +12,8 @@ from og_reid import load_model
 from og_reid.cli import main
 from og_reid.config.schema import ModelConfig, TrainConfig, from_dict
 from og_reid.data import CloudSet
-from og_reid.inference.model_file import save_model
 from og_reid.inference.preprocessing import Preprocessing
+from og_reid.inference.pretrained import save_network
 from og_reid.train import CloudTask, build_model
 from og_reid.train.checkpoint import read_provenance
 from random_clouds import cloud
@@ -32,7 +32,7 @@ def saved(path: Path, **settings: object) -> str:
     model = build_model(ModelConfig(**settings), 0, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
     if model.neck is not None:
         torch.nn.init.constant_(model.neck.weight, 3.0)
-    save_model(path, model.eval(), Preprocessing(64))
+    save_network(path, model.eval(), Preprocessing(64))
     return str(path)
 
 
@@ -100,7 +100,7 @@ def test_the_model_file_has_the_identities_of_the_initial_weights(
     if told is not None:
         start = str(tmp_path / "start.safetensors")
         model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
-        save_model(start, model.eval(), Preprocessing(32), origin=told)
+        save_network(start, model.eval(), Preprocessing(32), provenance=told)
     task = CloudTask(of_weights(start), clouds_of(2, 7))
     assert task.write_model(tmp_path / "model.safetensors", {})
     assert read_provenance(tmp_path / "model.safetensors").get("people") == people
@@ -109,7 +109,7 @@ def test_the_model_file_has_the_identities_of_the_initial_weights(
 def test_validation_on_identities_of_the_initial_weights_warns(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
-    save_model(start, model.eval(), Preprocessing(32), origin={"people": [1, 5]})
+    save_network(start, model.eval(), Preprocessing(32), provenance={"people": [1, 5]})
     for pid in (5, 6):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -15,7 +15,6 @@ from og_reid import embed, load_model
 from og_reid.cli import main
 from og_reid.config.schema import from_dict
 from og_reid.data import CloudSet
-from og_reid.inference.model_file import read_model
 from og_reid.losses import register_loss
 from og_reid.models import PointNetwork, build, register_network
 from og_reid.train import train
@@ -124,7 +123,7 @@ def test_a_file_of_a_network_that_is_not_registered_says_so(
     module = importlib.import_module("og_reid.models.registry")
     monkeypatch.delitem(module.KINDS, "point-mean")
     with pytest.raises(ValueError, match=r"got 'point-mean'.*registered first"):
-        read_model(tmp_path / "model.safetensors")
+        load_model(tmp_path / "model.safetensors")
 
 
 def settings(**changes: object) -> Any:

@@ -14,10 +14,10 @@ from og_reid.cli import main
 from og_reid.data.clouds.market3d import RawCloud, subsample_to
 from og_reid.data.clouds.market3d_obj import read_obj
 from og_reid.data.clouds.store import CloudStore
-from og_reid.evaluation.results import compute_distances
-from og_reid.inference.model_file import StoredModel
+from og_reid.inference.cloud_encoder import CloudEncoder
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.models import OGNet
+from og_reid.pipelines.evaluation import compute_distances
 
 pytest.importorskip("pyarrow")
 POINTS = 40
@@ -49,7 +49,7 @@ def write_tree(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stored() -> StoredModel:
+def stored() -> CloudEncoder:
     model = OGNet.preset(
         "ognet-small",
         num_points=16,
@@ -59,7 +59,7 @@ def stored() -> StoredModel:
         mode="reference",
         generator=torch.Generator().manual_seed(0),
     )
-    return StoredModel(model.eval(), Preprocessing(20, point_order="reference"), {}, "")
+    return CloudEncoder(model.eval(), Preprocessing(20, point_order="reference"), {}, "")
 
 
 def test_a_store_is_trained_and_evaluated_on(
@@ -84,7 +84,7 @@ def test_a_store_is_trained_and_evaluated_on(
 
 
 def test_embedding_turns_a_cloud_to_the_frame_and_order_of_the_weights(
-    tmp_path: Path, stored: StoredModel
+    tmp_path: Path, stored: CloudEncoder
 ) -> None:
     draw = torch.Generator().manual_seed(1)
     seen = torch.rand(POINTS, generator=draw) < 0.8
@@ -105,7 +105,9 @@ def test_embedding_turns_a_cloud_to_the_frame_and_order_of_the_weights(
         og_reid.embed([cloud, cloud.select(torch.arange(19))], stored)
 
 
-def test_a_model_is_not_given_clouds_of_another_layout(tmp_path: Path, stored: StoredModel) -> None:
+def test_a_model_is_not_given_clouds_of_another_layout(
+    tmp_path: Path, stored: CloudEncoder
+) -> None:
     tree, folder = write_tree(tmp_path / "3DMarket+bg"), tmp_path / "store"
     assert main(["pack", str(tree), str(folder), "--points", "0", "--workers", "1"]) == 0
     store = CloudStore(folder)
@@ -117,6 +119,6 @@ def test_a_model_is_not_given_clouds_of_another_layout(tmp_path: Path, stored: S
     assert list(distances) == ["m"]
     assert distances["m"].shape == (10, 10)
     assert calls[-1] == (20, 20)
-    even = StoredModel(stored.model, Preprocessing(20), {}, "")
+    even = CloudEncoder(stored.model, Preprocessing(20), {}, "")
     with pytest.raises(ValueError, match="model m takes clouds of point order 'fps'"):
         compute_distances(query, gallery, {"m": even})

@@ -13,7 +13,7 @@ from og_reid.cli import main
 from og_reid.data.datasets import build_occluded_duke as occluded_duke
 from og_reid.data.datasets.build_occluded_duke import NameList
 from og_reid.evaluation.results import load_results
-from og_reid.inference.model_file import read_image_model, read_model
+from og_reid.inference.pretrained import load_cloud_model, load_model
 from og_reid.train import LOG_FILE, read_log
 from pose import Keypoints, Pose, read_alphapose, read_sep_json
 from pose.runtime.torchvision_import import import_torchvision
@@ -131,12 +131,12 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
     assert [round(record.lr, 6) for record in history] == [0.01] * 16 + [0.001] * 4
 
-    stored = read_image_model(out / "model.safetensors")
+    stored = load_model(out / "model.safetensors")
     assert (stored.model.num_classes, stored.model.parts, stored.preprocessing.height) == (4, 3, 64)
     assert stored.training["model"]["preset"] == "pgfa"
-    assert stored.origin["step"] == 20
-    with pytest.raises(ValueError, match="a model of photographs"):
-        read_model(out / "model.safetensors")
+    assert stored.provenance["step"] == 20
+    with pytest.raises(ValueError, match="is a model of images"):
+        load_cloud_model(out / "model.safetensors")
 
     capsys.readouterr()
     model = out / "model.safetensors"

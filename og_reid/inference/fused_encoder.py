@@ -1,0 +1,328 @@
+"""Encoder of images and their point clouds: two models joined by weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..files.renamed_settings import rename_settings
+from ..models.embedding import Embedding
+from ..models.spec_bounds import check_spec
+from ..retrieval.progress import Progress, offset_progress
+from ..retrieval.similarity import visible_part_similarity
+from .cloud_encoder import CLOUD_KIND, CloudEncoder
+from .encoder import (
+    DEFAULT_OPTIONS,
+    EmbedOptions,
+    Encoder,
+    GivenInput,
+    Inputs,
+    Pair,
+    SampleSource,
+    Search,
+)
+from .fusion import Fusion, FusionInputs
+from .image_encoder import IMAGE_KINDS, ImageEncoder
+from .model_file import FileContent, FileKind, write_model
+from .provenance import checked_provenance, mapping
+
+if TYPE_CHECKING:
+    from ..data import Sample
+
+__all__ = ["FUSED_KIND", "FusedEncoder", "FusedItems"]
+
+_FORMAT = "og_reid.model of both"
+
+
+@dataclass(frozen=True, eq=False)
+class FusedItems:
+    """Items of both models, of the same images.
+
+    Attributes:
+        first: Of the first model.
+        second: Of the second model.
+    """
+
+    first: Any
+    second: Any
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the n images."""
+        names: tuple[str, ...] = self.first.names
+        return names
+
+    @property
+    def pids(self) -> Tensor:
+        """(n,) identities."""
+        pids: Tensor = self.first.pids
+        return pids
+
+    @property
+    def camids(self) -> Tensor:
+        """(n,) cameras."""
+        camids: Tensor = self.first.camids
+        return camids
+
+
+@dataclass(frozen=True, eq=False)
+class FusedEncoder:
+    """Two models joined by weights: an `og_reid.inference.encoder.Encoder`.
+
+    Attributes:
+        first: Model with a global feature and parts, such as PGFA.
+        second: Model with a global feature and no parts, such as OG-Net.
+        fusion: Weights, and the identities on which these were chosen.
+        dataset: Name of the data set of these identities; None when it has none.
+        provenance: Of the choice of weights; empty when there is none.
+    """
+
+    first: Encoder
+    second: Encoder
+    fusion: Fusion
+    dataset: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks that the two can be joined."""
+        if not (self.first.has_parts and self.first.has_global):
+            raise ValueError("first must be a model with parts and a global feature, such as PGFA")
+        if self.second.has_parts or not self.second.has_global:
+            raise ValueError("second must be a model with a global feature alone, such as OG-Net")
+
+    @property
+    def inputs(self) -> Inputs:
+        """Kind of input: ``both``, unless the two models take the same."""
+        return self.first.inputs if self.first.inputs == self.second.inputs else "both"
+
+    @property
+    def has_parts(self) -> bool:
+        """True: the parts are those of the first model."""
+        return True
+
+    @property
+    def has_global(self) -> bool:
+        """True: the global features of both models are joined."""
+        return True
+
+    @property
+    def needs_keypoints(self) -> bool:
+        """Whether one of the networks is guided by keypoints."""
+        return self.first.needs_keypoints or self.second.needs_keypoints
+
+    @property
+    def preprocessing(self) -> tuple[Any, Any]:
+        """Preprocessing of both models."""
+        return self.first.preprocessing, self.second.preprocessing
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Settings of the training runs, ``first`` and ``second``."""
+        return {"first": dict(self.first.training), "second": dict(self.second.training)}
+
+    @property
+    def version(self) -> str:
+        """Version of the package that wrote the first model."""
+        return self.first.version
+
+    def check(self, options: EmbedOptions) -> None:
+        """Refuses all choices but the number of items in a batch.
+
+        Raises:
+            ValueError: Another choice is not the default.
+        """
+        if replace(options, batch_size=None) != DEFAULT_OPTIONS:
+            raise ValueError(
+                "--mirror, --test-view and --descriptor are not for fused models: leave them out"
+            )
+
+    def check_identities(self, pids: Tensor, dataset: str | None) -> None:
+        """Refuses identities on which the weights were chosen; those of other data sets differ.
+
+        Raises:
+            ValueError: Some are among ``pids``.
+        """
+        if dataset == self.dataset:
+            self.fusion.check_people(pids)
+
+    def accept(self, given: GivenInput) -> tuple[FusedItems, bool]:
+        """Images, with their clouds given or lifted.
+
+        Returns:
+            The items, numbered by identity, and whether a single one was given.
+
+        Raises:
+            ValueError: There are not as many clouds as images, or an input breaks a rule.
+            ImportError: Keypoints are to be estimated and mediapipe is missing.
+        """
+        lifting = replace(given, lift=True)
+        (first, single), (second, _) = (each.accept(lifting) for each in (self.first, self.second))
+        if len(first) != len(second):
+            raise ValueError(
+                f"clouds must be of the same images; got {len(second)} for {len(first)} images"
+            )
+        return FusedItems(first, second), single
+
+    def prepare(
+        self, splits: Sequence[Sequence[Sample]], source: SampleSource
+    ) -> tuple[FusedItems, ...]:
+        """Images of a data set, prepared for both models."""
+        check = getattr(self.second, "check_point_order", None)
+        if check is not None:  # before keypoints are looked for
+            check("fps")
+        pairs = (each.prepare(splits, source) for each in (self.first, self.second))
+        return tuple(FusedItems(*both) for both in zip(*pairs, strict=True))
+
+    def embed_both(
+        self,
+        items: FusedItems,
+        options: EmbedOptions = DEFAULT_OPTIONS,
+        *,
+        progress: Progress | None = None,
+    ) -> FusionInputs:
+        """Embeddings of each model alone.
+
+        Args:
+            items: Of `accept` or `prepare`.
+            options: Choices at test time.
+            progress: Called with (items done, twice their number).
+        """
+        self.check(options)
+        count, found = len(items), []
+        for number, (model, some) in enumerate(
+            ((self.first, items.first), (self.second, items.second))
+        ):
+            shown = offset_progress(progress, number * count, 2 * count)
+            found.append(Embedding.cat(model.embed(some, options, progress=shown)))
+        return FusionInputs(found[0], found[1], items.pids, items.camids)
+
+    def embed(
+        self,
+        items: FusedItems,
+        options: EmbedOptions = DEFAULT_OPTIONS,
+        *,
+        progress: Progress | None = None,
+    ) -> Iterator[Embedding]:
+        """Fused embeddings on the CPU, in one piece."""
+        both = self.embed_both(items, options, progress=progress)
+        yield self.fusion(both.first, both.second)
+
+    def searches(
+        self,
+        name: str,
+        query: FusedItems,
+        gallery: FusedItems,
+        options: EmbedOptions = DEFAULT_OPTIONS,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Pair]:
+        """The fusion, and each model alone: ``NAME``, ``NAME first``, ``NAME second``."""
+        total = 2 * (len(query) + len(gallery))
+        asked, searched = (
+            self.embed_both(items, options, progress=offset_progress(progress, start, total))
+            for items, start in ((query, 0), (gallery, 2 * len(query)))
+        )
+        return {
+            name: (
+                self.fusion(asked.first, asked.second),
+                self.fusion(searched.first, searched.second),
+            ),
+            f"{name} first": (asked.first, searched.first),
+            f"{name} second": (asked.second, searched.second),
+        }
+
+    def compare(self, query: Embedding, gallery: Embedding) -> Tensor:
+        """(Q, G) similarity in [0, 1], see `og_reid.inference.fusion`."""
+        return visible_part_similarity(query, gallery)
+
+    def search(self, query: Embedding, gallery: Embedding) -> Search:
+        """The embeddings themselves: `og_reid.evaluation` compares them block by block."""
+        return query, gallery
+
+    def to(self, device: torch.device | str) -> FusedEncoder:
+        """The same models on a device; copies unless they are there already."""
+        return replace(self, first=self.first.to(device), second=self.second.to(device))
+
+    def save(self, path: str | Path) -> None:
+        """Writes both models and the weights as one file; see `Encoder.save`.
+
+        Raises:
+            ValueError: One of the models is no network of images or clouds of this package.
+        """
+        weights: dict[str, Tensor] = {}
+        networks, models = {}, {}
+        for name, model in (("first", self.first), ("second", self.second)):
+            if not isinstance(model, CloudEncoder | ImageEncoder):
+                raise ValueError(
+                    f"{name} must be a CloudEncoder or an ImageEncoder to be written; got "
+                    f"{type(model).__name__}"
+                )
+            content = model.content()
+            weights |= {f"{name}.{key}": value for key, value in content.weights.items()}
+            networks[name] = {"format": content.format, "architecture": content.architecture}
+            models[name] = {
+                "format": content.format,
+                "preprocessing": content.preprocessing,
+                "training": dict(content.training),
+                "version": model.version,
+                "origin": dict(content.provenance),
+            }
+        fusion = {**asdict(self.fusion), "people": sorted(self.fusion.people)}
+        described = networks, {**models, "fusion": fusion, "dataset": self.dataset}
+        write_model(path, FileContent(_FORMAT, weights, *described, {}, self.provenance))
+
+
+_KINDS = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS)}
+_SIDES = ("first", "second")
+
+
+def _build(stored: Mapping[str, Any]) -> nn.Module:
+    """Both networks."""
+    networks = {}
+    for name in _SIDES:
+        some = mapping(name, stored[name])
+        networks[name] = _KINDS[some["format"]].build(check_spec(some["architecture"]))
+    return nn.ModuleDict(networks)
+
+
+def _preprocessing(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of both encoders without their networks, the fusion, and its data set."""
+    found: dict[str, Any] = {}
+    for name in _SIDES:
+        some = mapping(name, stored[name])
+        kind = _KINDS[some["format"]]
+        seen = rename_settings(check_spec(some["preprocessing"]), "preprocessing.", warn=False)
+        rest = (
+            kind.preprocessing(seen),
+            rename_settings(mapping("training", some["training"]), warn=False),
+            str(some["version"]),
+            checked_provenance(some["origin"]),
+        )
+        found[name] = kind, rest
+    weights = mapping("fusion", stored["fusion"])
+    people = checked_provenance({"people": weights["people"]})["people"]
+    found["fusion"] = Fusion(weights["second"], weights["parts"], weights["mAP"], frozenset(people))
+    found["dataset"] = stored["dataset"]
+    return found
+
+
+def _make(
+    networks: nn.ModuleDict,
+    found: dict[str, Any],
+    _: dict[str, Any],
+    version: str,
+    provenance: dict[str, Any],
+) -> FusedEncoder:
+    first, second = (found[name][0].make(networks[name], *found[name][1]) for name in _SIDES)
+    return FusedEncoder(first, second, found["fusion"], found["dataset"], provenance)
+
+
+FUSED_KIND = FileKind(_FORMAT, _build, _preprocessing, _make)

@@ -1,0 +1,173 @@
+"""Images and keypoints as `og_reid.embed` takes them: conversion, estimation, lifting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshes import PointCloud, lift_image, load_body
+from meshes.lift import Layout
+from meshes.lift_people import (
+    check_pixels,
+    count_people,
+    estimated_people,
+    given_people,
+    warn_of_doubts,
+)
+from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image, to_openpose18
+from pose.runtime.defaults import MadeOnce
+
+from ..data.files.inputs import CLOUD_ENDINGS
+from ..data.images.image_set import ImageSet
+from ..data.sample import Sample
+
+__all__ = [
+    "ArraySet",
+    "GivenKeypoints",
+    "as_images",
+    "default_estimator",
+    "estimate_keypoints",
+    "keypoints_of_each",
+    "lift_arrays",
+]
+
+#: Keypoints of one image, or a sequence with those of each image; None: unknown.
+GivenKeypoints = Keypoints | Pose | Sequence[Keypoints | Pose | None] | None
+
+
+@MadeOnce
+def default_estimator() -> MediapipePose:
+    """Mediapipe's pose estimator, made once and shared."""
+    return MediapipePose()
+
+
+class ArraySet(ImageSet):
+    """Images in memory, numbered by identity.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        keypoints: Of each image; None: everything is visible.
+        **options: As of `ImageSet`.
+    """
+
+    def __init__(
+        self, images: Sequence[np.ndarray], keypoints: Sequence[Keypoints | None], **options: Any
+    ) -> None:
+        samples = [Sample(Path(f"image[{index}]"), index, 0) for index in range(len(images))]
+        super().__init__(samples, lambda sample: keypoints[sample.pid], **options)
+        self._images = images
+
+    def read(self, sample: Sample) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of a sample."""
+        return self._images[sample.pid]
+
+
+def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
+    """Images of any type that `pose.read_image` takes: one, a sequence, or (B, H, W, 3).
+
+    Returns:
+        (H, W, 3) uint8 RGB of each, and whether a single one was given.
+
+    Raises:
+        ValueError: A value is unreadable, of another type, or a point cloud.
+    """
+    many = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 4
+    values = list(value) if many else [value]
+    if not values:
+        raise ValueError("image must be at least one; got an empty sequence")
+    if any(map(_is_cloud, values)):
+        raise ValueError(
+            "the model takes images; got a point cloud: give the image that it was lifted from, or "
+            "a model of clouds"
+        )
+    return [read_image(each) for each in values], not many
+
+
+def _is_cloud(value: Any) -> bool:
+    """Whether a value is a point cloud: the type, a file by its ending, or an (N, 6) array."""
+    if isinstance(value, str | Path):
+        return Path(value).suffix.lower() in CLOUD_ENDINGS
+    shape = tuple(getattr(value, "shape", ()))
+    return isinstance(value, PointCloud) or (len(shape) == 2 and shape[-1] == 6)
+
+
+def keypoints_of_each(given: Any, count: int, single: bool) -> list[Keypoints | None]:
+    """Keypoints of each of some images, in the joints of OpenPose.
+
+    Args:
+        given: `Keypoints` or `Pose` of a single image; a sequence of those and None for several;
+            None: unknown.
+        count: Number of images.
+        single: Whether a single image was given.
+
+    Raises:
+        ValueError: There are not as many as images.
+        TypeError: They are of another type.
+    """
+    values = [given] if single else [None] * count if given is None else list(given)
+    if len(values) != count:
+        raise ValueError(f"keypoints must be given for each of {count} images; got {len(values)}")
+    return [None if each is None else _openpose(each) for each in values]
+
+
+def _openpose(given: Keypoints | Pose) -> Keypoints:
+    if not isinstance(given, Keypoints | Pose):
+        raise TypeError(f"keypoints must be Keypoints or a Pose; got {type(given).__name__}")
+    people = given.people if isinstance(given, Pose) else given
+    return to_openpose18(people if people.shape else Keypoints.stack([people]))
+
+
+def estimate_keypoints(image: np.ndarray) -> Keypoints:
+    """Keypoints of the people in an image by mediapipe, the most prominent first.
+
+    Raises:
+        ImportError: mediapipe is missing.
+    """
+    return to_openpose18(_estimate(image).people)
+
+
+def _estimate(image: np.ndarray | str | Path) -> Pose:
+    try:
+        return default_estimator()(image)
+    except ImportError as error:
+        raise ImportError(
+            "keypoints must be given: the model needs them, and mediapipe, which would estimate "
+            f"them, is missing ({error})"
+        ) from error
+
+
+def lift_arrays(
+    images: Sequence[np.ndarray], keypoints: Sequence[Any], *, layout: Layout, canonical: bool
+) -> list[PointCloud]:
+    """Images lifted to point clouds, as `og_reid.lift` does for the first person.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        keypoints: `Keypoints` or `Pose` of each; None estimates them.
+        layout: See `og_reid.lift`.
+        canonical: Body in the resting pose.
+
+    Raises:
+        NoPersonError: No person was found in an image.
+        ImportError: Keypoints are to be estimated and mediapipe is missing.
+    """
+    body, clouds, qualities = load_body(None), [], []
+    for image, given in zip(images, keypoints, strict=True):
+        if given is None:
+            poses, seen = estimated_people(image, _estimate, several=False)
+        else:
+            poses = given_people(given, image, several=False)
+            seen = len(poses)
+        if not poses:
+            raise NoPersonError(
+                "no person was found in an image: leave it out, or give its keypoints or cloud"
+            )
+        check_pixels(poses[:1], image)
+        lifted = lift_image(image, poses[0], body, layout=layout)
+        qualities.append(count_people(lifted.quality, seen, poses[0], unasked=True))
+        clouds.append(lifted.canonical() if canonical else lifted.cloud)
+    warn_of_doubts(qualities)
+    return clouds

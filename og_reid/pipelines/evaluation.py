@@ -1,0 +1,374 @@
+"""Evaluation of a model on a data set: embeddings, baseline, re-ranking, metrics by queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from torch import Tensor
+
+from ..data import read_attributes
+from ..data.clouds.cloud_set import CloudSet
+from ..data.clouds.store import CloudStore, is_store
+from ..data.datasets.market import Attributes
+from ..evaluation.color_histogram import histogram_distance, part_histograms
+from ..evaluation.engine import evaluate as evaluate_search
+from ..evaluation.metrics import AveragePrecision
+from ..evaluation.protocols import ProtocolName
+from ..evaluation.query_slices import LabelledImages, Slicing, known_attributes, query_slices
+from ..evaluation.results import ResultRow
+from ..evaluation.viewpoints import camera_pairs
+from ..inference.encoder import EmbedOptions, Encoder, Search
+from ..inference.preprocessing import TestView, name_views
+from ..inference.pretrained import DEFAULT_MODEL, load_model
+from ..models.pgfa import Descriptor
+from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
+from ..retrieval.features import Features
+from ..retrieval.labels import Labels
+from ..retrieval.progress import Progress, offset_progress, subprogress
+from .data import (
+    DataSpec,
+    check_answers,
+    check_searchable,
+    refuse_keypoints,
+    stage_progress,
+    stored_test,
+)
+from .input_files import check_readable
+from .keypoints import Progress as StageProgress
+from .keypoints import check_choice, check_keypoints
+from .sample_source import DataSource
+
+if TYPE_CHECKING:
+    from ..data import Splits
+
+__all__ = [
+    "EvaluateSpec",
+    "Reranking",
+    "compute_distances",
+    "evaluate",
+    "method_name",
+    "rerank_by",
+    "score_distances",
+]
+
+#: Variant of k-reciprocal re-ranking, or the graph's, by the name of `og_reid.rerank`.
+Reranking = Variant | Literal["gnn"]
+
+
+@dataclass(frozen=True)
+class EvaluateSpec:
+    """Evaluation of a model on the queries and the gallery of a data set.
+
+    Attributes:
+        data: Data set, or store of point clouds.
+        model: See `og_reid.load_model`; or what it gave.
+        name: Name of the model in the table; None: after its path.
+        mirror: See `EmbedOptions`.
+        test_view: Likewise.
+        descriptor: Likewise.
+        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
+        protocol: See `og_reid.evaluation.Protocol`.
+        by: Groups of queries that are scored apart, see `score_distances`.
+        rerank: Also score the model re-ranked.
+
+    Raises:
+        ValueError: A value is not one of its choices.
+    """
+
+    data: DataSpec
+    model: str | Path | Encoder = DEFAULT_MODEL
+    _: KW_ONLY
+    name: str | None = None
+    mirror: bool = False
+    test_view: TestView = "none"
+    descriptor: Descriptor = "raw"
+    ap: AveragePrecision = "step"
+    protocol: ProtocolName = "market"
+    by: tuple[Slicing, ...] = ("occlusion",)
+    rerank: Reranking | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the choices."""
+        object.__setattr__(self, "by", tuple(self.by))
+        check_choice("ap", self.ap, get_args(AveragePrecision))
+        check_choice("protocol", self.protocol, get_args(ProtocolName))
+        check_choice("rerank", self.rerank, (*get_args(Variant), "gnn"))
+        for each in self.by:
+            check_choice("by", each, get_args(Slicing))
+        self.options  # noqa: B018 - checks
+
+    @property
+    def options(self) -> EmbedOptions:
+        """Choices at test time."""
+        return EmbedOptions(self.mirror, self.test_view, self.descriptor)
+
+
+def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple[ResultRow, ...]:
+    """Ranks the gallery of a data set for every query, and scores the rankings.
+
+    Args:
+        spec: Model, data, and how they are scored.
+        progress: Called with (stage, items done, items in all).
+
+    Returns:
+        Rows by method, then by queries: the model with its ablations, for lifted point clouds the
+        colour histogram alone and with the model, each also re-ranked where that is asked for.
+
+    Raises:
+        ValueError: Model, data and choices do not fit; found before images are lifted or embedded.
+        OSError: A file cannot be read.
+    """
+    model = spec.model if isinstance(spec.model, Encoder) else load_model(spec.model)
+    check_model(model, spec)
+    attributes = _attributes(spec.data)
+    query: LabelledImages
+    gallery: LabelledImages
+    if spec.data.holds_images:
+        images = spec.data.list_images(progress)
+        _check_images(images, attributes, spec)
+        if model.inputs != "cloud":
+            check_readable((*images.query, *images.gallery), spec.data.workers)
+        source = DataSource(spec.data, progress)
+        query, gallery = model.prepare((images.query, images.gallery), source)
+    else:
+        query, gallery = _stored(model, spec)
+    model.check_identities(query.pids, spec.data.dataset)
+    name = spec.name or (
+        type(model).__name__ if isinstance(spec.model, Encoder) else method_name(spec.model, model)
+    )
+    searches = compute_distances(
+        query,
+        gallery,
+        {name: model},
+        mirror=spec.mirror,
+        test_view=spec.test_view,
+        descriptor=spec.descriptor,
+        rerank=spec.rerank,
+        progress=stage_progress(progress, "embedding"),
+        rerank_progress=progress,
+    )
+    return score_distances(
+        searches,
+        query,
+        gallery,
+        attributes=attributes,
+        ap=spec.ap,
+        protocol=spec.protocol,
+        by=spec.by,
+        views=name_views(spec.mirror, spec.test_view),
+        progress=stage_progress(progress, "ranking"),
+    )
+
+
+def check_model(model: Encoder, spec: EvaluateSpec) -> None:
+    """Refuses data and choices that a kind of model does not take.
+
+    Raises:
+        ValueError: One sentence with the reason.
+    """
+    if model.inputs == "cloud":
+        refuse_keypoints(spec.data)
+    elif model.needs_keypoints:
+        check_keypoints(spec.data)
+    model.check(spec.options)
+    if "parts" in spec.by and model.inputs != "cloud" and not model.has_parts:
+        raise ValueError("--by parts needs a network with stripes; this one has none")
+
+
+def _check_images(images: Splits, attributes: Mapping[str, Attributes], spec: EvaluateSpec) -> None:
+    """Finds before the work, not after it, that images cannot be scored as asked for.
+
+    Raises:
+        ValueError: No query has an answer, or something that ``by`` needs is unknown.
+    """
+    check_searchable(images, spec.data.dataset, spec.protocol)
+    query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
+    cameras = {each.camid for each in (*images.query, *images.gallery)}
+    if "cameras" in spec.by and len(cameras) < 2:
+        raise ValueError(f"--by cameras needs images of several cameras; got those of {cameras}")
+    for by, names in (("visibility", query), ("yaw", [*query, *gallery])):
+        if by in spec.by:
+            known_attributes(names, attributes, by)
+
+
+def _stored(model: Encoder, spec: EvaluateSpec) -> tuple[LabelledImages, LabelledImages]:
+    """Query and gallery of a store of point clouds.
+
+    Raises:
+        ValueError: The model takes images, or something that ``by`` needs is unknown.
+    """
+    if model.inputs != "cloud":
+        raise ValueError(
+            f"--data must hold images for this model; {spec.data.path} is a store of point clouds: "
+            "give their images, or a model of clouds"
+        )
+    query, gallery = stored_test(CloudStore(spec.data.place))
+    labels = [
+        list(zip(side.pids.tolist(), side.camids.tolist(), strict=True))
+        for side in (query, gallery)
+    ]
+    check_answers(labels[0], labels[1], spec.protocol)
+    query_slices(query, gallery, {}, spec.by)  # refuses what is not known of a store
+    return query, gallery
+
+
+def _attributes(data: DataSpec) -> dict[str, Attributes]:
+    """Attributes beside the images; stores and data sets by name have none."""
+    known = data.dataset is None and not is_store(data.place)
+    return read_attributes(data.place) if known else {}
+
+
+def compute_distances(
+    query: LabelledImages,
+    gallery: LabelledImages,
+    models: Mapping[str, Encoder],
+    *,
+    mirror: bool = False,
+    test_view: TestView = "none",
+    descriptor: Descriptor = "raw",
+    rerank: Reranking | None = None,
+    progress: Progress | None = None,
+    rerank_progress: StageProgress | None = None,
+) -> dict[str, Search]:
+    """Searches by method: baseline, every model with its ablations, model and baseline together.
+
+    The baseline is the colour histogram of body parts, which lifted point clouds have; images and
+    stores of published clouds go without it.
+
+    Args:
+        query: Items to search with, as `Encoder.prepare` gives them, or point clouds.
+        gallery: Items to search in.
+        models: By name, in the order of the table.
+        mirror: See `EmbedOptions`.
+        test_view: Likewise.
+        descriptor: Likewise.
+        rerank: Also re-rank the methods of every model, see `og_reid.rerank`.
+        progress: Called with (items embedded, items of both), for each model.
+        rerank_progress: Called with (``re-ranking METHOD``, done, total).
+
+    Returns:
+        ``histogram``; for each model the methods of `Encoder.searches`, and each of these as
+        ``METHOD re-ranked``; ``NAME + histogram`` of the last model, the sum of both distances,
+        each divided by its standard deviation over all pairs.
+
+    Raises:
+        ValueError: Items are not those of a model, or it lacks an option.
+    """
+    options = EmbedOptions(mirror, test_view, descriptor)
+    searches: dict[str, Search] = {}
+    learned = colors = None
+    total = len(query) + len(gallery)
+    if isinstance(query, CloudSet) and isinstance(gallery, CloudSet):
+        searches["histogram"] = colors = histogram_distance(
+            part_histograms(query, progress=offset_progress(progress, 0, total)),
+            part_histograms(gallery, progress=offset_progress(progress, len(query), total)),
+        )
+    for name, model in models.items():
+        for items in (query, gallery):
+            _check_point_order(name, model, items)
+        pairs = model.searches(name, query, gallery, options, progress=progress)
+        searches |= {method: model.search(*pair) for method, pair in pairs.items()}
+        learned = searches[name] if name in searches else None
+        if rerank is not None:
+            for method, pair in pairs.items():
+                shown = stage_progress(rerank_progress, f"re-ranking {method}")
+                searches[f"{method} re-ranked"] = rerank_by(rerank, *pair, progress=shown)
+    if isinstance(learned, Tensor) and colors is not None:
+        searches[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
+    return searches
+
+
+def method_name(model: str | Path, encoder: Encoder) -> str:
+    """Name of a model in tables: what was given for clouds, the stem of the file otherwise."""
+    if encoder.inputs == "cloud":
+        return str(model)
+    return Path(model).stem if encoder.inputs == "image" else Path(model).name
+
+
+def _check_point_order(name: str, model: Encoder, items: LabelledImages) -> None:
+    wanted, found = (getattr(each, "point_order", None) for each in (model.preprocessing, items))
+    if wanted != found:
+        raise ValueError(
+            f"model {name} takes clouds of point order {wanted!r}; got {found!r}: give other "
+            "clouds or another model"
+        )
+
+
+def rerank_by(
+    name: Reranking,
+    query: Features,
+    gallery: Features,
+    progress: Progress | None = None,
+) -> LazyDistances:
+    """Re-ranking by its name, with the parameters of its authors."""
+    if name == "gnn":
+        return gnn_rerank(query, gallery, progress=progress)
+    return k_reciprocal(query, gallery, variant=name, progress=progress)
+
+
+def _spread(distance: Tensor) -> Tensor:
+    """Standard deviation over all pairs; never 0 or NaN."""
+    return distance.std(unbiased=False).clamp_min(1e-12)
+
+
+def score_distances(
+    searches: Mapping[str, Search],
+    query: LabelledImages,
+    gallery: LabelledImages,
+    *,
+    attributes: Mapping[str, Attributes] | None = None,
+    ap: AveragePrecision = "step",
+    protocol: ProtocolName = "market",
+    by: Sequence[Slicing] = ("occlusion",),
+    views: str = "none",
+    progress: Progress | None = None,
+) -> tuple[ResultRow, ...]:
+    """Metrics of searches by method, then by queries.
+
+    Args:
+        searches: Of `compute_distances`.
+        query: Names, identities and cameras of the queries.
+        gallery: Likewise.
+        attributes: By image name, of queries and (for ``yaw``) gallery.
+        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
+        protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
+        by: Groups of queries that are scored apart, see
+            `og_reid.evaluation.query_slices.query_slices`; ``cameras`` scores the queries of each
+            camera in the images of each other one.
+        views: Name of the test-time views of the models, see
+            `og_reid.inference.preprocessing.name_views`; kept with their metrics.
+        progress: Called with (queries done, queries in all), over the methods.
+
+    Returns:
+        Rows by method, then by queries.
+
+    Raises:
+        ValueError: No query has a match, or something that ``by`` needs is unknown.
+    """
+    pairs = [each for each in searches.values() if isinstance(each, tuple)]
+    seen = next((pair[0].visibility for pair in pairs if pair[0].visibility is not None), None)
+    slices = query_slices(
+        query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
+    )
+    labels = Labels.of(query, gallery)
+    rows = []
+    passes = 2 if "cameras" in by else 1
+    for number, (method, search) in enumerate(searches.items()):
+        given: dict[str, Any] = {"ap": ap, "protocol": protocol, "labels": labels}
+        if isinstance(search, tuple):
+            given |= {"query": search[0], "gallery": search[1]}
+        else:
+            given["distance"] = search
+        shows = [subprogress(progress, passes * number + i, passes * len(searches)) for i in (0, 1)]
+        whole = evaluate_search(**given, progress=shows[0])
+        scored = {"all": whole} | {name: whole.select(some) for name, some in slices.items()}
+        if "cameras" in by:
+            between = camera_pairs(**given, progress=shows[1])
+            scored |= {f"camera {one} in {two}": each for (one, two), each in between.items()}
+        for name, metrics in scored.items():
+            told = metrics if method == "histogram" else replace(metrics, test_view=views)
+            rows.append(ResultRow(method, name, told))
+    return tuple(rows)

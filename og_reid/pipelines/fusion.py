@@ -1,0 +1,137 @@
+"""Fusion of two models: weights chosen on held-out identities, and the folder with both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config.schema import load_config
+from ..inference.encoder import Encoder
+from ..inference.fused_encoder import FusedEncoder
+from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights
+from ..inference.fusion_file import check_disjoint_identities, save_fusion
+from ..inference.pretrained import load_model, model_file
+from .data import DataSpec, hold_out_identities, stage_progress
+from .keypoints import Progress, as_path
+from .sample_source import DataSource
+from .training import check_data
+
+__all__ = ["FuseSpec", "fuse"]
+
+
+@dataclass(frozen=True)
+class FuseSpec:
+    """Fusion of two models.
+
+    Attributes:
+        config: Settings, a YAML file of them, or the name of one that comes with the package.
+        first: Run, or model file, with parts and a global feature, such as PGFA.
+        second: Run, or model file, with a global feature alone, such as OG-Net.
+        out: Folder of the fusion.
+        data: Data set that both were trained on; without a path ``config`` must give both weights.
+        settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
+
+    Raises:
+        ValueError: ``settings`` are given beside settings.
+    """
+
+    config: str | Path | FusionConfig
+    first: Path
+    second: Path
+    out: Path
+    data: DataSpec = field(default_factory=DataSpec)
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes paths of strings."""
+        for name in ("first", "second", "out"):
+            as_path(self, name)
+        object.__setattr__(self, "settings", tuple(self.settings))
+        if self.settings and isinstance(self.config, FusionConfig):
+            raise ValueError("settings replace those of a file; give config with them replaced")
+
+    def load_config(self) -> FusionConfig:
+        """All settings.
+
+        Raises:
+            ValueError: The file is missing, or a setting is unknown or wrong.
+        """
+        if isinstance(self.config, FusionConfig):
+            return self.config
+        return load_config(self.config, self.settings, FusionConfig)
+
+
+def fuse(spec: FuseSpec, progress: Progress | None = None) -> Fusion:
+    """Chooses the weights of two models, and writes both as one folder for `load_model`.
+
+    Args:
+        spec: Models, data and settings.
+        progress: Called with (stage, items done, items in all).
+
+    Returns:
+        The weights, with the identities on which they were chosen.
+
+    Raises:
+        ValueError: The models cannot be fused, data are missing, or a model was trained on
+            identities that the weights are to be chosen on.
+        OSError: A file cannot be read or written.
+    """
+    config = spec.load_config()
+    if spec.data.path is not None:
+        check_data(spec.data.path)
+    first, second = load_model(spec.first), load_model(spec.second)
+    _check_features(spec.first, first, parts=True)
+    _check_features(spec.second, second, parts=False)
+    if config.cloud_weight is not None and config.part_weight is not None:
+        fusion = Fusion(config.cloud_weight, config.part_weight)
+    else:
+        fusion = _choose(config, FusedEncoder(first, second, Fusion(0, 1)), spec, progress)
+    files = model_file(spec.first), model_file(spec.second)
+    save_fusion(spec.out, *files, fusion, config, spec.data.dataset)
+    return fusion
+
+
+def _check_features(path: Path, model: Encoder, *, parts: bool) -> None:
+    if model.has_parts == parts and model.has_global:
+        return
+    kind = {"cloud": "clouds", "image": "images"}.get(model.inputs, "images and clouds")
+    raise ValueError(
+        f"{path} is a model of {kind}, and cannot be used here: the first must be a model with "
+        "parts and a global feature, such as PGFA, the second one without parts, such as OG-Net"
+    )
+
+
+def _choose(
+    config: FusionConfig, both: FusedEncoder, spec: FuseSpec, progress: Progress | None
+) -> Fusion:
+    """The weights of the largest mAP on training identities that neither model was trained on."""
+    if spec.data.path is None:
+        raise ValueError(
+            "--data must be given to choose weights on its training people; without it, give both "
+            "weights: second=0.5 parts=1"
+        )
+    images = spec.data.list_images(progress)
+    held = hold_out_identities(images.train, config.val_identities)
+    samples = [[images.train[i] for i in rows] for rows in (held.query, held.gallery)]
+    people = frozenset(sample.pid for sample in samples[1])
+    searched = people & {sample.pid for sample in images.query}
+    if searched:
+        raise ValueError(
+            f"{len(searched)} of the people held out are among the queries of {spec.data.path}, "
+            f"such as {sorted(searched)[:5]}: weights must not be chosen on people to be tested on"
+        )
+    check_disjoint_identities(
+        people,
+        {str(spec.first): both.first.provenance, str(spec.second): both.second.provenance},
+    )
+    shown = stage_progress(progress, "embedding")
+    query, gallery = (
+        both.embed_both(items, progress=shown)
+        for items in both.prepare(samples, DataSource(spec.data, progress))
+    )
+    tried = {
+        name: (weight,)
+        for name, weight in (("second", config.cloud_weight), ("parts", config.part_weight))
+        if weight is not None
+    }
+    return fit_fusion_weights(query, gallery, ap=config.ap_method, **tried)
