@@ -201,7 +201,7 @@ def test_generated_images_are_learned_from(
     command = ["train", "occluded_duke/og_net_small", "--unlabelled", generated, "--out", tmp_path]
     lsro = ["loss.lsro=true", "data.sampling=shuffle"]
     assert run(*command, *settings) == 1
-    assert "2 items of identity -1" in capsys.readouterr().err
+    assert "2 unlabelled items (identity -1)" in capsys.readouterr().err
     assert run(*command, *settings, *lsro, "data.val_identities=3") == 0
     told = read_provenance(tmp_path / "model.safetensors")
     assert told["people"] == sorted(set(TRAIN) - set(HELD))
@@ -209,7 +209,7 @@ def test_generated_images_are_learned_from(
     listed.write_text("note,path\nfirst,generated/a.png\n,generated/more/b.png\n")
     command[3], command[5] = listed, tmp_path / "of_a_list"
     assert run(*command, *settings) == 1
-    assert "2 items of identity -1" in capsys.readouterr().err
+    assert "2 unlabelled items (identity -1)" in capsys.readouterr().err
     assert run(*command, *settings, *lsro, "data.val_identities=3") == 0
     first, second = (read_log(folder / "log.csv") for folder in (tmp_path, command[5]))
     assert [each.loss for each in first] == [each.loss for each in second]
