@@ -165,7 +165,7 @@ def test_half_floats(dtype: torch.dtype) -> None:
         ({"points": 1}, "must be a PointCloud"),
     ],
 )
-def test_what_is_no_cloud_is_refused_with_words(value: Any, message: str) -> None:
+def test_other_types_than_clouds_are_refused_with_a_reason(value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"pointcloud.*{message}"):
         as_pointclouds(value)
 

@@ -87,7 +87,7 @@ def test_known_colours_come_back_on_seen_vertices_only(body, colors, yaw):
     assert not (seen & hidden).any()
 
 
-def test_a_cloud_from_its_own_camera_shows_the_photograph(body, colors):
+def test_a_cloud_seen_from_its_own_camera_shows_the_image(body, colors):
     fit = _fit(body)
     image = _painted(fit, colors)
     view = project_body(fit, HEIGHT, WIDTH)
@@ -156,7 +156,7 @@ def test_mask_and_scores_hide_points(body, colors):
     assert cloud.visible[other].any()
 
 
-def test_nobody_gives_background_only(body):
+def test_no_person_gives_background_only(body):
     image = np.full((64, 32, 3), 200, np.uint8)
     cloud = lift_image(image, Pose(Keypoints.none(COCO_17_FEET, xyz=True)), body).cloud
     assert len(cloud.seen()) == 0
@@ -179,7 +179,7 @@ def test_many_equal_one_by_one_and_repeat(body, colors):
     assert lift_images([], [], body) == []
 
 
-def test_a_person_far_outside_the_photograph_is_unseen(body):
+def test_a_person_far_outside_the_image_is_unseen(body):
     keypoints = _pose(_fit(body)).keypoints
     away = Keypoints(keypoints.xy + 5000, keypoints.score, names=COCO_17_FEET, xyz=keypoints.xyz)
     cloud = lift_image(np.zeros((64, 64, 3), np.uint8), Pose(away), body).cloud
@@ -224,7 +224,7 @@ def test_evidence_of_several_kinds_is_that_of_each(body, rng):
     assert (together[:, torso] <= best[:, None] + 1e-6).all()
 
 
-def test_view_and_fit_of_several_bodies_are_told_apart(body):
+def test_view_and_fit_of_several_bodies_are_distinct(body):
     fit = fit_body(Keypoints.stack([_pose(_fit(body)).keypoints] * 2), (HEIGHT, WIDTH), body)
     with pytest.raises(ValueError, match="one body"):
         project_body(fit, HEIGHT, WIDTH)
@@ -321,7 +321,7 @@ def test_keypoints_of_the_torso_alone_are_enough(body, colors):
     assert body.joint("left_knee") not in seen.part
 
 
-def test_what_certainly_is_not_visible_is_not_coloured(body, colors):
+def test_points_that_are_certainly_invisible_are_not_coloured(body, colors):
     """A keypoint may be placed with certainty and yet be hidden, as COCO's flag 1 says."""
     fit = _fit(body)
     image = (_painted(fit, colors) * 255).byte().numpy()
@@ -343,7 +343,7 @@ def test_a_mask_of_another_size_is_refused(body):
         lift_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), pose, body)
 
 
-def test_in_the_resting_pose_two_photographs_of_a_person_coincide(body, colors):
+def test_in_the_resting_pose_two_images_of_an_identity_coincide(body, colors):
     lifts = []
     for yaw in (0.4, 3.0):
         fit = _fit(body, yaw)
@@ -371,7 +371,7 @@ def test_in_the_resting_pose_two_photographs_of_a_person_coincide(body, colors):
         few.canonical()
 
 
-def test_keypoints_that_are_no_pixels_are_said_once(body):
+def test_keypoints_that_are_no_pixels_warn_once(body):
     found = _pose(_fit(body)).keypoints
     away = Keypoints(found.xy + 5000, found.score, names=COCO_17_FEET, xyz=found.xyz)
     fractions = Keypoints(found.xy / 300, found.score, names=COCO_17_FEET, xyz=found.xyz)

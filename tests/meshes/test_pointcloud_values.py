@@ -156,7 +156,7 @@ ROW = np.zeros(4, [("x", "f4"), ("y", "f4")])
         (np.full((4, 3), np.inf), "finite; got NaN or infinite values in 4 rows"),
     ],
 )
-def test_what_is_no_table_of_numbers_is_refused_with_words(value, message):
+def test_other_values_than_tables_of_numbers_are_refused(value, message):
     with pytest.raises(ValueError, match=f"points.*{message}"):
         PointCloud(value, COLORS[:4])
 

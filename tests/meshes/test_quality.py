@@ -143,7 +143,7 @@ def test_noise_of_a_sensor_is_no_colour():
     assert any("grey" in reason for reason in image_reasons(image, WHOLE))
 
 
-def test_darkness_is_said_in_percent_of_white():
+def test_darkness_is_reported_in_percent_of_white():
     """Most of the image is 25 of 255, or 10 %; a lamp does not change that."""
     image = np.full((HEIGHT, WIDTH, 3), 25, np.uint8)
     image[:16] = 255

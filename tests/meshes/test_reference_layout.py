@@ -209,7 +209,7 @@ def test_the_nearest_of_a_pixel_wins_and_of_equals_the_first():
     assert winners([(2, 2, -0.0), (2, 2, 0.0)]) == [0]
 
 
-def test_what_falls_outside_goes_to_the_border():
+def test_points_outside_go_to_the_border():
     assert winners([(-7, 2, 0.1), (0, 2, 0.2)]) == [0]
     assert winners([(99, 99, 0.2), (5, 5, 0.1)]) == [1]
     assert winners([(-1e6, 1e6, 0.2)]) == [0]
@@ -231,7 +231,7 @@ def test_what_falls_outside_goes_to_the_border():
         ((3, 0), (4, 0), True),
     ],
 )
-def test_smoothing_drops_what_lies_behind_its_right_or_lower_neighbour(far, near, kept):
+def test_smoothing_drops_points_behind_their_right_or_lower_neighbour(far, near, kept):
     assert winners([(*far, 0.3), (*near, 0.2)]) == ([0, 1] if kept else [1])
     assert winners([(*far, 0.24), (*near, 0.2)]) == [0, 1]
 
@@ -319,7 +319,7 @@ def test_a_view_keeps_the_height_and_the_depth(body):
 
 
 @pytest.mark.parametrize("size", [(300, 140), (50, 20)])
-def test_a_photograph_is_resized_as_its_colours_lie(body, size):
+def test_an_image_is_resized_in_its_colour_order(body, size):
     """Left half red, right half blue; pixels far from the edge keep their colour."""
     image = torch.zeros(*size, 3, dtype=torch.uint8)
     image[:, : size[1] // 2, 0], image[:, size[1] // 2 :, 2] = 255, 255
@@ -340,7 +340,7 @@ def posed(fit: BodyFit) -> Pose:
     return Pose(Keypoints(pixels, torch.full((21,), 0.9), names=COCO_17_FEET, xyz=chosen[0]))
 
 
-def test_lift_makes_the_layout_from_a_photograph(body):
+def test_lift_makes_the_layout_from_an_image(body):
     image = unlike(300, 140).numpy()
     pose = posed(walking(body))
     lifted = lift_image(image, pose, body, layout="reference")
@@ -354,7 +354,7 @@ def test_lift_makes_the_layout_from_a_photograph(body):
     assert torch.equal(bare.part, body.part)
 
 
-def test_nobody_gives_an_unseen_body(body):
+def test_no_person_gives_an_unseen_body(body):
     nobody = Pose(Keypoints.none(COCO_17_FEET, xyz=True))
     cloud = lift_image(unlike(128, 64).numpy(), nobody, body, layout="reference").cloud
     assert len(cloud) == 8192

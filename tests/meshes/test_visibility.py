@@ -53,7 +53,7 @@ def test_parts_of_the_body(lifted, body):
     assert body_visibility(nobody).eq(1).all()
 
 
-def test_nobody_is_no_evidence(shot, lifted):
+def test_no_person_is_no_evidence(shot, lifted):
     assert part_visibility(lifted[0][2], shot.image.shape[:2], parts=6).eq(1).all()
 
 

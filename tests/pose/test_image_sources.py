@@ -54,7 +54,7 @@ def test_streams_that_cannot_seek_are_read():
     np.testing.assert_array_equal(read_image(Stream(encoded("PNG"))), PIXELS)
 
 
-def test_what_is_no_binary_file_object_is_named(tmp_path):
+def test_other_objects_than_binary_files_are_named(tmp_path):
     (tmp_path / "a.png").write_text("text")
     with (
         (tmp_path / "a.png").open() as file,

@@ -165,7 +165,7 @@ def test_bad_fields_are_refused(change, message):
         Keypoints(**fields)
 
 
-def test_inside_is_said_of_each_joint():
+def test_inside_is_per_joint():
     xy = torch.tensor([[0.0, 0.0], [64.0, 128.0], [64.1, 10.0], [10.0, -0.1], [1e9, 1e9]])
     found = Keypoints(xy, torch.zeros(5), names=tuple("abcde"))
     assert found.inside(128, 64).tolist() == [True, True, False, False, False]

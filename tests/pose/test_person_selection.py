@@ -1,4 +1,4 @@
-"""Which of several people is meant."""
+"""Selection of one of several people."""
 
 import pytest
 import torch
@@ -39,14 +39,14 @@ def test_policies(target, expected):
     assert select_person(both, target, size=(100, 100)) == expected + 1
 
 
-def test_ties_go_to_the_first_unless_said():
+def test_ties_go_to_the_first_by_default():
     twins = Keypoints.stack([THREE[1], THREE[1]])
     assert select_person(twins, "most_joints") == 0
     assert select_person(twins, "most_confident") == 0
     assert select_person(twins, "most_joints_last") == 1
 
 
-def test_nobody():
+def test_no_person():
     assert select_person(people([(9, 9, 0.2)] * 4)) is None
     assert select_person(Keypoints(torch.zeros(0, 4, 2), torch.zeros(0, 4), names=NAMES)) is None
 

@@ -96,7 +96,7 @@ def test_missing_folder_and_file_are_named(tools, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "name"), [({"header": ""}, "base.obj"), ({"license": "AGPL"}, "weights")]
 )
-def test_assets_that_do_not_say_cc0_are_refused(tools, tmp_path, changed, name):
+def test_assets_without_cc0_are_refused(tools, tmp_path, changed, name):
     write_assets(tmp_path, **changed)
     with pytest.raises(ValueError, match=f"only CC0 assets may be used; .*{name}"):
         tools.body_assets.read_assets(tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever bytes a body file has: a body, or an error with its name."""
+"""Body files of any bytes give a body, or an error with the file's name."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from meshes.rotation import axis_angle_to_matrix
 from pose.runtime.defaults import MadeOnce
 
 
-def test_embedded_body_is_what_the_documentation_says(body):
+def test_embedded_body_matches_the_documentation(body):
     assert (body.num_vertices, body.num_joints, body.num_betas) == (6879, 24, 10)
     assert body.faces.shape == (13717, 3)
     assert body.joint_names == SMPL_JOINTS

@@ -150,7 +150,7 @@ def test_a_row_does_not_depend_on_the_batch(body, people):
     torch.testing.assert_close(alone.joints[0], together.joints[5], atol=2e-3, rtol=0)
 
 
-def test_mirrored_photograph_gives_the_mirrored_body(body, people):
+def test_mirrored_image_gives_the_mirrored_body(body, people):
     keypoints = _keypoints(people)[:8]
     fit = fit_body(keypoints, (HEIGHT, WIDTH), body)
     mirrored = fit_body(keypoints.flip(WIDTH), (HEIGHT, WIDTH), body)
@@ -163,7 +163,7 @@ def test_mirrored_photograph_gives_the_mirrored_body(body, people):
     torch.testing.assert_close(fit.yaw.sin(), -mirrored.yaw.sin(), atol=0.05, rtol=0)
 
 
-def test_scale_of_the_photograph_does_not_matter(body, people):
+def test_fit_is_invariant_to_the_scale_of_the_image(body, people):
     keypoints = _keypoints(people)[:4]
     large = Keypoints(keypoints.xy * 10, keypoints.score, names=COCO_17_FEET, xyz=keypoints.xyz)
     small = fit_body(keypoints, (HEIGHT, WIDTH), body)
@@ -173,7 +173,7 @@ def test_scale_of_the_photograph_does_not_matter(body, people):
 
 
 @pytest.mark.parametrize("xyz", [True, False])
-def test_nobody_gives_the_prior_standing_in_the_middle(body, xyz):
+def test_no_person_gives_the_prior_standing_in_the_middle(body, xyz):
     fit = fit_body(Keypoints.none(COCO_17_FEET, xyz=xyz), (HEIGHT, WIDTH), body)
     assert torch.isfinite(fit.vertices).all()
     assert torch.isnan(fit.error).all()

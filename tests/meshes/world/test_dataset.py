@@ -40,7 +40,7 @@ def test_names_and_attributes(world):
         assert (row["occluder"] == "none") == (float(row["visible_fraction"]) > 0.9)
 
 
-def test_resume_makes_only_what_is_missing(world, tmp_path):
+def test_resume_renders_only_missing_images(world, tmp_path):
     import shutil
 
     root = tmp_path / "c"

@@ -139,7 +139,7 @@ def test_a_damaged_manifest_is_an_error_with_its_path(copy: Path, content: bytes
         write_world(copy, **SMALL)
 
 
-def test_another_world_is_described_by_what_differs(copy: Path) -> None:
+def test_another_world_is_described_by_its_differences(copy: Path) -> None:
     with pytest.raises(FileExistsError, match=r"another world \(seed 5, not 6; views 2, not 3\)"):
         write_world(copy, **{**SMALL, "seed": 6, "views": 3})
 

@@ -134,7 +134,7 @@ def test_unknown_occlusion_raises():
         _scene(0, "fog")
 
 
-def test_yaw_says_where_the_person_faces():
+def test_yaw_is_the_heading_of_the_person():
     scene = _scene(12)
     result = render(scene)
     # The front of the pelvis in the camera frame: z > 0 means towards the camera.
@@ -142,7 +142,7 @@ def test_yaw_says_where_the_person_faces():
     assert math.cos(result.yaw - math.atan2(float(front[0]), float(front[2]))) > 0.9
 
 
-def test_the_background_does_not_tell_the_camera():
+def test_the_background_is_independent_of_the_camera():
     """Two images of one camera differ in their backgrounds as much as two cameras do."""
     corners = []
     for camera in (1, 2, 3):

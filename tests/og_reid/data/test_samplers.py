@@ -229,7 +229,7 @@ def test_ends_of_stratification(tail: float, places: list[int]) -> None:
     torch.testing.assert_close(often, expected)
 
 
-def test_a_long_tail_keeps_everybody() -> None:
+def test_a_long_tail_keeps_all_identities() -> None:
     pids = torch.cat([torch.zeros(400, dtype=torch.int64), torch.arange(1, 60)])
     for tail in (0.0, 0.5, 1.0):
         sampler = StratifiedSampler(pids, batch_size=32, tail=tail)

@@ -57,7 +57,7 @@ def test_every_flipped_bit_is_refused(
     read(path)
 
 
-def test_a_damaged_file_says_so(model: Path, state: Path) -> None:
+def test_a_damaged_file_is_named(model: Path, state: Path) -> None:
     data = bytearray(model.read_bytes())
     data[-3] ^= 1
     model.write_bytes(data)
@@ -81,7 +81,7 @@ def test_files_without_a_digest_are_read(model: Path, tmp_path: Path) -> None:
     load_model("default")
 
 
-def test_what_other_programs_read_is_unchanged(model: Path, state: Path) -> None:
+def test_content_for_other_programs_is_unchanged(model: Path, state: Path) -> None:
     assert torch.equal(torch.load(state, weights_only=True)["model"]["w"], torch.arange(40.0))
     assert "embs.0.weight" in load_file(model)
 

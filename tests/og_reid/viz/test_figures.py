@@ -117,7 +117,7 @@ def test_lift_figure_draws_a_silhouette(photo, keypoints, cloud):
     np.testing.assert_allclose(shown[20, 10], 0.6 * photo[20, 10] + 0.4 * tint, atol=0.5)
 
 
-def test_lift_figure_without_anybody(photo):
+def test_lift_figure_without_a_person(photo):
     empty = PointCloud(torch.zeros(0, 3), torch.zeros(0, 3))
     figure = lift_figure(photo, Keypoints.none(COCO_17), None, empty)
     assert len(figure.axes) == 5
@@ -125,7 +125,7 @@ def test_lift_figure_without_anybody(photo):
     assert drawn(figure)
 
 
-def test_lift_figure_refuses_what_does_not_fit(photo, keypoints, cloud):
+def test_lift_figure_refuses_unfitting_arguments(photo, keypoints, cloud):
     with pytest.raises(ValueError, match="image must be"):
         lift_figure(photo / 255, keypoints, None, cloud)
     with pytest.raises(ValueError, match="silhouette of the image's size"):
@@ -195,7 +195,7 @@ def test_rankings_check_themselves(photo):
         ranking_figure([Ranking(photo, [], [])], top=0)
 
 
-def test_a_sheet_shows_pictures_in_their_places(photo):
+def test_a_sheet_shows_images_in_their_places(photo):
     dark, wide = photo // 2, photo.transpose(1, 0, 2)
     figure = sheet_figure([[photo], [dark, photo, wide]])
     assert len(figure.axes) == 6

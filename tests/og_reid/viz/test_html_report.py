@@ -96,7 +96,7 @@ def test_figures_become_images(tmp_path):
     assert text == written(tmp_path, [Section("Curves", [figure])])  # equal input, equal bytes
 
 
-def test_figures_with_photographs_are_kept_small(tmp_path):
+def test_figures_with_camera_images_are_kept_small(tmp_path):
     figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(3, 3), dpi=50)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     figure.subplots().imshow(noise)

@@ -18,7 +18,7 @@ from pose import COCO_17, Keypoints
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", [torch.tensor, np.asarray])
-def test_pictures_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) -> None:
+def test_images_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) -> None:
     draw = np.random.default_rng(0)
     arrays = draw.standard_normal((80, 3)), draw.random((80, 3)), draw.standard_normal((80, 3))
     arrays[2][:] /= np.linalg.norm(arrays[2], axis=1, keepdims=True)

@@ -51,7 +51,7 @@ def test_each_side_shows_its_colour(yaw, color):
     assert middle(image) == list(color)
 
 
-def test_picture_axes_are_x_right_and_y_up():
+def test_image_axes_are_x_right_and_y_up():
     points, colors = sided_sphere()
     image = render_cloud(points, colors, height=50, width=50, frame=UNIT).astype(int)
     assert image[7, 25].tolist() == [0, 0, 255]  # top is blue
@@ -134,7 +134,7 @@ def test_normals_drop_the_far_side_and_shade():
     assert middle(behind) == [0, 0, 0]
 
 
-def test_empty_cloud_is_a_white_picture():
+def test_empty_cloud_is_a_white_image():
     image = render_cloud(torch.zeros(0, 3), torch.zeros(0, 3), height=7, width=5)
     assert image.shape == (7, 5, 3)
     assert (image == 255).all()

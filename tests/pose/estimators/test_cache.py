@@ -150,7 +150,7 @@ def with_member(archive, member, content):
     return made.getvalue()
 
 
-def test_a_folder_that_may_not_be_read_is_told_before_the_work(tmp_path, monkeypatch):
+def test_an_unreadable_folder_is_refused_before_the_work(tmp_path, monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -192,7 +192,7 @@ def test_settings_must_be_given_and_plain(tmp_path):
     assert not plain(picture(1)).found
 
 
-def test_mediapipe_tells_its_thresholds():
+def test_mediapipe_settings_hold_its_thresholds():
     pytest.importorskip("mediapipe")
     assert MediapipePose(0.3).settings["min_confidence"] == 0.3
     assert MediapipePose(0.3).settings != MediapipePose(0.4).settings

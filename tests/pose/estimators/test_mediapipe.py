@@ -87,7 +87,7 @@ def test_finds_the_astronaut(estimator, astronaut_pose):
     )
 
 
-def test_what_is_outside_the_image_is_not_visible(astronaut_pose):
+def test_joints_outside_the_image_are_not_visible(astronaut_pose):
     legs = astronaut_pose.keypoints.select(
         [n for n in COCO_17_FEET if n.split("_")[-1] in ("hip", "knee", "ankle", "heel", "toe")]
     )
@@ -119,7 +119,7 @@ def test_mask_lies_on_the_person(astronaut, astronaut_pose):
     assert mask[20, 20] < 0.1
 
 
-def test_blank_image_gives_nobody(estimator):
+def test_blank_image_gives_no_person(estimator):
     blank = estimator(np.full((128, 64, 3), 127, np.uint8))
     assert not blank.found
     assert blank.keypoints.names == COCO_17_FEET
@@ -143,7 +143,7 @@ def test_keypoints_follow_the_image_size(estimator, astronaut, astronaut_pose):
     assert scaled.norm(dim=-1).median() < 8
 
 
-def test_a_small_person_in_a_wide_photo(estimator, astronaut, astronaut_pose):
+def test_a_small_person_in_a_wide_image(estimator, astronaut, astronaut_pose):
     wide = np.full((512, 1500, 3), 127, np.uint8)
     wide[:, 700:1212] = astronaut
     pose = estimator(wide)

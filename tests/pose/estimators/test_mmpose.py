@@ -69,7 +69,7 @@ def test_nothing_of_the_placeholders_stays(apis):
 
 
 @pytest.mark.parametrize("name", [RTMPOSE, HRNET, SIMPLE, VITPOSE])
-def test_equals_what_mmpose_says_itself(apis, checkpoints, name):
+def test_equals_mmpose_itself(apis, checkpoints, name):
     if name == VITPOSE:
         pytest.importorskip("mmpretrain")
     ours = MMPose(config_file(name), checkpoints(name))
@@ -144,7 +144,7 @@ def test_paths_are_read(estimator, tmp_path):
 
 
 @pytest.mark.parametrize("boxes", [[], torch.zeros(0, 4), np.zeros((0, 4))])
-def test_no_box_is_nobody(estimator, boxes):
+def test_no_box_is_no_person(estimator, boxes):
     pose = like(estimator, detect=Boxes(boxes))(picture(0))
     assert not pose.found
     assert pose.people.shape == (0,)
@@ -169,7 +169,7 @@ def test_travels_to_another_process(estimator):
     assert again.settings == estimator.settings
 
 
-def test_settings_tell_weights_and_policies_apart(checkpoints, estimator, tmp_path):
+def test_settings_differ_by_weights_and_policies(checkpoints, estimator, tmp_path):
     state = torch.load(checkpoints(RTMPOSE), weights_only=True)
     state["state_dict"]["head.final_layer.bias"] += 1
     torch.save(state, tmp_path / "other.pth")
@@ -233,7 +233,7 @@ def test_arrays_of_numbers_beside_the_weights_are_data(checkpoints, tmp_path, dt
     assert MMPose(RTMPOSE, tmp_path / "published.pth")(picture(0)).keypoints.shape == ()
 
 
-def test_without_a_network_the_published_address_is_told(apis, monkeypatch, tmp_path):
+def test_without_a_network_the_published_address_is_named(apis, monkeypatch, tmp_path):
     def unreachable(*_, **__):
         raise urllib.error.URLError("no route")
 

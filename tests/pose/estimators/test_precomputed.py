@@ -64,7 +64,7 @@ def test_every_format_gives_target_and_others(source, tmp_path):
     assert missing.people.shape == (0,)
 
 
-def test_of_photographs_with_one_name_the_folder_decides(tmp_path):
+def test_of_images_with_one_name_the_folder_decides(tmp_path):
     """As Occluded-Duke's, of which most queries are in the gallery, too."""
     found = people(5, 6, 7)
     write_coco(tmp_path / "a.json", CocoKeypoints(found, ("query/1.jpg", "gallery/1.jpg", "2.jpg")))
@@ -77,7 +77,7 @@ def test_of_photographs_with_one_name_the_folder_decides(tmp_path):
     assert len(estimator) == 3
 
 
-def test_the_central_person_needs_the_photograph(tmp_path):
+def test_the_central_person_needs_the_image(tmp_path):
     image = pytest.importorskip("PIL.Image")
     image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "1.png")
     write_coco(tmp_path / "a.json", CocoKeypoints(people(17, 5), ("1.png", "1.png")))
@@ -85,7 +85,7 @@ def test_the_central_person_needs_the_photograph(tmp_path):
     assert estimator(tmp_path / "1.png").keypoints.xy[0].tolist() == [20, 20]
 
 
-def test_everybody_below_the_threshold_is_nobody(tmp_path):
+def test_people_below_the_threshold_are_no_person(tmp_path):
     write_sep_json(
         tmp_path / "1.json",
         to_openpose18(Keypoints(torch.ones(1, 17, 2), torch.full((1, 17), 0.1))),
@@ -95,7 +95,7 @@ def test_everybody_below_the_threshold_is_nobody(tmp_path):
     assert pose.others.shape == (1,)
 
 
-def test_what_cannot_be_is_refused(tmp_path):
+def test_impossible_arguments_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="with keypoints"):
         PrecomputedPose(tmp_path / "missing", "coco")
     with pytest.raises(ValueError, match="has no file"):

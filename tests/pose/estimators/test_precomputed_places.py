@@ -117,7 +117,7 @@ def test_two_endings_of_one_stem_are_two_images(photos, format):
         estimator(photos / "anna" / "1.bmp")
 
 
-def test_absolute_names_of_moved_images_are_known_by_their_last_folder(photos):
+def test_absolute_names_of_moved_images_match_by_their_last_folder(photos):
     entries = {"/gone/elsewhere/anna/1.png": person(10), "D:\\gone\\bert\\1.png": person(30)}
     estimator = PrecomputedPose(write(photos / "k", "coco", entries), "coco")
     assert nose(estimator(photos / "anna" / "1.png")) == 10
@@ -134,7 +134,7 @@ def test_an_absolute_name_of_another_image_is_not_taken(photos):
     assert estimator(other / "1.png").found
 
 
-def test_a_relative_path_is_known_by_where_it_is(photos, monkeypatch):
+def test_a_relative_path_matches_by_its_place(photos, monkeypatch):
     source = write(photos / "k", "coco", {"anna/1.png": person(10), "bert/1.png": person(30)})
     monkeypatch.chdir(photos / "bert")
     assert nose(PrecomputedPose(source, "coco")("1.png")) == 30

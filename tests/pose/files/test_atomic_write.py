@@ -64,7 +64,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_what_replaces_a_secret_is_secret_while_it_is_written(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_secret_is_secret(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch(mode=0o600)
     with atomic_write(path) as partial:
@@ -165,7 +165,7 @@ def caused(error: OSError) -> Exception:
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), errno.EIO),
     ],
 )
-def test_what_a_disk_answers_is_an_os_error_with_the_path(
+def test_errors_of_a_disk_are_os_errors_with_the_path(
     tmp_path: Path, raised: Exception, number: int
 ) -> None:
     path = tmp_path / "file"
@@ -239,7 +239,7 @@ def test_every_writer_that_meets_a_limit_of_the_system_names_the_path(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-def test_what_killed_processes_left_long_ago_is_removed(tmp_path: Path) -> None:
+def test_old_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     old = [tmp_path / f".{name}.{'0' * 16}.partial" for name in ("file", "other")]
     fresh = tmp_path / f".file.{'1' * 16}.partial"
     own = [tmp_path / name for name in ("notes.partial", ".notes.123.partial")]

@@ -81,7 +81,7 @@ def test_crowdpose_has_no_face(tmp_path):
 
 
 @pytest.mark.parametrize("names", [AP_10K, tuple(f"point {i}" for i in range(17))])
-def test_what_is_no_human_skeleton_is_refused_with_its_names(tmp_path, names):
+def test_other_skeletons_are_refused_with_their_names(tmp_path, names):
     with pytest.raises(ValueError, match=r"human skeleton.*pass names=") as caught:
         of_names(tmp_path, names)
     assert str(tmp_path) in str(caught.value)
@@ -209,7 +209,7 @@ def test_joints_of_a_body_model_keep_their_names(tmp_path):
 
 
 @pytest.mark.parametrize(("flags", "visible"), [((1, 1), 1.0), ((1, 2), 0.0), ((1, 0), 1.0)])
-def test_flags_of_posetrack_know_no_hidden_joints(tmp_path, flags, visible):
+def test_flags_of_posetrack_have_no_hidden_joints(tmp_path, flags, visible):
     path = written(tmp_path, [{"id": 1, "name": "person", "keypoints": list(POSETRACK)}])
     content = json.loads(path.read_text())
     content["annotations"][0]["keypoints"][2::3] = [*flags, *[flags[0]] * 15]

@@ -86,7 +86,7 @@ def test_openpose_order_is_the_published_one():
     assert torch.equal(mirrored.score[0, 20], people(1, OPENPOSE_25).score[0, 23])
 
 
-def test_sep_json_keeps_the_numbers_and_knows_missing_files(tmp_path):
+def test_sep_json_keeps_the_numbers_and_accepts_missing_files(tmp_path):
     content = {"version": "AlphaPose v0.2", "people": [{"pose_keypoints_2d": [1 / 3] * 54}]}
     found = read_sep_json(written(tmp_path, content))
     assert found.xy.dtype == torch.float64

@@ -1,4 +1,4 @@
-"""Whatever a file holds, readers give a value, a ValueError or an OSError, and name the file."""
+"""Readers of any file give a value, a ValueError or an OSError, and name the file."""
 
 import json
 import tempfile

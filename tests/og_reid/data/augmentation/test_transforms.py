@@ -126,7 +126,7 @@ def test_hidden_points_stay_hidden_and_a_quarter_of_the_seen_stays(
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000))
-def test_what_stands_at_hidden_points_changes_nothing(seed: int) -> None:
+def test_values_at_hidden_points_change_nothing(seed: int) -> None:
     before = clouds(hidden=0.4)
     noise = torch.rand(before.colors.shape, generator=seeded(seed))
     painted = torch.where(before.visible[..., None], before.colors, noise)
@@ -265,7 +265,7 @@ def test_erasing_hides_one_run() -> None:
     assert share.argmax() in range(12, 28)
 
 
-def test_what_a_batch_is_centred_on_survives_augmentation() -> None:
+def test_the_centre_of_a_batch_survives_augmentation() -> None:
     before = clouds()
     for centered in (False, True):
         batch = replace(before, centered=centered)
@@ -293,7 +293,7 @@ def test_the_points_given_back_are_random_seen_ones() -> None:
     assert share.max() < 0.5
 
 
-def test_what_is_kept_anyway_is_not_added_to() -> None:
+def test_kept_points_are_not_added_to() -> None:
     """Enough stays visible here, so that nothing is given back."""
     before = clouds(200, 40, hidden=0.5)
     strength = replace(Augmentation.none(), point_dropout=0.2)

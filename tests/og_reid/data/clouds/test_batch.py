@@ -49,7 +49,7 @@ def test_centred_clouds_stay_where_they_are(rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, torch.nan])
-def test_what_stands_at_hidden_points_is_ignored(value: float, rng: torch.Generator) -> None:
+def test_values_at_hidden_points_are_ignored(value: float, rng: torch.Generator) -> None:
     batch = make_batch(2, 20, rng)
     colors = batch.colors.masked_fill(~batch.visible[..., None], value)
     other = CloudBatch(batch.points, colors, batch.part, batch.visible)

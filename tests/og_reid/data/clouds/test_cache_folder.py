@@ -89,7 +89,7 @@ def test_a_name_without_an_image_removes_nothing(cache: Path, images: list[Path]
     assert counts(cache) == {"clouds": 3, "poses": 2, "old clouds": 1}
 
 
-def test_clearing_leaves_what_is_not_of_the_cache(cache: Path) -> None:
+def test_clearing_leaves_other_files_than_the_cache(cache: Path) -> None:
     partial = next(cache.rglob("*.npz")).parent / f".x.npz.{'0' * 16}.partial"
     partial.write_bytes(b"half")
     strange = cache / "clouds" / "notes.txt"

@@ -63,7 +63,7 @@ def make_line(x: Sequence[float], visible: Sequence[bool], colors: Tensor) -> Cl
 def naive_colors(
     clouds: CloudSet, index: int, batch: CloudBatch, row: int
 ) -> tuple[Tensor, Tensor]:
-    """What ``batch`` must show of a cloud whose points lie apart, by a loop over its points."""
+    """Expected ``batch`` of a cloud with points that lie apart, by a loop over them."""
     own = slice(int(clouds.ptr[index]), int(clouds.ptr[index + 1]))
     points, visible = clouds.points[own].double(), clouds.visible[own]
     colors = clouds.colors[own].double() / 255
@@ -235,7 +235,7 @@ def test_other_clouds_of_a_batch_change_nothing() -> None:
         assert torch.equal(together.visible[row], alone.visible[0])
 
 
-def test_what_fills_up_a_short_cloud_has_no_weight() -> None:
+def test_padding_of_a_short_cloud_has_no_weight() -> None:
     """The last point of the short cloud shares its cell: it must count once."""
     short = make_line([0, 10, 1], [True] * 3, torch.tensor([[100.0], [7], [200]]).expand(3, 3))
     long = make_line([0, 10, 1, 2, 3, 4], [True] * 6, torch.full((6, 3), 9))

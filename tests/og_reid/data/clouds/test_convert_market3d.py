@@ -155,7 +155,7 @@ def test_workers_end_with_a_killed_parent_and_change_nothing(tree: Path, tmp_pat
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_only_what_is_damaged_or_changed_is_made_again(tree: Path, tmp_path: Path) -> None:
+def test_only_damaged_or_changed_shards_are_made_again(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     convert_small(tree, out)
     whole = contents(out)

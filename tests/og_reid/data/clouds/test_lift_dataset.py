@@ -45,7 +45,7 @@ def samples(tmp_path):
     return made
 
 
-def test_photographs_become_clouds_in_order(samples):
+def test_images_become_clouds_in_order(samples):
     steps = []
     clouds = lift_dataset(
         samples,
@@ -115,7 +115,7 @@ def test_a_damaged_or_outdated_part_is_made_again(samples, tmp_path):
     assert len(folders(cache)) == 2
 
 
-def test_an_unreadable_photograph_is_named(samples):
+def test_an_unreadable_image_is_named(samples):
     samples[2].path.write_bytes(b"not an image")
     with pytest.raises(ValueError, match=samples[2].name):
         lift_dataset(samples, estimator=StandingPerson)

@@ -65,7 +65,7 @@ def test_images_of_equal_names_sizes_and_times_have_clouds_of_their_own(tmp_path
 
 
 @pytest.mark.parametrize("change", ["touch", "copy", "rename", "more in front", "one fewer"])
-def test_what_does_not_change_an_image_does_not_lift_it_again(tmp_path: Path, change: str) -> None:
+def test_unchanged_images_are_not_lifted_again(tmp_path: Path, change: str) -> None:
     samples = people(tmp_path / "a", 100, 150, 200)
     lifted(samples, tmp_path / "cache")
     StandingPerson.calls.clear()
@@ -193,7 +193,7 @@ class Plain:
 
 
 @pytest.mark.parametrize("maker", [lambda: Plain(), partial(Plain, 0.9)])
-def test_estimators_that_nothing_tells_apart_are_not_kept(tmp_path: Path, maker: object) -> None:
+def test_results_of_estimators_without_identity_are_not_kept(tmp_path: Path, maker: object) -> None:
     samples = people(tmp_path, 100)
     with pytest.raises(ValueError, match="estimator must have `settings`"):
         lift_dataset(samples, estimator=maker, cache=tmp_path / "cache")

@@ -74,6 +74,6 @@ def test_images_of_people_are_lifted_without_a_warning(tmp_path: Path) -> None:
     assert lifted(samples(tmp_path, [200, 150])) == []
 
 
-def test_the_text_says_what_the_clouds_are(tmp_path: Path) -> None:
+def test_the_text_describes_the_clouds(tmp_path: Path) -> None:
     with pytest.warns(InputWarning, match="resting pose and the background: .*crop"):
         lift_dataset(samples(tmp_path, [0]), estimator=PersonUnlessBlack, settings=SMALL)

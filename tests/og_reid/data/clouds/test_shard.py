@@ -86,7 +86,7 @@ def test_flat_clouds_are_exact_where_they_are_flat() -> None:
         (lambda cloud: cloud.colors.mul_(255), r"colors must be in \[0, 1\]; got 0..255"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: Callable[[RawCloud], object], message: str) -> None:
+def test_unfitting_values_are_refused(change: Callable[[RawCloud], object], message: str) -> None:
     cloud = cloud_of(5000)
     QuantizedCloud.pack(cloud)
     change(cloud)
@@ -101,7 +101,7 @@ def test_no_points_are_refused(tmp_path: Path) -> None:
         write_shard(tmp_path / "a.arrow", [])
 
 
-def test_what_is_written_is_read(shard: Path) -> None:
+def test_written_clouds_are_read_back(shard: Path) -> None:
     found = Shard(shard)
     assert found.fingerprint == "abc"
     assert len(found) == 3

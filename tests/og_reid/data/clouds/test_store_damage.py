@@ -83,7 +83,7 @@ def test_wrong_descriptions_are_refused(
 @pytest.mark.parametrize(
     "text", [b"[" * 10**5, b"\xff\xfe", b"null", b"\0" * 100, b'{"format": 1e999}', b"9" * 10**5]
 )
-def test_what_is_no_description_is_refused(store: Path, text: bytes) -> None:
+def test_a_damaged_store_file_is_refused(store: Path, text: bytes) -> None:
     (store / MANIFEST).write_bytes(text)
     with pytest.raises(ValueError, match=r"store\.json must describe a og_reid\.cloud_store"):
         CloudStore(store)

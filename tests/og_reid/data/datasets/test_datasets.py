@@ -121,7 +121,7 @@ def make(name: str, root: Path) -> Path:
     return root
 
 
-def test_listing_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_listing_reports_its_progress(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     root = make("p-dukemtmc", tmp_path)
     load_dataset(
@@ -189,7 +189,7 @@ def test_the_order_is_not_that_of_the_file_system(
     assert folders == ["0009"] * 3 + ["0839"] + ["0840"] * 3
 
 
-def test_errors_say_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+def test_errors_name_missing_folders_and_the_mend(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset must be one of market-1501, .*folder, csv; got"):
         load_dataset("market", tmp_path)
     with pytest.raises(ValueError, match="is not a folder: give the folder of DukeMTMC-reID"):

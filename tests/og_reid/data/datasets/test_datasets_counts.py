@@ -60,7 +60,7 @@ MARKET_COUNTS = {
 }
 
 
-def test_counts_that_are_right_pass_and_the_notice_is_told_once(tmp_path: Path) -> None:
+def test_correct_counts_pass_and_the_notice_is_given_once(tmp_path: Path) -> None:
     told: list[str] = []
     spec = replace(small(dataset_spec("market-1501"), **MARKET_COUNTS), notice="Be kind.")
     dataset = read_dataset(spec, make("market-1501", tmp_path), notice=told.append)

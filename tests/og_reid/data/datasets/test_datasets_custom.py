@@ -54,7 +54,7 @@ def test_a_folder_is_split_by_people(tmp_path: Path) -> None:
     assert (len(everyone.train), everyone.query, everyone.gallery) == (25, (), ())
 
 
-def test_a_split_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
+def test_a_split_made_by_default_is_noted(tmp_path: Path) -> None:
     dataset = from_folder(people(tmp_path))
     told = f"{len(pids(dataset, 'train'))} of the 12 identities are for training"
     assert [note.startswith(told) for note in dataset.notes] == [True]
@@ -162,7 +162,7 @@ def test_bad_csv_files_are_refused(lines: list[str], message: str, tmp_path: Pat
         from_csv(write_csv(root, *lines))
 
 
-def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
+def test_other_files_than_csv_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "images.csv"
     for other in (path, tmp_path):
         with pytest.raises(ValueError, match="is not a file: give the CSV file"):
@@ -183,7 +183,7 @@ def test_absolute_paths_must_be_allowed(tmp_path: Path) -> None:
     assert [each.path for each in dataset.train] == [other, root / "1/0.png"]
 
 
-def test_the_check_finds_what_is_damaged_twice_or_leaked(tmp_path: Path) -> None:
+def test_the_check_finds_damaged_duplicate_and_leaked_files(tmp_path: Path) -> None:
     good = from_folder(people(tmp_path / "good", 4))
     steps: list[tuple[int, int]] = []
     check = check_dataset(good, progress=lambda *step: steps.append(step))

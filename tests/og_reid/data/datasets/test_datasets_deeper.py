@@ -91,7 +91,7 @@ def test_rooms_inside_of_identities_are_offered_as_their_cameras(tmp_path: Path)
         from_folder(tmp_path)
 
 
-def test_names_in_folders_of_identities_tell_the_cameras(tmp_path: Path) -> None:
+def test_names_in_folders_of_identities_give_the_cameras(tmp_path: Path) -> None:
     images(tmp_path, *(f"{each:04d}/{each:04d}_c{camera}_f{number:07d}.jpg" for each in range(1, 9)
                        for camera in (1, 2) for number in range(2)))  # fmt: skip
     dataset = from_folder(tmp_path)

@@ -43,7 +43,7 @@ def camera_tree(root: Path, cameras: tuple[str, ...], swapped: bool, deep: str =
     return paths
 
 
-def test_the_command_line_knows_all_layouts() -> None:
+def test_the_command_line_offers_all_layouts() -> None:
     assert get_args(Choices) == LAYOUTS
 
 
@@ -124,7 +124,7 @@ def test_names_in_folders_of_cameras_may_begin_with_the_identity(tmp_path: Path)
     }  # fmt: skip
 
 
-def test_names_that_tell_no_identity_are_refused_in_folders_of_cameras(tmp_path: Path) -> None:
+def test_names_without_identity_are_refused_in_folders_of_cameras(tmp_path: Path) -> None:
     touch(tmp_path, ["cam1/x1.jpg", "cam2/y2.jpg"])
     with pytest.raises(ValueError, match="names of files that hold it"):
         from_folder(tmp_path, layout="cameras")
@@ -142,7 +142,7 @@ def test_names_that_tell_no_identity_are_refused_in_folders_of_cameras(tmp_path:
         (["cam1/cam2/1.jpg", "cam3/cam4/1.jpg"], ("people", "cameras", "people-cameras")),
     ],
 )
-def test_what_is_not_certain_is_asked(
+def test_ambiguous_layouts_are_refused_with_the_choices(
     tmp_path: Path, paths: list[str], layouts: tuple[str, ...]
 ) -> None:
     touch(tmp_path, paths)
@@ -299,7 +299,7 @@ def test_a_folder_called_minus_one_is_junk(tmp_path: Path) -> None:
     assert {pid for pid, _ in read(dataset, "query").values()} == {3}
 
 
-def test_what_a_layout_cannot_be_is_said(tmp_path: Path) -> None:
+def test_layouts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, ["anna/1.jpg", "bert/1.jpg"])
     for layout, message in (
         ("people-cameras", r"needs images 2 or more folders deep; 2 of 2 are not: anna/1\.jpg"),

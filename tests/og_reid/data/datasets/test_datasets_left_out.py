@@ -187,7 +187,7 @@ def test_doubtful_names_are_warned_of(tmp_path: Path, names: tuple[str, str], me
         from_folder(tmp_path)
 
 
-def test_few_queries_are_said_when_reading(tmp_path: Path) -> None:
+def test_few_queries_are_noted_when_reading(tmp_path: Path) -> None:
     for person in range(12):
         for view in range(2):
             photo(tmp_path / str(person + 1) / f"{view}.png", 20 * person + view)
@@ -198,7 +198,7 @@ def test_few_queries_are_said_when_reading(tmp_path: Path) -> None:
     assert "metrics of fewer than 10 queries or 5 identities mean little" in summary
 
 
-def test_a_folder_without_any_image_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_any_image_is_refused_with_its_content(tmp_path: Path) -> None:
     touch(tmp_path, ["anna/1.heic", "anna/2.heic"])
     message = "must hold images as <person>/<image>; got none; left out: 2 HEIC images"
     with pytest.raises(ValueError, match=message):

@@ -115,7 +115,7 @@ def test_a_file_cut_anywhere_is_refused_or_whole() -> None:
         assert all(np.array_equal(each, whole[name]) for name, each in found.items())
 
 
-def test_what_swells_is_refused_before_it_is_unpacked() -> None:
+def test_decompression_bombs_are_refused_before_unpacking() -> None:
     data = written(True, a=np.zeros((1000, 1000)), b=np.zeros((1000, 1000)))
     assert len(data) < 100_000
     with pytest.raises(ValueError, match="must have at most 10 MB of values"):

@@ -118,7 +118,7 @@ def test_an_installed_package_offers_one(
         ("ours", 3, "source of 'ours' must be a DatasetSpec, or a function .* got int"),
     ],
 )
-def test_what_cannot_be_registered(name: str, source: object, message: str) -> None:
+def test_invalid_registrations_are_refused(name: str, source: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         register_dataset(name, source)  # type: ignore[arg-type]
 
@@ -139,7 +139,7 @@ def test_a_name_is_replaced_only_when_asked(root: Path) -> None:
         (Splits((Sample(Path("a"), -1, 1),), (), ()), "belong in the gallery only"),
     ],
 )
-def test_what_a_function_returns_is_checked(root: Path, found: object, message: str) -> None:
+def test_the_result_of_a_loader_is_checked(root: Path, found: object, message: str) -> None:
     register_dataset("ours", lambda _: found)  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match=message):
         load_dataset("ours", root)

@@ -59,7 +59,7 @@ def test_a_killed_holder_does_not_block(tmp_path: Path, holder: multiprocessing.
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
 
-def test_who_holds_it_may_lock_it_again_and_another_thread_may_not(tmp_path: Path) -> None:
+def test_the_holder_may_lock_again_and_another_thread_may_not(tmp_path: Path) -> None:
     seen: list[str] = []
 
     def other() -> None:

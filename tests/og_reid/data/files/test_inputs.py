@@ -36,7 +36,7 @@ def test_files_come_in_the_order_given_and_folders_sorted(tmp_path: Path) -> Non
     assert listing.failures == listing.notes == ()
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_inputs_are_named(tmp_path: Path) -> None:
     root = tree(tmp_path, "a.png", "empty/notes.txt")
     os.mkfifo(root / "pipe.png")
     (root / "link.png").symlink_to("nowhere")

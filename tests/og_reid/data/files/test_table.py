@@ -78,7 +78,7 @@ def test_synonyms_are_taken_and_named(tmp_path: Path) -> None:
         (b"\xff\xfep", "must be text in UTF-8"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_errors_name_the_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "list.csv"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
