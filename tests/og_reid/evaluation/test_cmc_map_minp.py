@@ -41,7 +41,7 @@ def slow_twin(
     return result
 
 
-def test_golden_market_figures() -> None:
+def test_golden_market_metrics() -> None:
     golden = np.load(GOLDEN)
     labels = {
         "query_pids": torch.tensor(golden["q_pids"]),
@@ -326,7 +326,7 @@ def test_hidden_parts_may_be_zero_and_visible_ones_may_not() -> None:
         evaluate(everywhere, embedding, **pids)
 
 
-def test_golden_pgfa_figures() -> None:
+def test_golden_pgfa_metrics() -> None:
     """The authors' code: trapezoid, junk, queries without an answer, CMC as long as the gallery."""
     golden = np.load(FOLDER / "pgfa_matching.npz")
     metrics = evaluate(

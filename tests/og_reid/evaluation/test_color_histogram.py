@@ -153,7 +153,7 @@ def test_distance_is_symmetric_and_chunks_change_nothing(rng: torch.Generator) -
 
 
 def test_brightness_goes_half_of_the_way(rng: torch.Generator) -> None:
-    """Two photographs of one coat, one twice as bright."""
+    """Two images of one coat, one twice as bright."""
     dark, light, other = ((40, 60, 30), (80, 120, 60), (60, 30, 80))
     clouds = cloud_set([person(color, rng) for color in (dark, light, other)])
 

@@ -1,4 +1,4 @@
-"""Where the evaluations of the field go wrong: each naive way beside ours, on the same input."""
+"""Known pitfalls of evaluation: each naive implementation and ours on the same input."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_equal_features_do_not_depend_on_the_order() -> None:
 
 
 def test_one_number_called_map_is_two() -> None:
-    """The same order: 0.83 by one convention, 0.79 by the other; both are told by name."""
+    """The same order: 0.83 by one convention, 0.79 by the other; both are reported by name."""
     metrics = evaluate(distance=[[0.1, 0.2, 0.3, 0.4]], query_pids=[1], gallery_pids=[1, 2, 1, 3])
     assert metrics.mAP_step == pytest.approx((1 + 2 / 3) / 2)
     assert metrics.mAP_trapezoid == pytest.approx((1 + (2 / 3 + 1 / 2) / 2) / 2)
     assert {"mAP step", "mAP trapezoid"} < set(metrics.summary())
 
 
-def test_queries_without_an_answer_are_told() -> None:
+def test_queries_without_an_answer_are_counted() -> None:
     """Left out of the mean in silence, or counted as 0 in silence: here both, with the count."""
     metrics = evaluate(
         distance=torch.eye(4) * -1, query_pids=[1, 2, 3, 9], gallery_pids=[1, 2, 3, 4]

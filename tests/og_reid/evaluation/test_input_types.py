@@ -1,4 +1,4 @@
-"""What people pass to the evaluation: types, precisions, values at the edge, data read once."""
+"""Input of the evaluation: types, precisions, values at the edge, data read once."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from og_reid.evaluation import (
 
 
 def scored(rng: torch.Generator, noise: float = 1.0, protocol: Protocol | None = None) -> Metrics:
-    """30 queries of 10 people, two of the queries without an answer."""
+    """30 queries of 10 identities, two of the queries without an answer."""
     centers = torch.randn(10, 8, generator=rng)
     pids, items = torch.arange(30) % 10, torch.arange(60) % 10
     query = centers[pids] + noise * torch.randn(30, 8, generator=rng)
@@ -112,8 +112,8 @@ def test_slices_are_the_queries_scored_alone(rng: torch.Generator) -> None:
         metrics.slices([1, 2])
 
 
-def test_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """60 people of 5 equal values: drawing single values gives intervals less than half as wide."""
+def test_interval_covers_the_truth_as_often_as_its_level() -> None:
+    """60 identities of 5 equal values: single draws give less than half the width."""
     draw = np.random.default_rng(0)
     inside, naive = 0, 0
     for trial in range(120):
@@ -156,7 +156,7 @@ def test_paired_comparison(rng: torch.Generator) -> None:
         compare_paired(good, good.select(torch.arange(5)))
 
 
-def test_figures_that_are_no_pair_are_refused_in_words() -> None:
+def test_metrics_of_other_queries_or_galleries_are_not_compared() -> None:
     distance = torch.rand(2, 4, generator=torch.Generator().manual_seed(1))
     known = {"distance": distance, "query_pids": [1, 2]}
     first = evaluate(**known, gallery_pids=[1, 2, 3, 4])

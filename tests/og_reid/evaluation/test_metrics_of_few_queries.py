@@ -83,7 +83,7 @@ def test_score_interval_by_hand() -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_one_query_says_next_to_nothing(right: bool) -> None:
+def test_one_query_has_a_wide_interval(right: bool) -> None:
     some = metrics(1, 1, right)
     low, high = some.interval(lambda each: (each.first_match == 1).double())
     assert (low, high) == score_interval(float(right), 1)
@@ -91,7 +91,7 @@ def test_one_query_says_next_to_nothing(right: bool) -> None:
 
 
 def test_intervals_of_equal_values_are_no_points() -> None:
-    """All answers right, of twelve people: the bootstrap has nothing to draw from."""
+    """All answers right, of twelve identities: the bootstrap has nothing to draw from."""
     low, high = metrics(12, 12).interval()
     assert (low, high) == score_interval(1.0, 12)
     assert 0.7 < low < 0.8

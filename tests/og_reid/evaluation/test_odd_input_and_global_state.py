@@ -188,7 +188,7 @@ def test_labels_that_cannot_be_used_are_explained(name: str, labels: Any, messag
         evaluate(distance=DISTANCE, **{**PIDS, **SEEN, name: labels})
 
 
-def test_names_of_identities_as_the_message_says() -> None:
+def test_names_of_identities_become_numbers_as_in_the_message() -> None:
     names = [np.array([*list("abcde"), "zz"]), np.array(list("abcdefgh"))[PIDS["gallery_pids"]]]
     numbers = np.unique(np.concatenate(names), return_inverse=True)[1]
     labels = {"query_pids": numbers[:6], "gallery_pids": numbers[6:]}

@@ -1,4 +1,4 @@
-"""How far long work is, is told in every one of its passes."""
+"""Progress callbacks of every pass."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_progress_rises_to_the_end(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert max(b - a for a, b in zip([0, *shares], shares, strict=False)) <= 1 / 2
 
 
-def test_the_pass_over_the_answers_is_told_too() -> None:
+def test_progress_counts_the_pass_over_the_matches() -> None:
     """A gallery in blocks is read whole for them: seconds of a large one."""
     query, gallery, labels = scene()
     calls: list[tuple[int, int]] = []

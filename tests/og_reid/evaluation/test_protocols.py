@@ -46,7 +46,7 @@ def golden_labels() -> tuple[np.ndarray, dict]:
     return golden["distmat"], {ours: golden[theirs] for ours, theirs in names.items()}
 
 
-def test_single_gallery_shot_repeats_and_tells_its_spread() -> None:
+def test_single_gallery_shot_repeats_and_reports_its_deviation() -> None:
     distance, labels = golden_labels()
     protocol = Protocol("single-gallery-shot", repeats=40, seed=3)
     first = evaluate(distance=distance, **labels, protocol=protocol)

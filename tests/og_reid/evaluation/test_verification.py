@@ -83,7 +83,7 @@ def test_features_and_distances_agree(rng: torch.Generator) -> None:
         )
 
 
-def test_unknown_people_by_hand() -> None:
+def test_open_set_by_hand() -> None:
     """Queries 1 and 2 are known; 8 and 9 are not, and their nearest are at 0.2 and 0.4."""
     distance = torch.tensor([[0.1, 0.5, 0.6], [0.7, 0.3, 0.2], [0.2, 0.8, 0.9], [0.5, 0.4, 0.6]])
     arguments = {"query_pids": [1, 2, 8, 9], "gallery_pids": [1, 2, 3]}
@@ -100,7 +100,7 @@ def test_unknown_people_by_hand() -> None:
         identify(distance=distance[:2], query_pids=[1, 2], gallery_pids=[1, 2, 3])
 
 
-def test_unknown_people_by_features(rng: torch.Generator) -> None:
+def test_open_set_by_features(rng: torch.Generator) -> None:
     centers = torch.randn(12, 6, generator=rng)
     query = centers + 0.2 * torch.randn(12, 6, generator=rng)
     gallery = centers[:8] + 0.2 * torch.randn(8, 6, generator=rng)
@@ -111,7 +111,7 @@ def test_unknown_people_by_features(rng: torch.Generator) -> None:
     assert result.dir_at_far(0) > 0.5
 
 
-def test_nobody_to_refuse() -> None:
+def test_missing_impostors_and_input_given_twice_are_refused() -> None:
     with pytest.raises(ValueError, match="got no impostors"):
         verify(distance=[[0.1, 0.2]], query_pids=[1], gallery_pids=[1, 1])
     with pytest.raises(ValueError, match="got neither"):

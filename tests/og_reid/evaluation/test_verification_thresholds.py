@@ -94,7 +94,7 @@ def test_one_far_pair_changes_nothing(outlier: float, genuine: bool) -> None:
         assert after.threshold_at(rate) == before.threshold_at(rate)
 
 
-def test_infinite_pairs_are_of_two_people() -> None:
+def test_infinite_pairs_are_never_accepted_at_a_finite_threshold() -> None:
     """A gate that leaves most pairs out: they are refused at every finite threshold."""
     inf = np.inf
     distance = np.array([[0.1, inf, inf, 0.3], [inf, 0.2, inf, inf]], np.float32)
@@ -129,7 +129,7 @@ def test_minus_infinity_and_nan_are_refused() -> None:
                 figures(distance=distance, query_pids=pids, gallery_pids=[1, 2])
 
 
-def test_unknown_people_at_infinite_distances() -> None:
+def test_open_set_at_infinite_distances() -> None:
     """Query 9 meets no item; query 1 has its match at infinity, behind the finite wrong one."""
     inf = np.inf
     distance = np.array([[inf, 0.4], [0.7, 0.3], [0.2, 0.8], [inf, inf]])

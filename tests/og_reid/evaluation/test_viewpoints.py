@@ -77,7 +77,7 @@ def test_unknown_views_are_passed_over() -> None:
 
 
 def test_slices_by_the_yaw_of_fitted_bodies() -> None:
-    """From bodies to figures: who has turned is found worse."""
+    """From fitted bodies to metrics: a turned body is found at lower ranks."""
     front, back = torch.eye(3), torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     rotations = torch.stack([front, front, front, back])[:, None]
     yaw = body_yaw(rotations)

@@ -45,7 +45,7 @@ def test_golden_matrices(name: str, k1: int, k2: int, lambda_value: float) -> No
     torch.testing.assert_close(found.dense(), expected, atol=2e-6, rtol=0)
 
 
-def test_golden_figures() -> None:
+def test_golden_metrics() -> None:
     golden = np.load(GOLDEN)
     labels = {"query_pids": golden["q_pids"], "gallery_pids": golden["g_pids"]}
     before = evaluate(golden["qf"], golden["gf"], **labels)

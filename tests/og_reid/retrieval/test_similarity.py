@@ -1,4 +1,4 @@
-"""Matching visible parts: the authors' figures, a plain loop, and what it must not depend on."""
+"""Similarity over visible parts against the authors' values and a plain loop; invariances."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Similarities in the place of distances are noticed by the labels, and sound input is not."""
+"""Similarities in place of distances cause a warning, distances none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def scene(noise: float = 0.7, people: int = 20) -> tuple[Tensor, dict[str, Tenso
 
 @pytest.mark.parametrize("figures", ALL)
 @pytest.mark.parametrize("turn", [lambda s: s, lambda s: (1 + s) / 2, lambda s: s - 1])
-def test_similarities_are_noticed(figures: Figures, turn: Callable[[Tensor], Tensor]) -> None:
+def test_similarities_cause_a_warning(figures: Figures, turn: Callable[[Tensor], Tensor]) -> None:
     similarity, pids = scene()
     with pytest.warns(InputWarning, match="of similarities, give 1 - similarity") as found:
         _call(figures, turn(similarity), pids)
@@ -49,7 +49,7 @@ def _call(figures: Figures, distance: Any, pids: dict[str, Tensor], **more: Any)
     return figures(distance=distance, **pids, **more)
 
 
-def test_similarities_with_unknown_people_are_noticed() -> None:
+def test_similarities_with_unknown_identities_cause_a_warning() -> None:
     similarity, pids = scene()
     pids["query_pids"][:5] = 99
     with pytest.warns(InputWarning, match="give 1 - similarity"):
@@ -62,7 +62,7 @@ def test_similarities_with_unknown_people_are_noticed() -> None:
     [lambda s: 1 - s, lambda s: -s, lambda s: torch.zeros_like(s), lambda s: (1 - s).round()],
     ids=["distance", "negated", "constant", "ties"],
 )
-def test_sound_distances_pass(figures: Figures, turn: Callable[[Tensor], Tensor]) -> None:
+def test_distances_cause_no_warning(figures: Figures, turn: Callable[[Tensor], Tensor]) -> None:
     similarity, pids = scene()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
