@@ -1,0 +1,171 @@
+"""Code of the README and of the documentation: every block runs, or says why not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+from skimage.data import astronaut
+
+from doc_blocks import Block, blocks, commands
+from og_reid.cli import main
+from og_reid.cli.commands import COMMANDS
+from og_reid.cli.parser import parse
+from og_reid.config.schema import FusionConfig, TrainConfig, load_config
+from pose.deprecation import rename_arguments
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
+NOT_RUN, SLOW = 1, 1
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# Files and folders that commands of the documentation are given.
+IMAGES = ("photo.jpg", "a.jpg", "photos/1.jpg")
+FILES = (
+    "b.ply", "keypoints.json", "a.json", "b.json", "images.csv", "other.safetensors",
+    "rtmpose-s.pth", "DukeMTMC-reID.zip", "runs/market/model.safetensors",
+    "runs/pgfa/model.safetensors", "runs/market_small_circle/model.safetensors",
+)  # fmt: skip
+FOLDERS = (
+    "FOLDER", "DIR", "Market-1501-v15.09.15", "Occluded_Duke", "3DMarket+bg", "market.store",
+    "runs/og_net", "runs/fusion", "runs/a", "runs/b", "runs/default/world", "runs/held_out",
+    "runs/demo/world",
+)  # fmt: skip
+
+
+def name(block: Block) -> str:
+    return f"{block.page.relative_to(ROOT)}:{block.line}"
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what commands are given."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("given")
+    for each in FOLDERS:
+        (folder / each).mkdir(parents=True, exist_ok=True)
+    for each in (*IMAGES, *FILES):
+        (folder / each).parent.mkdir(parents=True, exist_ok=True)
+        (folder / each).touch()
+    for each in IMAGES:
+        Image.fromarray(astronaut()).save(folder / each)
+    return folder
+
+
+def test_every_block_has_a_language_that_is_tested() -> None:
+    for block in BLOCKS:
+        known = {"python", "setup", "sh", "yaml", "csv", "text"}
+        assert block.language in known, f"{name(block)} is {block.language!r}"
+        assert block.language in {"python", "sh"} or not block.marks, name(block)
+
+
+@pytest.mark.parametrize(("mark", "count"), [("not run", NOT_RUN), ("slow", SLOW)])
+def test_blocks_that_are_treated_otherwise_are_few_and_say_why(mark: str, count: int) -> None:
+    marked = {name(block): block.marks[mark] for block in BLOCKS if mark in block.marks}
+    assert len(marked) == count, marked
+    assert all(len(reason) > 10 for reason in marked.values()), marked
+
+
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in of("python")}), ids=lambda page: page.stem
+)
+def test_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    space: dict[str, object] = {"__name__": "page"}
+    for block in blocks(page):
+        if block.language in {"python", "setup"}:
+            # As many lines before it as in the page: what fails is found there.
+            code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+            if "not run" not in block.marks:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", DeprecationWarning)
+                    exec(code, space)
+
+
+@pytest.mark.parametrize("block", of("yaml"), ids=name)
+def test_settings_are_read(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(block.code)
+    kind = FusionConfig if block.page.stem == "fuse" else TrainConfig
+    assert isinstance(load_config(path, (), kind), kind)
+
+
+@pytest.mark.parametrize("block", of("csv"), ids=name)
+def test_tables_have_equally_many_columns(block: Block) -> None:
+    assert len({len(row) for row in csv.reader(io.StringIO(block.code))}) == 1
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=name)
+def test_commands_are_as_their_programs_take_them(
+    block: Block, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(given)
+    for words in commands(block.code):
+        check_command(words)
+        if "run" in block.marks:
+            assert words[0] == "og-reid"
+            assert main(words[1:]) == 0
+
+
+def check_command(words: list[str]) -> None:
+    program, *rest = words
+    if program == "og-reid":
+        check_og_reid(rest)
+    elif program == "torchrun":
+        assert rest[rest.index("-m") + 1] == "og_reid.cli"
+        check_og_reid(rest[rest.index("-m") + 2 :])
+    elif program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(rest) - {word for word in rest if "=" in word} <= {*targets}, words
+    elif program == "python":
+        source = (ROOT / rest[0]).read_text()
+        options = [word for word in rest[1:] if word.startswith("--")]
+        assert all(f'"{option}"' in source for option in options), words
+    elif program == "pip":
+        check_pip(rest)
+    elif program == "pytest":
+        markers = PROJECT["tool"]["pytest"]["ini_options"]["markers"]
+        assert rest[0] != "-m" or any(each.startswith(f"{rest[1]}:") for each in markers)
+    else:
+        assert program in {"apt"}, words
+
+
+def check_og_reid(arguments: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        assert rename_arguments(arguments) == arguments
+        options = parse(COMMANDS, arguments)
+        if getattr(options, "config", None):
+            kind = FusionConfig if options.command == "fuse" else TrainConfig
+            settings = [*getattr(options, "settings", ())]
+            load_config(options.config, settings, kind)
+
+
+def check_pip(arguments: list[str]) -> None:
+    assert arguments[0] == "install"
+    extras = PROJECT["project"]["optional-dependencies"]
+    for before, word in itertools.pairwise(arguments):
+        if before in {"-r", "-c", "--requirement", "--constraint"}:
+            assert (ROOT / word).exists(), arguments
+        elif found := re.search(r"\[([\w,]+)\]", word):
+            assert set(found[1].split(",")) <= {*extras}, arguments
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda p: p.stem)
+def test_files_of_the_project_that_a_page_names_are_there(page: Path) -> None:
+    folders = "tests|benchmarks|configs|tools|og_reid|meshes|pose"
+    begin = "`(?:OMP_NUM_THREADS=1 )?(?:python )?"
+    named = re.findall(rf"{begin}((?:{folders})/[\w/.-]+)", page.read_text())
+    assert [each for each in named if not (ROOT / each.rstrip(".")).exists()] == []
