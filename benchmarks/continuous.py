@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import timed
 from ognet import people
 
-from og_reid.config.schema import ModelConfig, load_config
+from og_reid.config.load import load_config
+from og_reid.config.schema import ModelConfig
 from og_reid.models import PointNetwork, build
 from og_reid.ops import native_info
 

@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ognet import naive_forward
 
-from og_reid.config.schema import TrainConfig, load_config
+from og_reid.config.load import load_config
+from og_reid.config.schema import TrainConfig
 from og_reid.data import CloudSet
 from og_reid.models import OGNet
 from og_reid.ops import native_info

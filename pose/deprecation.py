@@ -46,7 +46,6 @@ _MODULES = """
 og_reid -> meshes: clouds_in=adapters
 og_reid: bulk=pipelines visualize=viz
 og_reid -> og_reid.cli: progress
-og_reid -> og_reid.config: config_checks=checks
 og_reid -> og_reid.data.clouds: lifting=lift_dataset
 og_reid -> og_reid.evaluation: comparison=results histogram=color_histogram paired
     slicing=query_slices
@@ -54,11 +53,13 @@ og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
 og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
     provenance
 og_reid -> og_reid.losses: objective
-og_reid -> og_reid.pipelines: demo people_comparison=evaluation
+og_reid -> og_reid.ops._native: config_checks=library
+og_reid -> og_reid.pipelines: demo doctor people_comparison=evaluation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
 og_reid -> og_reid.viz: render=splatting report=html_report
 og_reid.bulk -> og_reid.pipelines: embedding=embed_files lifting=lift_files
+og_reid.config: checks=schema
 og_reid.data: draws=keyed_random
 og_reid.data -> og_reid.data.augmentation: borrow=cross_cloud recolor=identity_color transforms
 og_reid.data -> og_reid.data.clouds: attempts batch cache_folder cloud_cache=cache cloud_file
@@ -73,7 +74,7 @@ og_reid.evaluation -> og_reid.retrieval: given=inputs labels orientation=similar
     products=distance_blocks ranking=search reranked sides=features
 og_reid.losses: registered=terms
 og_reid.models -> og_reid.files: plain_weights=snapshot
-og_reid.models: described=spec_bounds embedder=point_network undrawn=init
+og_reid.models: continuous=soft_layers described=spec_bounds embedder=point_network undrawn=init
 og_reid.ops: ball=ball_query counting=rank_counts faded=soft_pool faded_gate=soft_gated_pool
     fading=soft_neighbors gate=gated_pool indices=neighbor_index moments=edge_moments nearest=topk
     sampling=fps
@@ -101,24 +102,22 @@ pose -> pose.runtime: defaults forks process_pool torchvision_import
 _NAMES = """
 og_reid.bulk -> og_reid.pipelines.embed_files: EmbeddedFiles embed_files
 og_reid.bulk -> og_reid.pipelines.lift_files: LiftedFile LiftedFiles lift_files
-og_reid.checkpoint -> og_reid.inference.cloud_encoder: StoredModel=CloudEncoder
-og_reid.checkpoint -> og_reid.inference.image_encoder: StoredPeopleModel=ImageEncoder
-og_reid.checkpoint -> og_reid.inference.model_file: save_weights
-og_reid.checkpoint -> og_reid.inference.pretrained: read_model=load_model
-    read_people_model=load_model save_model=save_network save_people_model=save_network
 og_reid.checkpoint -> og_reid.train.checkpoint: keep_states=rotate_checkpoints
     read_origin=read_provenance read_state=load_checkpoint save_state=save_checkpoint
-og_reid.checkpoint -> og_reid.inference.provenance: origin=run_provenance package_version
 og_reid.checkpoint -> og_reid.models.state_dict: misfit=state_dict_mismatch
+og_reid.checkpoint -> og_reid.inference.provenance: origin=run_provenance package_version
+og_reid.checkpoint -> og_reid.inference.model_file: save_weights
+og_reid.checkpoint -> og_reid.inference.cloud_encoder: StoredModel=CloudEncoder
+og_reid.checkpoint -> og_reid.inference.image_encoder: StoredPeopleModel=ImageEncoder
+og_reid.checkpoint -> og_reid.inference.pretrained: read_model=load_model
+    read_people_model=load_model save_model=save_network save_people_model=save_network
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
 og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
     save_comparisons=save_results
-og_reid.comparison -> og_reid.pipelines.evaluation: measure_distances=compute_distances rerank_by
-    score=score_distances
-og_reid.config -> og_reid.config.schema: BudgetConfig DataConfig FusionConfig LossConfig ModelConfig
-    OptimConfig PHOTO_PRESETS=IMAGE_ARCHITECTURES TrainConfig WorldConfig config_folder from_dict
-    load_config to_dict
-og_reid.config_checks -> og_reid.config.checks: PHOTO_PRESETS=IMAGE_ARCHITECTURES
+og_reid.comparison -> og_reid.pipelines.evaluation: Reranking measure_distances=compute_distances
+    rerank_by score=score_distances
+og_reid.config -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
+og_reid.config_checks -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
 og_reid.data: MarketSplits=Splits PeopleBatch=ImageBatch PeopleSet=ImageSet
 og_reid.data.clouds -> og_reid.data.clouds.cloud_set: CloudSet
 og_reid.data.datasets: Check=IntegrityReport Description=DatasetSpec OWN=CUSTOM
@@ -141,8 +140,9 @@ og_reid.data.photos -> og_reid.data.images.augment: PhotoConfig=ImageConfig
 og_reid.data.samplers: effective_epochs=samples_per_epoch
 og_reid.data.shard -> og_reid.data.clouds.shard: PackedCloud=QuantizedCloud
 og_reid.data.source -> og_reid.data.clouds.source: CloudSource=CloudDataset
-og_reid.embedding -> og_reid.inference.preprocessing: PhotoPreprocessing=ImagePreprocessing
-    Preprocessing TestView name_views
+og_reid.doctor -> og_reid.pipelines.doctor: Finding=CheckResult examine=run_checks
+og_reid.embedding -> og_reid.inference.preprocessing: Layout=PointOrder
+    PhotoPreprocessing=ImagePreprocessing Preprocessing TestView name_views
 og_reid.embedding -> og_reid.inference.extract: embed_people=embed_images
 og_reid.evaluation: Difference=PairedDifference
 og_reid.evaluation.counts -> og_reid.retrieval.distance_blocks:
@@ -170,6 +170,9 @@ og_reid.matching -> og_reid.retrieval.similarity: weigh_cosines=visibility_weigh
 og_reid.models -> og_reid.models.point_network: Embedder=PointNetwork
 og_reid.models -> og_reid.models.registry: rebuild=from_spec settings_of=arch_parameters
     store=to_spec
+og_reid.models.continuous -> og_reid.models.soft_layers: abstract=soft_set_abstraction
+    balls_around=soft_ball_neighbors carry=soft_ball_mean convolve=soft_edge_conv note=record_stage
+    pool=soft_global_pool spacing_of=lattice_spacing
 og_reid.models.described -> og_reid.models.spec_bounds: check_described=check_spec
 og_reid.models.edge_conv: NeighborMix=MaxMeanMix
 og_reid.models.embedder -> og_reid.models.point_network: Embedder=PointNetwork
@@ -189,9 +192,11 @@ og_reid.ops -> og_reid.ops.rank_counts: Thresholds=RankThresholds count_wrong=co
     count_wrong_torch=count_closer_torch
 og_reid.ops.counting -> og_reid.ops.rank_counts: Thresholds=RankThresholds count_wrong=count_closer
     count_wrong_torch=count_closer_torch
-og_reid.ops.faded -> og_reid.ops.soft_pool: faded_mean=soft_mean faded_moments=soft_moments
-    faded_pool=soft_pool
+og_reid.ops.faded -> og_reid.ops.soft_pool: faded_mean=soft_mean faded_mean_torch=soft_mean_torch
+    faded_moments=soft_moments faded_moments_torch=soft_moments_torch faded_pool=soft_pool
+    faded_pool_torch=soft_pool_torch
 og_reid.ops.faded_gate -> og_reid.ops.soft_gated_pool: faded_gated_max=soft_gated_max
+    faded_gated_max_torch=soft_gated_max_torch
 og_reid.ops.fading -> og_reid.ops.soft_neighbors: FLOOR=MIN_DISTANCE FadingNeighbors=SoftNeighbors
     GAIN=TAPER WIDEST=MAX_REACH fading_balls=soft_ball_graph fading_graph=soft_knn_graph
     present_balls=masked_ball_graph present_graph=masked_knn_graph
@@ -204,6 +209,8 @@ og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_app
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
 og_reid.progress -> og_reid.files.printable: CONTROLS
 og_reid.progress -> og_reid.pipelines.forecast: Forecast
+og_reid.provenance -> og_reid.inference.provenance: checked_origin=checked_provenance
+    origin=run_provenance
 og_reid.report -> og_reid.viz.html_report: Picture=ReportImage
 og_reid.rerank: Reranked=LazyDistances gnn=gnn_rerank penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
@@ -217,6 +224,7 @@ og_reid.schedule -> og_reid.train.weight_averaging: MovingAverage=EMA WeightAver
     estimate_norms=update_bn
 og_reid.schedule -> og_reid.train.optimizer: build_optimizer
 og_reid.slicing -> og_reid.evaluation.query_slices: Searched=LabelledImages
+og_reid.strict -> og_reid.config.load: config_folder find_config
 og_reid.train: Outcome=StepOutput PeopleTask=ImageTask Record=StepLog
     check_unused=check_empty_run_dir first_goes_first=main_process_first
     join_processes=init_distributed

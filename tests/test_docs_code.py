@@ -17,7 +17,9 @@ from doc_blocks import Block, blocks, commands
 from og_reid.cli import main
 from og_reid.cli.commands import COMMANDS
 from og_reid.cli.parser import parse
-from og_reid.config.schema import FusionConfig, TrainConfig, load_config
+from og_reid.config.load import load_config
+from og_reid.config.schema import TrainConfig
+from og_reid.inference.fusion import FusionConfig
 from pose.deprecation import rename_arguments
 
 ROOT = Path(__file__).resolve().parents[1]

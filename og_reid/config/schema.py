@@ -1,293 +1,350 @@
-"""Settings of a training run: typed defaults, and a strict reader for YAML files.
-
-A YAML file only says what differs from the defaults. Unknown keys and wrong types are refused.
-"""
+"""Settings of a training run: typed defaults, their ranges, and their mutual constraints."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
-
-from pose.files.reading import reading
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ..data.augmentation.transforms import Augmentation
 from ..data.images.augment import ImageConfig
-from ..evaluation import AveragePrecision
-from ..files.from_mapping import (
-    MOST_BYTES,
-    build,
-    check_name,
-    config_folder,
-    find_config,
-    read_value,
-    read_yaml,
-)
-from ..files.renamed_settings import rename_setting, rename_settings, renamed_fields
-from ..inference.fusion import FusionConfig
+from ..evaluation.metrics import AveragePrecision
+from ..files.renamed_settings import renamed_fields
 from ..inference.preprocessing import PointOrder, TestView
 from ..losses.config import LossConfig
+from ..losses.terms import check_terms
+from ..models import ARCHITECTURES
 from ..models.heads import HPM_STRIPES, Pool
-from .checks import IMAGE_ARCHITECTURES, check
+from ..models.spec_bounds import check_spec
 
 __all__ = [
     "IMAGE_ARCHITECTURES",
     "BudgetConfig",
     "DataConfig",
-    "FusionConfig",
-    "LossConfig",
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
     "WorldConfig",
-    "config_folder",
-    "from_dict",
-    "load_config",
-    "to_dict",
 ]
 
-# Groups of settings that the classes stand for in `pose.deprecation.SETTINGS`.
-_ROOTS: dict[type[Any], str] = {}
-
-Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
+IMAGE_ARCHITECTURES = ("pgfa", "stripes")
+"""Architectures of images; the others are of point clouds."""
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """The synthetic world that a run makes for itself when it is given no data."""
+    """Synthetic world that a run makes when no data set is given."""
 
-    train_identities: int = 0  # people to learn from; 0 = no world, data must be given
-    test_identities: int = 20  # other people, to validate on
-    views: int = 8  # photographs of each
-    cameras: int = 6  # cameras of the world
-    seed: int = 0  # of cameras, places, poses and occlusions
-    first_identity: int = 0  # number of the first person: distinct ranges are distinct people
+    train_identities: int = 0  # training identities; 0 = no world, a data set must be given
+    test_identities: int = 20  # validation identities
+    views: int = 8  # images per identity
+    cameras: int = 6  # cameras
+    seed: int = 0  # seed of cameras, places, poses and occlusions
+    first_identity: int = 0  # number of the first identity; distinct ranges are disjoint
+
+    def __post_init__(self) -> None:
+        """Range of the seed; the world checks its own numbers."""
+        _check_seed("world.seed", self.seed)
 
 
 @renamed_fields("data.")
 @dataclass(frozen=True)
 class DataConfig:
-    """What a batch is made of."""
+    """Training batches: points per cloud, sampling, and augmentation across clouds."""
 
-    num_points: int = 512  # points per cloud, in training and afterwards
-    num_ids: int = 32  # P: people per batch
-    num_instances: int = 3  # K: clouds per person
-    recolor: float = 0.8  # share of a batch's people that get new clothes colours
-    channel_permute: float = (
-        0.0  # share whose colour channels change places: one more person per order
-    )
-    point_order: PointOrder = (
-        "fps"  # choice, order and frame of points; reference = the OG-Net authors'
-    )
-    # photographs are lifted to the resting pose, when ranking, too; not for stored clouds
-    canonical: bool = False
-    background: float = 0.0  # share of clouds that get the background of another cloud
-    camera_style: float = 0.0  # share of clouds that get the mean and spread of another camera
-    # pk = P people with K clouds each; shuffle = all clouds in random order; balance = clouds
-    # drawn so that people come equally often; class = people in random order, a cloud of each;
-    # stratified = between shuffle and balance; camera = people and their cameras equally often
+    num_points: int = 512  # points per cloud, in training and at inference
+    num_ids: int = 32  # pk: identities per batch, P
+    num_instances: int = 3  # pk: clouds per identity, K
+    recolor: float = 0.8  # fraction of a batch's identities with new clothes colours
+    channel_permute: float = 0.0  # fraction with permuted colour channels, as new identities
+    # selection, order and frame of points: farthest-point sampling, or the OG-Net authors'
+    point_order: PointOrder = "fps"
+    canonical: bool = False  # clouds in the resting pose, at inference, too; not of stored clouds
+    background: float = 0.0  # fraction of clouds with the background of another cloud
+    camera_style: float = 0.0  # fraction of clouds with another camera's colour statistics
+    # pk = P identities with K clouds each; shuffle = random order; balance = identities equally
+    # often; class = a cloud of each identity in turn; stratified = between shuffle and balance;
+    # camera = identities and their cameras equally often
     sampling: Literal["pk", "shuffle", "balance", "class", "stratified", "camera"] = "pk"
-    batch_size: int = 36  # clouds per batch where sampling is not pk
-    images_per_class: int = 1  # how often a person comes in a pass where sampling is class
-    class_balance: float = 0.5  # of stratified: 0 = each cloud equally often, 1 = each person
-    val_identities: int = (
-        0  # training people kept back to validate on; 0 = validate on the test images
-    )
+    batch_size: int = 36  # all but pk: clouds per batch
+    images_per_class: int = 1  # class: clouds of an identity per epoch
+    class_balance: float = 0.5  # stratified: 0 = clouds equally often, 1 = identities equally often
+    val_identities: int = 0  # training identities held out to validate on; 0 = the test split
+
+    def __post_init__(self) -> None:
+        """Ranges."""
+        for name in ("recolor", "channel_permute", "background", "camera_style", "class_balance"):
+            fraction = getattr(self, name)
+            _require(0 <= fraction <= 1, f"data.{name} must be in [0, 1]", fraction)
+        _require(
+            min(self.num_ids, self.num_instances) >= 2,
+            "data.num_ids and data.num_instances must be at least 2",
+            self.num_ids,
+            self.num_instances,
+        )
+        _require(
+            self.batch_size >= 2 and self.images_per_class >= 1,
+            "data.batch_size must be at least 2 and data.images_per_class at least 1",
+            self.batch_size,
+            self.images_per_class,
+        )
+        _require(
+            self.val_identities >= 0, "data.val_identities must be at least 0", self.val_identities
+        )
+        try:
+            check_spec({"num_points": self.num_points})
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from error
 
 
 @renamed_fields("model.")
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network; what a network does not have is left out."""
+    """Architecture of the network; fields that do not apply to it are ignored."""
 
-    # of clouds: or ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg; of photographs: pgfa, or
-    # stripes
+    # clouds: ognet-small, ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg, or a registered
+    # one; images: pgfa, stripes
     arch: str = "ognet-small"
-    num_points: int = 256  # points left by the first down-sampling, at most data.num_points
+    num_points: int = 256  # points after the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
     ball_samples: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
-    embedding_dim: int = 512  # length of the descriptor
-    # reference = depends on the order of points; soft = moves in proportion to the points
+    embedding_dim: int = 512  # length of the embedding
+    # reference = depends on the order of points; soft = continuous in the points
     mode: Literal["robust", "reference", "soft"] = "robust"
-    parts: int = 3  # of pgfa: horizontal stripes; 0 = the global branch alone
-    # of pgfa: guided by the joints; the mean alone; or none, as PCB
+    parts: int = 3  # pgfa: horizontal stripes; 0 = global branch alone
+    # pgfa: pooling guided by keypoints; average pooling; none, as PCB
     global_branch: Literal["pose", "average", "none"] = "pose"
-    # of stripes: how many of equal height, in a list for each branch; this is HPM, and
-    # [[1], [1, 2], [1, 3]] with pool=max MGN
+    # stripes: numbers of equal stripes, a list per branch; the default is HPM, and
+    # [[1], [1, 2], [1, 3]] with pool=max is MGN
     stripes: tuple[tuple[int, ...], ...] = HPM_STRIPES
-    pool: Pool = "both"  # of stripes: average, max, or the sum of both
-    # not of pgfa: BNNeck, a norm between what other losses see and what is classified and compared
+    pool: Pool = "both"  # stripes: average, max, or their sum
+    # all but pgfa: BNNeck, a BatchNorm between the metric losses' and the classifier's features
     bnneck: bool = False
-    # to start from; null = random ones. Of clouds: default, or a model.safetensors of any mode and
-    # with other neighbours; of photographs' backbone: imagenet, or a file of torchvision's resnet50
+    # initial weights; null = random. Clouds: default, or a model.safetensors of any mode and k;
+    # images: imagenet, or a file of torchvision's resnet50
     init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        """Ranges, and fields that exclude each other."""
+        known = (*ARCHITECTURES, *IMAGE_ARCHITECTURES)
+        if self.arch not in known:
+            raise ValueError(f"model.arch must be one of {', '.join(known)}; got {self.arch!r}")
+        for name in ("num_points", "k", "embedding_dim"):
+            _require(
+                getattr(self, name) >= 1, f"model.{name} must be at least 1", getattr(self, name)
+            )
+        _require(
+            min(self.ball_samples) >= 1 and self.parts >= 0,
+            "model.ball_samples must be at least 1 each and model.parts at least 0",
+            list(self.ball_samples),
+            self.parts,
+        )
+        sizes: dict[str, Any] = {"k": self.k, "embedding_dim": self.embedding_dim}
+        sizes |= {"ball_counts": self.ball_samples, "parts": self.parts, "branches": self.stripes}
+        try:
+            check_spec(sizes)
+        except ValueError as error:
+            text = f"model.{error}".replace("ball_counts", "ball_samples", 1)
+            raise ValueError(text.replace("model.branches", "model.stripes")) from error
+        weights = str(self.init_from)
+        if self.takes_images and (weights == "default" or weights.endswith(".safetensors")):
+            raise ValueError(
+                "model.init_from of image networks are weights of the backbone: imagenet, or a "
+                f"file of torchvision's resnet50; got {weights!r}"
+            )
+        if self.bnneck and self.arch == "pgfa":
+            raise ValueError(
+                "model.bnneck is of stripes and of the networks of clouds: the heads of pgfa have "
+                "norms of their own"
+            )
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the network takes images rather than point clouds."""
+        return self.arch in IMAGE_ARCHITECTURES
 
 
 @renamed_fields("optim.")
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser with warm-up, decay of its learning rate, and averaging."""
+    """Optimiser, learning-rate schedule, and weight averaging."""
 
-    # amsgrad = Adam with AMSGrad and L2 decay; sgd = with Nesterov's momentum
+    # amsgrad = Adam with AMSGrad and L2 decay; sgd = with Nesterov momentum
     optimizer: Literal["adamw", "amsgrad", "sgd"] = "adamw"
     lr: float = 1.5e-3  # highest learning rate
-    weight_decay: float = 5e-4  # of adamw on matrices only, otherwise on all parameters
-    momentum: float = 0.9  # of sgd
-    backbone_lr_mult: float = (
-        0.1  # learning rate of a backbone of photographs as a share of the heads'
-    )
-    warmup: float = 0.03  # share of the run over which the learning rate rises from 0
-    schedule: Literal["cosine", "step"] = "cosine"  # what it does then
-    final_lr_ratio: float = 0.01  # of cosine: last learning rate as a share of lr
-    milestones: tuple[int, ...] = ()  # of step: numbers of epochs after which it drops
-    gamma: float = 0.1  # of step: to this share of what it was
-    grad_clip: float = 5.0  # largest gradient norm; 0 = any
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the network, losses have fp32
-    grad_accum_steps: int = 1  # batches whose gradients make a step
-    swa_fraction: float = 0.1  # last share of the run whose weights are averaged; 0 = keep the last
-    ema: float = 0.0  # decay per step of a moving average of weights, in place of average; 0 = none
-    bn_update_batches: int | None = (
-        32  # batches that re-estimate BatchNorm after that; null = an epoch
-    )
+    weight_decay: float = 5e-4  # adamw: of matrices only; others: of all parameters
+    momentum: float = 0.9  # sgd: momentum
+    backbone_lr_mult: float = 0.1  # images: learning rate of the backbone as a multiple of lr
+    warmup: float = 0.03  # fraction of the run with linear warm-up from 0
+    schedule: Literal["cosine", "step"] = "cosine"  # decay after warm-up
+    final_lr_ratio: float = 0.01  # cosine: final learning rate as a fraction of lr
+    milestones: tuple[int, ...] = ()  # step: epochs, from 1, after which the rate decays
+    gamma: float = 0.1  # step: decay factor
+    grad_clip: float = 5.0  # largest gradient norm; 0 = none
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # autocast of the network; losses: fp32
+    grad_accum_steps: int = 1  # batches per optimiser step
+    swa_fraction: float = 0.1  # last fraction of the run with weight averaging (SWA); 0 = none
+    ema: float = 0.0  # decay per step of an EMA of weights, in place of SWA; 0 = none
+    bn_update_batches: int | None = 32  # batches to recompute BatchNorm with; null = an epoch
+
+    def __post_init__(self) -> None:
+        """Ranges, and fields that exclude each other."""
+        _require(0 < self.lr < math.inf, "optim.lr must be above 0 and finite", self.lr)
+        _require(
+            0 <= self.weight_decay < math.inf,
+            "optim.weight_decay must be at least 0 and finite",
+            self.weight_decay,
+        )
+        _require(
+            0 <= self.final_lr_ratio <= 1,
+            "optim.final_lr_ratio must be in [0, 1], a fraction of optim.lr",
+            self.final_lr_ratio,
+        )
+        _require(
+            0 <= self.swa_fraction < 1 and 0 <= self.warmup < 1,
+            "optim.swa_fraction and optim.warmup must be in [0, 1)",
+            self.swa_fraction,
+            self.warmup,
+        )
+        _require(
+            self.bn_update_batches is None or self.bn_update_batches >= 1,
+            "optim.bn_update_batches must be at least 1, or null for an epoch",
+            self.bn_update_batches,
+        )
+        _require(
+            self.grad_accum_steps >= 1,
+            "optim.grad_accum_steps must be at least 1",
+            self.grad_accum_steps,
+        )
+        _require(
+            0 <= self.ema < 1 and not (self.ema and self.swa_fraction),
+            "optim.ema must be in [0, 1), and optim.swa_fraction 0 beside it",
+            self.ema,
+            self.swa_fraction,
+        )
+        _require(
+            0 < self.backbone_lr_mult <= 1,
+            "optim.backbone_lr_mult must be in (0, 1]",
+            self.backbone_lr_mult,
+        )
+        _require(
+            0 < self.momentum < 1 and 0 < self.gamma <= 1,
+            "optim.momentum must be in (0, 1) and optim.gamma in (0, 1]",
+            self.momentum,
+            self.gamma,
+        )
+        late = all(epoch >= 1 for epoch in self.milestones)
+        if (self.schedule == "step") != bool(self.milestones) or not late:
+            raise ValueError(
+                "optim.milestones must be the epochs, from 1, after which optim.schedule=step "
+                f"decays, and empty otherwise; got {list(self.milestones)} with {self.schedule}"
+            )
+        _require(self.grad_clip >= 0, "optim.grad_clip must be at least 0", self.grad_clip)
 
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """When to stop: whichever comes first. The schedules follow the share that is used up."""
+    """Length of the run: the first limit reached ends it; schedules follow the fraction used."""
 
     steps: int = 2000  # optimiser steps
-    epochs: int | None = None  # rounds through the data, in place of steps and minutes
+    epochs: int | None = None  # epochs, in place of steps and minutes
     cpu_minutes: float | None = None  # processor time, summed over threads
-    wall_minutes: float | None = None  # time on the clock
+    wall_minutes: float | None = None  # wall-clock time
+
+    def __post_init__(self) -> None:
+        """Ranges, and limits that exclude each other."""
+        for name in ("steps", "epochs"):
+            count = getattr(self, name)
+            _require(count is None or count >= 1, f"budget.{name} must be at least 1", count)
+        if self.epochs and (self.cpu_minutes or self.wall_minutes):
+            raise ValueError(
+                "budget.epochs goes without minutes, as the learning rate follows the epochs; got "
+                f"cpu_minutes={self.cpu_minutes}, wall_minutes={self.wall_minutes}: set both "
+                "to null or give steps"
+            )
+        for name in ("cpu_minutes", "wall_minutes"):
+            minutes = getattr(self, name)
+            _require(
+                minutes is None or minutes > 0,
+                f"budget.{name} must be above 0, or null for none",
+                minutes,
+            )
 
 
 @renamed_fields("")
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training run."""
+    """All settings of a training run."""
 
-    world: WorldConfig = field(default_factory=WorldConfig)  # people to make, if any
+    world: WorldConfig = field(default_factory=WorldConfig)  # synthetic data
     data: DataConfig = field(default_factory=DataConfig)  # batches
     model: ModelConfig = field(default_factory=ModelConfig)  # network
-    augment: Augmentation = field(default_factory=Augmentation)  # random changes of clouds
-    image: ImageConfig = field(default_factory=ImageConfig)  # how photographs are given
-    loss: LossConfig = field(default_factory=LossConfig)  # what is minimised
-    optim: OptimConfig = field(default_factory=OptimConfig)  # how
-    budget: BudgetConfig = field(default_factory=BudgetConfig)  # how long
-    seed: int = 0  # of weights, order and augmentation
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda when there is one
+    augment: Augmentation = field(default_factory=Augmentation)  # augmentation of clouds
+    image: ImageConfig = field(default_factory=ImageConfig)  # size and augmentation of images
+    loss: LossConfig = field(default_factory=LossConfig)  # loss terms
+    optim: OptimConfig = field(default_factory=OptimConfig)  # optimiser and schedule
+    budget: BudgetConfig = field(default_factory=BudgetConfig)  # length
+    seed: int = 0  # seed of weights, order and augmentation
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = cuda where available
     validate_every: int = 0  # steps between validations; 0 = at the end only
     checkpoint_every: int = 200  # steps between checkpoints
-    keep_checkpoints: int = 1  # checkpoints to keep: the last one and those before it
-    prefetch_batches: int = 2  # batches made ahead in a thread; 0 = none
-    tensorboard: bool = False  # write event files, too; needs the package tensorboard
-    tta: TestView = "none"  # further view of each cloud when validating
-    ap_method: AveragePrecision = "step"  # convention of average precision when validating
+    keep_checkpoints: int = 1  # number of checkpoints kept, the latest included
+    prefetch_batches: int = 2  # batches prepared ahead in a thread; 0 = none
+    tensorboard: bool = False  # event files besides log.csv; needs the package tensorboard
+    tta: TestView = "none"  # test-time augmentation of clouds in validation
+    ap_method: AveragePrecision = "step"  # average precision in validation
 
     def __post_init__(self) -> None:
-        """Checks the numbers and what one field alone cannot tell."""
-        check(self)
-
-
-_ROOTS.update({TrainConfig: "", FusionConfig: "fusion."})
-
-
-@overload
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig: ...
-
-
-@overload
-def load_config(path: str | Path, overrides: Sequence[str], kind: type[Kind]) -> Kind: ...
-
-
-def load_config(
-    path: str | Path, overrides: Sequence[str] = (), kind: type[Any] = TrainConfig
-) -> Any:
-    """Reads a YAML file.
-
-    Args:
-        path: A file, or the name of one that comes with the package, such as
-            ``synthetic/default`` or ``synthetic/default.yaml``.
-        overrides: Settings such as ``optim.lr=0.001`` that replace those of the file.
-        kind: `TrainConfig`, or `FusionConfig`.
-
-    Raises:
-        ValueError: When the file is missing, no YAML mapping or of another kind, when a key is
-            unknown (the nearest known one is named), when a value has a wrong type or does not fit
-            the others.
-    """
-    found = find_config(path)
-    try:
-        with reading(found), found.open("rb") as file:
-            settings = read_yaml(file.read(MOST_BYTES + 1))
-    except ValueError as error:
-        cause = str(error).partition("is no valid YAML: ")[2] or str(error)
-        raise ValueError(f"{found} is no valid YAML: {cause}") from error
-    settings = {} if settings is None else settings
-    if not isinstance(settings, dict):
-        raise ValueError(f"{found} must be a mapping of settings; got {type(settings).__name__}")
-    _check_kind(found, settings, kind)
-    root = _ROOTS[kind]
-    settings = rename_settings(settings, root)
-    given = copy.deepcopy(settings)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise ValueError(f"a setting must look like optim.lr=0.001; got {override!r}")
-        try:
-            value = read_value(text)
-        except ValueError as error:
-            shown = f"{override[:60]!r}: {text[:60]!r}"
-            raise ValueError(f"{shown} is no valid YAML value") from error
-        current = rename_setting(key, root)
-        _put(settings, current.split("."), value)
-        check_name(kind, current)
-    try:
-        return build(kind, rename_settings(settings, root), "")
-    except ValueError as error:
-        if overrides and _builds(kind, given, str(error)):
-            raise
-        raise ValueError(f"{found}: {error}") from error
-
-
-def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
-    """Whether settings are not what a message is about."""
-    try:
-        build(kind, settings, "")
-    except ValueError as error:
-        return str(error) != message
-    return True
-
-
-def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
-    """The configuration with ``settings`` in place of the defaults; errors as `load_config`."""
-    config: TrainConfig = build(TrainConfig, rename_settings(settings), "")
-    return config
-
-
-def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
-    """All settings, defaults included, as plain dicts; `from_dict` reads them back."""
-    return asdict(config)
-
-
-def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:
-    """Refuses a file whose settings are all of another command."""
-    names = {each: {field.name for field in fields(each)} for each in (TrainConfig, FusionConfig)}
-    for command, each in (("train", TrainConfig), ("fuse", FusionConfig)):
-        theirs, ours = (
-            rename_settings(settings, _ROOTS[one], warn=False).keys() for one in (each, kind)
+        """Ranges of the run's own fields, and constraints between groups."""
+        _check_seed("seed", self.seed)
+        _require(self.checkpoint_every >= 1, "checkpoint_every must be at least 1",
+                 self.checkpoint_every)  # fmt: skip
+        _require(self.validate_every >= 0, "validate_every must be at least 0", self.validate_every)
+        _require(
+            self.keep_checkpoints >= 1 and self.prefetch_batches >= 0,
+            "keep_checkpoints must be at least 1 and prefetch_batches at least 0",
+            self.keep_checkpoints,
+            self.prefetch_batches,
         )
-        if not ours <= names[kind] and theirs <= names[each]:
-            raise ValueError(f"{path} has settings of og-reid {command}, not of this command")
+        _require(
+            self.model.num_points <= self.data.num_points,
+            "model.num_points must be at most data.num_points",
+            self.model.num_points,
+            self.data.num_points,
+        )
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Constraints between the loss, the data and the network."""
+        loss, recolor, images = self.loss, self.data.recolor, self.model.takes_images
+        if loss.identity and recolor and not loss.lsro:
+            raise ValueError(
+                "loss.identity needs data.recolor=0 or loss.lsro=true: a recoloured identity is "
+                f"none of the training set; got loss.identity={loss.identity}, "
+                f"data.recolor={recolor}"
+            )
+        if loss.lsro and not (loss.identity or images):
+            raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
+        if images and loss.lsro and loss.part_masked:
+            raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
+        check_terms(loss, "image" if images else "cloud")
+        if not images and (loss.part_masked or loss.part_triplet or loss.part_smoothing):
+            raise ValueError(
+                "loss.part_masked, part_triplet and part_smoothing are of images: model.arch must "
+                f"be one of {', '.join(IMAGE_ARCHITECTURES)}; got {self.model.arch!r}"
+            )
+        if self.model.bnneck and not images:
+            if not loss.identity or (loss.circle and loss.circle_form == "reference"):
+                raise ValueError(
+                    "model.bnneck needs loss.identity above 0, and does not go with "
+                    "loss.circle_form=reference"
+                )
 
 
-def _put(settings: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = settings.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ValueError(f"{'.'.join(keys)}: {key} is a setting, not a group of settings")
-        settings = inner
-    settings[keys[-1]] = value
+def _require(holds: bool, rule: str, *got: object) -> None:
+    if not holds:
+        raise ValueError(f"{rule}; got {' and '.join(map(str, got))}")
+
+
+def _check_seed(name: str, seed: int) -> None:
+    _require(0 <= seed < 2**31, f"{name} must be in [0, 2147483647]", seed)

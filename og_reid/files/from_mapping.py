@@ -1,4 +1,4 @@
-"""Dataclasses from plain mappings and YAML files; nothing is guessed or ignored."""
+"""Dataclasses of settings from plain mappings and YAML documents, type by type."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
     "MOST_BYTES",
     "build",
     "check_name",
-    "config_folder",
-    "find_config",
     "read_value",
     "read_yaml",
 ]
@@ -30,44 +26,6 @@ _DEEPEST = 100
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # Spellings of null in other languages.
 _NONE = frozenset({"none", "null", "~", ""})
-
-
-def config_folder() -> Path:
-    """The folder of the YAML files that come with the package."""
-    installed = Path(str(files("og_reid"))) / "configs"
-    if installed.is_dir():
-        return installed
-    return Path(__file__).parents[2] / "configs"
-
-
-def find_config(path: str | Path) -> Path:
-    """A YAML file, or the one of that name that comes with the package.
-
-    Raises:
-        ValueError: It is missing; the nearest name is given, or the groups of names.
-    """
-    given, known = Path(path), config_folder()
-    shipped = known / given
-    for candidate in (given, shipped, shipped.with_name(shipped.name + ".yaml")):
-        if candidate.is_file():
-            return candidate
-    names = sorted(
-        file.relative_to(known).with_suffix("").as_posix() for file in known.rglob("*.yaml")
-    )
-    wanted = given.as_posix().removesuffix(".yaml")
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
-    if "/" not in wanted:  # a name without its group
-        near = [each for each in names if _alike(wanted, each.rpartition("/")[2])][:1] or near
-    if near:
-        raise ValueError(f"there is no file {path}: did you mean {near[0]}?")
-    groups = ", ".join(dict.fromkeys(f"{name.rpartition('/')[0]}/" for name in names))
-    raise ValueError(
-        f"there is no file {path}; the package has files in {groups} such as synthetic/default"
-    )
-
-
-def _alike(wanted: str, name: str) -> bool:
-    return difflib.SequenceMatcher(None, wanted, name).ratio() > 0.8
 
 
 def build(kind: Any, settings: Any, prefix: str = "") -> Any:
@@ -97,11 +55,10 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         else _convert(hints[key], value, prefix + key)
         for key, value in settings.items()
     }
-    made = kind(**values)  # whose own checks say more about a number
     for key, value in values.items():
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"{prefix}{key} must be a number; got nan")
-    return made
+    return kind(**values)
 
 
 def check_name(kind: Any, key: str) -> None:

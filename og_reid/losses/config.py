@@ -69,6 +69,11 @@ class LossConfig:
                 f"one of loss.{', '.join(weights)} must be above 0, and none below; "
                 f"got {', '.join(map(str, values))}"
             )
+        for name in ("temperature", "oim_temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"loss.{name} must be above 0 and finite; got {getattr(self, name)}"
+                )
         if not self.circle_gamma > 0 or self.warmup_epochs < 0:
             raise ValueError(
                 "loss.circle_gamma must be above 0 and loss.warmup_epochs at least 0; "

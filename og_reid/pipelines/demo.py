@@ -23,7 +23,8 @@ from meshes import Lift, lift_image
 from meshes.world import draw_camera, render, sample_scene, write_world
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
-from ..config.schema import TrainConfig, load_config
+from ..config.load import load_config
+from ..config.schema import TrainConfig
 from ..data import CloudSet, Splits, load_market, read_attributes
 from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes

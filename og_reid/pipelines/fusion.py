@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config.schema import load_config
+from ..config.load import load_config
 from ..inference.encoder import Encoder
 from ..inference.fused_encoder import FusedEncoder
 from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights

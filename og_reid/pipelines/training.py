@@ -87,7 +87,8 @@ class TrainSpec:
         Raises:
             ValueError: The file is missing, or a setting is unknown or wrong.
         """
-        from ..config.schema import WorldConfig, load_config
+        from ..config.load import load_config
+        from ..config.schema import WorldConfig
 
         given = self.config
         config = load_config(given, self.settings) if isinstance(given, str | Path) else given
@@ -206,7 +207,7 @@ def check_run_inputs(config: object, data: DataSpec, settings: Sequence[str]) ->
     Raises:
         ValueError: A file or folder is missing.
     """
-    from ..files.from_mapping import find_config
+    from ..config.load import find_config
 
     if isinstance(config, str | Path):
         find_config(config)

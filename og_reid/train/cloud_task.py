@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from pose.runtime.defaults import plain_torch
 
-from ..config.schema import ModelConfig, TrainConfig, to_dict
+from ..config.load import to_dict
+from ..config.schema import ModelConfig, TrainConfig
 from ..data.augmentation.cross_cloud import CameraStyles, swap_background
 from ..data.augmentation.identity_color import (
     CHANNEL_ORDERS,

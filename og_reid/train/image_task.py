@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.schema import ModelConfig, TrainConfig, to_dict
+from ..config.load import to_dict
+from ..config.schema import ModelConfig, TrainConfig
 from ..data.images.augment import augment_images
 from ..data.images.image_set import ImageBatch, ImageSet
 from ..data.samplers import step_generator

@@ -18,7 +18,8 @@ from torch import nn
 
 from pose.runtime.defaults import plain_torch
 
-from ..config.schema import TrainConfig, to_dict
+from ..config.load import to_dict
+from ..config.schema import TrainConfig
 from ..evaluation import Metrics
 from ..inference.pretrained import MODEL_FILE
 from ..inference.provenance import run_provenance

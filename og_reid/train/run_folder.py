@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ..config.schema import TrainConfig, from_dict, to_dict
+from ..config.load import from_dict, to_dict
+from ..config.schema import TrainConfig
 from ..data.files.folder_lock import locked_folder
 from ..files.renamed_settings import rename_settings
 from ..inference.pretrained import MODEL_FILE

@@ -5,7 +5,7 @@ from safetensors.torch import load_file, save_file
 
 import og_reid
 from meshes import PointCloud, lift_image, write_pointcloud
-from og_reid.config.schema import from_dict, load_config
+from og_reid.config.load import from_dict, load_config
 from og_reid.inference.given_images import default_estimator
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.inference.pretrained import save_network

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from og_reid import embed
-from og_reid.config.schema import load_config
+from og_reid.config.load import load_config
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds.lift_dataset import lift_dataset
 from og_reid.data.clouds.store import CloudStore

@@ -11,7 +11,7 @@ import torch
 
 from og_reid import Metrics, embed, evaluate, lift
 from og_reid.cli import main
-from og_reid.config.schema import from_dict, load_config
+from og_reid.config.load import from_dict, load_config
 from og_reid.data.datasets import dataset_spec
 from og_reid.evaluation import compare_paired
 from og_reid.evaluation.paired import compare_runs, format_differences, unpaired

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from og_reid.config.schema import FusionConfig, load_config
+from og_reid.config.load import load_config
 from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
+from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import load_model, save_network

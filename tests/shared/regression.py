@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from og_reid.config.schema import TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.data.samplers import ShuffleSampler, step_generator
 from og_reid.evaluation import Metrics, evaluate
 from og_reid.train import StepOutput

@@ -34,7 +34,7 @@ class ImageConfig:
         for name in ("flip", "erase"):
             fraction = getattr(self, name)
             if not 0 <= fraction <= 1:
-                raise ValueError(f"photos.{name} must be in [0, 1]; got {fraction}")
+                raise ValueError(f"image.{name} must be in [0, 1]; got {fraction}")
 
 
 def augment_images(batch: ImageBatch, config: ImageConfig, draws: Tensor) -> ImageBatch:

@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from meshes.pointcloud import PointCloud
 from og_reid.cli import main
-from og_reid.config.schema import FusionConfig, load_config
+from og_reid.config.load import load_config
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
 from og_reid.evaluation.results import load_results
+from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.pretrained import load_model
 from og_reid.train import read_log
 from og_reid.train.checkpoint import read_provenance

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from og_reid.config.schema import TrainConfig, config_folder, from_dict, load_config, to_dict
+from og_reid.config.load import config_folder, from_dict, load_config, to_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.data.augmentation.transforms import Augmentation
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.keyed_random import KeyedRandom
@@ -103,7 +104,7 @@ def test_a_row_says_what_was_published(name: str) -> None:
     assert re.search("not verified here", comment, re.IGNORECASE)
     assert ("Circle on" in comment) == name.endswith("circle")
     if rank1 == "-":
-        assert "no figure in the README" in comment
+        assert "no result in the README" in comment
     else:
         assert f"{rank1} ({mean_ap}) %" in comment
 

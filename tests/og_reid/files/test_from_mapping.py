@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from og_reid.config.schema import FusionConfig, load_config
+from og_reid.config.load import load_config
 from og_reid.files.from_mapping import read_yaml
+from og_reid.inference.fusion import FusionConfig
 
 LAUGHS = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"

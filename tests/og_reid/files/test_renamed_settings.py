@@ -11,8 +11,10 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from og_reid.config.schema import FusionConfig, TrainConfig, from_dict, load_config, to_dict
+from og_reid.config.load import from_dict, load_config, to_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.files.renamed_settings import rename_setting, rename_settings
+from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet

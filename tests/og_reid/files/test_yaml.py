@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from og_reid.config.schema import load_config
+from og_reid.config.load import load_config
 from og_reid.files.from_mapping import read_yaml
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from og_reid.config.schema import from_dict, load_config, to_dict
+from og_reid.config.load import from_dict, load_config, to_dict
 from og_reid.losses import LossInputs, Term, register_loss, registered_losses
 from og_reid.losses import terms as table
 from og_reid.losses.objective import CombinedLoss, LossConfig

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from og_reid.config.schema import load_config
+from og_reid.config.load import load_config
 from og_reid.models import OGNet
 from og_reid.ops.lattice import Vertices, lattice_vertices
 

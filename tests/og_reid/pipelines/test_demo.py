@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from og_reid.config.schema import load_config
+from og_reid.config.load import load_config
 from og_reid.data import Splits
 from og_reid.pipelines import demo
 from og_reid.pipelines.demo import DemoSize, run_demo

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import embedding_norm_loss  # noqa: F401  registers the loss
-from og_reid.config.schema import from_dict
+from og_reid.config.load import from_dict
 from og_reid.data import CloudSet, ImageSet, Sample
 from og_reid.train import CloudTask, ImageTask, Task, TrainResult, fit
 from og_reid.train.checkpoint import read_provenance

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from og_reid.config.schema import TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.inference.extract import embed_set
 from og_reid.inference.pretrained import load_model

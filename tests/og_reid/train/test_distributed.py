@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from og_reid.cli import main
-from og_reid.config.schema import from_dict
+from og_reid.config.load import from_dict
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.models.norm import sync_batchnorm_layers
 from og_reid.ops.edge_conv import EdgeNorm

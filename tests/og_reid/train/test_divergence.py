@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from og_reid.config.schema import from_dict
+from og_reid.config.load import from_dict
 from og_reid.data import CloudSet
 from og_reid.models import OGNet
 from og_reid.ops import in_degree, knn

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from og_reid.config.schema import TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.data import ImageSet, Sample
 from og_reid.inference.extract import embed_images
 from og_reid.inference.pretrained import load_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from og_reid.config.schema import from_dict, load_config
+from og_reid.config.load import from_dict, load_config
 from og_reid.data import ImageBatch, ImageSet, Sample
 from og_reid.data.images.augment import ImageConfig, augment_images
 from og_reid.inference.image_encoder import ImageEncoder

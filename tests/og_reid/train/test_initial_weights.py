@@ -10,7 +10,8 @@ import torch
 
 from og_reid import load_model
 from og_reid.cli import main
-from og_reid.config.schema import ModelConfig, TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import ModelConfig, TrainConfig
 from og_reid.data import CloudSet
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.inference.pretrained import save_network

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from og_reid.config.schema import TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import TrainConfig
 from og_reid.data.clouds.cloud_set import CloudSet
 from og_reid.train import Interrupted, StepLog, fit, read_log, train
 from og_reid.train.checkpoint import load_checkpoint

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from og_reid import embed, load_model
 from og_reid.cli import main
-from og_reid.config.schema import from_dict
+from og_reid.config.load import from_dict
 from og_reid.data import CloudSet
 from og_reid.losses import register_loss
 from og_reid.models import PointNetwork, build, register_network

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from og_reid.config.schema import to_dict
+from og_reid.config.load import to_dict
 from og_reid.train import fit
 from og_reid.train.checkpoint import load_checkpoint, save_checkpoint
 from regression import Regression, config

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from og_reid.config.schema import BudgetConfig, OptimConfig, TrainConfig, from_dict
+from og_reid.config.load import from_dict
+from og_reid.config.schema import BudgetConfig, OptimConfig, TrainConfig
 from og_reid.train import schedule
 from og_reid.train.schedule import BudgetTimer, Schedule, learning_rate, warmup_loss_scale
 

@@ -80,7 +80,7 @@ def test_the_generator_decides(strength: Augmentation) -> None:
 def test_every_strength_does_something(name: str) -> None:
     helpers = {
         "occlude_max": {"occlude": 1.0},
-        "leak": {"occlude": 1.0, "occlude_max": 0.5},
+        "occluder_color_leak": {"occlude": 1.0, "occlude_max": 0.5},
         "occlude": {"occlude_max": 0.5},
         "jitter_limit": {"jitter": 0.7},
     }
@@ -96,8 +96,17 @@ def test_every_strength_does_something(name: str) -> None:
                 "jitter_limit",
             )
         },
-        **{key: {"visible"} for key in ("drop", "occlude", "occlude_max", "part_erase", "erase")},
-        "leak": {"visible", "colors"},
+        **{
+            key: {"visible"}
+            for key in (
+                "point_dropout",
+                "occlude",
+                "occlude_max",
+                "part_erase",
+                "contiguous_dropout",
+            )
+        },
+        "occluder_color_leak": {"visible", "colors"},
         "mirror": {"points", "part"},
     }
     without = replace(Augmentation.none(), **helpers.get(name, {}))
@@ -379,10 +388,10 @@ def test_contrast_is_about_the_mean_of_the_seen_colours() -> None:
     ("changes", "message"),
     [
         ({"jitter": -0.1}, "jitter must be finite and at least 0"),
-        ({"gain": math.nan}, "gain must be finite"),
+        ({"exposure": math.nan}, "exposure must be finite"),
         ({"mirror": 1.5}, r"mirror must be in \[0, 1\]"),
         ({"occlude_max": 0.9}, "at most 0.75"),
-        ({"erase": 0.8}, "at most 0.75"),
+        ({"contiguous_dropout": 0.8}, "at most 0.75"),
         ({"scale_range": (1.2, 0.9)}, "two ascending factors above 0"),
         ({"scale_range": (0.0, 0.9)}, "two ascending factors above 0"),
         ({"scale_range": (1.0, math.inf)}, "two ascending factors above 0"),
