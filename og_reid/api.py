@@ -20,6 +20,7 @@ from meshes.lift_people import (
     warn_of_doubts,
 )
 from pose import Keypoints, NoPersonError, Pose, read_image
+from pose.deprecation import deprecated_keywords
 from pose.image import ImageSource
 from pose.person_selection import Target
 from pose.runtime.defaults import plain_torch
@@ -193,6 +194,7 @@ def embed(
 ) -> Tensor | Embedding: ...
 
 
+@deprecated_keywords
 @plain_torch()
 def embed(
     inputs: Any,

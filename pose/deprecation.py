@@ -264,6 +264,8 @@ pose.json_fields -> pose.formats.json_fields: number=read_number rows=read_rows
 
 # Class, by its present path -> old attribute or method -> new one.
 MEMBERS: dict[str, dict[str, str]] = {
+    "og_reid.inference.cloud_encoder.CloudEncoder": {"origin": "provenance"},
+    "og_reid.inference.image_encoder.ImageEncoder": {"origin": "provenance"},
     "og_reid.evaluation.metrics.Metrics": {
         "cmc_deviation": "cmc_std",
         "figures": "summary",
@@ -280,6 +282,13 @@ MEMBERS: dict[str, dict[str, str]] = {
 }
 # Function, by its present path -> old keyword argument -> new one.
 KEYWORDS: dict[str, dict[str, str]] = {
+    "og_reid.api.embed": {"pointcloud": "inputs"},
+    "og_reid.inference.cloud_encoder.CloudEncoder.__init__": {"origin": "provenance"},
+    "og_reid.inference.image_encoder.ImageEncoder.__init__": {"origin": "provenance"},
+    "og_reid.inference.pretrained.save_network": {
+        "model": "network",
+        "origin": "provenance",
+    },
     "og_reid.evaluation.metrics.Metrics.interval": {"figure": "values"},
 }
 # With dots between groups; those of a fusion start with "fusion.".

@@ -55,11 +55,10 @@ def do_lift(options: Namespace) -> None:
 
 def do_embed(options: Namespace) -> None:
     done = call(pipelines.embed_inputs, fill(pipelines.EmbedSpec, options))
-    features = done.features
-    if len(features):
-        print(f"{done.out}: {len(features)} embeddings of {features.shape[1]} numbers")
-    if len(features) == 2:
-        print(f"similarity: {float(features[0] @ features[1]):.3f} (1 = the same cloud)")
+    if done.embedding is not None:
+        print(f"{done.out}: {len(done.embedding)} embeddings of {done.contents}")
+    if done.similarity is not None:
+        print(f"similarity: {done.similarity:.3f} (1 = the same)")
     pipelines.report_failures(done, skip=options.skip)
 
 

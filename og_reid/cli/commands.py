@@ -51,15 +51,16 @@ _DATA = (
 )
 _MODELS = (
     Command("embed", "turn clouds or images into embeddings",
-        "Writes one unit vector per input, in the order given, those of a folder by name; the dot "
-        "product of two says how alike they are. Images are lifted first; what is lifted is kept, "
+        "Writes one embedding per input, in the order given, those of a folder by name: a unit "
+        "vector, whose dot product with another is their similarity, or features of parts, where "
+        "the model has them. For models of clouds images are lifted first; what is lifted is kept, "
         "so that a run that was stopped goes on where it was.",
         path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
             "their clouds where they have no images", "INPUT", nargs="+"),
         MODEL,
-        path("--out", "file with the arrays `features` (n, D) and `names` (n) (default: "
-            "%(default)s); inputs that failed are in FILE with the ending .failures.csv", "FILE",
-            default=Path("features.npz")),
+        path("--out", "file with the arrays `features` (n, D) and `names` (n), and `parts` and "
+            "`visibility` of models with parts (default: %(default)s); inputs that failed are in "
+            "FILE with the ending .failures.csv", "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
     Command("train", "train a model",
         "Trains OG-Net, or PGFA, on the training identities of a data set and writes "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from meshes.adapters import as_pointclouds, check_extents, near_origin
+from pose.deprecation import deprecated_keywords, deprecated_members
 
 from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.market3d import ReferenceClouds
@@ -35,6 +36,7 @@ _FORMAT = "og_reid.model"
 _NO_WEIGHTS = ("proj_output.", "criterion.")  # of training alone
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class CloudEncoder:
     """Network of point clouds with its preprocessing: an `og_reid.inference.encoder.Encoder`.
@@ -236,6 +238,9 @@ class CloudEncoder:
         }
         described = to_spec(model), asdict(self.preprocessing)
         return FileContent(_FORMAT, weights, *described, self.training, self.provenance)
+
+
+CloudEncoder.__init__ = deprecated_keywords(CloudEncoder.__init__)  # type: ignore[method-assign]
 
 
 def moved(network: Any, device: torch.device | str) -> Any:

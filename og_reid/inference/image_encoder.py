@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_keywords, deprecated_members
+
 from ..data.images.image_set import ImageSet
 from ..files.from_mapping import build as build_settings
 from ..models.embedding import Embedding
@@ -32,6 +34,7 @@ __all__ = ["IMAGE_KINDS", "ImageEncoder"]
 _FORMAT, _FIRST_FORMAT = "og_reid.model of images", "og_reid.model of photographs"
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class ImageEncoder:
     """Network of images with its preprocessing: an `og_reid.inference.encoder.Encoder`.
@@ -209,6 +212,9 @@ class ImageEncoder:
         state = self.model.state_dict()
         weights = {name: each for name, each in state.items() if not name.startswith("criterion.")}
         return FileContent(_FORMAT, weights, *described, self.training, self.provenance)
+
+
+ImageEncoder.__init__ = deprecated_keywords(ImageEncoder.__init__)  # type: ignore[method-assign]
 
 
 def _build(stored: Mapping[str, Any]) -> PGFA | StripeNet:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from pose.deprecation import deprecated_keywords
 from pose.runtime.defaults import MadeOnce, plain_torch
 
 from .cloud_encoder import CLOUD_KIND, CloudEncoder
@@ -111,6 +112,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
     return read_kind(model_file(path), _KINDS)
 
 
+@deprecated_keywords
 def save_network(
     path: str | Path,
     network: nn.Module,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.files.inputs import Input
+    from ..models.embedding import Embedding
 
 __all__ = ["EmbedSpec", "Embedded", "embed_inputs"]
 
@@ -25,8 +26,10 @@ class EmbedSpec:
     Attributes:
         inputs: Point clouds, images, and folders: of their images, or of their point clouds where
             they have no images.
-        out: File with the arrays ``features`` (n, D) and ``names`` (n).
-        model: ``default``, a file, or the folder of a run.
+        out: File with the arrays ``features`` (n, D) and ``names`` (n); for models with parts,
+            such as PGFA and fused ones, also ``parts`` (n, P, C) and ``visibility`` (n, P), and no
+            ``features`` where there is no global feature.
+        model: See `og_reid.load_model`.
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
         workers: Processes that lift.
@@ -56,12 +59,24 @@ class Embedded(Bulk):
     """Outcome of `embed_inputs`.
 
     Attributes:
-        features: (n, D) float32 of unit norm, in the order of the files.
+        features: (n, D) float32 in the order of the files, of unit norm for models without parts;
+            (n, 0) without a global feature.
         names: n, the files.
+        embedding: The same with the features of parts; None where all files failed.
+        similarity: Of two files; None for another number of them.
     """
 
     features: Tensor
     names: tuple[str, ...]
+    embedding: Embedding | None = None
+    similarity: float | None = None
+
+    @property
+    def contents(self) -> str:
+        """Numbers in an embedding, in words."""
+        dims, parts, channels = (0, 0, 0) if self.embedding is None else self.embedding.layout
+        whole = [f"{dims} numbers"] if dims else []
+        return " and ".join(whole + ([f"{parts} parts of {channels} numbers"] if parts else []))
 
 
 def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
@@ -107,10 +122,16 @@ def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
         cache=spec.cache or default_cache(),
         progress=stage_progress(progress, "embedding"),
     )
-    if len(done.features):
+    found = done.embedding
+    if found is not None:
+        tensors = {
+            "features": found.features, "parts": found.parts, "visibility": found.visibility
+        }  # fmt: skip
+        arrays = {name: each.numpy() for name, each in tensors.items() if each is not None}
         with atomic_write(spec.out) as partial, partial.open("wb") as file:
             names = np.array([portable_name(name) for name in done.names])
-            np.savez(file, features=done.features.numpy(), names=names)
+            np.savez(file, **arrays, names=names)
+    two = found is not None and len(found) == 2
     return Embedded(
         out=spec.out,
         made=len(done.features),
@@ -120,6 +141,8 @@ def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
         report=spec.out.with_suffix(".failures.csv"),
         features=done.features,
         names=done.names,
+        embedding=found,
+        similarity=float(stored.compare(found[:1], found[1:])) if found and two else None,
     )
 
 
