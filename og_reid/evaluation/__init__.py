@@ -21,6 +21,7 @@ from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
 from .paired import PairedDifference, compare_paired
 from .protocols import Protocol, ProtocolName
+from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
 from .verification import OpenSet, Verification, identify, verify
 from .viewpoints import camera_pairs, yaw_difference
@@ -34,6 +35,7 @@ __all__ = [
     "PairedDifference",
     "Protocol",
     "ProtocolName",
+    "ResultRow",
     "RetrievalResult",
     "Verification",
     "bootstrap_interval",
@@ -41,10 +43,13 @@ __all__ = [
     "compare_paired",
     "evaluate",
     "evaluate_distances",
+    "format_table",
     "identify",
     "load_metrics",
+    "load_results",
     "rank",
     "rank_distances",
+    "save_results",
     "verify",
     "yaw_difference",
 ]

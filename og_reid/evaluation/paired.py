@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .metrics import Metrics
+from .results import ResultRow
 from .significance import bootstrap_interval, bootstrap_means
-
-if TYPE_CHECKING:
-    from .results import ResultRow
 
 __all__ = [
     "PairedDifference",

@@ -36,8 +36,8 @@ class ResultRow:
 
     Attributes:
         method: ``histogram``, the name of a model, or that name and ``+ histogram``.
-        queries: ``all``, or the name of some: ``occluded``, ``25-50 % seen``, ``camera 1 in 2``.
-        metrics: The figures.
+        queries: ``all``, or the name of a slice: ``occluded``, ``25-50 % seen``, ``camera 1 in 2``.
+        metrics: Metrics of these queries.
     """
 
     method: str
@@ -45,79 +45,90 @@ class ResultRow:
     metrics: Metrics
 
 
-def format_table(comparisons: Sequence[ResultRow]) -> str:
-    """The rows as plain text, figures in percent."""
-    width = max((len(row.method) for row in comparisons), default=0)
+def format_table(rows: Sequence[ResultRow]) -> str:
+    """Rows as a table in plain text: rank-1, rank-5, rank-10 and mAP in percent, then notes.
+
+    Args:
+        rows: Of one search; convention and protocol are those of the first.
+    """
+    width = max((len(row.method) for row in rows), default=0)
     lines = [f"{'':{width}} {'queries':20} {'rank-1':>7} {'rank-5':>7} {'rank-10':>7} {'mAP':>7}"]
-    for row in comparisons:
+    for row in rows:
         metrics = row.metrics
         values = (*(metrics.rank(k) for k in (1, 5, 10)), metrics.mAP)
-        figures = " ".join(f"{100 * value:7.1f}" for value in values)
+        cells = " ".join(f"{100 * value:7.1f}" for value in values)
         queries = f"{row.queries} ({metrics.num_valid})"
         note = metrics.few_note()
-        lines.append(f"{row.method:{width}} {queries:20} {figures}{note and '  ' + note}")
-    if comparisons:
-        metrics = comparisons[0].metrics
-        lines.append(f"mAP by the {metrics.ap} convention, protocol {metrics.protocol}")
-        lines += [told for row in comparisons if (told := _told_spread(row))]
-        views = {row.metrics.test_view for row in comparisons} - {"none"}
-        lines += [f"models with test-time views: {view}" for view in sorted(views)]
-        lines += [
-            f"{method}: {told}"
-            for method, told in dict.fromkeys(
-                (row.method, row.metrics.reranking) for row in comparisons
-            )
-            if told != "none"
-        ]
-        skipped = metrics.num_queries - metrics.num_valid
-        if skipped:
-            lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
-    return "\n".join(lines)
+        lines.append(f"{row.method:{width}} {queries:20} {cells}{note and '  ' + note}")
+    return "\n".join(lines + _notes(rows))
 
 
-def _told_spread(row: ResultRow) -> str:
-    """How much the ranks of all queries differ between random galleries, where there are any."""
+def _notes(rows: Sequence[ResultRow]) -> list[str]:
+    """Lines below a table: convention, protocol, deviations, views, re-ranking, skipped queries."""
+    if not rows:
+        return []
+    metrics = rows[0].metrics
+    lines = [f"mAP by the {metrics.ap} convention, protocol {metrics.protocol}"]
+    lines += [note for row in rows if (note := _deviation_note(row))]
+    views = {row.metrics.test_view for row in rows} - {"none"}
+    lines += [f"models with test-time views: {view}" for view in sorted(views)]
+    reranked = dict.fromkeys((row.method, row.metrics.reranking) for row in rows)
+    lines += [f"{method}: {name}" for method, name in reranked if name != "none"]
+    skipped = metrics.num_queries - metrics.num_valid
+    if skipped:
+        lines.append(f"{skipped} of {metrics.num_queries} queries have no match: left out")
+    return lines
+
+
+def _deviation_note(row: ResultRow) -> str:
+    """Standard deviation of the ranks of all queries over random galleries, or nothing."""
     shots = row.metrics.shot_ranks
-    deviation = [d for k in (1, 5, 10) if (d := row.metrics.rank_std(k)) is not None]
-    if row.queries != "all" or shots is None or not deviation:
+    deviations = [d for k in (1, 5, 10) if (d := row.metrics.rank_std(k)) is not None]
+    if row.queries != "all" or shots is None or not deviations:
         return ""
-    spread = ", ".join(f"{100 * each:.1f}" for each in deviation)
+    values = ", ".join(f"{100 * each:.1f}" for each in deviations)
     return (
-        f"{row.method}: ranks over {shots.shape[1]} random galleries, standard deviation {spread}"
+        f"{row.method}: ranks over {shots.shape[1]} random galleries, standard deviation {values}"
     )
 
 
-def save_results(comparisons: Sequence[ResultRow], path: str | Path) -> None:
-    """Writes the rows with the figures of every query, to print and compare them later."""
-    rows = [
+def save_results(rows: Sequence[ResultRow], path: str | Path) -> None:
+    """Writes rows with the metrics of every query as JSON, to be read by `load_results`.
+
+    Args:
+        rows: The table.
+        path: Of the file.
+    """
+    records = [
         {"method": row.method, "queries": row.queries, "metrics": row.metrics.record()}
-        for row in comparisons
+        for row in rows
     ]
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps({"format": _FORMAT, "rows": rows}) + "\n", encoding="utf-8")
+        text = json.dumps({"format": _FORMAT, "rows": records})
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def load_results(path: str | Path) -> tuple[ResultRow, ...]:
-    """What `save_results` wrote, or `Metrics.to_json` as one row.
+    """Rows from a file of `save_results`, or of `Metrics.to_json` as one row.
 
     Args:
         path: Of the file; for the folder of a run see `og_reid.pipelines.run_results`.
 
     Raises:
         ValueError: It is another file, damaged, or a folder.
-        OSError: When it cannot be read.
+        OSError: It cannot be read.
     """
     record = read_record(path, FORMATS, WRITER)
     if record["format"] == METRICS_FORMAT:
         return (ResultRow(Path(path).stem, "all", load_metrics(path)),)
     with reading(path, "is damaged"):
         try:
-            return tuple(map(_comparison, _listed(record.get("rows"))))
+            return tuple(map(_row, _listed(record.get("rows"))))
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _comparison(row: Any) -> ResultRow:
+def _row(row: Any) -> ResultRow:
     if not isinstance(row, dict):
         raise ValueError(f"rows must be objects; got {type(row).__name__}")
     for name in ("method", "queries"):
