@@ -52,7 +52,7 @@ class Name:
 
 @dataclass
 class Node:
-    """A call that a file asks for: inert, and not looked into before it is needed."""
+    """A call in a file: inert, and not inspected before it is needed."""
 
     name: str
     args: tuple[Any, ...]

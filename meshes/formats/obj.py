@@ -205,7 +205,7 @@ def _check_count(content: _Content) -> None:
         match = _COUNTS.search(comment)
         if match is not None and int(next(filter(None, match.groups()))) != content.vertices:
             raise ValueError(
-                f"must hold as many vertices as its header says, {comment[-40:]!r}; got "
+                f"must hold as many vertices as its header states, {comment[-40:]!r}; got "
                 f"{content.vertices}: the file is cut short or was changed"
             )
 

@@ -147,13 +147,13 @@ def write_world(
         root: folder to fill; new, empty, or holding the same world.
         train_identities: number of people to learn from.
         test_identities: number of other people, to search for.
-        views: images per person.
+        views: images per identity.
         cameras: number of cameras.
-        seed: seed of all that is not the people.
+        seed: seed of everything but the identities.
         occluded_share: fraction of occluded queries.
-        first_identity: number of the first person; distinct ranges give distinct people.
-        workers: processes to use; 0 works in this one. Started by "spawn": a script that asks for
-            some must guard its own start with ``if __name__ == "__main__"``.
+        first_identity: number of the first identity; disjoint ranges give disjoint identities.
+        workers: processes to use; 0 works in this one. Started by "spawn": a script with
+            workers must guard its start with ``if __name__ == "__main__"``.
         progress: called with (images done, images in all).
 
     Returns:

@@ -13,9 +13,10 @@ class Sample:
     """An image (or a cloud) with its identity and camera.
 
     Attributes:
-        path: The image file.
-        pid: Identity as written in the name; -1 = junk, 0 = distractor.
-        camid: Camera as written in the name (1, 2, ...).
+        path: The image file, or the cloud of data sets of clouds.
+        pid: Identity as written in the name. In the gallery -1 = junk, which is never ranked,
+            and 0 = distractor, always a wrong answer; in training sets -1 = unlabelled.
+        camid: Camera as written in the name, mostly from 1; 0 where cameras are unknown.
     """
 
     path: Path
@@ -30,12 +31,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits, each sorted by file name.
+    """Training, query and gallery samples of a data set.
+
+    Identities of training and test are disjoint, unless a data set is only searched.
 
     Attributes:
-        train: Images to learn from; identities are not renumbered.
-        query: Images to search with.
-        gallery: Images to search in, junk (-1) and distractors (0) included.
+        train: Samples to learn from; identities are not renumbered.
+        query: Samples to search with; without junk and distractors.
+        gallery: Samples to search in, junk (-1) and distractors (0) included.
     """
 
     train: tuple[Sample, ...]

@@ -100,8 +100,8 @@ class CloudSet:
     ) -> CloudSet:
         """Packs lifted clouds.
 
-        Of every cloud the points of the body are kept, seen or hidden: the shape of what is hidden
-        tells where on the body the rest belongs. A cloud with fewer than ``min_points`` seen points
+        Of every cloud the points of the body are kept, seen or hidden: the hidden ones give the
+        visible ones their place on the body. A cloud with fewer than ``min_points`` seen points
         on the body (no person found, or almost all hidden) keeps its background too: a poor
         description beats none.
 

@@ -223,9 +223,9 @@ def _refuse_nulls(batch: pa.RecordBatch) -> None:
 def _refuse_compressed(path: Path) -> None:
     """Refuses an Arrow file whose columns are compressed, which shards never are.
 
-    Arrow would allocate whatever size they promise: gigabytes, of a small file. What says so lies
-    in tables that Arrow's own reader does not show, see Footer, Message and RecordBatch of its
-    format; what is no Arrow file at all is left to that reader.
+    Arrow would allocate any size that they promise: gigabytes, of a small file. Compression is
+    noted in tables that Arrow's own reader does not show, see Footer, Message and RecordBatch of
+    its format; files of other formats are left to that reader.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

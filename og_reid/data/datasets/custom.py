@@ -156,7 +156,7 @@ def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[
         by_name = _cameras_in_names(paths) if found.layout == "people" else None
         if by_name is None:
             return found, notes
-        return by_name, [f"read as {by_name}; layout (--layout) says otherwise"]
+        return by_name, [f"read as {by_name}; layout (--layout) changes that"]
     reading = read_as(layout, paths)
     if isinstance(reading, str):
         raise ValueError(f"{folder}: {reading}")

@@ -193,7 +193,7 @@ def _sure(layout: str, paths: Sequence[Parts]) -> Reading:
 
 
 def _found_out(reading: Reading) -> str:
-    return f"read as {reading}; layout (--layout) says otherwise"
+    return f"read as {reading}; layout (--layout) changes that"
 
 
 def _deeper(deeper: Sequence[Parts]) -> str:

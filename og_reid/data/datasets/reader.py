@@ -25,16 +25,16 @@ def read_dataset(
     notice: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Lists the images of a data set; none is opened or copied.
+    """Data set by its specification; images are listed, and none is opened or copied.
 
     Args:
         spec: Specification of the data set.
         root: Its folder, or one that holds it.
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
-            published ones, or whose training and test identities overlap. Otherwise the result says
-            where it differs.
-        notice: Called with the licence or state of the data set; without it, a warning has it when
-            the set is read for the first time.
+            published ones, or whose training and test identities overlap. Otherwise the
+            result lists the differences.
+        notice: Called with the licence or state of the data set; without it, a warning holds it
+            at the first reading.
         progress: Called with the sources (folders, lists) read and all.
 
     Returns:

@@ -36,11 +36,12 @@ SPLITS = ("train", "query", "gallery")
 
 @dataclass(frozen=True)
 class DatasetSample(Sample):
-    """One image of a data set.
+    """An image of a data set, with its tracklet.
 
     Attributes:
-        tracklet: Which images belong together; empty in sets of single images.
-        source_camid: The camera of the name, where the protocol replaces it in ``camid``.
+        tracklet: Name common to the images of a tracklet; empty in sets of single images.
+        source_camid: The camera of the name, from 0 or 1 as there, where the protocol replaces it
+            in ``camid``; otherwise None.
     """
 
     tracklet: str = ""
@@ -49,18 +50,22 @@ class DatasetSample(Sample):
 
 @dataclass(frozen=True)
 class Dataset(Splits):
-    """The splits of a data set.
+    """A data set: its splits, name, folder and labels.
+
+    Tuples of `Sample` (of `DatasetSample` for published sets), in an order that does not depend on
+    the file system. Custom loaders return `Splits`, from which `load_dataset` makes one.
 
     Attributes:
         name: Name of the specification that it was read by.
-        root: The folder that was read.
+        root: The folder (or file) that was read.
         has_cameras: False where cameras are unknown. Queries are then of camera 0 and gallery
             images of camera 1, so that no rule about cameras leaves anything out.
-        differences: Where the images found are not those published, one clause each; empty when
-            the data set was verified.
-        notes: What else is worth knowing about them, one sentence each.
-        identity_names: The number of each identity by its name, where names are no numbers.
-        camera_names: The same of cameras.
+        differences: Differences from the published images, one clause each; empty when the data
+            set was verified.
+        notes: Further remarks on how the images were read, one sentence each.
+        identity_names: From the name of each identity to its number (``pid``), where names are no
+            numbers.
+        camera_names: From the name of each camera to its number (``camid``), likewise.
     """
 
     name: str
@@ -72,7 +77,11 @@ class Dataset(Splits):
     camera_names: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """The images of ``train``, ``query`` or ``gallery``."""
+        """Samples of ``train``, ``query`` or ``gallery``.
+
+        Raises:
+            KeyError: ``name`` is none of them.
+        """
         splits = {"train": self.train, "query": self.query, "gallery": self.gallery}
         return splits[name]
 

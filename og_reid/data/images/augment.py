@@ -47,12 +47,12 @@ def augment_images(batch: ImageBatch, config: ImageConfig, draws: Tensor) -> Ima
     torchvision would be needed to prepare images.
 
     Erasing is that of Zhong et al. ("Random Erasing Data Augmentation", AAAI 2020): 2 % to 40 % of
-    the area, aspect ratio 0.3 to 3.3, filled with the mean colour (0 after normalisation). What
-    the keypoints say is left as it is.
+    the area, aspect ratio 0.3 to 3.3, filled with the mean colour (0 after normalisation).
+    Heat maps and visibility stay as they are.
 
     Args:
         batch: B images.
-        config: How often.
+        config: Probabilities of the changes.
         draws: (B, 6) uniform in [0, 1).
     """
     batch = batch.mirrored(draws[:, 0] < config.flip)

@@ -244,7 +244,7 @@ def test_a_line_that_is_lost_from_our_own_files_is_noticed(tmp_path):
     write_pointcloud(tmp_path / "ours.obj", PointCloud.from_array(ROWS))
     first, *rest = (tmp_path / "ours.obj").read_text().splitlines(keepends=True)
     for kept in (rest[1:], rest[:-1], [*rest, rest[0]]):
-        with pytest.raises(ValueError, match=r"as its header says, .*3 points'; got [24]"):
+        with pytest.raises(ValueError, match=r"as its header states, .*3 points'; got [24]"):
             read(tmp_path, "".join([first, *kept]))
 
 
@@ -268,7 +268,7 @@ def test_each_cut_of_the_authors_files_is_noticed(tmp_path):
     "header", ["# Created by Open3D\n# number of vertices: 4\n", "# Meshlab\n# Vertices: 4\n"]
 )
 def test_numbers_in_headers_of_others_are_compared(tmp_path, header):
-    with pytest.raises(ValueError, match=r"as its header says, .*4'; got 3"):
+    with pytest.raises(ValueError, match=r"as its header states, .*4'; got 3"):
         read(tmp_path, header + lines())
 
 
