@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from interpreter import run_python
-from pose import deprecation
+from pose import deprecation, renamed
 from pose.deprecation import COMMANDS, FLAGS, MEMBERS, MODULES, NAMES, rename_arguments
 
 MEMBER_ROWS = [(kind, old, new) for kind, rows in MEMBERS.items() for old, new in rows.items()]
@@ -139,6 +139,6 @@ def test_old_arguments_of_the_command_line_become_new_ones():
 
 
 def test_tables_are_sorted_out_by_one_row_a_name():
-    rows = [(old, name) for old, name, _ in deprecation._rows(deprecation._NAMES)]
+    rows = [(old, name) for old, name, _ in deprecation._rows(renamed.NAMES)]
     assert len(rows) == len(set(rows))
     assert not {*MODULES} & {*MODULES.values()}
