@@ -114,8 +114,8 @@ class ImageTask:
         model: PGFA | StripeNet | None = None,
     ) -> None:
         self.config, self.images, self.validation = config, train_set, validation
-        photos = config.image
-        wanted = (stripe_counts(config.model), (photos.height, photos.width), photos.mode)
+        image = config.image
+        wanted = (stripe_counts(config.model), (image.height, image.width), image.mode)
         for images in (train_set, *(validation or ())):
             if (images.parts, images.size, images.mode) != wanted:
                 raise ValueError(
@@ -222,8 +222,8 @@ class ImageTask:
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Model file of the network with its classifiers."""
-        photos = self.config.image
-        preprocessing = ImagePreprocessing(photos.height, photos.width, photos.mode)
+        image = self.config.image
+        preprocessing = ImagePreprocessing(image.height, image.width, image.mode)
         record = {**provenance, "people": self.present.tolist()}
         ImageEncoder(self.model, preprocessing, to_dict(self.config), provenance=record).save(path)
         return True

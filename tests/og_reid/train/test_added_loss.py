@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import embedding_norm_loss  # noqa: F401  registers the loss
+from og_reid import load_model
 from og_reid.config.load import from_dict
 from og_reid.data import CloudSet, ImageSet, Sample
 from og_reid.train import CloudTask, ImageTask, Task, TrainResult, fit
@@ -91,6 +92,7 @@ def test_a_loss_of_one_file_is_trained(
     assert 0 < abs(float(length.detach()) - dim**0.5), "the optimiser has the parameter of the loss"
     assert not [name for name in load_file(heavy.model_file) if "criterion" in name]
     assert read_provenance(heavy.model_file)["config"]["loss"]["others"] == {"embedding_norm": 1.0}
+    assert load_model(heavy.model_file).inputs == ("cloud" if dim == 8 else "image")
     # A run that goes on has what the loss learned.
     state = torch.load(tmp_path / "heavy/checkpoint.pt", weights_only=True)["model"]
     assert torch.equal(state["criterion.other_embedding_norm.length"], length)

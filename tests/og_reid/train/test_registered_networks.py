@@ -100,7 +100,7 @@ def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
         def __init__(self, embedding_dim: int = 4, generator: Any = None) -> None:
             super().__init__(4, embedding_dim, 0, generator)
 
-    with pytest.raises(ValueError, match=r"must be a subclass of og_reid\.models\.Embedder"):
+    with pytest.raises(ValueError, match=r"must be a subclass of og_reid\.models\.PointNetwork"):
         register_network("bare", Bare)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must take the argument num_classes; NoClasses takes"):
         register_network("no-classes", NoClasses)
