@@ -35,6 +35,7 @@ _MERGED: dict[str, tuple[tuple[int, ...], int]] = {
     "right_shin": ((5,), 26),
     "feet": ((7, 8, 10, 11), 25),
 }
+#: Names of the body parts, in the order of `PartHistograms`.
 PARTS: tuple[str, ...] = tuple(_MERGED)
 _VOXEL = 0.06  # metres
 _BINS = (6, 7, 7)  # lightness, green to red, blue to yellow

@@ -24,6 +24,7 @@ from .significance import bootstrap_interval, score_interval
 
 __all__ = ["AveragePrecision", "Metrics", "load_metrics"]
 
+#: Convention of average precision, see `Metrics.ap`.
 AveragePrecision = Literal["step", "trapezoid"]
 _RANKS = (1, 3, 5, 10)  # rank-3 is reported on partial re-identification data
 

@@ -23,6 +23,7 @@ from .rank_counts import count_among
 
 __all__ = ["Protocol", "ProtocolName", "average_groups", "shot_ranks"]
 
+#: Name of an evaluation protocol, see `Protocol.name`.
 ProtocolName = Literal["market", "single-gallery-shot", "unfiltered", "multi-query", "mars"]
 _PIECE = 4096
 _NO_TRACKS = (

@@ -15,6 +15,7 @@ from pose.files.reading import reading
 
 __all__ = ["METRICS_FORMAT", "metrics_fields", "read_record", "without_nan"]
 
+#: Format tag of a file of `Metrics.to_json`.
 METRICS_FORMAT = "og_reid metrics 1"
 #: Bytes of a file; a search of 100,000 queries, by pairs of 20 cameras, is about half of it.
 _LARGEST = 1 << 30

@@ -25,8 +25,9 @@ __all__ = [
 
 
 _FORMAT = "og_reid comparison 1"
-#: Format tags of the files that `load_results` reads, and the command that writes them.
+#: Format tags of the files that `load_results` reads.
 FORMATS = (_FORMAT, METRICS_FORMAT)
+#: Command that writes these files, for messages.
 WRITER = "og-reid evaluate"
 
 

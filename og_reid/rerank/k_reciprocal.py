@@ -25,6 +25,7 @@ from .space import DistanceSpace, JointSpace, open_space
 
 __all__ = ["Variant", "k_reciprocal", "k_reciprocal_distances"]
 
+#: Variant of k-reciprocal re-ranking, see `k_reciprocal`.
 Variant = Literal["original", "layumi", "fast-reid", "transreid"]
 _ROWS = 2048
 _PAIRS = 1 << 18
