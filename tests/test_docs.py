@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+import docs_links
+import docs_pages
+from pose import deprecation
 
-import docs_links  # noqa: E402
-import docs_pages  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_links_to_nowhere_and_to_other_machines_are_found(tmp_path: Path) -> Non
     ]
 
 
-def test_every_configuration_and_every_benchmark_has_its_place() -> None:
-    folders = {path.parent.name for path in (ROOT / "configs").rglob("*.yaml")}
+def test_every_published_configuration_and_every_benchmark_has_its_place() -> None:
+    folders = {path.parent.name for path in (ROOT / "configs").rglob("*.yaml")} - {"base"}
     results = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.txt")}
     assert set(markers("reproduce.md")) == {("reproduce", folder) for folder in folders}
     assert set(markers("benchmarks.md")) == {("benchmark", name) for name in results}
@@ -111,3 +111,13 @@ def test_measured_numbers_of_the_readme_are_those_of_the_results(
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 140
+
+
+def test_every_renamed_name_is_on_the_page_on_migrating(site: Path) -> None:
+    tables = [name for name in deprecation.__all__ if name.isupper()]
+    assert set(markers("migrating.md")) == {("migrating", name) for name in tables}
+    text = (site / "migrating.html").read_text()
+    for name in tables:
+        table = getattr(deprecation, name)
+        assert table
+        assert all(f"<code>{old}" in text for old in table), name

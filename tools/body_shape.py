@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+
 from body_assets import (
     GENDERS,
     HEIGHTS,

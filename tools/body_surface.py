@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from body_assets import JOINT_NAMES
 
 if TYPE_CHECKING:

@@ -44,6 +44,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
 from body_assets import JOINT_NAMES, PARENTS, Assets, read_assets
 from body_shape import (
     draw_person,

@@ -7,7 +7,8 @@ its own help. In hand-written pages, markers stand for tables that follow the re
     <!-- benchmark: NAME -->     benchmarks/results/NAME.txt
     <!-- migrating: NAME -->     a table of pose/deprecation.py, such as NAMES
 
-Everything is read from files; no package of the project is imported but the argument parser.
+Most is read from files; of the project itself, the command line and the table of renamed names are
+imported.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import contextlib
 import io
 import os
 import re
-import runpy
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,8 +119,7 @@ def page_of(room: str) -> str:
 
 def command_help(*arguments: str) -> str:
     """Help text that ``og-reid ARGUMENTS --help`` prints, 88 columns wide."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
+    import_from_here()
     from og_reid.cli import main
 
     printed = io.StringIO()
@@ -194,19 +193,24 @@ def benchmark_block(name: str) -> str:
 
 
 def migrating_table(name: str) -> str:
-    """Old and new names of a table in ``pose/deprecation.py``."""
-    path = ROOT / "pose" / "deprecation.py"
-    table = runpy.run_path(str(path)).get(name) if path.exists() else None
-    if not table:
-        return "None."
+    """Old and new names of a table of `pose.deprecation`."""
+    import_from_here()
+    from pose import deprecation
+
     rows = []
-    for old, new in sorted(table.items()):
+    for old, new in sorted(getattr(deprecation, name).items()):
         if isinstance(new, Mapping):
             rows += [(f"{old}.{each}", value) for each, value in sorted(new.items())]
         else:
             rows.append((old, new))
     lines = ["| old | new |", "|---|---|"]
     return "\n".join(lines + [f"| `{old}` | `{new}` |" for old, new in rows])
+
+
+def import_from_here() -> None:
+    """Puts the packages beside this folder within reach; none of them imports torch here."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
 
 
 GENERATORS = {

@@ -5,7 +5,6 @@ Before a block may stand, as an HTML comment that readers do not see:
     <!-- setup
     Python that runs before the next block, in the namespace of the page
     -->
-    <!-- run -->            a shell block: its og-reid commands are executed, not only parsed
     <!-- slow: reason -->   a block that takes seconds, and why it is worth them
     <!-- not run: reason --> a Python block that is only compiled, and why
 """
@@ -20,7 +19,7 @@ from pathlib import Path
 
 _PART = re.compile(
     r"^<!-- setup\n(?P<setup>.*?)^-->$"
-    r"|^<!-- (?P<mark>run|slow|not run)(?:: (?P<reason>[^\n]*?))? -->$"
+    r"|^<!-- (?P<mark>slow|not run)(?:: (?P<reason>[^\n]*?))? -->$"
     r"|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
