@@ -21,6 +21,7 @@ __all__ = [
     "check_model",
     "check_output",
     "check_readable",
+    "is_there",
     "list_files",
     "not_image",
     "refuse_files",

@@ -24,6 +24,7 @@ __all__ = [
     "Estimator",
     "KeypointSpec",
     "Progress",
+    "as_path",
     "build_estimator",
     "check_choice",
     "check_keypoint_files",
@@ -32,6 +33,7 @@ __all__ = [
     "estimate_all",
     "find_keypoints",
     "guess_format",
+    "naming_unreadable",
 ]
 
 _LOG = logging.getLogger("og_reid")
