@@ -63,15 +63,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         _complain(str(stop) or "interrupted")
         return _INTERRUPTED
-    except _OF_INPUT as error:
-        if debug:
-            raise
-        _complain(str(error) or type(error).__name__)
-        return _FAILED
     except Exception as error:
         if debug:
             raise
-        _complain(f"{_unexpected(error)}; with --debug: where it came from")
+        if isinstance(error, _OF_INPUT):
+            _complain(str(error) or type(error).__name__)
+        else:
+            _complain(f"{_unexpected(error)}; with --debug: where it came from")
         return _FAILED
     return _DONE
 

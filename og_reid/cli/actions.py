@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import pipelines
-from ..pipelines.input_files import check_exists
-from .evaluation import do_compare, do_evaluate, do_fuse  # noqa: F401
+from ..pipelines.data import check_search_inputs
+from ..pipelines.input_files import check_exists, check_output
+from ..pipelines.training import check_run_inputs
 from .options import data_spec, fill
 from .progress import progress_stages
 
@@ -85,6 +86,36 @@ def do_train(options: Namespace) -> None:
 
 def do_info(options: Namespace) -> None:
     print(pipelines.describe_run(options.run_folder))
+
+
+def do_evaluate(options: Namespace) -> None:
+    data = data_spec(options)
+    call(check_search_inputs, data, options.model)
+    if options.out is not None:
+        check_output(options.out)
+    rows = call(pipelines.evaluate, fill(pipelines.EvaluateSpec, options, data=data))
+
+    from ..evaluation.results import format_table, save_results
+
+    print(format_table(rows))
+    if options.out is not None:
+        save_results(rows, options.out)
+        print(f"metrics of every query, for og-reid compare: {options.out}")
+
+
+def do_fuse(options: Namespace) -> None:
+    for path in (options.first, options.second):
+        check_exists(path, "give the folder of a run, or a model")
+    check_run_inputs(options.config, data_spec(options), options.settings)
+    fusion = call(pipelines.fuse, fill(pipelines.FuseSpec, options, data=data_spec(options)))
+    text = f"share of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
+    if fusion.mAP is not None:
+        text += f"; chosen on {len(fusion.people)} people (mAP {100 * fusion.mAP:.1f} %)"
+    print(f"{text}\nmodel: {options.out}")
+
+
+def do_compare(options: Namespace) -> None:
+    print(call(pipelines.compare, fill(pipelines.CompareSpec, options)))
 
 
 def do_pack(options: Namespace) -> None:

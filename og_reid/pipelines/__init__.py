@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import CacheSpec, manage_cache
+    from .comparison import CompareSpec, compare
     from .data import DataSpec
     from .datasets import PrepareSpec, check_dataset, describe_datasets, prepare_occluded_duke
     from .demo import DemoSize, run_demo
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheSpec",
+    "CompareSpec",
     "DataSpec",
     "DemoSize",
     "EmbedSpec",
@@ -48,6 +50,7 @@ __all__ = [
     "PrepareSpec",
     "TrainSpec",
     "check_dataset",
+    "compare",
     "describe_datasets",
     "describe_run",
     "embed_inputs",
@@ -69,6 +72,7 @@ __all__ = [
 
 _HOME = {
     "CacheSpec": "cache",
+    "CompareSpec": "comparison",
     "DataSpec": "data",
     "DemoSize": "demo",
     "EmbedSpec": "embedding",
@@ -81,6 +85,7 @@ _HOME = {
     "PrepareSpec": "datasets",
     "TrainSpec": "training",
     "check_dataset": "datasets",
+    "compare": "comparison",
     "describe_datasets": "datasets",
     "describe_run": "run_info",
     "embed_inputs": "embedding",

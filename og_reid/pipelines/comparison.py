@@ -1,0 +1,80 @@
+"""Saved evaluations, printed again or compared on the same queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files.printable import printable
+from .data import stage_progress
+from .input_files import check_exists
+from .keypoints import Progress, as_path
+
+if TYPE_CHECKING:
+    from ..evaluation.results import ResultRow
+
+__all__ = ["CompareSpec", "compare"]
+
+
+@dataclass(frozen=True)
+class CompareSpec:
+    """One saved evaluation, or two of them.
+
+    Attributes:
+        first: File of `og_reid.evaluation.results.save_results`, or the folder of a run with one.
+        other: Another one, to compare it with; None for none.
+        details: Of one evaluation: everything about each row.
+    """
+
+    first: Path
+    other: Path | None = None
+    details: bool = False
+
+    def __post_init__(self) -> None:
+        """Makes paths of strings."""
+        as_path(self, "first")
+        as_path(self, "other")
+
+
+def compare(spec: CompareSpec, progress: Progress | None = None) -> str:
+    """Table of a saved evaluation, or of the differences of two on the same queries.
+
+    Args:
+        spec: Files.
+        progress: Called with ("comparing", pairs of rows done, pairs in all).
+
+    Returns:
+        Lines for a terminal. `og_reid.evaluation.paired.compare_runs` gives the numbers.
+
+    Raises:
+        ValueError: A file is missing, or no saved evaluation.
+    """
+    for path in (spec.first, spec.other):
+        check_exists(path, "give a file of og-reid evaluate --out, or the folder of a run with one")
+
+    from ..evaluation.paired import compare_runs, format_differences, unpaired
+    from ..evaluation.results import format_table
+    from .run_results import load_run_results
+
+    first = _printable(load_run_results(spec.first))
+    if spec.other is None:
+        rows = first if spec.details else ()
+        details = (f"\n{row.method}, {row.queries}\n{row.metrics}" for row in rows)
+        return "\n".join([format_table(first), *details])
+    second = _printable(load_run_results(spec.other))
+    pairs = compare_runs(first, second, progress=stage_progress(progress, "comparing"))
+    lines = [format_differences(pairs)]
+    for file, names in zip((spec.first, spec.other), unpaired(first, second, pairs), strict=True):
+        if names:
+            lines.append(f"left out, of {file} alone: {'; '.join(names)}")
+    return "\n".join(lines)
+
+
+def _printable(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Rows of a file, whose names may be any text, as a terminal shows them."""
+    return [
+        replace(each, method=printable(each.method), queries=printable(each.queries))
+        for each in rows
+    ]
