@@ -3,7 +3,7 @@ import torch
 
 from og_reid.config.load import load_config
 from og_reid.data import Splits
-from og_reid.pipelines import demo
+from og_reid.pipelines import demo, demo_forecast
 from og_reid.pipelines.demo import DemoSize, run_demo
 
 TINY = DemoSize(
@@ -60,7 +60,7 @@ def test_training_does_not_depend_on_the_threads_of_the_machine(monkeypatch):
         seen.append(torch.get_num_threads())
         raise InterruptedError
 
-    monkeypatch.setattr(demo, "_photo_section", lambda *_: None)
+    monkeypatch.setattr(demo, "photo_section", lambda *_: None)
     monkeypatch.setattr(demo, "_world", lambda *_: (Splits((), (), ()), {}))
     monkeypatch.setattr(demo, "_lift", lambda *_: None)
     monkeypatch.setattr(demo, "_train", stop)
@@ -84,8 +84,8 @@ def test_it_says_at_the_start_how_long_it_will_take(monkeypatch):
         tell("training", 0.5, 1.0, "loss 1.00")
         raise InterruptedError
 
-    monkeypatch.setattr(demo, "_photo_section", stop)
-    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    monkeypatch.setattr(demo, "photo_section", stop)
+    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.06)
     with pytest.raises(InterruptedError):
         run_demo("unused", workers=1, progress=lambda stage, done, total, note: notes.append(note))
     assert notes[:2] == ["about 4 minutes in all", "about 4 minutes left"]
@@ -102,11 +102,11 @@ def test_a_photograph_without_a_person_ends_it_early(tmp_path):
 
 
 def test_what_an_earlier_run_has_made_is_not_forecast(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "_seconds_for_an_image", lambda: 0.06)
+    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.06)
     notes = []
 
     def start() -> str:
-        tell = demo._with_forecast(
+        tell = demo_forecast.with_forecast(
             lambda stage, done, total, note: notes.append(note), DemoSize(), 240, 1, tmp_path
         )
         tell("lifting a photograph", 0, 1, "")

@@ -1,0 +1,111 @@
+"""Size of the demonstration, and the forecast of its time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from meshes.world import draw_camera, render, sample_scene
+
+from ..train import MODEL_FILE
+from .forecast import Forecast, format_duration
+
+__all__ = [
+    "FIRST_IDENTITY",
+    "DemoProgress",
+    "DemoSize",
+    "one_thread",
+    "time_per_image",
+    "with_forecast",
+]
+
+#: Called with (stage, done, total, note).
+DemoProgress = Callable[[str, float, float, str], None]
+
+#: First identity: the shipped weights were trained on others, see configs/synthetic.
+FIRST_IDENTITY = 1_000_000
+# Processor time of a step of training, and of lifting an image, in times of making an image.
+_STEP, _LIFT = 9.0, 0.9
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """Size of the demonstration.
+
+    Attributes:
+        train_identities: Identities to train on.
+        test_identities: Other identities, to search for.
+        views: Images of each.
+        cameras: Cameras of the synthetic world.
+        overrides: Settings that replace those of configs/synthetic/og_net_small.yaml.
+    """
+
+    train_identities: int = 48
+    test_identities: int = 32
+    views: int = 12
+    cameras: int = 6
+    overrides: tuple[str, ...] = ("budget.steps=240", "validate_every=80")
+
+
+def with_forecast(
+    show: DemoProgress, size: DemoSize, steps: int, workers: int, out: Path
+) -> DemoProgress:
+    """Adds to each note how long the rest will take; what an earlier run has made is left out."""
+    people = {"train": size.train_identities, "test": size.test_identities}
+    images = {name: count * size.views for name, count in people.items()}
+    share = 1 / max(1, min(workers, os.cpu_count() or 1))
+    work = {
+        "making a world": sum(images.values()) * share,
+        "lifting train": images["train"] * _LIFT * share,
+        "lifting query": images["test"] / 4 * _LIFT * share,
+        "lifting gallery": images["test"] * 3 / 4 * _LIFT * share,
+        "training": steps * _STEP,
+    }
+    forecast = Forecast(work, time_per_image())
+    world = sum(1 for _ in (out / "world").glob("*/*.jpg")) / sum(images.values())
+    clouds = sum(1 for _ in (out / "clouds").rglob("*.safetensors")) / sum(images.values())
+    for stage in work:
+        lifting = (
+            clouds if stage.startswith("lifting") else float((out / "run" / MODEL_FILE).is_file())
+        )
+        forecast.note(stage, min(1.0, world if stage == "making a world" else lifting), 1)
+    whole = f"{format_duration(forecast.seconds())} in all"
+
+    def tell(stage: str, done: float, total: float, note: str) -> None:
+        if stage == "lifting a photograph":
+            show(stage, done, total, whole)
+            return
+        left = "" if stage == "report" else forecast.note(stage, done, total)
+        show(stage, done, total, ", ".join(filter(None, (note, left))))
+
+    return tell
+
+
+def time_per_image() -> float:
+    """A first measurement of this machine: what one image of a world takes, beside its load."""
+    scene = sample_scene(FIRST_IDENTITY, draw_camera(1, 1), torch.Generator().manual_seed(0))
+    seconds = []
+    with one_thread():
+        for _ in range(3):  # the first one loads tables, too
+            start = time.perf_counter()
+            render(scene)
+            seconds.append(time.perf_counter() - start)
+    # Three images fit between the turns of other processes; minutes do not.
+    return min(seconds) * max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The number of threads changes the order of sums, and with it every figure that follows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
