@@ -35,9 +35,11 @@ __all__ = [
     "results_section", "training_section", "world_section",
 ]  # fmt: skip
 
-#: Methods of the comparison.
+#: The model of the run.
 TRAINED = "OG-Net-Small, trained just now"
+#: Its start.
 UNTRAINED = "OG-Net-Small, untrained"
+#: The weights of the package.
 SHIPPED = "OG-Net-Small, shipped weights"
 _SHOWN, _TOP = 5, 5  # rankings in the report, and their length
 _QUALITY = 85  # of pictures with images, in percent

@@ -28,18 +28,12 @@ from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
 from ..retrieval.features import Features
 from ..retrieval.labels import Labels
 from ..retrieval.progress import Progress, offset_progress, subprogress
-from .data import (
-    DataSpec,
-    check_answers,
-    check_searchable,
-    refuse_keypoints,
-    stage_progress,
-    stored_test,
-)
+from .data import DataSpec, check_answers, check_searchable, refuse_keypoints, stage_progress
 from .input_files import check_readable
 from .keypoints import Progress as StageProgress
 from .keypoints import check_choice, check_keypoints
 from .sample_source import DataSource
+from .samples import stored_test
 
 if TYPE_CHECKING:
     from ..data import Splits

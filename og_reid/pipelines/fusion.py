@@ -11,9 +11,10 @@ from ..inference.fused_encoder import FusedEncoder
 from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights
 from ..inference.fusion_file import check_disjoint_identities, save_fusion
 from ..inference.pretrained import load_model, model_file
-from .data import DataSpec, hold_out_identities, stage_progress
+from .data import DataSpec, stage_progress
 from .keypoints import Progress, as_path
 from .sample_source import DataSource
+from .samples import hold_out_identities
 from .training import check_data
 
 __all__ = ["FuseSpec", "fuse"]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .data import DataSpec, lift_samples
+from .data import DataSpec
 from .keypoints import Progress, find_keypoints
+from .samples import lift_samples
 
 if TYPE_CHECKING:
     from pose import Keypoints

@@ -13,18 +13,20 @@ from .data import (
     DataSpec,
     can_validate,
     check_keypoint_files,
+    list_training_images,
+    refuse_keypoints,
+    stage_progress,
+)
+from .input_files import check_exists, is_there
+from .keypoints import Progress, as_path
+from .samples import (
     hold_out_identities,
     image_set,
     lift_samples,
     lift_test,
-    list_training_images,
-    refuse_keypoints,
-    stage_progress,
     stored_test,
     unlabelled_samples,
 )
-from .input_files import check_exists, is_there
-from .keypoints import Progress, as_path
 
 if TYPE_CHECKING:
     from ..config.schema import TrainConfig, WorldConfig

@@ -12,7 +12,8 @@ from PIL import Image
 from og_reid.cli import main
 from og_reid.data import Sample, Splits
 from og_reid.pipelines import data as pipeline_data
-from og_reid.pipelines.data import DataSpec, can_validate, unlabelled_samples
+from og_reid.pipelines.data import DataSpec, can_validate
+from og_reid.pipelines.samples import unlabelled_samples
 
 Capture = pytest.CaptureFixture[str]
 

@@ -170,7 +170,7 @@ def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
         raise AssertionError("hours of work")
 
     monkeypatch.setattr(lifting, "lift_dataset", work)
-    monkeypatch.setattr("og_reid.cli.evaluation.image_set", work)
+    monkeypatch.setattr("og_reid.pipelines.sample_source.find_keypoints", work)
     lines = "split,name,occluder,visible_fraction,yaw\n"
     lines += "".join(f"query,{path.name},none,1,0\n" for path in (data / "query").iterdir())
     for text, by, missing in (("", "visibility", "2 of 2"), (lines, "yaw", "6 of 8")):
@@ -202,7 +202,7 @@ def test_slices_of_one_camera_are_told_before_the_work(
     command += ["--protocol", "unfiltered", "--slice-by"]
     assert main([*command, "yaw"]) == 0
     assert "turned 30-90" in {row.queries for row in load_results(out)}
-    monkeypatch.setattr("og_reid.cli.evaluation.image_set", None)
+    monkeypatch.setattr("og_reid.pipelines.sample_source.find_keypoints", None)
     assert main([*command, "cameras"]) == 1
     assert "--by cameras needs images of several cameras; got those of {1}" in (
         capsys.readouterr().err
