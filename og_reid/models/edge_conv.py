@@ -24,13 +24,13 @@ class MaxMeanMix(nn.Module):
         self.p = nn.Parameter(torch.zeros(1))
 
     @property
-    def share(self) -> Tensor:
+    def ratio(self) -> Tensor:
         """(1,) ratio r of the maximum."""
         return torch.sigmoid(self.p)
 
     def forward(self, highest: Tensor, mean: Tensor) -> Tensor:
         """The mix r * highest + (1 - r) * mean of two tensors of one shape."""
-        return mean + self.share * (highest - mean)
+        return mean + self.ratio * (highest - mean)
 
 
 def edge_conv(
@@ -60,7 +60,7 @@ def edge_conv(
         conv.weight.flatten(1),
         conv.bias,
         norm=EdgeNorm(norm.weight, norm.bias, mean, variance, norm.eps),
-        share=None if mix is None else mix.share,
+        share=None if mix is None else mix.ratio,
         complete=True,
     )
     if norm.training:

@@ -56,20 +56,20 @@ def build(preset: str, **overrides: Any) -> PointNetwork:
 
 
 def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> None:
-    """Makes a network of one's own known: as ``model.arch``, to model files, and to `build`.
+    """Registers a custom network: for ``model.arch`` of configurations, model files and `build`.
 
-    Of `og_reid.config.schema.ModelConfig` it is given the settings that its class has arguments
-    for, such as ``num_points`` and ``k``. A file with such a network can be read wherever the same
-    name was registered before.
+    Its class gets those settings of `og_reid.config.schema.ModelConfig` that it has arguments for,
+    such as ``num_points`` and ``k``. A file of such a network can be read once the same name is
+    registered.
 
     Args:
-        name: letters, digits, hyphens and underscores; none that is taken.
+        name: letters, digits, hyphens and underscores; not yet registered.
         kind: a subclass of `PointNetwork` that takes ``embedding_dim``, ``num_classes`` (0: no
             classifier, ``proj_output`` is None) and ``generator`` (of the initial weights).
         **settings: arguments of the class that differ from its defaults.
 
     Raises:
-        ValueError: the name is taken or no name, or the class is not as said.
+        ValueError: the name is taken or invalid, or the class is no such subclass.
     """
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ValueError(f"name must be of letters, digits, - and _; got {name!r}")

@@ -119,7 +119,7 @@ def soft_edge_conv(
     else:
         moments = running(norm)
     scale, shift = affine(norm, moments)
-    return torch.addcmul(shift, mean + mix.share * highest + center, scale * sign)
+    return torch.addcmul(shift, mean + mix.ratio * highest + center, scale * sign)
 
 
 def soft_set_abstraction(

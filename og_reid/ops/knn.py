@@ -1,6 +1,6 @@
 """Exact k nearest neighbours inside each cloud of a batch.
 
-What holds on every device and in the plain-torch twin, for any number of dimensions:
+Rules on every device and in the plain-torch twin, for any number of dimensions:
 
 ===================  ==============================================================================
 distance             float32 sum over dimensions, in order, of (a - b)^2, every operation rounded
