@@ -20,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from . import renamed
 
 __all__ = [
+    "ARGUMENT_VALUES",
     "COMMANDS",
     "FLAGS",
     "KEYWORDS",
@@ -32,6 +33,7 @@ __all__ = [
     "deprecated_getattr",
     "deprecated_keywords",
     "deprecated_members",
+    "present_value",
     "rename_arguments",
     "warn_renamed",
 ]
@@ -116,6 +118,10 @@ SETTING_VALUES: dict[str, dict[str, str]] = {
     "preprocessing.point_order": {"even": "fps"},
     "model.mode": {"continuous": "soft"},
 }
+# Argument of a function, and option of og-reid -> its old values -> their new ones.
+ARGUMENT_VALUES: dict[str, dict[str, str]] = {
+    "descriptor": {"raw": "backbone", "code": "head"},
+}
 # Options of og-reid.
 FLAGS: dict[str, str] = {
     "--unverified": "--no-verify",
@@ -165,6 +171,15 @@ def warn_renamed(old: str, new: str) -> None:
         module=frame.f_globals.get("__name__"),
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+def present_value(argument: str, value: Any) -> Any:
+    """The new value of an argument of `ARGUMENT_VALUES` for an old one, with a warning."""
+    new = ARGUMENT_VALUES[argument].get(value) if isinstance(value, str) else None
+    if new is None:
+        return value
+    warn_renamed(f"{argument}={value!r}", f"{argument}={new!r}")
+    return new
 
 
 def deprecated_attribute(module: str, name: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from pose.deprecation import ARGUMENT_VALUES
 from pose.literals import FileFormat, Target
 
 from ..pipelines.data import DataSpec, Layout
@@ -50,15 +51,14 @@ def existing_image(text: str) -> Path:
 
 
 def descriptor(text: str) -> str:
-    """Features of PGFA's stripes, by the name of `PGFA.embed`; its own names are deprecated."""
-    names = {"backbone": "raw", "head": "code"}
-    old = {value: name for name, value in names.items()}
+    """Local features of PGFA, as of `PGFA.embed`; old values are deprecated."""
+    old = ARGUMENT_VALUES["descriptor"]
     if text in old:
         print(f"og-reid: note: --features {text} is now {old[text]}", file=sys.stderr)
-    elif text not in names:
-        known = ", ".join(names)
+    elif text not in old.values():
+        known = ", ".join(old.values())
         raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
-    return names.get(text, text)
+    return old.get(text, text)
 
 
 def path(name: str, help: str, metavar: str = "PATH", **settings: Any) -> Option:

@@ -85,7 +85,7 @@ class CloudEncoder:
         Raises:
             ValueError: ``descriptor`` is not the default.
         """
-        if options.descriptor != "raw":
+        if options.descriptor != "backbone":
             raise ValueError("descriptor is for models of images; leave it out for point clouds")
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, run
 import torch
 from torch import Tensor
 
+from pose.deprecation import present_value
+
 from ..evaluation.query_slices import LabelledImages
 from ..models.embedding import Embedding
 from ..models.pgfa import Descriptor
@@ -61,11 +63,12 @@ class EmbedOptions:
 
     mirror: bool = False
     test_view: TestView = "none"
-    descriptor: Descriptor = "raw"
+    descriptor: Descriptor = "backbone"
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the values."""
+        object.__setattr__(self, "descriptor", present_value("descriptor", self.descriptor))
         for name, kind in (("test_view", TestView), ("descriptor", Descriptor)):
             if getattr(self, name) not in get_args(kind):
                 allowed = " or ".join(map(repr, get_args(kind)))

@@ -141,7 +141,7 @@ def embed_images(
     people: ImageSet,
     batch_size: int = 32,
     *,
-    descriptor: Descriptor = "raw",
+    descriptor: Descriptor = "backbone",
 ) -> Iterator[Embedding]:
     """Features of photographs, batch by batch, so that a gallery need not lie in memory.
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose.deprecation import present_value
+
 from .embedding import Embedding
 from .init import SkipInit, init_from_generator
 from .pgfa_weights import reference_state
@@ -27,7 +29,8 @@ __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures"]
 #: Branch for the whole image: guided by keypoints, mean alone, or none.
 GlobalBranch = Literal["pose", "average", "none"]
 #: Features of the parts: stripe means of the backbone, or codes of the heads.
-Descriptor = Literal["raw", "code"]
+#: Local features of `PGFA.embed`: of the backbone (2048-d) or of the heads (256-d).
+Descriptor = Literal["backbone", "head"]
 
 CHANNELS, CODE = 2048, 256
 
@@ -220,7 +223,7 @@ class PGFA(nn.Module):
         heatmaps: Tensor | None,
         visibility: Tensor | None,
         *,
-        descriptor: Descriptor = "raw",
+        descriptor: Descriptor = "backbone",
     ) -> Embedding:
         """Embeddings for retrieval; the network should be in evaluation mode.
 
@@ -228,14 +231,18 @@ class PGFA(nn.Module):
             images: as for `forward`.
             heatmaps: as for `forward`.
             visibility: (B, P) in [0, 1] of the stripes, as of `pose.part_visibility`; None: all 1.
-            descriptor: of the parts: ``raw``, the stripes' means (2048) as in the authors' code,
-                or ``code``, those of the part heads (256) as in the paper. The global vector is
-                the code of the global head in both.
+            descriptor: local features: ``backbone``, the stripes' means (2048-d), as in the
+                authors' code, or ``head``, the embeddings of the part heads (256-d), as in the
+                paper. The global embedding is that of the global head in both.
+
+        Raises:
+            ValueError: ``descriptor`` is neither, or shapes do not fit.
         """
+        descriptor = present_value("descriptor", descriptor)
         if descriptor not in get_args(Descriptor):
-            raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
+            raise ValueError(f"descriptor must be 'backbone' or 'head'; got {descriptor!r}")
         features = self(images, heatmaps)
-        parts = features.stripes if descriptor == "raw" else features.part_codes
+        parts = features.stripes if descriptor == "backbone" else features.part_codes
         if not self.parts:
             return Embedding(features.code)
         if visibility is None:

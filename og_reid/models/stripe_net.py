@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from pose.deprecation import present_value
+
 from .embedding import Embedding
 from .heads import HPM_STRIPES, Pool, StripeHeads
 from .init import init_from_generator
+from .pgfa import Descriptor
 from .resnet50 import backbone_map, imagenet_state, initialize_backbone, make_resnet50
 
 __all__ = ["StripeNet"]
@@ -109,11 +112,11 @@ class StripeNet(nn.Module):
         heatmaps: Tensor | None,
         visibility: Tensor | None,
         *,
-        descriptor: str = "raw",
+        descriptor: Descriptor = "backbone",
     ) -> Embedding:
         """Embeddings for retrieval; arguments of `PGFA.embed`, ``descriptor`` without effect."""
-        if descriptor not in ("raw", "code"):
-            raise ValueError(f"descriptor must be 'raw' or 'code'; got {descriptor!r}")
+        if present_value("descriptor", descriptor) not in get_args(Descriptor):
+            raise ValueError(f"descriptor must be 'backbone' or 'head'; got {descriptor!r}")
         parts = self.inference_features(self(images))
         if visibility is None:
             visibility = parts.new_ones(parts.shape[:2])

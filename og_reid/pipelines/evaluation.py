@@ -78,7 +78,7 @@ class EvaluateSpec:
     name: str | None = None
     mirror: bool = False
     test_view: TestView = "none"
-    descriptor: Descriptor = "raw"
+    descriptor: Descriptor = "backbone"
     ap: AveragePrecision = "step"
     protocol: ProtocolName = "market"
     by: tuple[Slicing, ...] = ("occlusion",)
@@ -222,7 +222,7 @@ def compute_distances(
     *,
     mirror: bool = False,
     test_view: TestView = "none",
-    descriptor: Descriptor = "raw",
+    descriptor: Descriptor = "backbone",
     rerank: Reranking | None = None,
     progress: Progress | None = None,
     rerank_progress: StageProgress | None = None,

@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from og_reid.inference.encoder import EmbedOptions
 from og_reid.models import PGFA
 from og_reid.models.resnet50 import imagenet_state
 from pgfa_loss import pgfa_loss
+from pose.deprecation import ARGUMENT_VALUES
 from pose.runtime.torchvision_import import import_torchvision
 
 try:
@@ -203,3 +205,15 @@ def test_torchvision_is_asked_for_by_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ImportError, match=r"pip install 'og-reid\[pgfa\]'"):
         PGFA(2)
+
+
+@pytest.mark.parametrize(("old", "new"), ARGUMENT_VALUES["descriptor"].items())
+def test_old_values_of_descriptor_warn_and_work(network, images, heatmaps, old, new):
+    network.eval()
+    with pytest.warns(
+        DeprecationWarning, match=rf"^descriptor='{old}' is .* use descriptor='{new}'$"
+    ):
+        found = network.embed(images, heatmaps, None, descriptor=old)
+    assert torch.equal(found.parts, network.embed(images, heatmaps, None, descriptor=new).parts)
+    with pytest.warns(DeprecationWarning, match="use descriptor="):
+        assert EmbedOptions(descriptor=old) == EmbedOptions(descriptor=new)

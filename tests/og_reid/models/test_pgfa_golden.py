@@ -121,7 +121,7 @@ def test_six_stripes_and_both_descriptors(folder, golden, inputs):
     torch.testing.assert_close(found, golden["loss_p6"], rtol=1e-6, atol=0)
     visibility = torch.tensor([[1.0, 1, 0, 0, 0.5, 0], [1] * 6])
     raw = network.embed(*inputs, visibility)
-    code = network.embed(*inputs, visibility, descriptor="code")
+    code = network.embed(*inputs, visibility, descriptor="head")
     assert torch.equal(raw.parts, features.stripes)
     assert torch.equal(code.parts, features.part_codes)
     assert code.parts.shape == (2, 6, 256)

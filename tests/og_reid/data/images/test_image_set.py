@@ -97,11 +97,11 @@ def test_features_do_not_depend_on_the_batch(folder, rng):
         pytest.skip(str(error))
     network = PGFA(3, 3, generator=rng).train()
     people = people_of(folder)
-    pieces = list(embed_images(network, people, batch_size=2, descriptor="code"))
+    pieces = list(embed_images(network, people, batch_size=2, descriptor="head"))
     assert [len(piece) for piece in pieces] == [2, 2, 1]
     assert network.training
     joined = Embedding.cat(pieces)
-    (whole,) = embed_images(network, people, descriptor="code")
+    (whole,) = embed_images(network, people, descriptor="head")
     torch.testing.assert_close(joined.parts, whole.parts, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(joined.features, whole.features, rtol=1e-3, atol=1e-3)
     blocks = [block for _, block in similarity_blocks(joined, pieces)]
