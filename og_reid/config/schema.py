@@ -343,6 +343,8 @@ class TrainConfig:
 
 def _require(holds: bool, rule: str, *got: object) -> None:
     if not holds:
+        if len(got) == 1 and isinstance(got[0], float) and math.isnan(got[0]):
+            rule = f"{rule.split()[0]} must be a number"
         raise ValueError(f"{rule}; got {' and '.join(map(str, got))}")
 
 

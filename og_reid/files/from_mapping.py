@@ -55,10 +55,11 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         else _convert(hints[key], value, prefix + key)
         for key, value in settings.items()
     }
+    made = kind(**values)  # its own checks say more about a number
     for key, value in values.items():
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"{prefix}{key} must be a number; got nan")
-    return kind(**values)
+    return made
 
 
 def check_name(kind: Any, key: str) -> None:
