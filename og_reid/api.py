@@ -97,7 +97,7 @@ def lift(
     people: int | Target | None = None,
     return_quality: bool = False,
 ) -> Any:
-    """Lift the person in a photograph to a coloured point cloud.
+    """Lift the person in an image to a coloured point cloud.
 
     Args:
         image: path, the bytes of a file, binary file object, PIL image, or (H, W, 3) uint8 RGB
@@ -123,7 +123,7 @@ def lift(
         camera (the authors' files have y down and z away: ``meshes.write_reference_obj``).
 
     Raises:
-        NoPersonError: nobody was found.
+        NoPersonError: no person was found.
         FileNotFoundError: the path leads nowhere.
         ValueError: the image is not readable, given keypoints cannot be pixels of it, there is no
             such person, or an argument breaks a rule; the message says.

@@ -110,7 +110,7 @@ def do_fuse(options: Namespace) -> None:
     fusion = call(pipelines.fuse, fill(pipelines.FuseSpec, options, data=data_spec(options)))
     text = f"share of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
     if fusion.mAP is not None:
-        text += f"; chosen on {len(fusion.people)} people (mAP {100 * fusion.mAP:.1f} %)"
+        text += f"; chosen on {len(fusion.people)} identities (mAP {100 * fusion.mAP:.1f} %)"
     print(f"{text}\nmodel: {options.out}")
 
 

@@ -86,7 +86,9 @@ class CloudEncoder:
             ValueError: ``descriptor`` is not the default.
         """
         if options.descriptor != "backbone":
-            raise ValueError("descriptor is for models of images; leave it out for point clouds")
+            raise ValueError(
+                "--features (descriptor) is for models of images; leave it out for point clouds"
+            )
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:
         """No identity is refused."""

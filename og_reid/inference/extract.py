@@ -1,4 +1,4 @@
-"""From packed clouds to unit descriptors, and from photographs to features of parts."""
+"""Embeddings of point clouds and images by a network, batch by batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ __all__ = [
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """The device that a name stands for.
+    """Device of a name, if torch can use it here.
+
+    Args:
+        device: Name, such as ``cuda``, or device.
 
     Raises:
         ValueError: There is no such device here.
@@ -58,15 +61,18 @@ def _in_single(model: nn.Module) -> nn.Module:
 def embed_batch(
     model: nn.Module, batch: CloudBatch, *, mirror: bool, test_view: TestView = "none"
 ) -> Tensor:
-    """Unit descriptors (B, D) of clouds of one size.
+    """Embeddings (B, D) of length 1 of clouds of one size.
 
     Args:
-        model: Takes points in metres and colours in [-0.5, 0.5]; put in evaluation mode by the
-            caller.
+        model: Network of points (B, N, 3) in metres and colours (B, N, 3) in [-0.5, 0.5]; put in
+            evaluation mode by the caller.
         batch: B clouds, on the model's device.
         mirror: Also embed the clouds with left and right swapped, and average the directions.
-        test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large, both as they
-            come, before their direction is taken: the OG-Net authors' test descriptor.
+        test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large before the
+            normalisation: test-time augmentation of the OG-Net authors.
+
+    Raises:
+        ValueError: ``test_view`` is unknown.
     """
     if test_view not in ("none", "scale-1.1"):
         raise ValueError(f"test_view must be 'none' or 'scale-1.1'; got {test_view!r}")
@@ -98,23 +104,23 @@ def embed_set(
     test_view: TestView = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Unit descriptors of all clouds of a set.
+    """Embeddings of length 1 of all clouds of a set.
 
     Args:
         model: As for `embed_batch`; its mode is the same afterwards. One in half or double
             precision is computed with in single precision.
-        clouds: n clouds, of the layout that the model was trained on.
+        clouds: n clouds, in the point order that the model was trained with.
         num_points: Points per cloud.
         batch_size: Clouds per forward pass; changes nothing but speed and memory.
         mirror: As for `embed_batch`; report it with the results, see `name_views`.
-        test_view: As mirror.
-        progress: Called with the number of clouds done and n.
+        test_view: Likewise.
+        progress: Called with (clouds done, n).
 
     Returns:
         (n, D) float32 on the CPU.
 
     Raises:
-        ValueError: When the set is empty.
+        ValueError: The set is empty.
     """
     if len(clouds) == 0:
         raise ValueError("clouds must hold at least one cloud; got none")
@@ -138,31 +144,31 @@ def embed_set(
 
 def embed_images(
     network: PGFA | StripeNet,
-    people: ImageSet,
+    images: ImageSet,
     batch_size: int = 32,
     *,
     descriptor: Descriptor = "backbone",
 ) -> Iterator[Embedding]:
-    """Features of photographs, batch by batch, so that a gallery need not lie in memory.
+    """Embeddings of images, batch by batch, so that a gallery need not lie in memory.
 
     Args:
-        network: its mode is the same afterwards.
-        people: n photographs, with as many stripes as the network has parts.
-        batch_size: photographs per forward pass; changes nothing but speed and memory.
-        descriptor: of the parts, see `PGFA.embed`.
+        network: Network of images; its mode is the same afterwards.
+        images: n images, with as many stripes as the network has parts.
+        batch_size: Images per forward pass; changes nothing but speed and memory.
+        descriptor: Part features, see `PGFA.embed`.
 
     Yields:
-        Features of at most `batch_size` photographs, on the CPU; `Embedding.cat` joins them,
+        Embeddings of at most ``batch_size`` images, on the CPU; `Embedding.cat` joins them,
         `og_reid.retrieval.similarity.similarity_blocks` takes them as they come.
     """
     device = next(network.parameters()).device
     training = network.training
     network.eval()
     try:
-        for rows in torch.arange(len(people)).split(batch_size):
-            batch = people.batch(rows)
-            images, heatmaps = batch.images.to(device), batch.heatmaps.to(device)
-            found = network.embed(images, heatmaps, batch.visibility, descriptor=descriptor)
+        for rows in torch.arange(len(images)).split(batch_size):
+            batch = images.batch(rows)
+            pixels, heatmaps = batch.images.to(device), batch.heatmaps.to(device)
+            found = network.embed(pixels, heatmaps, batch.visibility, descriptor=descriptor)
             yield found.to("cpu")
     finally:
         network.train(training)

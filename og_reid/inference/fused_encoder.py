@@ -141,7 +141,7 @@ class FusedEncoder:
         """
         if replace(options, batch_size=None) != DEFAULT_OPTIONS:
             raise ValueError(
-                "--mirror, --test-view and --descriptor are not for fused models: leave them out"
+                "--flip-tta, --tta and --features are not for fused models: leave them out"
             )
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:

@@ -1,7 +1,7 @@
-"""Two models as one: the stripes and the global vector of PGFA together with the cloud of OG-Net.
+"""Fusion of two models: parts and global feature of PGFA, and the global feature of OG-Net.
 
-The result is an ordinary `Embedding`, so that ranking, re-ranking and galleries take it as it is.
-With cosines c_k of the parts, c of the first model's global vector and d of the second's,
+The fused features are an `Embedding`, for ranking, re-ranking and galleries. With cosines c_k of
+the parts, c of the first model's global features and d of the second's,
 
     s = (b * sum_k v_qk v_gk (1 + c_k) / 2 + (1 + (1 - a) c + a d) / 2) / (b * sum_k v_qk v_gk + 1):
 
@@ -31,16 +31,12 @@ _GRID = tuple(i / 10 for i in range(11))
 @renamed_fields("fusion.")
 @dataclass(frozen=True)
 class FusionConfig:
-    """How two models are joined: weights that are null are chosen on people held out."""
+    """Settings of a fusion; weights that are null are chosen on held-out identities."""
 
-    val_identities: int = (
-        100  # training people that neither model learned from, as data.val_identities
-    )
-    cloud_weight: float | None = (
-        None  # a of the module: share of the second model in the global term
-    )
-    part_weight: float | None = None  # b of the module: weight of each part against the global term
-    ap_method: AveragePrecision = "step"  # convention of average precision when choosing
+    val_identities: int = 100  # training identities held out of both, as data.val_identities
+    cloud_weight: float | None = None  # a: fraction of the second model in the global term
+    part_weight: float | None = None  # b: weight of each part against the global term
+    ap_method: AveragePrecision = "step"  # convention of average precision of the choice
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -54,12 +50,12 @@ class FusionConfig:
 
 @dataclass(frozen=True, eq=False)
 class FusionInputs:
-    """What two models say about the same N images, and who is in them.
+    """Embeddings of the same N images by two models, and their labels.
 
     Attributes:
-        first: With a global vector, parts and their visibility, such as of PGFA.
-        second: With a global vector, such as of OG-Net.
-        pids: (N,) int64 identities; -1 is nobody.
+        first: Global feature, parts and their visibility, such as of PGFA.
+        second: Global feature, such as of OG-Net.
+        pids: (N,) int64 identities; -1 is unlabelled.
         camids: (N,) int64 cameras, or None.
     """
 
@@ -69,11 +65,11 @@ class FusionInputs:
     camids: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check that all is there, and of the same images."""
+        """Checks the kinds of features and the numbers of rows."""
         if self.first.features is None or self.first.parts is None:
-            raise ValueError("first must have a global vector and parts; got one of them alone")
+            raise ValueError("first must have a global feature and parts; got one of them alone")
         if self.second.features is None or self.second.parts is not None:
-            raise ValueError("second must have a global vector and no parts")
+            raise ValueError("second must have a global feature and no parts")
         lengths = [len(self.first), len(self.second), len(self.pids)]
         lengths += [] if self.camids is None else [len(self.camids)]
         if len(set(lengths)) > 1:
@@ -84,16 +80,16 @@ class FusionInputs:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Weights, and the people on whom they were chosen.
+    """Weights of a fusion, and the identities on which they were chosen.
 
-    `fit_fusion_weights` makes it. Figures are computed by `evaluate`, which refuses those people:
-    what is best on them says nothing about others.
+    `fit_fusion_weights` makes it; `evaluate` refuses queries of those identities, on which the
+    metrics would be biased.
 
     Attributes:
-        second: a of the module, in [0, 1]: share of the second model in the global term.
+        second: a of the module, in [0, 1]: fraction of the second model in the global term.
         parts: b of the module, in [0, 1]: weight of each part against the global term.
-        mAP: What these weights reached on the people they were chosen on.
-        people: Those people; empty for weights that come from elsewhere.
+        mAP: Of these weights on the identities that they were chosen on; None for given weights.
+        people: Those identities; empty for given weights.
     """
 
     second: float
@@ -102,21 +98,21 @@ class Fusion:
     people: frozenset[int] = field(default=frozenset(), repr=False)
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Checks the ranges."""
         if not (0 <= self.second <= 1 and 0 <= self.parts <= 1):
             raise ValueError(
                 f"second and parts must be in [0, 1]; got {self.second} and {self.parts}"
             )
 
     def __call__(self, first: Embedding, second: Embedding) -> Embedding:
-        """One embedding of what two models say about N images.
+        """Fused embedding of N images.
 
         Args:
-            first: As `FusionInputs` has it.
-            second: Likewise.
+            first: Of the first model, as of `FusionInputs`.
+            second: Of the second model.
 
         Raises:
-            ValueError: They are not as said, or of different images.
+            ValueError: A feature is missing, or the numbers of images differ.
         """
         FusionInputs(first, second, torch.zeros(len(first)))
         assert first.features is not None
@@ -124,7 +120,7 @@ class Fusion:
         assert first.visibility is not None
         one, other = (functional.normalize(x.features.float(), dim=1) for x in (first, second))  # type: ignore[union-attr]
         joined = torch.cat([(1 - self.second) ** 0.5 * one, self.second**0.5 * other], 1)
-        # Of both images a part's visibility enters the weight, so each brings the root.
+        # The visibilities of both images are multiplied: each takes the square root.
         return Embedding(joined, first.parts, first.visibility * self.parts**0.5)
 
     def evaluate(
@@ -135,32 +131,35 @@ class Fusion:
         ap: AveragePrecision = "step",
         **options: Any,
     ) -> Metrics:
-        """Figures on people on whom the weights were not chosen.
+        """Metrics on identities on which the weights were not chosen.
 
         Args:
-            query: Images to search with.
-            gallery: Images to search in.
+            query: Embeddings and labels of the queries.
+            gallery: Those of the gallery.
             ap: See `og_reid.evaluation.evaluate`.
             **options: Likewise.
 
         Raises:
-            ValueError: A query shows somebody on whom the weights were chosen.
+            ValueError: The weights were chosen on the identity of a query.
         """
         self.check_people(query.pids)
         return _evaluate(self, query, gallery, ap, **options)
 
     def check_people(self, pids: Tensor) -> None:
-        """Refuses people on whom the weights were chosen, as `evaluate` does.
+        """Refuses identities on which the weights were chosen, as `evaluate` does.
 
         Args:
-            pids: (Q,) int64 identities that are to be searched for.
+            pids: (Q,) int64 identities of the queries.
+
+        Raises:
+            ValueError: Some are among them.
         """
         seen = self.people & set(pids.tolist())
         if seen:
             raise ValueError(
-                f"the weights were chosen on {len(seen)} of the people that are searched for, such "
-                f"as {sorted(seen)[:5]}: choose them on others (identities of another data set "
-                "must be renumbered)"
+                f"the weights were chosen on {len(seen)} of the identities of the queries, such as "
+                f"{sorted(seen)[:5]}: choose them on others (identities of another data set must "
+                "be renumbered)"
             )
 
 
@@ -172,15 +171,17 @@ def fit_fusion_weights(
     parts: Sequence[float] = _GRID[::-1],
     ap: AveragePrecision = "step",
 ) -> Fusion:
-    """The weights of the largest mAP on validation people.
+    """Weights of the largest mAP on validation identities, by grid search.
 
     Args:
-        query: Images of validation people to search with: neither those that a model was trained
-            on nor those that figures shall be told of.
-        gallery: Images to search in.
-        second: Shares to try; of equally good ones the first.
+        query: Queries of validation identities, disjoint from those of training and testing.
+        gallery: Gallery of the same identities.
+        second: Fractions to try; of equally good ones the first.
         parts: Likewise.
-        ap: Convention of average precision.
+        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
+
+    Returns:
+        The weights, with the identities and the mAP of the choice.
 
     Raises:
         ValueError: Nothing to try, or no query has a match.
@@ -188,11 +189,11 @@ def fit_fusion_weights(
     if not second or not parts:
         raise ValueError("second and parts must hold weights to try; got none")
     best: tuple[float, Fusion] | None = None
-    for share in second:
+    for fraction in second:
         for weight in parts:
-            value = _evaluate(Fusion(share, weight), query, gallery, ap).mAP
+            value = _evaluate(Fusion(fraction, weight), query, gallery, ap).mAP
             if best is None or value > best[0]:
-                best = (value, Fusion(share, weight, value))
+                best = (value, Fusion(fraction, weight, value))
     assert best is not None
     people = frozenset(int(pid) for pid in torch.cat([query.pids, gallery.pids]) if pid >= 0)
     return Fusion(best[1].second, best[1].parts, best[0], people)

@@ -48,11 +48,11 @@ def check_disjoint_identities(
     for name, provenance in provenances.items():
         mend = f"train it on this data with data.val_identities={len(people)}"
         if "people" not in provenance:
-            raise ValueError(f"{name} does not tell which people it learned from: {mend}")
+            raise ValueError(f"{name} has no record of its training identities: {mend}")
         seen = people & set(provenance["people"])
         if seen:
             raise ValueError(
-                f"{name} has learned from {len(seen)} of the {len(people)} people on whom the "
+                f"{name} was trained on {len(seen)} of the {len(people)} identities on which the "
                 f"weights are to be chosen, such as {sorted(seen)[:5]}: {mend}"
             )
 

@@ -84,7 +84,9 @@ class ImageEncoder:
             ValueError: ``mirror`` or ``test_view`` is not the default.
         """
         if options.mirror or options.test_view != "none":
-            raise ValueError("--mirror and --test-view are for models of clouds; leave them out")
+            raise ValueError(
+                "--flip-tta and --tta (mirror, test_view) are for models of clouds; leave them out"
+            )
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:
         """No identity is refused."""

@@ -81,9 +81,9 @@ def checked_provenance(kept: Any) -> dict[str, Any]:
     people = kept.get("people", [])
     if not isinstance(people, list) or any(type(each) is not int for each in people):
         raise ValueError("people must be a list of whole numbers")
-    figures = mapping("validation", kept.get("validation", {}))
-    numbers = (figures.get("mAP", 0.0), figures.get("rank1", 0.0))
-    if figures and not {"mAP", "rank1"} <= figures.keys():
+    metrics = mapping("validation", kept.get("validation", {}))
+    numbers = (metrics.get("mAP", 0.0), metrics.get("rank1", 0.0))
+    if metrics and not {"mAP", "rank1"} <= metrics.keys():
         raise ValueError("validation must have mAP and rank1")
     if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
         raise ValueError("mAP and rank1 must be numbers")

@@ -169,7 +169,7 @@ def check_model(model: Encoder, spec: EvaluateSpec) -> None:
         check_keypoints(spec.data)
     model.check(spec.options)
     if "parts" in spec.by and model.inputs != "cloud" and not model.has_parts:
-        raise ValueError("--by parts needs a network with stripes; this one has none")
+        raise ValueError("--slice-by parts needs a network with stripes; this one has none")
 
 
 def _check_images(images: Splits, attributes: Mapping[str, Attributes], spec: EvaluateSpec) -> None:
@@ -182,7 +182,9 @@ def _check_images(images: Splits, attributes: Mapping[str, Attributes], spec: Ev
     query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
     cameras = {each.camid for each in (*images.query, *images.gallery)}
     if "cameras" in spec.by and len(cameras) < 2:
-        raise ValueError(f"--by cameras needs images of several cameras; got those of {cameras}")
+        raise ValueError(
+            f"--slice-by cameras needs images of several cameras; got those of {cameras}"
+        )
     for by, names in (("visibility", query), ("yaw", [*query, *gallery])):
         if by in spec.by:
             known_attributes(names, attributes, by)
@@ -363,6 +365,6 @@ def score_distances(
             between = camera_pairs(**given, progress=shows[1])
             scored |= {f"camera {one} in {two}": each for (one, two), each in between.items()}
         for name, metrics in scored.items():
-            told = metrics if method == "histogram" else replace(metrics, test_view=views)
-            rows.append(ResultRow(method, name, told))
+            tagged = metrics if method == "histogram" else replace(metrics, test_view=views)
+            rows.append(ResultRow(method, name, tagged))
     return tuple(rows)

@@ -108,8 +108,8 @@ def _choose(
     """The weights of the largest mAP on training identities that neither model was trained on."""
     if spec.data.path is None:
         raise ValueError(
-            "--data must be given to choose weights on its training people; without it, give both "
-            "weights: second=0.5 parts=1"
+            "--data must be given to choose weights on its training identities; without it, give "
+            "both weights: cloud_weight=0.5 part_weight=1"
         )
     images = spec.data.list_images(progress)
     held = hold_out_identities(images.train, config.val_identities)
@@ -118,8 +118,9 @@ def _choose(
     searched = people & {sample.pid for sample in images.query}
     if searched:
         raise ValueError(
-            f"{len(searched)} of the people held out are among the queries of {spec.data.path}, "
-            f"such as {sorted(searched)[:5]}: weights must not be chosen on people to be tested on"
+            f"{len(searched)} of the held-out identities are among the queries of "
+            f"{spec.data.path}, such as {sorted(searched)[:5]}: weights must not be chosen on test "
+            "identities"
         )
     check_disjoint_identities(
         people,

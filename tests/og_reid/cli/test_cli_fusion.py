@@ -104,7 +104,7 @@ def test_fused_models_are_chosen_shown_and_scored(
 ) -> None:
     out = tmp_path / "both"
     assert run("fuse", *fuse(runs, out), "val_identities=3") == 0
-    assert "chosen on 3 people" in capsys.readouterr().out
+    assert "chosen on 3 identities" in capsys.readouterr().out
     stored = load_model(out)
     assert stored.fusion.people == frozenset(HELD)
     assert stored.dataset is None
@@ -139,10 +139,10 @@ def test_people_that_a_model_knows_are_refused(
 ) -> None:
     assert run("fuse", *fuse(runs, tmp_path, "all"), "val_identities=3") == 1
     said = capsys.readouterr().err
-    assert "learned from 3 of the 3 people" in said
+    assert "was trained on 3 of the 3 identities" in said
     assert "data.val_identities=3" in said
     assert run("fuse", *fuse(runs, tmp_path), "val_identities=2") == 1
-    assert "learned from 1 of the 2" in capsys.readouterr().err
+    assert "was trained on 1 of the 2" in capsys.readouterr().err
     assert run("fuse", *fuse(runs, tmp_path)) == 1  # 100 people
     assert "must be from 1 to 6" in capsys.readouterr().err
     assert not (tmp_path / "fusion.json").exists()
@@ -167,7 +167,7 @@ def test_files_that_do_not_fit_are_refused(
     assert main(["fuse", *both]) == 0
     (tmp_path / "fusion.json").write_text(json.dumps({**record, "people": [11]}))
     assert run("evaluate", "--model", tmp_path) == 1
-    assert "chosen on 1 of the people" in capsys.readouterr().err
+    assert "chosen on 1 of the identities" in capsys.readouterr().err
     for text in ("{", "[]", json.dumps({**record, "format": "other"})):
         (tmp_path / "fusion.json").write_text(text)
         assert run("evaluate", "--model", tmp_path) == 1

@@ -204,7 +204,7 @@ def test_slices_of_one_camera_are_told_before_the_work(
     assert "turned 30-90" in {row.queries for row in load_results(out)}
     monkeypatch.setattr("og_reid.pipelines.sample_source.find_keypoints", None)
     assert main([*command, "cameras"]) == 1
-    assert "--by cameras needs images of several cameras; got those of {1}" in (
+    assert "--slice-by cameras needs images of several cameras; got those of {1}" in (
         capsys.readouterr().err
     )
 
@@ -216,4 +216,4 @@ def test_a_network_without_stripes_has_none_to_slice_by(
     save_network(tmp_path / "whole.safetensors", model, ImagePreprocessing(32, 16))
     command = ["evaluate", "--data", str(data), "--model", str(tmp_path / "whole.safetensors")]
     assert main([*command, "--slice-by", "parts"]) == 1
-    assert "--by parts needs a network with stripes" in capsys.readouterr().err
+    assert "--slice-by parts needs a network with stripes" in capsys.readouterr().err

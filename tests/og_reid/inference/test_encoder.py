@@ -288,7 +288,7 @@ def test_input_of_another_kind_is_refused(
 
 def test_options_of_another_kind_are_refused(known: dict[str, Encoder]) -> None:
     for kind, options, message in (
-        ("cloud", EmbedOptions(descriptor="head"), "descriptor is for models of images"),
+        ("cloud", EmbedOptions(descriptor="head"), "is for models of images; leave it out"),
         ("pgfa", EmbedOptions(mirror=True), "are for models of clouds"),
         ("fused", EmbedOptions(test_view="scale-1.1"), "are not for fused models"),
     ):

@@ -122,7 +122,7 @@ def test_people_of_the_choice_are_refused(rng):
     query, gallery = (side(rng, know, nothing, nothing) for _ in range(2))
     fusion = fit_fusion_weights(query, gallery)
     assert fusion.people == frozenset(range(1, PEOPLE + 1))
-    with pytest.raises(ValueError, match=r"chosen on 16 of the people.*\[1, 2, 3, 4, 5\]"):
+    with pytest.raises(ValueError, match=r"chosen on 16 of the identities.*\[1, 2, 3, 4, 5\]"):
         fusion.evaluate(query, gallery)
     assert Fusion(fusion.second, fusion.parts).evaluate(query, gallery).mAP > 0.99
     numbered = side(rng, know, nothing, nothing, seed_pid=0)
