@@ -151,7 +151,7 @@ def _checked(points: Any, colors: Any, **flags: Any) -> _Doubted:
 
 
 def _unflagged(cloud: PointCloud) -> PointCloud:
-    """Clouds without flags: exactly middle grey is how a lift paints what it does not see."""
+    """Clouds without flags: exactly middle grey is the colour of unseen points of a lift."""
     if not bool(cloud.visible.all()) or bool(cloud.is_background.any()):
         return cloud
     shown = (cloud.colors - HIDDEN_GREY).abs().amax(1) > _GREY_STEP

@@ -30,7 +30,7 @@ __all__ = [
 def estimated_people(
     image: np.ndarray, estimator: PoseEstimator, *, several: bool
 ) -> tuple[list[Pose], int]:
-    """The people in an image, and how many there are.
+    """The people in an image, and their number.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -50,7 +50,7 @@ def estimated_people(
 
 
 def given_people(keypoints: Keypoints | Pose, image: np.ndarray, *, several: bool) -> list[Pose]:
-    """The people found in what a caller gives as keypoints.
+    """People from the keypoints that a caller gives.
 
     Raises:
         TypeError: it is neither keypoints nor a pose.

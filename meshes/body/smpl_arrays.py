@@ -50,7 +50,7 @@ def node_array(value: Any, most_dense: int) -> np.ndarray:
 
 
 def _class(node: Node) -> str:
-    """The name of what a node is, also where an older protocol makes it by a function."""
+    """The name of a node's type, also where an older protocol makes it by a function."""
     if node.name == "_reconstructor" and node.args and isinstance(node.args[0], Name):
         return node.args[0].name
     return node.name

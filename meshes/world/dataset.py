@@ -188,7 +188,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: int) -> Iterator[int]:
-    """Make images person by person; yields how many came to be."""
+    """Renders images identity by identity; yields their number."""
     people: dict[int, list[WorldShot]] = {}
     for shot in shots:
         people.setdefault(shot.pid, []).append(shot)

@@ -123,7 +123,7 @@ def image_attributes(path: Path) -> dict[str, str]:
 
 
 def _is_unused(folder: Path, splits: Sequence[str]) -> bool:
-    """True when a folder holds nothing but what a process left that was killed at its start."""
+    """True when a folder holds only leftovers of a process that was killed at its start."""
     for path in folder.iterdir():
         if path.name in splits and path.is_dir() and not any(path.iterdir()):
             continue

@@ -26,7 +26,7 @@ class Rng:
 
     @classmethod
     def seeded(cls, *keys: int | str) -> Rng:
-        """A fresh source whose stream depends on all keys, and on nothing else."""
+        """A fresh source with a stream that depends on all keys, and on nothing else."""
         digest = hashlib.sha256("/".join(str(key) for key in keys).encode()).digest()
         generator = torch.Generator()
         generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -37,7 +37,7 @@ class KeyedRandom:
 
     @classmethod
     def keyed(cls, *parts: int | Tensor) -> KeyedRandom:
-        """Items whose keys depend on all parts and their order.
+        """Random streams of items; their keys depend on all parts and their order.
 
         Args:
             *parts: Numbers common to all items, such as a seed and a step, and (B,) int64 tensors

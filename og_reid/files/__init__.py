@@ -1,1 +1,1 @@
-"""Files that are read without running what they hold: tensors, YAML, settings."""
+"""Safe reading of tensors, YAML and settings: no code in a file is run."""

@@ -131,7 +131,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def _refuse_download(path: str | Path) -> None:
-    """Refuses what is often saved in place of a file of weights."""
+    """Refuses contents that are often saved in place of weights."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith(b"version https://git-lfs"):

@@ -1,4 +1,4 @@
-"""Networks of mmpose from a configuration and a checkpoint, without running what a file holds."""
+"""Networks of mmpose from a configuration and a checkpoint; no code in a file is run."""
 
 from __future__ import annotations
 

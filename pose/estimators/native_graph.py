@@ -122,7 +122,7 @@ def _quiet_native_logs() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _muted_stderr() -> Iterator[None]:
-    """Keeps what is written to stderr, and passes on afterwards what is not of native logs."""
+    """Captures stderr, and passes on afterwards all but native logs."""
     # absl writes to file descriptor 2 before its log level can be set, so only this helps.
     if sys.stderr is not None:
         sys.stderr.flush()

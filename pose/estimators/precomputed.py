@@ -49,7 +49,7 @@ class PrecomputedPose:
 
     Args:
         source: file or folder, see `FileFormat`.
-        format: what it holds. Of ``coco`` the third number of a keypoint is COCO's flag.
+        format: of the files. Of ``coco`` the third number of a keypoint is COCO's flag.
         target: selection among several people, see `select_person`; None takes the person that
             ``kpr`` files mark, else ``most_joints``.
         threshold: scores above it are of found joints, for `target`.

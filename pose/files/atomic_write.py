@@ -36,7 +36,7 @@ _CUT_SHORT = re.compile(
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path; what was written there becomes ``path`` when the block ends well.
+    """Temporary path; the file written there becomes ``path`` when the block ends without error.
 
     The temporary file lies beside ``path``, is flushed to the disk and then renamed over it, so an
     interruption leaves either the old file or the new one. When the block raises, the temporary
@@ -87,7 +87,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def _target(path: Path) -> tuple[Path, os.stat_result | None]:
-    """The file that is replaced, behind all symbolic links, and what it is like now."""
+    """The file that is replaced, behind all symbolic links, and its present status."""
     target = path
     try:
         if stat.S_ISLNK(os.lstat(path).st_mode):
@@ -161,7 +161,7 @@ def _naming(path: Path, partial: Path) -> Iterator[None]:
 
 
 def _disk_error(error: BaseException, path: Path) -> int | None:
-    """The number of what a disk answered, behind an exception of any package; None is no such."""
+    """Error number of a disk behind an exception of any package; None without one."""
     known: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in known:

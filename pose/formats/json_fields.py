@@ -56,7 +56,7 @@ def read_number(
     Args:
         where: file and entry, for messages.
         key: its name in the entry.
-        value: what the file has.
+        value: in the file.
         low: smallest allowed.
         high: largest allowed.
     """
@@ -97,7 +97,7 @@ def read_scored_rows(where: str, key: str, value: Any) -> np.ndarray:
 
 
 def clamp_scores(where: str, key: str, found: np.ndarray) -> np.ndarray:
-    """The same rows with the last column clamped to [0, 1]; refuses what is no score."""
+    """The same rows with the last column clamped to [0, 1]; refuses values that are no scores."""
     scores = found[:, -1]
     low, high = _SCORES
     if len(scores) and not (low <= scores.min() and scores.max() <= high):

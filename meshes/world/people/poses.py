@@ -43,7 +43,7 @@ class Motion:
     Attributes:
         rotations: (24, 3, 3) relative to the parents; the root stands upright and faces +z.
         gait: "walk" or "stand".
-        gesture: what the hands do.
+        gesture: of the hands.
         knees: (2,) flexion of the left and right knee, radians, never negative.
     """
 

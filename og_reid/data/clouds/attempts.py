@@ -107,7 +107,7 @@ def attempt_lifts(
         background: background points per cloud, see `meshes.lift_images`.
 
     Raises:
-        ImportError: what the estimator needs is missing.
+        ImportError: a package that the estimator needs is missing.
         OSError: something else than an image cannot be read.
     """
     find = _made(estimator)

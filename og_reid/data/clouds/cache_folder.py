@@ -1,4 +1,4 @@
-"""A cache folder as a whole: what it holds, forgetting images, clearing it.
+"""Cache folder of lifted clouds and poses: its content, removal of images, clearing.
 
 It holds lifted clouds (`og_reid.data.clouds.cache`), estimated poses (`pose.CachedPose` in the
 folder ``poses``), and perhaps clouds of earlier versions of this package, 32 images to a file,
@@ -103,7 +103,7 @@ def cache_groups(root: str | Path) -> tuple[CacheGroup, ...]:
 
 
 def forget_images(root: str | Path, images: Sequence[str | Path]) -> list[Forgotten]:
-    """Removes what a cache holds of images.
+    """Removes the entries of images from a cache.
 
     Args:
         root: Cache folder.

@@ -34,7 +34,7 @@ class Conversion:
     Attributes:
         clouds: number of clouds of each split.
         shards: number of shard files.
-        kept: how many of them had been finished by an earlier run.
+        kept: number of them that an earlier run had finished.
         bytes: size of all shards.
     """
 
@@ -121,7 +121,7 @@ def convert_market3d(
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Makes the folder, locks it until the process ends, and removes what a killed one left."""
+    """Makes the folder, locks it until the process ends, and removes leftovers of a killed one."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder; {folder} is a file")
     strange = [

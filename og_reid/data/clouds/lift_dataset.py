@@ -145,7 +145,7 @@ def lift_dataset(
 
 
 def _without_person(lifted: Sequence[LiftedImage]) -> tuple[str, ...]:
-    """A text about images without a person, whose clouds are alike."""
+    """A text about images without a person; their clouds are alike."""
     paths = [each.path for each in lifted if each.cloud is not None and not each.found]
     if not paths:
         return ()

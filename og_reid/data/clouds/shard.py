@@ -221,7 +221,7 @@ def _refuse_nulls(batch: pa.RecordBatch) -> None:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Refuses an Arrow file whose columns are compressed, which shards never are.
+    """Refuses an Arrow file with compressed columns, which shards never have.
 
     Arrow would allocate any size that they promise: gigabytes, of a small file. Compression is
     noted in tables that Arrow's own reader does not show, see Footer, Message and RecordBatch of

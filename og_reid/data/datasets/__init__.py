@@ -1,4 +1,4 @@
-"""The data sets of the field: what they look like, read and verified; none is downloaded."""
+"""Benchmark data sets: specifications, readers, verification; none is downloaded."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def load_dataset(
     layout: Layout | None = None,
     train_share: float = 0.5,
 ) -> Dataset:
-    """Lists the images of a data set by name.
+    """Data set by name: its images, listed and verified; none is opened.
 
     Args:
         name: One of `DATASETS` or `CUSTOM`, or one added by `register_dataset`.
@@ -68,7 +68,10 @@ def load_dataset(
         progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
         layout: See `from_folder`; for ``folder`` alone.
-        train_share: See `from_folder`; for `CUSTOM` alone.
+        train_share: Fraction of the identities to train on, in [0, 1]; for `CUSTOM` alone.
+
+    Returns:
+        Training, query and gallery samples, in an order that does not depend on the file system.
 
     Raises:
         ValueError: see `read_dataset`, `from_folder` and `from_csv`.

@@ -41,7 +41,7 @@ class NameList:
 
     Attributes:
         file: Its name.
-        folder: The folder whose images it names.
+        folder: The folder of the images that it names.
         images: Number of names.
         sha256: Of the sorted names, each followed by a line feed.
     """
@@ -339,7 +339,7 @@ def _write(
     place: Path,
     progress: Callable[[int, int], None] | None,
 ) -> int:
-    """Writes what is not there yet; returns how many images were."""
+    """Writes missing images; returns the number of those that were there."""
     kept = 0
     for folder in {job[0] for job in jobs}:
         for stray in (place / folder).glob(".*.partial"):

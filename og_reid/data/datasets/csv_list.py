@@ -70,7 +70,7 @@ def from_csv(
             there, listed twice, or outside ``root``.
 
     Warns:
-        InputWarning: identities are probably not what was meant, or files no readable images.
+        InputWarning: identities are probably wrong, or files no readable images.
     """
     file = Path(path)
     base = _base(file, root)

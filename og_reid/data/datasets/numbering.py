@@ -1,4 +1,4 @@
-"""Numbers for the names of identities and cameras, and what is doubtful about the names."""
+"""Numbers for the names of identities and cameras, and doubts about the names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def numbers(
         labels: Any number of times each.
         what: For messages.
         lowest: With a number below it, numbers are names like others.
-        kept: Numbers that stay what they are among names, and are not shifted.
+        kept: Numbers that stay unchanged among names, and are not shifted.
         shift: Added to all other numbers.
 
     Raises:

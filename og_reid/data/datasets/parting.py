@@ -1,4 +1,4 @@
-"""One's own images divided into splits, and what is worth knowing about the result."""
+"""Splits of one's own images, and notes about the result."""
 
 from __future__ import annotations
 

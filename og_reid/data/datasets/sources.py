@@ -248,7 +248,7 @@ def _text(path: Path, encoding: str = "utf-8") -> str:
 
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
-    """Names the file and what it must be, whatever its parser raises."""
+    """Errors of any parser, with the file's name and its expected content."""
     from pose.files.reading import reading
 
     with reading(path):

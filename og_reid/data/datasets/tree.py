@@ -212,7 +212,7 @@ def same_images(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def _grouped(paths: list[Path], head: int) -> list[list[Path]]:
-    """Files whose first bytes are the same, where there are several."""
+    """Groups of files with the same first bytes."""
     groups: dict[bytes, list[Path]] = defaultdict(list)
     if len(paths) > 1:
         for path in paths:

@@ -64,7 +64,7 @@ def read_table(
     doubtful: Mapping[str, Sequence[str]] | None = None,
     filled: Sequence[str] | None = None,
 ) -> Table:
-    """Reads a table whose first line names its columns.
+    """Reads a table with the names of its columns in the first line.
 
     Values are separated by commas, semicolons, tabs or bars, whichever separates the needed
     columns in the first line. The text is UTF-8, with or without a byte-order mark, or UTF-16 with
