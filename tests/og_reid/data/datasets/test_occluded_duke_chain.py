@@ -133,7 +133,7 @@ def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys)
 
     stored = load_model(out / "model.safetensors")
     assert (stored.model.num_classes, stored.model.parts, stored.preprocessing.height) == (4, 3, 64)
-    assert stored.training["model"]["preset"] == "pgfa"
+    assert stored.training["model"]["arch"] == "pgfa"
     assert stored.provenance["step"] == 20
     with pytest.raises(ValueError, match="is a model of images"):
         load_cloud_model(out / "model.safetensors")
