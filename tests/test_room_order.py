@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # included; beside it, on its own line, nothing but its own files.
 ORDER = {
     "pose": (
-        ("deprecation", "literals", "files"),
+        ("renamed", "literals", "files"),
+        ("deprecation",),
         ("runtime", "keypoints", "joint_names"),
         ("image", "layouts", "person_selection"),
         ("formats", "visibility"),
