@@ -16,8 +16,9 @@ from .ragged import CloudRows, Clouds, native, regular_starts
 
 __all__ = ["MOST_SCALES", "ball_query_cpu", "ball_query_cuda", "nearest_cuda"]
 
-#: Modes and most radii of csrc/og_reid.h.
+#: Values of og_reid_ball_query_mode of csrc/og_reid.h.
 MODES = {"nearest": 0, "first": 1, "count": 2}
+#: OG_REID_MOST_SCALES of csrc/og_reid.h: most radii of one query.
 MOST_SCALES = 16
 
 _Entry = TypeVar("_Entry", ctypes.c_float, ctypes.c_int64, ctypes.c_void_p)

@@ -12,6 +12,7 @@ from .library import check, cpu_library, pointer, start_on_gpu
 
 __all__ = ["NOT_FINITE", "fps_cpu", "fps_cuda"]
 
+#: Message of ValueError for points that are not finite, on a CPU.
 NOT_FINITE = "x must be finite; got NaN or Inf: drop such points first"
 #: OG_REID_NOT_FINITE of csrc/og_reid.h.
 NOT_FINITE_STATUS = -2
