@@ -5,7 +5,7 @@ its own help. In hand-written pages, markers stand for tables that follow the re
 
     <!-- reproduce: FOLDER -->   files of configs/FOLDER with their published metrics
     <!-- benchmark: NAME -->     benchmarks/results/NAME.txt
-    <!-- migrating: NAME -->     a table of pose/deprecation.py, such as NAMES
+    <!-- migrating: all -->      the tables of pose/deprecation.py
 
 Most is read from files; of the project itself, the command line and the table of renamed names are
 imported.
@@ -192,19 +192,24 @@ def benchmark_block(name: str) -> str:
     return f"```text\n{text}\n```"
 
 
-def migrating_table(name: str) -> str:
-    """Old and new names of a table of `pose.deprecation`."""
+def migrating_tables(_: str) -> str:
+    """Old and new names: the tables of `pose.deprecation`, a section for each."""
     import_from_here()
     from pose import deprecation
 
-    rows = []
-    for old, new in sorted(getattr(deprecation, name).items()):
-        if isinstance(new, Mapping):
-            rows += [(f"{old}.{each}", value) for each, value in sorted(new.items())]
-        else:
-            rows.append((old, new))
-    lines = ["| old | new |", "|---|---|"]
-    return "\n".join(lines + [f"| `{old}` | `{new}` |" for old, new in rows])
+    lines = []
+    for name in sorted(each for each in deprecation.__all__ if each.isupper()):
+        rows = []
+        for old, new in sorted(getattr(deprecation, name).items()):
+            if isinstance(new, Mapping):
+                rows += [(f"{old}.{each}", value) for each, value in sorted(new.items())]
+            else:
+                rows.append((old, new))
+        lines += [f"## {name.replace('_', ' ').capitalize()}", ""]
+        lines += ['<div class="renamed" markdown>', "", "| old | new |", "|---|---|"]
+        lines += [f"| `{old}` | `{new}` |" for old, new in rows]
+        lines += ["", "</div>", ""]
+    return "\n".join(lines)
 
 
 def import_from_here() -> None:
@@ -215,7 +220,7 @@ def import_from_here() -> None:
 
 GENERATORS = {
     "benchmark": benchmark_block,
-    "migrating": migrating_table,
+    "migrating": migrating_tables,
     "reproduce": reproduce_table,
 }
 
