@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = ["LANDMARKS", "find_landmarks"]
 
+#: Names of the surface landmarks, in the order of their vertices.
 LANDMARKS: tuple[str, ...] = (
     "nose",
     "left_eye",

@@ -16,12 +16,14 @@ from pose.runtime.defaults import plain_torch
 
 __all__ = ["SMPL_JOINTS", "SMPL_PARENTS", "BodyModel", "BodyPose"]
 
+#: Joints of SMPL, in its order (Loper et al., SIGGRAPH Asia 2015).
 SMPL_JOINTS: tuple[str, ...] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",
     "left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar",
     "right_collar", "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
     "left_wrist", "right_wrist", "left_hand", "right_hand",
 )  # fmt: skip
+#: Index of each joint's parent in `SMPL_JOINTS`; -1 for the root.
 SMPL_PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21,
 )  # fmt: skip

@@ -22,6 +22,7 @@ MOST_STEPS = 2_000_000  # a body file has some hundreds; lists of numbers have o
 _NUMPY = re.compile(r"numpy(\._?core\.(multiarray|numeric))?")
 _NUMPY_NAMES = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
 _SPARSE = re.compile(r"scipy\.sparse(\.\w+)?")
+#: Classes of scipy's sparse matrices that a file may name.
 SPARSE_NAMES = frozenset(
     f"{form}_{kind}" for form in ("csc", "csr", "coo") for kind in ("matrix", "array")
 )

@@ -18,6 +18,7 @@ from .targets import FitTargets, PosePrior
 
 __all__ = ["CAMERA_TERMS", "FitState", "project", "residuals"]
 
+#: Number of camera parameters: log scale, shifts in x and y, log aspect, kappa, pitch.
 CAMERA_TERMS = 6
 _LOG_SCALE, _SHIFT_X, _SHIFT_Y, _LOG_ASPECT, _KAPPA, _PITCH = range(CAMERA_TERMS)
 

@@ -26,6 +26,7 @@ from .scene import sample_scene
 
 __all__ = ["SPLITS", "WorldPlan", "WorldShot", "plan_world", "write_world"]
 
+#: Folders of a world, named as in Market-1501.
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 _ATTRIBUTES = "attributes.csv"
 _VERSION = 1

@@ -262,6 +262,7 @@ def _unwrapped(model: Any) -> Any:
     return model
 
 
+#: Reading of files of models of point clouds.
 CLOUD_KIND = FileKind(
     _FORMAT,
     from_spec,

@@ -325,4 +325,5 @@ def _make(
     return FusedEncoder(first, second, found["fusion"], found["dataset"], provenance)
 
 
+#: Reading of files of fused models.
 FUSED_KIND = FileKind(_FORMAT, _build, _preprocessing, _make)

@@ -27,6 +27,7 @@ __all__ = [
     "save_fusion",
 ]
 
+#: File name of the fusion weights within a run folder.
 FUSION_FILE = "fusion.json"
 _FORMAT = "og_reid.fusion 1"
 _MOST_BYTES = 1 << 24

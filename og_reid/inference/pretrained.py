@@ -32,6 +32,7 @@ __all__ = [
     "save_network",
 ]
 
+#: Name of the weights that come with the package.
 DEFAULT_MODEL = "default"
 #: Finished model in the folder of a run.
 MODEL_FILE = "model.safetensors"

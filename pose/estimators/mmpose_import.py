@@ -18,6 +18,7 @@ from ..runtime.torchvision_import import import_torchvision
 
 __all__ = ["INSTALL", "import_mmpose"]
 
+#: Advice in messages where mmpose is missing.
 INSTALL = (
     "pip install --no-deps -r requirements-mmpose.txt (in this project's folder: make mmpose), "
     "beside the extra 'demo'"

@@ -19,6 +19,7 @@ __all__ = ["INSTALL", "NativeGraph"]
 
 T = TypeVar("T")
 
+#: Advice in messages where mediapipe is missing.
 INSTALL = "install it with: pip install 'og-reid[demo]' (it brings mediapipe 0.10.21)"
 _QUIET_ENV = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
 _OPENCV_ENV = ("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH")

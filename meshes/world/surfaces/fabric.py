@@ -13,6 +13,7 @@ from ..rng import Rng
 
 __all__ = ["PATTERNS", "Fabric", "grain", "noise", "noise_vectors"]
 
+#: Names of the fabric patterns.
 PATTERNS: tuple[str, ...] = (
     "solid", "heather", "hstripe", "vstripe", "check", "plaid", "block", "raglan", "chestband",
     "print", "gradient", "camouflage", "dots", "floral", "sidestripe",

@@ -12,6 +12,7 @@ from .primitives import Mesh, turn_y
 
 __all__ = ["MeshPart", "Paint", "front_faces", "merge", "solid", "turned"]
 
+#: Surface colour: (N, 3) coordinates of `MeshPart` to (N, 3) sRGB colours in [0, 1].
 Paint = Callable[[Tensor], Tensor]
 
 

@@ -34,8 +34,11 @@ __all__ = [
     "write_shard",
 ]
 
+#: Format name in the metadata of a shard.
 FORMAT = "og_reid.cloud_store"
+#: Version of the format.
 VERSION = 1
+#: Frame of the stored points.
 FRAME = "metres, x right, y down, z away from the camera"
 
 MAX_ERROR = 5e-5

@@ -34,6 +34,7 @@ from .shard import FORMAT, FRAME, VERSION, CloudLabel, Shard
 
 __all__ = ["MANIFEST", "CloudStore", "ShardInfo", "is_store", "write_manifest"]
 
+#: File name of the list of shards.
 MANIFEST = "store.json"
 _AGAIN = "convert again into the same folder, which makes what is damaged anew"
 _MOST_BYTES = 1 << 24  # of it: that of tens of millions of clouds

@@ -69,6 +69,7 @@ _CLOUDS = DatasetSpec(
     kind="clouds",
 )
 
+#: Data sets of vehicles and other objects.
 OBJECTS = (
     _university("drone", "satellite", (Counts(37_855, 701), Counts(951, 951))),
     _university("satellite", "drone", (Counts(701, 701), Counts(51_355, 951))),

@@ -16,6 +16,7 @@ _DUKE_VARIANTS = {
     2_228: "the queries of DukeMTMC-reID, not of Occluded-Duke",
 }
 
+#: Occluded-Duke (Miao et al., ICCV 2019).
 OCCLUDED_DUKE = DatasetSpec(
     name="occluded-duke",
     title="Occluded-DukeMTMC",
@@ -126,6 +127,7 @@ _POSETRACK = DatasetSpec(
     has_cameras=False,
 )
 
+#: Data sets of occluded and partial persons.
 OCCLUDED = (
     OCCLUDED_DUKE,
     replace(

@@ -15,11 +15,14 @@ __all__ = [
 
 _MARKET_NAME = r"(?P<pid>-1|\d{4})_c(?P<camid>[1-6])s[1-6]_\d{6}_\d{2}\.jpg"
 _MARKET_LIKE = r"(?P<pid>-1|\d+)_c(?P<camid>\d+)(?:[s_].*)?\.(?:jpg|png)"
+#: Pattern of the file names of DukeMTMC-reID and its derivatives.
 DUKE_NAME = r"(?P<pid>\d{4})_c(?P<camid>[1-8])_f\d{7}\.jpg"
+#: Notice on the withdrawal of DukeMTMC.
 DUKE_NOTICE = (
     "DukeMTMC was withdrawn by its authors and is not distributed any more; whether you may use a "
     "copy that you have is for you to decide."
 )
+#: Note of data sets whose identities start at 0.
 NUMBERED_UP = "Identities are those of the files plus one, because 0 means a distractor."
 _REAL_PEOPLE = (
     "It shows real people who were not asked, and was published for research; no licence comes "
@@ -262,6 +265,7 @@ _PERSONX = DatasetSpec(
     notice="Its people are synthetic. Its authors' page states the terms of use.",
 )
 
+#: Data sets of whole persons.
 HOLISTIC = (
     _MARKET,
     _DISTRACTORS,

@@ -17,7 +17,9 @@ __all__ = ["LAYOUTS", "MARKET_NAME", "Layout", "Parts", "Reading", "read_as"]
 Parts: TypeAlias = tuple[str, ...]
 """A path, from the first folder to the name of the file."""
 
+#: Layout of a folder of images, see `og_reid.data.datasets.from_folder`.
 Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "splits", "table"]
+#: All values of `Layout`.
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 #: As Market-1501, DukeMTMC-reID and their like call images: identity, camera, anything.

@@ -31,6 +31,7 @@ __all__ = [
     "TrackletFile",
 ]
 
+#: Names of the splits of a data set.
 SPLITS = ("train", "query", "gallery")
 
 
@@ -256,6 +257,7 @@ class AnyOf:
         return self.options[0].needs
 
 
+#: Source of the images of a split.
 Source = Folder | ListFile | TrackletFile | MatlabProtocol | LabelFile | PoseTrack | Clouds | AnyOf
 
 

@@ -12,6 +12,7 @@ from typing import IO
 
 __all__ = ["LOCK_FILE", "locked_folder"]
 
+#: File name of the lock within a folder.
 LOCK_FILE = ".lock"
 # Of the running thread, which may lock a folder again that it holds. Not of a forked child.
 _held: ContextVar[frozenset[tuple[int, Path]]] = ContextVar("held", default=frozenset())
