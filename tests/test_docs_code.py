@@ -8,6 +8,7 @@ import itertools
 import re
 import tomllib
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from meshes import PointCloud, write_pointcloud
 from og_reid import evaluate
 from og_reid.cli import main
 from og_reid.cli.commands import COMMANDS
-from og_reid.cli.parser import parse
+from og_reid.cli.parser import build_parser, parse
 from og_reid.config.load import load_config
 from og_reid.config.schema import TrainConfig
 from og_reid.inference.fusion import FusionConfig
@@ -29,6 +30,9 @@ from rendered_people import one_person
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
+GROUPS = ("world", "data", "model", "augment", "image", "loss", "optim", "budget")
+# Of the benchmarks.
+OTHER_OPTIONS = {"--shuffle", "--rerank"}
 NOT_RUN, SLOW = 1, 3
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Files and folders that commands of the documentation are given.
@@ -216,3 +220,17 @@ def test_files_of_the_project_that_a_page_names_are_there(page: Path) -> None:
     begin = "`(?:OMP_NUM_THREADS=1 )?(?:python )?"
     named = re.findall(rf"{begin}((?:{folders})/[\w/.-]+)", page.read_text())
     assert [each for each in named if not (ROOT / each.rstrip(".")).exists()] == []
+
+
+def test_settings_and_options_that_pages_name_are_there() -> None:
+    """Inline code, such as ``model.bnneck`` and ``--resume``."""
+    _, parsers = build_parser(COMMANDS)
+    options = {each for parser in parsers.values() for each in parser._option_string_actions}
+    known = {key: {each.name for each in fields(getattr(TrainConfig(), key))} for key in GROUPS}
+    for page in PAGES:
+        for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+            for group, name in re.findall(r"(?<![\w.])([a-z]+)\.([a-z_]+)(?![\w.(])", code):
+                if group in GROUPS and name != "safetensors":  # a file
+                    assert name in known[group], f"{page.name}: {code}"
+            if code.startswith("--"):
+                assert code.split()[0] in options | OTHER_OPTIONS, f"{page.name}: {code}"
