@@ -315,7 +315,7 @@ def check_answers(
     find_matches(LabelIndex.of(labels), cameras=protocol != "unfiltered")
     if len(set(gallery_pids) - {-1}) == 1:
         _LOG.warning(
-            "the gallery holds a single identity: every answer is right, and the figures say "
+            "the gallery holds a single identity: every answer is right, and the metrics say "
             "nothing about the model"
         )
 

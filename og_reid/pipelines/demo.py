@@ -53,12 +53,12 @@ def run_demo(
 ) -> Path:
     """Run the demonstration. Finished parts of an interrupted run are kept and used again.
 
-    The figures depend on the size alone: training has a number of steps and one thread, and no
+    The metrics depend on the size alone: training has a number of steps and one thread, and no
     clock decides anything. Processors with other instructions round otherwise in the last bits.
 
     Args:
         out_dir: folder for the world, the run and the report.
-        image: photograph of one person to lift; None takes the astronaut portrait that comes with
+        image: Image of one person to lift; None takes the astronaut portrait that comes with
             scikit-image (NASA, public domain).
         size: how much to do; None takes about six minutes of processor time, four of them
             beyond the making of the world.

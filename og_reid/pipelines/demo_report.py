@@ -52,7 +52,7 @@ def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
     pose = MediapipePose()(pixels)
     if not pose.found:
         raise NoPersonError(
-            f"no person was found in {image}: give a photograph of one standing person, at least "
+            f"no person was found in {image}: give an image of one standing person, at least "
             "60 pixels tall"
         )
     lifted = lift_image(pixels, pose)
