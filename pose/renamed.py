@@ -75,6 +75,7 @@ og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comp
     save_comparisons=save_results
 og_reid.comparison -> og_reid.pipelines.evaluation: Reranking measure_distances=compute_distances
     rerank_by score=score_distances
+og_reid.comparison -> og_reid.pipelines.comparison: compare
 og_reid.config -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
 og_reid.config_checks -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
 og_reid.data: MarketSplits=Splits PeopleBatch=ImageBatch PeopleSet=ImageSet
