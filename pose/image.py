@@ -1,4 +1,4 @@
-"""Reading of images of any source as (H, W, 3) uint8 RGB."""
+"""Images of any source as (H, W, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_image(image: ImageSource) -> np.ndarray:
             shape (H, W), (H, W, C) or (C, H, W) with C = 1 grey, 2 grey + alpha, 3 RGB or 4 RGBA.
 
     Returns:
-        A contiguous array. An (H, W, 3) uint8 array is handed back as it is, not copied.
+        A contiguous array. An (H, W, 3) uint8 array is returned as it is, not copied.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -120,7 +120,7 @@ def _from_bytes(content: bytes, name: str) -> np.ndarray:
 
 
 def _all_bytes(file: IO[bytes]) -> bytes:
-    """The rest of a file object, also of one that cannot seek."""
+    """Remaining bytes of a file object, also of one that cannot seek."""
     content = file.read(_MAX_BYTES + 1)
     if not isinstance(content, (bytes, bytearray, memoryview)):
         close = getattr(content, "close", None)  # of a coroutine that is never awaited
@@ -151,7 +151,7 @@ def _decoded(source: Path | IO[bytes], name: str) -> np.ndarray:
 
 
 def _opened(source: str | Path | IO[bytes]) -> Image.Image:
-    """The image with its header read and nothing decoded."""
+    """Image with its header read and nothing decoded."""
     pil = _import_pil()
     with _filters, warnings.catch_warnings():
         # Our own size limit holds, before anything is decoded.

@@ -1,4 +1,4 @@
-"""Names of joints as other data sets spell them, in the words of this package."""
+"""Joint names of data sets, mapped to those of this package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 __all__ = ["check_names", "human_names"]
 
-# Joints of each side, with other words for them.
+# Joints of each side, with their synonyms.
 _SIDED = {
     "eye": "eye", "ear": "ear", "shoulder": "shoulder", "elbow": "elbow", "wrist": "wrist",
     "hip": "hip", "knee": "knee", "ankle": "ankle", "heel": "heel", "toe": "toe", "foot": "foot",
@@ -16,7 +16,7 @@ _SIDED = {
     "collar": "collar", "clavicle": "collar", "eye_inner": "eye_inner", "eye_outer": "eye_outer",
     "inner_eye": "eye_inner", "outer_eye": "eye_outer", "mouth": "mouth",
 }  # fmt: skip
-# Joints on the middle line. A data set's "head" is no joint of ours, so it gets another name.
+# Joints on the middle line. A data set's "head" is no joint here, so it gets another name.
 _MIDDLE = {
     "nose": "nose", "neck": "neck", "head": "head_center", "head_center": "head_center",
     "head_top": "head_top", "top_head": "head_top", "top_of_head": "head_top",
@@ -28,7 +28,7 @@ _MIDDLE = {
     "chest": "chest", "sternum": "sternum", "torso": "torso", "spine": "spine",
     "belly": "belly", "jaw": "jaw", "chin": "chin", "forehead": "forehead",
 }  # fmt: skip
-# What a body model in SMPL's layout names, its landmarks included.
+# Joint names of a body model in SMPL's layout, its landmarks included.
 _SMPL = {
     "pelvis", "spine1", "spine2", "spine3", "neck", "head", "nose",
     *(f"{side}_{joint}" for side in ("left", "right") for joint in _SIDED.values()),
@@ -42,17 +42,17 @@ _FINE = re.compile(
 
 
 def human_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
-    """The joints of a human skeleton in the words of `COCO_17` and the other layouts.
+    """Joints of a human skeleton by the names of `COCO_17` and the other layouts.
 
     Case, separators and the place of the side are free: ``L_Eye``, ``leftEye``, ``left eye`` and
     ``eye_left`` are all ``left_eye``. Points of face and hands are left out where the body is
     named, too.
 
     Args:
-        names: as a file spells them.
+        names: names in a file's spelling.
 
     Returns:
-        K names and their K positions in `names`; None where a name is of no human skeleton, as a
+        K names and their K positions in `names`; None where a name is no human joint, such as a
         paw, or two names mean one joint.
     """
     if "spine1" in names and set(names) <= _SMPL:
@@ -77,7 +77,7 @@ def human_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of keypoints that a caller gives.
+    """Validated keypoint names.
 
     Raises:
         ValueError: they are no sequence of different texts.

@@ -1,4 +1,4 @@
-"""2D keypoints of people: where the joints are, how sure that is, and whether they are seen."""
+"""2D keypoints of people: position, score and visibility of each joint."""
 
 from __future__ import annotations
 
@@ -71,18 +71,18 @@ class Keypoints:
 
     Pixels: x right, y down, the image spans [0, W] x [0, H], pixel centres at +0.5.
 
-    `score` and `visibility` answer different questions. An estimator may be sure where a knee
-    is that stands behind a chair (score high, visibility low).
+    `score` and `visibility` differ: the position of a knee behind a chair may be certain (score
+    high) though the knee is occluded (visibility low).
 
     Attributes:
         xy: (..., K, 2) pixels; may lie outside the image. `xy[..., j, :]` belongs to `names[j]`.
-        score: (..., K) in [0, 1], how sure the estimator is of the position. 0 = not found.
-        visibility: (..., K) in [0, 1], how likely the camera sees the joint (neither hidden nor
-            outside the image). Equal to `score` when not given.
+        score: (..., K) in [0, 1], confidence of the position. 0 = not found.
+        visibility: (..., K) in [0, 1], probability that the joint is visible (neither occluded
+            nor outside the image). Equal to `score` when not given.
         names: K different names.
         xyz: (..., K, 3) metres, camera-aligned (x right in the image, y up, z towards the
-            camera), origin between the hips; or None. The scale is not to be trusted: use the
-            directions of bones only.
+            camera), origin between the hips; or None. The scale is unreliable: use the directions
+            of bones only.
 
     Example:
         >>> keypoints = Keypoints(torch.zeros(17, 2), torch.ones(17))
@@ -124,7 +124,7 @@ class Keypoints:
 
     @classmethod
     def none(cls, names: Sequence[str] = COCO_17, *, xyz: bool = False) -> Keypoints:
-        """Nothing found: zeros everywhere, (K,) without batch dimensions.
+        """Keypoints without a person: zeros, (K,) without batch dimensions.
 
         Args:
             names: the layout.
@@ -169,7 +169,7 @@ class Keypoints:
 
     @classmethod
     def cat(cls, pieces: Sequence[Keypoints]) -> Keypoints:
-        """Put (N,), (M,), ... people of one layout one after the other.
+        """Concatenate (N,), (M,), ... people of one layout.
 
         Raises:
             ValueError: `pieces` is empty, or layouts differ, or only some have `xyz`.
@@ -193,16 +193,16 @@ class Keypoints:
 
     @property
     def shape(self) -> torch.Size:
-        """The batch dimensions; `torch.Size([])` for one person."""
+        """Batch dimensions; `torch.Size([])` for one person."""
         return self.score.shape[:-1]
 
     @property
     def found(self) -> Tensor:
-        """(...,) bool: whether anything was found, that is any score > 0."""
+        """(...,) bool: True for people with any score > 0."""
         return (self.score > 0).any(-1)
 
     def inside(self, height: float, width: float) -> Tensor:
-        """(..., K) bool: which joints lie in an image of this size in pixels, found or not."""
+        """(..., K) bool: joints inside an image of this size in pixels, found or not."""
         x, y = self.xy.unbind(-1)
         return (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
 

@@ -1,4 +1,4 @@
-"""Keypoint layouts of other programs, and the way from COCO to OpenPose's 18."""
+"""Keypoint layouts of other programs, and the conversion of COCO to OpenPose's 18."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ WHOLEBODY_23: tuple[str, ...] = (*COCO_17, *_FEET_6)
 
 
 def to_openpose18(people: Keypoints) -> Keypoints:
-    """The 18 keypoints of OpenPose, with a neck made as AlphaPose makes it where there is none.
+    """OpenPose's 18 keypoints; a missing neck is computed as in AlphaPose.
 
     Args:
         people: (...,) of a layout that holds `COCO_17`; eyes, ears and nose may be missing, as in
             PoseTrack and Human3.6M, and are then not found (score 0).
 
     Returns:
-        (...,) named `OPENPOSE_18`. A made neck is the mean of both shoulders in position, score
+        (...,) named `OPENPOSE_18`. A computed neck is the mean of both shoulders in position, score
         and visibility.
 
     Raises:
@@ -89,7 +89,7 @@ def to_openpose18(people: Keypoints) -> Keypoints:
 
 
 def _with_face(people: Keypoints) -> Keypoints:
-    """The same people with all joints of the face, those that the layout lacks not found."""
+    """People with all joints of the face; those that the layout lacks are not found."""
     missing = [name for name in COCO_17[:5] if name not in people.names]
     if not missing:
         return people

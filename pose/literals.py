@@ -13,6 +13,6 @@ Target = Literal[
 
 FileFormat = Literal["coco", "alphapose", "sep-json", "openpose", "kpr", "mmpose"]
 """Format of keypoint files. ``coco`` and ``alphapose`` are one file of many images, the others a
-folder with a file for each image: named as the image but for its ending, of ``openpose`` with
-``_keypoints.json`` behind the stem, and of ``kpr`` behind the whole name. The files may lie in
+folder with a file for each image: named as the image but for its ending; ``openpose`` appends
+``_keypoints.json`` to the stem, and ``kpr`` to the whole name. The files may lie in
 folders as the images do."""

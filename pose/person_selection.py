@@ -35,7 +35,7 @@ def select_person(
             around the joints. ``most_central``: with the box whose middle is nearest to the
             image's, as fractions of its size.
         size: height and width of the image in pixels; needed by ``most_central`` alone.
-        threshold: scores above it are of found joints.
+        threshold: joints with a score above it count as found.
 
     Returns:
         The index of the person, or None when there is no candidate.
@@ -62,13 +62,13 @@ def select_person(
 def lies_outside(people: Keypoints, size: tuple[int, int], threshold: float = 0.0) -> Tensor:
     """(...,) bool: people with joints that cannot be pixels of this image.
 
-    That is: three or more joints were found, and at most one of them lies inside. Coordinates of
-    a whole video frame, or of an image of another size, are like this.
+    Three or more joints were found, and at most one of them lies inside, as with coordinates of a
+    whole video frame or of an image of another size.
 
     Args:
         people: (..., K) people.
         size: height and width of the image in pixels.
-        threshold: scores above it are of found joints.
+        threshold: joints with a score above it count as found.
     """
     found = people.score > threshold
     inside = (found & people.inside(*size)).sum(-1)
@@ -76,7 +76,7 @@ def lies_outside(people: Keypoints, size: tuple[int, int], threshold: float = 0.
 
 
 def _value(people: Keypoints, joints: Tensor, target: str, size: tuple[int, int] | None) -> Tensor:
-    """(P,) the larger the better."""
+    """(P,) selection criterion, larger is better."""
     if target == "first":
         return torch.zeros(len(joints))
     if target == "most_confident":

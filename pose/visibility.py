@@ -1,8 +1,8 @@
 """Visibility from keypoints: heat maps of joints, and visibility of horizontal stripes.
 
-Both are of PGFA (Miao et al., "Pose-Guided Feature Alignment for Occluded Person
-Re-Identification", ICCV 2019), in two modes. ``reference`` computes what the authors' code
-computes, to the bit: the person differs between heat maps and labels when two have equally many
+Both are from PGFA (Miao et al., "Pose-Guided Feature Alignment for Occluded Person
+Re-Identification", ICCV 2019), in two modes. ``reference`` equals the authors' code
+to the bit: the person differs between heat maps and labels when two have equally many
 joints, a joint at x = 0 or y = 0 is lost, the width of a Gaussian grows with the area of the
 image, and a joint on the border of two stripes lies in neither. Where their code stops with an
 error (no joint over the threshold), everything counts as visible. ``corrected`` has one person
@@ -27,7 +27,7 @@ from .runtime.defaults import plain_torch
 __all__ = ["Mode", "heatmaps", "part_visibility", "stripe_masks"]
 
 Mode = Literal["corrected", "reference"]
-"""See the module."""
+"""Mode of heat maps and visibility, see the module."""
 
 #: Standard deviation of the corrected Gaussians as a part of the height. At 150 x 60 pixels it is
 #: the authors' (9 pixels).
@@ -49,20 +49,19 @@ def heatmaps(
     """Heat maps: one Gaussian per joint of the target person, on a coarse grid.
 
     Args:
-        people: one person or (P,) people of one image, or None without an
-            estimate.
-            PGFA's own maps are of `OPENPOSE_18`: `to_openpose18` makes that layout. In float64 in
-            mode ``reference`` when results shall equal the authors' to the bit.
+        people: one person or (P,) people of one image, or None without an estimate. PGFA's own
+            maps are of `OPENPOSE_18`, see `to_openpose18`. Float64 in mode ``reference`` for
+            results equal to the authors' to the bit.
         size: height and width of the image in pixels.
         mode: see the module.
         cells: rows and columns of the grid; PGFA's is 24 x 8 for its network.
-        target: how to choose among people, see `select_person`; None: ``most_joints``.
-        threshold: joints above it are taken; by score in mode ``reference``, by visibility
+        target: selection among people, see `select_person`; None: ``most_joints``.
+        threshold: lower bound of the joints used; by score in mode ``reference``, by visibility
             otherwise.
 
     Returns:
-        (K, rows, columns) in [0, 1], K = 18 for None. Joint j's map is zero when it is not
-        taken. All ones when there is no evidence: no score over the threshold, and in mode
+        (K, rows, columns) in [0, 1], K = 18 for None. Map j is zero when joint j is not
+        used. All ones when there is no evidence: no score over the threshold, and in mode
         ``corrected`` fewer than 3 joints. Mode ``reference``: float64, multiples of 1/255.
         Otherwise the dtype of the keypoints, means of the Gaussian over each cell.
 
@@ -110,7 +109,7 @@ def part_visibility(
         size: height and width of the image in pixels.
         parts: number of stripes, all of one height.
         mode: see the module.
-        target: how to choose among people, see `select_person`; None: ``most_joints``, in mode
+        target: selection among people, see `select_person`; None: ``most_joints``, in mode
             ``reference`` ``most_joints_last``.
         threshold: as for `heatmaps`.
 
@@ -141,10 +140,10 @@ def part_visibility(
 
 
 def stripe_masks(visibility: Tensor, cells: tuple[int, int] = (24, 8)) -> Tensor:
-    """Masks of the stripes: the area that a comparison of visible parts uses.
+    """Masks of the visible stripes.
 
     Args:
-        visibility: (..., P) of P stripes, as `part_visibility` gives it.
+        visibility: (..., P) visibility of P stripes, see `part_visibility`.
         cells: height and width of the masks, cells or pixels.
 
     Returns:
@@ -175,7 +174,7 @@ def _check(
 def _person(
     people: Keypoints | None, size: tuple[int, int], target: Target, threshold: float
 ) -> Keypoints | None:
-    """The chosen person; None without scores over the threshold."""
+    """Selected person; None without scores over the threshold."""
     if people is None:
         return None
     if not people.shape:
@@ -185,7 +184,7 @@ def _person(
 
 
 def _seen(person: Keypoints, size: tuple[int, int], threshold: float) -> Tensor:
-    """(K,) joints that the camera sees inside the image."""
+    """(K,) bool: joints visible inside the image."""
     edge = person.xy.new_tensor([size[1], size[0]])
     inside = ((person.xy >= 0) & (person.xy <= edge)).all(-1)
     return inside & (person.visibility > threshold) & (person.score > 0)

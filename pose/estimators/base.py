@@ -33,7 +33,7 @@ class Pose:
         keypoints: without batch dimensions; pixels of the image.
         mask: (H, W) float in [0, 1], probability that a pixel shows the person, at the
             image's size; or None. Weak evidence: such masks spill onto neighbouring objects.
-        others: (P,) further people of the same layout, or None where they were not
+        others: (P,) keypoints of further people, same layout; None where they were not
             estimated.
 
     Raises:

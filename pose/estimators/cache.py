@@ -1,4 +1,4 @@
-"""Poses that were estimated before: kept on the disk, and never mistaken for those of others."""
+"""Disk cache of pose estimates, keyed by image content and estimator settings."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LARGEST = 1 << 28  # bytes of an unpacked entry; a mask of the largest image ha
 class CachedPose:
     """Pose estimator with a cache on disk, by image content and settings.
 
-    An image is known by its pixels, whatever its name. Entries lie in a folder of their own for
-    each setting of the estimator, whose ``estimator.json`` holds model, versions and thresholds;
-    each entry names the setting, too, and one that names another, or is damaged, is made anew.
-    Entries appear whole or not at all, so that several processes may share a folder. A folder that
-    can be read only serves what it has; new poses are not kept then, with one warning.
+    The key of an image is a hash of its pixels, not its name. Each setting of the estimator has a
+    folder of entries, whose ``estimator.json`` holds model, versions and thresholds; an entry of
+    another setting, or a damaged one, is made anew. Writes are atomic, so that several processes
+    may share a folder. A read-only folder serves its entries; new poses are not kept then, with one
+    warning.
 
     Args:
-        estimator: any; `settings` must be given where it does not have them.
-        folder: made when needed.
+        estimator: any; without an attribute `settings`, the argument is required.
+        folder: of the cache; made when needed.
         settings: plain values that differ between estimators of different results; None: those of
             the estimator.
 
@@ -69,14 +69,14 @@ class CachedPose:
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __call__(self, image: np.ndarray | str | Path) -> Pose:
-        """Find a person, or remember; see `PoseEstimator`."""
+        """Pose from the cache, or estimated and stored; see `PoseEstimator`."""
         return self.batch([image])[0]
 
     @plain_torch()
     def batch(self, images: Sequence[np.ndarray | str | Path]) -> list[Pose]:
-        """Find the people in several images; the estimator sees only the new ones.
+        """Poses of several images; only those without an entry are estimated.
 
-        Masks are kept to 1/255. A fresh result is rounded likewise: it is the same either way.
+        Masks are stored to 1/255. Fresh results are rounded likewise, so both are equal.
         """
         pixels = [validate_image(image) for image in images]
         paths = [self._path(image) for image in pixels]
@@ -141,7 +141,7 @@ class CachedPose:
 
 
 def pixel_key(image: np.ndarray) -> str:
-    """40 hexadecimal digits that stand for the pixels of an (H, W, 3) uint8 image."""
+    """Hash of the pixels of an (H, W, 3) uint8 image, 40 hexadecimal digits."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:40]

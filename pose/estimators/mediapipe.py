@@ -32,11 +32,11 @@ _PADDING = (0.0, 0.15, 0.4)
 
 
 def visibility_from_raw(raw: Tensor) -> Tensor:
-    """Map BlazePose's `visibility` to how likely the joint is really seen.
+    """Visibility of a joint from BlazePose's raw `visibility`.
 
-    The raw value is no occlusion flag. Rendered people with known occlusion give these means:
-    0.94 for visible joints, 0.76 for joints behind the own body, 0.63 for joints behind something
-    else or outside. A logistic function with its middle at 0.82 and a width of 0.05 parts them:
+    The raw value is no occlusion flag. Means over rendered people with known occlusion:
+    0.94 for visible joints, 0.76 for self-occluded joints, 0.63 for joints occluded by something
+    else or outside. A logistic function with midpoint 0.82 and scale 0.05 separates them:
     0.92, 0.23 and 0.02. It was set by hand from these three means, not fitted to a reliability
     curve: read it as an order, not as a probability.
 
@@ -57,9 +57,9 @@ class MediapipePose:
     landmarks. Of several people it takes one without a documented rule: crop the
     person out first.
 
-    The model is loaded at the first call and kept. Each image is looked at by itself, so results
+    The model is loaded at the first call and kept. Each image is processed by itself, so results
     do not depend on earlier images. An object may be pickled (the copy loads its own model) and
-    used as a context manager. Threads may share an object: its model looks at one image at a time.
+    used as a context manager. Threads may share an object: its model runs one image at a time.
     A model that failed is loaded again at the next call. While a model is loaded and first run,
     the lines that the native code writes to the process's stderr are left out, those of other
     threads written when it is done. It cannot run in a process that was forked after its use.
@@ -79,7 +79,7 @@ class MediapipePose:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that its results depend on, as plain values, for `CachedPose`."""
+        """Plain values that determine the results, for `CachedPose`."""
         from importlib.metadata import version
 
         return {
@@ -132,7 +132,7 @@ class MediapipePose:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the native model out: it cannot travel to another process."""
+        """State without the native model, which cannot be pickled."""
         return {"min_confidence": self.min_confidence}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -38,12 +38,12 @@ class MMPose:
             that you do not trust.
         checkpoint: its weights, ``.pth`` or ``.safetensors``, read without running code; None
             downloads the published ones of a name.
-        detect: boxes of people in an image (H, W, 3) uint8 RGB: (P, 4) x0, y0, x1, y1 in pixels,
-            an array or a tensor; None: the image is one box.
+        detect: person detector; from an image (H, W, 3) uint8 RGB to boxes (P, 4) x0, y0, x1, y1 in
+            pixels, an array or a tensor; None: the image is one box.
         target: selection among several people, see `select_person`.
-        threshold: scores above it are of found joints, for `target`.
-        batch_size: boxes per forward pass; changes nothing but speed and memory.
-        device: of torch.
+        threshold: joints with a score above it count as found, for `target`.
+        batch_size: boxes per forward pass; affects speed and memory only.
+        device: torch device.
 
     Raises:
         ImportError: mmpose is missing; the message names the command that installs it.
@@ -70,7 +70,7 @@ class MMPose:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that its results depend on, as plain values, for `CachedPose`."""
+        """Plain values that determine the results, for `CachedPose`."""
         if self.detect is not None and not hasattr(self.detect, "settings"):
             raise ValueError(
                 "detect must have an attribute `settings`, a dict that distinguishes it from "
@@ -119,13 +119,13 @@ class MMPose:
         return poses
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as arguments, without the network."""
+        """Pickled as arguments, without the network."""
         options = ("detect", "target", "threshold", "batch_size", "device")
         settings = {name: getattr(self, name) for name in options}
         return _make, (self.config, self.checkpoint, settings)
 
     def _boxes(self, image: np.ndarray) -> np.ndarray:
-        """(P, 4) float32."""
+        """(P, 4) float32 boxes x0, y0, x1, y1, pixels."""
         height, width = image.shape[:2]
         if self.detect is None:
             return np.array([[0, 0, width, height]], dtype=np.float32)

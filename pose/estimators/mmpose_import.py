@@ -51,7 +51,7 @@ def import_mmpose() -> ModuleType:
 
 
 class _Missing(nn.Module):
-    """Stands for a layer of the compiled mmcv."""
+    """Placeholder of a layer of the compiled mmcv."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise ImportError(
@@ -62,7 +62,7 @@ class _Missing(nn.Module):
 
 @contextmanager
 def _placeholders() -> Iterator[None]:
-    """Modules that heads import without need; gone again afterwards, as others look for them."""
+    """Placeholder modules for needless imports of heads; removed afterwards."""
     put: dict[str, ModuleType] = {}
     if importlib.util.find_spec("mmdet") is None:
         package, tools = types.ModuleType("mmdet"), types.ModuleType("mmdet.utils")
@@ -83,6 +83,6 @@ def _placeholders() -> Iterator[None]:
 
 
 def _forget(package: str) -> None:
-    """A half-imported package would be taken for a whole one at the next try."""
+    """Removes a half-imported package, which the next import would take as complete."""
     for name in [each for each in sys.modules if each.partition(".")[0] == package]:
         del sys.modules[name]

@@ -34,14 +34,14 @@ _PUBLISHED = re.compile(r"-([0-9a-f]{8})_\d{8}\.pth")
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network that finds the joints of the person in a box.
+    """Top-down pose network: joints of the person in a box.
 
     Attributes:
         module: in evaluation mode, on the device.
-        pipeline: from an image and a box to what the network takes.
-        meta: of its data set, which `pipeline` wants beside each image.
-        names: of the first keypoints that it finds; further ones (face, hands) are left out.
-        settings: what made it, as plain values: versions, and SHA-256 of configuration and weights.
+        pipeline: preprocessing, from an image and a box to the input of the network.
+        meta: data set metadata, passed to `pipeline` beside each image.
+        names: names of the first keypoints; further ones (face, hands) are left out.
+        settings: plain values: versions, and SHA-256 of configuration and weights.
     """
 
     module: nn.Module
@@ -59,11 +59,11 @@ def load_network(config: str | Path, checkpoint: str | Path | None, device: str)
             ``rtmpose-s_8xb256-420e_coco-256x192``. Python files among them are run: give none that
             you do not trust.
         checkpoint: its weights; None downloads the published ones of a name.
-        device: of torch.
+        device: torch device.
 
     Raises:
         ImportError: mmpose is missing.
-        ValueError: something is missing, cannot be had, is damaged, or does not fit.
+        ValueError: configuration or weights are missing, not downloadable, damaged or do not fit.
     """
     apis = import_mmpose()
     path, url = _find(apis, config)
@@ -104,7 +104,7 @@ def load_network(config: str | Path, checkpoint: str | Path | None, device: str)
 
 
 def _find(apis: Any, config: str | Path) -> tuple[Path, str | None]:
-    """The file of a configuration, and where its weights are published."""
+    """File of a configuration, and the URL of its published weights."""
     if Path(config).is_file():
         return Path(config), None
     import yaml
@@ -131,7 +131,7 @@ def _find(apis: Any, config: str | Path) -> tuple[Path, str | None]:
 
 
 def _download(url: str | None, config: str | Path) -> Path:
-    """The published weights of a network, kept in torch's folder."""
+    """Published weights of a network, kept in torch's folder."""
     if url is None:
         raise ValueError(
             f"checkpoint must be given for {config}: mmpose publishes no weights for it"
@@ -152,7 +152,7 @@ def _download(url: str | None, config: str | Path) -> Path:
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
-    """The state dict of a checkpoint; beside tensors it may hold plain values and numbers."""
+    """State dict of a checkpoint, which may also hold plain values and numbers."""
     if not path.is_file():
         raise ValueError(f"checkpoint must be a file; there is no {path}")
     try:
@@ -211,7 +211,7 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
 
 
 def _layout(names: list[str]) -> tuple[str, ...]:
-    """Our names; of whole-body layouts body and feet."""
+    """Names of this package; body and feet of whole-body layouts."""
     ours = tuple(_NAMES.get(name, name) for name in names)
     for known in (HALPE_26, WHOLEBODY_23, COCO_17):
         if ours[: len(known)] == known:

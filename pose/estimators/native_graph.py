@@ -38,14 +38,14 @@ os.register_at_fork(
 
 
 class NativeGraph:
-    """A graph that is loaded at its first run and kept; of this module all share their guards.
+    """Graph that is loaded at its first run and kept; all graphs share the guards of this module.
 
-    Threads may share it: it looks at one image at a time. One that failed is loaded again at the
-    next run, as it would fail for ever. While one is loaded and first run, the lines that native
-    code writes to the process's stderr are left out.
+    Threads may share it: it runs one image at a time. A graph that failed is loaded again at the
+    next run, as it would fail for ever. During loading and first run, lines that native code writes
+    to the process's stderr are left out.
 
     Args:
-        load: makes it.
+        load: constructor of the graph.
 
     Attributes:
         model: what ``load`` made; None before the first run and after `close`.
@@ -58,10 +58,10 @@ class NativeGraph:
         self._lock = threading.Lock()
 
     def run(self, look: Callable[[Any, np.ndarray], T], image: np.ndarray) -> T:
-        """Run it on an image.
+        """Result of the graph on an image.
 
         Args:
-            look: of the model and the image; what it gives must not share the model's memory.
+            look: function of model and image; its result must not share the model's memory.
             image: (H, W, 3) uint8 RGB.
 
         Raises:
@@ -103,10 +103,10 @@ class NativeGraph:
 
 @contextlib.contextmanager
 def _quiet_native_logs() -> Iterator[None]:
-    """Hush glog, absl and TensorFlow Lite; the environment and stderr are put back after.
+    """Silences glog, absl and TensorFlow Lite; restores environment and stderr afterwards.
 
-    Also what the import of OpenCV, which mediapipe brings, sets in the environment: paths of its
-    own libraries, which programs that are started later would take.
+    The restored environment includes the library paths that the import of OpenCV (by mediapipe)
+    sets, which programs started later would take.
     """
     before = dict(os.environ)
     os.environ.update({key: value for key, value in _QUIET_ENV.items() if key not in before})
@@ -123,7 +123,7 @@ def _quiet_native_logs() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _muted_stderr() -> Iterator[None]:
-    """Captures stderr, and passes on afterwards all but native logs."""
+    """Captures stderr; writes all but native logs to it afterwards."""
     # absl writes to file descriptor 2 before its log level can be set, so only this helps.
     if sys.stderr is not None:
         sys.stderr.flush()

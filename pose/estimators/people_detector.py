@@ -1,7 +1,7 @@
-"""Several people in one image: where they stand, and the pose of each.
+"""Detection of several people in one image, and the pose of each.
 
 `MediapipePose` finds one person. Its detector alone, the first half of BlazePose, gives the places
-of all people that it sees in a few milliseconds; each of them is then cut out and looked at alone.
+of all people that it detects in a few milliseconds; each is then cropped and its pose estimated.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .native_graph import INSTALL, NativeGraph
 
 __all__ = ["Spot", "find_people", "find_spots", "unmatched"]
 
-# The detector's threshold: of rendered people it sees all but a few that no threshold brings, and
-# nothing else in them.
+# The detector's threshold: on rendered people nearly full recall (the rest is missed at any
+# threshold) and no false positives.
 _THRESHOLD = 0.4
-# The detector looks at 224 x 224 pixels: in wide images it misses people far apart. So it
-# looks at windows, too, of this width in image heights, which overlap by half.
+# The detector's input has 224 x 224 pixels: in wide images it misses people far apart. So it also
+# runs on windows of this width in image heights, which overlap by half.
 _WINDOW = 0.75
-# Two places nearer than this are of one person, in radii of the larger: across, and down, where
-# the detector errs more and people do not stand side by side.
+# Detections nearer than this are of one person, in radii of the larger one: across, and down, where
+# the detector's error is larger and people do not stand side by side.
 _SAME = (0.4, 0.65)
 _REACH = 1.25  # radii around the hips: the square that BlazePose cuts out
 _GRAPH = """
@@ -46,9 +46,9 @@ class Spot:
     """Detection of a person.
 
     Attributes:
-        x, y: the middle of the hips, pixels.
-        radius: of a circle around the hips that holds the whole body, pixels.
-        score: in [0, 1], how sure the detector is.
+        x, y: midpoint of the hips, pixels.
+        radius: radius of a circle around the hips that holds the whole body, pixels.
+        score: detection score in [0, 1].
     """
 
     x: float
@@ -83,22 +83,22 @@ def find_spots(image: np.ndarray) -> list[Spot]:
 
 
 def unmatched(spots: list[Spot], poses: list[Pose]) -> list[Spot]:
-    """The spots where none of the poses is."""
+    """Detections without a pose."""
     places = [(*_hips(pose), _radius(pose)) for pose in poses if pose.found]
     return [spot for spot in spots if not any(spot.is_at(*place) for place in places)]
 
 
 @plain_torch()
 def find_people(image: np.ndarray, estimator: PoseEstimator) -> list[Pose]:
-    """The poses of all people in an image.
+    """Poses of all people in an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        estimator: of one person, as `MediapipePose`; it must name hips.
+        estimator: single-person estimator, as `MediapipePose`; its layout must have hips.
 
     Returns:
         First the person that the estimator finds in the whole image, then the others from left to
-        right, each with its own mask. Empty where no person is seen.
+        right, each with its own mask. Empty when no person is found.
     """
     whole = estimator(image)
     poses = [whole] if whole.found else []
@@ -115,7 +115,7 @@ def find_people(image: np.ndarray, estimator: PoseEstimator) -> list[Pose]:
 def _look_at(
     image: np.ndarray, spot: Spot, spots: list[Spot], estimator: PoseEstimator
 ) -> Pose | None:
-    """The pose of the person at a spot; None where the estimator finds none there."""
+    """Pose of the person at a detection; None where the estimator finds none."""
     height, width = image.shape[:2]
     reach = _REACH * spot.radius
     left, right = spot.x - reach, spot.x + reach
@@ -152,7 +152,7 @@ def _hips(pose: Pose) -> tuple[float, float]:
 
 
 def _radius(pose: Pose) -> float:
-    """Largest distance of a joint that the estimator is sure of from the hips, pixels."""
+    """Largest distance of a confident joint from the hips, pixels."""
     sure = pose.keypoints.xy[pose.keypoints.score > 0.5]
     if not len(sure):
         return 0.0
@@ -160,7 +160,7 @@ def _radius(pose: Pose) -> float:
 
 
 def _windows(height: int, width: int) -> list[tuple[int, int]]:
-    """Columns of the whole image, and of overlapping windows in a wide one."""
+    """Column ranges of the whole image, and of overlapping windows in a wide one."""
     window = max(1, round(_WINDOW * height))
     if width <= 1.25 * window:
         return [(0, width)]
@@ -182,7 +182,7 @@ def _detect(image: np.ndarray, left: int, right: int) -> list[Spot]:
 
 
 def _run(image: np.ndarray) -> list[Any]:
-    """The native detections."""
+    """Native detections."""
     detections: list[Any] = _detector.run(
         lambda graph, pixels: graph.process({"image": pixels}).detections or [], image
     )

@@ -25,7 +25,7 @@ from .base import Pose, choose, validate_image
 
 __all__ = ["FileFormat", "PrecomputedPose"]
 
-# Where an entry is: its path in parts, the last one its name; and its people, or their file.
+# An entry: the parts of its path, the last one its name; and its people, or their file.
 _Entry = tuple[tuple[str, ...], Keypoints | Path]
 
 _ENDINGS = {
@@ -37,24 +37,24 @@ _ENDINGS = {
 
 
 class PrecomputedPose:
-    """Pose estimator that looks people up in keypoint files.
+    """Pose estimator that reads keypoint files.
 
-    An image that no entry names is one without a person, as estimators write nothing for
-    it then. That also hides a wrong folder: `len` gives the number of images with an entry. Entries
-    and images belong together by name, and by folder as far as the entry has folders. An
-    entry belongs to one image alone (or to copies of it).
+    An image without an entry is one without a person, as estimators write nothing for
+    it then. That also hides a wrong folder: `len` is the number of images with an entry. Entries
+    and images are matched by name, and by folder as far as the entry has folders. An
+    entry belongs to one image (or to copies of it).
 
     People whose joints cannot be pixels of the image, see `person_selection.lies_outside`, are left
     out with one warning; `left_out` counts them.
 
     Args:
         source: file or folder, see `FileFormat`.
-        format: of the files. Of ``coco`` the third number of a keypoint is COCO's flag.
+        format: format of the files. The third number of a ``coco`` keypoint is COCO's flag.
         target: selection among several people, see `select_person`; None takes the person that
             ``kpr`` files mark, else ``most_joints``.
-        threshold: scores above it are of found joints, for `target`.
-        names: the joints in the files' order, for files of another skeleton or order; None: as
-            the readers take them (`read_coco` and `read_mmpose` by the names in the file).
+        threshold: joints with a score above it count as found, for `target`.
+        names: joint names in the files' order, for files of another skeleton or order; None: the
+            readers' defaults (`read_coco` and `read_mmpose`: the names in the file).
 
     Attributes:
         left_out: number of people so far whose joints lie outside their image.
@@ -90,7 +90,7 @@ class PrecomputedPose:
         self._entries = self._folder() if format in _ENDINGS else self._file()
 
     def __len__(self) -> int:
-        """Number of images with a file, or with a person in the file."""
+        """Number of images with an entry: with a file, or with a person in the file."""
         return sum(map(len, self._entries.values()))
 
     @plain_torch()
@@ -98,7 +98,7 @@ class PrecomputedPose:
         """The people of an image.
 
         Args:
-            image: its path; entries are matched by name.
+            image: path of the image; entries are matched by name.
 
         Raises:
             ValueError: pixels were given, the file of this image is damaged, or its entry is
@@ -218,7 +218,7 @@ class PrecomputedPose:
             )
 
     def _known_layout(self) -> tuple[str, ...]:
-        """Of the people in the first file, for images without one."""
+        """Layout of the people in the first file, for images without one."""
         if self._layout is None:
             _, path = next(iter(self._entries.values()))[0]
             assert isinstance(path, Path)
@@ -227,7 +227,7 @@ class PrecomputedPose:
 
 
 def _fitting(path: Path, entries: Sequence[_Entry]) -> Iterator[_Entry]:
-    """The entries whose folders agree with those of an image, the longest agreement first."""
+    """Entries with folders equal to those of an image, the longest match first."""
     own = path.absolute().parts[:-1]
     for entry in sorted(entries, key=lambda each: -len(each[0])):
         folders = entry[0][:-1]

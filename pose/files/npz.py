@@ -53,18 +53,18 @@ def read_npz_arrays(
     most_bytes: int | None = None,
     check: Callable[[Mapping[str, tuple[int, ...]]], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Reads some arrays.
+    """Arrays of an ``.npz`` file.
 
-    A few kilobytes of zeros unpack to gigabytes: what is larger than wanted is refused by its
-    header, which is matched rather than evaluated as Python.
+    A few kilobytes of zeros unpack to gigabytes: arrays over the limits are refused by their
+    header, which is matched by a pattern and never evaluated as Python.
 
     Args:
         path: Zip archive of ``.npy`` members.
         required: Arrays to read.
-        optional: Arrays to read where they are there.
-        content: What they may be of.
-        most_numbers: In each array at most; None: any.
-        most_bytes: Of all these arrays at most; None: any.
+        optional: Arrays to read where present.
+        content: Allowed types of values.
+        most_numbers: Largest number of values in an array; None: no limit.
+        most_bytes: Largest size of all these arrays together; None: no limit.
         check: Called with the shapes of all before any is unpacked; raises for those that do not
             fit.
 

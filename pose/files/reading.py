@@ -1,4 +1,4 @@
-"""Exceptions of file readers in one kind, and the category of warnings about doubtful input."""
+"""One exception type for all file readers, and the warning category of doubtful input."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def reading(path: str | Path, rule: str = "must be a whole, readable file") -> I
     MemoryError. A caller can only handle one kind.
 
     Args:
-        path: Of the file, for the message.
-        rule: What a sound file is, as in ``must be an npz of plain arrays``; used where the
+        path: Path of the file, for the message.
+        rule: Rule of a sound file, such as ``must be an npz of plain arrays``; used where the
             exception is not a ``ValueError`` that names the path itself.
 
     Raises:

@@ -29,7 +29,7 @@ __all__ = ["CocoKeypoints", "read_coco", "read_npz", "write_coco", "write_npz"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CocoKeypoints:
-    """The people of a file of many images, in the file's order.
+    """People of a file of many images, in the file's order.
 
     Attributes:
         keypoints: (N, K); row i is annotation i of those with keypoints.
@@ -66,9 +66,9 @@ def read_coco(
     categories without joints (boxes of cars) are left out.
 
     Args:
-        path: the file.
-        names: the K names, in the file's order, in place of those in the file.
-        values: what v means. "flags", as COCO labels: 0 not labelled (score 0, visibility 0), 1
+        path: file to read.
+        names: K names, in the file's order, in place of those in the file.
+        values: meaning of v. "flags", as COCO labels: 0 not labelled (score 0, visibility 0), 1
             labelled but hidden (1, 0), 2 labelled and visible (1, 1); in files of PoseTrack's
             skeleton without any 2, 1 is visible. "scores", as most estimators write: v in [0, 1] is
             both score and visibility.
@@ -235,7 +235,7 @@ def _file_names(path: Path, images: Any) -> dict[int | str, str]:
 
 
 def _categories(path: Path, categories: Any) -> dict[int | str, tuple[str, ...]]:
-    """The joints' names of each category that has them, by its id."""
+    """Joint names of each category that has them, by category id."""
     if categories is None:
         return {}
     if not isinstance(categories, list) or not all(isinstance(each, dict) for each in categories):

@@ -1,7 +1,7 @@
-"""Write keypoint files as pose estimators and other re-identification projects have them.
+"""Writers of the keypoint formats of pose estimators and re-identification projects.
 
-Written are positions and scores; visibility and `xyz` are lost (`write_npz` keeps them). Files
-appear whole or not at all. What comes back by the readers of `estimator_files` is the same.
+Positions and scores are written; visibility and `xyz` are lost (`write_npz` keeps them). Writes
+are atomic. The readers of `pose.formats.estimators` return the same values.
 """
 
 from __future__ import annotations

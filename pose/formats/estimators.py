@@ -76,7 +76,7 @@ def read_sep_json(
     Args:
         path: named as the image but for its ending.
         missing_ok: a missing file means no person, as in AlphaPose, which writes none then.
-        names: the joints, in place of `OPENPOSE_18`.
+        names: joint names, in place of `OPENPOSE_18`.
 
     Returns:
         (P, 18) named `OPENPOSE_18`, float64: PGFA's rules compare and cut the numbers as the file
@@ -118,7 +118,7 @@ def read_alphapose(path: str | Path, *, names: Sequence[str] | None = None) -> C
 
 @plain_torch()
 def read_kpr(path: str | Path, *, names: Sequence[str] | None = None) -> Keypoints:
-    """Read KPR's keypoint json of one image: the person meant first, then the others.
+    """Read KPR's keypoint json of one image: the target person first, then the others.
 
     A list of dicts (or one dict) with "keypoints", x, y, c of COCO's 17, flat or nested, and
     perhaps "is_target". Where no entry has that, the first is the target, as in KPR.
@@ -157,9 +157,9 @@ def read_mmpose(path: str | Path, *, names: Sequence[str] | None = None) -> Coco
     easy_ViTPose's json (y, x, score and names in "skeleton").
 
     Args:
-        path: the file.
-        names: the joints; None: those that the file names ("meta_info", "skeleton"), otherwise by
-            their number, 17, 26, 133 or 136.
+        path: file to read.
+        names: joint names; None: those in the file ("meta_info", "skeleton"), otherwise by their
+            number, 17, 26, 133 or 136.
 
     Returns:
         People; `images` holds image ids, frame numbers, or the file's name without its ending.
@@ -206,7 +206,7 @@ def _given(names: Sequence[str] | None) -> _Layouts | None:
 
 
 def _meta_layouts(path: str, meta: Any) -> _Layouts | None:
-    """The skeleton that mmpose describes beside its results; None where it does not."""
+    """Skeleton in the metadata of mmpose's results; None without one."""
     named = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
     if not isinstance(named, dict) or not named:
         return None
@@ -224,7 +224,7 @@ def _meta_layouts(path: str, meta: Any) -> _Layouts | None:
 
 
 def _entries(where: str, content: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Each dict of a list with where it stands."""
+    """Dicts of a list, each with its place for messages."""
     if not isinstance(content, list):
         raise ValueError(f"{where}: must hold a list of people; got {type(content).__name__}")
     for i, entry in enumerate(content):
@@ -247,7 +247,7 @@ def _openpose_people(where: str, content: Any, layouts: _Layouts) -> list[_Perso
 
 
 def _results_list(path: str | Path, content: Any, layouts: _Layouts | None) -> CocoKeypoints:
-    """A list in COCO's results format."""
+    """People of a list in COCO's results format."""
     people, images = [], []
     for where, entry in _entries(str(path), content):
         image = entry.get("image_id")
@@ -298,7 +298,7 @@ def _easy_vitpose(path: str, content: dict[str, Any], given: Sequence[str] | Non
 
 
 def _named(where: str, triples: np.ndarray, layouts: _Layouts) -> _Person:
-    """The keypoints with their names; of larger layouts only those that have a name."""
+    """Keypoints with their names; in larger layouts only those with a name."""
     names = layouts.get(len(triples))
     if names is None:
         known = ", ".join(map(str, layouts))

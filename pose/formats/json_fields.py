@@ -1,4 +1,4 @@
-"""Numbers of JSON files, with errors that name file, entry and rule."""
+"""Numbers in JSON files, with errors that name file, entry and rule."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 _LARGEST = 1e9  # pixels; also keeps whole numbers of any length within a float
-# Range of estimators' scores: peaks of heat maps are around 1 at best, those of some models'
-# distributions up to about 6, and sometimes a little below 0.
+# Range of estimators' scores: heat map peaks reach about 1, peaks of some models' distributions
+# about 6; some scores lie a little below 0.
 _SCORES = (-1.0, 10.0)
 
 
@@ -55,8 +55,8 @@ def read_number(
 
     Args:
         where: file and entry, for messages.
-        key: its name in the entry.
-        value: in the file.
+        key: name of the field.
+        value: value in the file.
         low: smallest allowed.
         high: largest allowed.
     """
@@ -91,13 +91,13 @@ def read_rows(where: str, key: str, value: Any, width: int) -> np.ndarray:
 
 
 def read_scored_rows(where: str, key: str, value: Any) -> np.ndarray:
-    """(K, 3) x, y and a score clamped to [0, 1], from lists of an estimator's."""
+    """(K, 3) x, y and score clamped to [0, 1], from the lists of an estimator's file."""
     found = read_rows(where, key, value, 3)
     return clamp_scores(where, key, found)
 
 
 def clamp_scores(where: str, key: str, found: np.ndarray) -> np.ndarray:
-    """The same rows with the last column clamped to [0, 1]; refuses values that are no scores."""
+    """Rows with the last column clamped to [0, 1]; refuses values that are no scores."""
     scores = found[:, -1]
     low, high = _SCORES
     if len(scores) and not (low <= scores.min() and scores.max() <= high):
@@ -109,11 +109,11 @@ def clamp_scores(where: str, key: str, found: np.ndarray) -> np.ndarray:
 
 
 def are_fractions(keypoints: Keypoints, threshold: float = 0.0) -> bool:
-    """True when all joints lie in [-1, 1], one pixel: fractions of the image's size were meant.
+    """True when all joints lie in [-1, 1]: probably fractions of the image's size, not pixels.
 
     Args:
         keypoints: (..., K) people; True needs at least three joints.
-        threshold: scores above it are of found joints.
+        threshold: joints with a score above it count as found.
     """
     found = keypoints.xy[keypoints.score > threshold]
     return len(found) >= 3 and bool((found.abs() <= 1).all())

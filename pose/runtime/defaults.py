@@ -1,7 +1,7 @@
-"""Results and shared objects that do not depend on the caller's torch defaults.
+"""Independence of results and shared objects from the caller's torch defaults.
 
-Torch's default dtype and device, autocast and inference mode decide what a bare ``torch.zeros`` or
-a matrix product gives. Code of this package means float32 on the CPU and plain arithmetic.
+Torch's default dtype and device, autocast and inference mode change the result of a bare
+``torch.zeros`` or a matrix product. This package assumes float32 on the CPU and plain arithmetic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONVERSIONS = (
 def plain_torch() -> Iterator[None]:
     """Float32, CPU, no autocast, no inference mode, for the present thread; also a decorator.
 
-    Costs microseconds, and is without effect where the caller's state is torch's usual one.
+    Costs microseconds; without effect under torch's usual state.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -51,8 +51,8 @@ def plain_torch() -> Iterator[None]:
 class _SinglePrecision(TorchFunctionMode):
     """Float32 wherever torch would take its default dtype.
 
-    The default dtype belongs to the process: to set it for a while would change what other threads
-    compute meanwhile, and this mode is of one thread.
+    The default dtype belongs to the process, so changing it would affect other threads; this mode
+    applies to one thread.
     """
 
     def __torch_function__(
@@ -90,7 +90,7 @@ _making = ForkSafeLock()
 
 
 class MadeOnce(Generic[T]):
-    """An object that is made at the first call, once for all threads, and shared.
+    """Object made at the first call, once for all threads, and shared.
 
     It is made under `plain_torch`, so that it does not depend on the first caller. Also a
     decorator.
@@ -113,5 +113,5 @@ class MadeOnce(Generic[T]):
             return self._made[0]
 
     def cache_clear(self) -> None:
-        """Make it again at the next call."""
+        """Drop the object; the next call makes a new one."""
         self._made = []

@@ -1,4 +1,4 @@
-"""Forked processes: they have the memory of their parent, but none of its threads.
+"""Safety in forked processes, which have the memory of their parent but none of its threads.
 
 Torch and the operators of og_reid wait for ever for the threads of a parent that has used several.
 A forked child therefore computes in one thread, and native graphs that were run before the fork
@@ -33,21 +33,21 @@ class ForkSafeLock:
         self._process, self._lock = os.getpid(), threading.RLock()
 
     def __enter__(self) -> None:
-        """Wait for it."""
+        """Acquire the lock."""
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.RLock()
         self._lock.acquire()
 
     def __exit__(self, *exc_info: object) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._lock.release()
 
 
 class NativeUse:
-    """The process in which native code with threads of its own was first run.
+    """Record of the process in which native code with threads of its own was first run.
 
     Args:
-        name: of the native code, for messages.
+        name: name of the native code, for messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,7 +60,7 @@ class NativeUse:
         return self._process not in (None, os.getpid())
 
     def begin(self) -> None:
-        """Note the process before a run.
+        """Record the process before a run.
 
         Raises:
             RuntimeError: the native code ran before this process was forked.

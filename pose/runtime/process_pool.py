@@ -18,7 +18,7 @@ __all__ = ["map_in_processes"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_POLL = 1.0  # seconds between two looks at the parent
+_POLL = 1.0  # seconds between two checks of the parent
 
 
 def map_in_processes(
@@ -81,7 +81,7 @@ def _noting(task: Callable[[T], R], item: T) -> tuple[R, list[str]]:
 
 
 def _note_warnings() -> None:
-    """Keeps each `InputWarning` for the calling process; others are printed as before."""
+    """Collects each `InputWarning` for the calling process; others are printed as before."""
     usual = warnings.showwarning
 
     def note(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
@@ -108,7 +108,7 @@ def _end_with(join: Callable[[float], None], parent: int | None) -> None:
     """Ends this process with its parent.
 
     The pipe that `join` waits for stays open while another child of the parent, such as a forked
-    one, still holds it: the number of the parent is looked at, too.
+    one, still holds it: the process id of the parent is checked, too.
     """
     while os.getppid() == parent:
         join(_POLL)

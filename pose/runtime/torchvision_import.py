@@ -1,4 +1,4 @@
-"""Importing torchvision, also where its wheel was built for CUDA and torch was not."""
+"""Import of torchvision, also where its wheel was built for CUDA and torch was not."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def import_torchvision(purpose: str, install: str) -> ModuleType:
     operator itself still raises.
 
     Args:
-        purpose: what needs it, for the message.
-        install: the command that installs it.
+        purpose: use of it, for the message.
+        install: command that installs it.
 
     Raises:
         ImportError: it is not installed, or is of another version than torch needs.
