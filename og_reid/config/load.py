@@ -184,7 +184,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
-    """Whether settings are valid, or invalid for another reason than a message gives."""
+    """True if settings are valid, or invalid for another reason than a message gives."""
     try:
         build(kind, settings, "")
     except ValueError as error:

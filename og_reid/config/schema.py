@@ -160,7 +160,7 @@ class ModelConfig:
 
     @property
     def takes_images(self) -> bool:
-        """Whether the network takes images rather than point clouds."""
+        """True if the network takes images rather than point clouds."""
         return self.arch in IMAGE_ARCHITECTURES
 
 

@@ -135,17 +135,17 @@ class Encoder(Protocol):
 
     @property
     def has_parts(self) -> bool:
-        """Whether embeddings have local features of parts."""
+        """True if embeddings have local features of parts."""
         ...
 
     @property
     def has_global(self) -> bool:
-        """Whether embeddings have a global feature."""
+        """True if embeddings have a global feature."""
         ...
 
     @property
     def needs_keypoints(self) -> bool:
-        """Whether the network is guided by keypoints, so that images alone are not enough."""
+        """True if the network is guided by keypoints, so that images alone are not enough."""
         ...
 
     @property

@@ -115,7 +115,7 @@ class FusedEncoder:
 
     @property
     def needs_keypoints(self) -> bool:
-        """Whether one of the networks is guided by keypoints."""
+        """True if one of the networks is guided by keypoints."""
         return self.first.needs_keypoints or self.second.needs_keypoints
 
     @property

@@ -87,7 +87,7 @@ def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
 
 
 def _is_cloud(value: Any) -> bool:
-    """Whether a value is a point cloud: the type, a file by its ending, or an (N, 6) array."""
+    """True if a value is a point cloud: the type, a file by its ending, or an (N, 6) array."""
     if isinstance(value, str | Path):
         return Path(value).suffix.lower() in CLOUD_ENDINGS
     shape = tuple(getattr(value, "shape", ()))

@@ -64,17 +64,17 @@ class ImageEncoder:
 
     @property
     def has_parts(self) -> bool:
-        """Whether the network has stripes."""
+        """True if the network has stripes."""
         return bool(self.model.parts)
 
     @property
     def has_global(self) -> bool:
-        """Whether the network has a global branch."""
+        """True if the network has a global branch."""
         return isinstance(self.model, PGFA) and self.model.global_head is not None
 
     @property
     def needs_keypoints(self) -> bool:
-        """Whether the global branch is guided by the joints."""
+        """True if the global branch is guided by the joints."""
         return getattr(self.model, "global_branch", None) == "pose"
 
     def check(self, options: EmbedOptions) -> None:

@@ -1,9 +1,9 @@
 """Training losses of embeddings (B, D) with identity labels (B,) int64, and their weighted sum.
 
-Every loss returns a scalar, which is 0 with a zero gradient for a batch without anything to learn
-from: no image, no two images of one identity, or a single identity where identities are compared.
+Every loss returns a scalar, which is 0 with a zero gradient for a batch without a training signal:
+no image, no two images of one identity, or a single identity where identities are compared.
 Label -1 marks an unlabelled image: pair losses give it an identity of its own; class losses skip or
-refuse it, as they say. NaN in the embeddings makes the loss NaN, which stops a run; it never enters
+refuse it (see each). NaN in the embeddings makes the loss NaN, which stops a run; it never enters
 the memory of a loss.
 
 Losses without a state are functions. Losses with class weights, centres or memories are modules:

@@ -17,8 +17,8 @@ __all__ = ["LossConfig"]
 class LossConfig:
     """Weights of the terms, each a row of `og_reid.losses.terms.TERMS`, and their parameters.
 
-    A weight of 0 turns a term off. A row says whether it applies to point clouds or to images;
-    weights of rows that do not apply are ignored.
+    A weight of 0 turns a term off. A row names the tasks it applies to (point clouds, images);
+    weights of other rows are ignored.
     """
 
     contrastive: float = 1.0  # weight of the supervised contrastive loss
@@ -30,7 +30,7 @@ class LossConfig:
     triplet: float = 0.0  # weight of the batch-hard triplet loss
     triplet_margin: float | None = None  # Euclidean margin; null = soft margin
     quadruplet: float = 0.0  # weight of the hardest-quadruplet loss, margins 1 and 0.5
-    identity: float = 0.0  # weight of the cross-entropy over identities; data.recolor=0, or lsro
+    identity: float = 0.0  # weight of the cross-entropy over identities; needs recolor=0 or lsro
     # softmax = the network's classifier; others: angular margin, with class weights of their own
     identity_form: Literal["softmax", "arcface", "cosface", "sphereface", "circle"] = "softmax"
     identity_margin: float | None = None  # not softmax: margin; null = the paper's
@@ -90,11 +90,11 @@ class LossConfig:
         if self.identity_form == "softmax":
             if margins != (None, None):
                 raise ValueError(
-                    "loss.identity_margin and identity_scale are of the forms with a margin; got "
+                    "loss.identity_margin and identity_scale are for the forms with a margin; got "
                     f"{margins[0]} and {margins[1]} with loss.identity_form=softmax"
                 )
         elif not self.identity or self.lsro or (self.circle and self.circle_form == "reference"):
             raise ValueError(
-                f"loss.identity_form={self.identity_form} needs loss.identity above 0, and goes "
-                "neither with loss.lsro nor with loss.circle_form=reference, which are of softmax"
+                f"loss.identity_form={self.identity_form} needs loss.identity above 0, and "
+                "excludes loss.lsro and loss.circle_form=reference, which are for softmax"
             )

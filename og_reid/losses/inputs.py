@@ -21,18 +21,18 @@ Loss = Callable[..., Tensor]
 
 @dataclass(frozen=True, eq=False)
 class LossInputs:
-    """Tensors of a batch of B items, as the terms see them.
+    """Tensors of a batch of B items: inputs of the loss terms.
 
     Attributes:
-        model: Network; terms of identities use its ``classify``, and the authors' forms its
+        model: Network; identity terms use its ``classify``, and the authors' forms its
             ``dropout`` (probability) and ``proj_output`` (classifier of embeddings after dropout).
-        ids: (B,) int64 identities within the batch: pairs of one number are positives. Unlabelled
-            and recoloured items have a number of their own.
+        ids: (B,) int64 identities within the batch: pairs of equal ids are positives. Unlabelled
+            and recoloured items have unique ids.
         labels: (B,) int64 training classes in [0, C); -1 for none of them.
-        features: (B, D) embeddings before dropout; of images, the codes of all stripes and that
-            of the whole image one after the other. None where no term of the task needs them.
-        codes: (B, D) embeddings after the BNNeck, which identity losses see; None without one.
-        part_features: (B, P, D) codes of the stripes; None without stripes.
+        features: (B, D) embeddings before dropout; for images, those of all stripes and of the
+            whole image, concatenated. None where no term of the task needs them.
+        codes: (B, D) embeddings after the BNNeck, for identity losses; None without one.
+        part_features: (B, P, D) embeddings of the stripes; None without stripes.
         part_logits: (B, P, C) logits of the stripes; None without stripes.
         image_logits: (B, C) logits of the whole image; None without that branch.
         visibility: (B, P) visibility of the stripes, in [0, 1]; None without stripes.
@@ -50,7 +50,7 @@ class LossInputs:
 
     @property
     def classified(self) -> Tensor:
-        """(B, D) embeddings that identity losses see: ``codes``, without a neck ``features``."""
+        """(B, D) embeddings for identity losses: ``codes``; without a neck ``features``."""
         return self.embeddings if self.codes is None else self.codes
 
     @property

@@ -71,7 +71,7 @@ class OnlineInstanceMatching(nn.Module):
         check_classes(labels, len(self.table), least=-1)
         unit = functional.normalize(features, dim=1)
         known = labels >= 0
-        # A copy: the memory changes below, before the gradient is asked for.
+        # A copy: the memory changes below, before the backward pass.
         memory = torch.cat([self.table, self.unknown]).to(unit)
         logits = unit @ memory.T / self.temperature
         slots = torch.arange(len(self.unknown), device=labels.device)
@@ -144,7 +144,7 @@ class CenterLoss(nn.Module):
         if not known.any():
             return zero_loss(features)
         kept, ids = features[known], labels[known]
-        # Indexing copies the centres, so they may move before the gradient is asked for.
+        # Indexing copies the centres, so they may move before the backward pass.
         gap = kept - self.centers[ids].to(kept)
         loss = gap.square().sum(dim=1).mean() / 2
         if self.training:

@@ -30,8 +30,8 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
     For each anchor with at least one positive: the mean over its positives of
     ``-log softmax(cosine / temperature)``, the softmax over all images but the anchor; then the
     mean over those anchors. An identity with one image only serves as a negative. A batch of one
-    identity has a loss of 0, as there are no negatives (the equation as it stands would still push
-    its embeddings to equal cosines).
+    identity has a loss of 0, as there are no negatives (the published equation would still push its
+    embeddings to equal cosines).
 
     Args:
         features: (B, D) embeddings of any length; normalised here.
@@ -92,9 +92,9 @@ def reference_circle_loss(
 ) -> Tensor:
     """Circle loss of the OG-Net authors' code (Zheng et al., TNNLS 2022).
 
-    Three differences from `circle_loss`. The embedding is taken *after* dropout, as the classifier
-    sees it: a cosine only sums the coordinates that neither point cloud lost, so cosines are noisy
-    and small (with a dropout of 0.7, 9 % of the coordinates). The loss is divided by the batch size
+    Three differences from `circle_loss`. The embedding is taken *after* dropout, as for the
+    classifier: a cosine sums only coordinates kept in both embeddings, so cosines are noisy and
+    small (with a dropout of 0.7, 9 % of the coordinates). The loss is divided by the batch size
     once more, though the pairs are summed inside the logarithms. The norm is raised by 1e-6 before
     the division. Batches of the authors hold positive pairs only by chance; without any the loss
     is 0.

@@ -16,8 +16,8 @@ __all__ = ["CombinedLoss", "LossConfig", "batch_knn_accuracy"]
 class CombinedLoss(nn.Module):
     """Weighted sum of loss terms, rows of `og_reid.losses.terms.TERMS`.
 
-    Holds what the terms learn and remember: a checkpoint keeps its state beside that of the
-    network, and the optimiser has its parameters.
+    Holds the parameters and memories of the terms: checkpoints store its state beside that of the
+    network, and the optimiser updates its parameters.
 
     Args:
         config: Weights of the terms, and their parameters.
@@ -78,9 +78,9 @@ class CombinedLoss(nn.Module):
             model: Network; see `LossInputs`, as for all arguments.
             features: (B, D) embeddings before dropout; None where no term needs them.
             ids: (B,) int64 identities within the batch.
-            labels: (B,) int64 training classes in [0, C), -1 for none; None where ``ids`` are them.
+            labels: (B,) int64 training classes in [0, C), -1 for none; None for those of ``ids``.
             codes: (B, D) embeddings after the BNNeck, for identity losses; None without one.
-            part_features: (B, P, D) codes of the stripes of images.
+            part_features: (B, P, D) embeddings of the stripes of images.
             part_logits: (B, P, C) logits of the stripes.
             image_logits: (B, C) logits of the whole image.
             visibility: (B, P) visibility of the stripes, in [0, 1].

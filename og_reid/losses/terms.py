@@ -1,4 +1,4 @@
-"""Table of loss terms: what a term is built from, what it sees, and which tasks it applies to.
+"""Table of loss terms: builder, inputs, weight and tasks of each term.
 
 A new loss is one file, one row of `TERMS` and one test; outside of the package, `register_loss`
 adds the row. `og_reid.losses.objective.CombinedLoss` sums the terms that a `LossConfig` weights.
@@ -37,7 +37,7 @@ __all__ = [
     "term_weights",
 ]
 
-#: Builder of a registered loss: of D, C and a generator of initial weights, a loss of (B, D)
+#: Builder of a registered loss: from D, C and a generator of initial weights, a loss of (B, D)
 #: embeddings, (B,) int64 identities within the batch and (B,) int64 training classes (-1: none).
 MakeLoss = Callable[[int, int, torch.Generator | None], Loss]
 
@@ -47,12 +47,12 @@ class Term:
     """Row of the table of losses.
 
     Attributes:
-        build: Loss of the settings, the sizes and a generator of initial weights (None: torch's
-            global one): a function, or a module whose parameters and buffers are trained, moved
-            and saved with the network.
-        inputs: Arguments of the loss, of a batch.
+        build: Builds the loss from settings, sizes and a generator of initial weights (None:
+            torch's global one): a function, or a module, which is trained, moved and saved with
+            the network.
+        inputs: Arguments of the loss, from a batch.
         applies_to: Tasks that have the term; others ignore it.
-        weight: Factor of the term, of the settings and the sizes; None where it is off.
+        weight: Factor of the term, from the settings and the sizes; None where it is off.
         state: Name of the module within a checkpoint; not used by functions.
         summed_last: Whether the term is evaluated and added after all that are not.
     """
@@ -84,15 +84,15 @@ def register_loss(
             identities, and a generator of initial weights. Returns a function or a
             ``torch.nn.Module`` (trained and saved with the network) of ``(features, ids, labels)``,
             see `LossInputs`, which should return 0 with a zero gradient for a batch without
-            anything to learn from. A `Term` instead is a row for losses that need other tensors,
-            such as stripes and their visibility.
+            a training signal. A `Term` is a row for losses that need other tensors, such as
+            stripes and their visibility.
         applies_to: Tasks that have the loss: ``cloud``, ``image`` or both; a `Term` names its own.
 
     Raises:
         ValueError: The name is no identifier or is taken, or ``applies_to`` names another task.
     """
     if not name.isidentifier() or not name.isascii():
-        raise ValueError(f"name must be as of a variable, such as my_loss; got {name!r}")
+        raise ValueError(f"name must be an identifier, such as my_loss; got {name!r}")
     if isinstance(make, Term):
         row, key = make, cast("object", make)
     elif callable(make):
@@ -119,7 +119,7 @@ def check_terms(config: LossConfig, task: TaskKind) -> None:
         if name not in _REGISTERED:
             there = ", ".join(_REGISTERED) or "none so far"
             raise ValueError(
-                f"loss.others.{name[:40]} must be a loss made known by "
+                f"loss.others.{name[:40]} must be a loss registered with "
                 f"og_reid.losses.register_loss ({there})"
             )
         kinds = TERMS[name].applies_to
@@ -139,7 +139,7 @@ def term_weights(config: LossConfig, shape: LossShape, task: TaskKind) -> dict[s
     return {name: weight for name, weight in weights.items() if weight is not None}
 
 
-# What a term sees.
+# Inputs of the terms.
 
 
 def _pairs(batch: LossInputs) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ def _registered_inputs(batch: LossInputs) -> tuple[Tensor, Tensor, Tensor]:
     return batch.embeddings, batch.ids, batch.labels
 
 
-# How a term is built, where that is more than a line. Names of states, and the order in which
+# Builders longer than a line. Names of states, and the order in which
 # initial weights are drawn from the generator, are part of every checkpoint.
 
 
@@ -269,7 +269,7 @@ def _part_triplet_weight(config: LossConfig, shape: LossShape) -> float | None:
 _CLOUD: frozenset[TaskKind] = frozenset({"cloud"})
 _IMAGE: frozenset[TaskKind] = frozenset({"image"})
 
-#: Terms by name. Rows with class weights stand where these are drawn; `Term.summed_last` moves
+#: Terms by name. Rows with class weights are in the order of their draws; `Term.summed_last` moves
 #: the identity losses, which draw dropout, to the end of the sum.
 TERMS: dict[str, Term] = {
     "reference_circle": Term(
@@ -370,4 +370,4 @@ TERMS: dict[str, Term] = {
     ),
 }
 _BUILT_IN = frozenset(TERMS)
-_REGISTERED: dict[str, object] = {}  # by name, what was given: the same may be given again
+_REGISTERED: dict[str, object] = {}  # by name; the same object may be registered again

@@ -2,7 +2,7 @@
 
 After "Dynamic Graph CNN for Learning on Point Clouds" (Wang et al., ACM TOG 2019), in the form that
 OG-Net was compared with (Zheng et al., TNNLS 2022): widths 64, 128, 256, 512, and one graph of
-neighbours in space for all layers instead of a new graph of features for each.
+neighbours in space for all layers instead of a new feature graph per layer.
 """
 
 from __future__ import annotations

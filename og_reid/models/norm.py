@@ -63,8 +63,8 @@ def update_running(
 def sync_batchnorm_layers(model: nn.Module) -> None:
     """Makes the normalisation layers of a model use synchronised moments (`sync_batchnorm`).
 
-    Layers whose moments the networks of this package compute are synchronised already; the others
-    get a synchronised `forward`, also on a CPU, which `torch.nn.SyncBatchNorm` refuses.
+    Layers with moments computed by the networks of this package are synchronised already; the
+    others receive a synchronised `forward`, also on a CPU, which `torch.nn.SyncBatchNorm` refuses.
     """
     kinds = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
     for parent in list(model.modules()):

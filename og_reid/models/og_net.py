@@ -1,4 +1,4 @@
-"""OG-Net: embeddings of coloured point clouds of persons.
+"""OG-Net: embeddings of coloured point clouds of a person.
 
 After "Parameter-Efficient Person Re-identification in the 3D Space" (Zheng et al., TNNLS 2022).
 Parameter names and shapes are those of the authors' release, so their weights load.

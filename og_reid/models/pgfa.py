@@ -28,7 +28,6 @@ __all__ = ["PGFA", "Descriptor", "GlobalBranch", "PGFAFeatures"]
 
 #: Branch for the whole image: guided by keypoints, mean alone, or none.
 GlobalBranch = Literal["pose", "average", "none"]
-#: Features of the parts: stripe means of the backbone, or codes of the heads.
 #: Local features of `PGFA.embed`: of the backbone (2048-d) or of the heads (256-d).
 Descriptor = Literal["backbone", "head"]
 
@@ -89,8 +88,8 @@ class PGFA(nn.Module):
         num_classes: training identities.
         parts: stripes P; 3 for Occluded-Duke, 6 for training on Market-1501.
         global_branch: pooling of the global branch.
-        weights: of the backbone: None for random ones, ``"imagenet"`` for those of torchvision
-            (downloaded once), or a file with a state dict of torchvision's ``resnet50``.
+        weights: weights of the backbone: None for random ones, ``"imagenet"`` for those of
+            torchvision (downloaded once), or a file with a state dict of its ``resnet50``.
         dropout: dropout probability before each linear layer of the heads.
         generator: source of the initial weights; None: torch's global one.
 
@@ -169,8 +168,8 @@ class PGFA(nn.Module):
         Args:
             images: (B, 3, H, W) as `og_reid.data.images.preprocess.preprocess_image` gives them; H
                 and W multiples of 16.
-            heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per keypoint, of any dtype, as of
-                `pose.heatmaps`; None: no occlusion is known. Used by ``global_branch="pose"``.
+            heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per keypoint, of any dtype, from
+                `pose.heatmaps`; None: no occlusion. Used by ``global_branch="pose"``.
 
         Raises:
             ValueError: shapes do not fit, or B = 1 in training.
@@ -230,7 +229,7 @@ class PGFA(nn.Module):
         Args:
             images: as for `forward`.
             heatmaps: as for `forward`.
-            visibility: (B, P) in [0, 1] of the stripes, as of `pose.part_visibility`; None: all 1.
+            visibility: (B, P) in [0, 1] of the stripes, from `pose.part_visibility`; None: all 1.
             descriptor: local features: ``backbone``, the stripes' means (2048-d), as in the
                 authors' code, or ``head``, the embeddings of the part heads (256-d), as in the
                 paper. The global embedding is that of the global head in both.
@@ -284,7 +283,7 @@ class PGFA(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator | None) -> None:
-        """Initial weights: the backbone's as of torchvision, the heads' as of the authors."""
+        """Initial weights: torchvision's for the backbone, the authors' for the heads."""
         initialize_backbone(self.model, generator)
         heads = [*self.part_heads, *([self.global_head] if self.global_head else [])]
         for head in heads:

@@ -125,7 +125,7 @@ def _arguments(
     if "k" not in overrides:
         raise ValueError(
             f"{snapshot.name} is of no published architecture ({_spell(found)}), and weights do "
-            "not tell the number of neighbours: give k="
+            "not determine the number of neighbours: give k="
         )
     return found
 
@@ -213,14 +213,14 @@ def _spell(found: Mapping[str, Any]) -> str:
 
 
 def _advice(snapshot: Snapshot, presets: Presets, preset: str | None) -> str:
-    """A hint at the preset that the weights fit, if it is another one than requested."""
+    """Hint naming the preset that the weights fit, if it differs from the requested one."""
     found = _from_shapes(snapshot.weights)
     if found is None:
         return ""
     name = _preset_like(found, presets)
     if name is None:
-        return f": the weights look like no published architecture ({_spell(found)})"
+        return f": the weights match no published architecture ({_spell(found)})"
     # Without a preset and without options this one was tried already.
     if name == preset or (preset is None and not snapshot.options):
         return ""
-    return f": the weights look like preset {name!r} ({_spell(found)}), give preset={name!r}"
+    return f": the weights match preset {name!r} ({_spell(found)}), give preset={name!r}"

@@ -58,9 +58,9 @@ def build(preset: str, **overrides: Any) -> PointNetwork:
 def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> None:
     """Registers a custom network: for ``model.arch`` of configurations, model files and `build`.
 
-    Its class gets those settings of `og_reid.config.schema.ModelConfig` that it has arguments for,
-    such as ``num_points`` and ``k``. A file of such a network can be read once the same name is
-    registered.
+    Its class receives those settings of `og_reid.config.schema.ModelConfig` that it has arguments
+    for, such as ``num_points`` and ``k``. A file of such a network can be read once the same name
+    is registered.
 
     Args:
         name: letters, digits, hyphens and underscores; not yet registered.
@@ -91,7 +91,7 @@ def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> No
 
 
 def can_be_stored(model: object) -> bool:
-    """Whether a model file can hold a network: one of this package, or a registered one."""
+    """True if a model file can hold a network: one of this package, or a registered one."""
     return type(model) in KINDS.values()
 
 
@@ -114,7 +114,7 @@ def to_spec(model: PointNetwork) -> dict[str, Any]:
             return {"kind": name, **model.architecture(), **neck}
     raise ValueError(
         f"model must be one of {', '.join(KINDS)}; got {type(model).__name__}: "
-        "og_reid.models.register_network makes a network of one's own known"
+        "og_reid.models.register_network registers a custom network"
     )
 
 
@@ -134,11 +134,11 @@ def from_spec(stored: Mapping[str, Any]) -> PointNetwork:
         if key not in ("kind", "neck")
     }
     mode: Any = arguments.get("mode")
-    if isinstance(mode, str):  # of files of the release before
+    if isinstance(mode, str):  # in files of the previous release
         arguments["mode"] = SETTING_VALUES["model.mode"].get(mode, mode)
     if kind not in KINDS:
         raise ValueError(
-            f"kind must be one of {', '.join(KINDS)}; got {kind[:40]!r}: a network of one's own "
+            f"kind must be one of {', '.join(KINDS)}; got {kind[:40]!r}: a custom network "
             "must be registered first, see og_reid.models.register_network"
         )
     try:

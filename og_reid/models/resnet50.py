@@ -84,7 +84,7 @@ def imagenet_state(weights: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ImportError: torchvision is missing.
-        ValueError: they cannot be had, or are of another network.
+        ValueError: the weights are unavailable, or of another network.
     """
     models = import_torchvision("PGFA's backbone", _INSTALL).models
     if str(weights) == "imagenet":

@@ -70,7 +70,7 @@ def soft_ball_neighbors(
         centers: (B, M, 3) metres.
         here: (B, n) points of the cloud, or vertices of the previous lattice.
         counts: slots per scale.
-        spacing: of that lattice, metres; None for points of the cloud, all of weight 1.
+        spacing: spacing of that lattice, metres; None for points of the cloud, all of weight 1.
 
     Returns:
         One set of (B, M, count) neighbours per scale, indices into the n points.

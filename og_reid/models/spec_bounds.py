@@ -29,7 +29,7 @@ _LONGEST = 64  # list
 
 
 def check_spec(spec: Any) -> Mapping[str, Any]:
-    """Refuses specifications that no network can be built from in reasonable memory and time.
+    """Refuses specifications beyond reasonable memory or build time.
 
     Args:
         spec: Specification of a network (`og_reid.models.to_spec`, ``architecture()`` of an image

@@ -35,7 +35,7 @@ class StripeNet(nn.Module):
         pool: mean of a stripe, maximum, or the sum of both.
         neck: BNNeck: metric losses take embeddings before a norm, classifiers and retrieval those
             after it.
-        weights: of the backbone, as of `PGFA`.
+        weights: weights of the backbone, as for `PGFA`.
         generator: source of the initial weights; None: torch's global one.
 
     Raises:
@@ -76,7 +76,7 @@ class StripeNet(nn.Module):
         """(B, S, 256) embeddings of all stripes, before the neck if there is one.
 
         Args:
-            images: (B, 3, H, W) as of `PGFA.forward`.
+            images: (B, 3, H, W), as for `PGFA.forward`.
             heatmaps: ignored.
 
         Raises:
@@ -114,7 +114,7 @@ class StripeNet(nn.Module):
         *,
         descriptor: Descriptor = "backbone",
     ) -> Embedding:
-        """Embeddings for retrieval; arguments of `PGFA.embed`, ``descriptor`` without effect."""
+        """Embeddings for retrieval; arguments of `PGFA.embed`; ``descriptor`` has no effect."""
         if present_value("descriptor", descriptor) not in get_args(Descriptor):
             raise ValueError(f"descriptor must be 'backbone' or 'head'; got {descriptor!r}")
         parts = self.inference_features(self(images))

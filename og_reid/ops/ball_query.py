@@ -3,8 +3,8 @@
 ===================  ==============================================================================
 inside               squared distance < radius^2 (strictly), with squared distances as in `knn` and
                      the radius squared in float32, on every device and in the plain-torch twin
-order                `nearest`: (squared distance, index); `first`: index, as PointNet++ has it
-empty slots          `nearest`: the nearest point, be it inside the radius or not, -1 where no point
+order                `nearest`: (squared distance, index); `first`: index, as in PointNet++
+empty slots          `nearest`: the nearest point, inside the radius or not, -1 where no point
                      has a finite distance; `first`: the first hit, 0 without any
 NaN, Inf             a pair whose squared distance is not finite is never inside
 counts[s] > N        slots beyond the points inside are padding, as above

@@ -50,14 +50,14 @@ def edge_conv(
     Args:
         features: (B, N, C_in) floating point, one row per point; (M, C_in) of ragged clouds.
         index: (B, N, k) int64 neighbours: `index[b, i, j] = n` is the edge from point i to point n
-            of cloud b. Of ragged clouds (M, k) rows of `features`, as of `knn` with `ptr`.
-            Below 0: no neighbour. A point without neighbours gets one of zero features, which
+            of cloud b; for ragged clouds (M, k) rows of `features`, as from `knn` with `ptr`.
+            Below 0: no neighbour. A point without neighbours has one of zero features, which
             does not enter the moments.
         weight: (C_out, 2 * C_in) of the convolution on [h_j - h_i, h_i].
         bias: (C_out,) or None.
         norm: normalisation of the edges before pooling, or None.
-        share: one entry, r of r * maximum + (1 - r) * mean over neighbours; None: r = 1.
-        complete: a promise that no neighbour is missing, which saves counting them.
+        share: (1,) ratio r of r * maximum + (1 - r) * mean over neighbours; None: r = 1.
+        complete: True asserts that no neighbour is missing, which saves a count.
 
     Returns:
         The (B, N, C_out) or (M, C_out) result, and the (C_out,) mean and biased variance of the

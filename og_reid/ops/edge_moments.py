@@ -54,7 +54,7 @@ def sharing() -> int:
 def share_moments(moments: Moments, weight: Tensor | None = None) -> Moments:
     """Moments over the values of all processes, from those of each process.
 
-    The gradient is that of the sum of the losses of all processes, as of
+    The gradient is that of the sum of the losses of all processes, as in
     `torch.nn.SyncBatchNorm`.
 
     Args:
@@ -111,7 +111,7 @@ def edge_moments(
 
     Args:
         near: (B, N, C) neighbour term of each point.
-        degree: (B, N) in-degree of each point, as of `in_degree`.
+        degree: (B, N) in-degree of each point, see `in_degree`.
         center: (B, M, C) centre term.
         mean_near: (B, M, C) mean of `near` over the neighbours of each centre.
         number: (B, M) neighbours of each centre; None: equally many.

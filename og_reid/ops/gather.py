@@ -33,7 +33,7 @@ def gather_neighbors(features: Tensor, index: Tensor) -> Tensor:
 
     Args:
         features: (B, N, C) floating point, one row per point; (N, C) of ragged clouds.
-        index: (B, ...) int64 neighbours; of ragged clouds (...) rows of `features`, as of `knn`
+        index: (B, ...) int64 neighbours; for ragged clouds (...) rows of `features`, as from `knn`
             with `ptr`. Below 0: no neighbour.
 
     Returns:

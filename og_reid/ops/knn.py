@@ -4,15 +4,15 @@ Rules on every device and in the plain-torch twin, for any number of dimensions:
 
 ===================  ==============================================================================
 distance             float32 sum over dimensions, in order, of (a - b)^2, every operation rounded
-                     on its own: no fused multiply-add, no |a|^2 - 2ab + |b|^2, so clouds far from
-                     the origin lose nothing and all devices agree bit by bit
-order                (squared distance, lowest index): a total order, so there is one right answer
+                     on its own: no fused multiply-add, no |a|^2 - 2ab + |b|^2, so no precision is
+                     lost far from the origin and all devices agree bit by bit
+order                (squared distance, lowest index): a total order, so the result is unique
 self                 a point is among its own neighbours; of duplicates the lowest index comes first
 k > N                missing neighbours have index -1 and an infinite distance
 NaN, Inf             a pair whose squared distance is not finite is no pair of neighbours: a point
-                     with NaN or Inf is never a neighbour, and as a query has none; so are finite
+                     with NaN or Inf is never a neighbour and, as a query, has none; likewise finite
                      points so far apart (about 1e19) that the square overflows
-empty clouds         have no rows, anywhere in a batch; queries in an empty cloud have no neighbours
+empty clouds         allowed anywhere in a batch; queries in an empty cloud have no neighbours
 float16, bfloat16    compared as float32, and so is float64
 strides              any
 ===================  ==============================================================================
@@ -85,7 +85,7 @@ def knn(
         `out[b, i, j] = n` means that `x[b, n]` is the j-th nearest point to point i; of ragged
         clouds `out[i, j] = n` means the row `x[n]`. Missing neighbours are -1. With
         `return_distances` also the squared distances, float32, of the same shape, infinite where
-        the index is -1. Distances pass gradients on to `x` and `query`.
+        the index is -1. Distances are differentiable in `x` and `query`.
 
     Example:
         >>> knn(torch.tensor([[[0.0], [1.0], [3.0]]]), k=2)
@@ -140,7 +140,7 @@ def knn_torch(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Plain-torch twin of `knn`: its specification, and its fallback without the native library.
 
-    Arguments, results and errors as of `knn`, without gradients. The (queries, N) distances are
+    Arguments, results and errors are those of `knn`; no gradients. The (queries, N) distances are
     built for one block of queries at a time.
     """
     check_tensors(x=x, query=query)
@@ -267,7 +267,7 @@ def _own_clouds(x: Tensor, ptr: Tensor, query: Tensor, local: bool) -> Tensor | 
 def _knn_on_cpu(
     x: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, local: bool, distances: bool
 ) -> tuple[Tensor, Tensor]:
-    # Compiled code comes here unchecked; the library itself refuses a decreasing ptr.
+    # Compiled calls skip `_check`; the library itself refuses a decreasing ptr.
     if int(ptr[-1]) != len(x) or int(query_ptr[-1]) != len(query):
         raise ValueError(f"ptr must end at the number of rows ({len(x)}, {len(query)})")
     if usable_on_cpu(x, query):
@@ -314,7 +314,7 @@ def _keep_for_backward(
 def _backward(
     ctx: Any, grad_squared: Tensor, grad_index: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    """Gradient of |q - x|^2 towards both ends of each pair; missing neighbours pass none on."""
+    """Gradient of |q - x|^2 for both points of each pair; none for missing neighbours."""
     x, ptr, query, query_ptr, index = ctx.saved_tensors
     if not len(grad_squared) or not len(x):
         return torch.zeros_like(x), None, torch.zeros_like(query), None, None, None, None

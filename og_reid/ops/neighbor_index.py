@@ -21,13 +21,13 @@ __all__ = [
 
 
 def in_degree(index: Tensor, count: int, *, complete: bool = False) -> Tensor:
-    """In-degree of each point: how many entries of the index refer to it.
+    """In-degree of each point: number of index entries that refer to it.
 
     Args:
         index: (B, ...) integers; entries outside 0..count-1 are not counted.
         count: points N per cloud.
-        complete: a promise that no entry is below -1 or above `count` - 1, which saves a pass over
-            the index (-1 stays uncounted: a search among features that became NaN finds none).
+        complete: True asserts that no entry is below -1 or above `count` - 1, which saves a pass
+            over the index (-1 is not counted; a search among NaN features gives it).
 
     Returns:
         (B, count) int64: `out[b, n]` entries of `index[b]` equal n.
@@ -67,7 +67,7 @@ def flat_index(index: Tensor, count: int) -> Tensor:
 
 
 def all_present(index: Tensor, count: int) -> bool:
-    """Whether all entries of an index on a CPU are at least 0.
+    """True if all entries of an index on a CPU are at least 0.
 
     Raises:
         IndexError: when one is not below `count`.

@@ -43,7 +43,7 @@ def pool_neighbors(features: Tensor, index: Tensor, *, mean: bool = True) -> tup
     Args:
         features: (B, N, C) floating point, one row per point; (N, C) of ragged clouds.
         index: (B, M, k) int64 neighbours of each of M centres, k >= 1: `index[b, i, j] = n` means
-            that neighbour j of centre i is `features[b, n]`. Of ragged clouds (M, k) rows of
+            that neighbour j of centre i is `features[b, n]`; for ragged clouds (M, k) rows of
             `features`. Below 0: no neighbour.
         mean: whether to compute the mean.
 
@@ -75,7 +75,7 @@ def pool_neighbors_torch(features: Tensor, index: Tensor) -> tuple[Tensor, Tenso
 def mean_neighbors(features: Tensor, index: Tensor) -> Tensor:
     """Mean over the neighbours of each centre: the second result of `pool_neighbors` alone.
 
-    Args and errors as of `pool_neighbors`.
+    Arguments and errors are those of `pool_neighbors`.
 
     Returns:
         (B, M, C) or (M, C); 0 for a centre without neighbours.
@@ -210,7 +210,7 @@ def _save_grad(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _grad_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Second derivatives: the gradient is linear in those it was given."""
+    """Second derivatives: the gradient is linear in the incoming gradients."""
     index, *argument = ctx.saved_tensors
     highest = mean = None
     if ctx.given[0]:

@@ -28,7 +28,7 @@ class RankThresholds:
         values: (M,) float32, ascending for each query.
         landed: (M,) int64; ``landed[j]`` is the number of non-matching items at most as far as
             threshold j, but farther than the one before it. Of equal thresholds the first counts.
-        equal: (M,) int64, how many of ``landed[j]`` are at exactly the distance of threshold j.
+        equal: (M,) int64, number of items in ``landed[j]`` at exactly the distance of threshold j.
     """
 
     ptr: Tensor
@@ -57,7 +57,7 @@ def count_closer(
             gallery items; rows may be apart.
         query_ids: (b,) int32 identities.
         item_ids: (t,) int32 identities; items of the query's own identity are not counted.
-        thresholds: Of all Q queries; counts are changed in place.
+        thresholds: Thresholds of all Q queries; counts are changed in place.
         start: Number of the first query.
 
     Raises:

@@ -45,12 +45,11 @@ def soft_gated_max(
         edge_weight: (B, M, n) w, in [0, 1].
         moment_weight: (B, M, n) weights of the edges in mean and variance, at least 0.
         weight: (C, H) projection.
-        norm: normalisation; without moments those of these edges are taken.
+        norm: normalisation; without moments, by those of these edges.
 
     Returns:
-        The (B, M, C) maximum, and the (C,) mean and biased variance that were found (empty where
-        `norm` has them), which pass no gradients on. Differentiable once; twice where plain torch
-        runs.
+        The (B, M, C) maximum, and the (C,) mean and biased variance of these edges (empty where
+        `norm` has them), which carry no gradients. Differentiable once; twice in plain torch.
 
     Raises:
         IndexError: on a CPU, when an index is not in 0..N-1.

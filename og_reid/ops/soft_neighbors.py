@@ -131,7 +131,7 @@ def masked_ball_graph(
         counts: slots per scale.
 
     Returns:
-        As of `soft_ball_graph`.
+        Those of `soft_ball_graph`.
     """
     far = _weighted_distances(_squared(points, centers), weight)
     far, index = far.topk(min(max(counts) + 1, points.shape[1]), largest=False)
@@ -154,7 +154,7 @@ def _tapered(index: Tensor, far: Tensor, count: int, limit: float | Tensor) -> S
     far = F.pad(far[..., : count + 1], (0, missing), value=math.inf)
     cut = far[..., -1:].clamp_max(limit)
     there = far[..., :-1].isfinite()
-    # Those that are not there are taken out first: inf / inf has no gradient.
+    # Missing neighbours are masked first: inf / inf has no gradient.
     weight = TAPER * (1 - far[..., :-1].masked_fill(~there, 0) / cut)
     return SoftNeighbors(index, weight.clamp(0, 1).masked_fill(~there, 0))
 

@@ -71,7 +71,7 @@ def soft_pool_torch(features: Tensor, index: Tensor, weight: Tensor) -> tuple[Te
 def soft_mean(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean over the neighbours of each centre: the first result of `soft_pool` alone.
 
-    Args and errors as of `soft_pool`.
+    Arguments and errors are those of `soft_pool`.
 
     Returns:
         (B, M, C); 0 where the sum of the weights is 0.
@@ -143,7 +143,7 @@ def _full(tensor: Tensor) -> Tensor:
 
 
 def native_for(*tensors: Tensor) -> bool:
-    """Whether the native code takes these tensors: float32, on a CPU, none empty."""
+    """True if the native code takes these tensors: float32, on a CPU, none empty."""
     plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.numel() for t in tensors)
     return plain and _has_library()
 

@@ -57,7 +57,7 @@ def merge_topk(distances: Tensor, nearest: TopK, start: int = 0, first: int = 0)
     """
     check_tensors(distances=distances)
     if not isinstance(nearest, TopK):
-        raise ValueError(f"nearest must be as of TopK.none; got {type(nearest).__name__}")
+        raise ValueError(f"nearest must be a TopK, from TopK.none; got {type(nearest).__name__}")
     if distances.ndim != 2 or not distances.is_floating_point():
         raise ValueError(
             f"distances must be (b, t) floating point; got {tuple(distances.shape)}, "
@@ -71,7 +71,7 @@ def merge_topk(distances: Tensor, nearest: TopK, start: int = 0, first: int = 0)
         )
     if nearest.indices.dtype != torch.int64 or nearest.farthest.dtype != nearest.values.dtype:
         raise ValueError(
-            "nearest must be as of TopK.none: int64 indices, farthest as values; got "
+            "nearest must be as from TopK.none: int64 indices, farthest as values; got "
             f"{nearest.indices.dtype} and {nearest.farthest.dtype}"
         )
     if not (usable_on_cpu(distances, nearest.values) and has_rows(distances)):
@@ -90,7 +90,7 @@ def merge_topk_torch(distances: Tensor, nearest: TopK, start: int = 0, first: in
     numbers = torch.where(distances == torch.inf, -1, numbers)
     values = torch.cat([nearest.values[rows], distances], dim=1)
     numbers = torch.cat([nearest.indices[rows], numbers], dim=1)
-    # Earlier items stand first, so that a stable sort keeps lower numbers first among equals.
+    # Earlier items come first, so that a stable sort keeps lower numbers first among equals.
     values, order = values.sort(dim=1, stable=True)
     nearest.values[rows] = values[:, :k]
     nearest.indices[rows] = numbers.gather(1, order[:, :k])

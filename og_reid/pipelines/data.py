@@ -116,7 +116,7 @@ class DataSpec(KeypointSpec):
 
     @property
     def holds_images(self) -> bool:
-        """Whether the data are a named data set, or a folder of images rather than clouds."""
+        """True if the data are a named data set, or a folder of images rather than clouds."""
         path = self.place
         if self.dataset is not None:
             return True
@@ -256,7 +256,7 @@ def _unsearchable(what: object, images: Splits) -> str:
 
 
 def can_validate(images: Splits) -> bool:
-    """Whether there are queries of one image each, and a gallery with answers to some.
+    """True if there are queries of one image each, and a gallery with answers to some.
 
     Without any answer a validation would fail after all the lifting and training.
     """
@@ -321,7 +321,7 @@ def check_answers(
 
 
 def _of_tracklets(images: Splits) -> bool:
-    """Whether queries are several images each, which are not to be scored one by one."""
+    """True if queries are several images each, which are not to be scored one by one."""
     return any(getattr(sample, "tracklet", "") for sample in images.query)
 
 

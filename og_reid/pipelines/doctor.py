@@ -135,7 +135,7 @@ def _native() -> Iterator[CheckResult]:
 
 
 def _operators_agree() -> bool:
-    """Whether the native operators and their twins give the same for a small cloud."""
+    """True if the native operators and their twins give the same for a small cloud."""
     x = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0))
     wide = torch.cat([x, x * x], dim=-1)
     samples = farthest_point_sample(x, 40), farthest_point_sample_torch(x, 40)

@@ -261,7 +261,7 @@ def _as_embedding(made: Tensor | Embedding) -> Embedding:
 
 
 def holds_embeddings(path: str | Path) -> bool:
-    """Whether a file is what ``og-reid embed`` writes."""
+    """True if a file is what ``og-reid embed`` writes."""
     if Path(path).suffix.lower() != ".npz":
         return False
     try:

@@ -200,7 +200,7 @@ def check_exists(path: object, advice: str) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or folder, as far as this user can tell."""
+    """True if there is a file or folder, as far as this user can tell."""
     try:
         return path.exists()
     except OSError:  # too long a name, or a folder that may not be looked into

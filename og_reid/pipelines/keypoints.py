@@ -92,7 +92,7 @@ class KeypointSpec:
 
     @property
     def has_keypoints(self) -> bool:
-        """Whether keypoints are given, or an estimator of them."""
+        """True if keypoints are given, or an estimator of them."""
         return self.keypoints is not None or self.estimator is not None
 
     @property

@@ -52,7 +52,7 @@ class LiftSpec:
 
     @property
     def single(self) -> bool:
-        """Whether it is one image, not a folder or several."""
+        """True if it is one image, not a folder or several."""
         return len(self.images) == 1 and not self.images[0].is_dir()
 
 

@@ -27,7 +27,7 @@ def load_run_results(path: str | Path) -> tuple[ResultRow, ...]:
 
 
 def _is_run(path: str | Path) -> bool:
-    """Whether a folder is that of a run, finished or not."""
+    """True if a folder is that of a run, finished or not."""
     return any((Path(path) / name).is_file() for name in (MODEL_FILE, FUSION_FILE, "checkpoint.pt"))
 
 

@@ -1,4 +1,4 @@
-"""Checks of matrices of distances: finite, not negative, zero diagonal, symmetric."""
+"""Checks of distance matrices: finite, not negative, zero diagonal, symmetric."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["check_distances", "check_self_distances"]
 _ENTRIES = 1 << 22
 _TILE = 1024
 _SAMPLE = 256
-# Squared distances are rounded, to about 1e-6 of them in single precision and 4e-3 in half; their
-# root near 0 is therefore off by much more.
+# Squared distances have a relative rounding error of about 1e-6 in single precision and 4e-3 in
+# half; near 0, that of their root is much larger.
 _FLOOR = 1e-3
 _SQUARED = 5e-3
 _DIAGONAL = 0.05
@@ -28,7 +28,7 @@ def check_distances(name: str, matrix: Tensor) -> None:
         matrix: (n, m) numbers.
 
     Raises:
-        ValueError: There are NaN, infinite or negative entries, beyond rounding.
+        ValueError: NaN, infinite or negative entries, beyond rounding.
     """
     coarse = 2 * torch.finfo(matrix.dtype).eps if matrix.is_floating_point() else 0.0
     slack = max(_FLOOR, coarse) * (1 + _typical(matrix))
@@ -40,13 +40,13 @@ def check_distances(name: str, matrix: Tensor) -> None:
             row, column = divmod(int(block.argmin()), block.shape[1])
             raise ValueError(
                 f"{name} must hold distances, at least 0; got {low:.3g} in row {start + row}, "
-                f"column {column}: of similarities give 1 - similarity; of distances that a bonus "
-                "made negative give distance.clamp(min=0)"
+                f"column {column}: for similarities give 1 - similarity; for distances made "
+                "negative by a bonus give distance.clamp(min=0)"
             )
 
 
 def check_self_distances(name: str, matrix: Tensor, *, directed: bool) -> None:
-    """Checks that a matrix holds distances of images among themselves.
+    """Checks that a matrix holds the mutual distances of a set of images.
 
     Args:
         name: For messages.
@@ -68,7 +68,7 @@ def check_self_distances(name: str, matrix: Tensor, *, directed: bool) -> None:
             raise ValueError(
                 f"{name} must have the smallest distance of each row on its diagonal, that of an "
                 f"image to itself; got {own[row]:.3g} there and {least[row]:.3g} elsewhere in row "
-                f"{start + row}: of similarities give 1 - similarity; where penalties were added "
+                f"{start + row}: for similarities give 1 - similarity; where penalties were added "
                 "to all pairs, give distance.fill_diagonal_(0)"
             )
     if not directed:
@@ -82,7 +82,7 @@ def _check_symmetric(name: str, matrix: Tensor) -> None:
         for left in range(0, top + 1, _TILE):
             there = matrix[top : top + _TILE, left : left + _TILE].float()
             back = matrix[left : left + _TILE, top : top + _TILE].T.float()
-            # Most tiles are symmetric to the last digits, which is quick to see.
+            # Most tiles are symmetric up to the last digits, which is a quick check.
             low, high = (there - back).aminmax()
             if float(max(high, -low)) * 2 * float(there.max() + high - low) <= least:
                 continue
@@ -114,7 +114,7 @@ def _sampled(matrix: Tensor, dim: int) -> Tensor:
 
 
 def _typical(matrix: Tensor) -> float:
-    """The median size of the entries: one that is far beyond the others does not move it."""
+    """Median size of the entries, insensitive to outliers."""
     if not matrix.numel():
         return 0.0
     return float(_sampled(_sampled(matrix, 0), 1).float().abs().nanmedian())

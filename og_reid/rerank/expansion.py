@@ -31,18 +31,18 @@ def expand_queries(
     """Average query expansion (Chum et al., 2007): each query plus its k nearest gallery images.
 
     Args:
-        query: (Q, D), without parts; as for `og_reid.evaluate`.
-        gallery: (G, D), not in blocks.
+        query: (Q, D) features without parts, see `og_reid.evaluate`.
+        gallery: (G, D) features, not in blocks.
         k: Gallery images added to each query.
-        alpha: Weights are similarities (at least 0) to this power (Radenović et al., 2019); 0 = all
-            equal.
-        progress: Called with the gallery rows searched and all.
+        alpha: Weights are similarities (at least 0) to this power (Radenović et al., 2019); 0 =
+            equal weights.
+        progress: Called with (gallery rows searched, gallery rows in all).
 
     Returns:
-        (Q, D) unit features, to search again with.
+        (Q, D) unit features for a second search.
 
     Raises:
-        ValueError: As `evaluate`, and on parameters out of range.
+        ValueError: See `evaluate`; or parameters out of range.
     """
     sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
     _check(sides, k, alpha)
@@ -59,22 +59,22 @@ def augment_database(
     """Database augmentation (Arandjelović and Zisserman, 2012): `expand_queries` of the gallery.
 
     Args:
-        gallery: (G, D), without parts, not in blocks.
-        k: Nearest other images added to each; the image itself is not one of them.
+        gallery: (G, D) features without parts, not in blocks.
+        k: Nearest other images added to each image.
         alpha: As for `expand_queries`.
-        progress: Called with the gallery rows searched and all.
+        progress: Called with (gallery rows searched, gallery rows in all).
 
     Returns:
-        (G, D) unit features in the place of the gallery's.
+        (G, D) unit features that replace the gallery's.
 
     Raises:
-        ValueError: As `expand_queries`.
+        ValueError: See `expand_queries`.
     """
     side = as_feature_source(gallery, "gallery")
     _check((side, side), k, alpha)
     found = _search(side, side, k + 1, progress)
     own = found.indices == torch.arange(side.length, device="cpu")[:, None]
-    # Where copies are nearer than the image itself, the farthest goes instead.
+    # If copies are nearer than the image itself, the farthest is removed instead.
     own[~own.any(dim=1), -1] = True
     rest = TopK(
         found.values[~own].view(side.length, -1),
@@ -95,7 +95,7 @@ def _check(sides: tuple[FeatureSource, FeatureSource], k: int, alpha: float) -> 
 def _search(
     query: FeatureSource, gallery: FeatureSource, k: int, progress: Progress | None
 ) -> TopK:
-    """Negated similarities and numbers of the nearest."""
+    """Negated similarities and indices of the nearest."""
     found = TopK.none(query.length, min(k, gallery.length))
     for start, place, block in iter_blocks(
         query, gallery, torch.arange(gallery.length, device="cpu"), progress
@@ -105,13 +105,13 @@ def _search(
 
 
 def _weighted(side: FeatureSource, found: TopK, alpha: float) -> Tensor:
-    """(n, D) sums of the unit rows found, by similarity to the power alpha."""
+    """(n, D) sums of the nearest unit rows, weighted by similarity to the power alpha."""
     sums = []
     for values, indices in zip(
         found.values.split(_CHUNK), found.indices.split(_CHUNK), strict=True
     ):
         wanted, place = indices.unique(return_inverse=True)
-        ((_, unit),) = side.pieces(wanted, len(wanted))  # not all: they may be on the disk
+        ((_, unit),) = side.pieces(wanted, len(wanted))  # a few: the others may be on disk
         if unit.visibility is not None:
             raise ValueError(f"{side.name} must have global features only; got parts")
         weights = (-values).clamp_min(0).pow(alpha)

@@ -31,24 +31,24 @@ def gnn_rerank(
 ) -> LazyDistances:
     """Re-ranking by propagation of neighbourhoods on the k-nearest-neighbour graph.
 
-    With A the adjacency of the k1 nearest and P that of the k2 nearest weighted by the square of
-    their similarity, twice ``A <- P (A + A^T)`` with rows at length 1; then the cosine of the rows.
-    As in the authors' code, A is compared as it is when ``k2`` is 1. Features are normalised first:
-    weights of others have no meaning. This is the authors' function of before August 2023; since
-    then theirs adds 0.3 of the cosine of the features.
+    With A the adjacency of the k1 nearest and P that of the k2 nearest, weighted by the square of
+    their similarity: two steps ``A <- P (A + A^T)`` with unit rows, then the cosine of the rows. As
+    in the authors' code, ``k2 = 1`` compares A without propagation. Features are normalised first,
+    as the weights require. This is the authors' version before August 2023; later ones add 0.3 of
+    the cosine of the features.
 
     Args:
-        query: As for `og_reid.evaluate`.
-        gallery: The same, not in blocks.
-        k1: Neighbours in the graph, itself counted.
-        k2: Neighbours that each image averages over, itself counted.
-        progress: Called with the images done, over all passes, and all.
+        query: See `og_reid.evaluate`.
+        gallery: Likewise, not in blocks.
+        k1: Neighbours in the graph, the image itself included.
+        k2: Neighbours averaged per image, the image itself included.
+        progress: Called with (images done, images in all), over all passes.
 
     Returns:
         New distances, smaller = closer: pass them to `evaluate` as ``distance``.
 
     Raises:
-        ValueError: As `evaluate`, and on parameters out of range.
+        ValueError: See `evaluate`; or parameters out of range.
     """
     from scipy import sparse
 

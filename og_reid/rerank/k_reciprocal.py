@@ -1,8 +1,8 @@
 """Re-ranking by k-reciprocal neighbours (Zhong et al., 2017), and its published variants.
 
-Images that are among each other's nearest are described by vectors over all images, a few dozen of
-whose entries are not 0; two images are alike when these vectors overlap (Jaccard distance). Vectors
-are kept sparse, so memory grows with N and not with N x N.
+Each image has a vector over all images, with nonzero entries (a few dozen) at its k-reciprocal
+neighbours; the new distance of two images is the Jaccard distance of their vectors. Vectors are
+sparse, so memory grows with N and not with N x N.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Recipe:
     k1: int
     k2: int
     again: bool  # squared distances are squared again
-    beyond: int  # neighbours of the wide neighbourhood beyond k1, itself counted
+    beyond: int  # neighbours of the wide neighbourhood beyond k1, the image itself included
     softmax: bool  # weights of raw, not of normalised distances; cosine distances are mixed in
 
 
@@ -64,22 +64,22 @@ def k_reciprocal(
     """k-reciprocal re-ranking of features, which need not be normalised.
 
     Args:
-        query: As for `og_reid.evaluate`.
-        gallery: The same, not in blocks.
+        query: See `og_reid.evaluate`.
+        gallery: Likewise, not in blocks.
         k1: Size of the neighbourhood; 20 (50 for ``transreid``, its only value).
-        k2: Neighbours whose vectors are averaged, itself counted; 6 (15 for ``transreid``).
+        k2: Neighbours averaged per vector, the image itself included; 6 (15 for ``transreid``).
         lambda_value: Weight of the original distance, in [0, 1].
-        variant: ``original``: squared Euclidean distance over its row's maximum, as the authors and
-            torchreid. ``layumi``: the square of that squared distance. ``fast-reid``: one neighbour
-            less, weights by a softmax of distances that are not normalised, and the cosine
-            distance mixed in. ``transreid``: original with k1 = 50, k2 = 15.
-        progress: Called with the images done, over all passes, and all.
+        variant: ``original``: squared Euclidean distance over its row's maximum, as in the
+            authors' code and torchreid. ``layumi``: the square of that squared distance.
+            ``fast-reid``: one neighbour less, weights by a softmax of unnormalised distances,
+            mixed with the cosine distance. ``transreid``: original with k1 = 50, k2 = 15.
+        progress: Called with (images done, images in all), over all passes.
 
     Returns:
         New distances, smaller = closer: pass them to `evaluate` as ``distance``.
 
     Raises:
-        ValueError: As `evaluate`, and on parameters out of range.
+        ValueError: See `evaluate`; or parameters out of range.
     """
     if variant not in get_args(Variant):
         raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}; got {variant!r}")
@@ -103,25 +103,25 @@ def k_reciprocal_distances(
     directed: bool = False,
     progress: Progress | None = None,
 ) -> LazyDistances:
-    """k-reciprocal re-ranking (original variant) of distances, which it squares as the authors do.
+    """k-reciprocal re-ranking (original variant) of distances, squared as in the authors' code.
 
     Args:
         query_gallery: (Q, G) tensor, array or list of distances, smaller = closer, at least 0.
         query_query: (Q, Q); the smallest distance of each row is on the diagonal.
-        gallery_gallery: (G, G), the same.
+        gallery_gallery: (G, G), likewise.
         k1: As for `k_reciprocal`.
         k2: As for `k_reciprocal`.
         lambda_value: As for `k_reciprocal`.
         directed: ``query_query`` and ``gallery_gallery`` need not be symmetric: row i holds the
-            distances from image i to the others (the winners of AI City have them in column i:
-            pass the transposed). Otherwise they must be, as one half of them is read.
+            distances from image i to the others (column i in the code of Zheng et al. for AI City:
+            pass the transposed). False requires symmetry, as only one half is read.
         progress: As for `k_reciprocal`.
 
     Raises:
-        ValueError: On other shapes, and where these are no distances beyond rounding: NaN, infinite
-            or negative entries, an image that is farther from itself than from another (as in
-            similarities), or asymmetry without ``directed``. Not noticed: ``query_gallery`` alone
-            of similarities in [0, 1], or transposed where Q = G.
+        ValueError: Other shapes, or no distances beyond rounding: NaN, infinite or negative
+            entries, an image farther from itself than from another (as in similarities), or
+            asymmetry without ``directed``. Not detected: similarities in [0, 1] in
+            ``query_gallery`` alone, or its transpose where Q = G.
     """
     given = [
         as_tensor(each, name).detach()
@@ -192,13 +192,13 @@ def _expanded(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (image, member) of the neighbourhoods, sorted.
 
-    A neighbourhood is the mutual neighbours, and for each of them its closer mutual neighbours when
-    more than two thirds of those are in the neighbourhood already.
+    A neighbourhood holds the mutual neighbours and, for each of them, its closer mutual neighbours
+    if more than two thirds of these are mutual neighbours already.
 
     Args:
         index: (N, k) neighbours, nearest first.
-        half: Size of the closer neighbourhood, itself counted.
-        progress: Called with the images done and all.
+        half: Size of the closer neighbourhood, the image itself included.
+        progress: Called with (images done, images in all).
     """
     narrow = index[:, :half]
     mutual, close = _mutual(index), _mutual(narrow)
@@ -233,7 +233,7 @@ def _weights(
     farthest: np.ndarray,
     progress: Progress | None,
 ) -> Any:
-    """(N, N) sparse rows of sum 1: the nearer a member, the larger."""
+    """(N, N) sparse rows of sum 1: larger for nearer members."""
     from scipy import sparse
 
     distance = np.empty(len(left), np.float32)
@@ -256,7 +256,7 @@ def _weights(
 
 
 def _averaged(vectors: Any, index: np.ndarray, progress: Progress | None) -> Any:
-    """Each row replaced by the mean over the neighbours in index (N, k)."""
+    """Mean of the rows over the neighbours in index (N, k)."""
     from scipy import sparse
 
     count, k = index.shape
@@ -272,14 +272,14 @@ def _averaged(vectors: Any, index: np.ndarray, progress: Progress | None) -> Any
 
 
 class _Overlap:
-    """Jaccard distances of sparse vectors, some queries at a time."""
+    """Jaccard distances of sparse vectors, in blocks of queries."""
 
     def __init__(self, vectors: Any, queries: int) -> None:
         self.query = vectors[:queries]
         self.gallery = vectors[queries:].tocsc()
 
     def jaccard(self, start: int, stop: int) -> Tensor:
-        """(b, G) float32: only gallery images that share an entry with a query are read."""
+        """(b, G) float32; reads only gallery images with a common entry."""
         some, items = self.query[start:stop], self.gallery.shape[0]
         first = self.gallery.indptr[some.indices]
         count = self.gallery.indptr[some.indices + 1] - first

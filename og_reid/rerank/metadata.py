@@ -1,13 +1,13 @@
 """Re-ranking by metadata: camera, tracklet, direction, clusters (Zheng et al., 2020).
 
-The winners of AI City 2020 used steps like these with k-reciprocal re-ranking (k1 = 70, k2 = 10,
-lambda = 0.2) to find vehicles: gallery features plus half their tracklet's mean
-(`add_track_means`), queries by the means of their clusters (`cluster`, `cluster_means`), penalties
-on the distances of queries to the gallery (`penalise_same_camera`, `penalise_same_direction`), and
-these into `k_reciprocal_distances`. It is not their whole pipeline: the ensemble, the completion of
-camera labels, the walk along the first 99 answers and the penalties among queries and among gallery
-images are not here. All amounts are in units of the cosine, for distances 1 - cosine. The direction
-of a pedestrian is that of the fitted body (`body_yaw`).
+The winning entry of AI City 2020 for vehicles combined these steps with k-reciprocal re-ranking
+(k1 = 70, k2 = 10, lambda = 0.2): gallery features plus half their tracklet's mean
+(`add_track_means`), means of query clusters (`cluster`, `cluster_means`), penalties on the
+distances of queries to the gallery (`penalise_same_camera`, `penalise_same_direction`), and
+`k_reciprocal_distances` of the result. Not included: the ensemble, the completion of camera labels,
+the traversal of the first 99 answers, and the penalties among queries and among gallery images. All
+amounts are in units of the cosine, for distances 1 - cosine. The direction of a pedestrian is that
+of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ __all__ = [
 def penalise_same_camera(
     distance: Any, query_labels: Any, gallery_labels: Any, amount: float = 0.3
 ) -> Tensor:
-    """Adds a penalty to pairs of one camera: an equal place is no evidence of an equal identity.
+    """Penalty on pairs of one camera, whose equal background is no evidence of an equal identity.
 
-    The winners used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features,
-    of cosines.
+    Zheng et al. used 0.3 for equal predicted cameras and 0.2 for equal clusters of camera features,
+    in units of the cosine.
 
     Args:
-        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine. For 2 - 2 cosine the same
-            penalty is twice the amount; of Euclidean distances there is none.
-        query_labels: (Q,) whole numbers; negative ones are unknown and equal to nothing.
+        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine. For 2 - 2 cosine the
+            equivalent penalty is twice the amount; for Euclidean distances there is none.
+        query_labels: (Q,) whole numbers; negative ones are unknown and match no other.
         gallery_labels: (G,).
         amount: Added to the distance.
 
@@ -53,7 +53,7 @@ def penalise_same_camera(
         (Q, G) new distances.
 
     Raises:
-        ValueError: On labels of other lengths, or that are no whole numbers.
+        ValueError: Labels of other lengths, or no whole numbers.
     """
     distance, first, second = _pairs(distance, query_labels, gallery_labels)
     if first.is_floating_point() or second.is_floating_point():
@@ -73,26 +73,24 @@ def penalise_same_direction(
     *,
     where: Any = None,
 ) -> Tensor:
-    """Adds a penalty to pairs seen from like directions, which look alike whatever the identity.
+    """Penalty on pairs of similar direction, which are similar for any identity.
 
-    The winners did this to queries of unknown camera only (``where=query_camera < 0``), to all
-    others `penalise_same_camera` by camera; their directions are features of a network of their
-    own.
+    Zheng et al. applied it to queries of unknown camera only (``where=query_camera < 0``), and
+    `penalise_same_camera` to all others; their directions were features of another network.
 
     Args:
-        distance: (Q, G) tensor or array, smaller = closer: 1 - cosine, as for
-            `penalise_same_camera`.
+        distance: As for `penalise_same_camera`.
         query_yaw: (Q,) radians.
         gallery_yaw: (G,) radians; NaN (either side) is unknown.
         amount: Added to the distance.
-        threshold: Least cosine of the angle between two directions that are alike.
-        where: (Q,) or (Q, G) bool, the queries or pairs that are meant; None for all.
+        threshold: Smallest cosine of the angle between similar directions.
+        where: (Q,) or (Q, G) bool mask of queries or pairs to penalise; None for all.
 
     Returns:
         (Q, G) new distances.
 
     Raises:
-        ValueError: On yaws of other lengths, and on ``where`` of another shape or type.
+        ValueError: Yaws of other lengths, or ``where`` of another shape or type.
     """
     distance, first, second = _pairs(distance, query_yaw, gallery_yaw)
     amount, threshold = as_number(amount, "amount"), as_number(threshold, "threshold")
@@ -115,7 +113,7 @@ def body_yaw(rotations: Any) -> Tensor:
 
     Args:
         rotations: (..., J, 3, 3) of `meshes.fitting.fit.BodyFit`, the root first; its z axis is the
-            body's front, in a frame with z towards the camera.
+            front of the body, in a frame with z towards the camera.
 
     Returns:
         (...,) radians: 0 towards the camera, positive to the right of the image.
@@ -134,20 +132,20 @@ def body_yaw(rotations: Any) -> Tensor:
 def add_track_means(
     features: Features, tracks: Any, weight: float = 0.5, *, counted: Any = None
 ) -> Tensor:
-    """Embeddings plus a weighted mean of their tracklet; images of no tracklet (-1) stay.
+    """Embeddings plus a weighted mean of their tracklet; unchanged without a tracklet (-1).
 
     Args:
-        features: (n, D), without parts; as for `og_reid.evaluate`.
-        tracks: (n,) tracklet numbers; negative ones are of no tracklet.
-        weight: Of the mean.
-        counted: (n,) bool, images that enter a mean, or None for all; where a tracklet has none of
-            them, all of it do. The winners left out images of fewer than 15,000 pixels.
+        features: (n, D) features without parts, see `og_reid.evaluate`.
+        tracks: (n,) tracklet numbers; negative: no tracklet.
+        weight: Weight of the mean.
+        counted: (n,) bool, images that enter a mean; None, and for tracklets without any, all.
+            Zheng et al. left out images of fewer than 15,000 pixels.
 
     Returns:
         (n, D) unit features.
 
     Raises:
-        ValueError: As `evaluate`, of features, and on tracks of another length.
+        ValueError: Invalid features (see `evaluate`), or tracks of another length.
     """
     unit = normalized_rows(features)
     weight = as_number(weight, "weight")

@@ -1,4 +1,4 @@
-"""Products of sparse matrices, some rows at a time."""
+"""Products of sparse matrices, in blocks of rows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def multiply_sparse(
     Args:
         left: (N, K) CSR matrix.
         right: (K, M) CSR matrix.
-        progress: Called with the rows done and N.
-        unit: Bring the rows to length 1.
+        progress: Called with (rows done, N).
+        unit: Normalise the rows to length 1.
     """
     from scipy import sparse
 

@@ -38,7 +38,7 @@ class JointSpace(Protocol):
         ...
 
     def nearest(self, k: int, progress: Progress | None = None) -> TopK:
-        """The k nearest of all N to each of them, by squared distance; itself is one of them."""
+        """The k nearest of all N to each of them, itself included, by squared distance."""
         ...
 
     def rows(self, start: int, stop: int) -> Tensor:
@@ -52,7 +52,7 @@ class JointSpace(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """Images by their features: squared distance 2 - 2 similarity, of unit features Euclidean.
+    """Images by their features: squared distance 2 - 2 similarity, Euclidean for unit features.
 
     Attributes:
         unit: Features of all images, queries first.
@@ -100,14 +100,14 @@ class FeatureSpace:
 
 @dataclass(frozen=True, eq=False)
 class DistanceSpace:
-    """Images by distances that are given, not yet squared.
+    """Images by given distances, not yet squared.
 
     Attributes:
-        query_gallery: (Q, G); from the gallery to the queries distances are the same.
+        query_gallery: (Q, G), for both directions.
         query_query: (Q, Q).
         gallery_gallery: (G, G).
-        directed: Whether row i of the last two holds the distances from image i, which may differ
-            from those back; otherwise they are symmetric.
+        directed: True if row i of the last two holds the distances from image i, which may differ
+            from those to it; otherwise they are symmetric.
     """
 
     query_gallery: Tensor
@@ -116,7 +116,7 @@ class DistanceSpace:
     directed: bool = False
 
     def __post_init__(self) -> None:
-        """Checks shapes and values, and that they are distances."""
+        """Checks shapes and values."""
         queries, items = self.query_gallery.shape
         given = tuple(self.query_query.shape), tuple(self.gallery_gallery.shape)
         if queries != items and given == ((items, items), (queries, queries)):
@@ -164,7 +164,7 @@ class DistanceSpace:
     def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """See `JointSpace`."""
         q = self.queries
-        # Of a query and a gallery image the query comes first, whichever of them asks.
+        # The query is the row of `query_gallery`, in either direction.
         turned = (left >= q) & (right < q) if self.directed else left > right
         left, right = np.where(turned, right, left), np.where(turned, left, right)
         result = np.empty(len(left), np.float32)
@@ -193,7 +193,7 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
     """Joint set of queries and gallery, normalised, in one copy.
 
     Raises:
-        ValueError: As `og_reid.evaluate`; a gallery in blocks is refused, all images are compared
+        ValueError: See `og_reid.evaluate`; also for a gallery in blocks, as all images are compared
             with all.
     """
     units = [
@@ -214,7 +214,7 @@ def open_space(query: Features, gallery: Features) -> FeatureSpace:
 
 
 def _products(equation: str, one: Tensor, two: Tensor) -> Tensor:
-    """In full precision, wherever it is called from."""
+    """Product in full precision, also under autocast."""
     with torch.autocast(one.device.type, enabled=False):
         return torch.einsum(equation, one, two)
 

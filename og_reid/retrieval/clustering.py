@@ -21,20 +21,21 @@ __all__ = ["cluster", "cluster_means", "group_means", "mean_members", "normalize
 
 @plain_torch()
 def cluster_means(features: Features, clusters: Any, *, counted: Any = None) -> Tensor:
-    """Embeddings replaced by their cluster's mean; images of no cluster (-1) stay.
+    """Embeddings replaced by their cluster's mean; images without a cluster (-1) are unchanged.
 
-    The winners did this to queries, with clusters of ``eps = 0.5 ** 0.5`` and ``min_samples = 2``.
+    Zheng et al. (AI City 2020) applied this to queries, with clusters of ``eps = 0.5 ** 0.5`` and
+    ``min_samples = 2``.
 
     Args:
         features: (n, D), without parts; as for `og_reid.evaluate`.
-        clusters: (n,) as `cluster` gives them.
+        clusters: (n,) int64, as from `cluster`.
         counted: As for `add_track_means`.
 
     Returns:
         (n, D) unit features.
 
     Raises:
-        ValueError: As `evaluate`, of features, and on clusters of another length.
+        ValueError: Invalid features (see `evaluate`), or clusters of another length.
     """
     unit = normalized_rows(features)
     clusters, kept = group_labels(clusters, len(unit)), mean_members(counted, len(unit))
@@ -60,15 +61,15 @@ def cluster(
 
     Args:
         features: (n, D).
-        eps: Images at most this far apart are neighbours. The winners' 0.3 (of camera features, 50
-            samples; the default) and 0.5 (of queries, 2 samples) are *squared* distances: of them
-            the root is to be given, 0.548 and 0.707.
-        min_samples: An image with so many neighbours, itself counted, is in the core of a cluster.
-        progress: Called with the images searched and all.
+        eps: Largest Euclidean distance of neighbours. The 0.3 (camera features, 50 samples; the
+            default) and 0.5 (queries, 2 samples) of Zheng et al. are *squared* distances: give
+            their roots, 0.548 and 0.707.
+        min_samples: Fewest neighbours of a core image, itself counted.
+        progress: Called with (images searched, images in all).
 
     Returns:
-        (n,) int64 cluster of each image in the order of their first core image, -1 = none. An
-        image at the border of several clusters goes to the first.
+        (n,) int64 cluster of each image, numbered in the order of their first core images; -1 =
+        none. An image at the border of several clusters is in the first.
     """
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
@@ -120,8 +121,8 @@ def group_means(unit: Tensor, group: Tensor, count: int, counted: Tensor) -> Ten
     Args:
         unit: (n, D).
         group: (n,) int64 group of each row.
-        count: Groups.
-        counted: (n,) bool, rows that enter a mean; of a group without any, all rows do.
+        count: Number of groups.
+        counted: (n,) bool, rows that enter a mean; for a group without any, all rows.
 
     Returns:
         (count, D).

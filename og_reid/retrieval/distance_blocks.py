@@ -1,4 +1,4 @@
-"""Distances a block at a time: of features by matrix products, of matrices row by row."""
+"""Blocks of distances: from features by matrix products, from matrices row by row."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .similarity import visibility_weighted
 
 __all__ = ["BlockDistance", "block_size", "check_rereadable", "distance_rows", "iter_blocks"]
 
-#: Entries of a block of distances: 2 MiB, which stay in a processor's cache.
+#: Entries of a block of distances: 2 MiB, to stay in cache.
 BLOCK_ENTRIES = 1 << 19
-#: Entries of a block of rows of a matrix that is given.
+#: Entries of a block of rows of a given matrix.
 _ROW_ENTRIES = 1 << 20
 _ITEMS = 1024
-#: Products of fewer rows run through other routines of a BLAS, which round differently.
+#: Products of fewer rows use other BLAS routines, which round differently.
 LEAST_ROWS = 16
 
 
@@ -39,8 +39,8 @@ class BlockDistance:
     """Negated similarities of blocks, smaller = closer, without new memory for each block.
 
     The similarity of global features is their cosine. With parts it is that of
-    `og_reid.retrieval.similarity`: as they come multiplied by their visibility, one product of the
-    long rows gives the sum of all weighted cosines, and one of the visibilities what is shared.
+    `og_reid.retrieval.similarity`: parts are multiplied by their visibility, so one product of the
+    long rows is the sum of all weighted cosines, and one of the visibilities the common visibility.
     """
 
     def __init__(self) -> None:
@@ -82,11 +82,11 @@ def iter_blocks(
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Blocks of negated similarities of all queries to the gallery rows ``wanted``.
 
-    The gallery is read once: all queries meet a piece of it before the next piece comes.
+    The gallery is read once, piece by piece, each compared with all queries.
 
     Yields:
-        First query, place in ``wanted`` of the first gallery row, and a (b, t) float32 block that
-        is valid until the next one.
+        First query, position in ``wanted`` of the first gallery row, and a (b, t) float32 block,
+        valid until the next one.
 
     Raises:
         ValueError: When the features of the two sides do not fit, or are NaN, infinite or zero.
@@ -110,7 +110,7 @@ def distance_rows(
         distance: A tensor, an array (it may be on the disk), or an iterable of rows or
             blocks of rows.
         shape: (Q, G).
-        infinite: Whether infinity may be among them; minus infinity never.
+        infinite: Whether infinity is allowed; minus infinity never is.
 
     Raises:
         ValueError: On other shapes, NaN and infinite values.
@@ -146,7 +146,7 @@ def check_rereadable(distance: Any) -> None:
     """
     if isinstance(distance, Iterator):
         raise ValueError(
-            "distance must give its rows anew for every pass, as an array or a list does; got a "
+            "distance must be readable in every pass, like an array or a list; got a "
             f"{type(distance).__name__}, which can be read once"
         )
 

@@ -42,15 +42,15 @@ class NormalizedFeatures:
         return len(self.rows)
 
     def __getitem__(self, rows: slice | Tensor) -> NormalizedFeatures:
-        """Some of the rows."""
+        """Selected rows."""
         visibility = None if self.visibility is None else self.visibility[rows]
         return NormalizedFeatures(self.rows[rows], visibility, self.layout)
 
     def to_device_of(self, other: NormalizedFeatures) -> NormalizedFeatures:
-        """The same on the device of the features to compare with.
+        """The rows on the device of the features to compare with.
 
         Args:
-            other: Those features.
+            other: Features to compare with.
 
         Raises:
             ValueError: Their layouts differ.
@@ -67,7 +67,7 @@ class NormalizedFeatures:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSource:
-    """Features of queries or gallery: in memory, or in blocks that every pass reads again.
+    """Features of queries or gallery: in memory, or in blocks that are reread in every pass.
 
     Attributes:
         name: ``query`` or ``gallery``, for messages.
@@ -81,7 +81,7 @@ class FeatureSource:
 
     @property
     def in_blocks(self) -> bool:
-        """True where the rows can be read in their order only."""
+        """True if the rows can only be read in order."""
         return not isinstance(self.source, Embedding | np.ndarray)
 
     @property
@@ -110,11 +110,11 @@ class FeatureSource:
         """Normalised rows ``wanted``, a few at a time.
 
         Args:
-            wanted: (w,) int64 row numbers on the CPU; ascending where the rows come in blocks.
+            wanted: (w,) int64 row numbers on the CPU; ascending for features in blocks.
             size: Most rows at a time.
 
         Yields:
-            Place in ``wanted`` of the first row of the piece, and the piece.
+            Position in ``wanted`` of the first row of the piece, and the piece.
 
         Raises:
             ValueError: On NaN, infinite or zero rows, and on blocks that do not fit.
@@ -167,7 +167,7 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
         length: Number of rows that blocks must have; None refuses blocks.
 
     Raises:
-        ValueError: They are of another type or shape, or blocks that can be read once.
+        ValueError: They are of another type or shape, or in blocks that are readable only once.
     """
     if isinstance(features, Embedding | Tensor | np.ndarray):
         rows = _as_rows(features, name)
@@ -179,7 +179,7 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
         )
     if iter(features) is features:
         raise ValueError(
-            f"{name} must give its blocks anew for every pass, as a list does; got a "
+            f"{name} must be readable in every pass, like a list of blocks; got a "
             f"{type(features).__name__}, which can be read once: wrap it in an object whose "
             "__iter__ starts over"
         )
@@ -187,7 +187,7 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
 
 
 def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
-    """An embedding, or the array itself: it may be on the disk."""
+    """Embedding, or the array itself, which may be on disk."""
     if isinstance(features, Embedding):
         return features
     if not isinstance(features, Tensor | np.ndarray):
@@ -209,7 +209,7 @@ def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
 
 
 def _take(rows: Embedding | np.ndarray, index: Tensor) -> Embedding:
-    """Some rows; consecutive ones without copying them."""
+    """Selected rows; consecutive ones without a copy."""
     first, count = int(index[0]) if len(index) else 0, len(index)
     dense = count and int(index[-1]) - first == count - 1 and bool((index.diff() == 1).all())
     if isinstance(rows, Embedding):
@@ -220,7 +220,7 @@ def _take(rows: Embedding | np.ndarray, index: Tensor) -> Embedding:
 
 
 def _normalise(rows: Embedding, name: str, numbers: Tensor) -> NormalizedFeatures:
-    """Rows at unit length, checked; ``numbers`` are theirs, for messages."""
+    """Rows at unit length, checked; ``numbers`` are row numbers for messages."""
     columns = []
     if rows.features is not None:
         columns.append(_unit(rows.features.detach().float(), name, numbers, None))
@@ -271,10 +271,10 @@ def group_rows(*labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """Groups of rows with equal labels.
 
     Args:
-        labels: (n,) each; None is left out.
+        labels: (n,) each; None is ignored.
 
     Returns:
-        Group of each row (n,), and the first row of each group, groups in the order of those.
+        Group of each row (n,), and the first row of each group, in ascending order.
     """
     known = torch.stack([each for each in labels if each is not None], dim=1)
     _, group = known.unique(dim=0, return_inverse=True)

@@ -22,14 +22,14 @@ __all__ = [
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
-    """A tensor from an array-like; of tensors and most arrays without a copy.
+    """Tensor from an array-like; without a copy of tensors and most arrays.
 
     Args:
         values: Tensor, array or (nested) list of real numbers.
         name: For messages.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: ``values`` is none of these.
     """
     if not isinstance(values, Tensor):
         try:
@@ -38,7 +38,7 @@ def as_tensor(values: Any, name: str) -> Tensor:
             if array.dtype.kind not in "fiub":
                 raise ValueError(f"it is of {array.dtype}")
             array = native_array(array)
-            # Torch takes no reversed arrays, and warns of those that must not be written to.
+            # Torch refuses reversed arrays, and warns of read-only ones.
             array = array.astype(array.dtype, order="C", copy=False)
             values = torch.from_numpy(array if array.flags.writeable else array.copy())
         except (TypeError, ValueError) as error:
@@ -58,7 +58,7 @@ def check_plain(values: Tensor | np.ndarray, name: str) -> None:
     """Refuses tensors and arrays with missing values.
 
     Raises:
-        ValueError: It is sparse, without data, or has masked entries.
+        ValueError: Sparse, without data, or with masked entries.
     """
     if isinstance(values, Tensor):
         if values.layout != torch.strided:
@@ -67,23 +67,23 @@ def check_plain(values: Tensor | np.ndarray, name: str) -> None:
             raise ValueError(f"{name} must hold data; got a tensor of the meta device")
     elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(
-            f"{name} must be known everywhere; got {np.ma.count_masked(values)} masked entries: "
+            f"{name} must have no masked entries; got {np.ma.count_masked(values)} masked entries: "
             "fill or leave them out"
         )
 
 
 def native_array(array: np.ndarray) -> np.ndarray:
-    """The array in a type that torch has: native byte order, 8 bytes at most."""
+    """Array in a type that torch supports: native byte order, at most 8 bytes."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def as_count(value: Any, name: str, least: int | None = 1) -> int:
-    """A whole number from ``least`` on, of any integer type; None for any whole number.
+    """Whole number of at least ``least``, of any integer type; ``least`` None: any whole number.
 
     Raises:
-        ValueError: It is none.
+        ValueError: ``value`` is none.
     """
     try:
         number = operator.index(value)
@@ -100,7 +100,7 @@ def as_number(value: Any, name: str) -> float:
     """A finite real number of any type.
 
     Raises:
-        ValueError: It is none.
+        ValueError: ``value`` is none.
     """
     try:
         number = float(value) if not isinstance(value, str | bytes) else math.nan
@@ -125,7 +125,7 @@ def group_labels(labels: Any, count: int) -> Tensor:
     """(n,) int64 group of each row, checked.
 
     Raises:
-        ValueError: On another length, and on fractions.
+        ValueError: Another length, or fractions.
     """
     labels = as_tensor(labels, "labels")
     if labels.shape != (count,) or labels.is_floating_point():

@@ -16,10 +16,10 @@ __all__ = ["ImageLabels", "LabelKeywords", "Labels", "as_labels", "check_labels"
 
 _LARGEST = np.iinfo(np.int64).max
 _NAMES = (
-    ": of names, give their places among the names of both sides, as of numpy.unique("
+    ": for names, give their indices among the names of both sides, numpy.unique("
     "numpy.concatenate([queries, gallery]), return_inverse=True)[1]"
 )
-#: What to do with labels that are no whole numbers, by the kind of their type.
+#: Remedy for labels that are no whole numbers, by the kind of their type.
 _HINTS = {
     "U": _NAMES, "S": _NAMES, "f": ": if they are whole, give labels.astype(int)",
     "O": ": unknown ones and names must become whole numbers, -1 is junk",
@@ -27,12 +27,12 @@ _HINTS = {
 #: Names in messages: identities of queries and gallery, then cameras.
 _KEYWORDS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 _FIELDS = ("query.identities", "gallery.identities", "query.cameras", "gallery.cameras")
-#: What labels may be given as; see `ImageLabels`.
+#: Accepted types of labels; see `ImageLabels`.
 _Values = Tensor | np.ndarray | Sequence[Any]
 
 
 class LabelKeywords(TypedDict, total=False):
-    """The keyword form of `Labels`: arrays of whole numbers, one for each row of the features.
+    """Keyword form of `Labels`: arrays of whole numbers, one for each row of the features.
 
     Attributes:
         query_pids: (Q,) identities of the queries.
@@ -49,18 +49,18 @@ class LabelKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False, init=False)
 class ImageLabels:
-    """Labels of n images: row i is of image i, as row i of their features is.
+    """Labels of n images, in the row order of their features.
 
-    Arguments may be tensors, arrays or sequences; the attributes are tensors on the CPU. Of int64
-    tensors and arrays no copy is made.
+    Arguments may be tensors, arrays or sequences; the attributes are tensors on the CPU. Int64
+    tensors and arrays are not copied.
 
     Attributes:
-        identities: (n,) int64; -1 = junk, which may be in a gallery and is never ranked.
-            Distractors (0 in Market-1501) are identities that no query has.
+        identities: (n,) int64; -1 = junk, allowed in a gallery and never ranked. Distractors (0 in
+            Market-1501) are identities without a query.
         cameras: (n,) int64, or None where they are unknown.
         times: (n,) float64 seconds on one clock, NaN where unknown; or None.
         tracklets: (n,) int64, equal for images of one tracklet; or None. Names are numbered in
-            their alphabetical order.
+            alphabetical order.
 
     Raises:
         ValueError: Identities, cameras or tracklets are no whole numbers, lengths differ, or a time
@@ -97,12 +97,12 @@ class ImageLabels:
         """Labels of a set of images or clouds, or of the samples of a data set.
 
         Args:
-            images: Has ``pids`` and perhaps ``camids``, ``times`` and ``tracklets``, as `CloudSet`,
-                `CloudStore` and `ImageSet` do; or is a sequence of samples with ``pid`` and perhaps
-                ``camid`` and ``tracklet``, as ``load_dataset(...).query`` is; or is `ImageLabels`.
+            images: Object with ``pids`` and optionally ``camids``, ``times`` and ``tracklets``: a
+                `CloudSet`, `CloudStore`, `ImageSet` or `ImageLabels`; or a sequence of samples with
+                ``pid`` and optionally ``camid`` and ``tracklet``, such as ``Splits.query``.
 
         Raises:
-            ValueError: It is none of these.
+            ValueError: ``images`` is none of these.
         """
         if isinstance(images, ImageLabels):
             return images
@@ -128,7 +128,7 @@ class ImageLabels:
         return len(self.identities)
 
     def __getitem__(self, rows: slice | Tensor | np.ndarray | Sequence[int]) -> ImageLabels:
-        """Labels of some images, by a slice, their numbers or a mask."""
+        """Labels of selected images, by a slice, indices or a mask."""
         chosen = rows if isinstance(rows, slice) else as_tensor(rows, "rows").cpu()
         some = {name: None if x is None else x[chosen] for name, x in vars(self).items()}
         return ImageLabels(**some)  # type: ignore[arg-type]  # identities are never None
@@ -139,19 +139,19 @@ class Labels:
     """Labels of the queries and the gallery of a search.
 
     Attributes:
-        query: Of Q queries, none of them junk.
-        gallery: Of G gallery images, at least one of them no junk.
+        query: Labels of Q queries, none of them junk.
+        gallery: Labels of G gallery images, not all of them junk.
 
     Raises:
-        ValueError: A side is empty or has no `ImageLabels`, a query is junk, all of the gallery is,
-            or one side alone has cameras.
+        ValueError: A side is empty or no `ImageLabels`, a query or the whole gallery is junk, or
+            only one side has cameras.
     """
 
     query: ImageLabels
     gallery: ImageLabels
 
     def __post_init__(self) -> None:
-        """Checks both sides beside each other."""
+        """Checks both sides."""
         for name, side in vars(self).items():
             if not isinstance(side, ImageLabels):
                 raise ValueError(
@@ -168,15 +168,15 @@ class Labels:
 
         Args:
             query: See `ImageLabels.of`.
-            gallery: The same.
+            gallery: Likewise.
 
         Raises:
-            ValueError: As `ImageLabels.of` and `Labels`.
+            ValueError: See `ImageLabels.of` and `Labels`.
         """
         return cls(ImageLabels.of(query), ImageLabels.of(gallery))
 
     def without_cameras(self) -> Labels:
-        """The same with unknown cameras, so that no rule about cameras leaves anything out."""
+        """Labels with unknown cameras: no camera filter applies."""
         sides = (
             ImageLabels(side.identities, None, side.times, side.tracklets)
             for side in (self.query, self.gallery)
@@ -191,17 +191,17 @@ def as_labels(
     queries: int | None = None,
     items: int | None = None,
 ) -> Labels:
-    """Labels as a value or as keywords, whichever a function was called with.
+    """Labels from a value or from keywords, of which one must be given.
 
     Args:
-        labels: The value, or None.
-        keywords: The keywords, all that were given.
-        queries: Q, where it is known from the features.
+        labels: Labels as a value, or None.
+        keywords: Labels as keywords.
+        queries: Q, where known from the features.
         items: G, likewise.
 
     Raises:
         TypeError: Neither is given, or a keyword has another name.
-        ValueError: Both are given, or labels are wrong or of another number.
+        ValueError: Both are given, or labels are invalid or of another number.
     """
     unknown = sorted(set(keywords) - set(_KEYWORDS))
     if unknown:
@@ -240,19 +240,19 @@ def check_labels(
     queries: int | None = None,
     items: int | None = None,
 ) -> Labels:
-    """Labels from tensors, arrays or sequences of whole numbers, with the keywords in messages.
+    """Labels from tensors, arrays or sequences of whole numbers; messages name the keywords.
 
     Args:
         query_pids: (Q,).
         gallery_pids: (G,); -1 = junk.
         query_camids: (Q,), or None.
         gallery_camids: (G,), or None.
-        queries: Q, when it is known from elsewhere.
-        items: G, when it is known from elsewhere.
+        queries: Q, where known.
+        items: G, where known.
 
     Raises:
-        ValueError: On other lengths or types, on an empty side, on junk among the queries, and when
-            only one side has cameras.
+        ValueError: Other lengths or types, an empty side, junk among the queries, or cameras of
+            only one side.
     """
     _check_sides(query_camids, gallery_camids, _KEYWORDS)
     pids = _whole(query_pids, "query_pids"), _whole(gallery_pids, "gallery_pids")
@@ -293,7 +293,7 @@ def _check_junk(queries: Tensor, items: Tensor, names: tuple[str, ...]) -> None:
 
 
 def _of_all(samples: Sequence[Any], name: str) -> list[Any] | None:
-    """A label of samples, or None where not all have it."""
+    """Label of samples; None unless all have it."""
     values = [getattr(sample, name, None) for sample in samples]
     return None if any(value is None or value == "" for value in values) else values
 
@@ -311,7 +311,7 @@ def _whole(labels: Any, name: str) -> Tensor:
         if array.dtype.kind == "u" and array.size and array.max() > _LARGEST:
             # As int64 the largest uint64 would be -1, which means junk.
             raise ValueError(f"{name} must be below 2**63; got {array.max()}")
-        # Of an array of int64 no copy is made, but torch would warn of a read-only one.
+        # An int64 array is not copied, but torch would warn of a read-only one.
         array = array.astype(np.int64, order="C", copy=not array.flags.writeable)
         labels = torch.from_numpy(array)
     if (labels.is_floating_point() or labels.is_complex()) and labels.numel():

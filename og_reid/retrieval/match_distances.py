@@ -23,12 +23,12 @@ def match_distances(
 ) -> Tensor:
     """(M,) float32 negated similarities of the matches.
 
-    The same products are made as for the others, with fewer rows, so that equal features have equal
-    distances to the last bit.
+    The matrix products are those of all other pairs, with fewer rows, so that equal features have
+    bit-identical distances.
     """
     owner, values = matches.query, empty_values(matches)
     wanted, place = matches.item.unique(return_inverse=True)
-    if not gallery.in_blocks:  # identities together: few queries then need a piece
+    if not gallery.in_blocks:  # identities together: each piece then concerns few queries
         order = labels.item_ids[wanted].argsort(stable=True)
         wanted, place = wanted[order], order.argsort()[place]
     chosen = place.argsort(stable=True)
@@ -57,7 +57,7 @@ def match_distances(
 def count_block(
     block: Tensor, labels: LabelIndex, matches: Matches, thresholds: RankThresholds, start: int
 ) -> None:
-    """`count_rows` of the (b, n) distances of the queries from ``start`` on to the n items."""
+    """`count_rows` for the (b, n) distances to n items of the queries from ``start`` on."""
     stop = start + len(block)
     first, last = int(matches.ptr[start]), int(matches.ptr[stop])
     some = Matches(
@@ -71,7 +71,7 @@ def count_block(
 
 
 def empty_values(matches: Matches) -> Tensor:
-    """(M,) float32 memory for the distances of the matches."""
+    """(M,) float32 buffer for the distances of the matches."""
     return torch.empty(len(matches.item), dtype=torch.float32, device="cpu")
 
 

@@ -24,9 +24,9 @@ class LabelIndex:
         gallery_pids: (G,) int64; -1 = junk.
         query_camids: (Q,) int64, or None.
         gallery_camids: (G,) int64, or None.
-        kept: (n,) int32 gallery rows that are no junk, ascending: the *items*, numbered 0..n-1.
-        query_ids: (Q,) int32, identities of the queries numbered from 0.
-        item_ids: (n,) int32, the same numbers for the items; -1 = of no query.
+        kept: (n,) int32 gallery rows without junk, ascending: the *items*, numbered 0..n-1.
+        query_ids: (Q,) int32 identities of the queries, numbered from 0.
+        item_ids: (n,) int32, the same numbers for the items; -1 = identity of no query.
     """
 
     query_pids: Tensor
@@ -39,9 +39,9 @@ class LabelIndex:
 
     @classmethod
     def of(cls, labels: Labels) -> LabelIndex:
-        """Numbers the identities of checked labels."""
+        """Index of checked labels."""
         query, gallery = labels.query, labels.gallery
-        # A number of a row takes four bytes: of half a million rows even labels count.
+        # int32: with half a million rows even labels count in memory.
         kept = (gallery.identities != -1).nonzero().squeeze(1).to(torch.int32)
         asked, query_ids = query.identities.unique(return_inverse=True)
         return cls(
@@ -50,12 +50,12 @@ class LabelIndex:
         )  # fmt: skip
 
     def to(self, device: torch.device) -> LabelIndex:
-        """The same on another device."""
+        """The index on another device."""
         moved = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
         return LabelIndex(**moved)  # type: ignore[arg-type]  # the values keep their types
 
     def same_camera(self, query: Tensor, item: Tensor) -> Tensor:
-        """True where a query and an item, in pairs, are of one camera; False if unknown."""
+        """True where a query and an item, in pairs, share a camera; False if unknown."""
         if self.query_camids is None or self.gallery_camids is None:
             return torch.zeros_like(query, dtype=torch.bool)
         return self.query_camids[query] == self.gallery_camids[self.kept[item]]
@@ -66,9 +66,9 @@ class Matches:
     """The matches of all queries: gallery items of their identity.
 
     Attributes:
-        ptr: (Q + 1,) int64; those of query i are ``item[ptr[i] : ptr[i + 1]]``.
+        ptr: (Q + 1,) int64; matches of query i are ``item[ptr[i] : ptr[i + 1]]``.
         item: (M,) int64 item numbers, ascending for each query.
-        same_camera: (Q,) int64, how many more were left out: seen by the query's own camera.
+        same_camera: (Q,) int64, number of further matches of the query's own camera, left out.
     """
 
     ptr: Tensor
@@ -77,7 +77,7 @@ class Matches:
 
     @property
     def query(self) -> Tensor:
-        """(M,) int64, the query that each belongs to."""
+        """(M,) int64 query of each match."""
         count = self.ptr.diff()
         return torch.arange(len(count), device=count.device).repeat_interleave(count)
 
@@ -95,7 +95,7 @@ def find_matches(labels: LabelIndex, *, cameras: bool = True) -> Matches:
 
 
 def has_matches(labels: LabelIndex) -> bool:
-    """True where a query has a match, of another camera where cameras are known."""
+    """True if a query has a match, of another camera where cameras are known."""
     return bool(len(_all_matches(labels, True).item))
 
 
@@ -116,7 +116,7 @@ def _all_matches(labels: LabelIndex, cameras: bool) -> Matches:
 
 
 def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
-    """Places of the items' identities in ``asked``, a few at a time: galleries may be huge."""
+    """Indices of the items' identities in ``asked``, in chunks: galleries may be huge."""
     numbers = torch.empty(len(kept), dtype=torch.int32, device="cpu")
     for start in range(0, len(kept), _CHUNK):
         pids = gallery_pids[kept[start : start + _CHUNK]]
@@ -126,9 +126,9 @@ def _numbers(asked: Tensor, gallery_pids: Tensor, kept: Tensor) -> Tensor:
 
 
 def gallery_digest(labels: LabelIndex) -> str:
-    """Digest of a gallery: 16 hexadecimal digits, whatever the order of its rows.
+    """Digest of a gallery: 16 hexadecimal digits, independent of the order of its rows.
 
-    The sum of a hash (that of SplitMix64) of each row's identity and camera.
+    Sum of the SplitMix64 hashes of each row's identity and camera.
     """
     total = np.uint64(len(labels.gallery_pids))
     for start in range(0, len(labels.gallery_pids), _CHUNK):
@@ -138,7 +138,7 @@ def gallery_digest(labels: LabelIndex) -> str:
             rows += labels.gallery_camids[some].numpy().astype(np.uint64) + np.uint64(1)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             rows = (rows ^ (rows >> np.uint64(shift))) * np.uint64(factor)
-        with np.errstate(over="ignore"):  # it is meant to wrap around
+        with np.errstate(over="ignore"):  # wraps around by design
             total += (rows ^ (rows >> np.uint64(31))).sum(dtype=np.uint64)
     return f"{int(total):016x}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 __all__ = ["Progress", "offset_progress", "subprogress"]
 
 
-#: Called with how much is done, and all there is.
+#: Called with (done, total).
 Progress = Callable[[int, int], None]
 
 

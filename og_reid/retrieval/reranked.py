@@ -1,4 +1,4 @@
-"""Re-ranked distances, computed a few queries at a time."""
+"""Re-ranked distances, computed in blocks of queries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _ENTRIES = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class LazyDistances:
-    """A (Q, G) matrix of new distances, computed in blocks of rows, as `evaluate` reads them.
+    """(Q, G) matrix of new distances, computed in blocks of rows, an input of `evaluate`.
 
     Attributes:
         method: Name of the re-ranking.
-        parameters: Its parameters, to be reported with every metric.
+        parameters: Parameters of the method, to be reported with every metric.
         shape: (Q, G).
-        rows: Gives the (b, G) float32 distances of queries ``start`` to ``stop - 1``.
+        rows: Function to the (b, G) float32 distances of queries ``start`` to ``stop - 1``.
     """
 
     method: str

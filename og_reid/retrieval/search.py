@@ -61,7 +61,7 @@ class RetrievalResult:
             raise ValueError("distances must not be NaN")
         if (self.distances[:, 1:] < self.distances[:, :-1]).any():
             raise ValueError(
-                "distances must ascend in each row: of similarities, give 1 - similarity"
+                "distances must ascend in each row: for similarities, give 1 - similarity"
             )
 
 
@@ -72,21 +72,21 @@ def open_search(
     labels: Labels | None,
     keywords: LabelKeywords,
 ) -> tuple[tuple[FeatureSource, FeatureSource] | None, Labels]:
-    """`as_feature_sources`, or distances in their place, whose shape is not checked here.
+    """`as_feature_sources`, or distances in their place; their shape is not checked here.
 
     Args:
         query: As for `as_feature_sources`, or None.
-        gallery: The same.
+        gallery: Likewise.
         distance: Distances, or None.
-        labels: Of both sides, or None.
-        keywords: The same as keywords.
+        labels: Labels of both sides, or None.
+        keywords: Labels as keywords.
 
     Returns:
         The features of both sides, or None for distances, and the labels.
 
     Raises:
-        TypeError: As `as_labels`.
-        ValueError: As `as_feature_sources`, and when both or neither are given.
+        TypeError: See `as_labels`.
+        ValueError: See `as_feature_sources`; or both or neither are given.
     """
     if distance is not None:
         if query is not None or gallery is not None:
@@ -100,17 +100,17 @@ def open_search(
 def as_feature_sources(
     query: Features, gallery: Features, labels: Labels | None, keywords: LabelKeywords
 ) -> tuple[tuple[FeatureSource, FeatureSource], Labels]:
-    """Features of both sides, and their labels, which must be as many.
+    """Features of both sides, and their labels, of equal number.
 
     Args:
         query: As for `og_reid.evaluation.evaluate`.
         gallery: As ``query``, or in blocks.
-        labels: Of both sides, or None.
-        keywords: The same as keywords.
+        labels: Labels of both sides, or None.
+        keywords: Labels as keywords.
 
     Raises:
-        TypeError: As `as_labels`.
-        ValueError: As `as_feature_source` and `as_labels`.
+        TypeError: See `as_labels`.
+        ValueError: See `as_feature_source` and `as_labels`.
     """
     if isinstance(labels, Labels):
         count = len(labels.gallery)
@@ -131,24 +131,24 @@ def rank(
     progress: Progress | None = None,
     **keywords: Unpack[LabelKeywords],
 ) -> RetrievalResult:
-    """The k nearest gallery items of each query, junk and answers of its own camera left out.
+    """The k nearest gallery items of each query, without junk and matches of its own camera.
 
     Args:
         query: Q images: `Embedding`, or (Q, D) tensor or array; need not be normalised.
-        gallery: The same of G images, or blocks of rows, see `og_reid.evaluation.evaluate`.
-        labels: Of both sides. Without labels all items are ranked; a gallery in blocks needs them,
-            for its number of rows.
-        k: Items of each query, at most; at least 1.
-        progress: Called with the gallery rows done and all.
+        gallery: Likewise, of G images, or blocks of rows, see `og_reid.evaluation.evaluate`.
+        labels: Labels of both sides. Without labels all items are ranked; a gallery in blocks needs
+            them, for its number of rows.
+        k: Largest number of items per query, at least 1.
+        progress: Called with (gallery rows done, gallery rows in all).
         **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
-        Indices into the gallery, nearest first, and their distances 1 - similarity: in [0, 2] by
+        Indices into the gallery, nearest first, and their distances 1 - similarity: in [0, 2] for
         global features, in [0, 1] with parts.
 
     Raises:
         TypeError: A keyword has another name.
-        ValueError: As `og_reid.evaluation.evaluate`, but queries need no match.
+        ValueError: See `og_reid.evaluation.evaluate`; queries need no match.
     """
     if _unlabelled(labels, keywords):
         sides = as_feature_source(query, "query"), as_feature_source(gallery, "gallery")
@@ -166,22 +166,22 @@ def rank_distances(
     progress: Progress | None = None,
     **keywords: Unpack[LabelKeywords],
 ) -> RetrievalResult:
-    """Like `rank` for distances that are given.
+    """`rank` for given distances.
 
     Args:
         distances: (Q, G) tensor or array, smaller = closer, or an iterable of blocks of its rows.
-            Of similarities an `InputWarning` is given, where labels show them.
+            Similarities cause an `InputWarning`, where labels reveal them.
         labels: As for `rank`.
         k: As for `rank`.
-        progress: Called with the queries done and Q.
+        progress: Called with (queries done, Q).
         **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
-        As `rank`, with the distances as given.
+        See `rank`, with the distances as given.
 
     Raises:
         TypeError: A keyword has another name.
-        ValueError: Distances are NaN, infinite or of another shape, or labels are wrong.
+        ValueError: Distances are NaN, infinite or of another shape, or labels are invalid.
     """
     if _unlabelled(labels, keywords):
         shape = _shape(distances)
@@ -193,10 +193,10 @@ def rank_distances(
 
 
 def _unlabelled(labels: Labels | None, keywords: LabelKeywords) -> bool:
-    """True where no identities are given.
+    """True if no identities are given.
 
     Raises:
-        ValueError: Only some of the keywords are there.
+        ValueError: Only some of the keywords are given.
     """
     if labels is not None:
         return False
@@ -238,7 +238,7 @@ def nearest_features(
     k: int,
     progress: Progress | None = None,
 ) -> RetrievalResult:
-    """`rank` of feature sources and indexed labels."""
+    """`rank` for feature sources and indexed labels."""
     blocks = (
         (start, place, block.add_(1))
         for start, place, block in iter_blocks(*sides, labels.kept, progress)
@@ -259,11 +259,11 @@ def nearest_rows(
 
     Args:
         distances: (Q, G), smaller = closer.
-        labels: Of both sides.
-        k: Items of each query, at most.
-        progress: Called with the queries done and Q.
-        infinite: Infinity is allowed; it is never ranked.
-        watched: Similarities cause a warning.
+        labels: Labels of both sides.
+        k: Largest number of items per query.
+        progress: Called with (queries done, Q).
+        infinite: Allow infinity, which is never ranked.
+        watched: Warn of similarities.
     """
     shape = len(labels.query_pids), len(labels.gallery_pids)
     matches = find_matches(labels) if watched and has_matches(labels) else None

@@ -1,15 +1,14 @@
 """Similarity over commonly visible parts.
 
-The similarity is that of PGFA (Miao et al., ICCV 2019, section 3.4, as its authors' code computes
-it). With unit vectors f_k of the parts, g of the whole and visibilities v_k,
+The similarity is that of PGFA (Miao et al., ICCV 2019, section 3.4, as in the authors' code). With
+unit vectors f_k of the parts, g of the whole image and visibilities v_k,
 
     s = (sum_k v_qk v_gk (1 + f_qk . f_gk) / 2 + (1 + g_q . g_g) / 2) / (sum_k v_qk v_gk + 1),
 
 higher = more alike. With n = v_q . v_g the sum over parts is one product of the concatenations
-[g, v_1 f_1, ..., v_P f_P], so that s = (product + n + 1) / (2 n + 2): two matrix products, and
-nothing of size Q x G x P. It holds for visibilities anywhere in [0, 1]. Evaluation and re-ranking,
-which keep their rows and blocks in another way, weigh their products by the same
-`visibility_weighted`.
+[g, v_1 f_1, ..., v_P f_P], so that s = (product + n + 1) / (2 n + 2): two matrix products, without
+a Q x G x P tensor. It holds for any visibilities in [0, 1]. Evaluation and re-ranking weight their
+own block products by the same `visibility_weighted`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from ..models.embedding import Embedding
 __all__ = ["similarity_blocks", "visibility_weighted", "visible_part_similarity"]
 
 _BLOCK_BYTES = 64 << 20
-_EPS = 1e-12  # of lengths; a vector of zeros has cosine 0 with everything
+_EPS = 1e-12  # least length; a vector of zeros has cosine 0 with all others
 
 
 @torch.no_grad()
 def visible_part_similarity(query: Embedding, gallery: Embedding) -> Tensor:
-    """Similarity of every query to every gallery item over what both show.
+    """Similarity of every query to every gallery item over commonly visible parts.
 
     Args:
         query: Q images.
@@ -37,10 +36,10 @@ def visible_part_similarity(query: Embedding, gallery: Embedding) -> Tensor:
 
     Returns:
         (Q, G) float32 in [0, 1], higher = more alike (float64 for queries in float64), without
-        gradients. To rank with `og_reid.evaluation.evaluate_distances`, negate it. Where two images
-        share no visible part the global embeddings alone decide; without these, too, it is 0.
+        gradients. To rank with `og_reid.evaluation.evaluate_distances`, negate it. For images
+        without a common visible part it is that of the global embeddings, or 0 without these.
         Without parts it is (1 + cosine) / 2. Memory beside features and result: a copy of the
-        query's features and 64 MiB at a time.
+        query's features and 64 MiB.
 
     Raises:
         ValueError: sizes of query and gallery differ, or a feature is NaN or infinite.
@@ -56,14 +55,14 @@ def visible_part_similarity(query: Embedding, gallery: Embedding) -> Tensor:
 def similarity_blocks(
     query: Embedding, gallery: Iterable[Embedding]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Like `visible_part_similarity` for a gallery that comes piece by piece, as from a disk.
+    """`visible_part_similarity` for a gallery in pieces, such as read from disk.
 
     Args:
         query: Q images.
         gallery: pieces of g images each.
 
     Yields:
-        The number of the piece's first image in the gallery, and (Q, g) similarities.
+        Index in the gallery of the piece's first image, and (Q, g) similarities.
     """
     prepared = _prepare(query, _dtype(query))
     seen = None if query.visibility is None else query.visibility.to(prepared.dtype)
@@ -82,13 +81,13 @@ def similarity_blocks(
 
 
 def visibility_weighted(cosines: Tensor, shared: Tensor, whole: bool, sign: int = 1) -> Tensor:
-    """Similarities of pairs from the sums of their weighted cosines, in the memory of both.
+    """Similarities of pairs from the sums of their weighted cosines, in place.
 
     Args:
-        cosines: (...) sum of the cosines of the parts times their shared visibility, and of the
-            cosine of the whole; becomes the result.
-        shared: (...) n, the visibility that the two of a pair share; overwritten.
-        whole: Whether `cosines` has the global vectors, of weight 1.
+        cosines: (...) sum of the cosines of the parts times their common visibility, and of the
+            global cosine; overwritten by the result.
+        shared: (...) n, common visibility of each pair; overwritten.
+        whole: Whether `cosines` includes the global cosine, of weight 1.
         sign: 1, or -1 for negated similarities: smaller = closer.
 
     Returns:
@@ -100,7 +99,7 @@ def visibility_weighted(cosines: Tensor, shared: Tensor, whole: bool, sign: int 
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right.T`` in the precision of both: autocast leaves products into memory alone."""
+    """``left @ right.T`` in the precision of both: autocast ignores products with ``out``."""
     return torch.mm(left, right.T, out=left.new_empty(len(left), len(right)))
 
 
@@ -111,7 +110,7 @@ def _blocks(gallery: Embedding) -> Iterator[Embedding]:
 
 
 def _prepare(embedding: Embedding, dtype: torch.dtype, name: str = "query") -> Tensor:
-    """(N, P * C + D): unit vectors of the parts times their visibility, and of the whole."""
+    """(N, P * C + D): unit vectors of the parts times their visibility, and global ones."""
     count, (_, number, channels) = len(embedding), embedding.layout
     result = torch.empty(count, _width(embedding), dtype=dtype, device=embedding.device)
     lengths = []
@@ -130,7 +129,7 @@ def _prepare(embedding: Embedding, dtype: torch.dtype, name: str = "query") -> T
 
 
 def _unit(vectors: Tensor, result: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Puts vectors of length `weight`, or 1, in `result`; returns their former lengths."""
+    """Writes vectors of length `weight`, or 1, to `result`; returns their former lengths."""
     vectors = vectors.to(result.dtype)
     length = torch.linalg.vector_norm(vectors, dim=-1)
     scale = length.clamp_min(_EPS).reciprocal()

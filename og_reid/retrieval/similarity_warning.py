@@ -1,4 +1,4 @@
-"""Warning of similarities given in place of distances, recognised by the labels."""
+"""Warning of similarities given in place of distances, detected by the labels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .matches import LabelIndex, Matches
 
 __all__ = ["warn_of_similarities", "warned_once"]
 
-#: Fraction of the wrong answers nearer than the right ones, from which on the order is reversed.
-#: An embedding of the camera alone stays at 0.75, of two cameras.
+#: Fraction of wrong answers nearer than right ones above which the order is reversed. An embedding
+#: of the camera alone reaches 0.75 with two cameras.
 _REVERSED = 0.85
-#: Whether there was a warning, inside `warned_once`.
+#: True after a warning, inside `warned_once`.
 _WARNED: ContextVar[list[bool] | None] = ContextVar("warned", default=None)
 
 
 @contextmanager
 def warned_once() -> Iterator[None]:
-    """Context in which a matrix that is scored in parts causes one warning at most."""
+    """Context with at most one warning for a matrix scored in parts."""
     token = _WARNED.set([])
     try:
         yield
@@ -41,13 +41,13 @@ def warn_of_similarities(
 ) -> None:
     """Warns where matches are the far items, as in a matrix of similarities.
 
-    The fraction of the wrong answers that are nearer than the right ones is 0.5 by chance. It is
-    averaged over identities, with a margin of more than three standard deviations of chance.
+    The fraction of wrong answers nearer than right ones is 0.5 by chance. It is averaged over
+    identities, with a margin of more than three standard deviations of chance.
 
     Args:
-        distance: As it was given; re-ranked distances are never similarities.
-        counted: Distances of the matches, and the wrong answers counted among them.
-        labels: Of both sides.
+        distance: Given distances; re-ranked ones are never similarities.
+        counted: Distances of the matches, and counts of the wrong answers.
+        labels: Labels of both sides.
         matches: The matches of the queries.
     """
     if isinstance(distance, LazyDistances) or not len(matches.item):
@@ -72,7 +72,7 @@ def warn_of_similarities(
             before.append(True)
         warnings.warn(
             f"distance must be smaller for images that are more alike, but {100 * mean:.0f} % of "
-            "the wrong answers are nearer than the right ones (by chance 50 %): of similarities, "
+            "the wrong answers are nearer than the right ones (by chance 50 %): for similarities, "
             "give 1 - similarity",
             InputWarning,
             stacklevel=level_outside(),

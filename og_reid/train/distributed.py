@@ -47,7 +47,7 @@ class DistInfo:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which writes files and logs."""
+        """True if this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     @property
@@ -67,7 +67,7 @@ class MainRankFilter(logging.Filter):
     """Log records of rank 0; of other ranks, records of level ERROR and above only."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is logged by this process."""
+        """True if a record is logged by this process."""
         return record.levelno >= logging.ERROR or get_dist_info().is_main
 
 

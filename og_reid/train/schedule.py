@@ -125,7 +125,7 @@ class Schedule:
         return warmup_loss_scale(step, self.config.loss.warmup_epochs * self.steps_per_epoch)
 
     def averages(self, step: int, fraction: float) -> bool:
-        """Whether the weights after a step are averaged; arguments as for `learning_rate`."""
+        """True if the weights after a step are averaged; arguments as for `learning_rate`."""
         epochs, average = self.config.budget.epochs, self.config.optim.swa_fraction
         if not average:
             return False

@@ -34,7 +34,7 @@ def _keys_without_effect() -> int:
 
 
 def can_bypass_dispatcher(*tensors: Tensor) -> bool:
-    """Whether the CPU kernel may be called directly with these tensors."""
+    """True if the CPU kernel may be called directly with these tensors."""
     if torch.compiler.is_compiling():
         return False
     plain = _keys_without_effect()

@@ -64,7 +64,7 @@ def fps_cuda(points: Tensor, m: int, centroids: Tensor | None, dead_zone: bool) 
 
 
 def _task(points: Tensor, m: int, centroids: Tensor | None, dead_zone: bool) -> tuple[_FPS, Tensor]:
-    """The task, but for its workspace, and the picks that it fills."""
+    """The task without its workspace, and the picks that it fills."""
     batch, count, _ = points.shape
     out = torch.empty(batch, m, dtype=torch.int64, device=points.device)
     threads = min(torch.get_num_threads(), batch)

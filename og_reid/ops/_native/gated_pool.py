@@ -91,7 +91,7 @@ class WeightedMaximum(NamedTuple):
 
 
 def gate_fits(terms: Sequence[Tensor], index: Tensor, weight: Tensor) -> bool:
-    """Whether the native code takes the sizes of the six terms, of index and weight."""
+    """True if the native code takes the sizes of the six terms, of index and weight."""
     half, reduced = terms[4].shape
     whole = half % ROW_MULTIPLE == 0 and weight.shape[0] % PANEL == 0
     return whole and reduced <= MOST_REDUCED and index.numel() > 0

@@ -99,7 +99,7 @@ def knn_cuda(
 
 
 def _along_curve(points: CloudRows, k: int) -> bool:
-    """Whether the GPU index takes the clouds and is faster."""
+    """True if the GPU index takes the clouds and is faster."""
     clouds, dims = len(points.ptr) - 1, points.rows.shape[1]
     fits = 1 <= dims <= INDEXED_DIMS and k <= CURVE_NEIGHBORS and clouds <= CURVE_CLOUDS
     return fits and len(points.rows) >= CURVE_POINTS * clouds

@@ -1,13 +1,13 @@
 """Finding and loading the native libraries.
 
 They are torch-free C libraries named like submodules (`og_reid._cpu`, `og_reid._cuda`), so the
-import system knows where they are: beside the package in a wheel or a source tree, in
-site-packages under an editable install, where the Python files lie elsewhere.
+import system finds them: beside the package in a wheel or a source tree, in site-packages under an
+editable install, where the Python files lie elsewhere.
 
-With ``OG_REID_NATIVE=0`` in the environment they are left alone and plain torch is used, on CPU and
-GPU: to compare the two, or to rule the native code out when looking for a fault. With a folder in
-its place the libraries there are loaded, such as those of a build with a sanitizer. The variable is
-read once per process, when an operator is first used.
+With ``OG_REID_NATIVE=0`` in the environment they are not loaded and plain torch runs, on CPU and
+GPU: for comparison, or to exclude the native code when debugging. With a folder as its value the
+libraries in that folder are loaded, such as those of a sanitizer build. The variable is read once
+per process, at the first use of an operator.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def cuda_library() -> ctypes.CDLL | None:
 
 
 def usable_on_cpu(*tensors: Tensor) -> bool:
-    """Whether the CPU library is loaded and takes these tensors: float32, on a CPU, none empty."""
+    """True if the CPU library is loaded and takes these tensors: float32, on a CPU, none empty."""
     for each in tensors:  # not all(...): the cost of a generator is noticeable for small clouds
         if each.device.type != "cpu" or each.dtype != torch.float32 or not each.numel():
             return False
@@ -100,7 +100,7 @@ def usable_on_cpu(*tensors: Tensor) -> bool:
 
 
 def usable_on_gpu(*tensors: Tensor) -> bool:
-    """Whether the CUDA library is loaded and takes these tensors: float32, on a GPU, none empty."""
+    """True if the CUDA library is loaded and takes these tensors: float32, on a GPU, none empty."""
     plain = all(t.device.type == "cuda" and t.dtype == torch.float32 and t.numel() for t in tensors)
     return plain and cuda_library() is not None
 
@@ -134,7 +134,7 @@ def workspace_on_gpu(function: str, argument: object, device: torch.device) -> T
 
 
 def values_readable(*tensors: Tensor) -> bool:
-    """Whether values may be read: not on a GPU, where that waits, nor while compiling."""
+    """True if values may be read: not on a GPU, where that waits, nor while compiling."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in tensors)
 
 
@@ -151,7 +151,7 @@ def pointer(tensor: Tensor | None) -> int | None:
 
 
 def has_rows(matrix: Tensor) -> bool:
-    """Whether rows are contiguous and do not overlap; a single row may have any stride."""
+    """True if rows are contiguous and do not overlap; a single row may have any stride."""
     return matrix.stride(1) == 1 and matrix.stride(0) >= matrix.shape[1]
 
 

@@ -35,7 +35,7 @@ Search = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def patches_apply(points: Tensor, k: int) -> bool:
-    """Whether `nearest_in_patches` takes clouds (B, N, D) and is faster."""
+    """True if `nearest_in_patches` takes clouds (B, N, D) and is faster."""
     batch, count, dims = points.shape
     if points.device.type != "cpu" or points.dtype != torch.float32 or not batch:
         return False

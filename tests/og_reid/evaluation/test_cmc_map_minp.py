@@ -251,7 +251,7 @@ def test_without_the_native_kernel(rng: torch.Generator, monkeypatch: pytest.Mon
 
 def test_blocks_that_cannot_be_used_are_refused(rng: torch.Generator) -> None:
     query, gallery, labels = crowd(rng, 5, 60)
-    with pytest.raises(ValueError, match="gallery must give its blocks anew for every pass"):
+    with pytest.raises(ValueError, match="gallery must be readable in every pass"):
         evaluate(query, iter(Blocks(gallery, 9)), **labels)
     with pytest.raises(ValueError, match="blocks of gallery must have 60 rows together"):
         evaluate(query, Blocks(gallery[:50], 9), **labels)

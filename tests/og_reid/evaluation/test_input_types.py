@@ -79,7 +79,7 @@ def test_distances_read_once_are_refused_where_they_are_needed_twice(
 ) -> None:
     rows = torch.rand(3, 6, generator=rng)
     assert evaluate(distance=iter(rows), **PIDS).num_valid == 3
-    message = "distance must give its rows anew for every pass"
+    message = "distance must be readable in every pass"
     with pytest.raises(ValueError, match=message):
         evaluate(distance=iter(rows), **PIDS, protocol="single-gallery-shot")
     with pytest.raises(ValueError, match=message):

@@ -171,8 +171,8 @@ def test_rows_in_a_list_are_explained() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (list("abcdef"), r"got <U1: of names, give their places .* numpy\.unique"),
-        ([b"a"] * 6, r"got \|S1: of names, give their places"),
+        (list("abcdef"), r"got <U1: for names, give their indices .* numpy\.unique"),
+        ([b"a"] * 6, r"got \|S1: for names, give their indices"),
         ([0.0, 1, 2, 3, 4, 5], r"got float64: if they are whole, give labels\.astype\(int\)"),
         ([None] * 6, "got object: unknown ones and names must become whole numbers"),
         (3, "must have one number for each row; got a single one"),
@@ -294,7 +294,7 @@ def test_counts_of_any_integer_type_and_beyond_the_gallery() -> None:
 @pytest.mark.parametrize(
     ("distances", "message"),
     [
-        (torch.tensor([[0.9, 0.1]]), "must ascend in each row: of similarities, give 1 - sim"),
+        (torch.tensor([[0.9, 0.1]]), "must ascend in each row: for similarities, give 1 - sim"),
         (torch.tensor([[0.1, torch.nan]]), "distances must not be NaN"),
         (torch.tensor([[torch.nan, torch.nan]]), "distances must not be NaN"),
         (np.array([[0.1, 0.9]]), "must be tensors; got Tensor and ndarray"),

@@ -80,7 +80,7 @@ def test_settings_with_losses_come_back() -> None:
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"squere": 1}, r"loss.others.squere must be a loss made known by.*\(squares, spread, "),
+        ({"squere": 1}, r"loss.others.squere must be a loss registered with.*\(squares, spread, "),
         ({"squares": -1}, "loss.others.squares must be at least 0 and finite; got -1.0"),
         ({"squares": "x"}, "loss.others.squares must be float; got 'x'"),
         ([1], "loss.others must be a group of values by name"),
@@ -150,6 +150,6 @@ def test_every_weight_of_the_settings_has_a_row() -> None:
 def test_a_loss_of_a_taken_name_is_not_registered() -> None:
     with pytest.raises(ValueError, match="there is a loss 'squares' already"):
         register_loss("squares", lambda *_: None)  # type: ignore[arg-type,return-value]
-    with pytest.raises(ValueError, match="as of a variable"):
+    with pytest.raises(ValueError, match="must be an identifier"):
         register_loss("a b", squares)
     register_loss("squares", squares)

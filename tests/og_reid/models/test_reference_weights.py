@@ -168,7 +168,7 @@ def test_every_wrong_name_and_shape_is_named(state: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(("right", "wrong"), [("ognet-small", "ognet"), ("ognet-deep", "ognet")])
 def test_the_wrong_preset_is_told_the_right_one(right: str, wrong: str) -> None:
     weights = published(right)
-    with pytest.raises(ValueError, match=f"'{wrong}': the weights look like preset '{right}'"):
+    with pytest.raises(ValueError, match=f"'{wrong}': the weights match preset '{right}'"):
         OGNet.from_reference(weights, wrong)
     with pytest.raises(ValueError, match="preset must be one of ognet-small, ognet, ognet-deep"):
         OGNet.from_reference(weights, "ognet-huge")

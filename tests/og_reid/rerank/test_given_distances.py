@@ -69,9 +69,9 @@ def test_sound_distances_of_any_rounding_pass(kind: str, dtype: torch.dtype) -> 
 def test_similarities_are_refused(turn) -> None:
     blocks, _ = scene("similarity")
     blocks = {name: turn(each) for name, each in blocks.items()}
-    with pytest.raises(ValueError, match="of similarities give 1 - similarity"):
+    with pytest.raises(ValueError, match="for similarities give 1 - similarity"):
         k_reciprocal_distances(**blocks, **K)
-    with pytest.raises(ValueError, match="of similarities give 1 - similarity"):
+    with pytest.raises(ValueError, match="for similarities give 1 - similarity"):
         k_reciprocal_distances(**blocks, **K, directed=True)
 
 

@@ -37,7 +37,7 @@ def scene(noise: float = 0.7, people: int = 20) -> tuple[Tensor, dict[str, Tenso
 @pytest.mark.parametrize("turn", [lambda s: s, lambda s: (1 + s) / 2, lambda s: s - 1])
 def test_similarities_cause_a_warning(figures: Figures, turn: Callable[[Tensor], Tensor]) -> None:
     similarity, pids = scene()
-    with pytest.warns(InputWarning, match="of similarities, give 1 - similarity") as found:
+    with pytest.warns(InputWarning, match="for similarities, give 1 - similarity") as found:
         _call(figures, turn(similarity), pids)
     assert len(found) == 1
     assert found[0].filename == __file__
