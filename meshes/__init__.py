@@ -1,4 +1,4 @@
-"""Keypoints to a fitted body to a coloured point cloud.
+"""Body fitting and point clouds: keypoints to a fitted body to a coloured point cloud.
 
 Names are imported on first use, so that importing stays light.
 """

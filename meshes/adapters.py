@@ -53,18 +53,18 @@ def as_pointclouds(value: Any) -> tuple[list[PointCloud], bool]:
             (B, N, 6) array or tensor, a nested tensor of (N, 6), a torch-geometric ``Batch``, or a
             sequence. Colours and coordinates of any type by the rules of ``PointCloud``.
 
-    Points of clouds that cannot carry flags count as hidden where they are exactly middle grey,
-    which is how a lift paints them.
+    Points of clouds that cannot carry flags count as occluded where they are exactly middle grey,
+    the colour that a lift gives them.
 
     Returns:
         The clouds, and whether a single one was given.
 
     Warns:
-        InputWarning: once for each kind of doubt, with the number of clouds and the first names.
+        InputWarning: once for each kind of doubt, with number and first names of the clouds.
 
     Raises:
-        ValueError: a value is of another type, or its contents break a rule of ``PointCloud``; of
-            many the message names the position.
+        ValueError: a value is of another type, or its contents break a rule of ``PointCloud``; for
+            a sequence the message names the position.
     """
     single = False
     if isinstance(value, memoryview):
@@ -106,7 +106,7 @@ _Doubted = tuple[PointCloud, tuple[str, ...]]
 
 
 def _counted(names: Sequence[str], total: int, doubt: str) -> str:
-    """A sentence about one or many clouds: how many of how many, and the first names."""
+    """Sentence about one or many clouds, with their number and first names."""
     if total == 1:
         return f"{names[0]}: {doubt}"
     more = ", ..." if len(names) > 3 else ""
@@ -144,14 +144,14 @@ def _one(value: Any) -> _Doubted:
 
 
 def _checked(points: Any, colors: Any, **flags: Any) -> _Doubted:
-    """A cloud of raw values, and all that is doubtful about it."""
+    """Cloud of raw values, and its doubts."""
     unit, dark = unit_colors(numeric_tensor(colors, "colors"))
     cloud = PointCloud(numeric_tensor(points, "points"), unit, **flags)
     return _unflagged(cloud), tuple(filter(None, (dark, far_points(cloud.points))))
 
 
 def _unflagged(cloud: PointCloud) -> PointCloud:
-    """Clouds without flags: exactly middle grey is the colour of unseen points of a lift."""
+    """Cloud with points of exactly middle grey flagged as occluded, see `as_pointclouds`."""
     if not bool(cloud.visible.all()) or bool(cloud.is_background.any()):
         return cloud
     shown = (cloud.colors - HIDDEN_GREY).abs().amax(1) > _GREY_STEP
@@ -159,7 +159,7 @@ def _unflagged(cloud: PointCloud) -> PointCloud:
 
 
 def _package(value: Any) -> str:
-    """The package of a value's class, so that nothing heavy is imported to compare types."""
+    """Package of a value's class; compared by name, so that nothing heavy is imported."""
     for base in type(value).__mro__:
         package = base.__module__.partition(".")[0]
         if package in ("open3d", "trimesh", "torch_geometric"):
@@ -210,7 +210,7 @@ def _pyg(data: Any) -> _Doubted:
 
 
 def near_origin(cloud: PointCloud) -> PointCloud:
-    """The cloud about the origin where it lies far from it, so that float32 means are exact."""
+    """Cloud moved to the origin when far from it, so that float32 means are exact."""
     if not len(cloud) or float(cloud.points.abs().max()) < _FAR:
         return cloud
     points = cloud.points.double()
@@ -221,12 +221,12 @@ def near_origin(cloud: PointCloud) -> PointCloud:
 def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:
     """Checks that bodies have the size of a person in metres, in their longest direction.
 
-    Between 0.3 m (a head) and 3 m is right in any posture. Further out is doubtful: feet, parts of
-    bodies, or background without a flag. No person is below 0.03 or above 10.
+    The extent is 0.3 m (a head) to 3 m in any posture. Beyond that it is doubtful (feet as unit,
+    parts of bodies, unflagged background); below 0.03 or above 10 it is an error.
 
     Args:
-        clouds: their background does not count.
-        single: for messages: one cloud was given rather than a sequence.
+        clouds: clouds to check, without their background points.
+        single: one cloud was given rather than a sequence (for messages).
 
     Warns:
         InputWarning: once, about all doubtful clouds.
@@ -262,7 +262,7 @@ def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:
 
 
 def _body(cloud: PointCloud) -> Tensor:
-    """(N, 3) points of the body; of files without flags, all before the plane they may end in.
+    """(N, 3) points of the body; without flags, all points but a trailing background plane.
 
     That plane is how the OG-Net authors' files hold the background.
     """

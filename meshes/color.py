@@ -17,19 +17,19 @@ from .rasterizer import Raster, rasterize, vertex_normals, visible_in
 
 __all__ = ["BodyView", "color_vertices", "part_evidence", "project_body"]
 
-_ROWS = 400  # the body's own visibility is decided at this many rows, whatever the image's size
+_ROWS = 400  # raster rows for self-occlusion, whatever the image's size
 _TOLERANCE = 0.01  # metres
 _EDGE = 0.01  # metres: a pixel this far off a vertex's depth shows another surface
-_PERSON = 0.5  # least value of the mask at pixels that show the person
+_PERSON = 0.5  # least mask value of person pixels
 _FACING = 0.05  # least z of the normal: beyond, a surface is seen edge-on and blurs into others
 
 
 @dataclass(frozen=True, eq=False)
 class BodyView:
-    """A fitted body as its camera sees it, at a resolution of its own.
+    """Projection of a fitted body by its camera, at a resolution of its own.
 
     Attributes:
-        raster: (1, h, w) of the box around the body.
+        raster: (1, h, w) raster of the box around the body.
         factor: pixels of the raster per pixel of the image.
         corner: (2,) x, y of the box's corner in pixels of the image.
         projected: (1, V, 3) pixel x, y of the image, depth (metres, smaller is nearer).
@@ -69,7 +69,7 @@ def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
     inner = projected.clone()
     inner[..., :2] = (inner[..., :2] - low) * factor
     faces = fit.body.faces
-    # Inner faces are drawn as well: through an open mouth one sees the head, not the wall behind.
+    # Inner faces are drawn as well: an open mouth shows the head, not the wall behind.
     raster = rasterize(inner, faces, rows, columns)
     normals = vertex_normals(fit.vertices, faces)
     facing = visible_in(raster, inner, faces, tolerance=_TOLERANCE) & (normals[..., 2] > _FACING)
@@ -79,19 +79,19 @@ def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
 def color_vertices(
     image: Tensor, view: BodyView, *, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Read each vertex's colour where it projects.
+    """Colours of the vertices at their projections.
 
     Colours are bilinear over those of the four surrounding pixels that show the vertex's own
     surface, so neither the background nor a nearer limb bleeds in at edges.
 
     Args:
         image: (H, W, 3) float in [0, 1].
-        view: of the body in this image.
-        mask: (H, W) in [0, 1], how likely each pixel shows the person, or None. Pixels under 0.5
-            lend no colour.
+        view: projection of the body into this image.
+        mask: (H, W) in [0, 1], probability that a pixel shows the person, or None. Pixels under
+            0.5 give no colour.
 
     Returns:
-        colours (V, 3), zero where unseen; and seen (V,) bool.
+        Colours (V, 3), zero where unseen; and seen (V,) bool.
     """
     height, width = image.shape[:2]
     x, y, depth = view.projected[0].unbind(-1)
@@ -131,19 +131,19 @@ _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 
 def part_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tensor:
-    """Spread values of the keypoints over the body's surface.
+    """Values of the keypoints, interpolated over the body's surface.
 
     On limbs the value runs linearly from one joint to the next; on the torso from the better hip
     to the better shoulder (seen from the side one of each is hidden by the body itself); the head
     takes its best keypoint.
 
     Args:
-        values: (C, K), C kinds of values, one per keypoint each: for example scores.
+        values: (C, K), C values per keypoint, such as scores.
         keypoints: joints by name; a missing one counts as 0.
-        body: the model.
+        body: the body model.
 
     Returns:
-        (C, V) the values at each vertex of the rest pose.
+        (C, V) values at each vertex of the rest pose.
     """
     named = [_by_name(row, keypoints) for row in values]
     result = torch.empty(len(named), body.num_vertices)
@@ -168,7 +168,7 @@ def part_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tens
 
 
 def _by_name(values: Tensor, keypoints: Keypoints) -> dict[str, float]:
-    """Values (K,) by name of the keypoint; with toes, hips, shoulders and head in every case."""
+    """Values (K,) by keypoint name; always with toes, hips, shoulders and head."""
     value = {name: float(values[k]) for k, name in enumerate(keypoints.names)}
     for side in ("left", "right"):
         value.setdefault(f"{side}_toe", value.get(f"{side}_ankle", 0.0))

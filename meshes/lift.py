@@ -1,9 +1,8 @@
 """Lift: an image and a pose to a coloured point cloud.
 
-The idea is that of OG-Net's 3D data (Zheng et al., TNNLS 2022, section III): fit a body, give
-each of its surface points the colour of the pixel where it projects, and keep the background on
-a plane behind it. Here all points of the body are kept, with a flag for those that the image
-shows.
+After OG-Net's 3D data (Zheng et al., TNNLS 2022, section III): fit a body, colour each surface
+point by the pixel of its projection, and keep the background on a plane behind it. All points of
+the body are kept, with a flag for visible ones.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from .rotation import axis_angle_to_matrix
 __all__ = ["Layout", "Lift", "lift_image", "lift_images"]
 
 Layout = Literal["surface", "reference"]
-"""Layout of the points of a lifted cloud: see ``lift_image``."""
+"""Point layout of a lifted cloud: see ``lift_image``."""
 
-# Estimators' visibility is too rough for a strict threshold: only the certainly hidden is dropped.
+# Estimators' visibility is too rough for a strict threshold: only certain occlusion is dropped.
 _SURELY_HIDDEN = 1e-3
 _MARGIN = 0.3  # body heights: background farther from the body than this is left out
 
@@ -49,9 +48,9 @@ class Lift:
     Attributes:
         cloud: the points of the body by vertex index, then the background points.
         fit: the fitted body, B = 1.
-        view: how the camera sees it.
-        quality: reprojection error, mean score, number of people, and what speaks against the
-            lift; not measured (NaN) for a lift made by hand.
+        view: projection of the body by the camera.
+        quality: reprojection error, mean score, number of people and reasons for doubt; NaN for a
+            lift made by hand.
     """
 
     cloud: PointCloud
@@ -75,14 +74,14 @@ class Lift:
 
     @plain_torch()
     def canonical(self) -> PointCloud:
-        """The body in its resting pose, each point with the colour that it was seen in.
+        """Body in its resting pose, with the colours of its points.
 
-        Pose normalisation in 3D: two images of a person differ in what they show of the body,
-        but no longer in how it stands. It needs the fit, so it is done here, before clouds are
-        packed. Without background and normals; the origin is the rest pelvis.
+        Pose normalisation in 3D: two images of a person differ in the visible points, but not in
+        pose. It needs the fit, so it precedes packing. Without background and normals; the origin
+        is the rest pelvis.
 
         Raises:
-            ValueError: The cloud has not all vertices, as the reference layout with background.
+            ValueError: The cloud lacks vertices, as in the reference layout with background.
         """
         body = self.fit.body
         kept = ~self.cloud.is_background
@@ -114,16 +113,16 @@ def lift_image(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pose: the person in it. Without one the cloud has no seen body point.
-        body: the model; None for the embedded one.
+        pose: keypoints of the person; without a person no body point is visible.
+        body: the body model; None for the embedded one.
         background: number of background points (fewer where the image has fewer such pixels).
-        evidence_threshold: parts of the body whose keypoints score below are taken for hidden, and
-            so are parts whose keypoints certainly are not visible (visibility under 0.001).
-        layout: ``"surface"``: all V vertices of the body, hidden ones too, and sampled background.
-            ``"reference"``: as in the OG-Net authors' files, one point for each pixel of the image
-            resized to 128 x 64 (8192 points): the vertices that own a pixel, then every other
-            pixel. It looks at neither evidence nor mask; ``background`` is on (any number) or off
-            (0: all V vertices); see ``reference_layout``.
+        evidence_threshold: least keypoint score of a visible part of the body; parts with a
+            keypoint visibility under 0.001 are occluded, too.
+        layout: ``"surface"``: all V vertices of the body, occluded ones too, and sampled
+            background. ``"reference"``: as in the OG-Net authors' files, one point for each pixel
+            of the image resized to 128 x 64 (8192 points): the vertices that own a pixel, then all
+            other pixels. Scores and mask are ignored; ``background`` is on (any number) or off (0:
+            all V vertices); see ``reference_layout``.
 
     Returns:
         The cloud in metres, camera-aligned (x right, y up, z towards the camera; so in the
@@ -213,7 +212,7 @@ def _warn_of_outsiders(images: Sequence[np.ndarray], poses: Sequence[Pose]) -> N
 
 
 def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> Lift:
-    """The lift in the reference layout."""
+    """Lift in the reference layout."""
     cloud = reference_cloud(torch.from_numpy(image), fit, background=background > 0)
     if not pose.found:
         behind = cloud.is_background
@@ -267,7 +266,7 @@ def _background(
     right = min(width, max(left + 1, int(high[0] + margin)))
     bottom = min(height, max(top + 1, int(high[1] + margin)))
     left, top = min(left, width - 1), min(top, height - 1)
-    # Look at four times as many pixels as wanted, not at all of a large image.
+    # A large image is subsampled to four times as many pixels as wanted.
     stride = max(1, int(((right - left) * (bottom - top) / (4 * max(count, 1))) ** 0.5))
     row, column = torch.meshgrid(
         torch.arange(top, bottom, stride), torch.arange(left, right, stride), indexing="ij"

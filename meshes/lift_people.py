@@ -1,4 +1,4 @@
-"""Selection of the people of an image that are lifted, and warnings about a doubtful choice."""
+"""Selection of the people of an image to lift, and warnings about doubtful selections."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = [
 def estimated_people(
     image: np.ndarray, estimator: PoseEstimator, *, several: bool
 ) -> tuple[list[Pose], int]:
-    """The people in an image, and their number.
+    """Poses of the people in an image, and their number.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        estimator: of one person.
+        estimator: single-person estimator.
         several: find the pose of all people; otherwise of one person, and count the others, which
             takes much less time.
     """
@@ -50,11 +50,11 @@ def estimated_people(
 
 
 def given_people(keypoints: Keypoints | Pose, image: np.ndarray, *, several: bool) -> list[Pose]:
-    """People from the keypoints that a caller gives.
+    """Poses from given keypoints.
 
     Raises:
-        TypeError: it is neither keypoints nor a pose.
-        ValueError: these are several people's keypoints, and none was asked for.
+        TypeError: the value is neither keypoints nor a pose.
+        ValueError: several people without a selection.
     """
     if isinstance(keypoints, Pose):
         poses = [replace(keypoints, others=None)]
@@ -77,7 +77,7 @@ def given_people(keypoints: Keypoints | Pose, image: np.ndarray, *, several: boo
 
 
 def chosen_person(poses: Sequence[Pose], people: int | Target | None, image: np.ndarray) -> int:
-    """Index of the person that is asked for; the first where none is.
+    """Index of the selected person; 0 without a selection.
 
     Raises:
         ValueError: there is no such person or rule.
@@ -126,10 +126,10 @@ def check_pixels(poses: Sequence[Pose], image: np.ndarray) -> None:
 
 
 def count_people(quality: LiftQuality, seen: int, pose: Pose, *, unasked: bool) -> LiftQuality:
-    """A lift's quality with the number of people in the image.
+    """Quality of a lift, with the number of people in the image.
 
     Args:
-        quality: of the lift.
+        quality: quality of the lift.
         seen: number of people in the image.
         pose: the person that was lifted.
         unasked: several people are a reason for doubt, as none was chosen.
@@ -147,7 +147,7 @@ def count_people(quality: LiftQuality, seen: int, pose: Pose, *, unasked: bool) 
 
 
 def warn_of_doubts(qualities: Sequence[LiftQuality]) -> None:
-    """Warn, at the caller of the front door, of doubtful lifts of one image."""
+    """Warn of doubtful lifts of one image, at the caller outside these packages."""
     doubts = [quality.reasons for quality in qualities if quality.doubtful]
     if not doubts:
         return

@@ -1,4 +1,4 @@
-"""The coloured point cloud of one person.
+"""Coloured point cloud of one person.
 
 Frame: metres, camera-aligned, x to the right of the image, y up, z towards the camera.
 """
@@ -21,15 +21,15 @@ from .pointcloud_values import near_points, numeric_tensor, unit_colors
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
 
 BACKGROUND = -1
-"""Value of ``PointCloud.part`` for points that are not on the body."""
+"""Value of ``PointCloud.part`` for background points."""
 
 HIDDEN_GREY = 0.5
-"""Colour of points whose colour the image does not show."""
+"""Colour of occluded points."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointCloud:
-    """Coloured points, checked once at construction.
+    """Coloured point cloud, validated at construction.
 
     Attributes:
         points: (N, 3) float32 metres; x right, y up, z towards the camera. Coordinates of a wider
@@ -39,7 +39,7 @@ class PointCloud:
             value of their type (255, 65535); those of 32 and 64 bits up to 255 by 255, and up to 1
             they are fractions. Floats up to 1.01 count as 1.
         normals: (N, 3) unit vectors, or None.
-        visible: (N,) bool, ``visible[i]`` means the colour of point i was seen in the image.
+        visible: (N,) bool, ``visible[i]`` means point i is visible in the image.
             Defaults to all True.
         part: (N,) int64, ``part[i] = j`` means point i belongs to body joint j; -1 is background.
             Defaults to all 0 ("on the body").
@@ -106,12 +106,12 @@ class PointCloud:
 
     @property
     def seen_mask(self) -> Tensor:
-        """(N,) bool: points on the body whose colour was seen."""
+        """(N,) bool: visible points on the body."""
         return self.visible & (self.part != BACKGROUND)
 
     @property
     def is_background(self) -> Tensor:
-        """(N,) bool."""
+        """(N,) bool: background points."""
         return self.part == BACKGROUND
 
     def to_array(self) -> np.ndarray:
@@ -129,11 +129,11 @@ class PointCloud:
         )
 
     def seen(self) -> PointCloud:
-        """Only the points on the body whose colour was seen."""
+        """Cloud of the visible points on the body."""
         return self.select(self.seen_mask)
 
     def body(self) -> PointCloud:
-        """Only the points on the body, hidden ones included."""
+        """Cloud of the points on the body, occluded ones included."""
         return self.select(~self.is_background)
 
     def to(self, device: torch.device | str) -> PointCloud:

@@ -1,8 +1,9 @@
-"""Point clouds as files: npz (everything), ply (any viewer), obj with vertex colours.
+"""Point cloud files: npz (everything), ply (any viewer), obj with vertex colours.
 
-The frame on disk is ours (y up, z towards the camera), with one exception: ``.obj`` files of the
-OG-Net authors (Zheng et al., TNNLS 2022) have y down and z away from the camera. Those are known by
-their form and turned on reading, and ``write_reference_obj`` writes such; our own carry a header.
+The frame on disk is y up, z towards the camera, with one exception: ``.obj`` files of the OG-Net
+authors (Zheng et al., TNNLS 2022) have y down and z away from the camera. They are detected by
+their form and turned on reading; ``write_reference_obj`` writes them. Files of og_reid have a
+header.
 """
 
 from __future__ import annotations
@@ -48,19 +49,18 @@ _HARMONIC = 0.5 / np.sqrt(np.pi)  # of degree 0
 def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointCloud:
     """Read a cloud.
 
-    Of meshes the vertices are taken. Materials, textures and other files that a file names are
-    never opened.
+    Meshes give their vertices. Referenced materials, textures and other files are never opened.
 
     Args:
         path: ``.npz`` (points, colors and optionally normals, visible, part), ``.ply`` (ASCII or
             binary; x, y, z and the colours red, green, blue, or diffuse_red ..., or r, g, b, or
             f_dc_0 ... of Gaussian splats), or ``.obj`` (lines ``v x y z r g b``). At most 5 million
             points; coordinates and colours by the rules of ``PointCloud``.
-        frame: of the file. ``"y-up"`` is ours: y up, z towards the camera; points in
-            ``"reference"`` (y down, z away, as in the OG-Net authors' files) are turned to ours.
-            None takes ``.npz``, ``.ply`` and ``.obj`` of known programs (ours, Open3D, trimesh,
-            MeshLab, Blender, CloudCompare, Assimp) as y up, and ``.obj`` of nothing but vertices
-            and one face at the end, without comments, as reference.
+        frame: frame of the file. ``"y-up"``: y up, z towards the camera; ``"reference"`` (y down, z
+            away, as in the OG-Net authors' files) is turned to it. None takes ``.npz``, ``.ply``
+            and ``.obj`` of known programs (og_reid, Open3D, trimesh, MeshLab, Blender,
+            CloudCompare, Assimp) as y up, and ``.obj`` of vertices and one face at the end, without
+            comments, as reference.
 
     Warns:
         InputWarning: the frame of an ``.obj`` is not certain, colours are almost black for their
@@ -82,7 +82,7 @@ def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointClo
 def read_doubting(
     path: str | Path, frame: Frame | None = None
 ) -> tuple[PointCloud, tuple[str, ...]]:
-    """`read_pointcloud` for many files: returns the text of the warnings, without the path."""
+    """Cloud and warning texts (without the path) of a file, see `read_pointcloud`."""
     path = Path(path)
     if frame is not None and frame not in get_args(Frame):
         raise ValueError(f"frame must be None or one of {get_args(Frame)}; got {frame!r}")
@@ -104,7 +104,7 @@ def read_doubting(
 
 @dataclass(frozen=True, eq=False)
 class _Raw:
-    """Contents of a file in its frame, of the types that it has."""
+    """Contents of a file in its frame and types."""
 
     points: np.ndarray
     colors: np.ndarray
@@ -138,9 +138,9 @@ def _tensor(array: np.ndarray, name: str) -> Tensor:
 
 @plain_torch()
 def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
-    """Write a cloud; the ending decides: ``.npz``, ``.ply`` (binary) or ``.obj``.
+    """Write a cloud; format by the ending: ``.npz``, ``.ply`` (binary) or ``.obj``.
 
-    The file appears whole or not at all. ``.ply`` keeps visible and part as extra columns, ``.obj``
+    The write is atomic. ``.ply`` keeps visible and part as extra columns, ``.obj``
     keeps positions and colours only.
     """
     path = Path(path)
@@ -158,15 +158,16 @@ def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
 
 @plain_torch()
 def write_reference_obj(path: str | Path, cloud: PointCloud) -> None:
-    """Write a cloud as the OG-Net authors' files are: lines ``v x y z r g b``, then one face.
+    """Write a cloud in the OG-Net authors' format: lines ``v x y z r g b``, then one face.
 
-    Six decimals, y down, z away from the camera. Points that are not ``visible`` are white, which
-    the authors take for "no colour". The face means nothing; their reader wants one. The file
-    appears whole or not at all.
+    Six decimals, y down, z away from the camera. Points that are not ``visible`` are white, the
+    authors' value for "no colour". The face has no meaning; their reader needs one. The write is
+    atomic.
 
     Args:
         path: ends in ``.obj``; by the authors' custom the image's name with ``.obj`` after it.
-        cloud: in our frame, such as lifted with ``layout="reference"``; at least 3 points.
+        cloud: cloud in the frame of ``PointCloud``, such as a lift with ``layout="reference"``; at
+            least 3 points.
 
     Raises:
         ValueError: the ending is another, or the cloud is too small for a face.

@@ -12,10 +12,10 @@ from torch import Tensor
 __all__ = ["MAX_BYTES", "MAX_POINTS", "far_points", "near_points", "numeric_tensor", "unit_colors"]
 
 MAX_POINTS = 5_000_000
-"""Points of a file at most: a scan of one person has fewer, and a header may promise any number."""
+"""Largest number of points of a file: scans of one person have fewer, headers may claim any."""
 
 MAX_BYTES = 2**30
-"""Size of a text file at most, and half the size of binary data."""
+"""Largest size of a text file in bytes, and half the largest size of binary data."""
 
 _LOSS = 1e-4  # metres that the rounding to float32 may move a point
 _ROUNDING = 1e-6  # below 0: interpolation in float32 gives such colours
@@ -40,7 +40,7 @@ def numeric_tensor(value: Any, name: str) -> Tensor:
     Args:
         value: Tensor, NumPy array of any byte order, strides and float or integer type, nested
             lists, or what NumPy makes an array of.
-        name: Of the argument, for messages.
+        name: Name of the argument, for messages.
 
     Raises:
         ValueError: Not real numbers, ragged, sparse, masked, or a tensor without data.
@@ -74,7 +74,7 @@ def numeric_tensor(value: Any, name: str) -> Tensor:
     if plain.kind == "f" and plain.itemsize > 8:  # long double
         plain = np.dtype(np.float64)
     if array.dtype != plain or not array.flags.writeable or min(array.strides, default=0) < 0:
-        with np.errstate(all="ignore"):  # NaN and infinity are refused later, in words
+        with np.errstate(all="ignore"):  # NaN and infinity are refused later
             array = np.array(array, dtype=plain, order="C")
     return torch.from_numpy(array)
 
@@ -107,9 +107,9 @@ def near_points(points: Tensor) -> Tensor:
 
 
 def far_points(points: Tensor) -> str:
-    """A sentence about points so far from the origin that float32 has coarsened them, or nothing.
+    """Sentence about points that float32 has coarsened far from the origin, else empty.
 
-    It is the same for all such clouds, so that warnings can be counted.
+    The text is the same for all clouds, so that warnings can be counted.
 
     Args:
         points: (N, 3) float32.
@@ -140,7 +140,7 @@ def unit_colors(colors: Tensor) -> tuple[Tensor, str]:
         colors: (N, 3) finite, of any real type.
 
     Returns:
-        (N, 3) float32, and a sentence about colours that are probably of another range, or nothing.
+        (N, 3) float32, and a sentence about a probably different range, else empty.
 
     Raises:
         ValueError: Outside the range.

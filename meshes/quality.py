@@ -1,4 +1,4 @@
-"""Quality of a lift: how well body and keypoints agree, and what in the image speaks against it."""
+"""Quality of a lift: agreement of body and keypoints, and reasons for doubt in the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .fitting.fit import BodyFit
 
 __all__ = ["UNMEASURED", "LiftQuality", "image_reasons", "measure_quality"]
 
-# Of 35 lifts checked by eye these two limits catch 3 of the 4 worst.
+# On 35 lifts checked by eye these two limits catch 3 of the 4 worst.
 MAX_ERROR = 0.02
 MIN_SCORE = 0.45
 # Rendered and real colour images vary by 5 levels and more around their grey, images of one tint
@@ -29,7 +29,7 @@ _MIN_ROWS = 48
 # Relative difference of an image and the same at `_MIN_ROWS` rows: colour images of people have
 # 0.17 and more, those enlarged from 32 rows under 0.1, from 24 rows under 0.06.
 _MIN_DETAIL = 0.08
-_MAX_ROWS = 512  # large images are reduced to so many rows before they are looked at
+_MAX_ROWS = 512  # larger images are reduced to this many rows first
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LiftQuality:
             no keypoint was found.
         mean_score: mean score of the keypoints inside the image, in [0, 1].
         people: number of people seen in the image, 0 where none was found.
-        reasons: why the lift is doubtful, one short sentence each; empty for a sound one.
+        reasons: reasons for doubt, one short sentence each; empty for a sound lift.
     """
 
     reprojection_error: float
@@ -57,7 +57,7 @@ class LiftQuality:
 
 
 UNMEASURED = LiftQuality(math.nan, math.nan, 0)
-"""Of a lift made by hand."""
+"""Quality of a lift made by hand."""
 
 
 @plain_torch()
@@ -70,8 +70,8 @@ def measure_quality(
         image: (H, W, 3) uint8 RGB.
         pose: the keypoints.
         fit: the body fitted to them, B = 1.
-        view: how the camera sees the body.
-        seen: whether the image shows any point of the body.
+        view: projection of the body.
+        seen: True when any point of the body is visible.
     """
     if not pose.found:
         return LiftQuality(math.nan, 0.0, _count(pose), ("no person was found",))

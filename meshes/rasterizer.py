@@ -1,4 +1,4 @@
-"""Triangle rasteriser: the face that each pixel sees; exact, batched, in plain torch.
+"""Triangle rasteriser: nearest face of each pixel; exact, batched, in plain torch.
 
 One primitive serves visibility, colouring, silhouettes, part maps and the renderer of the
 synthetic world, on any device, without a graphics library. Every pixel centre inside a projected
@@ -23,7 +23,7 @@ _EMPTY = torch.iinfo(torch.int64).max
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """The nearest surface at every pixel centre.
+    """Nearest surface at every pixel centre.
 
     Attributes:
         face: (B, H, W) int64, ``face[b, y, x] = f`` means face ``f`` is nearest at the centre of
@@ -191,7 +191,7 @@ def _draw(
     width: int,
     perspective: bool,
 ) -> None:
-    """Let the pixels inside some triangles compete for ``keys``, in place."""
+    """Least key of each pixel over some triangles, into ``keys`` in place."""
     row, column = torch.meshgrid(torch.arange(tall), torch.arange(wide), indexing="ij")
     cells = torch.stack([column.flatten(), row.flatten(), torch.ones(tall * wide).long()])
     cells = cells.to(boxes.weights)
@@ -269,10 +269,10 @@ def visible_in(
     surfaces do not hide themselves). Vertices outside the image are not seen.
 
     Args:
-        raster: of the same mesh, without perspective.
+        raster: raster of the same mesh, without perspective.
         projected: (B, V, 3) as given to ``rasterize``.
         faces: (F, 3) as given to ``rasterize``.
-        tolerance: in the unit of depth (metres).
+        tolerance: depth tolerance, in the unit of depth (metres).
 
     Returns:
         (B, V) bool.
@@ -291,7 +291,7 @@ def visible_in(
             corners = projected[scene[..., None], faces[face.clamp_min(0)]]  # (B, V, 3, 3)
             weights = _weights(corners, x, y)
             plane = (weights * corners[..., 2]).sum(-1)
-            # The plane of a grazing face runs away fast: stay within the face's own depths.
+            # The plane of a grazing face is steep: clamp to the face's own depths.
             plane = plane.clamp(corners[..., 2].amin(-1), corners[..., 2].amax(-1))
             seen &= (face < 0) | (depth <= plane + tolerance)
     return seen

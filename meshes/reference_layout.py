@@ -1,12 +1,12 @@
-"""The layout of the OG-Net authors' clouds: one point for each pixel of a small image.
+"""Layout of the OG-Net authors' clouds: one point for each pixel of a small image.
 
-After the authors' code for Zheng et al., TNNLS 2022 (section III): every pixel goes to the vertex
-that is nearest in it, and where there is none to a point of a background plane. An image of
-128 x 64 pixels gives 8192 points, whatever the body.
+After the authors' code for Zheng et al., TNNLS 2022 (section III): every pixel is assigned to its
+nearest vertex, or without one to a point of a background plane. An image of 128 x 64 pixels gives
+8192 points, whatever the body.
 
-Their files have y down and z away from the camera. Clouds and vertices here have the frame of all
-others, y up and z towards the camera; ``write_reference_obj`` turns them on the way out, which
-changes signs only. The camera keeps the authors' numbers.
+Their files have y down and z away from the camera. Clouds and vertices here have y up and z towards
+the camera; ``write_reference_obj`` turns them on writing, which changes signs only. The camera
+parameters are the authors'.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 REFERENCE_SIZE = (128, 64)
-"""Rows and columns that the authors resize images to."""
+"""Rows and columns of the authors' resized images."""
 
 _GAP = 0.05  # metres: a surface this far behind its neighbour shows through a hole in front of it
 
 
 @dataclass(frozen=True)
 class WeakPerspective:
-    """The authors' camera, as HMR (Kanazawa et al., CVPR 2018) gives it.
+    """Weak-perspective camera of the authors, from HMR (Kanazawa et al., CVPR 2018).
 
-    A point (x, y, z) of our frame falls on ``column = (scale (x + shift_x) + 1) S/2 - (S - C)/2``
+    A point (x, y, z) projects to ``column = (scale (x + shift_x) + 1) S/2 - (S - C)/2``
     and ``row = (scale (shift_y - y) + 1) S/2 - (S - R)/2`` of an image with R rows and C columns,
     S the larger of both. Whole numbers are the centres of pixels.
 
@@ -60,10 +60,10 @@ class WeakPerspective:
             )
 
     def pixels(self, points: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Row and column (N,) int64 of points (N, 3); what falls outside goes to the border."""
+        """Row and column (N,) int64 of points (N, 3), clamped to the image."""
         side = max(rows, columns)
         found = []
-        # In two roundings and these precisions as the authors do, for the same pixels.
+        # Two roundings in the authors' precisions give their pixels.
         for place, shift, length in (
             (-points[:, 1], self.shift[1], rows),
             (points[:, 0], self.shift[0], columns),
@@ -73,7 +73,7 @@ class WeakPerspective:
         return found[0], found[1]
 
     def place(self, row: Tensor, column: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """x, y (N,) metres, float64, of the points that fall on the centres of these pixels."""
+        """x, y (N,) metres, float64, of the points that project to these pixel centres."""
         side = max(rows, columns)
         right = ((column.double() + (side - columns) / 2) * 2 / side - 1) / self.scale
         down = ((row.double() + (side - rows) / 2) * 2 / side - 1) / self.scale
@@ -88,16 +88,16 @@ def reference_layout(
     part: Tensor | None = None,
     background: bool = True,
 ) -> PointCloud:
-    """Lay a body and its image out as the authors' files do.
+    """Cloud of a body and its image in the authors' layout.
 
-    1. A pixel goes to the nearest of the vertices that fall into it; of equally near ones to that
-       of lowest index. Vertices outside the image count for the pixel of its border next to them.
-    2. It is taken away again where the pixel below or to the right, unless that lies on the
-       border, belongs to a vertex nearer by more than 0.05 m: the back of the body does not show
-       through gaps between vertices of its front.
-    3. Points of the body are the vertices that have a pixel, by index, in its colour.
-    4. Points of the background are the pixels that have no vertex, row by row, on the plane at the
-       mean depth of all vertices.
+    1. A pixel belongs to its nearest vertex, among equally near ones to that of lowest index.
+       Vertices outside the image count for the adjacent border pixel.
+    2. A pixel is released when the pixel below or to the right, unless on the border, belongs to a
+       vertex nearer by more than 0.05 m: the back of the body does not show through gaps between
+       vertices of its front.
+    3. Body points are the vertices with a pixel, by index, in the pixel's colour.
+    4. Background points are the pixels without a vertex, row by row, on the plane at the mean depth
+       of all vertices.
 
     Args:
         vertices: (V, 3) metres; x right, y up, z towards the camera; at least one.
@@ -142,14 +142,14 @@ def reference_layout(
 def reference_view(
     fit: BodyFit, size: tuple[int, int], resized: tuple[int, int] = REFERENCE_SIZE
 ) -> tuple[Tensor, WeakPerspective]:
-    """The body of a fit as a weak-perspective camera sees it in the resized image.
+    """Body of a fit for a weak-perspective camera of the resized image.
 
-    That camera has one scale for both axes; ours also has the crop's stretch, resizing to a fixed
-    shape stretches once more, and ``kappa`` makes upper parts larger. The authors' regressor sees
-    the resized image and gives a body in proportion to that. So do we: x and y of each vertex
-    are moved to where its pixel is, z stays. The scale is the vertical one, which keeps the body's
-    height. Positions from 0 to W become centres of pixels at whole numbers (a shift by -0.5), so
-    that rounding finds the pixel in which ``CropCamera`` puts the vertex.
+    That camera has one scale for both axes; ``CropCamera`` also has the crop's stretch, resizing to
+    a fixed shape stretches once more, and ``kappa`` enlarges upper parts. The authors' regressor
+    takes the resized image and gives a body in its proportions. Likewise here: x and y of each
+    vertex move to its pixel, z stays. The scale is the vertical one, which keeps the body's
+    height. Positions from 0 to W become pixel centres at whole numbers (a shift by -0.5), so that
+    rounding gives the pixel of the vertex under ``CropCamera``.
 
     Args:
         fit: one body (B = 1).
@@ -183,7 +183,7 @@ def reference_view(
 
 
 def reference_cloud(image: Tensor, fit: BodyFit, *, background: bool = True) -> PointCloud:
-    """Resize an image to 128 x 64 and lay it out with its fitted body.
+    """Cloud of an image, resized to 128 x 64, and its fitted body in the authors' layout.
 
     Args:
         image: (H, W, 3) uint8 RGB; resized bilinearly, with smoothing where it shrinks.
@@ -222,13 +222,13 @@ def _check(vertices: Tensor, image: Tensor) -> None:
 
 
 def _rounded(value: Tensor) -> Tensor:
-    """To the nearest whole number, halves upwards; torch.round would take the even one."""
+    """Nearest whole number, halves upwards; torch.round rounds halves to even."""
     down = value.floor()
     return down + (value - down >= 0.5)
 
 
 def _nearest(pixel: Tensor, depth: Tensor, count: int) -> Tensor:
-    """(count,) int64: the vertex of least depth, then of least index, in each pixel; or -1."""
+    """(count,) int64: vertex of least depth, then least index, in each pixel; or -1."""
     order = depth.argsort(stable=True)
     order = order[pixel[order].argsort(stable=True)]
     place = pixel[order]
@@ -242,9 +242,9 @@ def _nearest(pixel: Tensor, depth: Tensor, count: int) -> Tensor:
 def _without_gaps(owner: Tensor, depth: Tensor) -> Tensor:
     """``owner`` (R, C) without the pixels that lie behind their neighbours; see step 2.
 
-    The authors make ten passes that empty pixels in place, row by row. A pixel's decision depends
-    on the two that come after it, so a pass takes all at once, as here; and it leaves nothing to
-    the next one, since neighbours that were emptied count as infinitely far.
+    The authors release pixels in place, row by row, in ten passes. A pixel depends only on the two
+    after it, so one pass can process all at once, as here; further passes change nothing, since
+    released neighbours count as infinitely far.
     """
     far = torch.where(owner < 0, torch.inf, depth[owner.clamp_min(0)])
     nearer = far[1:-1, 1:-1] + _GAP

@@ -1,4 +1,4 @@
-"""Visible parts from the fitted body, beside those from keypoints in `pose.part_visibility`."""
+"""Visibility of parts from the fitted body; from keypoints, see `pose.part_visibility`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["body_visibility", "part_visibility"]
 def part_visibility(lift: Lift, size: tuple[int, int], *, parts: int = 3) -> Tensor:
     """Visible fraction of the body in each horizontal stripe of the image.
 
-    Unlike `pose.part_visibility`, which looks for a visible joint in a stripe, this counts
-    vertices: those that the image shows over those that nothing but the body itself could hide.
+    Unlike `pose.part_visibility`, which needs a visible joint in a stripe, this is a ratio of
+    vertices: visible ones over those that the body itself does not occlude.
 
     Args:
-        lift: of an image, in layout ``"surface"``.
+        lift: lift of an image, in layout ``"surface"``.
         size: height and width of the image in pixels.
         parts: number of stripes, all of one height.
 
     Returns:
-        (parts,) float32 in [0, 1], from top to bottom; 0 where the body is not. All ones when no
-        vertex is seen, as that is no evidence; so `pose.part_visibility` does.
+        (parts,) float32 in [0, 1], from top to bottom; 0 without the body. All ones when no vertex
+        is visible, which is no evidence, as in `pose.part_visibility`.
 
     Raises:
         ValueError: an argument has another shape or range.
@@ -43,18 +43,18 @@ def body_visibility(lift: Lift) -> Tensor:
     """Visible fraction of each part of the body.
 
     Args:
-        lift: of an image, in layout ``"surface"``.
+        lift: lift of an image, in layout ``"surface"``.
 
     Returns:
-        (J,) float32 in [0, 1], by the joint that moves the part most (`BodyModel.joint_names`); 0
-        for parts that are turned away. All ones when no vertex is seen.
+        (J,) float32 in [0, 1], by the joint of largest skinning weight (`BodyModel.joint_names`); 0
+        for parts that face away. All ones when no vertex is visible.
     """
     body = lift.fit.body
     return _shares(lift, body.part, len(body.joint_names))
 
 
 def _shares(lift: Lift, group: Tensor, count: int) -> Tensor:
-    """(count,) seen over facing vertices of each group; `group` (V,), others are left out."""
+    """(count,) ratio of visible to facing vertices of each group; `group` is (V,)."""
     facing = lift.view.faces_camera
     on_body = ~lift.cloud.is_background
     if int(on_body.sum()) != len(facing):

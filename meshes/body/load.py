@@ -23,7 +23,7 @@ def load_body(path: str | Path | None = None) -> BodyModel:
 
     Args:
         path: None for the embedded CC0 body (6,879 vertices, 24 joints, 10 betas in standard
-            deviations); else an SMPL file of the user's (``.npz``, or ``.pkl`` opened by a reader
+            deviations); else an SMPL file of the user (``.npz``, or ``.pkl`` opened by a reader
             that accepts arrays only). SMPL files have their own, non-commercial licence.
 
     Returns:
@@ -41,7 +41,7 @@ def _embedded_body() -> BodyModel:
     resource = files("meshes").joinpath("data", "og_body_compact.npz")
     with as_file(resource) as path, np.load(path, allow_pickle=False) as archive:
         arrays = dict(archive)
-    # It outlives the call, whose modes shall not.
+    # The cached model outlives the modes of this call.
     with torch.inference_mode(False), torch.device("cpu"):
         return _from_compact(arrays)
 

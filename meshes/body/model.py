@@ -1,4 +1,4 @@
-"""The parametric body: an embedded CC0 model in SMPL layout, and SMPL files brought by the user.
+"""Parametric body model in SMPL layout: the embedded CC0 model, or an SMPL file of the user.
 
 Frame of the rest pose (T-pose): metres, x to the body's left, y up, z to the body's front, origin
 at the pelvis. Posing follows SMPL (Loper et al., SIGGRAPH Asia 2015, sections 3.1-3.2): linear
@@ -71,7 +71,7 @@ class BodyModel:
     posedirs: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check that all parts belong together."""
+        """Check the shapes against each other."""
         vertices, joints = self.v_template.shape[0], len(self.parents)
         expected = {
             "v_template": (vertices, 3),

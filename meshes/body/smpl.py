@@ -1,7 +1,7 @@
-"""Body models from SMPL files that the user brings.
+"""Body models from SMPL files of the user.
 
 The files have their own, non-commercial licence and are never shipped or needed here. ``.pkl``
-files are read by a machine that can only build arrays: a file with code in it is refused.
+files are read by an interpreter that can only build arrays: a file with code in it is refused.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def load_smpl_file(path: Path) -> BodyModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is neither, is damaged, holds code, lacks an array, or has one of
-            another shape, with NaN, or in other units than metres.
+        ValueError: the file is of another type, is damaged or holds code; or an array is missing,
+            of another shape, not finite, or not in metres.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; SMPL files are the user's to bring")
@@ -88,7 +88,7 @@ def _build(arrays: dict[str, np.ndarray]) -> BodyModel:
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuses what does not fit together, before anything is made of it."""
+    """Refuses arrays of contradictory shapes before they are converted."""
     missing = [name for name in _FIELDS if name not in shapes and name != "posedirs"]
     if missing:
         raise ValueError(f"must be an SMPL file, and lacks the arrays {missing}")
@@ -135,7 +135,7 @@ def _floats(name: str, arrays: dict[str, np.ndarray]) -> Tensor:
 
 
 def _integers(name: str, array: np.ndarray) -> np.ndarray:
-    """Indices; the root's parent, which stands apart, is 2^32 - 1 in the published files."""
+    """Integer indices; the root's parent is 2^32 - 1 in the published files."""
     whole = array.dtype.kind in "iu" or bool((np.isfinite(array) & (array == np.rint(array))).all())
     if not whole or bool((np.abs(array.astype(np.float64)) >= 2**31).any()):
         raise ValueError(f"must hold indices in {name}; got other numbers")

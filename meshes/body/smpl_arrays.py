@@ -1,6 +1,6 @@
-"""Arrays of the nodes that a pickle file describes, after checks of their own.
+"""Arrays from the inert nodes of a pickle file, with checked types, shapes and indices.
 
-Types, shapes and indices are numbers that a file may choose: numpy and scipy would believe them.
+These numbers come from the file, and numpy and scipy would use them unchecked.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _DTYPE = re.compile(r"([<>=|]?)(f[248]|[iu][1248])")
 
 
 def node_array(value: Any, most_dense: int) -> np.ndarray:
-    """The array of numbers that a value of `read_nodes` describes.
+    """Array described by a value of `read_nodes`.
 
     Args:
-        value: Of a numpy array, a scipy sparse matrix, an array of chumpy, or nested lists.
-        most_dense: Elements that a sparse matrix may have when its zeros are written out.
+        value: Node of a numpy array, scipy sparse matrix or chumpy array, or nested lists.
+        most_dense: Largest number of elements of a sparse matrix in dense form.
 
     Raises:
         ValueError: It describes something else, or contradicts itself.
@@ -50,7 +50,7 @@ def node_array(value: Any, most_dense: int) -> np.ndarray:
 
 
 def _class(node: Node) -> str:
-    """The name of a node's type, also where an older protocol makes it by a function."""
+    """Name of a node's type, also where an older protocol makes it by a function."""
     if node.name == "_reconstructor" and node.args and isinstance(node.args[0], Name):
         return node.args[0].name
     return node.name
@@ -147,7 +147,7 @@ def _from_sparse(form: str, state: Any, most: int) -> np.ndarray:
 
 
 def _runs(starts: np.ndarray, count: int, values: int) -> np.ndarray:
-    """The major index of each value, from where each row or column starts."""
+    """Major index of each value, from the start of each row or column."""
     if starts.dtype.kind not in "iu" or starts.shape != (count + 1,):
         raise ValueError(f"must have {count + 1} starts of rows or columns in a sparse matrix")
     if starts[0] != 0 or int(starts.max()) > values or (starts[1:] < starts[:-1]).any():
@@ -159,7 +159,7 @@ def _runs(starts: np.ndarray, count: int, values: int) -> np.ndarray:
 
 
 def _from_lists(value: Any) -> np.ndarray:
-    """An array of nested lists, whose total length is known before numpy looks at them."""
+    """Array of nested lists; their total length is checked before conversion."""
     shape: list[int] = []
     level: Any = value
     while isinstance(level, list | tuple) and len(shape) <= _MOST_AXES:

@@ -1,8 +1,7 @@
-"""Content of pickle files, without Python's unpickler: no name in them is ever imported.
+"""Safe reader of pickle files: no name in them is ever imported.
 
-A pickle is a program. The machine here runs the part of it that puts values together, and keeps
-what the file wants to call as an inert `Node`: a name with arguments. A file that
-names anything else than arrays are made of is refused.
+A pickle is a program. This interpreter runs the opcodes that build values, and represents each call
+as an inert `Node`: a name with arguments. A file with other names than those of arrays is refused.
 """
 
 from __future__ import annotations
@@ -46,14 +45,14 @@ _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 @dataclass(frozen=True)
 class Name:
-    """A name that a file wants to call, its last part; ``chumpy`` for all of chumpy."""
+    """Name of a callable in a file, its last part; ``chumpy`` for all of chumpy."""
 
     name: str
 
 
 @dataclass
 class Node:
-    """A call in a file: inert, and not inspected before it is needed."""
+    """Call in a file: inert, and not inspected before it is needed."""
 
     name: str
     args: tuple[Any, ...]
@@ -61,17 +60,17 @@ class Node:
 
 
 def read_nodes(content: bytes) -> Any:
-    """The object that a pickle of protocol 0 to 5 describes.
+    """Object of a pickle of protocol 0 to 5.
 
     Args:
-        content: Of the file, written by Python 2 or 3.
+        content: Content of the file, written by Python 2 or 3.
 
     Returns:
         Numbers, text, bytes, lists, tuples and dicts as they are, sets as lists, and `Node` for
-        everything that a call would make.
+        the result of each call.
 
     Raises:
-        ValueError: The file is damaged or too long, or names what no array is made of.
+        ValueError: The file is damaged or too long, or has names that no array needs.
     """
     return _Machine(content).run()
 

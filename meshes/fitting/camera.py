@@ -1,4 +1,4 @@
-"""The camera of a fit: weak perspective with two small corrections that real crops need."""
+"""Camera of a fit: weak perspective with vertical stretch and perspective growth."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ from .targets import FitTargets, PosePrior
 
 __all__ = ["BodyFit", "fit_body"]
 
-# Sums of a batch are rounded otherwise than those of one row, and steps make much of it: in single
-# precision a body alone and in company differed by up to 10 mm.
+# Sums over a batch round differently from those of one row, and the iterations amplify it: in
+# single precision a body fitted alone and in a batch differed by up to 10 mm.
 _DTYPE = torch.float64
-_EQUAL = 1e-9  # relative difference of costs that is rounding
+_EQUAL = 1e-9  # relative difference of costs that counts as rounding
 _WARM_UP, _REFINE = 8, 14  # iterations without and with the image
 _START_PITCH = 0.2
 _TYPICAL_HEIGHT = 1.7  # metres, for a person of unknown height
@@ -38,14 +38,14 @@ _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 @dataclass(frozen=True, eq=False)
 class BodyFit:
-    """A batch of fitted bodies, in the camera-aligned frame (x right, y up, z to the camera).
+    """Batch of fitted bodies, in the camera-aligned frame (x right, y up, z to the camera).
 
     Attributes:
-        body: the model that the numbers belong to.
+        body: the body model.
         rotations: (B, J, 3, 3) relative to the parents.
         betas: (B, S). Keypoints hardly determine girth: read them as a prior, not as a measurement.
         camera: the crop's camera.
-        pitch: (B,) radians, how much the camera looks down.
+        pitch: (B,) downward tilt of the camera, radians.
         error: (B,) root mean square distance of keypoints to the fit, image heights, weighted
             by their scores; NaN where no keypoint was found.
     """
@@ -125,15 +125,15 @@ def fit_body(
     """Fit a body to keypoints.
 
     Args:
-        keypoints: of one person or a batch (B). Joints and landmarks are matched by name. With
+        keypoints: one person or a batch (B). Joints and landmarks are matched by name. With
             ``xyz`` the directions of bones are used as well; without, four headings are tried.
             Without a person (all scores 0): the prior's pose, standing in the image's middle.
         image_size: (height, width) pixels of the image, or an int tensor (B, 2) of one for each.
-        body: the model; None for the embedded one.
+        body: the body model; None for the embedded one.
 
     Returns:
-        The fits, float32, B = 1 for one person. Deterministic; a row does not depend on the
-        others: it is the same to 1e-5 m alone, in any company and in any order.
+        The fits, float32, B = 1 for one person. Deterministic; a row is the same to 1e-5 m alone,
+        in any batch and in any order.
 
     Raises:
         ValueError: shoulders or hips are not among the keypoints' names, or sizes disagree.
@@ -153,7 +153,7 @@ def fit_body(
 
 
 class _Fitter:
-    """The skeleton and prior of one body model, and the optimiser over them."""
+    """Optimiser of a fit, with skeleton and prior of one body model."""
 
     def __init__(self, body: BodyModel) -> None:
         self.body = body
@@ -166,13 +166,13 @@ class _Fitter:
             return self._result(self._with_depth(keypoints, targets, size), targets, size)
         state = self._best_heading(targets, size)
         empty = ~keypoints.found
-        if bool(empty.any()):  # as beside people with depth, in whose batch their depth is 0
+        if bool(empty.any()):  # people without keypoints, batched with people with depth
             depth = replace(keypoints, xyz=torch.zeros_like(keypoints.xy[..., [0, 0, 0]]))
             state = self._with_depth(depth, targets, size).where(empty, state)
         return self._result(state, targets, size)
 
     def _with_depth(self, keypoints: Keypoints, targets: FitTargets, size: Tensor) -> FitState:
-        """From the heading of the estimated torso: directions first, then the image as well."""
+        """Fit from the heading of the estimated torso: directions first, then reprojection, too."""
         state = self._start(self._heading(keypoints))
         state, _ = self._descend(state, targets, _WARM_UP, use_image=False)
         state = self._place(state, targets, size)
@@ -180,7 +180,7 @@ class _Fitter:
         return state
 
     def _best_heading(self, targets: FitTargets, size: Tensor) -> FitState:
-        """Without depth, fit from four headings and keep the cheapest."""
+        """Fit without depth: the best of four headings."""
         best: FitState | None = None
         lowest = size.new_full((len(size),), torch.inf)
         for quarter in range(4):
@@ -223,7 +223,7 @@ class _Fitter:
         return torch.where(known, turn, eye)
 
     def _place(self, state: FitState, targets: FitTargets, size: Tensor) -> FitState:
-        """Scale and shift in closed form from the keypoints; a typical person without any."""
+        """Scale and shift in closed form from the keypoints; typical values without any."""
         points = self.skeleton.pose(state.rotations, state.betas).points
         source = points[:, targets.point, :2]
         weight = targets.weight[..., None]
@@ -232,7 +232,7 @@ class _Fitter:
         middle, center = (fraction * source).sum(1), (fraction * targets.uv).sum(1)
         spread = (fraction * (source - middle[:, None]) ** 2).sum((1, 2))
         wanted = (fraction * (targets.uv - center[:, None]) ** 2).sum((1, 2))
-        # One point has no spread: lean on a typical scale.
+        # One point has no spread: use a typical scale.
         typical = 0.9 / _TYPICAL_HEIGHT
         scale = ((wanted + 1e-4 * typical**2) / (spread + 1e-4)).sqrt().clamp(1e-2, 1e2)
         shift = center - scale[:, None] * middle

@@ -31,14 +31,14 @@ _BETA_WEIGHT = 1.2
 _HINGE_WEIGHT = 6.0
 _MEAN_PITCH = 0.2  # tangent; cameras of the street look down by about 11 degrees
 # (pelvis to) neck, head and mid-ankle stand above one another: weight per metre in depth, up to the
-# pitch, and sideways, where the image itself decides and the prior only breaks ties.
+# pitch, and sideways, where the image is decisive and the prior only breaks ties.
 _BALANCE = (("neck", 10.0, 2.0), ("head", 6.0, 0.0), ("ankles", 14.0, 2.0))
 _CAMERA_PRIOR = ((_LOG_ASPECT, 0.0, 8.0), (_KAPPA, 0.0, 6.0), (_PITCH, _MEAN_PITCH, 8.0))
 
 
 @dataclass(frozen=True, eq=False)
 class FitState:
-    """The unknowns of a batch.
+    """Unknowns of a batch.
 
     Attributes:
         rotations: (B, J, 3, 3) relative to the parents.
@@ -96,11 +96,11 @@ def residuals(
     *,
     use_image: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All terms of the fit at a state.
+    """Residuals of all terms of the fit at a state.
 
     Returns:
-        residual (B, M) and Jacobian (B, M, P), both weighted for one Gauss-Newton step, and the
-        cost (B,) that the fit minimises (robust terms included as such).
+        Residual (B, M) and Jacobian (B, M, P), both weighted for one Gauss-Newton step, and the
+        minimised cost (B,) with its robust terms.
     """
     posed = skeleton.pose(state.rotations, state.betas)
     points = skeleton.jacobian(posed)  # (B, N, 3, 3 J + S)
@@ -177,7 +177,7 @@ def _directions(targets: FitTargets, posed: SkeletonPose, points: Tensor) -> _Bl
 
 
 def _balance(state: FitState, skeleton: Skeleton, posed: SkeletonPose, points: Tensor) -> _Block:
-    """Neck, head and feet are above and below the pelvis, seen from a camera of unknown pitch."""
+    """Balance: neck, head and feet above and below the pelvis, for a camera of unknown pitch."""
     mix = points.new_zeros(len(_BALANCE), len(skeleton.names))
     for row, (name, _, _) in enumerate(_BALANCE):
         ends = ("left_ankle", "right_ankle") if name == "ankles" else (name,)
@@ -215,7 +215,7 @@ def _pose_prior(
 
 
 def _hinges(state: FitState, skeleton: Skeleton, posed: SkeletonPose, prior: PosePrior) -> _Block:
-    """Knees and elbows do not bend backwards: one-sided."""
+    """One-sided limits: knees and elbows do not bend backwards."""
     vector = matrix_to_axis_angle(state.rotations)
     parent = _parent_rotations(posed, skeleton)
     inner = _joint_columns(_log_derivative(vector) @ parent.transpose(-1, -2), state)
@@ -230,7 +230,7 @@ def _hinges(state: FitState, skeleton: Skeleton, posed: SkeletonPose, prior: Pos
 
 
 def _plain_priors(state: FitState) -> _Block:
-    """Betas, aspect, kappa and pitch stay near their means."""
+    """Gaussian priors of betas, aspect, kappa and pitch."""
     batch, shapes = state.betas.shape
     turns = 3 * state.rotations.shape[1]
     size = turns + shapes + CAMERA_TERMS

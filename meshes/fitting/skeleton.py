@@ -1,4 +1,4 @@
-"""The few points that a fit needs: joints and landmarks with exact derivatives.
+"""Skeleton of a fit: joints and landmarks with exact derivatives.
 
 Only 24 joints and 9 surface landmarks are posed, about two hundred times fewer points than the
 mesh has.

@@ -108,7 +108,7 @@ class FitTargets:
 
 @dataclass(frozen=True, eq=False)
 class PosePrior:
-    """A resting pose and how hard each joint is held to it.
+    """Resting pose with a weight for each joint.
 
     Attributes:
         mean: (J, 3, 3) rotations of standing with hanging arms.
@@ -122,7 +122,7 @@ class PosePrior:
 
     @classmethod
     def standing(cls, body: BodyModel) -> PosePrior:
-        """The default prior of a 24-joint SMPL-layout body; other joints are held loosely."""
+        """Default prior of a 24-joint SMPL-layout body; other joints have a small weight."""
         vector = torch.zeros(body.num_joints, 3, dtype=torch.float64)
         weight = torch.full_like(vector, 0.25)
         loose: dict[str, tuple[Sequence[float], Sequence[float]]] = {

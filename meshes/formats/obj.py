@@ -1,4 +1,4 @@
-"""The coloured vertices of Wavefront OBJ files of any writer, and the frame they are in.
+"""Coloured vertices of Wavefront OBJ files of any writer, and their frame.
 
 Only the file itself is read: material libraries are never opened.
 """
@@ -22,9 +22,9 @@ Frame = Literal["y-up", "reference"]
 """``y-up``: y up, z towards the camera; ``reference``: y down, z away, as the OG-Net authors."""
 
 OBJ_HEADER = "# og_reid point cloud; x y z r g b; metres, y up, z towards the camera"
-"""First line of our own files; after it ``; N points`` since they carry the number."""
+"""First line of files written here; newer ones append ``; N points``."""
 
-# Programs that keep the frame of what they are given, and what they write y up otherwise.
+# Writers with y up, or with the frame of their input.
 _WRITERS = (
     "og_reid", "open3d", "trimesh", "meshlab", "blender", "cloudcompare", "open asset import",
 )  # fmt: skip
@@ -33,7 +33,7 @@ _COUNTS = re.compile(
     r"|^# ([0-9]{1,18}) vertex positions",
     re.IGNORECASE,
 )
-# A line of the authors' files, and one whose last number may be cut.
+# A line of the authors' files, and a line with a last number that may be cut.
 _FIXED = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){6}$")
 _CUT = re.compile(r"v(?: -?[0-9]+\.[0-9]{6}){5} -?[0-9]*\.?[0-9]{0,6}")
 _MAX_COMMENTS, _MAX_COMMENT = 1000, 200  # lines, characters of a line
@@ -50,11 +50,11 @@ class ObjVertices:
     """Contents of a file.
 
     Attributes:
-        points: (N, 3) float64, as they are in the file.
-        colors: (N, 3) float64 in [0, 1], or uint8 where all of them are written as integers of
-            which one is above 1.
-        frame: That of the points.
-        doubt: A sentence about a frame that was assumed, or nothing.
+        points: (N, 3) float64, values of the file.
+        colors: (N, 3) float64 in [0, 1], or uint8 where all are written as integers and one is
+            above 1.
+        frame: Frame of the points.
+        doubt: Sentence about an assumed frame; empty for a certain one.
     """
 
     points: np.ndarray
@@ -82,13 +82,13 @@ class _Content:
 
 
 def read_obj_vertices(path: Path, frame: Frame | None = None) -> ObjVertices:
-    """Reads lines ``v x y z r g b`` and ``v x y z r g b a``, and skips what else OBJ has.
+    """Reads lines ``v x y z r g b`` and ``v x y z r g b a``; other elements of OBJ are skipped.
 
     Args:
-        path: Of any encoding that ASCII is part of.
-        frame: None: ours and known programs' files are y up. Files of nothing but vertices and, at
-            the end, at most one face are in the reference frame. All others are y up. Where neither
-            a known header nor the authors' six decimals confirm it, ``doubt`` is set.
+        path: File in an encoding that extends ASCII.
+        frame: Frame of the file; None detects it. Files of og_reid and of known programs are y up;
+            files of vertices alone, with at most one face at the end, are in the reference frame;
+            others are y up. Without a known header or the authors' six decimals, ``doubt`` is set.
 
     Raises:
         ValueError: The file has no coloured vertices, is damaged or cut short, or too large.
@@ -157,7 +157,7 @@ def _read_lines(lines: io.TextIOWrapper) -> _Content:
 
 
 def _joined(line: str, lines: io.TextIOWrapper) -> str:
-    """A line and those that it goes on in, after backslashes."""
+    """Line with its continuations after backslashes."""
     parts = []
     length = 0
     while line.endswith("\\\n"):
@@ -211,7 +211,7 @@ def _check_count(content: _Content) -> None:
 
 
 def _check_last(content: _Content, ours: bool) -> None:
-    """Refuses a last number that has lost digits: nothing follows it, and all others are longer."""
+    """Refuses a last number without a newline that is shorter than all others: it was cut."""
     if content.whole:
         return
     number = content.last[-1]

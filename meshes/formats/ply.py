@@ -1,4 +1,4 @@
-"""The vertices of PLY files (Stanford polygon format) of any writer, as columns.
+"""Vertex columns of PLY files (Stanford polygon format) of any writer.
 
 Only the file itself is read: comments that name textures are comments.
 """
@@ -55,7 +55,7 @@ class _Element:
 
     @property
     def least(self) -> int:
-        """Bytes of a binary row at least: with empty lists."""
+        """Least bytes of a binary row: with empty lists."""
         return sum(int((each.length or each.type)[1]) for each in self.properties)
 
     @property
@@ -101,7 +101,7 @@ def read_ply_vertices(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_header(stream: BinaryIO) -> tuple[str, list[_Element], int]:
-    """Byte order ("" = ASCII), elements, and where the data starts."""
+    """Byte order ("" = ASCII), elements, and offset of the data."""
     head = stream.read(_MAX_HEADER)
     # Editors put the byte order mark of UTF-8 before the text.
     first = re.match(rb"(?:\xef\xbb\xbf)?ply[ \t]*(\r\n|\n|\r)", head)
@@ -143,7 +143,7 @@ def _read_ascii(
 ) -> dict[str, np.ndarray]:
     if size > MAX_BYTES:
         raise ValueError(f"must be at most {MAX_BYTES} bytes of text; got {size}")
-    # The shortest number has one digit and one blank or newline behind it.
+    # The shortest number is one digit and one blank or newline.
     if vertex.count * 2 * len(vertex.properties) > size + 1:
         raise ValueError(f"must hold {vertex.count} vertices; {_SHORT}")
     with io.TextIOWrapper(stream, encoding="latin-1", newline=None) as lines:
@@ -179,7 +179,7 @@ def _ascii_table(lines: io.TextIOWrapper, before: list[_Element], vertex: _Eleme
 
 
 def _ascii_rows(lines: io.TextIOWrapper, vertex: _Element) -> np.ndarray:
-    """The scalars of rows that hold lists, too."""
+    """Scalars of rows with lists."""
     rows: list[list[float]] = []
     for line in itertools.islice(_filled(lines), vertex.count):
         words = line.split()
@@ -211,7 +211,7 @@ def _filled(lines: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _whole(column: np.ndarray, each: _Property) -> np.ndarray:
-    """A column of text in the integer type that the header declares."""
+    """Column of text in the integer type that the header declares."""
     limits = np.iinfo(each.type)
     good = (column >= limits.min) & (column <= limits.max) & (np.trunc(column) == column)
     if not good.all():
@@ -255,7 +255,7 @@ def _read_binary(
 
 
 def _row_type(element: _Element, order: str, lengths: dict[int, int]) -> np.dtype:
-    """Rows whose lists have these lengths, by index of the property."""
+    """Type of rows with lists of these lengths, by index of the property."""
     fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
     for index, each in enumerate(element.properties):
         if each.length:
@@ -271,7 +271,7 @@ def _row_type(element: _Element, order: str, lengths: dict[int, int]) -> np.dtyp
 def _walk(
     data: bytes, place: int, element: _Element, order: str
 ) -> tuple[int, dict[str, np.ndarray]]:
-    """The end of an element with lists, and its columns where it is ``vertex``."""
+    """End of an element with lists, and its columns where it is ``vertex``."""
     if not element.properties or not element.count:
         return place, {}
     if element.count * element.least > len(data) - place:
@@ -303,7 +303,7 @@ def _walk(
 def _read_row(
     data: bytes, place: int, element: _Element, order: str
 ) -> tuple[int, dict[int, int], list[float]]:
-    """The end of a row, the lengths of its lists, its scalars."""
+    """End of a row, lengths of its lists, and its scalars."""
     lengths, scalars = {}, []
     for index, each in enumerate(element.properties):
         kind = each.length or each.type

@@ -1,4 +1,4 @@
-"""A synthetic world of people: endless identities, cameras, places and occlusions."""
+"""Synthetic world of people: unlimited identities, cameras, places and occlusions."""
 
 from .dataset import WorldPlan, WorldShot, plan_world, write_world
 from .imaging.camera import Camera, draw_camera

@@ -1,4 +1,4 @@
-"""Write a world as a folder in the layout of Market-1501 (Zheng et al., ICCV 2015)."""
+"""Rendered worlds as folders in the layout of Market-1501 (Zheng et al., ICCV 2015)."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _GALLERY_OCCLUDED = 0.15
 
 @dataclass(frozen=True)
 class WorldPlan:
-    """The parameters that determine every byte of a world.
+    """Parameters that determine every byte of a world.
 
     Attributes:
-        train_identities: number of people to learn from.
-        test_identities: number of other people, to search for.
-        views: images of each person, dealt out over the cameras in turn.
+        train_identities: number of training identities.
+        test_identities: number of test identities.
+        views: images per identity, over the cameras in turn.
         cameras: number of cameras.
-        seed: of cameras, places, poses and occlusions.
+        seed: seed of cameras, places, poses and occlusions.
         occluded_share: fraction of occluded queries.
-        first_identity: number of the first person (see ``draw_identity``).
+        first_identity: number of the first identity (see ``draw_identity``).
     """
 
     train_identities: int
@@ -83,13 +83,13 @@ class WorldPlan:
 
     @property
     def identities(self) -> int:
-        """Number of people in all."""
+        """Number of all identities."""
         return self.train_identities + self.test_identities
 
 
 @dataclass(frozen=True)
 class WorldShot:
-    """One image to make: person ``pid`` (from 1) in camera ``camera`` (from 1)."""
+    """One image to render: identity ``pid`` (from 1) in camera ``camera`` (from 1)."""
 
     split: str
     pid: int
@@ -99,12 +99,12 @@ class WorldShot:
 
     @property
     def name(self) -> str:
-        """File name, as ``0001_c1s1_000001_00.jpg``."""
+        """File name, such as ``0001_c1s1_000001_00.jpg``."""
         return f"{self.pid:04d}_c{self.camera}s1_{self.view + 1:06d}_00.jpg"
 
 
 def plan_world(plan: WorldPlan) -> list[WorldShot]:
-    """All images of a world, by person, then view."""
+    """Images of a world, by identity, then view."""
     train = plan.train_identities
     queries = math.ceil(plan.views / 4)
     shots = []
@@ -139,15 +139,15 @@ def write_world(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make a world, or finish one that was interrupted.
+    """Render a world, or finish an interrupted one.
 
-    The same parameters give the same bytes, with any number of workers. Images that are already
-    there and whole are kept; those that are cut short or damaged are made again.
+    The same parameters give the same bytes, with any number of workers. Complete images are kept;
+    truncated or damaged ones are rendered again.
 
     Args:
         root: folder to fill; new, empty, or holding the same world.
-        train_identities: number of people to learn from.
-        test_identities: number of other people, to search for.
+        train_identities: number of training identities.
+        test_identities: number of test identities.
         views: images per identity.
         cameras: number of cameras.
         seed: seed of everything but the identities.
@@ -204,7 +204,7 @@ def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: in
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The number of threads can change the last bit of a sum, and with it a file's bytes."""
+    """One thread: the number of threads can change the last bit of a sum, and so a file's bytes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -17,24 +17,24 @@ __all__ = ["ATTRIBUTES", "claim", "image_attributes", "is_whole", "read_manifest
 #: Fields of the comment of an image, in the order of ``attributes.csv``.
 ATTRIBUTES = ("occluder", "visible_fraction", "yaw")
 _MANIFEST = "world.json"
-_MOST_BYTES = 1 << 16  # of a manifest; ours have some hundreds
-_MOST_PIXELS = 1 << 20  # of an image; the largest have some ten thousands
-_PARTIAL = re.compile(r"\..*\.partial")  # of a process that was killed while it wrote
+_MOST_BYTES = 1 << 16  # largest manifest; usual ones have some hundreds
+_MOST_PIXELS = 1 << 20  # largest image; usual ones have some ten thousands
+_PARTIAL = re.compile(r"\..*\.partial")  # left by a killed process
 
 
 def claim(folder: Path, manifest: Mapping[str, Any], splits: Sequence[str]) -> None:
-    """Makes the folder of a world, or finds that it is there.
+    """Makes the folder of a world, or accepts that of the same world.
 
     The manifest is written first: a folder without one holds nothing that took time to make.
 
     Args:
-        folder: Of the world; new, empty, or of the same world.
-        manifest: What determines the world.
-        splits: The folders of its images.
+        folder: Folder of the world; new, empty, or of the same world.
+        manifest: Parameters of the world.
+        splits: Folders of its images.
 
     Raises:
         FileExistsError: The folder holds something else.
-        ValueError: Its manifest is none.
+        ValueError: The manifest is damaged.
         OSError: The folder cannot be made or written to.
     """
     path = folder / _MANIFEST
@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Reads ``world.json``.
 
     Raises:
-        ValueError: It is damaged, or no object of plain values.
+        ValueError: The file is damaged, or no object of plain values.
     """
     rule = "must be the manifest of a world; remove it with its folder, and make the world again"
     with reading(path, rule):
@@ -83,7 +83,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def is_whole(path: Path) -> bool:
-    """True when an image of a world is there, from its first to its last byte."""
+    """True when an image of a world is complete."""
     try:
         image_attributes(path)
         # Pillow may have been set to pass images that are cut short.
@@ -98,11 +98,11 @@ def image_attributes(path: Path) -> dict[str, str]:
     """Attributes of an image of a world, from its comment.
 
     Returns:
-        ``occluder``, ``visible_fraction`` in [0, 1] and ``yaw`` in radians, as they were written.
+        ``occluder``, ``visible_fraction`` in [0, 1] and ``yaw`` in radians, as texts.
 
     Raises:
-        ValueError: It is no whole image of a world.
-        OSError: There is none.
+        ValueError: The file is no complete image of a world.
+        OSError: The file cannot be read.
     """
     from PIL import Image
 

@@ -92,7 +92,7 @@ def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tens
 
 @plain_torch()
 def true_points(figure: Figure) -> Tensor:
-    """(21, 3) world positions of the ``COCO_17_FEET`` points: joints and surface landmarks."""
+    """(21, 3) world positions, metres, of ``COCO_17_FEET``: joints and surface landmarks."""
     landmarks = world_body().landmarks
     return torch.stack(
         [

@@ -1,4 +1,4 @@
-"""Named draws from a seeded generator: every random choice of the world goes through here."""
+"""Seeded random draws of the world."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rng:
 
     @classmethod
     def seeded(cls, *keys: int | str) -> Rng:
-        """A fresh source with a stream that depends on all keys, and on nothing else."""
+        """Source with a stream that depends on all keys, and on nothing else."""
         digest = hashlib.sha256("/".join(str(key) for key in keys).encode()).digest()
         generator = torch.Generator()
         generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -28,7 +28,7 @@ __all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "sample_scene"]
 IMAGE_SIZE = (256, 128)
 """Height and width of an image, pixels."""
 HIDDEN_RANGE = (0.3, 0.7)
-"""Range of the fraction of the person that an occlusion hides."""
+"""Range of the occluded fraction of the person."""
 _TRIES = 4
 _DENSE = 1500
 _WEIGHTS = (13, 9, 7, 10, 8, 9, 8, 6, 5, 6, 15, 10)
@@ -48,7 +48,7 @@ class Scene:
         behind: other pieces.
         occluder: "none" or one of ``OCCLUDERS``.
         inside: fraction of the person's area inside the image's borders.
-        seed: of the sensor's noise.
+        seed: seed of the sensor's noise.
     """
 
     figure: Figure
@@ -70,10 +70,10 @@ def sample_scene(
     generator: torch.Generator,
     occlusion: str | Sequence[str] | None = None,
 ) -> Scene:
-    """Draw a scene.
+    """Random scene of an identity in a camera.
 
     Args:
-        identity: the person or its number.
+        identity: the identity or its number.
         camera: the camera.
         generator: source of all that is random in the image; it is advanced.
         occlusion: None for a clear view, "any", or one or several of ``OCCLUDERS`` to choose from.
@@ -129,7 +129,7 @@ def _kinds(occlusion: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _heading(camera: Camera, rng: Rng) -> float:
-    """People mostly walk along one path in a camera's view, in both directions."""
+    """Heading, radians: mostly along one path in a camera's view, in both directions."""
     if rng.flag(0.35):
         return rng.uniform(-math.pi, math.pi)
     return camera.heading + (math.pi if rng.flag(0.5) else 0.0) + rng.normal(0, 0.35)
@@ -186,7 +186,7 @@ def _occlude(
     base = torch.tensor([float(figure.shift[0]), 0.0, float(figure.shift[2])])
     toward = view.center - base
     turn = turn_y(math.atan2(float(toward[0]), float(toward[2])))
-    # Mostly the head stays in sight, as it does in front of real cameras' detectors.
+    # Mostly the head stays visible, as in real detections.
     rows = person.any(1).nonzero()[:, 0]
     upper = person.clone()
     upper[int(rows[0]) + max(3, round(0.14 * float(rows[-1] - rows[0]))) :] = False
@@ -213,7 +213,7 @@ def _occlude(
 
 
 def _cut(person: Tensor, view: View, rng: Rng, target: float, strict: bool) -> tuple[View, float]:
-    """A view that leaves out the target fraction of the silhouette; strict keeps the head."""
+    """View that cuts off the target fraction of the silhouette; strict keeps the head."""
     across = 0 if strict and target > 0.45 else 13
     side = rng.pick(("bottom", "left", "right", "top"), (66, across, across, 0 if strict else 25))
     axis = 1 if side in ("bottom", "top") else 0

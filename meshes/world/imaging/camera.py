@@ -1,4 +1,4 @@
-"""Cameras: where they hang, which light they see and how they render colours.
+"""Cameras: geometry, light and colour response.
 
 A camera keeps its geometry, its light and its colour response over all images. Grounds and walls
 belong to the image, not to the camera, so that a network cannot learn the camera from them.
@@ -26,7 +26,7 @@ class Camera:
     """A fixed camera.
 
     Attributes:
-        index: its number, from 1.
+        index: number of the camera, from 1.
         height: metres over the ground.
         pitch: downward tilt, radians.
         distance: mean ground distance of people, metres.

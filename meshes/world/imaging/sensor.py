@@ -1,4 +1,4 @@
-"""From light to pixels: exposure, white balance, tone, haze, sharpness, noise."""
+"""Sensor model, light to pixels: exposure, white balance, tone, haze, sharpness, noise."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")
 
 
 def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
-    """Turn linear light into an image.
+    """Image from linear light.
 
     Args:
         light: (H, W, 3) linear light.
-        camera: gives response, sharpness and noise; each image varies a little around it.
+        camera: response, sharpness and noise; each image varies a little around them.
         rng: source of randomness.
 
     Returns:
         (H, W, 3) uint8 sRGB.
     """
     mean = float((light @ _LUMA).mean().clamp(min=1e-4))
-    # Cameras adapt to the scene, but not fully.
+    # Exposure adapts to the scene, but not fully.
     exposure = (0.2 / mean) ** 0.6 * camera.gain * (1 + rng.normal(0, 0.1))
     white = torch.tensor([c * (1 + rng.normal(0, 0.015)) for c in camera.white])
     linear = light * exposure * white
@@ -43,7 +43,7 @@ def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
 
 
 def _resample(image: Tensor, factor: float) -> Tensor:
-    """Lose detail by going through a smaller image."""
+    """Loss of detail by down- and upsampling."""
     if factor > 0.97:
         return image
     height, width = image.shape[:2]

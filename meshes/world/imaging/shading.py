@@ -1,4 +1,4 @@
-"""Visible surfaces and the light that they send to the camera."""
+"""Visible surfaces and their shading."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Hit:
         faces: (F, 3) vertex indices.
         owners: (F,) piece of each face.
         flat: (F, 3) face normals, not of unit length.
-        face: (N,) index into ``faces``; -1 where nothing is.
-        depth: (N,) metres; inf where nothing is.
+        face: (N,) index into ``faces``; -1 where empty.
+        depth: (N,) metres; inf where empty.
         weights: (N, 3) barycentric.
         width: w.
     """
@@ -84,9 +84,9 @@ class Shadow:
     """Depth buffer seen from the sun.
 
     Args:
-        pieces: what casts shadows.
-        person: (M, 3) points around which the buffer is framed, metres.
-        light: gives the sun's direction.
+        pieces: shadow casters.
+        person: (M, 3) points that the buffer covers, metres.
+        light: light with the sun's direction.
     """
 
     def __init__(self, pieces: Sequence[MeshPart], person: Tensor, light: Light) -> None:
@@ -156,7 +156,7 @@ def light_of(hits: Hit, chosen: Tensor, view: View, light: Light, shadow: Shadow
 
 
 def _block_source(chosen: Tensor, owner: Tensor, hits: Hit) -> Tensor:
-    """(M,) position in ``chosen`` of the sub-pixel whose light each one takes over."""
+    """(M,) position in ``chosen`` of the sub-pixel that gives each one its light."""
     row = torch.div(chosen, hits.width, rounding_mode="floor")
     first = (row & -2) * hits.width + ((chosen - row * hits.width) & -2)
     position = torch.full((len(hits.face),), -1)

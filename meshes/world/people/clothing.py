@@ -1,9 +1,9 @@
-"""From an identity to an outfit: shells over the rest body, cut along crisp edges.
+"""Outfit of an identity: shells over the rest body, cut along crisp edges.
 
-Every garment is a copy of the smoothed body surface, blown up by the cloth's thickness and cut
-along the zero line of a signed field of the T-pose (hem, sleeve end, neckline). Faces are split
-at the line, so that edges are straight at any resolution, and inner layers are dropped where an
-outer one surely hides them.
+Every garment is a copy of the smoothed body surface, offset by the cloth's thickness and cut along
+the zero line of a signed field of the T-pose (hem, sleeve end, neckline). Faces are split at the
+line, so that edges are straight at any resolution, and inner layers are dropped where an outer one
+certainly occludes them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Cut", "Layer", "Outfit", "build_outfit", "cut_faces", "world_body"]
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A part of a mesh whose border runs through its faces.
+    """Part of a mesh, with a border that runs through its faces.
 
     Vertex ``n`` of the part lies at ``first[n] * (1 - mix[n]) + second[n] * mix[n]`` of the
     mesh's vertices.
@@ -46,7 +46,7 @@ class Cut:
     faces: Tensor
 
     def carry(self, values: Tensor) -> Tensor:
-        """Per-vertex values (V, C) of the mesh -> (N, C) of the part."""
+        """Values (N, C) of the part from per-vertex values (V, C) of the mesh."""
         return torch.lerp(values[self.first], values[self.second], self.mix[:, None])
 
 
@@ -85,7 +85,7 @@ class Outfit:
 
 @lru_cache(maxsize=1)
 def world_body() -> BodyModel:
-    """The body that the world's people have."""
+    """Body model of the world's people."""
     return load_body()
 
 
@@ -114,7 +114,7 @@ def _relaxed(vertices: Tensor, rounds: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def closed_faces() -> Tensor:
-    """(F', 3) the body's faces and fans over its holes (the mouth, above all)."""
+    """(F', 3) faces of the body, with fans over its holes (mainly the mouth)."""
     faces = world_body().faces
     edges = {
         (int(a), int(b))
@@ -239,13 +239,13 @@ def _bottom_thickness(coords: Tensor, garment: Garment, seed: int) -> Tensor:
 
 
 def _blown(shaped: Tensor, base: Tensor, normals: Tensor, thickness: Tensor) -> Tensor:
-    """Base moved out by the thickness, and at least that far above the bare body."""
+    """Base offset by the thickness, and at least that far above the bare body."""
     sunk = ((shaped - base) * normals).sum(-1).clamp(min=0, max=0.03)
     return base + normals * (thickness + 0.8 * sunk)[:, None]
 
 
 class _Fitting:
-    """The steps of dressing one identity; collects rest shapes and layers."""
+    """Steps of dressing one identity; collects rest shapes and layers."""
 
     def __init__(self, identity: Identity) -> None:
         body = world_body()
@@ -281,7 +281,7 @@ class _Fitting:
 
 @lru_cache(maxsize=96)
 def build_outfit(identity: Identity) -> Outfit:
-    """Make the clothes of an identity (about 40 ms; kept for the last identities)."""
+    """Clothes of an identity (about 40 ms; cached for the last identities)."""
     fit = _Fitting(identity)
     coords, everywhere = fit.coords, torch.ones(len(fit.coords), dtype=torch.bool)
     head = coords[:, 1] > 0.45

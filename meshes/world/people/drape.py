@@ -1,4 +1,4 @@
-"""Skirts and coat tails: a hanging tube around the legs, as wide as they need and no narrower."""
+"""Skirts and coat tails: a hanging tube around the legs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS, _COLUMNS = 15, 36
 def drape(
     legs: Tensor, pelvis: Tensor, facing: Tensor, garment: Garment, paint: Paint, start: float
 ) -> MeshPart:
-    """Hang a tube of cloth over posed legs.
+    """Tube of cloth over posed legs.
 
     At each height the tube is the convex hull of the legs there plus the cloth's thickness; it
     never narrows downwards faster than cloth would fall.
@@ -29,8 +29,8 @@ def drape(
         legs: (M, 3) posed points of hips and legs, metres, world.
         pelvis: (3,) posed pelvis joint.
         facing: (3, 3) rotation about the vertical that turns +z to the pelvis's front.
-        garment: gives hem, flare, thickness and an open front.
-        paint: its paint.
+        garment: garment with hem, flare, thickness and opening.
+        paint: paint of the tube.
         start: height of the upper edge over the pelvis, metres.
     """
     local = (legs - pelvis) @ facing

@@ -1,4 +1,4 @@
-"""A dressed person standing somewhere: every surface to draw, and where the joints are."""
+"""Figure: the surfaces and joints of a dressed, posed person."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Figure:
         shift: (3,) added to the posed body.
         vertices: (V, 3) of the bare body.
         joints: (24, 3).
-        pieces: all that is drawn.
+        pieces: surfaces to draw.
     """
 
     identity: Identity
@@ -56,12 +56,12 @@ class Figure:
 def pose_figure(
     identity: Identity, motion: Motion, heading: float, place: tuple[float, float]
 ) -> Figure:
-    """Put a person on the ground.
+    """Figure of an identity on the ground.
 
     Args:
         identity: the identity.
         motion: the pose.
-        heading: where the person faces, radians about the vertical from +z.
+        heading: rotation about the vertical from +z, radians.
         place: ground coordinates (x, z) below the pelvis, metres.
     """
     outfit = build_outfit(identity)
@@ -107,7 +107,7 @@ def pose_figure(
 
 
 def _facing(turn: Tensor) -> Tensor:
-    """The part of a rotation about the vertical that turns +z to where it points."""
+    """Part of a rotation about the vertical (the heading of +z)."""
     front = turn[:, 2]
     return turn_y(math.atan2(float(front[0]), float(front[2])))
 

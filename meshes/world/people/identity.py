@@ -27,7 +27,7 @@ class Garment:
         kind: "top", "jacket", "coat", "trousers", "shorts", "skirt" or "dress".
         fabric: its cloth.
         hem: height of the lower edge.
-        sleeve: how far sleeves reach from the body's middle (0.24 short .. 0.67 long).
+        sleeve: reach of the sleeves from the body's middle (0.24 short .. 0.67 long).
         loose: thickness over the body.
         flare: widening of trouser legs and skirts.
         neck: "crew", "vee", "collar", "turtle" or "hood".
@@ -48,10 +48,10 @@ class Garment:
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """A person.
+    """Appearance of a person.
 
     Attributes:
-        seed: the integer that made it.
+        seed: integer from which the identity is drawn.
         betas: (10,) shape coefficients of the embedded body.
         skin, hair, lips: sRGB colours in [0, 1].
         hair_style: "bald", "buzz", "short", "side", "bob", "long", "ponytail" or "bun".
@@ -99,7 +99,7 @@ class Identity:
 @lru_cache(maxsize=256)
 @plain_torch()
 def draw_identity(seed: int) -> Identity:
-    """The person number ``seed``: the same integer always gives the same person.
+    """Identity number ``seed``: the same integer always gives the same identity.
 
     Raises:
         ValueError: ``seed`` is negative.

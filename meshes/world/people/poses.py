@@ -1,4 +1,4 @@
-"""Poses of people: a gait cycle, standing, and things done with the hands.
+"""Poses of people: a gait cycle, standing, and gestures of the hands.
 
 Angles of the gait cycle follow the mean joint angles of normal walking (D. A. Winter,
 Biomechanics and Motor Control of Human Movement, Wiley, 2009, chapter 5), in degrees.
@@ -43,7 +43,7 @@ class Motion:
     Attributes:
         rotations: (24, 3, 3) relative to the parents; the root stands upright and faces +z.
         gait: "walk" or "stand".
-        gesture: of the hands.
+        gesture: gesture of the hands.
         knees: (2,) flexion of the left and right knee, radians, never negative.
     """
 
@@ -69,13 +69,13 @@ def _cycle(table: tuple[int, ...], phase: float) -> float:
 def draw_motion(
     rng: Rng, identity: Identity, rest_joints: Tensor, *, stand: bool | None = None
 ) -> Motion:
-    """A random pose of an identity.
+    """Random pose of an identity.
 
     Args:
         rng: source of randomness.
         identity: bags keep their hand busy.
         rest_joints: (24, 3) rest joints of the identity.
-        stand: True or False to force the gait.
+        stand: True forces standing, False walking; None draws the gait.
     """
     standing = rng.flag(0.3) if stand is None else stand
     angles = torch.zeros(24, 3)
@@ -196,12 +196,12 @@ def reach(shoulder: Tensor, target: Tensor, lengths: tuple[float, float], pole: 
 
     Args:
         shoulder: (3,) start.
-        target: (3,) wished wrist; pulled onto the reachable shell if too far or too near.
+        target: (3,) wrist target; projected onto the reachable shell if too far or too near.
         lengths: upper arm and forearm, metres.
         pole: (3,) direction to which the elbow points.
 
     Returns:
-        (3,) the elbow; the wrist lies from there towards the target at the forearm's length.
+        (3,) elbow; the wrist lies from there towards the target at the forearm's length.
     """
     upper, lower = lengths
     line = target - shoulder
@@ -219,7 +219,7 @@ def _place_hand(
     target: tuple[float, float, float],
     pole: tuple[float, float, float],
 ) -> None:
-    """Turn shoulder and elbow so that the wrist comes to the target."""
+    """Turn shoulder and elbow so that the wrist reaches the target."""
     name = "left" if side > 0 else "right"
     shoulder, elbow, wrist = (
         rest[_JOINT[f"{name}_{part}"]] for part in ("shoulder", "elbow", "wrist")

@@ -21,17 +21,17 @@ _WALLS = ("plaster", "brick", "panels", "foliage", "shutter", "glass", "none")
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
-    """Background of a scene: ground and walls, seen by rays that meet no piece.
+    """Background of a scene: ground and walls, for rays that hit no piece.
 
     Attributes:
-        ground, wall: names of their looks.
+        ground, wall: names of their patterns.
         ground_colors, wall_colors: two sRGB colours each.
         ground_turn, wall_turn: angles about the vertical, radians.
         wall_distance: metres behind the person; wall_height in metres.
         scale: size of tiles and bricks, factor.
         far: sRGB colour above and beyond.
         panes: (P, 4) rectangles (left, bottom, right, top) in wall metres; pane_colors (P, 3).
-        seed: of all noise.
+        seed: seed of all noise.
     """
 
     ground: str

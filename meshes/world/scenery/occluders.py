@@ -1,4 +1,4 @@
-"""Occluders between camera and person, placed to hide a target fraction of the person."""
+"""Occluders between camera and person, placed to occlude a target fraction of the person."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ def place_occluder(
     target: float,
     coverage: Callable[[Sequence[MeshPart]], float],
 ) -> tuple[list[MeshPart], float]:
-    """Slides an occluder in until it hides the target fraction of the person.
+    """Places an occluder so that it occludes the target fraction of the person.
 
     Args:
         kind: one of ``OCCLUDERS`` but "cut".
         rng: source of randomness.
         origin: (3,) ground point below the person.
         turn: (3, 3) rotation whose columns are right, up and towards the camera.
-        target: fraction of the person's area to hide, in (0, 1).
-        coverage: fraction that given pieces hide.
+        target: fraction of the person's area to occlude, in (0, 1).
+        coverage: occluded fraction under given pieces.
 
     Returns:
-        The placed pieces and the fraction that they hide, which may miss the target.
+        The placed pieces and the occluded fraction, which may miss the target.
     """
     if kind not in OCCLUDERS or kind == "cut":
         raise ValueError(f"kind must be one of {OCCLUDERS[:-1]}; got {kind!r}")

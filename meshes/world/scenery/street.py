@@ -1,4 +1,4 @@
-"""Things that stand in the street: shrubs, trunks, boards, luggage, furniture, fences.
+"""Street objects: shrubs, trunks, boards, luggage, furniture, fences.
 
 Every builder returns pieces in its own frame: x right, y up (ground at 0), z towards the camera,
 centred at x = 0, metres.

@@ -36,7 +36,7 @@ def noise(points: Tensor, frequency: float, seed: int, count: int = 8) -> Tensor
     Args:
         points: (N, 3) metres.
         frequency: cycles per metre.
-        seed: which field.
+        seed: seed of the field.
         count: number of waves.
 
     Returns:
@@ -65,7 +65,7 @@ def grain(u: Tensor, v: Tensor, seed: int) -> Tensor:
     Args:
         u: (N,) first coordinate in cells.
         v: (N,) second coordinate in cells.
-        seed: which field.
+        seed: seed of the field.
 
     Returns:
         (N,) about zero mean; repeats every 64 cells.
@@ -174,7 +174,7 @@ class Fabric:
         return self._table[zone]
 
     def _printed(self, coords: Tensor, sleeve: Tensor) -> Tensor:
-        """A mirrored 8 x 8 emblem or rows of letters on the chest, now and then on the back."""
+        """Mirrored 8 x 8 emblem or rows of letters on the chest, sometimes on the back."""
         rng = Rng.seeded("print", self.seed)
         kind = rng.pick(("emblem", "text", "disc", "plate"))
         half_width, half_height = rng.uniform(0.06, 0.12), rng.uniform(0.04, 0.11)
@@ -203,7 +203,7 @@ class Fabric:
 
 
 def _unroll(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Coordinates along and across a garment, and which points lie on a sleeve.
+    """Coordinates along and across a garment, and a mask of the sleeves.
 
     Down the sleeve counts like down the trunk, so that stripes of hanging arms and chest meet.
     """

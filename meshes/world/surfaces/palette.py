@@ -1,4 +1,4 @@
-"""Colours people wear: mostly dark and neutral, so that clothes alone do not give everyone away."""
+"""Colours of clothes, hair and skin; mostly dark and neutral, so that clothes rarely identify."""
 
 from __future__ import annotations
 

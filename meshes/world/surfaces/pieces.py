@@ -27,7 +27,7 @@ class MeshPart:
         paint: maps coordinates (N, 3) to sRGB colours (N, 3) in [0, 1].
         normals: (V, 3) unit, or None for flat faces.
         closed: only the outside can be seen, so faces that turn away are skipped.
-        wrinkle: how much folds bend the normals, 0 for smooth things.
+        wrinkle: strength of the folds that bend the normals, 0 for smooth surfaces.
         gloss: strength of highlights.
     """
 
@@ -41,7 +41,7 @@ class MeshPart:
     gloss: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that the arrays belong together."""
+        """Check the shapes against each other."""
         if self.coords.shape != self.vertices.shape:
             raise ValueError(
                 f"coords must match vertices {tuple(self.vertices.shape)}; "
