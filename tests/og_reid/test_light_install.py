@@ -86,6 +86,13 @@ def test_the_least_trimesh_reads_no_files_that_a_cloud_names() -> None:
     assert int(least.split(".")[0]) >= 5
 
 
+def test_an_installation_without_extras_brings_nothing_for_windows_or_drawing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[^\w.-]", each)[0] for each in project["dependencies"]}
+    assert {"torch", "open3d", "trimesh", "torch-geometric"} <= names
+    assert not names & {"matplotlib", "mediapipe", "scikit-image", "opencv-python", "torchvision"}
+
+
 def test_the_command_embeds_clouds(tmp_path: Path) -> None:
     code = (
         "import os; from og_reid.cli import main\n"
