@@ -24,6 +24,7 @@ from .preprocessing import ImagePreprocessing, Preprocessing
 __all__ = [
     "DEFAULT_MODEL",
     "MODEL_FILE",
+    "as_encoder",
     "finished_model",
     "load_cloud_model",
     "load_model",
@@ -111,6 +112,11 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
     if (path / FUSION_FILE).is_file():
         return read_fusion(path, _KINDS)
     return read_kind(model_file(path), _KINDS)
+
+
+def as_encoder(model: str | Path | Encoder) -> Encoder:
+    """A loaded model as it is, any other by `load_model`."""
+    return model if isinstance(model, Encoder) else load_model(model)
 
 
 @deprecated_keywords

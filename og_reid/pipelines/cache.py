@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .keypoints import as_path, check_choice, default_cache
+from .fields import as_path, as_tuple, check_choice
+from .keypoints import default_cache
 
 if TYPE_CHECKING:
     from ..data.clouds.cache_folder import CacheGroup, Forgotten
@@ -44,7 +45,7 @@ class CacheSpec:
         """Checks the values, and makes paths of strings."""
         check_choice("action", self.action, get_args(CacheAction))
         as_path(self, "cache")
-        object.__setattr__(self, "images", tuple(self.images))
+        as_tuple(self, "images")
         if self.action == "forget" and not self.images:
             raise ValueError("og-reid cache forget needs at least one IMAGE")
         if self.action != "forget" and self.images:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files.printable import printable
-from .data import stage_progress
+from .fields import as_path
 from .input_files import check_exists
-from .keypoints import Progress, as_path
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from ..evaluation.results import ResultRow
@@ -38,7 +38,7 @@ class CompareSpec:
         as_path(self, "other")
 
 
-def compare(spec: CompareSpec, progress: Progress | None = None) -> str:
+def compare(spec: CompareSpec, progress: StageProgress | None = None) -> str:
     """Table of a saved evaluation, or of the differences of two on the same queries.
 
     Args:

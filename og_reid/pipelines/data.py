@@ -6,19 +6,15 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from .fields import as_path, check_choice
 from .input_files import check_model
-from .keypoints import (
-    KeypointSpec,
-    Progress,
-    as_path,
-    check_choice,
-    check_keypoint_files,
-)
+from .keypoints import KeypointSpec, check_keypoint_files
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from ..data import Splits
@@ -28,6 +24,7 @@ __all__ = [
     "MARKET_FOLDER",
     "DataSpec",
     "Layout",
+    "as_data",
     "can_validate",
     "check_answers",
     "check_search_inputs",
@@ -36,7 +33,6 @@ __all__ = [
     "list_training_images",
     "load_named",
     "refuse_keypoints",
-    "stage_progress",
 ]
 
 _LOG = logging.getLogger("og_reid")
@@ -91,15 +87,10 @@ class DataSpec(KeypointSpec):
             ValueError: There is none.
         """
         if self.path is None:
-            raise ValueError("--data must be given: the path of a data set")
+            raise ValueError("--data (path) must be given: the place of a data set")
         return self.path
 
-    @property
-    def splits(self) -> Splits:
-        """Images of the data set, see `list_images`."""
-        return self.list_images()
-
-    def list_images(self, progress: Progress | None = None) -> Splits:
+    def list_images(self, progress: StageProgress | None = None) -> Splits:
         """Images of the data set, listed once for this value.
 
         Args:
@@ -126,7 +117,14 @@ class DataSpec(KeypointSpec):
         return not path.is_file() and not stored
 
 
-def list_training_images(data: DataSpec, progress: Progress | None = None) -> Splits:
+def as_data(spec: object, name: str = "data") -> None:
+    """Makes data of a path in a frozen dataclass."""
+    value = getattr(spec, name)
+    if isinstance(value, str | Path):
+        object.__setattr__(spec, name, DataSpec(Path(value)))
+
+
+def list_training_images(data: DataSpec, progress: StageProgress | None = None) -> Splits:
     """Images of a data set that has training images; ``progress`` as of `DataSpec.list_images`.
 
     Raises:
@@ -140,7 +138,7 @@ def list_training_images(data: DataSpec, progress: Progress | None = None) -> Sp
     return images
 
 
-def list_test_images(data: DataSpec, progress: Progress | None = None) -> Splits:
+def list_test_images(data: DataSpec, progress: StageProgress | None = None) -> Splits:
     """Images of a data set that has queries and a gallery; ``progress`` as of `list_images`.
 
     Raises:
@@ -171,7 +169,7 @@ def _market(data: DataSpec) -> Splits:
     return load_market(data.place)
 
 
-def _images(data: DataSpec, progress: Progress | None) -> Dataset:
+def _images(data: DataSpec, progress: StageProgress | None) -> Dataset:
     dataset = load_named(data, progress=progress)
     if dataset.name == "og-net-3d":
         raise ValueError(
@@ -182,7 +180,7 @@ def _images(data: DataSpec, progress: Progress | None) -> Dataset:
 
 
 def load_named(
-    data: DataSpec, *, verify: bool | None = None, progress: Progress | None = None
+    data: DataSpec, *, verify: bool | None = None, progress: StageProgress | None = None
 ) -> Dataset:
     """A data set by its name; what is remarkable about it is logged.
 
@@ -222,21 +220,6 @@ def load_named(
     for note in dataset.notes:
         _LOG.warning("note: %s", note)
     return dataset
-
-
-def stage_progress(progress: Progress | None, stage: str) -> Callable[[float, float], None]:
-    """Progress of one stage, as functions with calls of (done, total) report it.
-
-    Args:
-        progress: Called with (stage, done, total); None for no calls.
-        stage: Name of the work.
-    """
-
-    def report(done: float, total: float) -> None:
-        if progress is not None:
-            progress(stage, int(done), int(total))
-
-    return report
 
 
 def _unsearchable(what: object, images: Splits) -> str:
@@ -345,7 +328,7 @@ def refuse_keypoints(data: DataSpec) -> None:
 
 
 def check_search_inputs(
-    data: DataSpec, model: str | Path, progress: Progress | None = None
+    data: DataSpec, model: str | Path, progress: StageProgress | None = None
 ) -> None:
     """Finds mistakes in the data of a search before heavy packages are imported.
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import DataSpec, load_named, stage_progress
+from .data import DataSpec, load_named
+from .fields import as_path
 from .input_files import check_exists
-from .keypoints import Progress, as_path
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from ..data.datasets import Dataset, DatasetSpec, IntegrityReport
@@ -70,7 +71,7 @@ class DatasetCheck:
             raise ValueError(f"{root} is not as published: {'; '.join(self.dataset.differences)}")
 
 
-def check_dataset(data: DataSpec, progress: Progress | None = None) -> DatasetCheck:
+def check_dataset(data: DataSpec, progress: StageProgress | None = None) -> DatasetCheck:
     """Compares a data set with its published counts, and opens all its files.
 
     Args:
@@ -98,7 +99,9 @@ def _findings(report: IntegrityReport) -> dict[str, list[str]]:
     return {title: lines for title, lines in findings.items() if lines}
 
 
-def describe_datasets(root: Path | None = None, progress: Progress | None = None) -> list[str]:
+def describe_datasets(
+    root: str | Path | None = None, progress: StageProgress | None = None
+) -> list[str]:
     """Data sets that can be read by name, one a line.
 
     Args:
@@ -112,7 +115,7 @@ def describe_datasets(root: Path | None = None, progress: Progress | None = None
 
     added = added_datasets()
     width = max(map(len, (*DATASETS, *added)))
-    states = {} if root is None else _states(DATASETS, root, progress)
+    states = {} if root is None else _states(DATASETS, Path(root), progress)
     rows = {name: f"{each.title}{states.get(name, '')}" for name, each in DATASETS.items()}
     rows |= dict.fromkeys(added, "added to this installation")
     rows["folder"] = "your own: folders of people, of cameras, of queries and gallery"
@@ -121,7 +124,7 @@ def describe_datasets(root: Path | None = None, progress: Progress | None = None
 
 
 def _states(
-    specs: Mapping[str, DatasetSpec], root: Path, progress: Progress | None
+    specs: Mapping[str, DatasetSpec], root: Path, progress: StageProgress | None
 ) -> dict[str, str]:
     report, states = stage_progress(progress, "looking"), {}
     for number, (name, spec) in enumerate(specs.items()):
@@ -172,7 +175,7 @@ class PrepareSpec:
             as_path(self, name)
 
 
-def prepare_occluded_duke(spec: PrepareSpec, progress: Progress | None = None) -> Prepared:
+def prepare_occluded_duke(spec: PrepareSpec, progress: StageProgress | None = None) -> Prepared:
     """Builds Occluded-DukeMTMC from DukeMTMC-reID and its authors' lists; resumable.
 
     Args:

@@ -22,7 +22,7 @@ from ..data.clouds.lift_dataset import LiftSettings, lift_many
 from ..data.files.image_files import image_endings
 from ..data.files.inputs import Failure, cause, summarize_warnings
 from ..inference.encoder import EmbedOptions, Encoder
-from ..inference.pretrained import DEFAULT_MODEL, load_model
+from ..inference.pretrained import DEFAULT_MODEL, as_encoder
 from ..models.embedding import Embedding
 
 __all__ = [
@@ -83,7 +83,7 @@ def embed_files(
         ValueError: The model cannot be read, or an argument is wrong.
         OSError: A cloud cannot be kept in ``cache``.
     """
-    stored = model if isinstance(model, Encoder) else load_model(model)
+    stored = as_encoder(model)
     files = [Path(path) for path in paths]
     image = [path.suffix.lower() in image_endings() for path in files]
     rows: dict[int, Embedding] = {}

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import stage_progress
+from .fields import as_path, as_tuple, check_workers
 from .input_files import Bulk, check_model, check_output, is_there, list_files
-from .keypoints import Progress, as_path, default_cache
+from .keypoints import default_cache
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.files.inputs import Input
+    from ..inference.encoder import Encoder
     from ..models.embedding import Embedding
 
 __all__ = ["EmbedSpec", "Embedded", "embed_inputs"]
@@ -25,11 +27,11 @@ class EmbedSpec:
 
     Attributes:
         inputs: Point clouds, images, and folders: of their images, or of their point clouds where
-            they have no images.
+            they have no images; at least one.
         out: File with the arrays ``features`` (n, D) and ``names`` (n); for models with parts,
             such as PGFA and fused ones, also ``parts`` (n, P, C) and ``visibility`` (n, P), and no
             ``features`` where there is no global feature.
-        model: See `og_reid.load_model`.
+        model: See `og_reid.load_model`; or what it gave.
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
         workers: Processes that lift.
@@ -40,18 +42,19 @@ class EmbedSpec:
 
     inputs: tuple[Path, ...]
     out: Path = Path("features.npz")
-    model: str | Path = "default"
+    model: str | Path | Encoder = "default"
     skip: bool = False
     cache: Path | None = None
     workers: int = 1
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
-        object.__setattr__(self, "inputs", tuple(map(Path, self.inputs)))
+        as_tuple(self, "inputs", Path)
         as_path(self, "out")
         as_path(self, "cache")
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1; got {self.workers}")
+        if not self.inputs:
+            raise ValueError("inputs must be given: at least one")
+        check_workers(self.workers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class Embedded(Bulk):
         return " and ".join(whole + ([f"{parts} parts of {channels} numbers"] if parts else []))
 
 
-def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
+def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embedded:
     """Embeds files, and writes the embeddings.
 
     Args:
@@ -101,12 +104,12 @@ def embed_inputs(spec: EmbedSpec, progress: Progress | None = None) -> Embedded:
 
     from pose.files.atomic_write import atomic_write
 
-    from ..inference.pretrained import load_model
+    from ..inference.pretrained import as_encoder
     from .embed_files import embed_files, holds_embeddings
 
     # The model first: its mistakes are found before minutes of lifting.
     check_output(spec.out)
-    stored = load_model(spec.model)
+    stored = as_encoder(spec.model)
     inputs, missing = list_files(
         spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=_not_embedded
     )

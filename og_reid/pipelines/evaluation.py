@@ -22,16 +22,17 @@ from ..evaluation.results import ResultRow
 from ..evaluation.viewpoints import camera_pairs
 from ..inference.encoder import EmbedOptions, Encoder, Search
 from ..inference.preprocessing import TestView, name_views
-from ..inference.pretrained import DEFAULT_MODEL, load_model
+from ..inference.pretrained import DEFAULT_MODEL, as_encoder
 from ..models.pgfa import Descriptor
 from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
 from ..retrieval.features import Features
 from ..retrieval.labels import Labels
 from ..retrieval.progress import Progress, offset_progress, subprogress
-from .data import DataSpec, check_answers, check_searchable, refuse_keypoints, stage_progress
-from .input_files import check_readable
-from .keypoints import Progress as StageProgress
-from .keypoints import check_choice, check_keypoints
+from .data import DataSpec, as_data, check_answers, check_searchable, refuse_keypoints
+from .fields import as_tuple, check_choice
+from .input_files import check_model, check_readable
+from .keypoints import check_keypoint_files, check_keypoints
+from .progress import StageProgress, stage_progress
 from .sample_source import DataSource
 from .samples import stored_test
 
@@ -85,8 +86,9 @@ class EvaluateSpec:
     rerank: Reranking | None = None
 
     def __post_init__(self) -> None:
-        """Checks the choices."""
-        object.__setattr__(self, "by", tuple(self.by))
+        """Checks the choices, and makes data of a path."""
+        as_data(self)
+        as_tuple(self, "by")
         check_choice("ap", self.ap, get_args(AveragePrecision))
         check_choice("protocol", self.protocol, get_args(ProtocolName))
         check_choice("rerank", self.rerank, (*get_args(Variant), "gnn"))
@@ -115,8 +117,10 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
         ValueError: Model, data and choices do not fit; found before images are lifted or embedded.
         OSError: A file cannot be read.
     """
-    model = spec.model if isinstance(spec.model, Encoder) else load_model(spec.model)
-    check_model(model, spec)
+    check_model(spec.model)
+    check_keypoint_files(spec.data)
+    model = as_encoder(spec.model)
+    _check_choices(model, spec)
     attributes = _attributes(spec.data)
     query: LabelledImages
     gallery: LabelledImages
@@ -157,7 +161,7 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
     )
 
 
-def check_model(model: Encoder, spec: EvaluateSpec) -> None:
+def _check_choices(model: Encoder, spec: EvaluateSpec) -> None:
     """Refuses data and choices that a kind of model does not take.
 
     Raises:

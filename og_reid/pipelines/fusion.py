@@ -11,11 +11,13 @@ from ..inference.fused_encoder import FusedEncoder
 from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights
 from ..inference.fusion_file import check_disjoint_identities, save_fusion
 from ..inference.pretrained import load_model, model_file
-from .data import DataSpec, stage_progress
-from .keypoints import Progress, as_path
+from .data import DataSpec, as_data
+from .fields import as_path, as_tuple
+from .input_files import check_exists
+from .progress import StageProgress, stage_progress
 from .sample_source import DataSource
 from .samples import hold_out_identities
-from .training import check_data
+from .training import check_data, check_run_inputs
 
 __all__ = ["FuseSpec", "fuse"]
 
@@ -47,7 +49,8 @@ class FuseSpec:
         """Checks the values, and makes paths of strings."""
         for name in ("first", "second", "out"):
             as_path(self, name)
-        object.__setattr__(self, "settings", tuple(self.settings))
+        as_data(self)
+        as_tuple(self, "settings")
         if self.settings and isinstance(self.config, FusionConfig):
             raise ValueError("settings replace those of a file; give config with them replaced")
 
@@ -62,7 +65,7 @@ class FuseSpec:
         return load_config(self.config, self.settings, FusionConfig)
 
 
-def fuse(spec: FuseSpec, progress: Progress | None = None) -> Fusion:
+def fuse(spec: FuseSpec, progress: StageProgress | None = None) -> Fusion:
     """Chooses the weights of two models, and writes both as one folder for `load_model`.
 
     Args:
@@ -77,6 +80,9 @@ def fuse(spec: FuseSpec, progress: Progress | None = None) -> Fusion:
             identities that the weights are to be chosen on.
         OSError: A file cannot be read or written.
     """
+    for path in (spec.first, spec.second):
+        check_exists(path, "give the folder of a run, or a model")
+    check_run_inputs(spec.config, spec.data, spec.settings)
     config = spec.load_config()
     if spec.data.path is not None:
         check_data(spec.data.path)
@@ -103,7 +109,7 @@ def _check_features(path: Path, model: Encoder, *, parts: bool) -> None:
 
 
 def _choose(
-    config: FusionConfig, both: FusedEncoder, spec: FuseSpec, progress: Progress | None
+    config: FusionConfig, both: FusedEncoder, spec: FuseSpec, progress: StageProgress | None
 ) -> Fusion:
     """The weights of the largest mAP on training identities that neither model was trained on."""
     if spec.data.path is None:

@@ -207,18 +207,18 @@ def is_there(path: Path) -> bool:
         return os.path.lexists(path)
 
 
-def check_model(name: str | Path) -> None:
+def check_model(name: object) -> None:
     """Refuses a model that is missing, before heavy packages are imported.
 
     Args:
-        name: ``default``, a file, or the folder of a run.
+        name: ``default``, a file, or the folder of a run; a loaded model is there.
 
     Raises:
         ValueError: It is missing, or a folder without a finished model.
     """
-    path = Path(name)
-    if str(name) == "default":
+    if not isinstance(name, str | Path) or str(name) == "default":
         return
+    path = Path(name)
     if path.is_dir():
         # As `og_reid.inference.pretrained.finished_model` and
         # `og_reid.inference.pretrained.load_model` look.

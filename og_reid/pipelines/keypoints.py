@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pose.literals import FileFormat, Target
 
+from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import check_exists
+from .progress import StageProgress
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose, PoseEstimator
@@ -23,10 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Estimator",
     "KeypointSpec",
-    "Progress",
-    "as_path",
     "build_estimator",
-    "check_choice",
     "check_keypoint_files",
     "check_keypoints",
     "default_cache",
@@ -40,8 +39,6 @@ _LOG = logging.getLogger("og_reid")
 _BATCH = 32  # images
 _NAMED = 5  # unreadable images that a message names
 
-#: Called with (stage, items done, items in all).
-Progress: TypeAlias = Callable[[str, int, int], None]
 #: Pose estimators by name.
 Estimator = Literal["mediapipe", "mmpose"]
 
@@ -84,11 +81,9 @@ class KeypointSpec:
         check_choice("keypoints_format", self.keypoints_format, get_args(FileFormat))
         check_choice("estimator", self.estimator, get_args(Estimator))
         check_choice("person", self.person, get_args(Target))
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1; got {self.workers}")
+        check_workers(self.workers)
         if self.keypoints_names is not None:
-            names = tuple(name.strip() for name in self.keypoints_names)
-            object.__setattr__(self, "keypoints_names", names)
+            as_tuple(self, "keypoints_names", str.strip)
 
     @property
     def has_keypoints(self) -> bool:
@@ -99,23 +94,6 @@ class KeypointSpec:
     def cache_folder(self) -> Path:
         """Folder of lifted point clouds and estimated poses."""
         return self.cache or default_cache()
-
-
-def as_path(spec: object, name: str) -> None:
-    """Makes a path of a string in a frozen dataclass."""
-    value = getattr(spec, name)
-    if isinstance(value, str):
-        object.__setattr__(spec, name, Path(value))
-
-
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Refuses a value that is neither None nor one of the choices.
-
-    Raises:
-        ValueError: It is another.
-    """
-    if value is not None and value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
 
 
 def default_cache() -> Path:
@@ -190,7 +168,7 @@ def estimate_all(
     paths: Sequence[Path],
     estimator: PoseEstimator,
     stage: str,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     failed: dict[Path, str] | None = None,
     raised: list[tuple[Path, str]] | None = None,
 ) -> list[Pose]:
@@ -241,7 +219,7 @@ def find_keypoints(
     spec: KeypointSpec,
     *,
     required: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Callable[[Sample], Keypoints | None]:
     """Keypoints by image, read or estimated; None where an image has none.
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .data import stage_progress
+from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import Bulk, check_output, list_files
-from .keypoints import Progress, as_path, check_choice
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from meshes import PointCloud
@@ -42,13 +42,12 @@ class LiftSpec:
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
-        object.__setattr__(self, "images", tuple(map(Path, self.images)))
+        as_tuple(self, "images", Path)
         as_path(self, "out")
         check_choice("format", self.format, get_args(CloudFormat))
         if not self.images:
             raise ValueError("images must be given: at least one")
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1; got {self.workers}")
+        check_workers(self.workers)
 
     @property
     def single(self) -> bool:
@@ -76,11 +75,14 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
         The file, and what it holds.
 
     Raises:
-        ValueError: The image is missing, or the ending of ``out`` is not that of a point cloud.
+        ValueError: There are several images, the image is missing, or the ending of ``out`` is not
+            that of a point cloud.
         NoPersonError: There is no person in the image.
     """
     from ..data.files.inputs import CLOUD_ENDINGS
 
+    if len(spec.images) > 1:
+        raise ValueError(f"images must be one for lift_file; got {len(spec.images)}: lift_folder")
     (image,) = spec.images
     out = spec.out or image.with_suffix(f".{spec.format or 'ply'}")
     if spec.format and out.suffix.lower() != f".{spec.format}":
@@ -99,7 +101,7 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     return out, cloud
 
 
-def lift_folder(spec: LiftSpec, progress: Progress | None = None) -> LiftedFolder:
+def lift_folder(spec: LiftSpec, progress: StageProgress | None = None) -> LiftedFolder:
     """Lifts images to files of point clouds in a folder that mirrors theirs; resumable.
 
     Args:

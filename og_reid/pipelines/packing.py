@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import stage_progress
-from .keypoints import Progress, as_path
+from .fields import as_path, as_tuple, check_workers
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from ..data.clouds.convert_market3d import Conversion
@@ -40,13 +40,14 @@ class PackSpec:
         """Checks the values, and makes paths of strings."""
         as_path(self, "source")
         as_path(self, "out")
+        if self.splits is not None:
+            as_tuple(self, "splits")
         if self.points < 0:
             raise ValueError(f"--points must be at least 0; got {self.points}")
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1; got {self.workers}")
+        check_workers(self.workers)
 
 
-def pack_clouds(spec: PackSpec, progress: Progress | None = None) -> Conversion:
+def pack_clouds(spec: PackSpec, progress: StageProgress | None = None) -> Conversion:
     """Packs a tree ``<split>/<identity>/<image name>.obj`` into a store; resumable.
 
     Args:

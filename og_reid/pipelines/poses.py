@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from .fields import as_path, as_tuple, check_choice
 from .input_files import Bulk, check_output, list_files, not_image, refuse_files
-from .keypoints import (
-    KeypointSpec,
-    Progress,
-    as_path,
-    build_estimator,
-    check_choice,
-    check_keypoint_files,
-    estimate_all,
-)
+from .keypoints import KeypointSpec, build_estimator, check_keypoint_files, estimate_all
+from .progress import StageProgress
 
 if TYPE_CHECKING:
     from pose import Keypoints, Pose
@@ -52,8 +46,10 @@ class PoseSpec(KeypointSpec):
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
         super().__post_init__()
-        object.__setattr__(self, "images", tuple(map(Path, self.images)))
+        as_tuple(self, "images", Path)
         as_path(self, "out")
+        if not self.images:
+            raise ValueError("images must be given: at least one")
         check_choice("format", self.format, get_args(PoseFormat))
 
 
@@ -68,7 +64,7 @@ class EstimatedPoses(Bulk):
     found: int
 
 
-def estimate_poses(spec: PoseSpec, progress: Progress | None = None) -> EstimatedPoses:
+def estimate_poses(spec: PoseSpec, progress: StageProgress | None = None) -> EstimatedPoses:
     """Estimates the keypoints of the people in images, and writes them.
 
     In each image the person that it is about is first. Estimated poses are cached.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .data import DataSpec
-from .keypoints import Progress, find_keypoints
+from .keypoints import find_keypoints
+from .progress import StageProgress
 from .samples import lift_samples
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class DataSource:
     """
 
     data: DataSpec
-    progress: Progress | None = None
+    progress: StageProgress | None = None
 
     @property
     def threads(self) -> int:

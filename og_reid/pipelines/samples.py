@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .data import DataSpec, stage_progress
-from .keypoints import Progress, find_keypoints
+from .data import DataSpec
+from .keypoints import find_keypoints
+from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from ..config.schema import ImageConfig
@@ -73,7 +74,7 @@ def stored_test(store: CloudStore) -> tuple[CloudStore, CloudStore]:
 
 
 def lift_test(
-    images: Splits, data: DataSpec, canonical: bool, progress: Progress | None = None
+    images: Splits, data: DataSpec, canonical: bool, progress: StageProgress | None = None
 ) -> tuple[CloudSet, CloudSet]:
     """Query and gallery, lifted to point clouds or found in the cache.
 
@@ -90,7 +91,7 @@ def lift_samples(
     stage: str,
     data: DataSpec,
     canonical: bool,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> CloudSet:
     """Point clouds of images, in the resting pose when ``canonical``.
 
@@ -119,7 +120,7 @@ def image_set(
     data: DataSpec,
     *,
     guided: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> ImageSet:
     """Images with the keypoints of the people in them.
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from .data import (
     MARKET_FOLDER,
     DataSpec,
+    as_data,
     can_validate,
     check_keypoint_files,
     list_training_images,
     refuse_keypoints,
-    stage_progress,
 )
+from .fields import as_path, as_tuple
 from .input_files import check_exists, is_there
-from .keypoints import Progress, as_path
+from .progress import StageProgress, stage_progress
 from .samples import (
     hold_out_identities,
     image_set,
@@ -77,7 +78,8 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
         as_path(self, "out")
-        object.__setattr__(self, "settings", tuple(self.settings))
+        as_data(self)
+        as_tuple(self, "settings")
         if self.settings and not isinstance(self.config, str | Path):
             raise ValueError("settings replace those of a file; give config with them replaced")
         if self.dist_timeout <= 0:
@@ -129,7 +131,7 @@ class TrainedRun:
 
 def train(
     spec: TrainSpec,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     on_step: Callable[[StepLog], None] | None = None,
 ) -> TrainedRun:
     """Trains a network, and writes its model, log, checkpoints and learning curves.
@@ -230,7 +232,9 @@ def check_data(path: Path) -> None:
         raise ValueError(f"{path} is not a folder: {MARKET_FOLDER}; or a file: a cloud set, or CSV")
 
 
-def build_task(config: TrainConfig, spec: TrainSpec, progress: Progress | None = None) -> Task[Any]:
+def build_task(
+    config: TrainConfig, spec: TrainSpec, progress: StageProgress | None = None
+) -> Task[Any]:
     """Task of a configuration, by the architecture of its network.
 
     Args:
@@ -255,7 +259,7 @@ def build_task(config: TrainConfig, spec: TrainSpec, progress: Progress | None =
     return _cloud_task(config, data, progress)
 
 
-def _image_task(config: TrainConfig, data: DataSpec, progress: Progress | None) -> Task[Any]:
+def _image_task(config: TrainConfig, data: DataSpec, progress: StageProgress | None) -> Task[Any]:
     from ..train import ImageTask
     from ..train.image_task import stripe_counts
 
@@ -281,7 +285,7 @@ def _image_task(config: TrainConfig, data: DataSpec, progress: Progress | None) 
     return ImageTask(config, train_set, validation=validation)
 
 
-def _cloud_task(config: TrainConfig, data: DataSpec, progress: Progress | None) -> Task[Any]:
+def _cloud_task(config: TrainConfig, data: DataSpec, progress: StageProgress | None) -> Task[Any]:
     from ..data.datasets.holdout import holdout_split
     from ..train import CloudTask
     from ..train.samplers import describe_sampling
@@ -298,7 +302,7 @@ def _cloud_task(config: TrainConfig, data: DataSpec, progress: Progress | None) 
 
 
 def _clouds(
-    config: TrainConfig, data: DataSpec, progress: Progress | None
+    config: TrainConfig, data: DataSpec, progress: StageProgress | None
 ) -> tuple[CloudSet | CloudStore, Any]:
     """Point clouds to train on, and query and gallery to validate on, if any."""
     from ..data import CloudSet
@@ -367,7 +371,7 @@ def _world_samples(plan: WorldConfig) -> list[Sample]:
     ]
 
 
-def _make_world(plan: WorldConfig, spec: TrainSpec, progress: Progress | None) -> Path:
+def _make_world(plan: WorldConfig, spec: TrainSpec, progress: StageProgress | None) -> Path:
     """The world of a configuration, made beside the run, or found there."""
     from meshes.world import write_world
 

@@ -16,6 +16,8 @@ from og_reid.pipelines import (
     CacheSpec,
     DataSpec,
     EmbedSpec,
+    EvaluateSpec,
+    FuseSpec,
     KeypointSpec,
     LiftSpec,
     PackSpec,
@@ -35,6 +37,25 @@ def test_strings_become_paths_and_fields_are_frozen() -> None:
     assert spec == DataSpec(Path("data"), keypoints="poses.json", cache="cache", unlabelled="more")
 
 
+def test_a_single_value_is_not_a_sequence_of_letters() -> None:
+    assert EmbedSpec("ab.ply").inputs == (Path("ab.ply"),)
+    assert LiftSpec(Path("ab.jpg")).images == (Path("ab.jpg"),)
+    assert PoseSpec(images="ab.jpg", out="x").images == (Path("ab.jpg"),)
+    assert CacheSpec("forget", "ab.jpg").images == ("ab.jpg",)
+    assert PackSpec("x", "y", splits="query").splits == ("query",)
+    assert TrainSpec("x", "y", "data", "seed=1") == TrainSpec(
+        "x", "y", DataSpec("data"), ("seed=1",)
+    )
+    assert FuseSpec("x", "a", "b", "y", "data").data == DataSpec("data")
+    spec = EvaluateSpec("data", by="cameras")
+    assert (spec.data, spec.by) == (DataSpec("data"), ("cameras",))
+
+
+def test_several_images_are_no_job_of_one() -> None:
+    with pytest.raises(ValueError, match="must be one for lift_file; got 2"):
+        pipelines.lift_file(LiftSpec(("a.jpg", "b.jpg")))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -44,6 +65,8 @@ def test_strings_become_paths_and_fields_are_frozen() -> None:
         (lambda: KeypointSpec(person="tall"), "person must be one of first, .*; got 'tall'"),
         (lambda: LiftSpec(()), "images must be given"),
         (lambda: LiftSpec(("x",), format="stl"), "format must be one of ply, npz, obj"),
+        (lambda: EmbedSpec(()), "inputs must be given"),
+        (lambda: PoseSpec(images=(), out="y"), "images must be given"),
         (lambda: EmbedSpec(("x",), workers=-1), "workers must be at least 1; got -1"),
         (lambda: PackSpec("x", "y", points=-1), "--points must be at least 0; got -1"),
         (lambda: PoseSpec(images=("x",), out="y", format="xml"), "format must be one of alphapose"),
@@ -73,9 +96,10 @@ def test_images_are_listed_once_for_a_value(tmp_path: Path) -> None:
             pixels = np.full((8, 4, 3), 40 * camera, np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"0001_c{camera}s1_000001_00.jpg")
     spec = DataSpec(tmp_path)
-    assert spec.splits is spec.splits
-    assert DataSpec(tmp_path).splits is not spec.splits
-    assert len(spec.splits.train) == 2
+    images = spec.list_images()
+    assert spec.list_images() is images
+    assert DataSpec(tmp_path).list_images() is not images
+    assert len(images.train) == 2
 
 
 def test_every_name_of_the_package_is_there_and_needs_no_import_of_its_own() -> None:
