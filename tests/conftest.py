@@ -1,6 +1,6 @@
 """Fixtures for all rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -10,6 +10,10 @@ from meshes.body.load import load_body
 from meshes.body.model import BodyModel
 from og_reid.data import CloudSet, Sample
 from og_reid.data.clouds import lift_dataset as lifting
+from og_reid.data.datasets import registry as datasets
+from og_reid.inference import pretrained
+from og_reid.losses import terms as losses
+from og_reid.models import registry as networks
 from og_reid.ops import native_info
 from random_clouds import cloud
 
@@ -22,6 +26,20 @@ settings.load_profile("any_machine")
 def _one_thread():
     """Small tensors everywhere: one thread is faster than several, and results repeat."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_registered_outlasts_its_module() -> Iterator[None]:
+    """Tests and pages of the documentation register networks, losses and data sets by one name."""
+    tables = (
+        networks.ARCHITECTURES, networks.KINDS, losses.TERMS, losses._REGISTERED,
+        datasets._registered, pretrained._KINDS,
+    )  # fmt: skip
+    before = [dict(table) for table in tables]
+    yield
+    for table, known in zip(tables, before, strict=True):
+        table.clear()
+        table.update(known)
 
 
 @pytest.fixture

@@ -84,7 +84,8 @@ def register_network(name: str, kind: type[PointNetwork], **settings: Any) -> No
     if ARCHITECTURES.get(name, (kind, settings)) != (kind, settings) or (
         KINDS.get(name, kind) is not kind
     ):
-        raise ValueError(f"name must not be taken; {name!r} is {ARCHITECTURES[name][0].__name__}")
+        taken = ARCHITECTURES[name][0] if name in ARCHITECTURES else KINDS[name]
+        raise ValueError(f"name must not be taken; {name!r} is {taken.__name__}")
     ARCHITECTURES[name] = (kind, settings)
     if kind not in KINDS.values():
         KINDS[name] = kind

@@ -108,6 +108,8 @@ def test_a_network_that_cannot_be_trained_is_not_registered() -> None:
         register_network("deep", PointMean, depth=3)
     with pytest.raises(ValueError, match="name must not be taken; 'dgcnn' is DGCNN"):
         register_network("dgcnn", PointMean)
+    with pytest.raises(ValueError, match="name must not be taken; 'pointnet2' is PointNet2"):
+        register_network("pointnet2", PointMean)  # the kind of a file, and no architecture
     with pytest.raises(ValueError, match="name must be of letters"):
         register_network("a/b", PointMean)
     register_network("point-mean", PointMean, width=16)  # again, as a module that is reloaded does
