@@ -1,6 +1,6 @@
 """3D point-cloud and pose-aware person re-identification that survives occlusion.
 
-``lift`` turns a photograph into a coloured point cloud, ``embed`` a cloud into a unit vector, and
+``lift`` turns an image into a coloured point cloud, ``embed`` a cloud into an embedding, and
 ``evaluate`` scores a ranking. Names are imported on first use, so that importing stays light.
 """
 
@@ -46,7 +46,7 @@ _HOME = {
     "load_model": "og_reid.api",
 }
 
-# Reached without an import of their own, as in ``og_reid.rerank.k_reciprocal``.
+# Submodules available without their own import, as in ``og_reid.rerank.k_reciprocal``.
 _PACKAGES = (
     "config", "data", "evaluation", "inference", "losses", "models", "ops", "pipelines", "rerank",
     "retrieval", "train", "viz",
@@ -54,7 +54,7 @@ _PACKAGES = (
 
 
 def _refuse_shadows() -> None:
-    """A user's own ``pose.py`` or ``meshes`` in front of ours would fail in puzzling ways."""
+    """Refuses a user's ``pose.py`` or ``meshes`` that shadows the package of that name."""
     home = Path(__file__).resolve().parent.parent
     for room in ("pose", "meshes"):
         spec = find_spec(room)
@@ -69,7 +69,7 @@ def _refuse_shadows() -> None:
 
 _refuse_shadows()
 
-from pose.deprecation import deprecated_attribute  # noqa: E402  # of ours, as is certain now
+from pose.deprecation import deprecated_attribute  # noqa: E402  # after the check for shadows
 
 
 def __getattr__(name: str) -> Any:

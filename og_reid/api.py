@@ -1,4 +1,4 @@
-"""Front door: lift an image, embed clouds and images, load a model."""
+"""Public functions: lift an image, embed clouds and images."""
 
 from __future__ import annotations
 
@@ -102,19 +102,19 @@ def lift(
     Args:
         image: path, the bytes of a file, binary file object, PIL image, or (H, W, 3) uint8 RGB
             array. Best a crop of one standing person.
-        keypoints: where the person's joints are, in pixels of the image; None estimates them
-            (needs the extra ``demo``). A ``Pose`` brings a person mask along. (P, K) keypoints of
-            several people need ``people`` or ``all``.
-        body: model or file of the user's; None for the embedded one.
-        layout: ``"surface"``, or ``"reference"`` for the points of the OG-Net authors' clouds:
-            one for each pixel of the photo resized to 128 x 64, the vertices that own one first.
-        canonical: give the body in the resting pose, for models trained with ``data.canonical``;
-            only of layout ``"surface"``.
-        all: lift all people in the image: a list of clouds. First the person that is lifted
-            without it, then the others (estimated ones from left to right).
-        people: which of several people to lift: an index into what ``all`` gives, or a rule of
+        keypoints: keypoints of the person, in pixels of the image; None estimates them (extra
+            ``demo``). A ``Pose`` includes a person mask. (P, K) keypoints of several people need
+            ``people`` or ``all``.
+        body: body model or its file; None for the embedded one.
+        layout: ``"surface"``, or ``"reference"`` for the point layout of the OG-Net authors: one
+            point per pixel of the image resized to 128 x 64, body vertices first.
+        canonical: body in the resting pose, for models trained with ``data.canonical``; only for
+            layout ``"surface"``.
+        all: lift all people in the image: a list of clouds. The first is the person lifted
+            without ``all``, then the others (estimated ones from left to right).
+        people: person to lift: an index into the result of ``all``, or a rule of
             ``pose.select_person``, such as ``"largest"`` or ``"most_central"``.
-        return_quality: give the quality of the lift, too, see ``meshes.LiftQuality``: the result
+        return_quality: also return the quality of the lift, see ``meshes.LiftQuality``: the result
             is ``(cloud, quality)``, with ``all`` a list of clouds and a list of qualities.
 
     Returns:
@@ -124,15 +124,15 @@ def lift(
 
     Raises:
         NoPersonError: no person was found.
-        FileNotFoundError: the path leads nowhere.
-        ValueError: the image is not readable, given keypoints cannot be pixels of it, there is no
-            such person, or an argument breaks a rule; the message says.
+        FileNotFoundError: the file does not exist.
+        ValueError: the image is unreadable, keypoints are no pixels of it, the index of the person
+            is out of range, or an argument is invalid.
         TypeError: keypoints are of another type.
         ImportError: keypoints are to be estimated and mediapipe is missing.
 
     Warns:
-        InputWarning: the lift is doubtful: several people and no choice among them, keypoints and
-            body disagree, low scores, or an image that is dark, grey, or of few pixels.
+        InputWarning: the lift is unreliable: several people without ``people``, keypoints and body
+            disagree, low scores, or a dark, grey or small image.
     """
     if all and people is not None:
         raise ValueError("all and people exclude each other: give one of them")
@@ -205,51 +205,47 @@ def embed(
     keypoints: GivenKeypoints = None,
     clouds: Any = None,
 ) -> Tensor | Embedding:
-    """Embed point clouds or images; similar identities get similar embeddings.
+    """Embed point clouds or images; similarity of embeddings measures that of identities.
 
     Args:
         inputs: one or many. For a model of clouds: ``PointCloud``; (N, 6) array or tensor (xyz in
             metres with y up, rgb in [0, 1]); Open3D, trimesh or torch-geometric cloud; path to
-            ``.ply``, ``.npz`` or ``.obj`` as ``meshes.read_pointcloud`` takes them (where the frame
-            of a file is doubtful, read it with ``frame=`` and give the cloud); a sequence of those;
-            (B, N, 6); a torch-geometric ``Batch``. Coordinates and colours of any numeric type by
-            the rules of ``PointCloud``. Background is left out, as long as enough of the body is
-            seen. Points that are not ``visible`` lend their shape but no colour; where a type
-            cannot say, exactly middle grey means hidden, and all points count as the body
-            (give ``cloud.body()`` of a lifted cloud). A model of the reference layout takes all
-            points in their order instead: those of ``lift(..., layout="reference")``, or ``.obj``.
-            For a model of images, or of both: as ``lift`` takes an image, best a crop of one
-            person; a sequence of those; (B, H, W, 3).
-        model: ``"default"``, a file or a folder written by ``og-reid train`` or ``og-reid fuse``,
-            or what ``load_model`` gave; a network of one's own as
-            ``og_reid.inference.CloudEncoder``, with the ``og_reid.inference.Preprocessing`` that it
-            was trained with.
+            ``.ply``, ``.npz`` or ``.obj`` for ``meshes.read_pointcloud`` (for a file in an unknown
+            frame, read it with ``frame=``); a sequence of those; (B, N, 6); a torch-geometric
+            ``Batch``. Coordinates and colours of any numeric type by the rules of ``PointCloud``.
+            Background is removed if enough of the body is visible. Points that are not ``visible``
+            have positions only, no colour; for types without visibility, points of exactly middle
+            grey are hidden and all points count as body (give ``cloud.body()`` of a lifted cloud).
+            A model of the reference layout needs all points in their order instead: from
+            ``lift(..., layout="reference")`` or ``.obj``. For a model of images, or of both: images
+            as for ``lift``, best crops of one person; a sequence of those; (B, H, W, 3).
+        model: ``"default"``, a file or folder written by ``og-reid train`` or ``og-reid fuse``, or
+            a result of ``load_model``; a custom network as ``og_reid.inference.CloudEncoder``, with
+            the ``og_reid.inference.Preprocessing`` of its training.
         batch_size: inputs per forward pass; changes speed and memory only.
-        device: where to compute; None stays where the model is (the CPU after loading).
-        keypoints: for images: of the person, in pixels of the image; for many images a sequence
-            with those of each, or None. Without them a network that is guided by joints, and the
-            lift for a model of both, estimate them (extra ``demo``); any other takes all parts for
-            visible.
+        device: device of the computation; None: that of the model (the CPU after loading).
+        keypoints: for images: keypoints of the person, in pixels of the image; for many images a
+            sequence with those of each, or None. Without them they are estimated (extra ``demo``)
+            for a network guided by keypoints and for the lift of a model of both; otherwise all
+            parts count as visible.
         clouds: for a model of both: point clouds of the same images; None lifts them.
 
     Returns:
         Models without parts, such as those of clouds: a tensor (D,) for one input, (B, D) for many,
-        float32 on the CPU; unit norm, so that the dot product of two is their similarity. D = 512
-        for the default model. Models with parts, such as PGFA and fused ones: an `Embedding` of 1
-        or B rows, to compare with ``load_model(...).compare`` or to rank with
-        ``og_reid.evaluate``.
+        float32 on the CPU; unit norm, so that dot products are similarities. D = 512 for the
+        default model. Models with parts, such as PGFA and fused ones: an `Embedding` of 1 or B
+        rows, for ``load_model(...).compare`` or ``og_reid.evaluate``.
 
     Warns:
-        InputWarning: once for each kind of doubt: bodies not between 0.3 and 3 m long in any
-            direction, files in an unknown frame, colours that are almost black for their type,
-            float32 coordinates far from the origin; keypoints that are no pixels of their image.
+        InputWarning: once per kind: bodies not between 0.3 and 3 m long in any direction, files in
+            an unknown frame, colours almost black for their type, float32 coordinates far from
+            the origin, keypoints outside of their image.
 
     Raises:
-        FileNotFoundError: a path leads nowhere.
+        FileNotFoundError: a file does not exist.
         ValueError: a cloud is of an unknown type, empty, has too few points, NaN, colours
-            outside [0, 1], or a body not between 0.03 and 10 long, which is not in metres; an
-            image is unreadable; the model takes another kind of input; the message says which
-            and what to do.
+            outside [0, 1], or a body not between 0.03 and 10 long, thus not in metres; an image is
+            unreadable; the model takes another kind of input.
         ImportError: keypoints are to be estimated and mediapipe is missing.
     """
     if isinstance(batch_size, bool) or whole("batch_size", batch_size) < 1:

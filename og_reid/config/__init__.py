@@ -1,6 +1,6 @@
 """Settings of runs: typed dataclasses, their checks, and the YAML files that hold them.
 
-Names are imported on first use, so that a file is looked for before torch is there.
+Names are imported on first use, so that missing files are reported before torch is imported.
 """
 
 from __future__ import annotations

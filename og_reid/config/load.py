@@ -28,11 +28,11 @@ __all__ = ["config_folder", "find_config", "from_dict", "load_config", "to_dict"
 Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
 
 _DEEPEST = 5  # files, from a configuration down to the base of its bases
-_BASES = "base"  # folder of the files that others are based on, which no run is for
+_BASES = "base"  # folder of the files that are bases only, not runs
 
 
 def config_folder() -> Path:
-    """Folder of the YAML files that come with the package."""
+    """Folder of the YAML files in the package."""
     installed = Path(str(files("og_reid"))) / "configs"
     if installed.is_dir():
         return installed
@@ -40,10 +40,10 @@ def config_folder() -> Path:
 
 
 def find_config(path: str | Path) -> Path:
-    """Path of a YAML file, or of the one of that name that comes with the package.
+    """Path of a YAML file, or of the file of that name in the package.
 
     Raises:
-        ValueError: There is none; the message names the nearest, or the groups of names.
+        ValueError: The file is missing; the message names the nearest name, or the groups.
     """
     given, known = Path(path), config_folder()
     shipped = known / given
@@ -84,11 +84,11 @@ def load_config(
     """Configuration of a YAML file.
 
     A key ``base`` names another file, by its path from the folder of this one or from
-    `config_folder`; what this file states replaces that one's settings. ``augment: none`` turns
+    `config_folder`; settings of this file replace those of its base. ``augment: none`` turns
     augmentation off.
 
     Args:
-        path: File, or the name of one that comes with the package, such as
+        path: File, or the name of one in the package, such as
             ``synthetic/default`` or ``synthetic/default.yaml``.
         overrides: Settings such as ``optim.lr=0.001`` that replace those of the file.
         kind: `TrainConfig`, the default, or `FusionConfig`.
@@ -126,7 +126,7 @@ def load_config(
 
 
 def _read(path: Path, kind: type[Any], below: tuple[Path, ...]) -> dict[str, Any]:
-    """Settings of a file and its bases, by their present names."""
+    """Settings of a file and its bases, by their current names."""
     if path.resolve() in below:
         raise ValueError(f"{path} is a base of itself, by {below[-1]}: remove one base")
     if len(below) >= _DEEPEST:
@@ -178,13 +178,13 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     from ..data.augmentation.transforms import Augmentation
 
     off = asdict(Augmentation.none())
-    for name in ("occlude_max", "occluder_color_leak"):  # of no effect without occluders
+    for name in ("occlude_max", "occluder_color_leak"):  # no effect without occluders
         del off[name]
     return {**settings, "augment": off}
 
 
 def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
-    """True if settings are valid, or invalid for another reason than a message gives."""
+    """True if settings are valid, or invalid with another message than ``message``."""
     try:
         build(kind, settings, "")
     except ValueError as error:
@@ -193,7 +193,7 @@ def _builds(kind: type[Any], settings: Mapping[str, Any], message: str) -> bool:
 
 
 def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
-    """Configuration with ``settings`` in place of the defaults; errors as `load_config`."""
+    """Configuration of ``settings`` over the defaults; errors as for `load_config`."""
     config: TrainConfig = build(_kinds()["train"], _plain(rename_settings(settings)), "")
     return config
 
@@ -204,7 +204,7 @@ def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
 
 
 def _kinds() -> dict[str, type[Any]]:
-    """Classes of settings, by the command that takes them."""
+    """Classes of settings, by command."""
     from ..inference.fusion import FusionConfig
     from .schema import TrainConfig
 
@@ -217,7 +217,7 @@ def _root(kind: type[Any]) -> str:
 
 
 def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:
-    """Refuses a file whose settings are all of another command."""
+    """Refuses a file with settings of another command only."""
     fitting = {
         each: rename_settings(settings, _root(each), warn=False).keys()
         <= {field.name for field in fields(each)}

@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 IMAGE_ARCHITECTURES = ("pgfa", "stripes")
-"""Architectures of images; the others are of point clouds."""
+"""Architectures for images; the others are for point clouds."""
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """Synthetic world that a run makes when no data set is given."""
+    """Synthetic world, rendered by a run without a data set."""
 
     train_identities: int = 0  # training identities; 0 = no world, a data set must be given
     test_identities: int = 20  # validation identities
@@ -43,7 +43,7 @@ class WorldConfig:
     first_identity: int = 0  # number of the first identity; distinct ranges are disjoint
 
     def __post_init__(self) -> None:
-        """Range of the seed; the world checks its own numbers."""
+        """Checks the range of the seed; `meshes.world` checks the other values."""
         _check_seed("world.seed", self.seed)
 
 
@@ -59,7 +59,7 @@ class DataConfig:
     channel_permute: float = 0.0  # fraction with permuted colour channels, as new identities
     # selection, order and frame of points: farthest-point sampling, or the OG-Net authors'
     point_order: PointOrder = "fps"
-    canonical: bool = False  # clouds in the resting pose, at inference, too; not of stored clouds
+    canonical: bool = False  # clouds in the resting pose, also at inference; not for stored clouds
     background: float = 0.0  # fraction of clouds with the background of another cloud
     camera_style: float = 0.0  # fraction of clouds with another camera's colour statistics
     # pk = P identities with K clouds each; shuffle = random order; balance = identities equally
@@ -125,7 +125,7 @@ class ModelConfig:
     init_from: str | None = None
 
     def __post_init__(self) -> None:
-        """Ranges, and fields that exclude each other."""
+        """Checks ranges, and fields that exclude each other."""
         known = (*ARCHITECTURES, *IMAGE_ARCHITECTURES)
         if self.arch not in known:
             raise ValueError(f"model.arch must be one of {', '.join(known)}; got {self.arch!r}")
@@ -149,13 +149,13 @@ class ModelConfig:
         weights = str(self.init_from)
         if self.takes_images and (weights == "default" or weights.endswith(".safetensors")):
             raise ValueError(
-                "model.init_from of image networks are weights of the backbone: imagenet, or a "
+                "model.init_from of image networks must be weights of the backbone: imagenet, or a "
                 f"file of torchvision's resnet50; got {weights!r}"
             )
         if self.bnneck and self.arch == "pgfa":
             raise ValueError(
-                "model.bnneck is of stripes and of the networks of clouds: the heads of pgfa have "
-                "norms of their own"
+                "model.bnneck is for stripes and networks of clouds: the heads of pgfa have "
+                "their own norms"
             )
 
     @property
@@ -188,7 +188,7 @@ class OptimConfig:
     bn_update_batches: int | None = 32  # batches to recompute BatchNorm with; null = an epoch
 
     def __post_init__(self) -> None:
-        """Ranges, and fields that exclude each other."""
+        """Checks ranges, and fields that exclude each other."""
         _require(0 < self.lr < math.inf, "optim.lr must be above 0 and finite", self.lr)
         _require(
             0 <= self.weight_decay < math.inf,
@@ -252,13 +252,13 @@ class BudgetConfig:
     wall_minutes: float | None = None  # wall-clock time
 
     def __post_init__(self) -> None:
-        """Ranges, and limits that exclude each other."""
+        """Checks ranges, and limits that exclude each other."""
         for name in ("steps", "epochs"):
             count = getattr(self, name)
             _require(count is None or count >= 1, f"budget.{name} must be at least 1", count)
         if self.epochs and (self.cpu_minutes or self.wall_minutes):
             raise ValueError(
-                "budget.epochs goes without minutes, as the learning rate follows the epochs; got "
+                "budget.epochs excludes minutes, as the learning rate follows the epochs; got "
                 f"cpu_minutes={self.cpu_minutes}, wall_minutes={self.wall_minutes}: set both "
                 "to null or give steps"
             )
@@ -295,7 +295,7 @@ class TrainConfig:
     ap_method: AveragePrecision = "step"  # average precision in validation
 
     def __post_init__(self) -> None:
-        """Ranges of the run's own fields, and constraints between groups."""
+        """Checks ranges of the run's own fields, and constraints between groups."""
         _check_seed("seed", self.seed)
         _require(self.checkpoint_every >= 1, "checkpoint_every must be at least 1",
                  self.checkpoint_every)  # fmt: skip
@@ -315,22 +315,22 @@ class TrainConfig:
         self._check_loss()
 
     def _check_loss(self) -> None:
-        """Constraints between the loss, the data and the network."""
+        """Checks constraints between the loss, the data and the network."""
         loss, recolor, images = self.loss, self.data.recolor, self.model.takes_images
         if loss.identity and recolor and not loss.lsro:
             raise ValueError(
                 "loss.identity needs data.recolor=0 or loss.lsro=true: a recoloured identity is "
-                f"none of the training set; got loss.identity={loss.identity}, "
+                f"not in the training set; got loss.identity={loss.identity}, "
                 f"data.recolor={recolor}"
             )
         if loss.lsro and not (loss.identity or images):
-            raise ValueError("loss.lsro is of the identity loss: loss.identity must be above 0")
+            raise ValueError("loss.lsro is for the identity loss: loss.identity must be above 0")
         if images and loss.lsro and loss.part_masked:
             raise ValueError("loss.lsro and loss.part_masked exclude each other: set one to false")
         check_terms(loss, "image" if images else "cloud")
         if not images and (loss.part_masked or loss.part_triplet or loss.part_smoothing):
             raise ValueError(
-                "loss.part_masked, part_triplet and part_smoothing are of images: model.arch must "
+                "loss.part_masked, part_triplet and part_smoothing are for images: model.arch must "
                 f"be one of {', '.join(IMAGE_ARCHITECTURES)}; got {self.model.arch!r}"
             )
         if self.model.bnneck and not images:

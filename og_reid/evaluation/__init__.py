@@ -1,12 +1,11 @@
 """Metrics of retrieval: CMC, mAP and mINP, exact, in blocks, by counting instead of sorting.
 
 A gallery item with identity -1 is junk and never ranked; one of the query's own identity *and*
-camera is left out for that query. Distractors (identity 0 in Market-1501) need no rule: they are
-of no query's identity, and therefore wrong answers. Queries without a match in the rest of the
-gallery are counted and kept out of the means.
+camera is left out for that query. Distractors (identity 0 in Market-1501) have no query of their
+identity and are wrong answers. Queries without a remaining match are counted, but not in the means.
 
 Ties are broken pessimistically: a match at the same distance as a wrong answer ranks after it,
-so metrics do not depend on the order of the gallery, and constant features score next to nothing.
+so metrics do not depend on the order of the gallery, and constant features score near 0.
 """
 
 from __future__ import annotations

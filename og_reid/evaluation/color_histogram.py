@@ -1,9 +1,8 @@
 """Baseline without learning: colour histograms of body parts.
 
-Every cloud is cut into 13 body parts; each part is described by a soft histogram of its CIE Lab
-colours. The distance of two clouds is the mean Hellinger distance of their commonly visible parts,
-weighted by visibility (in the spirit of Farenzena et al., CVPR 2010, and Cheng et
-al., BMVC 2011, on a lifted body). A learned embedding has to beat it.
+A soft histogram of CIE Lab colours for each of 13 body parts. The distance of two clouds is the
+mean Hellinger distance of their commonly visible parts, weighted by visibility (similar to
+Farenzena et al., CVPR 2010, and Cheng et al., BMVC 2011, on a lifted body).
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from ..data.clouds.cloud_set import CloudSet
 
 __all__ = ["PARTS", "PartHistograms", "histogram_distance", "part_histograms", "rgb_to_lab"]
 
-# Which of the 24 SMPL joints make up each part, and how many 6 cm voxels of it one image
-# shows of an adult in full view (rounded means over headings, for the embedded body).
+# SMPL joints (of 24) of each part, and its number of 6 cm voxels visible in one image of an adult
+# in full view (rounded means over headings, for the embedded body).
 _MERGED: dict[str, tuple[tuple[int, ...], int]] = {
     "head": ((12, 15), 30),
     "chest": ((9, 13, 14), 50),
@@ -47,8 +46,8 @@ class PartHistograms:
     """Colour histograms of the body parts of n clouds.
 
     Attributes:
-        histogram: (n, 13, bins) float32, each part sums to 1, or is 0 when the part is not seen.
-        visibility: (n, 13) float32 in [0, 1], visible fraction of the part's side to the camera.
+        histogram: (n, 13, bins) float32, each part sums to 1, or is 0 if not visible.
+        visibility: (n, 13) float32 in [0, 1], visible fraction of the part's camera-facing side.
     """
 
     histogram: Tensor
@@ -73,12 +72,11 @@ def part_histograms(
     """Colour histograms of the body parts of every cloud.
 
     Args:
-        clouds: n clouds; background and hidden points are left out.
-        brightness: 0 leaves colours as they are, 1 brings every cloud to the same mean brightness.
-            The default goes half of the way (in the logarithm): part of the difference is light,
-            part of it clothes.
+        clouds: n clouds; background and hidden points are ignored.
+        brightness: Normalisation of the mean brightness (its logarithm): 0 = none, 1 = equal for
+            all clouds. The default halves differences, which are partly light, partly clothes.
         chunk: Clouds at a time; only changes speed and memory.
-        progress: Called with the clouds described and all.
+        progress: Called with (clouds done, n).
     """
     if len(clouds) == 0:
         raise ValueError("clouds must hold at least one cloud; got none")
@@ -97,15 +95,15 @@ def part_histograms(
 def histogram_distance(
     query: PartHistograms, gallery: PartHistograms, *, chunk: int = 256
 ) -> Tensor:
-    """Distances (Q, G) in (0, 1]; 1 when no part is seen on both sides.
+    """Distances (Q, G) in (0, 1]; 1 without a commonly visible part.
 
     The mean of the parts' Hellinger distances ``sqrt(1 - sum(sqrt(p q)))``, each weighted by the
-    square root of the product of both visibilities. One more part at distance 1 and with weight 1
-    is always in the mean: similarity of a corner of a sleeve must not beat similarity all over.
+    square root of the product of both visibilities. A constant term at
+    distance 1 and weight 1 in the mean limits the similarity of clouds with little in common.
 
     Args:
-        query: Q descriptions.
-        gallery: G descriptions.
+        query: Histograms of Q clouds.
+        gallery: Histograms of G clouds.
         chunk: Queries at a time; only changes memory.
     """
     if query.histogram.shape[1:] != gallery.histogram.shape[1:]:
@@ -167,8 +165,8 @@ def _describe(clouds: CloudSet, brightness: float) -> PartHistograms:
 def _soft_histogram(lab: Tensor, row: Tensor, rows: int) -> Tensor:
     """(rows, bins) histograms of (M, 3) colours that belong to (M,) rows.
 
-    Each colour is shared among the eight nearest bins. Along the two colour axes bins are dense
-    near grey, where most clothes are, and wide where colours are vivid.
+    Each colour is distributed over the eight nearest bins. Along the two colour axes bins are
+    narrow near grey, as most clothes are, and wide for saturated colours.
     """
     sizes = torch.tensor(_BINS)
     chroma = torch.asinh(lab[:, 1:] / 15) / torch.asinh(torch.tensor(80 / 15))
@@ -188,10 +186,9 @@ def _soft_histogram(lab: Tensor, row: Tensor, rows: int) -> Tensor:
 
 
 def _visibility(points: Tensor, row: Tensor, size: int) -> Tensor:
-    """(size, 13) visible fraction of each part, by the voxels its points lie in.
+    """(size, 13) visible fraction of each part, from the voxels of its points.
 
-    Voxels and not points are counted, because small clouds keep all their points and large ones
-    an evenly spread choice.
+    Voxels, not points, are counted, because large clouds are subsampled and small ones are not.
     """
     voxel = (points / _VOXEL).floor().long().clamp(-512, 511) + 512
     key = ((row * 1024 + voxel[:, 0]) * 1024 + voxel[:, 1]) * 1024 + voxel[:, 2]

@@ -41,24 +41,24 @@ def evaluate(
 ) -> Metrics:
     """CMC, mAP and mINP of a search by features or by distances.
 
-    Features are compared by cosine, or by commonly visible parts where they have parts. A few MiB
-    of distances exist at a time, and nothing is sorted but the matches: beside the features that
-    are given, memory is one copy of the query features and some buffers.
+    Features are compared by cosine, or by commonly visible parts where they have parts. Distances
+    are computed in blocks of a few MiB and only the matches are sorted: beside the given features,
+    memory is one copy of the query features and some buffers.
 
     Args:
         query: `Embedding`, or (Q, D) tensor or array; need not be normalised.
-        gallery: The same of G images, a memory-mapped array, or an iterable of blocks of rows that
-            starts over in every pass.
+        gallery: Likewise, of G images; or a memory-mapped array, or a re-iterable of blocks of
+            rows.
         labels: Identities and cameras of both sides, as ``Labels.of(query_set, gallery_set)``.
             Gallery images of identity -1 are junk and never ranked; distractors (0 in Market-1501)
             are wrong answers. Without cameras no camera is masked.
         distance: In place of features: (Q, G) tensor or array, smaller = closer, or an iterable of
-            blocks of its rows, as `og_reid.rerank` gives. Negative values are allowed, as of
-            negated similarities; similarities cause an `InputWarning` where matches are the
-            far ones beyond chance.
-        protocol: Which answers count, see `Protocol`.
+            blocks of its rows, such as from `og_reid.rerank`. Negative values are allowed (negated
+            similarities); similarities cause an `InputWarning` where matches are farther than
+            by chance.
+        protocol: Evaluation protocol, see `Protocol`.
         ap: Convention of ``Metrics.mAP``; both are computed.
-        progress: Called with what is done, over all passes, and all: gallery rows, or queries for
+        progress: Called with (done, total) over all passes: gallery rows, or queries for
             distances.
         **keywords: `LabelKeywords` in place of ``labels``: ``query_pids``, ``gallery_pids``,
             ``query_camids``, ``gallery_camids``.
@@ -75,8 +75,8 @@ def evaluate(
 
     Raises:
         TypeError: Labels are missing, or a keyword has another name.
-        ValueError: Wrong shapes; NaN, infinite or zero feature rows (named by their numbers; rows
-            of junk are not read); an empty side; no query has a match.
+        ValueError: Wrong shapes; NaN, infinite or zero feature rows (listed by number; junk rows
+            are not read); an empty side; no query has a match.
     """
     if ap not in ("step", "trapezoid"):
         raise ValueError(f"ap must be 'step' or 'trapezoid'; got {ap!r}")
@@ -115,8 +115,8 @@ def evaluate_distances(
         Metrics of every query, and their means.
 
     Raises:
-        TypeError: As `evaluate`.
-        ValueError: As `evaluate`.
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`.
     """
     return evaluate(None, None, labels, distance=distances, ap=ap, **keywords)
 
@@ -152,7 +152,7 @@ def _score_distances(
 def _passes(
     progress: Progress | None, protocol: Protocol
 ) -> tuple[Progress | None, Progress | None]:
-    """Progress of the whole gallery, and of random galleries where there are any."""
+    """Progress of the whole gallery, and of random galleries, if any."""
     if protocol.name != "single-gallery-shot":
         return progress, None
     return subprogress(progress, 0, 2), subprogress(progress, 1, 2)
@@ -222,7 +222,7 @@ def _metrics(
     penalty[valid] = count[valid].double() / rank[ptr[1:][valid] - 1]
 
     def mean(values: Tensor) -> Tensor:
-        # Added one after the other in float64: no block size and no thread changes a digit.
+        # Sequential sum in float64: independent of block size and threads.
         total = np.bincount(owner.numpy(), weights=values.numpy(), minlength=queries)
         return torch.from_numpy(total) / count
 
@@ -244,7 +244,7 @@ def _metrics(
 
 
 def _equal_to_wrong(counted: RankThresholds, owner: Tensor) -> Tensor:
-    """(M,) bool; wrong answers are with the first of equal thresholds, and tie with all of them."""
+    """(M,) bool; wrong answers, counted at the first of equal thresholds, tie with all of them."""
     if not len(owner):
         return torch.zeros(0, dtype=torch.bool, device="cpu")
     new = torch.ones(len(owner), dtype=torch.bool, device="cpu")

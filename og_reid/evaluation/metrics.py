@@ -34,7 +34,7 @@ _RANKS = (1, 3, 5, 10)  # rank-3 is reported on partial re-identification data
 class Metrics:
     """Metrics of one evaluation, per query; means are over the valid queries.
 
-    A query is valid when the gallery holds at least one match for it. Ties are broken
+    A query is valid if the gallery holds a match for it. Ties are broken
     pessimistically: a match at the distance of a wrong answer ranks after it.
 
     Attributes:
@@ -44,18 +44,18 @@ class Metrics:
         protocol: Name of the protocol.
         query_pids: (Q,) int64 identities.
         first_match: (Q,) int64 rank of the first match, from 1; 0 where there is none.
-        step: (Q,) float64 average precision by the step convention; NaN where there is no match.
+        step: (Q,) float64 average precision by the step convention; NaN without a match.
         trapezoid: (Q,) float64, by the other convention.
-        inverse_penalty: (Q,) float64 (number of matches) / (rank of the last); NaN as above.
+        inverse_penalty: (Q,) float64 (number of matches) / (rank of the last); NaN without one.
         ties: (Q,) int64 matches that have a wrong answer at exactly their distance.
-        same_camera: (Q,) int64 gallery items left out: the query's identity, seen by its camera.
+        same_camera: (Q,) int64 gallery items left out: of the query's identity and camera.
         num_items: Gallery rows, junk included.
         num_junk: Gallery rows of identity -1.
-        gallery: Digest of the gallery's identities and cameras, whatever the order of its rows.
+        gallery: Digest of the gallery's identities and cameras, independent of its order.
         shot_ranks: (Q, R) int64 ranks of the match in R random galleries of one image per
             identity, or None; ``cmc`` is then over those.
-        test_view: Test-time views that each embedding is the mean of, beside the plain one.
-        reranking: Name and parameters of the re-ranking that the distances are of, or ``none``.
+        test_view: Test-time views averaged into each embedding, beside the plain one.
+        reranking: Name and parameters of the re-ranking of the distances, or ``none``.
     """
 
     ap: AveragePrecision
@@ -116,7 +116,7 @@ class Metrics:
 
     @property
     def few(self) -> bool:
-        """True where fewer than ten queries, or those of fewer than five identities, are valid."""
+        """True if fewer than ten queries, or queries of fewer than five identities, are valid."""
         return self.num_valid < FEW_QUERIES or self.num_identities < FEW_IDENTITIES
 
     @property
@@ -126,7 +126,7 @@ class Metrics:
 
     @property
     def average_precision(self) -> Tensor:
-        """(Q,) float64 by the convention in ``ap``; NaN where there is no match."""
+        """(Q,) float64 by the convention in ``ap``; NaN without a match."""
         return self.step if self.ap == "step" else self.trapezoid
 
     @property
@@ -146,7 +146,7 @@ class Metrics:
 
     @property
     def mAP_all(self) -> float:
-        """Mean average precision when a query without a match counts as 0."""
+        """Mean average precision with 0 for queries without a match."""
         return self._of_all(self.mAP)
 
     @property
@@ -158,7 +158,7 @@ class Metrics:
     def cmc(self) -> Tensor:
         """(R,) float64; ``cmc[k - 1]`` is the fraction of queries with a match in the first k.
 
-        Of the valid queries; R is the number of gallery rows.
+        Over the valid queries; R is the number of gallery rows.
         """
         return self._shot_cmc().mean(dim=0)
 
@@ -187,7 +187,7 @@ class Metrics:
         return self._of_all(self.rank(k))
 
     def summary(self, ranks: Sequence[int] = _RANKS) -> dict[str, float]:
-        """Means by name, in [0, 1]: ``rank-K`` of the given ranks, both mAP, and mINP."""
+        """Means by name, in [0, 1]: ``rank-K`` for the given ranks, both mAP, and mINP."""
         return {
             **{f"rank-{k}": self.rank(k) for k in ranks},
             "mAP step": self.mAP_step,
@@ -196,13 +196,13 @@ class Metrics:
         }
 
     def select(self, queries: Any) -> Metrics:
-        """Metrics of some queries; their means may be NaN.
+        """Metrics of selected queries; their means may be NaN.
 
         Args:
-            queries: Their numbers, or a (Q,) mask; a tensor, an array or a list.
+            queries: Indices or a (Q,) mask, as a tensor, array or list.
 
         Raises:
-            ValueError: It is none of these, or a query is not there.
+            ValueError: ``queries`` is none of these, or an index is out of range.
         """
         if isinstance(queries, slice):
             queries = range(self.num_queries)[queries]
@@ -226,18 +226,18 @@ class Metrics:
         """Metrics by a label of each query: occlusion level, visible parts, camera, yaw.
 
         Args:
-            labels: (Q,) tensor, array or sequence. Numbers that vary freely are to be put into
+            labels: (Q,) tensor, array or sequence of discrete labels; put continuous values into
                 ranges first, for example by `numpy.digitize`.
 
         Raises:
-            ValueError: On another length.
+            ValueError: Another length.
         """
         labels = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
         if labels.shape != (self.num_queries,):
             raise ValueError(
                 f"labels must be ({self.num_queries},), one for each query; got {labels.shape}"
             )
-        values, place = np.unique(labels, return_inverse=True)  # NaN are one value
+        values, place = np.unique(labels, return_inverse=True)  # NaN count as one value
         return {
             value.item(): self.select(torch.from_numpy(place == number))
             for number, value in enumerate(values)
@@ -254,15 +254,14 @@ class Metrics:
     ) -> tuple[float, float]:
         """Confidence interval of a mean over valid queries: cluster bootstrap over identities.
 
-        For equal values of all identities, where the bootstrap shrinks to a point, and where `few`
-        is true, it is Wilson's score interval of as many draws as there are identities, if values
-        are in [0, 1].
+        For values in [0, 1] it is Wilson's score interval, with one draw per identity, where all
+        identities have equal values (the bootstrap shrinks to a point) or `few` is true.
 
         Args:
             values: Function from the metrics to (Q,) values; average precision by default.
             level: Fraction of the draws inside.
-            repeats: Draws.
-            seed: Of the draws.
+            repeats: Number of draws.
+            seed: Seed of the draws.
 
         Returns:
             Lower and upper end; NaN without a valid query.
@@ -278,7 +277,7 @@ class Metrics:
         return ends
 
     def few_note(self) -> str:
-        """A note with intervals where these are metrics of few queries; otherwise empty."""
+        """Note with intervals for metrics of few queries; empty otherwise."""
         if not self.few or not self.num_valid:
             return ""
         ranks = self.first_match[:, None] if self.shot_ranks is None else self.shot_ranks
@@ -316,7 +315,7 @@ class Metrics:
         if self.few and self.num_valid:
             lines.append(
                 f"few queries: {self._count_note()}; with fewer than {FEW_QUERIES} queries or "
-                f"{FEW_IDENTITIES} identities, other images may give quite other metrics"
+                f"{FEW_IDENTITIES} identities, metrics vary strongly with the images"
             )
         lines += [
             f"protocol {self.protocol}: {self.num_valid} of {self.num_queries} queries have a "
@@ -336,7 +335,7 @@ class Metrics:
         return self.table()
 
     def record(self) -> dict[str, Any]:
-        """All fields and means as numbers, texts, lists and None, for JSON; NaN becomes None."""
+        """All fields and means as numbers, strings, lists and None, for JSON; NaN becomes None."""
         record: dict[str, Any] = {"figures": self.summary()}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -345,22 +344,22 @@ class Metrics:
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> Metrics:
-        """Metrics from a `record`; fields that are younger than a file have their default.
+        """Metrics from a `record`; fields newer than the record have their default.
 
         Raises:
-            ValueError: When something is missing, of another type or length, or out of its range.
+            ValueError: A field is missing, of another type or length, or out of its range.
         """
         return Metrics(**metrics_fields(record))
 
     def to_json(self, path: str | Path) -> None:
-        """Writes all fields as JSON to ``path``, to be read by `load_metrics` and compared."""
+        """Writes all fields as JSON to ``path``, for `load_metrics`."""
         with atomic_write(path) as partial:
             partial.write_text(
                 json.dumps({"format": METRICS_FORMAT, **self.record()}) + "\n", encoding="utf-8"
             )
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes one line for each query to ``path``, with identity, rank and precisions."""
+        """Writes a CSV line per query to ``path``: identity, rank and precisions."""
         names = ("query_pids", "first_match", "step", "trapezoid", "inverse_penalty", "ties")
         columns = [getattr(self, name).tolist() for name in names]
         with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
@@ -369,7 +368,7 @@ class Metrics:
             writer.writerows((row, *rest) for row, rest in enumerate(zip(*columns, strict=True)))
 
     def _of_all(self, mean: float) -> float:
-        """A mean over the valid queries, when the others count as 0."""
+        """Mean over all queries of a mean over the valid ones, with 0 for the others."""
         return mean * self.num_valid / self.num_queries if self.num_valid else 0.0
 
     def _mean(self, values: Tensor) -> float:
@@ -386,11 +385,11 @@ def load_metrics(path: str | Path) -> Metrics:
     """Metrics from a file of `Metrics.to_json`, of this version or an older one.
 
     Args:
-        path: Of the file.
+        path: JSON file.
 
     Raises:
-        ValueError: It is another file, or damaged.
-        OSError: It cannot be read.
+        ValueError: The file is of another kind, or damaged.
+        OSError: The file cannot be read.
     """
     record = read_record(path, (METRICS_FORMAT,), "Metrics.to_json")
     with reading(path, "is damaged"):

@@ -25,11 +25,11 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class PairedRow:
-    """One row of two runs.
+    """Row of a table in two runs.
 
     Attributes:
-        first: Of the first run.
-        second: Of the second run, on the same queries.
+        first: Row of the first run.
+        second: Row of the second run, on the same queries.
         difference: Average precision, second minus first.
     """
 
@@ -44,22 +44,22 @@ def compare_runs(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[PairedRow, ...]:
-    """Paired differences of the rows of two runs that are of the same queries.
+    """Paired differences of the rows of two runs on the same queries.
 
-    Methods of one name belong together. Of the others those of the model do, where each run has
-    only one that the other lacks: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
+    Rows are paired by method name. If each run has exactly one model that the other lacks, these
+    are paired as well: ``a`` with ``b``, and ``a + histogram`` with ``b + histogram``.
 
     Args:
         first: Rows of the first run.
         second: Rows of the second run.
-        progress: Called with the rows compared and all.
+        progress: Called with (rows compared, rows in all).
 
     Returns:
-        Pairs in the order of the first run; `unpaired` names the other rows.
+        Pairs in the order of the first run; `unpaired` lists the other rows.
 
     Raises:
-        ValueError: No rows belong together, and as `compare_paired`: other queries, another
-            gallery, protocol or convention.
+        ValueError: No rows can be paired, or queries, galleries, protocols or conventions differ
+            (see `compare_paired`).
     """
     partner = _partners(*({row.method for row in rows} for rows in (first, second)))
     others = {(row.method, row.queries): row for row in second}
@@ -88,7 +88,7 @@ def _partners(first: set[str], second: set[str]) -> dict[str, str]:
     """Methods of the second run by those of the first."""
     shared = {name: name for name in first & second}
     rest = [names - shared.keys() - {"histogram"} for names in (first, second)]
-    # A model gives its name to its variants, such as "NAME + histogram" and "NAME global".
+    # Variants contain the name of their model, such as "NAME + histogram" and "NAME global".
     models = [
         [name for name in names if not any(name.startswith(f"{other} ") for other in names)]
         for names in rest
@@ -108,7 +108,7 @@ def unpaired(
     Args:
         first: Rows of the first run.
         second: Rows of the second run.
-        pairs: Of `compare_runs`.
+        pairs: Result of `compare_runs`.
 
     Returns:
         ``method, queries`` of each such row of the first run, and of the second.
@@ -125,7 +125,7 @@ def format_differences(rows: Sequence[PairedRow]) -> str:
     """Pairs as a table: mAP of both in percent, difference with its interval, p-value.
 
     Args:
-        rows: Of `compare_runs`.
+        rows: Result of `compare_runs`.
     """
     names = [
         row.first.method
@@ -156,7 +156,7 @@ def format_differences(rows: Sequence[PairedRow]) -> str:
     return "\n".join(lines)
 
 
-# With fewer, not even a sign test could find a difference at the level of 5 %.
+# With fewer, not even a sign test reaches the level of 5 %.
 _FEWEST = 6
 
 
@@ -169,7 +169,7 @@ class PairedDifference:
         low: Lower end of the bootstrap interval; NaN (as `high` and `p_value`) with fewer than six
             identities.
         high: Upper end.
-        p_value: Two-sided: how often a draw of identities is at least as far from ``mean`` as 0.
+        p_value: Two-sided: fraction of the draws of identities at least as far from ``mean`` as 0.
         better: Fraction of the queries on which the second is better.
         worse: Fraction of the queries on which it is worse.
     """
@@ -191,11 +191,11 @@ def compare_paired(
         first: Metrics of the first model.
         second: Metrics of the second, on the same queries and gallery.
         level: Fraction of the bootstrap draws inside the interval.
-        repeats: Draws.
-        seed: Of the draws.
+        repeats: Number of draws.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: When queries, galleries, protocols or conventions differ.
+        ValueError: Queries, galleries, protocols or conventions differ.
     """
     for name in ("ap", "protocol"):
         values = getattr(first, name), getattr(second, name)
@@ -208,7 +208,7 @@ def compare_paired(
         )
     if (first.gallery, first.num_items) != (second.gallery, second.num_items):
         raise ValueError(
-            "first and second must be of the same gallery: metrics of other galleries do "
+            "first and second must be of the same gallery, as metrics of different ones do "
             f"not compare models; got {first.num_items} and {second.num_items} images, of other "
             "identities or cameras"
         )

@@ -36,7 +36,7 @@ _NO_TRACKS = (
 class Protocol:
     """Evaluation protocol.
 
-    In all of them gallery images of identity -1 are junk and never ranked.
+    In all protocols gallery images of identity -1 are junk and never ranked.
 
     Attributes:
         name: ``market``: items of the query's identity *and* camera are left out (Market-1501,
@@ -47,10 +47,10 @@ class Protocol:
             ``multi-query``: as market, with the mean feature of all queries of one identity and
             camera as one query.
             ``mars``: as market, with the mean feature of each tracklet on both sides.
-        repeats: Random galleries of single-gallery-shot.
-        seed: Of the random galleries.
+        repeats: Number of random galleries of single-gallery-shot.
+        seed: Seed of the random galleries.
         query_tracks: (Q,) tracklets for mars, numbers or names; None for those of the labels.
-        gallery_tracks: (G,) the same.
+        gallery_tracks: (G,) likewise.
     """
 
     name: ProtocolName = "market"
@@ -60,7 +60,7 @@ class Protocol:
     gallery_tracks: Any = None
 
     def __post_init__(self) -> None:
-        """Checks the name and what it needs."""
+        """Checks the name and its arguments."""
         if self.name not in get_args(ProtocolName):
             raise ValueError(
                 f"protocol must be one of {', '.join(get_args(ProtocolName))}; got {self.name!r}"
@@ -74,14 +74,14 @@ class Protocol:
 
     @property
     def cameras(self) -> bool:
-        """True where answers of the query's own camera are left out."""
+        """True if gallery images of the query's identity and camera are left out."""
         return self.name != "unfiltered"
 
     def tracks(self, labels: Labels) -> tuple[Any, Any]:
         """Tracklets of queries and gallery for mars: those given here, else those of the labels.
 
         Raises:
-            ValueError: There are none.
+            ValueError: Neither has tracklets.
         """
         given = self.query_tracks, self.gallery_tracks
         if given[0] is None:
@@ -97,18 +97,18 @@ def average_groups(side: FeatureSource, group: Tensor, count: int, kept: Tensor)
     Args:
         side: n rows with global features only.
         group: (n,) int64 group of each row.
-        count: Groups.
-        kept: Rows to use, ascending; each group has one of them.
+        count: Number of groups.
+        kept: Rows to use, ascending, at least one per group.
 
     Raises:
-        ValueError: When there are features of parts.
+        ValueError: There are features of parts.
     """
     total: Tensor | None = None
     for place, piece in side.pieces(kept, _PIECE):
         if piece.visibility is not None:
             raise ValueError(
-                f"{side.name} must have global features only for this protocol: there is no agreed "
-                "mean of parts of different visibility"
+                f"{side.name} must have global features only for this protocol: the mean of parts "
+                "of different visibility is not defined"
             )
         if total is None:
             total = piece.rows.new_zeros(count, piece.rows.shape[1])
@@ -127,15 +127,15 @@ def shot_ranks(
 ) -> Tensor:
     """Ranks of one match per query in random galleries of one image per identity.
 
-    Of each other identity all queries meet the same image, of their own one that may be a match.
+    All queries share the image of each other identity; that of their own is one of their matches.
 
     Args:
         source: Query and gallery, or blocks of rows of distances as for `count_rows`.
-        labels: Of both sides.
-        matches: The matches of the queries.
-        thresholds: Their distances.
+        labels: Labels of both sides.
+        matches: Matches of the queries.
+        thresholds: Distances of the matches.
         protocol: Number of galleries, and their seed.
-        progress: Called with the galleries (queries, for distances) done and all.
+        progress: Called with (done, total): galleries, or queries for distances.
 
     Returns:
         (Q, repeats) int64, 0 without a match.

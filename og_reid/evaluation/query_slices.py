@@ -29,7 +29,7 @@ class LabelledImages(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the n image files."""
+        """Names of the n image files."""
         ...
 
     @property
@@ -54,19 +54,19 @@ def query_slices(
     *,
     own_camera: bool = False,
 ) -> dict[str, Tensor]:
-    """Rows of the queries by the name of their slice; empty slices are left out.
+    """Query rows by name of the slice; empty slices are left out.
 
     Args:
         query: Q images.
-        gallery: Images that are searched in; ``yaw`` needs theirs.
-        attributes: By image name.
-        by: ``occlusion``: with something in front of them, and without (queries whose attributes
-            are unknown are in neither). ``visibility``: quarters of the visible fraction of the
-            silhouette. ``parts``: how many of 13 body parts the cloud shows, each by a quarter
-            at least, or how many stripes of the image. ``yaw``: angle between the body's heading
-            in the query and in the most similar view among its matches.
+        gallery: Gallery images, for ``yaw``.
+        attributes: Attributes by image name.
+        by: ``occlusion``: occluded or not (queries of unknown attributes are in neither).
+            ``visibility``: quarters of the visible fraction of the silhouette. ``parts``: number
+            of body parts (of 13) at least a quarter visible in the cloud, or of visible stripes
+            of the image. ``yaw``: angle between the body's heading in the query and in the most
+            similar view among its matches.
         seen: (Q, P) visibility of the stripes of images in [0, 1], see `Embedding`.
-        own_camera: True where matches may be of the query's camera (protocol ``unfiltered``).
+        own_camera: Allow matches of the query's own camera (protocol ``unfiltered``).
 
     Raises:
         ValueError: Attributes that a slice needs are missing.
@@ -83,7 +83,7 @@ def query_slices(
 
 
 def occlusion_slices(names: Sequence[str], attributes: _Known) -> dict[str, Tensor]:
-    """``occlusion`` of `query_slices` for queries of these names; empty ones are not left out."""
+    """``occlusion`` of `query_slices` for queries by image name, empty slices included."""
     known = [attributes.get(name) for name in names]
     return {
         title: torch.tensor(
@@ -110,8 +110,8 @@ def _visibility(query: LabelledImages, _: LabelledImages, attributes: _Known) ->
 def _parts(query: LabelledImages) -> dict[str, Tensor]:
     if not isinstance(query, CloudSet):
         raise ValueError(
-            "by parts needs lifted clouds, or a model with stripes of photographs: of others it is "
-            "not known which parts are seen"
+            "by parts needs lifted clouds, or a model of images with stripes: otherwise the "
+            "visible parts are unknown"
         )
     seen = (part_histograms(query).visibility >= _SEEN).sum(dim=1).numpy()
     place = np.digitize(seen, (5, 9))
@@ -150,10 +150,10 @@ _SLICERS: dict[str, Callable[[LabelledImages, LabelledImages, _Known], dict[str,
 
 
 def known_attributes(names: Sequence[str], attributes: _Known, by: str) -> list[Attributes]:
-    """The attributes of images of these names.
+    """Attributes of images by name.
 
     Raises:
-        ValueError: They are not known of all; ``by`` is what needs them.
+        ValueError: Those of an image are unknown; ``by`` names their use.
     """
     missing = [name for name in names if name not in attributes]
     if missing:

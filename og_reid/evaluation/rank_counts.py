@@ -1,6 +1,6 @@
 """Rank counts: for each match, the wrong answers at least as near.
 
-Nothing is sorted but the few matches, and no matrix of all queries and all items exists.
+Only the few matches are sorted, and no matrix of all queries and all items exists.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def count_features(
     matches: Matches,
     progress: Progress | None = None,
 ) -> RankThresholds:
-    """Distances of the matches by features, and counts of the wrong answers among them.
+    """Distances of the matches from features, and counts of the wrong answers among them.
 
-    ``progress`` is called with the gallery rows done, over both passes, and all.
+    ``progress`` is called with (gallery rows done, total) over both passes.
     """
     answers = len(matches.item.unique())
     total = answers + len(labels.kept)
@@ -47,7 +47,7 @@ def count_among(
     thresholds: RankThresholds,
     progress: Progress | None = None,
 ) -> RankThresholds:
-    """Wrong answers counted among the gallery rows ``wanted``, of identities ``wanted_ids``."""
+    """Counts of wrong answers among the gallery rows ``wanted``, of identities ``wanted_ids``."""
     device = query.device
     moved = RankThresholds(*(each.to(device) for each in vars(thresholds).values()))
     query_ids, item_ids = labels.query_ids.to(device), wanted_ids.to(device)
@@ -69,9 +69,9 @@ def count_rows(
 
     Args:
         rows: First query and (b, G) distances, block after block.
-        labels: Of Q queries and G gallery rows.
-        matches: The matches of the queries.
-        progress: Called with the queries done and Q.
+        labels: Labels of Q queries and G gallery rows.
+        matches: Matches of the queries.
+        progress: Called with (queries done, Q).
     """
     thresholds = RankThresholds.empty_at(matches.ptr, empty_values(matches))
     whole = len(labels.kept) == len(labels.gallery_pids)

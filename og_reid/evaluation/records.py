@@ -20,7 +20,7 @@ METRICS_FORMAT = "og_reid metrics 1"
 #: Bytes of a file; a search of 100,000 queries, by pairs of 20 cameras, is about half of it.
 _LARGEST = 1 << 30
 _PIECE = 1 << 20
-#: Rows of a gallery: `Metrics.cmc` has a number for each.
+#: Largest gallery, in rows: `Metrics.cmc` has a number for each.
 _ITEMS = 10**8
 _COUNTS = ("first_match", "ties", "same_camera")
 _REAL = ("step", "trapezoid", "inverse_penalty")
@@ -30,16 +30,16 @@ _NEEDED = ("ap", "protocol", *_WHOLE, *_REAL, "num_items")
 
 
 def read_record(path: str | Path, tags: Sequence[str], writer: str) -> dict[str, Any]:
-    """The object in a JSON file (UTF-8, or UTF-16 as some editors save it) with a format tag.
+    """Object in a JSON file (UTF-8, or UTF-16 from some editors) with a format tag.
 
     Args:
-        path: Of the file.
-        tags: Values of ``format`` that are taken.
-        writer: What writes such files, for messages.
+        path: JSON file.
+        tags: Accepted values of ``format``.
+        writer: Writer of such files, for messages.
 
     Raises:
-        ValueError: It is a folder, another file, or larger than 1 GiB.
-        OSError: It cannot be read.
+        ValueError: The path is a folder, another file, or larger than 1 GiB.
+        OSError: The file cannot be read.
     """
     with reading(path, f"is not a file of {writer}"):
         if Path(path).is_dir():
@@ -57,10 +57,10 @@ def read_record(path: str | Path, tags: Sequence[str], writer: str) -> dict[str,
 
 
 def metrics_fields(record: Any) -> dict[str, Any]:
-    """The fields of `Metrics` in a record, with tensors.
+    """Fields of `Metrics` in a record, as tensors.
 
     Args:
-        record: As `Metrics.record` gives it; ``figures`` and unknown fields are ignored.
+        record: Result of `Metrics.record`; its means and unknown fields are ignored.
 
     Raises:
         ValueError: A field is missing, of another type or length, or out of its range.
@@ -73,7 +73,7 @@ def metrics_fields(record: Any) -> dict[str, Any]:
     values: dict[str, Any] = {name: record[name] for name in _TEXTS if name in record}
     for name, value in values.items():
         if not isinstance(value, str):
-            raise ValueError(f"{name} must be a text; got {type(value).__name__}")
+            raise ValueError(f"{name} must be a string; got {type(value).__name__}")
     items = values["num_items"] = _whole("num_items", record["num_items"], 0, _ITEMS)
     if "num_junk" in record:
         values["num_junk"] = _whole("num_junk", record["num_junk"], 0, items)
@@ -94,7 +94,7 @@ def metrics_fields(record: Any) -> dict[str, Any]:
 
 
 def without_nan(value: Any) -> Any:
-    """The value with None in place of NaN, which JSON has no number for."""
+    """Value with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {name: without_nan(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
 
 def _described(value: Any) -> str:
-    """A number as text, or the name of its type."""
+    """Number as text, or the name of its type."""
     if type(value) is float or (type(value) is int and abs(value) < 1 << 70):
         return repr(value)
     return "a huge number" if type(value) is int else type(value).__name__

@@ -1,4 +1,4 @@
-"""Tables of metrics: rows by method and by queries, printed, saved and read again."""
+"""Tables of metrics, by method and by queries: text, JSON files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WRITER = "og-reid evaluate"
 
 @dataclass(frozen=True, eq=False)
 class ResultRow:
-    """One row of a table.
+    """Row of a table.
 
     Attributes:
         method: ``histogram``, the name of a model, or that name and ``+ histogram``.
@@ -47,10 +47,10 @@ class ResultRow:
 
 
 def format_table(rows: Sequence[ResultRow]) -> str:
-    """Rows as a table in plain text: rank-1, rank-5, rank-10 and mAP in percent, then notes.
+    """Plain-text table: rank-1, rank-5, rank-10 and mAP in percent, then notes.
 
     Args:
-        rows: Of one search; convention and protocol are those of the first.
+        rows: Rows of one search; convention and protocol are those of the first.
     """
     width = max((len(row.method) for row in rows), default=0)
     lines = [f"{'':{width}} {'queries':20} {'rank-1':>7} {'rank-5':>7} {'rank-10':>7} {'mAP':>7}"]
@@ -82,7 +82,7 @@ def _notes(rows: Sequence[ResultRow]) -> list[str]:
 
 
 def _deviation_note(row: ResultRow) -> str:
-    """Standard deviation of the ranks of all queries over random galleries, or nothing."""
+    """Standard deviation of the ranks of all queries over random galleries, or empty."""
     shots = row.metrics.shot_ranks
     deviations = [d for k in (1, 5, 10) if (d := row.metrics.rank_std(k)) is not None]
     if row.queries != "all" or shots is None or not deviations:
@@ -94,11 +94,11 @@ def _deviation_note(row: ResultRow) -> str:
 
 
 def save_results(rows: Sequence[ResultRow], path: str | Path) -> None:
-    """Writes rows with the metrics of every query as JSON, to be read by `load_results`.
+    """Writes rows with the metrics of every query as JSON, for `load_results`.
 
     Args:
-        rows: The table.
-        path: Of the file.
+        rows: Rows of the table.
+        path: File to write.
     """
     records = [
         {"method": row.method, "queries": row.queries, "metrics": row.metrics.record()}
@@ -113,11 +113,11 @@ def load_results(path: str | Path) -> tuple[ResultRow, ...]:
     """Rows from a file of `save_results`, or of `Metrics.to_json` as one row.
 
     Args:
-        path: Of the file; for the folder of a run see `og_reid.pipelines.run_results`.
+        path: JSON file; for the folder of a run see `og_reid.pipelines.run_results`.
 
     Raises:
-        ValueError: It is another file, damaged, or a folder.
-        OSError: It cannot be read.
+        ValueError: The file is of another kind, damaged, or a folder.
+        OSError: The file cannot be read.
     """
     record = read_record(path, FORMATS, WRITER)
     if record["format"] == METRICS_FORMAT:
@@ -134,7 +134,7 @@ def _row(row: Any) -> ResultRow:
         raise ValueError(f"rows must be objects; got {type(row).__name__}")
     for name in ("method", "queries"):
         if not isinstance(row.get(name), str):
-            raise ValueError(f"{name} must be a text; got {type(row.get(name)).__name__}")
+            raise ValueError(f"{name} must be a string; got {type(row.get(name)).__name__}")
     return ResultRow(row["method"], row["queries"], Metrics.from_record(row.get("metrics", {})))
 
 

@@ -27,14 +27,14 @@ def bootstrap_interval(
     """Percentile interval of the mean of values, drawn by cluster with replacement.
 
     Args:
-        values: (n,) at least one.
+        values: (n,), n >= 1.
         clusters: (n,) whole numbers; values of one cluster are drawn together.
         level: Fraction of the draws inside, between 0 and 1.
-        repeats: Draws.
-        seed: Of the draws.
+        repeats: Number of draws.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: On numbers out of range.
+        ValueError: Numbers out of range.
     """
     values, clusters = as_tensor(values, "values"), as_tensor(clusters, "clusters")
     if values.dim() != 1 or clusters.shape != values.shape or not len(values):
@@ -55,16 +55,16 @@ def bootstrap_interval(
 def score_interval(mean: float, count: int, *, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval, which does not shrink to a point where all values are equal.
 
-    It is exact in the limit for a fraction of ``count`` independent draws, and wider than needed
-    for a mean of other values in [0, 1], whose variance is smaller.
+    Asymptotically exact for a fraction of ``count`` independent draws, and conservative for a mean
+    of other values in [0, 1], which have a smaller variance.
 
     Args:
         mean: In [0, 1].
-        count: Independent draws, at least 1.
-        level: Between 0 and 1.
+        count: Number of independent draws, at least 1.
+        level: Confidence level, between 0 and 1.
 
     Raises:
-        ValueError: On numbers out of range.
+        ValueError: Numbers out of range.
     """
     if not 0 < level < 1 or not 0 <= mean <= 1 or count < 1:
         raise ValueError(
@@ -84,8 +84,8 @@ def bootstrap_means(values: Tensor, clusters: Tensor, repeats: int, seed: int) -
     Args:
         values: (n,).
         clusters: (n,) whole numbers.
-        repeats: Draws.
-        seed: Of the draws.
+        repeats: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
         (repeats,) float64.

@@ -1,4 +1,4 @@
-"""Thresholds of distance at which accepted pairs are counted, and the counts: exact at each."""
+"""Distance thresholds, and exact counts of the accepted pairs at each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..retrieval.matches import LabelIndex
 
 __all__ = ["Bins", "Sample", "choose_thresholds", "count_impostors"]
 
-#: Thresholds beside those of the genuine pairs.
+#: Number of thresholds beside those of the genuine pairs.
 _QUANTILES = 1 << 13
 _SAMPLE = 1 << 17
 _SMALL = 1 << 14
@@ -21,18 +21,18 @@ _CELLS = 1 << 20
 
 @dataclass(eq=False)
 class Sample:
-    """Random sample of distances, drawn while blocks pass; all of them where there are few.
+    """Random sample of distances, drawn from a stream of blocks; all of a few.
 
     Attributes:
-        total: Distances that will come.
-        values: Those drawn so far, block by block.
+        total: Number of distances in the stream.
+        values: Distances drawn so far, by block.
     """
 
     total: int
     values: list[Tensor] = field(default_factory=list)
 
     def watch(self, blocks: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        """The same blocks of first row and (b, G) distances."""
+        """Unchanged blocks: first row and (b, G) distances."""
         generator = torch.Generator().manual_seed(0)
         fraction = min(1.0, _SAMPLE / max(1, self.total))
         for start, block in blocks:
@@ -46,9 +46,9 @@ class Sample:
             yield start, block
 
     def quantiles(self) -> Tensor:
-        """(T,) distances that occurred, all of a few or quantiles of many, and those just below.
+        """(T,) sampled distances (all of a few, quantiles of many), and numbers just below them.
 
-        The largest threshold that refuses a distance is the number just below it.
+        The number just below a distance is the largest threshold that refuses it.
         """
         values = torch.cat(self.values)
         values = values[values.isfinite()].sort().values
@@ -65,8 +65,8 @@ class Sample:
 def choose_thresholds(genuine: Tensor, others: Tensor) -> Tensor:
     """Thresholds between which the receiver operating characteristic is a straight line.
 
-    It has corners only where a genuine pair is accepted: at its distance, and just below it. With
-    both among the thresholds, error rates read off the curve are those of all thresholds there are.
+    Its corners are the distances of the genuine pairs and the numbers just below them. With both
+    among the thresholds, error rates on the curve equal those over all possible thresholds.
 
     Args:
         genuine: (M,) float32 distances of the genuine pairs.
@@ -85,11 +85,10 @@ def _below(values: Tensor) -> Tensor:
 
 
 class Bins:
-    """Counts of values by the first threshold that is not below them.
+    """Counts of values by the first threshold not below them.
 
-    A binary search for each value would be most of the work. Thresholds are put into even cells;
-    a value in a cell without thresholds is placed by its cell alone. The cell of a number grows
-    with the number however it is rounded, so the places are exact.
+    Thresholds are assigned to a regular grid of cells, so that only values in a cell with
+    thresholds need a binary search. Rounding is monotonic, so the result is exact.
 
     Args:
         thresholds: (T,) ascending, the last one infinite.
@@ -99,7 +98,7 @@ class Bins:
         self.thresholds = thresholds
         self._count = min(_CELLS, 32 * len(thresholds))
         inner = thresholds[thresholds.isfinite()]
-        # A few far thresholds share the outer cells.
+        # The outer cells hold the few far thresholds.
         far = len(inner) // 100
         ends = inner[[far, -1 - far]].tolist() if len(inner) else [0.0, 0.0]
         width = ends[1] - ends[0]
@@ -115,7 +114,7 @@ class Bins:
         return cells.nan_to_num_(0).to(torch.int32)  # infinity times 0
 
     def count(self, values: Tensor) -> Tensor:
-        """(T,) how many values are at most each threshold, but above the one before."""
+        """(T,) number of values at most each threshold, but above the previous one."""
         values = values.reshape(-1)
         cells = self._cells(values)
         alone = self._empty[cells]
@@ -128,11 +127,11 @@ class Bins:
 def count_impostors(
     blocks: Iterable[tuple[int, int, Tensor]], labels: LabelIndex, thresholds: Tensor
 ) -> Tensor:
-    """(T,) int64 pairs of two identities at most as far as each threshold, and no nearer one.
+    """(T,) int64 pairs of two identities at most at each threshold, but above the previous one.
 
     Args:
         blocks: First query, first item and (b, t) distances; changed in place.
-        labels: Of both sides.
+        labels: Labels of both sides.
         thresholds: (T,) ascending, the last one infinite.
     """
     bins, counts = Bins(thresholds), torch.zeros(len(thresholds), dtype=torch.int64, device="cpu")
@@ -140,7 +139,7 @@ def count_impostors(
         rows, items = block.shape
         ids = labels.item_ids[place : place + items]
         same = labels.query_ids[start : start + rows, None] == ids
-        # Left out by counting them with the last: selecting the others would copy the block.
+        # Excluded by counting at the last threshold: selecting the others would copy the block.
         counts += bins.count(block.masked_fill_(same, torch.inf))
         counts[-1] -= same.sum()
     return counts

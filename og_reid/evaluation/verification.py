@@ -37,9 +37,9 @@ class Verification:
     """Receiver operating characteristic of "same identity if the distance is at most t".
 
     Genuine pairs are of one identity, impostor pairs of two; junk, and pairs of one identity and
-    camera, are no pairs. Counts are exact at every threshold. The thresholds are the distances of
-    the genuine pairs, the numbers just below these, and quantiles of all distances (of features an
-    even grid of 8,191), so that error rates equal those of a sort of all pairs.
+    camera, are excluded. Counts are exact at every threshold. The thresholds are the distances of
+    the genuine pairs, the numbers just below these, and quantiles of all distances (for features a
+    regular grid of 8,191), so that error rates equal those from sorting all pairs.
 
     Attributes:
         thresholds: (T,) float32 ascending distances, from minus infinity, which accepts no pair, to
@@ -47,8 +47,8 @@ class Verification:
             finite threshold.
         true_accepts: (T,) float64 fraction of the genuine pairs that are accepted.
         false_accepts: (T,) float64 fraction of the impostor pairs that are accepted.
-        num_genuine: Genuine pairs.
-        num_impostor: Impostor pairs.
+        num_genuine: Number of genuine pairs.
+        num_impostor: Number of impostor pairs.
     """
 
     thresholds: Tensor
@@ -58,7 +58,7 @@ class Verification:
     num_impostor: int
 
     def threshold_at(self, false_accepts: float) -> float:
-        """The largest threshold that accepts at most this fraction of the impostors.
+        """Largest threshold that accepts at most a fraction of the impostor pairs.
 
         Args:
             false_accepts: False accept rate, in [0, 1].
@@ -102,10 +102,10 @@ class OpenSet:
     """Open-set identification: a search for identities that may be missing from the gallery.
 
     Attributes:
-        match_distance: (V,) float32 of the first match of each query that has one.
-        match_rank: (V,) int64 its rank.
-        false_alarm_distance: (U,) float32 ascending, of the nearest item to each query that has
-            none.
+        match_distance: (V,) float32 distance of the first match of each query with a match.
+        match_rank: (V,) int64 rank of that match.
+        false_alarm_distance: (U,) float32 distance of the nearest item of each query without a
+            match, ascending.
     """
 
     match_distance: Tensor
@@ -113,11 +113,11 @@ class OpenSet:
     false_alarm_distance: Tensor
 
     def threshold_at(self, false_alarms: float) -> float:
-        """Distance below which an answer is given, for a false alarm rate.
+        """Distance threshold of an answer, for a false alarm rate.
 
         Args:
-            false_alarms: Largest fraction of the unknown queries that may get an answer, in [0, 1];
-                at 1 the distance is infinite.
+            false_alarms: Largest fraction of the unknown queries with an answer, in [0, 1]; at 1
+                the distance is infinite.
         """
         if not 0 <= as_number(false_alarms, "false_alarms") <= 1:
             raise ValueError(f"false_alarms must be in [0, 1]; got {false_alarms}")
@@ -156,15 +156,15 @@ def verify(
         labels: As for `evaluate`.
         distance: As for `evaluate`, but infinity is allowed: such a pair is never accepted at a
             finite threshold. Read twice.
-        progress: Called with what is done, over all passes, and all.
+        progress: Called with (done, total) over all passes.
         **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
         The receiver operating characteristic.
 
     Raises:
-        TypeError: As `evaluate`.
-        ValueError: As `evaluate`, and when there are no impostor pairs.
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`; or there are no impostor pairs.
     """
     sides, labels = open_search(query, gallery, distance, labels, keywords)
     index = LabelIndex.of(labels)
@@ -223,8 +223,8 @@ def identify(
         Distances of first matches, and of the false alarms of unknown identities.
 
     Raises:
-        TypeError: As `evaluate`.
-        ValueError: As `evaluate`, and when every query has a match.
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`; or every query has a match.
     """
     sides, labels = open_search(query, gallery, distance, labels, keywords)
     index = LabelIndex.of(labels)

@@ -36,24 +36,25 @@ def camera_pairs(
     progress: Progress | None = None,
     **keywords: Unpack[LabelKeywords],
 ) -> dict[tuple[int, int], Metrics]:
-    """Metrics of the queries of each camera in the images of each other camera alone.
+    """Metrics of the queries of each camera against the images of each other camera.
 
     Args:
         query: As for `evaluate`.
         gallery: As for `evaluate`.
         labels: As for `evaluate`, but with cameras.
         distance: As for `evaluate`; read once for each camera.
-        protocol: As for `evaluate`; one that leaves the queries as they are.
+        protocol: As for `evaluate`; one that does not change the queries.
         ap: As for `evaluate`.
         progress: As for `evaluate`.
         **keywords: `LabelKeywords` in place of ``labels``.
 
     Returns:
-        By (camera of the queries, camera of the gallery); pairs without a match are left out.
+        Metrics by (camera of the queries, camera of the gallery); pairs without a match are left
+        out.
 
     Raises:
-        TypeError: As `evaluate`.
-        ValueError: As `evaluate`, without cameras, and when no pair has a match.
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`; or cameras are missing, or no pair has a match.
     """
     unknown = labels is not None and isinstance(labels, Labels) and labels.query.cameras is None
     without = keywords.get("query_camids") is None or keywords.get("gallery_camids") is None
@@ -73,11 +74,11 @@ def camera_pairs(
 def _pairs(
     labels: Labels, known: Tensor, seen: Tensor, progress: Progress | None, search: dict[str, Any]
 ) -> dict[tuple[int, int], Metrics]:
-    """`camera_pairs` of cameras that are known."""
+    """`camera_pairs` with known cameras."""
     result: dict[tuple[int, int], Metrics] = {}
     cameras = seen.unique().tolist()
     for number, camera in enumerate(cameras):
-        # As junk the images of the other cameras are never read.
+        # Images of the other cameras become junk, which is never read.
         pids = torch.where(seen == camera, labels.gallery.identities, -1)
         wanted = (known != camera) & torch.isin(labels.query.identities, pids)
         if not wanted.any():
@@ -89,7 +90,7 @@ def _pairs(
         )
         if metrics.num_queries != len(known):
             raise ValueError(
-                f"protocol must leave queries as they are for pairs of cameras; {metrics.protocol} "
+                f"protocol must not change the queries for pairs of cameras; {metrics.protocol} "
                 f"made {metrics.num_queries} of {len(known)}"
             )
         for other in known[known != camera].unique().tolist():
@@ -112,7 +113,7 @@ def yaw_difference(
 ) -> Tensor:
     """Angle between the body's heading in each query and in the most similar view of its matches.
 
-    Put into ranges it makes labels for `Metrics.slices`; for the yaw of a fitted body see
+    Binned, it gives labels for `Metrics.slices`; for the yaw of a fitted body see
     `meshes.BodyFit.yaw` and `og_reid.rerank.body_yaw`.
 
     Args:
@@ -125,8 +126,8 @@ def yaw_difference(
         (Q,) radians in [0, pi]; NaN without a match of known yaw.
 
     Raises:
-        TypeError: As `evaluate`.
-        ValueError: As `evaluate`, of labels.
+        TypeError: See `evaluate`.
+        ValueError: Invalid labels, see `evaluate`.
     """
     query_yaw, gallery_yaw = (
         as_tensor(each, name).detach().float().cpu()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["CLOUD_KIND", "CloudEncoder"]
 
 _FORMAT = "og_reid.model"
-_NO_WEIGHTS = ("proj_output.", "criterion.")  # of training alone
+_NO_WEIGHTS = ("proj_output.", "criterion.")  # for training only
 
 
 @deprecated_members
@@ -45,12 +45,12 @@ class CloudEncoder:
 
     Attributes:
         model: Points (B, N, 3) in metres and colours (B, N, 3) in [-0.5, 0.5] to (B, D); in
-            evaluation mode. One of `og_reid.models`, or of one's own.
+            evaluation mode. A network of `og_reid.models`, or a custom one.
         preprocessing: Number, choice and order of points.
-        training: Resolved settings of its training run; empty when there are none.
+        training: Resolved settings of its training run; empty without one.
         version: Version of the package that wrote the file.
         provenance: See `og_reid.inference.provenance.run_provenance`, with ``people``, the training
-            identities; empty when there is none.
+            identities; empty without one.
     """
 
     model: PointNetwork
@@ -76,11 +76,11 @@ class CloudEncoder:
 
     @property
     def needs_keypoints(self) -> bool:
-        """False: keypoints have gone into the cloud."""
+        """False: keypoints are used by the lift."""
         return False
 
     def check(self, options: EmbedOptions) -> None:
-        """Refuses a choice of part features: there are none.
+        """Refuses a choice of part features, which clouds lack.
 
         Raises:
             ValueError: ``descriptor`` is not the default.
@@ -97,7 +97,7 @@ class CloudEncoder:
         """Point clouds of any type that `meshes.adapters.as_pointclouds` takes, checked and packed.
 
         Returns:
-            The clouds, numbered by identity, and whether a single one was given.
+            The clouds, numbered by identity, and True for a single one.
 
         Raises:
             ValueError: A cloud is of an unknown type, empty, too small, or not in metres.
@@ -135,10 +135,10 @@ class CloudEncoder:
     def prepare(
         self, splits: Sequence[Sequence[Sample]], source: SampleSource
     ) -> tuple[CloudSet, ...]:
-        """Images lifted to point clouds, all in one go, so that unreadable ones are named first.
+        """Images lifted to point clouds in one pass, so that unreadable ones are listed first.
 
         Raises:
-            ValueError: The model takes another order of points than that of lifted clouds.
+            ValueError: The model needs another point order than that of lifted clouds.
         """
         self.check_point_order(CloudSet.point_order)
         everything = [sample for samples in splits for sample in samples]
@@ -150,7 +150,7 @@ class CloudEncoder:
         return tuple(parts)
 
     def check_point_order(self, point_order: str) -> None:
-        """Refuses clouds whose points are chosen or ordered in another way.
+        """Refuses clouds of another point order.
 
         Raises:
             ValueError: ``point_order`` is not that of the preprocessing.
@@ -173,7 +173,7 @@ class CloudEncoder:
 
         Args:
             items: Point clouds in the model's point order.
-            options: Choices at test time.
+            options: Options at test time.
             progress: Called with (clouds done, clouds in all).
         """
         self.check(options)
@@ -220,7 +220,7 @@ class CloudEncoder:
         return 1 - self.compare(query, gallery)
 
     def to(self, device: torch.device | str) -> CloudEncoder:
-        """The same model on a device; a copy unless it is there already."""
+        """The model on a device; a copy unless it is on that device already."""
         return replace(self, model=moved(self.model, device))
 
     def save(self, path: str | Path) -> None:
@@ -246,7 +246,7 @@ CloudEncoder.__init__ = deprecated_keywords(CloudEncoder.__init__)  # type: igno
 
 
 def moved(network: Any, device: torch.device | str) -> Any:
-    """The network, or a copy on the device where it is elsewhere."""
+    """The network, or a copy of it on another device."""
     where = torch.device(device)
     if all(each.device == where for each in network.parameters()):
         return network
@@ -254,7 +254,7 @@ def moved(network: Any, device: torch.device | str) -> Any:
 
 
 def _unwrapped(model: Any) -> Any:
-    """The network in what torch.compile, AveragedModel and DataParallel make of it."""
+    """The network inside the wrappers of torch.compile, AveragedModel and DataParallel."""
     for name in ("_orig_mod", "module"):
         inner = None if isinstance(model, PointNetwork) else getattr(model, name, None)
         if isinstance(inner, nn.Module):

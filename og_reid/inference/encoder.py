@@ -1,8 +1,8 @@
-"""Encoder: one interface for every kind of model that turns inputs into embeddings.
+"""Encoder: one interface for every kind of model, from inputs to embeddings.
 
-`og_reid.embed`, `og_reid.pipelines.evaluate` and `fuse` use nothing but this interface: a new kind
-of model is one class, and a row in `og_reid.inference.pretrained.register_kind` if it is to be
-read from files.
+`og_reid.embed`, `og_reid.pipelines.evaluate` and `fuse` use this interface only: a new kind of
+model is one class and, to be read from files, a call of
+`og_reid.inference.pretrained.register_kind`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ E = TypeVar("E", bound="Encoder")
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Choices at test time; those that a kind of model lacks stay at their defaults.
+    """Options at test time; those that a kind of model lacks stay at their defaults.
 
     Attributes:
         mirror: Average with the embedding of the mirrored input (point clouds).
@@ -87,9 +87,9 @@ class GivenInput:
 
     Attributes:
         items: One input or several: clouds for models of clouds, images for the others.
-        keypoints: Of one image, or a sequence with those of each image (None: unknown).
-        clouds: Of the same images, for models of both; None lifts the images.
-        lift: Whether models of clouds lift ``items``, which are images.
+        keypoints: Keypoints of one image, or a sequence with those of each image (None: unknown).
+        clouds: Clouds of the same images, for models of both; None lifts the images.
+        lift: True if ``items`` are images, which models of clouds lift.
     """
 
     items: Any
@@ -99,31 +99,31 @@ class GivenInput:
 
 
 class SampleSource(Protocol):
-    """Point clouds and keypoints of the images of a data set, made or read on demand."""
+    """Point clouds and keypoints of a data set's images, made or read on demand."""
 
     @property
     def threads(self) -> int:
-        """Threads that read images."""
+        """Number of threads that read images."""
         ...
 
     def clouds(self, samples: Sequence[Sample], *, canonical: bool) -> CloudSet:
-        """Images lifted to point clouds, perhaps in the resting pose."""
+        """Images lifted to point clouds; in the resting pose if ``canonical``."""
         ...
 
     def keypoints(
         self, samples: Sequence[Sample], *, required: bool
     ) -> Callable[[Sample], Keypoints | None]:
-        """Keypoints by sample; None where an image has none.
+        """Keypoints by sample; None for an image without keypoints.
 
         Raises:
-            ValueError: They are required, and there is no file and no estimator of them.
+            ValueError: They are required, without a file or an estimator of them.
         """
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Model with its weights and preprocessing, from input to embeddings that can be compared.
+    """Model with its weights and preprocessing, from input to comparable embeddings.
 
     Attributes are read-only. The network is in evaluation mode.
     """
@@ -145,7 +145,7 @@ class Encoder(Protocol):
 
     @property
     def needs_keypoints(self) -> bool:
-        """True if the network is guided by keypoints, so that images alone are not enough."""
+        """True if the network is guided by keypoints, in addition to images."""
         ...
 
     @property
@@ -155,12 +155,12 @@ class Encoder(Protocol):
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """Resolved settings of the training run; empty when there are none."""
+        """Resolved settings of the training run; empty without one."""
         ...
 
     @property
     def version(self) -> str:
-        """Version of the package that wrote the file; empty without a file."""
+        """Version of the package that wrote the file; empty without one."""
         ...
 
     @property
@@ -169,33 +169,33 @@ class Encoder(Protocol):
         ...
 
     def check(self, options: EmbedOptions) -> None:
-        """Refuses options that this kind of model does not have.
+        """Refuses options that this kind of model lacks.
 
         Raises:
-            ValueError: One sentence with the option and the mend.
+            ValueError: Names the option and the remedy.
         """
         ...
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:
-        """Refuses queries of identities on which the model must not be scored.
+        """Refuses queries of identities on which the metrics would be biased.
 
         Args:
             pids: (Q,) int64 identities of the queries.
-            dataset: Name of their data set; None when it has none.
+            dataset: Name of their data set, or None.
 
         Raises:
-            ValueError: Weights were chosen on some of them.
+            ValueError: Fusion weights were chosen on some of them.
         """
         ...
 
     def accept(self, given: GivenInput) -> tuple[Any, bool]:
-        """Input of `og_reid.embed`, converted to what `embed` takes.
+        """Input of `og_reid.embed`, converted to items for `embed`.
 
         Returns:
-            The items, numbered by identity, and whether a single one was given.
+            The items, numbered by identity, and True for a single one.
 
         Raises:
-            ValueError: The input is of another kind, unreadable, or breaks a rule.
+            ValueError: The input is of another kind, unreadable or invalid.
             ImportError: Keypoints are to be estimated and mediapipe is missing.
         """
         ...
@@ -207,10 +207,10 @@ class Encoder(Protocol):
 
         Args:
             splits: Several lists of images, such as queries and gallery.
-            source: Their point clouds and keypoints.
+            source: Source of their point clouds and keypoints.
 
         Returns:
-            For each list the items in its order.
+            The items of each list, in its order.
         """
         ...
 
@@ -221,11 +221,11 @@ class Encoder(Protocol):
         *,
         progress: Progress | None = None,
     ) -> Iterator[Embedding]:
-        """Embeddings on the CPU, batch by batch, so that a gallery need not lie in memory.
+        """Embeddings on the CPU, batch by batch, so that a gallery need not fit in memory.
 
         Args:
-            items: Of `accept` or `prepare`.
-            options: Choices at test time.
+            items: Items from `accept` or `prepare`.
+            options: Options at test time.
             progress: Called with (items done, items in all).
         """
         ...
@@ -242,16 +242,16 @@ class Encoder(Protocol):
         """Embeddings of queries and gallery by method: the model, and its ablations.
 
         Args:
-            name: Of the model, the first method.
-            query: Items to search with.
-            gallery: Items to search in.
-            options: Choices at test time.
+            name: Name of the model, the first method.
+            query: Query items.
+            gallery: Gallery items.
+            options: Options at test time.
             progress: Called with (items done, items of both).
         """
         ...
 
     def compare(self, query: Embedding, gallery: Embedding) -> Tensor:
-        """(Q, G) similarity of embeddings, higher = more alike."""
+        """(Q, G) similarity of embeddings, higher = more similar."""
         ...
 
     def search(self, query: Embedding, gallery: Embedding) -> Search:
@@ -259,13 +259,13 @@ class Encoder(Protocol):
         ...
 
     def to(self: E, device: torch.device | str) -> E:
-        """The same model on a device; a copy unless it is there already."""
+        """The model on a device; a copy unless it is on that device already."""
         ...
 
     def save(self, path: str | Path) -> None:
-        """Writes one safetensors file for `og_reid.load_model`, whole or not at all.
+        """Writes one safetensors file for `og_reid.load_model`, atomically.
 
         Raises:
-            ValueError: A weight is NaN or infinite, or the network is unknown to files.
+            ValueError: A weight is NaN or infinite, or the network is not registered.
         """
         ...

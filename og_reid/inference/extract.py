@@ -27,13 +27,13 @@ __all__ = [
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """Device of a name, if torch can use it here.
+    """Device of a name, checked for availability.
 
     Args:
         device: Name, such as ``cuda``, or device.
 
     Raises:
-        ValueError: There is no such device here.
+        ValueError: The device is not available.
     """
     try:
         found = torch.device(device)
@@ -49,9 +49,9 @@ def usable_device(device: str | torch.device) -> torch.device:
 
 
 def _in_single(model: nn.Module) -> nn.Module:
-    """The model, or a copy in single precision of one of another precision.
+    """The model, or a single-precision copy of one of another precision.
 
-    Neighbours are searched in single precision, and processors are slow or wrong in half of it.
+    Neighbours are searched in single precision; half precision is slow or inaccurate on a CPU.
     """
     kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
     return model if kinds <= {torch.float32} else copy.deepcopy(model).float()
@@ -61,7 +61,7 @@ def _in_single(model: nn.Module) -> nn.Module:
 def embed_batch(
     model: nn.Module, batch: CloudBatch, *, mirror: bool, test_view: TestView = "none"
 ) -> Tensor:
-    """Embeddings (B, D) of length 1 of clouds of one size.
+    """Unit embeddings (B, D) of clouds of one size.
 
     Args:
         model: Network of points (B, N, 3) in metres and colours (B, N, 3) in [-0.5, 0.5]; put in
@@ -86,7 +86,7 @@ def embed_batch(
 
 
 def _direction(model: nn.Module, points: Tensor, colors: Tensor, test_view: TestView) -> Tensor:
-    """(B, D) of length 1."""
+    """(B, D) unit vectors."""
     neck = getattr(model, "neck", None) or nn.Identity()
     features = neck(model(points, colors))
     if test_view == "scale-1.1":
@@ -104,14 +104,14 @@ def embed_set(
     test_view: TestView = "none",
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Embeddings of length 1 of all clouds of a set.
+    """Unit embeddings of all clouds of a set.
 
     Args:
-        model: As for `embed_batch`; its mode is the same afterwards. One in half or double
-            precision is computed with in single precision.
+        model: As for `embed_batch`; its mode is restored. Half- and double-precision models run
+            in single precision.
         clouds: n clouds, in the point order that the model was trained with.
         num_points: Points per cloud.
-        batch_size: Clouds per forward pass; changes nothing but speed and memory.
+        batch_size: Clouds per forward pass; only changes speed and memory.
         mirror: As for `embed_batch`; report it with the results, see `name_views`.
         test_view: Likewise.
         progress: Called with (clouds done, n).
@@ -149,17 +149,17 @@ def embed_images(
     *,
     descriptor: Descriptor = "backbone",
 ) -> Iterator[Embedding]:
-    """Embeddings of images, batch by batch, so that a gallery need not lie in memory.
+    """Embeddings of images, batch by batch, so that a gallery need not fit in memory.
 
     Args:
-        network: Network of images; its mode is the same afterwards.
+        network: Network of images; its mode is restored.
         images: n images, with as many stripes as the network has parts.
-        batch_size: Images per forward pass; changes nothing but speed and memory.
+        batch_size: Images per forward pass; only changes speed and memory.
         descriptor: Part features, see `PGFA.embed`.
 
     Yields:
-        Embeddings of at most ``batch_size`` images, on the CPU; `Embedding.cat` joins them,
-        `og_reid.retrieval.similarity.similarity_blocks` takes them as they come.
+        Embeddings of at most ``batch_size`` images, on the CPU; `Embedding.cat` joins them, and
+        `og_reid.retrieval.similarity.similarity_blocks` compares them block by block.
     """
     device = next(network.parameters()).device
     training = network.training

@@ -44,8 +44,8 @@ class FusedItems:
     """Items of both models, of the same images.
 
     Attributes:
-        first: Of the first model.
-        second: Of the second model.
+        first: Items of the first model.
+        second: Items of the second model.
     """
 
     first: Any
@@ -56,7 +56,7 @@ class FusedItems:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the n images."""
+        """Names of the n images."""
         names: tuple[str, ...] = self.first.names
         return names
 
@@ -81,8 +81,8 @@ class FusedEncoder:
         first: Model with a global feature and parts, such as PGFA.
         second: Model with a global feature and no parts, such as OG-Net.
         fusion: Weights, and the identities on which these were chosen.
-        dataset: Name of the data set of these identities; None when it has none.
-        provenance: Of the choice of weights; empty when there is none.
+        dataset: Name of the data set of these identities, or None.
+        provenance: Provenance of the choice of weights; empty without one.
     """
 
     first: Encoder
@@ -92,7 +92,7 @@ class FusedEncoder:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks that the two can be joined."""
+        """Checks the features of both models."""
         if not (self.first.has_parts and self.first.has_global):
             raise ValueError("first must be a model with parts and a global feature, such as PGFA")
         if self.second.has_parts or not self.second.has_global:
@@ -100,17 +100,17 @@ class FusedEncoder:
 
     @property
     def inputs(self) -> Inputs:
-        """Kind of input: ``both``, unless the two models take the same."""
+        """Kind of input: ``both``, unless the models have the same."""
         return self.first.inputs if self.first.inputs == self.second.inputs else "both"
 
     @property
     def has_parts(self) -> bool:
-        """True: the parts are those of the first model."""
+        """True: parts of the first model."""
         return True
 
     @property
     def has_global(self) -> bool:
-        """True: the global features of both models are joined."""
+        """True: joined global features of both models."""
         return True
 
     @property
@@ -134,10 +134,10 @@ class FusedEncoder:
         return self.first.version
 
     def check(self, options: EmbedOptions) -> None:
-        """Refuses all choices but the number of items in a batch.
+        """Refuses all options but the batch size.
 
         Raises:
-            ValueError: Another choice is not the default.
+            ValueError: Another option is not the default.
         """
         if replace(options, batch_size=None) != DEFAULT_OPTIONS:
             raise ValueError(
@@ -145,7 +145,7 @@ class FusedEncoder:
             )
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:
-        """Refuses identities on which the weights were chosen; those of other data sets differ.
+        """Refuses identities, of the same data set, on which the weights were chosen.
 
         Raises:
             ValueError: Some are among ``pids``.
@@ -157,10 +157,10 @@ class FusedEncoder:
         """Images, with their clouds given or lifted.
 
         Returns:
-            The items, numbered by identity, and whether a single one was given.
+            The items, numbered by identity, and True for a single one.
 
         Raises:
-            ValueError: There are not as many clouds as images, or an input breaks a rule.
+            ValueError: Numbers of clouds and images differ, or an input is invalid.
             ImportError: Keypoints are to be estimated and mediapipe is missing.
         """
         lifting = replace(given, lift=True)
@@ -176,7 +176,7 @@ class FusedEncoder:
     ) -> tuple[FusedItems, ...]:
         """Images of a data set, prepared for both models."""
         check = getattr(self.second, "check_point_order", None)
-        if check is not None:  # before keypoints are looked for
+        if check is not None:  # before keypoints are estimated
             check("fps")
         pairs = (each.prepare(splits, source) for each in (self.first, self.second))
         return tuple(FusedItems(*both) for both in zip(*pairs, strict=True))
@@ -191,8 +191,8 @@ class FusedEncoder:
         """Embeddings of each model alone.
 
         Args:
-            items: Of `accept` or `prepare`.
-            options: Choices at test time.
+            items: Items from `accept` or `prepare`.
+            options: Options at test time.
             progress: Called with (items done, twice their number).
         """
         self.check(options)
@@ -224,7 +224,7 @@ class FusedEncoder:
         *,
         progress: Progress | None = None,
     ) -> dict[str, Pair]:
-        """The fusion, and each model alone: ``NAME``, ``NAME first``, ``NAME second``."""
+        """Fusion, and each model alone: ``NAME``, ``NAME first``, ``NAME second``."""
         total = 2 * (len(query) + len(gallery))
         asked, searched = (
             self.embed_both(items, options, progress=offset_progress(progress, start, total))
@@ -244,11 +244,11 @@ class FusedEncoder:
         return visible_part_similarity(query, gallery)
 
     def search(self, query: Embedding, gallery: Embedding) -> Search:
-        """The embeddings themselves: `og_reid.evaluation` compares them block by block."""
+        """The embeddings, for block-wise comparison by `og_reid.evaluation`."""
         return query, gallery
 
     def to(self, device: torch.device | str) -> FusedEncoder:
-        """The same models on a device; copies unless they are there already."""
+        """The models on a device; copies unless they are on that device already."""
         return replace(self, first=self.first.to(device), second=self.second.to(device))
 
     def save(self, path: str | Path) -> None:

@@ -5,8 +5,8 @@ the parts, c of the first model's global features and d of the second's,
 
     s = (b * sum_k v_qk v_gk (1 + c_k) / 2 + (1 + (1 - a) c + a d) / 2) / (b * sum_k v_qk v_gk + 1):
 
-a = 0 and b = 1 is the first model alone (see `og_reid.retrieval.similarity`), a = 1 and b = 0 the
-second.
+a = 0 and b = 1 is the first model alone (see `og_reid.retrieval.similarity`), a = 1 and b = 0
+the second.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class FusionInputs:
     """Embeddings of the same N images by two models, and their labels.
 
     Attributes:
-        first: Global feature, parts and their visibility, such as of PGFA.
-        second: Global feature, such as of OG-Net.
+        first: Global feature, parts and their visibility, such as from PGFA.
+        second: Global feature, such as from OG-Net.
         pids: (N,) int64 identities; -1 is unlabelled.
         camids: (N,) int64 cameras, or None.
     """
@@ -82,14 +82,14 @@ class FusionInputs:
 class Fusion:
     """Weights of a fusion, and the identities on which they were chosen.
 
-    `fit_fusion_weights` makes it; `evaluate` refuses queries of those identities, on which the
+    Result of `fit_fusion_weights`; `evaluate` refuses queries of those identities, on which the
     metrics would be biased.
 
     Attributes:
         second: a of the module, in [0, 1]: fraction of the second model in the global term.
         parts: b of the module, in [0, 1]: weight of each part against the global term.
-        mAP: Of these weights on the identities that they were chosen on; None for given weights.
-        people: Those identities; empty for given weights.
+        mAP: mAP in [0, 1] on the identities of the choice; None for given weights.
+        people: Identities of the choice; empty for given weights.
     """
 
     second: float
@@ -108,8 +108,8 @@ class Fusion:
         """Fused embedding of N images.
 
         Args:
-            first: Of the first model, as of `FusionInputs`.
-            second: Of the second model.
+            first: Embeddings of the first model, see `FusionInputs`.
+            second: Embeddings of the second model.
 
         Raises:
             ValueError: A feature is missing, or the numbers of images differ.
@@ -120,7 +120,7 @@ class Fusion:
         assert first.visibility is not None
         one, other = (functional.normalize(x.features.float(), dim=1) for x in (first, second))  # type: ignore[union-attr]
         joined = torch.cat([(1 - self.second) ** 0.5 * one, self.second**0.5 * other], 1)
-        # The visibilities of both images are multiplied: each takes the square root.
+        # The visibilities of both images are multiplied: each has the square root of the weight.
         return Embedding(joined, first.parts, first.visibility * self.parts**0.5)
 
     def evaluate(
@@ -146,7 +146,7 @@ class Fusion:
         return _evaluate(self, query, gallery, ap, **options)
 
     def check_people(self, pids: Tensor) -> None:
-        """Refuses identities on which the weights were chosen, as `evaluate` does.
+        """Refuses identities on which the weights were chosen.
 
         Args:
             pids: (Q,) int64 identities of the queries.
@@ -176,8 +176,8 @@ def fit_fusion_weights(
     Args:
         query: Queries of validation identities, disjoint from those of training and testing.
         gallery: Gallery of the same identities.
-        second: Fractions to try; of equally good ones the first.
-        parts: Likewise.
+        second: Fractions to try; the first of the best is chosen.
+        parts: Part weights to try, likewise.
         ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
 
     Returns:

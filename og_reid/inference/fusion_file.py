@@ -37,14 +37,14 @@ _FIRST, _SECOND = "first.safetensors", "second.safetensors"
 def check_disjoint_identities(
     people: frozenset[int], provenances: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Refuses models whose training identities are among those that weights are chosen on.
+    """Refuses models trained on identities on which fusion weights are to be chosen.
 
     Args:
         people: Identities on which weights are to be chosen.
         provenances: Provenance of each model by its name.
 
     Raises:
-        ValueError: The identities of a model overlap, or its file does not hold them.
+        ValueError: The training identities of a model overlap, or its file lacks them.
     """
     for name, provenance in provenances.items():
         mend = f"train it on this data with data.val_identities={len(people)}"
@@ -66,15 +66,15 @@ def save_fusion(
     config: FusionConfig,
     dataset: str | None = None,
 ) -> None:
-    """Copies both models into a folder, made when missing, and writes ``fusion.json`` last.
+    """Copies both models into a folder, created if missing, and writes ``fusion.json`` last.
 
     Args:
         folder: Folder to write.
         first: File of the first model.
         second: File of the second model.
-        fusion: Their weights.
+        fusion: Weights of the fusion.
         config: Settings of the choice, for the provenance.
-        dataset: Name of the data set of the identities that the weights were chosen on.
+        dataset: Name of the data set of the choice, or None.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def read_fusion_record(folder: str | Path) -> dict[str, Any]:
     """Content of ``fusion.json``.
 
     Raises:
-        ValueError: It is damaged, or of another version.
+        ValueError: The file is damaged, or of another version.
     """
     path = Path(folder) / FUSION_FILE
     try:
@@ -116,7 +116,7 @@ def read_fusion_record(folder: str | Path) -> dict[str, Any]:
 
 
 def _checked(record: Any) -> dict[str, Any]:
-    """A record whose values have the types that they were written with."""
+    """Record with checked types of its values."""
     mapping("the record", record)
     if record["format"] != _FORMAT:
         raise ValueError(f"format {reprlib.repr(record['format'])}")
@@ -137,7 +137,7 @@ def _checked(record: Any) -> dict[str, Any]:
 
 
 def read_fusion(folder: str | Path, kinds: Mapping[str, FileKind]) -> FusedEncoder:
-    """Reads what `save_fusion` wrote.
+    """Fused model in a folder of `save_fusion`.
 
     Args:
         folder: Folder with ``fusion.json``.
@@ -145,7 +145,7 @@ def read_fusion(folder: str | Path, kinds: Mapping[str, FileKind]) -> FusedEncod
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: Something is damaged, or a model is not the one that the weights are for.
+        ValueError: A file is damaged, or a model is not that of the weights.
     """
     folder, record = Path(folder), read_fusion_record(folder)
     people = frozenset(record["people"])

@@ -1,4 +1,4 @@
-"""Images and keypoints as `og_reid.embed` takes them: conversion, estimation, lifting."""
+"""Images and keypoints given to `og_reid.embed`: conversion, estimation, lifting."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class ArraySet(ImageSet):
 
     Args:
         images: (H, W, 3) uint8 RGB each.
-        keypoints: Of each image; None: everything is visible.
-        **options: As of `ImageSet`.
+        keypoints: Keypoints of each image; None: all visible.
+        **options: Arguments of `ImageSet`.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class ArraySet(ImageSet):
 
 
 def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
-    """Images of any type that `pose.read_image` takes: one, a sequence, or (B, H, W, 3).
+    """Images of any type accepted by `pose.read_image`: one, a sequence, or (B, H, W, 3).
 
     Returns:
-        (H, W, 3) uint8 RGB of each, and whether a single one was given.
+        (H, W, 3) uint8 RGB of each, and True for a single one.
 
     Raises:
         ValueError: A value is unreadable, of another type, or a point cloud.
@@ -87,7 +87,7 @@ def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
 
 
 def _is_cloud(value: Any) -> bool:
-    """True if a value is a point cloud: the type, a file by its ending, or an (N, 6) array."""
+    """True for a point cloud: by type, file ending, or (N, 6) shape."""
     if isinstance(value, str | Path):
         return Path(value).suffix.lower() in CLOUD_ENDINGS
     shape = tuple(getattr(value, "shape", ()))
@@ -95,17 +95,17 @@ def _is_cloud(value: Any) -> bool:
 
 
 def keypoints_of_each(given: Any, count: int, single: bool) -> list[Keypoints | None]:
-    """Keypoints of each of some images, in the joints of OpenPose.
+    """Keypoints of each image, in the joints of OpenPose.
 
     Args:
         given: `Keypoints` or `Pose` of a single image; a sequence of those and None for several;
             None: unknown.
         count: Number of images.
-        single: Whether a single image was given.
+        single: True for a single image.
 
     Raises:
-        ValueError: There are not as many as images.
-        TypeError: They are of another type.
+        ValueError: Numbers of keypoints and images differ.
+        TypeError: ``given`` is of another type.
     """
     values = [given] if single else [None] * count if given is None else list(given)
     if len(values) != count:
@@ -142,7 +142,7 @@ def _estimate(image: np.ndarray | str | Path) -> Pose:
 def lift_arrays(
     images: Sequence[np.ndarray], keypoints: Sequence[Any], *, layout: Layout, canonical: bool
 ) -> list[PointCloud]:
-    """Images lifted to point clouds, as `og_reid.lift` does for the first person.
+    """Images lifted to point clouds: the first person of each, see `og_reid.lift`.
 
     Args:
         images: (H, W, 3) uint8 RGB each.

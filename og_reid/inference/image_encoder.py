@@ -40,15 +40,15 @@ class ImageEncoder:
     """Network of images with its preprocessing: an `og_reid.inference.encoder.Encoder`.
 
     Embeddings have parts with their visibility, a global feature, or both; they are compared over
-    the parts that both images show (`og_reid.retrieval.similarity.visible_part_similarity`).
+    commonly visible parts (`og_reid.retrieval.similarity.visible_part_similarity`).
 
     Attributes:
-        model: In evaluation mode, with its classifiers.
+        model: Network in evaluation mode, with its classifiers.
         preprocessing: Size of the images; convention of heat maps and visibility.
-        training: Resolved settings of its training run; empty when there are none.
+        training: Resolved settings of its training run; empty without one.
         version: Version of the package that wrote the file.
         provenance: See `og_reid.inference.provenance.run_provenance`, with ``people``, the training
-            identities; empty when there is none.
+            identities; empty without one.
     """
 
     model: PGFA | StripeNet
@@ -74,7 +74,7 @@ class ImageEncoder:
 
     @property
     def needs_keypoints(self) -> bool:
-        """True if the global branch is guided by the joints."""
+        """True if the global branch is guided by keypoints."""
         return getattr(self.model, "global_branch", None) == "pose"
 
     def check(self, options: EmbedOptions) -> None:
@@ -92,13 +92,13 @@ class ImageEncoder:
         """No identity is refused."""
 
     def accept(self, given: GivenInput) -> tuple[ImageSet, bool]:
-        """Images of any type that `pose.read_image` takes, with given or estimated keypoints.
+        """Images of any type accepted by `pose.read_image`, with given or estimated keypoints.
 
-        A network that is guided by joints has them estimated where none are given; others take
-        everything for visible.
+        Without given keypoints, they are estimated for a network guided by them; otherwise all
+        parts count as visible.
 
         Returns:
-            The images, numbered by identity, and whether a single one was given.
+            The images, numbered by identity, and True for a single one.
 
         Raises:
             ValueError: An image is unreadable, or a point cloud is given.
@@ -116,7 +116,7 @@ class ImageEncoder:
     def prepare(
         self, splits: Sequence[Sequence[Sample]], source: SampleSource
     ) -> tuple[ImageSet, ...]:
-        """Images of a data set with their keypoints; read when a batch asks for them."""
+        """Images of a data set with their keypoints, read batch by batch."""
         return tuple(
             ImageSet(
                 samples,
@@ -149,7 +149,7 @@ class ImageEncoder:
 
         Args:
             items: Images with as many stripes as the network has parts.
-            options: Choices at test time.
+            options: Options at test time.
             progress: Called with (images done, images in all).
         """
         self.check(options)
@@ -193,15 +193,15 @@ class ImageEncoder:
         return searches
 
     def compare(self, query: Embedding, gallery: Embedding) -> Tensor:
-        """(Q, G) similarity in [0, 1] over the parts that both show."""
+        """(Q, G) similarity in [0, 1] over commonly visible parts."""
         return visible_part_similarity(query, gallery)
 
     def search(self, query: Embedding, gallery: Embedding) -> Search:
-        """The embeddings themselves: `og_reid.evaluation` compares them block by block."""
+        """The embeddings, for block-wise comparison by `og_reid.evaluation`."""
         return query, gallery
 
     def to(self, device: torch.device | str) -> ImageEncoder:
-        """The same model on a device; a copy unless it is there already."""
+        """The model on a device; a copy unless it is on that device already."""
         return replace(self, model=moved(self.model, device))
 
     def save(self, path: str | Path) -> None:
@@ -226,7 +226,7 @@ def _build(stored: Mapping[str, Any]) -> PGFA | StripeNet:
     return PGFA(**arguments)
 
 
-#: Images, and those of files of the first versions.
+#: Format of image models, and that of the first versions.
 IMAGE_KINDS = tuple(
     FileKind(
         name,

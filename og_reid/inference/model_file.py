@@ -1,7 +1,7 @@
 """File of a model: one safetensors file with weights, architecture, preprocessing and provenance.
 
-All kinds of models share the format; the header's ``format`` names the kind. No file is ever
-unpickled, and a digest in each is compared when it is read.
+All kinds of models have one format; the header's ``format`` names the kind. No file is ever
+unpickled, and reading verifies a digest.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class FileKind:
 
     Attributes:
         format: ``format`` in the header of its files.
-        build: Network of a checked architecture, with fresh weights.
-        preprocessing: Preprocessing of its checked plain values.
-        make: Encoder of (network, preprocessing, settings of training, version, provenance).
+        build: Function from a checked architecture to a network with initial weights.
+        preprocessing: Function from checked plain values to the preprocessing.
+        make: Function from (network, preprocessing, settings of training, version, provenance) to
+            the encoder.
     """
 
     format: str
@@ -62,13 +63,13 @@ class FileContent:
     """Content of a model's file.
 
     Attributes:
-        format: Of its `FileKind`.
-        weights: By the names of the network.
-        architecture: Plain values from which `FileKind.build` makes the network.
+        format: Format of its `FileKind`.
+        weights: State dict of the network.
+        architecture: Plain values for `FileKind.build`.
         preprocessing: Plain values for `FileKind.preprocessing`.
         training: Settings of the training run, as plain JSON values.
         provenance: See `og_reid.inference.provenance.run_provenance`; its ``config`` is not
-            written, as ``training`` has it.
+            written, as ``training`` holds it.
     """
 
     format: str
@@ -80,7 +81,7 @@ class FileContent:
 
 
 def write_model(path: str | Path, content: FileContent) -> None:
-    """Writes a model as safetensors, whole or not at all.
+    """Writes a model as safetensors, atomically.
 
     Args:
         path: File to write.
@@ -107,14 +108,14 @@ def write_model(path: str | Path, content: FileContent) -> None:
 def save_weights(
     path: str | Path, weights: Mapping[str, Tensor], provenance: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes the weights of a network that no model file can describe, whole or not at all.
+    """Writes the weights of a network that no model file can describe, atomically.
 
     ``network.load_state_dict(safetensors.torch.load_file(path))`` reads them back.
 
     Args:
         path: File to write, .safetensors.
-        weights: By the names of the network; what shares memory is written for each name.
-        provenance: As of `FileContent`.
+        weights: State dict of the network; tensors with common memory are written for each name.
+        provenance: As in `FileContent`.
     """
     kept = dict(provenance or {})
     training = json.dumps(kept.pop("config", {}))
@@ -130,15 +131,15 @@ def save_weights(
 
 @plain_torch()
 def read_kind(path: str | Path, kinds: Mapping[str, FileKind]) -> Encoder:
-    """Reads what `write_model` wrote.
+    """Encoder in a file of `write_model`.
 
     Args:
         path: A .safetensors file.
         kinds: Kinds of models by their ``format``.
 
     Raises:
-        ValueError: The file is missing, damaged, a pickle, of no known kind, or its weights are not
-            those of the network that it names (with the differing names).
+        ValueError: The file is missing, damaged, a pickle, of an unknown kind, or its weights do
+            not fit its network (with the differing names).
     """
     check_file_exists(path)
     shapes, metadata = read_header(path)
@@ -147,7 +148,7 @@ def read_kind(path: str | Path, kinds: Mapping[str, FileKind]) -> Encoder:
         found = metadata.get("format")
         what = f"no og_reid model (format {found!r})"
         if found == _WEIGHTS_FORMAT:
-            what = "the weights of a network of one's own, for its load_state_dict"
+            what = "the weights of a custom network, for its load_state_dict"
         raise ValueError(
             f"{path} is {what}, and cannot be used here: give a safetensors file written by "
             "og-reid train"
@@ -158,11 +159,12 @@ def read_kind(path: str | Path, kinds: Mapping[str, FileKind]) -> Encoder:
         preprocessing = kind.preprocessing(rename_settings(seen, "preprocessing.", warn=False))
         training, provenance = stored_provenance(metadata)
         written_by = metadata["version"]
-        # Without memory, as the file may lack what it describes; draws there load the compiler.
+        # On the meta device, as the file may lack the weights it describes; random draws on it load
+        # the compiler.
         with torch.device("meta"), SkipInit():
             skeleton = kind.build(described).state_dict()
     except Exception as error:
-        read_tensors(path, _KEYS)  # raises where the cause is that the file is damaged
+        read_tensors(path, _KEYS)  # raises for a damaged file
         raise ValueError(
             f"{path} was written by version {str(metadata.get('version'))[:40]}, which this "
             f"version ({package_version()}) cannot read: {type(error).__name__}: {error}"
@@ -181,7 +183,7 @@ def check_file_exists(path: str | Path) -> None:
     """Refuses a path that is no file.
 
     Raises:
-        ValueError: There is no file.
+        ValueError: The file does not exist.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} is not a file: give a model written by og-reid train")

@@ -11,9 +11,9 @@ from ..files.renamed_settings import renamed_fields
 
 __all__ = ["ImagePreprocessing", "PointOrder", "Preprocessing", "TestView", "name_views"]
 
-#: Further views of a cloud at test time: none, or one 1.1 times as large (the OG-Net authors').
+#: Additional view of a cloud at test time: none, or scaled by 1.1 (the OG-Net authors').
 TestView = Literal["none", "scale-1.1"]
-#: How points are chosen and ordered, see `og_reid.data.clouds.source.CloudDataset`.
+#: Selection and order of points, see `og_reid.data.clouds.source.CloudDataset`.
 PointOrder = Literal["fps", "reference"]
 
 
@@ -24,8 +24,8 @@ class Preprocessing:
 
     Attributes:
         num_points: Points per cloud.
-        min_points: Fewest seen points of the body without which the background stays, at least 0.
-        point_order: Choice and order of points: ``fps`` = farthest-point order; ``reference`` =
+        min_points: Fewest visible body points for the background to be removed, at least 0.
+        point_order: Selection and order of points: ``fps`` = farthest-point order; ``reference`` =
             that of the OG-Net authors' loader.
         canonical: Body in the resting pose (`meshes.lift.Lift.canonical`).
     """

@@ -1,4 +1,4 @@
-"""Models by name: the shipped one, a file, the folder of a run or of a fusion."""
+"""Models by name: the default one, a file, the folder of a run or of a fusion."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ __all__ = [
 
 #: Name of the weights that come with the package.
 DEFAULT_MODEL = "default"
-#: Finished model in the folder of a run.
+#: Name of the final model in the folder of a run.
 MODEL_FILE = "model.safetensors"
 _KINDS: dict[str, FileKind] = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, FUSED_KIND)}
 
 
 def register_kind(kind: FileKind) -> None:
-    """Makes a kind of model of one's own known to `load_model`.
+    """Registers a custom kind of model for `load_model`.
 
     Args:
         kind: Format of its files, and the functions that read them.
 
     Raises:
-        ValueError: The format is taken by another kind.
+        ValueError: The format is that of another kind.
     """
     if _KINDS.setdefault(kind.format, kind) is not kind:
         raise ValueError(f"format must not be taken; {kind.format!r} is that of another kind")
 
 
 def finished_model(folder: Path) -> Path:
-    """The file of the network that a run ended with.
+    """Path of the final model of a run.
 
     Raises:
-        ValueError: It is not there.
+        ValueError: The file does not exist.
     """
     path = folder / MODEL_FILE
     if not path.is_file():
@@ -66,7 +66,7 @@ def finished_model(folder: Path) -> Path:
 
 
 def model_file(path: str | Path) -> str | Path:
-    """The finished model of a run, where its folder is given, or what was given."""
+    """Path of the final model for the folder of a run; other paths unchanged."""
     return finished_model(Path(path)) if Path(path).is_dir() else path
 
 
@@ -75,15 +75,15 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
     """Load a model of any kind: of point clouds, of images, or of both.
 
     Args:
-        name_or_path: ``"default"`` for the weights that come with the package (OG-Net-Small,
-            trained on synthetic people only), a ``.safetensors`` file written by training or
-            `Encoder.save`, the folder of a run, whose ``model.safetensors`` is taken, or the folder
-            of ``og-reid fuse``.
+        name_or_path: ``"default"`` for the weights in the package (OG-Net-Small, trained on
+            synthetic identities only), a ``.safetensors`` file written by training or
+            `Encoder.save`, the folder of a run (its ``model.safetensors``), or the folder of
+            ``og-reid fuse``.
 
     Returns:
         The network in evaluation mode with its preprocessing and provenance: a `CloudEncoder`,
         `ImageEncoder` or `FusedEncoder` of `og_reid.inference`. The default one is loaded once
-        and shared.
+        and cached.
 
     Raises:
         ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
@@ -127,11 +127,11 @@ def save_network(
     training: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a network as a model of the kind that its preprocessing is of; see `Encoder.save`.
+    """Writes a network as a model of the kind of its preprocessing; see `Encoder.save`.
 
     Args:
         path: File to write, .safetensors.
-        network: Of `og_reid.models`.
+        network: Network of `og_reid.models`.
         preprocessing: Preprocessing that belongs to the weights.
         training: Settings of the training run, as plain JSON values.
         provenance: See `og_reid.inference.provenance.run_provenance`.
@@ -141,10 +141,10 @@ def save_network(
 
 
 def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
-    """`load_model` where only a model of point clouds will do.
+    """`load_model` for models of point clouds only.
 
     Raises:
-        ValueError: It is a model of another kind, or as of `load_model`.
+        ValueError: The model is of another kind; or see `load_model`.
     """
     model = load_model(name_or_path)
     if not isinstance(model, CloudEncoder):

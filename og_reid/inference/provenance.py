@@ -27,7 +27,7 @@ def package_version() -> str:
 
 
 def run_provenance(config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Provenance of the weights of a run, as plain JSON values, to be kept with them.
+    """Provenance of the weights of a run, as plain JSON values, to be stored with them.
 
     Args:
         config: Resolved settings.
@@ -36,7 +36,7 @@ def run_provenance(config: Mapping[str, Any], step: int) -> dict[str, Any]:
     Returns:
         ``config`` (the resolved settings), ``seed``, ``step`` (steps done), ``versions`` of
         packages, and ``source``: ``commit`` and ``changed`` (whether files differ from it) of the
-        git repository that the package runs from, None when it is installed or there is no git.
+        git repository of the package; None if it is installed or git is missing.
     """
     return {
         "config": dict(config),
@@ -72,7 +72,7 @@ def _source() -> dict[str, Any] | None:
 
 
 def checked_provenance(kept: Any) -> dict[str, Any]:
-    """Provenance in a file, checked for the types of what is used of it.
+    """Provenance in a file, with checked types of the values in use.
 
     Raises:
         ValueError: A value is of another type; the message names it.
@@ -99,7 +99,7 @@ def checked_provenance(kept: Any) -> dict[str, Any]:
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
-    """``value``, if it is a mapping; raises ValueError with the name otherwise."""
+    """``value`` as a mapping; raises ValueError with the name for other types."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be a mapping; got {type(value).__name__}")
     return value

@@ -55,7 +55,7 @@ class LossConfig:
     warmup_epochs: int = 0  # epochs over which the loss is scaled from 0.1 to 1
 
     def __post_init__(self) -> None:
-        """Ranges of the numbers, and terms that exclude each other."""
+        """Checks ranges, and terms that exclude each other."""
         weights = (
             "contrastive", "circle", "triplet", "quadruplet", "identity", "oim", "verification",
             "center",

@@ -111,7 +111,7 @@ def normalized_rows(features: Features) -> Tensor:
     """(n, D) rows at length 1, checked."""
     unit = as_feature_source(features, "features").normalized()
     if unit.visibility is not None:
-        raise ValueError("features must be global features only: parts have no agreed mean")
+        raise ValueError("features must be global features only: the mean of parts is not defined")
     return unit.rows
 
 

@@ -142,4 +142,4 @@ def test_runs_that_are_no_pair_are_refused(
     save_results([replace(second[0], metrics=other)], tmp_path / "b.json")
     assert load_results(tmp_path / "b.json")[0].metrics.gallery == other.gallery
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 1
-    assert "of the same gallery: metrics of other galleries" in capsys.readouterr().err
+    assert "of the same gallery, as metrics of different ones" in capsys.readouterr().err

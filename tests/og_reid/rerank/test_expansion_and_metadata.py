@@ -189,5 +189,5 @@ def test_metadata_of_arrays_and_lists() -> None:
         with pytest.raises(ValueError, match=message):
             bad()
     parts = Embedding(parts=torch.ones(2, 2, 3), visibility=torch.ones(2, 2))
-    with pytest.raises(ValueError, match="parts have no agreed mean"):
+    with pytest.raises(ValueError, match="the mean of parts is not defined"):
         add_track_means(parts, [0, 1])

@@ -167,7 +167,7 @@ def test_the_weights_of_another_network_are_written_with_a_warning(
     for name, value in fresh.state_dict().items():
         assert torch.equal(value, result.model.state_dict()[name]), name
     assert read_provenance(result.model_file)["config"]["loss"]["center"] == 0.1
-    with pytest.raises(ValueError, match="the weights of a network of one's own"):
+    with pytest.raises(ValueError, match="the weights of a custom network"):
         load_model(result.model_file)
 
 
