@@ -9,17 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
+from meshes import BodyModel, LiftQuality, PointCloud, load_body
 from meshes.lift import Layout
-from meshes.lift_people import (
-    check_pixels,
-    chosen_person,
-    count_people,
-    estimated_people,
-    given_people,
-    warn_of_doubts,
-)
-from pose import Keypoints, NoPersonError, Pose, read_image
+from meshes.lift_people import warn_of_doubts
+from pose import Keypoints, Pose, read_image
 from pose.deprecation import deprecated_keywords
 from pose.image import ImageSource
 from pose.person_selection import Target
@@ -29,7 +22,7 @@ from .inference.cloud_encoder import CloudEncoder
 from .inference.encoder import EmbedOptions, Encoder, GivenInput
 from .inference.extract import usable_device
 from .inference.fused_encoder import FusedEncoder
-from .inference.given_images import GivenKeypoints, default_estimator
+from .inference.given_images import GivenKeypoints, lift_people
 from .inference.pretrained import DEFAULT_MODEL, as_encoder, load_model
 from .models.embedding import Embedding
 from .ops._arguments import whole
@@ -137,24 +130,8 @@ def lift(
     if all and people is not None:
         raise ValueError("all and people exclude each other: give one of them")
     pixels = read_image(image)
-    if keypoints is None:
-        poses, seen = estimated_people(
-            pixels, default_estimator(), several=all or people is not None
-        )
-    else:
-        poses = given_people(keypoints, pixels, several=all or people is not None)
-        seen = len(poses)
-    if not poses:
-        raise NoPersonError(
-            "no person was found in the image: crop it to one person, standing and at least "
-            "60 pixels tall, or give keypoints"
-        )
     model = body if isinstance(body, BodyModel) else load_body(body)
-    chosen = poses if all else [poses[chosen_person(poses, people, pixels)]]
-    check_pixels(chosen, pixels)
-    lifts = [lift_image(pixels, pose, model, layout=layout) for pose in chosen]
-    unasked = not all and people is None
-    qualities = [count_people(each.quality, seen, chosen[0], unasked=unasked) for each in lifts]
+    lifts, qualities = lift_people(pixels, keypoints, model, layout=layout, all=all, people=people)
     warn_of_doubts(qualities)
     clouds = [each.canonical() if canonical else each.cloud for each in lifts]
     if not all:

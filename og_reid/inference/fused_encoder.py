@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pose.files.reading import reading
+
 from ..files.renamed_settings import rename_settings
+from ..files.tensors import read_header
 from ..models.embedding import Embedding
 from ..models.spec_bounds import check_spec
 from ..retrieval.progress import Progress, offset_progress
@@ -28,13 +32,13 @@ from .encoder import (
 )
 from .fusion import Fusion, FusionInputs
 from .image_encoder import IMAGE_KINDS, ImageEncoder
-from .model_file import FileContent, FileKind, write_model
+from .model_file import FileContent, FileKind, stored_provenance, write_model
 from .provenance import checked_provenance, mapping
 
 if TYPE_CHECKING:
     from ..data import Sample
 
-__all__ = ["FUSED_KIND", "FusedEncoder", "FusedItems"]
+__all__ = ["FUSED_KIND", "FusedEncoder", "FusedItems", "read_fused_record"]
 
 _FORMAT = "og_reid.model of both"
 
@@ -277,7 +281,8 @@ class FusedEncoder:
             }
         fusion = {**asdict(self.fusion), "people": sorted(self.fusion.people)}
         described = networks, {**models, "fusion": fusion, "dataset": self.dataset}
-        write_model(path, FileContent(_FORMAT, weights, *described, {}, self.provenance))
+        settings = self.provenance.get("config", {})
+        write_model(path, FileContent(_FORMAT, weights, *described, settings, self.provenance))
 
 
 _KINDS = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS)}
@@ -317,13 +322,33 @@ def _preprocessing(stored: Mapping[str, Any]) -> dict[str, Any]:
 def _make(
     networks: nn.ModuleDict,
     found: dict[str, Any],
-    _: dict[str, Any],
-    version: str,
+    settings: dict[str, Any],
+    _: str,
     provenance: dict[str, Any],
 ) -> FusedEncoder:
+    if settings:  # of the choice of weights, as in the record of a folder
+        provenance = {**provenance, "config": settings}
     first, second = (found[name][0].make(networks[name], *found[name][1]) for name in _SIDES)
     return FusedEncoder(first, second, found["fusion"], found["dataset"], provenance)
 
 
 #: Reading of files of fused models.
+def read_fused_record(path: str | Path) -> tuple[Fusion, dict[str, Any]] | None:
+    """Fusion and provenance of a file of `FusedEncoder.save`, without its networks.
+
+    Returns:
+        None for a file of another kind.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    _, metadata = read_header(path)
+    if metadata.get("format") != _FORMAT:
+        return None
+    with reading(path, "must be a model of this package; its header is damaged"):
+        found = _preprocessing(check_spec(json.loads(metadata["preprocessing"])))
+        settings, provenance = stored_provenance(metadata)
+    return found["fusion"], {**provenance, "config": settings}
+
+
 FUSED_KIND = FileKind(_FORMAT, _build, _preprocessing, _make)

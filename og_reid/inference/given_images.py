@@ -8,16 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from meshes import PointCloud, lift_image, load_body
-from meshes.lift import Layout
+from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
+from meshes.lift import Layout, Lift
 from meshes.lift_people import (
     check_pixels,
+    chosen_person,
     count_people,
     estimated_people,
     given_people,
     warn_of_doubts,
 )
-from pose import Keypoints, MediapipePose, NoPersonError, Pose, read_image, to_openpose18
+from pose import (
+    Keypoints,
+    MediapipePose,
+    NoPersonError,
+    Pose,
+    PoseEstimator,
+    read_image,
+    to_openpose18,
+)
+from pose.person_selection import Target
 from pose.runtime.defaults import MadeOnce
 
 from ..data.files.inputs import CLOUD_ENDINGS
@@ -32,6 +42,7 @@ __all__ = [
     "estimate_keypoints",
     "keypoints_of_each",
     "lift_arrays",
+    "lift_people",
 ]
 
 #: Keypoints of one image, or a sequence with those of each image; None: unknown.
@@ -139,14 +150,61 @@ def _estimate(image: np.ndarray | str | Path) -> Pose:
         ) from error
 
 
+def lift_people(
+    image: np.ndarray,
+    keypoints: Keypoints | Pose | None,
+    body: BodyModel,
+    *,
+    layout: Layout,
+    all: bool = False,
+    people: int | Target | None = None,
+    estimator: PoseEstimator | None = None,
+) -> tuple[list[Lift], list[LiftQuality]]:
+    """The people of an image that are asked for, lifted, with the quality of each lift.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        keypoints: See `og_reid.lift`.
+        body: Model of the body.
+        layout: See `og_reid.lift`.
+        all: Likewise.
+        people: Likewise.
+        estimator: For keypoints where none are given; None for `default_estimator`.
+
+    Raises:
+        NoPersonError: No person was found.
+        ValueError: Keypoints cannot be pixels of the image, or there is no such person.
+        ImportError: Keypoints are to be estimated and mediapipe is missing.
+    """
+    asked = all or people is not None
+    if keypoints is None:
+        poses, seen = estimated_people(image, estimator or default_estimator(), several=asked)
+    else:
+        poses = given_people(keypoints, image, several=asked)
+        seen = len(poses)
+    if not poses:
+        raise NoPersonError(
+            "no person was found in the image: crop it to one person, standing and at least "
+            "60 pixels tall, or give keypoints"
+        )
+    chosen = poses if all else [poses[chosen_person(poses, people, image)]]
+    check_pixels(chosen, image)
+    lifts = [lift_image(image, pose, body, layout=layout) for pose in chosen]
+    return lifts, [count_people(each.quality, seen, chosen[0], unasked=not asked) for each in lifts]
+
+
 def lift_arrays(
-    images: Sequence[np.ndarray], keypoints: Sequence[Any], *, layout: Layout, canonical: bool
+    images: Sequence[np.ndarray],
+    keypoints: Sequence[Keypoints | Pose | None],
+    *,
+    layout: Layout,
+    canonical: bool,
 ) -> list[PointCloud]:
     """Images lifted to point clouds: the first person of each, see `og_reid.lift`.
 
     Args:
         images: (H, W, 3) uint8 RGB each.
-        keypoints: `Keypoints` or `Pose` of each; None estimates them.
+        keypoints: Of each; None estimates them.
         layout: See `og_reid.lift`.
         canonical: Body in the resting pose.
 
@@ -156,18 +214,8 @@ def lift_arrays(
     """
     body, clouds, qualities = load_body(None), [], []
     for image, given in zip(images, keypoints, strict=True):
-        if given is None:
-            poses, seen = estimated_people(image, _estimate, several=False)
-        else:
-            poses = given_people(given, image, several=False)
-            seen = len(poses)
-        if not poses:
-            raise NoPersonError(
-                "no person was found in an image: leave it out, or give its keypoints or cloud"
-            )
-        check_pixels(poses[:1], image)
-        lifted = lift_image(image, poses[0], body, layout=layout)
-        qualities.append(count_people(lifted.quality, seen, poses[0], unasked=True))
+        (lifted,), found = lift_people(image, given, body, layout=layout, estimator=_estimate)
+        qualities += found
         clouds.append(lifted.canonical() if canonical else lifted.cloud)
     warn_of_doubts(qualities)
     return clouds

@@ -285,7 +285,8 @@ def method_name(model: str | Path, encoder: Encoder) -> str:
     """Name of a model in tables: what was given for clouds, the stem of the file otherwise."""
     if encoder.inputs == "cloud":
         return str(model)
-    return Path(model).stem if encoder.inputs == "image" else Path(model).name
+    name = Path(model)
+    return name.stem if encoder.inputs == "image" else name.name.removesuffix(".safetensors")
 
 
 def _check_point_order(name: str, model: Encoder, items: LabelledImages) -> None:

@@ -10,6 +10,7 @@ from ..files.printable import printable
 from .input_files import check_exists
 
 if TYPE_CHECKING:
+    from ..inference.fusion import Fusion
     from ..train import StepLog
 
 __all__ = ["describe_run"]
@@ -27,9 +28,20 @@ def describe_run(path: str | Path) -> str:
     folder = Path(path)
     check_exists(folder, "give the folder of a run, or a file of one")
 
-    from ..inference.fusion_file import FUSION_FILE
+    from ..inference.fused_encoder import read_fused_record
+    from ..inference.fusion import Fusion
+    from ..inference.fusion_file import FUSION_FILE, read_fusion_record
 
-    return "\n".join(_fusion(folder) if (folder / FUSION_FILE).is_file() else _run(folder))
+    if (folder / FUSION_FILE).is_file():
+        record = read_fusion_record(folder)
+        people = frozenset(record["people"])
+        fusion = Fusion(record["second"], record["parts"], record["mAP"], people)
+        return "\n".join(_fusion(folder, fusion, record["origin"]))
+    if folder.suffix == ".safetensors" and folder.is_file():
+        fused = read_fused_record(folder)
+        if fused is not None:
+            return "\n".join(_fusion(folder, *fused))
+    return "\n".join(_run(folder))
 
 
 def _run(folder: Path) -> list[str]:
@@ -91,17 +103,13 @@ def _metrics(
     return lines
 
 
-def _fusion(folder: Path) -> list[str]:
-    from ..inference.fusion_file import read_fusion_record
-
-    record = read_fusion_record(folder)
+def _fusion(path: Path, fusion: Fusion, about: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{folder}: share of the second model {record['second']:.2f}, weight of each part "
-        f"{record['parts']:.2f}"
+        f"{path}: share of the second model {fusion.second:.2f}, weight of each part "
+        f"{fusion.parts:.2f}"
     ]
-    if record["mAP"] is not None:
-        lines.append(f"chosen on {len(record['people'])} people: mAP {record['mAP']:.4f}")
-    about = record["origin"]
+    if fusion.mAP is not None:
+        lines.append(f"chosen on {len(fusion.people)} people: mAP {fusion.mAP:.4f}")
     return [*lines, *_source(about), _yaml(about["config"])]
 
 

@@ -69,7 +69,6 @@ __all__ = [
     "stripe_counts",
     "train",
 ]
-__getattr__ = deprecated_getattr(__name__)
 
 if not TYPE_CHECKING:  # to mypy, any name would exist
     __getattr__ = deprecated_getattr(__name__)

@@ -73,7 +73,7 @@ class LabelledClouds:
 def build_model(config: ModelConfig, num_classes: int, generator: torch.Generator) -> PointNetwork:
     """Network of a configuration; settings that its architecture lacks are ignored.
 
-    Weights are random or, with ``config.weights``, those of another network of the same
+    Weights are random or, with ``config.init_from``, those of another network of the same
     architecture. The classifier is random in any case, and so is a neck that the other network
     lacks.
 
@@ -83,7 +83,7 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
         generator: Source of the initial weights.
 
     Raises:
-        ValueError: The architecture has no such mode, or ``config.weights`` does not fit it.
+        ValueError: The architecture has no such mode, or ``config.init_from`` does not fit it.
     """
     known = arch_parameters(config.arch)
     if "mode" not in known and config.mode != "robust":

@@ -84,11 +84,10 @@ def fit(
     """Training of a task's network, from its start or from a checkpoint to the end of the budget.
 
     Files in ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` every
-    ``config.checkpoint_every`` steps,
-    with ``config.keep_checkpoints - 1`` older ones; ``best.safetensors``,
-    the network with the highest mAP on the validation data, the final one included; and at the end
-    ``model.safetensors``, with its validation metrics in the header. A task may write other files
-    for a network that no model file can describe.
+    ``config.checkpoint_every`` steps, with ``config.keep_checkpoints - 1`` older ones;
+    ``best.safetensors``, the network with the highest mAP on the validation data, the final one
+    included; and at the end ``model.safetensors``, with its validation metrics in the header. A
+    task may write other files for a network that no model file can describe.
 
     In a process group (`og_reid.train.init_distributed`), every rank calls this with the same
     arguments; rank 0 writes.

@@ -35,7 +35,7 @@ from og_reid.inference.given_images import ArraySet, as_images, default_estimato
 from og_reid.inference.model_file import FileContent, FileKind, write_model
 from og_reid.inference.pretrained import _KINDS, register_kind
 from og_reid.models import PGFA, OGNet, StripeNet
-from og_reid.pipelines import DataSpec, EvaluateSpec, FuseSpec, evaluate, fuse
+from og_reid.pipelines import DataSpec, EvaluateSpec, FuseSpec, describe_run, evaluate, fuse
 from pose import COCO_17, Keypoints
 from pose.runtime.torchvision_import import import_torchvision
 
@@ -264,6 +264,11 @@ def test_models_are_fused(
     assert [row.method for row in rows] == ["both", "both first", "both second"]
     inputs, rest = given("fused" if second == "cloud" else "pgfa", [11, 12])
     assert isinstance(og_reid.embed(inputs, model, **rest), Embedding)
+    file = tmp_path / "one.safetensors"
+    model.save(file)
+    assert load_model(file).provenance == model.provenance
+    assert describe_run(file) == describe_run(tmp_path / "both").replace("both", "one.safetensors")
+    assert "val_identities: 2" in describe_run(file)
 
 
 @pytest.mark.parametrize(
