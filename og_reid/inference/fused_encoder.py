@@ -332,7 +332,6 @@ def _make(
     return FusedEncoder(first, second, found["fusion"], found["dataset"], provenance)
 
 
-#: Reading of files of fused models.
 def read_fused_record(path: str | Path) -> tuple[Fusion, dict[str, Any]] | None:
     """Fusion and provenance of a file of `FusedEncoder.save`, without its networks.
 
@@ -351,4 +350,5 @@ def read_fused_record(path: str | Path) -> tuple[Fusion, dict[str, Any]] | None:
     return found["fusion"], {**provenance, "config": settings}
 
 
+#: Reading of files of fused models.
 FUSED_KIND = FileKind(_FORMAT, _build, _preprocessing, _make)
