@@ -1,7 +1,7 @@
 """Data sets, point clouds, images with keypoints, augmentation and the order of batches.
 
-Rooms, each of which uses only those before it: ``files``, ``clouds`` and ``images``, ``datasets``
-and ``augmentation``. Names are imported on first use, so that listing a folder needs no torch.
+Subpackages, in order of dependency: ``files``, ``clouds`` and ``images``, ``datasets`` and
+``augmentation``. Names are imported on first use, so that listing a folder needs no torch.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ _HOME = {
     "swap_background": "augmentation.cross_cloud",
 }
 
-# Reached without an import of their own, as in ``og_reid.data.datasets.from_folder``.
+# Accessible without an import of their own, as in ``og_reid.data.datasets.from_folder``.
 _MODULES = {"augmentation", "clouds", "datasets", "images", "samplers"}
 
 

@@ -1,7 +1,7 @@
-"""Random numbers for the items of a batch, each from a key of its own.
+"""Counter-based random numbers for the items of a batch, each with its own key.
 
-What is drawn for an item depends on its key and on the order of the calls alone: not on the other
-items, on its place among them, on the process that draws, or on the device.
+The numbers of an item depend on its key and the order of the calls alone: not on other items, its
+position, the process or the device.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch import Tensor
 
 __all__ = ["KeyedRandom", "occurrence_index"]
 
-# Of splitmix64 (Steele, Lea and Flood, 2014), as signed numbers.
+# Constants of splitmix64 (Steele, Lea and Flood, 2014), as signed numbers.
 _STEP = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
-_BITS = 24  # of a float32 in [0, 1)
+_BITS = 24  # random bits of a float32 in [0, 1)
 
 
 class KeyedRandom:
-    """A source of random numbers for B items.
+    """Source of random numbers for B items.
 
-    Every call draws others; the same calls on the same keys draw the same.
+    Calls draw different numbers; the same sequence of calls on the same keys draws the same.
 
     Args:
         keys: (B,) int64, see `keyed`.
@@ -41,7 +41,7 @@ class KeyedRandom:
 
         Args:
             *parts: Numbers common to all items, such as a seed and a step, and (B,) int64 tensors
-                with one for each, such as the numbers of clouds; at least one tensor.
+                with one per item, such as cloud indices; at least one tensor.
         """
         shape = torch.broadcast_shapes(*(part.shape for part in parts if isinstance(part, Tensor)))
         keys = torch.zeros(shape, dtype=torch.int64)
@@ -76,11 +76,11 @@ class KeyedRandom:
         return (_right(self._bits(math.prod(shape)), 1) % high).reshape(-1, *shape)
 
     def generator(self, item: int) -> torch.Generator:
-        """A generator for one item, for what draws from one; the same at every call."""
+        """Torch generator for one item; the same at every call."""
         return torch.Generator().manual_seed(int(self.keys[item]) & (2**63 - 1))
 
     def _bits(self, count: int) -> Tensor:
-        """(B, count) int64 with random bits, its first columns whatever the count."""
+        """(B, count) int64 of random bits; leading columns do not depend on the count."""
         self._calls += 1
         stream = _mix(self.keys ^ (self._calls * 0x632BE59BD9B4E019 % 2**63))
         places = torch.arange(1, count + 1, device=self.keys.device)
@@ -88,7 +88,7 @@ class KeyedRandom:
 
 
 def occurrence_index(indices: Tensor) -> Tensor:
-    """(B,) int64: how often each of (B,) indices came before its place, so that copies differ."""
+    """(B,) int64: number of earlier occurrences of each of (B,) indices, so that copies differ."""
     return (indices[:, None] == indices).tril(-1).sum(dim=1)
 
 
@@ -105,5 +105,5 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 def _right(bits: Tensor, count: int) -> Tensor:
-    """Shifted right with zeros coming in, which torch's shift of signed numbers does not do."""
+    """Logical right shift; torch's shift of signed numbers is arithmetic."""
     return (bits >> count) & ((1 << (64 - count)) - 1)

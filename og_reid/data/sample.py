@@ -1,4 +1,4 @@
-"""Samples and splits: values that data sets, clouds and images have in common."""
+"""Samples and splits of data sets, clouds and images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Sample", "Splits"]
 
 @dataclass(frozen=True)
 class Sample:
-    """An image (or a cloud) with its identity and camera.
+    """Image (or cloud) with its identity and camera.
 
     Attributes:
-        path: The image file, or the cloud of data sets of clouds.
-        pid: Identity as written in the name. In the gallery -1 = junk, which is never ranked,
-            and 0 = distractor, always a wrong answer; in training sets -1 = unlabelled.
-        camid: Camera as written in the name, mostly from 1; 0 where cameras are unknown.
+        path: Image file, or cloud file in data sets of clouds.
+        pid: Identity. In the gallery -1 = junk (never ranked) and 0 = distractor (never a match);
+            in training sets -1 = unlabelled.
+        camid: Camera, mostly from 1; 0 when unknown.
     """
 
     path: Path
@@ -25,7 +25,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """The file name without its folder."""
+        """File name without its folder."""
         return self.path.name
 
 
@@ -33,12 +33,12 @@ class Sample:
 class Splits:
     """Training, query and gallery samples of a data set.
 
-    Identities of training and test are disjoint, unless a data set is only searched.
+    Training and test identities are disjoint in data sets for training.
 
     Attributes:
-        train: Samples to learn from; identities are not renumbered.
-        query: Samples to search with; without junk and distractors.
-        gallery: Samples to search in, junk (-1) and distractors (0) included.
+        train: Training samples; identities are not renumbered.
+        query: Queries, without junk and distractors.
+        gallery: Gallery, with junk (-1) and distractors (0).
     """
 
     train: tuple[Sample, ...]

@@ -1,4 +1,4 @@
-"""Batch samplers: the rows of the training set that form the batch of a step."""
+"""Batch samplers: rows of the training set for each step."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = [
 
 
 class Sampler(Protocol):
-    """Batches that depend on a seed and the number of the step alone."""
+    """Protocol of samplers with batches that depend on seed and step alone."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one round through the data."""
+        """Steps of one epoch."""
         ...
 
     def indices(self, step: int) -> Tensor:
@@ -37,10 +37,10 @@ class Sampler(Protocol):
 
 
 def step_generator(seed: int, *keys: int) -> torch.Generator:
-    """A CPU generator that depends on ``seed`` and ``keys`` alone, all non-negative.
+    """CPU generator that depends on ``seed`` and ``keys`` alone, all non-negative.
 
-    With it every step of a training run draws the same numbers however the run came to that step,
-    so a resumed run needs no saved generator state.
+    A step of a training run draws the same numbers in an uninterrupted and in a resumed run, which
+    needs no saved generator state.
     """
     words = np.random.SeedSequence(seed, spawn_key=keys).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
@@ -49,10 +49,9 @@ def step_generator(seed: int, *keys: int) -> torch.Generator:
 class PKSampler:
     """Batches of P identities with K images each (Hermans et al., 2017), addressed by step.
 
-    All identities are gone through once, in random order, before any comes again (but for a
-    remainder smaller than a batch, another one in each round). The K images of an identity are
-    spread over as many of its cameras as possible; an identity with fewer than K images shows all
-    of them and repeats some.
+    An epoch has each identity once, in random order (but for a random remainder smaller than a
+    batch). The K images of an identity are spread over as many of its cameras as possible; an
+    identity with fewer than K images has all of them, and repeats.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class PKSampler:
             seed: Non-negative; another seed gives another order.
 
         Raises:
-            ValueError: When there are fewer than P identities, or lengths disagree.
+            ValueError: There are fewer than P identities, or lengths disagree.
         """
         if camids is not None and camids.shape != pids.shape:
             raise ValueError(
@@ -97,7 +96,7 @@ class PKSampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps after which the identities start anew in another order."""
+        """Steps of one epoch, that is one pass over the identities."""
         return len(self._images) // self.identities
 
     def indices(self, step: int) -> Tensor:
@@ -123,31 +122,31 @@ class PKSampler:
 
 
 class ShuffleSampler:
-    """Batches of a random order of all images, the last incomplete one dropped."""
+    """Batches of all images in random order, the last incomplete one dropped."""
 
     def __init__(self, count: int, *, batch_size: int, seed: int = 0) -> None:
         """Orders ``count`` images by ``seed``, which is not negative.
 
         Raises:
-            ValueError: When the images do not fill a batch.
+            ValueError: The images do not fill a batch.
         """
         self.steps_per_epoch = _steps(count, batch_size)
         self._count, self._size, self._seed = count, batch_size, seed
 
     def indices(self, step: int) -> Tensor:
-        """(batch_size,) int64 images of a step; in an epoch no image comes twice."""
+        """(batch_size,) int64 images of a step; no image recurs in an epoch."""
         epoch, slot = divmod(step, self.steps_per_epoch)
         order = torch.randperm(self._count, generator=step_generator(self._seed, 0, epoch))
         return order[slot * self._size : (slot + 1) * self._size]
 
 
 class BalancedSampler:
-    """Batches of images drawn with replacement, every identity as often as any other.
+    """Batches of images drawn with replacement, uniformly over identities.
 
     An image is drawn with a weight of 1 / (number of images of its identity), as
     ``WeightedRandomSampler`` does for the OG-Net authors' ``--balance``. With cameras, the cameras
-    of an identity come equally often, too, so that a camera that sees someone all the time does
-    not hide the others. As many images make an epoch as there are.
+    of an identity are equally frequent, too, whatever their numbers of images. An epoch has as many
+    images as the data.
     """
 
     def __init__(
@@ -172,16 +171,16 @@ class BalancedSampler:
 
 
 class StratifiedSampler:
-    """Batches for long tails: identities with few images recur more often, yet less than others.
+    """Batches for long-tailed data: between instance-balanced and class-balanced sampling.
 
-    In an epoch an identity with n images has a fixed fraction of the places, in proportion to
-    ``n ** (1 - tail)`` (Kang et al., ICLR 2020), at least one; the
-    order of the places is random. The images of an identity take turns: all of them come once, in
-    random order, before any comes again. About as many images make an epoch as there are.
+    In an epoch an identity with n images has a fixed number of places, in proportion to
+    ``n ** (1 - tail)`` (Kang et al., ICLR 2020), at least one; the order of the places is random.
+    The images of an identity alternate: each is drawn once, in random order, before any recurs. An
+    epoch has about as many images as the data.
     """
 
     def __init__(self, pids: Tensor, *, batch_size: int, tail: float = 0.5, seed: int = 0) -> None:
-        """Deals out the places.
+        """Allocates the places.
 
         Args:
             pids: (n,) int64 identity of each image.
@@ -190,7 +189,7 @@ class StratifiedSampler:
             seed: Non-negative; another seed gives another order.
 
         Raises:
-            ValueError: When the images do not fill a batch, or ``tail`` is out of range.
+            ValueError: The images do not fill a batch, or ``tail`` is out of range.
         """
         if not 0 <= tail <= 1:
             raise ValueError(f"tail must be in [0, 1]; got {tail}")
@@ -201,7 +200,7 @@ class StratifiedSampler:
         quota = counts.double() ** (1 - tail)
         quota = quota / quota.sum() * len(pids)
         places = quota.floor().long()
-        # Largest remainders get what is left over.
+        # The largest remainders get the places left over.
         rest = (quota - places).argsort(descending=True, stable=True)
         places[rest[: len(pids) - int(places.sum())]] += 1
         self.places = places.clamp(min=1)
@@ -235,10 +234,10 @@ class StratifiedSampler:
 
 
 class ClassSampler:
-    """Batches of identities, a random image of each: the OG-Net authors' ``--class_sampler``.
+    """Batches of identities with one random image each: the OG-Net authors' ``--class_sampler``.
 
-    A pass shows every identity ``images`` times in random order, the last incomplete batch
-    dropped; an epoch has as many passes as it takes to show at least as many images as there are.
+    A pass has every identity ``images`` times in random order, the last incomplete batch dropped;
+    an epoch has enough passes for at least as many images as the data.
     """
 
     def __init__(self, pids: Tensor, *, images: int, batch_size: int, seed: int = 0) -> None:
@@ -246,12 +245,12 @@ class ClassSampler:
 
         Args:
             pids: (n,) int64 identity of each image.
-            images: How often an identity comes in a pass.
+            images: Occurrences of an identity in a pass.
             batch_size: Images per batch.
             seed: Non-negative; another seed gives another order.
 
         Raises:
-            ValueError: When a pass does not fill a batch.
+            ValueError: A pass does not fill a batch.
         """
         if images < 1:
             raise ValueError(f"images must be at least 1; got {images}")
@@ -276,12 +275,12 @@ class ClassSampler:
 
 
 def samples_per_epoch(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor:
-    """(P,) how often an image of each identity comes in an epoch, identities in ascending order.
+    """(P,) mean number of images of each identity in an epoch, identities in ascending order.
 
     Args:
-        sampler: Sampler of the steps that are counted.
+        sampler: Sampler to count.
         pids: (n,) int64 identity of each image.
-        epochs: How many epochs to take the mean of.
+        epochs: Number of epochs of the mean.
     """
     _, label = pids.unique(return_inverse=True)
     images = label.bincount()
@@ -292,7 +291,7 @@ def samples_per_epoch(sampler: Sampler, pids: Tensor, epochs: int = 1) -> Tensor
 
 
 def _steps(images: int, batch_size: int) -> int:
-    """Whole batches in so many images, at least one."""
+    """Number of whole batches, at least one."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     if images < batch_size:

@@ -19,7 +19,7 @@ __all__ = [
     "read_yaml",
 ]
 
-# Of a YAML document: settings are far smaller, and small text can stand for gigabytes.
+# Limits of a YAML document: settings are far smaller, and small text can expand to gigabytes.
 MOST_BYTES = 1 << 18
 _MOST_VALUES, _LONGEST_VALUE = 10_000, 10_000
 _DEEPEST = 100
@@ -29,12 +29,12 @@ _NONE = frozenset({"none", "null", "~", ""})
 
 
 def build(kind: Any, settings: Any, prefix: str = "") -> Any:
-    """A dataclass from a mapping, its fields checked one by one.
+    """Dataclass from a mapping, with the type of each field checked.
 
     Args:
         kind: The dataclass; its fields may be dataclasses themselves.
-        settings: Values by the names of fields; what is not named has its default.
-        prefix: Put before names in messages, such as ``optim.``.
+        settings: Values by field name; missing ones have their default.
+        prefix: Prefix of names in messages, such as ``optim.``.
 
     Raises:
         ValueError: A key is unknown (the nearest known one is named), or a value has a wrong type.
@@ -55,7 +55,7 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
         else _convert(hints[key], value, prefix + key)
         for key, value in settings.items()
     }
-    made = kind(**values)  # its own checks say more about a number
+    made = kind(**values)  # its own checks have better messages about a number
     for key, value in values.items():
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"{prefix}{key} must be a number; got nan")
@@ -63,14 +63,14 @@ def build(kind: Any, settings: Any, prefix: str = "") -> Any:
 
 
 def check_name(kind: Any, key: str) -> None:
-    """Refuses an unknown setting, naming the nearest of all groups, one of the same name first.
+    """Refuses an unknown setting; the message names the nearest one of all groups.
 
     Args:
         kind: The dataclass.
         key: A setting, with dots between groups.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: The setting does not exist.
     """
     names = _names(kind)
     if key in names or key.rpartition(".")[0] in _open_names(kind):
@@ -84,7 +84,7 @@ def check_name(kind: Any, key: str) -> None:
 
 
 def _names(kind: Any, prefix: str = "") -> list[str]:
-    """All settings of a dataclass, groups among them."""
+    """Names of all settings and groups of a dataclass."""
     found = []
     hints = typing.get_type_hints(kind)
     for each in fields(kind):
@@ -95,7 +95,7 @@ def _names(kind: Any, prefix: str = "") -> list[str]:
 
 
 def _open_names(kind: Any, prefix: str = "") -> list[str]:
-    """Settings that are mappings, with names of the user's in them."""
+    """Names of settings that are mappings with free keys."""
     found = []
     hints = typing.get_type_hints(kind)
     for each in fields(kind):
@@ -150,12 +150,12 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
 
 
 def read_yaml(document: bytes | str) -> Any:
-    """The plain values of a YAML document; lists and mappings that it names twice are copied.
+    """Plain values of a YAML document; aliases are copied.
 
     Raises:
-        ValueError: It is no YAML, gives a name of a mapping twice, asks for other objects than
-            plain values, is longer than settings are, nested hundreds of levels deep, or its
-            aliases stand for too many values.
+        ValueError: The document is no YAML, repeats a key of a mapping, has other objects than
+            plain values, is too long or nested too deeply, or its aliases expand to too many
+            values.
     """
     import yaml
 
@@ -181,24 +181,24 @@ def read_yaml(document: bytes | str) -> Any:
 
 
 def read_value(text: str) -> Any:
-    """A value of the command line: plain YAML, in which ``#`` begins no comment.
+    """Value of the command line: plain YAML, in which ``#`` begins no comment.
 
     Raises:
-        ValueError: as of `read_yaml`.
+        ValueError: See `read_yaml`.
     """
     import yaml
 
     value = read_yaml(text)
     if "#" not in text:
         return value
-    # What the parser passed over is a comment.
+    # The rest that the parser ignored is a comment.
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     whole = node is not None and node.end_mark.index >= len(text.rstrip())
     return value if whole else text
 
 
 def _check_brackets(document: bytes | str) -> None:
-    """Refuses deep nesting before the parser, whose time grows with the square of the depth."""
+    """Refuses deep nesting before parsing, which is quadratic in the depth."""
     text = document if isinstance(document, bytes) else document.encode("utf-8", "replace")
     depth = 0
     for each in text.translate(None, _NO_BRACKETS):
@@ -208,7 +208,7 @@ def _check_brackets(document: bytes | str) -> None:
 
 
 def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
-    """Number of values that a node stands for when every alias is written out."""
+    """Number of values of a node with all aliases expanded."""
     if id(node) in around:
         raise ValueError("a value must not hold itself (an alias inside of its anchor)")
     if id(node) not in known:
@@ -229,7 +229,7 @@ def _count_values(node: Any, known: dict[int, int], around: set[int]) -> int:
 
 
 def _refuse_twice(node: Any, known: set[int]) -> None:
-    """Refuses a name that is given twice in a mapping: YAML keeps the last, without a word."""
+    """Refuses a repeated key of a mapping, of which YAML silently keeps the last."""
     if isinstance(node.value, str) or id(node) in known:
         return
     known.add(id(node))

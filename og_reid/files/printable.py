@@ -1,4 +1,4 @@
-"""Texts of others on one line, without control characters of terminals."""
+"""Foreign texts on one line, without terminal control characters."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, TextIO
 
 __all__ = ["CONTROLS", "PrintableStream", "encodable", "escape_match", "printable"]
 
-# Controls of terminals (C0, C1), what turns the direction of text around, line separators of
-# Unicode, and halves of characters, which file names of other encodings have.
+# Control characters (C0, C1), direction changes and line separators of Unicode, and surrogates,
+# which occur in file names of other encodings.
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def printable(value: object) -> str:
-    r"""A name or a text that is not ours, on one line and without control characters.
+    r"""Foreign text on one line and without control characters.
 
-    File names, what model files and metrics say of themselves, and messages of other packages may
-    hold escapes that move the cursor, recolour or retitle a terminal, or line breaks that look
-    like lines of this program.
+    File names, descriptions in model files and metrics, and messages of other packages may hold
+    escapes that move the cursor, recolour or retitle a terminal, or line breaks that imitate lines
+    of this program.
 
     Args:
-        value: Its ``str`` is shown.
+        value: Value, shown by its ``str``.
 
     Returns:
         The text, with control characters written as in Python: ``\x1b``, ``\n``.
@@ -32,12 +32,12 @@ def printable(value: object) -> str:
 
 
 def escape_match(found: re.Match[str]) -> str:
-    """A character of `CONTROLS` as Python writes it."""
+    """Python escape of a character of `CONTROLS`."""
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    r"""A text in letters that a stream has, as in a C locale; others as in Python, ``\xfc``."""
+    r"""Text with Python escapes, such as ``\xfc``, for characters outside a stream's encoding."""
     encoding = getattr(stream, "encoding", None)
     if not encoding or text.isascii():
         return text
@@ -48,14 +48,14 @@ def encodable(text: str, stream: TextIO) -> str:
 
 
 class PrintableStream:
-    r"""A text stream in front of another: no controls but line breaks and tabs pass.
+    r"""Wrapper of a text stream that escapes control characters but line breaks and tabs.
 
-    Letters that the other stream lacks (as in a C locale) are written as in Python, ``\xfc``.
-    What is written is otherwise the same, and so is everything else about the stream.
+    Characters outside the stream's encoding (as in a C locale) are escaped, such as ``\xfc``. The
+    stream is otherwise unchanged.
 
     Attributes:
-        beneath: The other stream.
-        names: Texts that are written on one line wherever they appear; those with line breaks.
+        beneath: Wrapped stream.
+        names: Texts with line breaks, written on one line wherever they occur.
     """
 
     def __init__(self, beneath: TextIO) -> None:
@@ -63,7 +63,7 @@ class PrintableStream:
         self.names: tuple[str, ...] = ()
 
     def write(self, text: str) -> int:
-        """Writes a text; how many of its characters were written."""
+        """Writes a text; returns its number of characters."""
         safe = text
         for name in self.names:
             safe = safe.replace(name, printable(name))
@@ -72,7 +72,7 @@ class PrintableStream:
         return len(text)
 
     def keep_on_one_line(self, values: Iterable[object]) -> None:
-        """Sets `names` to those of paths and texts, and of lists of them, that have line breaks."""
+        """Sets `names` to the values, or entries of lists among them, with line breaks."""
         given = {
             str(each)
             for value in values

@@ -1,4 +1,4 @@
-"""Deprecated names of settings, taken for the present ones of `pose.deprecation`."""
+"""Deprecated names of settings, mapped to the present ones of `pose.deprecation`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Class = TypeVar("Class", bound=type)
 def rename_settings(
     settings: Mapping[str, Any], root: str = "", *, warn: bool = True
 ) -> dict[str, Any]:
-    """Settings with new names and values in place of deprecated ones.
+    """Settings with present names and values in place of deprecated ones.
 
     Args:
         settings: Groups of settings by name, as a YAML file holds them.
-        root: Group that they stand in, such as ``fusion.``.
-        warn: False for settings that a program wrote, such as those of a checkpoint.
+        root: Group of the settings, such as ``fusion.``.
+        warn: False for settings written by a program, such as those of a checkpoint.
 
     Raises:
-        ValueError: A setting is given by its old and by its new name.
+        ValueError: A setting is given by both its old and its new name.
     """
     renamed: dict[str, Any] = {}
     for key, value in settings.items():
@@ -47,7 +47,7 @@ def rename_settings(
 
 
 def rename_setting(key: str, root: str = "") -> str:
-    """Present name of a setting, such as of ``data.num_ids``, with a warning for an old one."""
+    """Present name of a setting, such as ``data.num_ids``, with a warning for an old one."""
     *groups, last = key.split(".")
     new = root
     for name in (*groups, last):

@@ -1,4 +1,4 @@
-"""Weight files of other trainers: read without running code, unwrapped to a plain state dict."""
+"""Weight files of other trainers as plain state dicts, read without running code."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from .tensors import is_safetensors, read_tensors, read_torch
 
 __all__ = ["UNUSED", "Snapshot", "read_snapshot", "unwrap_state_dict"]
 
-#: A scalar of models trained with a metric loss that no forward pass uses.
+#: Scalar of models trained with a metric loss, unused in forward passes.
 UNUSED = "logit_scale"
-# Prefixes of torch: DataParallel and AveragedModel, torch.compile; and a counter of averages.
+# Prefixes of torch (DataParallel and AveragedModel, torch.compile), and a counter of averages.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module\.|_orig_mod\.)+")
 _AVERAGED = "n_averaged"
-# Keys of the weights in files that hold an optimiser's state, too, in order of preference.
+# Keys of the weights in checkpoints, in order of preference.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 
 _DEEPEST = 3  # nesting of a state dict
 
 
 def unwrap_state_dict(given: Any, marker: str | None, name: str) -> Any:
-    """State dict of a network under its own names; objects that are no mapping unchanged.
+    """State dict of a network under its own names; other objects than mappings unchanged.
 
-    Unwrapped are checkpoints with other entries beside the weights (``state_dict``, ``model``,
-    ...), the prefixes ``module.`` (DataParallel, AveragedModel) and ``_orig_mod.``
-    (torch.compile), and an outer module, such as Lightning's ``model.``, whose other weights are
-    dropped. So are the counter of averages and the unused scalar of the OG-Net authors.
+    Removed are other entries of a checkpoint beside the weights (``state_dict``, ``model``, ...),
+    the prefixes ``module.`` (DataParallel, AveragedModel) and ``_orig_mod.`` (torch.compile), an
+    outer module, such as Lightning's ``model.``, with its other weights, the counter of averages
+    and the unused scalar of the OG-Net authors.
 
     Args:
         given: content of a file.
-        marker: name of a weight of the network, to find it; None: it is in no outer module.
+        marker: name of a weight of the network, to find it; None: no outer module.
         name: name of the file, for messages.
 
     Raises:
         ValueError: two modules hold such a network.
 
     Warns:
-        InputWarning: an average, or another network, lies beside the weights that are taken.
+        InputWarning: an average, or another network, lies beside the selected weights.
     """
     if not isinstance(given, Mapping):
         return given
@@ -106,7 +106,7 @@ def _content(given: Mapping[Any, Any], marker: str | None, name: str) -> Mapping
 def _networks(
     given: Mapping[Any, Any], marker: str, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
-    """State dicts that contain the marker, with the keys that lead to them."""
+    """State dicts with the marker, and the keys that lead to them."""
     for key, value in given.items():
         plain = _WRAPPERS.sub("", str(key))
         if isinstance(value, Tensor) and (plain == marker or plain.endswith(f".{marker}")):
@@ -120,7 +120,7 @@ def _networks(
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Weights of a file of another trainer.
+    """Weights from a file of another trainer.
 
     Attributes:
         weights: state dict, unwrapped (`unwrap_state_dict`).
@@ -166,16 +166,15 @@ def read_snapshot(
     options: str | None = None,
     marker: str | None = None,
 ) -> Snapshot:
-    """Reads a file of weights, or takes a state dict.
+    """Weights from a file or a state dict.
 
     Args:
         source: torch or safetensors file, or state dict.
-        options: name of a YAML file beside it with the options of the training run, to be read,
-            too, if there is one.
-        marker: name of a weight that the network has, to find it inside other modules.
+        options: name of an optional YAML file beside it with the options of the training run.
+        marker: name of a weight of the network, to find it inside other modules.
 
     Raises:
-        ValueError: when the file is missing, damaged, or holds anything but finite tensors.
+        ValueError: the file is missing, damaged, or holds anything but finite tensors.
     """
     if not isinstance(source, (str, Path)):
         return Snapshot(unwrap_state_dict(source, marker, "the state dict"), "the state dict")
@@ -196,7 +195,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _read_options(path: Path) -> Mapping[str, Any]:
-    """Options of the training run; empty when there is no such file."""
+    """Options of the training run; empty without a file."""
     if not path.is_file():
         return {}
     try:

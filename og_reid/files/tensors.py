@@ -1,8 +1,8 @@
-"""Files of tensors with a digest of their content, read without running code.
+"""Tensor files with a digest of their content, read without running code.
 
-Models and sets of clouds are safetensors files whose header keeps the digest; training states are
-torch's zip files with the digest behind them. Files without one, of earlier versions or of others,
-are read as well.
+Models and sets of clouds are safetensors files with the digest in the header; checkpoints are
+torch's zip files with the digest at the end. Files without one, of earlier versions or other
+programs, are read as well.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
 _DIGEST = "sha256"  # key of the header of safetensors
 _SAFETENSORS = "is no safetensors file or is damaged, get it or write it again"
 _TORCH = "is damaged or no torch file, get it again"
-# Behind a torch file, as the comment of its zip: what any reader of zip files allows.
+# At the end of a torch file, as the comment of its zip, which any reader of zip files allows.
 _COMMENT = b"og_reid sha256 "
 _COMMENT_BYTES = len(_COMMENT) + 64
 _BLOCK = 1 << 20
-_SMALL = 1 << 26  # bytes of a tensor that any machine has
+_SMALL = 1 << 26  # bytes of a tensor that need no check
 
 
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file with a digest of its content, whole or not at all.
+    """Writes a safetensors file with a digest of its content, atomically.
 
     Args:
         path: File to write.
-        tensors: By name, on the CPU and contiguous.
-        metadata: What the header keeps with them.
+        tensors: Tensors by name, on the CPU and contiguous.
+        metadata: Metadata of the header.
 
     Raises:
-        OSError: It cannot be written, as on a full disk; with the path.
+        OSError: The file cannot be written, as on a full disk; with the path.
     """
     from safetensors.torch import save_file
 
@@ -64,19 +64,19 @@ def write_tensors(
 def read_tensors(
     path: str | Path, known: Iterable[str] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Reads a safetensors file, and compares its content with its digest where it has one.
+    """Reads a safetensors file, and verifies its digest if it has one.
 
     Args:
-        path: The file.
-        known: Keys of the header of a file without a digest; another key may be that of a digest
-            whose name is damaged. None: any.
+        path: File to read.
+        known: Allowed metadata keys of a file without a digest; another key may be a damaged
+            ``sha256``. None: any.
 
     Returns:
         The tensors, on the CPU, and the header's metadata without the digest.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is damaged, or a pickle.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged, or a pickle.
     """
     from safetensors import safe_open
 
@@ -104,7 +104,7 @@ def read_tensors(
 def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Names and shapes of the tensors of a safetensors file, and its metadata; see `read_tensors`.
 
-    The digest is not compared, as the tensors are not read.
+    The digest is not verified, as the tensors are not read.
     """
     from safetensors import safe_open
 
@@ -117,10 +117,10 @@ def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
 
 
 def is_safetensors(path: str | Path) -> bool:
-    """True when the content of a file begins as one of safetensors does, or, of neither, its name.
+    """True for a safetensors file, by its content or, for neither kind, its name.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with open(path, "rb") as file:
         start = file.read(9)
@@ -131,7 +131,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def _refuse_download(path: str | Path) -> None:
-    """Refuses contents that are often saved in place of weights."""
+    """Refuses contents often saved in place of weights: pointers of Git LFS, web pages."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
@@ -160,13 +160,13 @@ def _refuse_pickle(path: str | Path) -> None:
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Of names, types, shapes and bytes in the order of names, and of the other metadata."""
+    """Digest of names, types, shapes and bytes in the order of names, and of the other metadata."""
     head = "".join(repr((key, metadata[key])) for key in sorted(metadata))
     return _hashed(head, tensors, lambda name, *about: repr((name, *about)))
 
 
 def _first_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Of the same, described as the first files of clouds with a digest did."""
+    """Digest in the format of the first cloud files with one."""
     head = json.dumps(dict(metadata), sort_keys=True)
     return _hashed(head, tensors, lambda *about: " ".join(map(str, about)))
 
@@ -186,10 +186,10 @@ def _hashed(
 
 
 def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Writes tensors and plain values as torch does, with a digest, whole or not at all.
+    """Writes tensors and plain values in torch's format, with a digest, atomically.
 
     Raises:
-        OSError: It cannot be written, as on a full disk; with the path.
+        OSError: The file cannot be written, as on a full disk; with the path.
     """
     with atomic_write(path) as partial:
         torch.save(dict(content), partial)
@@ -200,12 +200,12 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def read_torch(path: str | Path) -> Any:
-    """Reads a file of torch, without running any code that it may hold.
+    """Reads a torch file without running code in it.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is damaged, holds other objects than tensors and plain values, or promises
-            more than it holds.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged, holds other objects than tensors and plain values, or
+            declares larger sizes than it holds.
     """
     with reading(path, _TORCH):
         size = os.path.getsize(path)
@@ -214,11 +214,11 @@ def read_torch(path: str | Path) -> Any:
         if zipfile.is_zipfile(path):
             _check_members(path, size)
         try:
-            # Of a file object torch does not look at the name, as it does at .safetensors.
+            # torch checks the name of a path (.safetensors), but not of a file object.
             with open(path, "rb") as file:
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            # The text of torch advises to read the file in a way that runs what is in it.
+            # torch's message advises a reading that runs code in the file.
             asked = re.search(r"GLOBAL ([\w.]+)", str(error))
             if asked:
                 raise ValueError(
@@ -233,9 +233,9 @@ def read_torch(path: str | Path) -> Any:
 
 
 def _check_sizes(path: str | Path, content: Any, most: int, known: set[int]) -> None:
-    """Refuses tensors that repeat few bytes so often that any use would take gigabytes.
+    """Refuses tensors that expand few bytes to gigabytes.
 
-    A file may hold one list in many places: ``known`` has those that were looked at, by `id`.
+    A file may hold one list in many places: ``known`` has the visited ones, by `id`.
     """
     if id(content) in known:
         return
@@ -251,7 +251,7 @@ def _check_sizes(path: str | Path, content: Any, most: int, known: set[int]) -> 
 
 
 def _check_comment(path: str | Path, size: int) -> None:
-    """Compares the digest behind the file, if there is one."""
+    """Verifies the digest at the end of the file, if there is one."""
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
             return
@@ -272,7 +272,7 @@ def _check_comment(path: str | Path, size: int) -> None:
 
 
 def _file_digest(path: str | Path, size: int) -> str:
-    """Of the first ``size`` bytes of a zip, as if nothing followed them."""
+    """Digest of the first ``size`` bytes of a zip, with its comment removed."""
     digest, left = hashlib.sha256(), size - 2
     with open(path, "rb") as file:
         while left > 0:
@@ -286,7 +286,7 @@ def _file_digest(path: str | Path, size: int) -> str:
 
 
 def _check_members(path: str | Path, size: int) -> None:
-    """Refuses members that would take more memory than the file has bytes."""
+    """Refuses members that need more memory than the file has bytes."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any("/code/" in each.filename for each in members):

@@ -19,15 +19,15 @@ _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Training curves: losses on the left, everything else (accuracy, mAP, ...) on the right.
+    """Training curves: losses on the left, other metrics (accuracy, mAP, ...) on the right.
 
     Args:
-        history: one record per logged moment, in order. "step" (or "epoch") is the x-axis, by
-            default the record's number; every other number is a curve, on the left when its name
-            contains "loss". Records may lack some of them; NaN leaves a gap.
+        history: logged records, in order. "step" (or "epoch") is the x-axis, by default the index
+            of the record; every other number is a curve, on the left when its name contains "loss".
+            Records may lack some of them; NaN leaves a gap.
 
     Raises:
-        ValueError: there is no record.
+        ValueError: the history is empty.
     """
     records = list(history)
     if not records:

@@ -1,4 +1,4 @@
-"""Parts that all figures share: an empty figure, an image in it, a frame around it."""
+"""Common parts of figures: an empty figure, an image, a frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_image", "draw_border", "new_figure", "show_image"]
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
-    """An empty figure of its own, without pyplot.
+    """Empty figure, independent of pyplot.
 
     Args:
         size: width and height, inches.
@@ -33,9 +33,9 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
 
 def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
-    """An (H, W, 3) uint8 image with its title; data coordinates are its pixels, y down."""
+    """Draws an (H, W, 3) uint8 image with a title; data coordinates are its pixels, y down."""
     height, width = image.shape[:2]
-    # The extent puts pixel (0, 0) at [0, 1] x [0, 1], where the keypoints expect it.
+    # The extent puts pixel (0, 0) at [0, 1] x [0, 1], the convention of keypoints.
     axis.imshow(image, extent=(0, width, height, 0), interpolation="antialiased")
     axis.autoscale(False)  # keypoints outside the image must not shrink it
     axis.set_title(title, fontsize=9)
@@ -46,13 +46,13 @@ def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
 
 
 def draw_border(axis: Axes, color: str) -> None:
-    """A coloured frame around an image."""
+    """Draws a coloured frame around an image."""
     for spine in axis.spines.values():
         spine.set(visible=True, color=color, linewidth=3)
 
 
 def check_image(name: str, image: Any) -> None:
-    """Refuses what is not an (H, W, 3) uint8 array.
+    """Refuses anything but an (H, W, 3) uint8 array.
 
     Raises:
         ValueError: the array is of another type or shape, or empty.

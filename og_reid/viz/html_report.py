@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables and figures; no scripts, no outside resources."""
+"""Self-contained HTML report: text, tables and figures, without scripts and outside resources."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ td:first-child { min-width: 11rem; }
 
 
 class Html(str):
-    """Text that is HTML already and goes into a report as it is."""
+    """HTML text, inserted into a report without escaping."""
 
     __slots__ = ()
 
@@ -60,10 +60,10 @@ class ReportImage:
 
     Attributes:
         image: a matplotlib figure, or the bytes of a PNG or WebP file.
-        caption: shown under it, and read out where images cannot be seen.
-        alt: read out in place of the caption when given.
-        quality: of a figure with camera images, in [1, 100]: it is kept as WebP, in a tenth of the
-            bytes of PNG, which None keeps.
+        caption: text under the figure, and its alternative text.
+        alt: alternative text in place of the caption.
+        quality: WebP quality in [1, 100] of a figure with camera images, a tenth of the bytes of
+            PNG; None keeps PNG.
     """
 
     image: Figure | bytes
@@ -74,11 +74,11 @@ class ReportImage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Section:
-    """A heading and its content.
+    """Heading and its content.
 
     Attributes:
-        title: of the section.
-        body: in order: a text (escaped; an empty line starts a new paragraph), an `Html`, a
+        title: title of the section.
+        body: blocks in order: a text (escaped; an empty line starts a new paragraph), an `Html`, a
             `ReportImage` or a bare matplotlib figure.
     """
 
@@ -93,17 +93,17 @@ def results_table(
     best: Collection[str] = (),
     digits: int = 1,
 ) -> Html:
-    """An HTML table with one line per record.
+    """HTML table with one line per record.
 
     Args:
         rows: records; the columns are their keys in order of first appearance. A missing value or
             None is shown as a dash.
-        caption: under the table.
-        best: columns whose largest number is marked.
-        digits: after the point, for floats.
+        caption: text under the table.
+        best: columns with their largest number marked.
+        digits: decimals of floats.
 
     Raises:
-        ValueError: there is no row, or a name in `best` is no column.
+        ValueError: no row, or a name in `best` is no column.
     """
     if not rows:
         raise ValueError("rows must hold at least one record; got none")
@@ -141,15 +141,15 @@ def results_table(
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "og_reid") -> None:
     """Write one HTML page that works offline, in light and dark, and on paper.
 
-    The file appears whole or not at all; missing folders are made.
+    The write is atomic; missing folders are made.
 
     Args:
-        path: of the page.
-        sections: in order.
-        title: of the page.
+        path: file to write.
+        sections: sections in order.
+        title: title of the page.
 
     Raises:
-        ValueError: a section holds something that is neither text nor figure.
+        ValueError: a block of a section is neither text nor figure.
         OSError: the file cannot be written.
     """
     parts = [
@@ -199,7 +199,7 @@ def _block(section: str, block: str | ReportImage | Figure) -> str:
 
 
 def _is_wide(image: Figure | bytes) -> bool:
-    """True when a figure has details that are lost in the width of a phone."""
+    """True for figures that are illegible at the width of a phone."""
     if isinstance(image, bytes) or not hasattr(image, "get_size_inches"):
         return False
     width, height = image.get_size_inches()
@@ -207,7 +207,7 @@ def _is_wide(image: Figure | bytes) -> bool:
 
 
 def _encoded(figure: ReportImage) -> tuple[str, bytes]:
-    """The format of a figure, and its bytes."""
+    """Format of a figure, and its bytes."""
     image = figure.image
     if isinstance(image, bytes):
         if image.startswith(b"\x89PNG\r\n\x1a\n"):

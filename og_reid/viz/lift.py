@@ -27,7 +27,7 @@ _STATES = (
 )
 _VIEWS = ((0.0, "cloud: front"), (60.0, "cloud: 60°"), (180.0, "cloud: back"))
 _CLOUD_HEIGHT = 600
-_UNSEEN = 0.75  # grey of points that the image does not show: lighter than most clothes
+_UNSEEN = 0.75  # grey of occluded points: lighter than most clothes
 _TINT = np.array([86, 180, 233])
 
 
@@ -37,17 +37,17 @@ def lift_figure(
     fit_overlay: np.ndarray | None,
     cloud: PointCloud,
 ) -> Figure:
-    """An image and its lift, in one row.
+    """Figure of an image and its lift, in one row.
 
     Image; keypoints by visibility; fitted body over the image (left out when None); the cloud
-    from the front, from 60 degrees and from behind, all to one scale, hidden parts grey.
+    from the front, from 60 degrees and from behind, to one scale, occluded points grey.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        keypoints: of one person, pixels of `image`.
+        keypoints: keypoints of one person, pixels of `image`.
         fit_overlay: (H, W, 3) uint8, the image with the body drawn in; or (H, W) bool or float in
             [0, 1], the body's silhouette, drawn as a tint with an outline.
-        cloud: background points are not drawn.
+        cloud: point cloud; its background points are not drawn.
 
     Raises:
         ValueError: an array has another shape or type, or the keypoints are batched.
@@ -133,7 +133,7 @@ def _overlay(image: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 
 def _cloud_images(cloud: PointCloud) -> list[np.ndarray]:
-    """The body from the sides of `_VIEWS`; images just wide enough for all of them."""
+    """Renderings of the body from the sides of `_VIEWS`, just wide enough for all of them."""
     body = cloud.body()
     if not len(body):
         return [np.full((_CLOUD_HEIGHT, _CLOUD_HEIGHT // 2, 3), 255, np.uint8)] * len(_VIEWS)

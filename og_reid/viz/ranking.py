@@ -21,13 +21,13 @@ _MARKS = {True: (" ✓", _RIGHT), False: (" ✗", _WRONG), None: ("", _QUERY)}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranking:
-    """One query and its results.
+    """Query and its results.
 
     Attributes:
         query: (H, W, 3) uint8 RGB.
         results: images like `query`, best first.
-        correct: `correct[i]` is whether result i is of the query's identity, None where that is
-            not known; by default it is known of none.
+        correct: `correct[i]` is True when result i has the query's identity, None when unknown (the
+            default).
         occluded: mark the query as occluded.
         label: short text under the query, such as its identity.
     """
@@ -51,16 +51,16 @@ class Ranking:
 
 
 def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
-    """Queries with their `top` results: right ones framed green with a tick, wrong ones red.
+    """Figure of queries with their `top` results: matches framed green with a tick, others red.
 
     Results of unknown identity have a grey frame and no mark.
 
     Args:
-        rows: one line of the figure each.
-        top: results to show.
+        rows: rankings, one line of the figure each.
+        top: number of results.
 
     Raises:
-        ValueError: there is no row, or `top` is under 1.
+        ValueError: no row, or `top` is under 1.
     """
     if not rows:
         raise ValueError("rows must hold at least one ranking; got none")
@@ -86,7 +86,7 @@ def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
 
 
 def sheet_figure(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
-    """Rows of images side by side, without titles.
+    """Figure of rows of images, without titles.
 
     Args:
         rows: (H, W, 3) uint8 RGB images; rows may differ in length.

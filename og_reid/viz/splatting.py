@@ -1,4 +1,4 @@
-"""Rendering of point clouds: orthographic surface splatting with a depth buffer, torch alone."""
+"""Rendering of point clouds: orthographic surface splatting with a depth buffer, in torch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LIGHT = (-0.35, 0.5, 0.8)  # to the light, in the viewer's frame: from the uppe
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """Section of space in an orthographic rendering.
+    """Frame of an orthographic rendering.
 
     Attributes:
         center: (x, y, z) in metres, the point in the middle of the rendering.
-        pixels_per_metre: the scale.
+        pixels_per_metre: scale.
     """
 
     center: tuple[float, float, float]
@@ -41,16 +41,16 @@ class Frame:
 
 @plain_torch()
 def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) -> Frame:
-    """The largest frame in which all points stay inside from every side, to one scale.
+    """Largest frame that holds all points from every side.
 
     Args:
         points: (N, 3) metres, N >= 1.
-        height: of the rendering, pixels.
-        width: of the rendering, pixels.
-        margin: fraction of height and width to leave free on each side.
+        height: height of the rendering, pixels.
+        width: width of the rendering, pixels.
+        margin: free fraction of height and width on each side.
 
     Raises:
-        ValueError: there is no point, or the rendering has no pixels.
+        ValueError: no point, or a rendering without pixels.
     """
     points = _check_points(points)
     if not len(points):
@@ -59,7 +59,7 @@ def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) 
         raise ValueError(f"height and width must be at least 1; got {height} x {width}")
     low, high = points.amin(0), points.amax(0)
     center = (low + high) / 2
-    # The farthest any point gets from the vertical axis bounds the width from every side.
+    # The largest distance from the vertical axis bounds the width from every side.
     reach = float((points - center)[:, [0, 2]].norm(dim=-1).max())
     tall = float(high[1] - low[1]) / 2
     free = 0.5 - margin
@@ -74,8 +74,8 @@ def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
 
     Args:
         points: (N, 3) metres.
-        neighbours: radius is 0.8 times the distance to this many-th neighbour, at most three times
-            the median, so that a stray point stays small.
+        neighbours: k of the radius, 0.8 times the distance to the k-th neighbour, at most three
+            times the median, so that a stray point stays small.
 
     Returns:
         (N,) metres; 0.02 for fewer than two points.
@@ -103,19 +103,19 @@ def render_cloud(
     radius: Tensor | float | None = None,
     normals: Tensor | None = None,
 ) -> np.ndarray:
-    """Draw a cloud on white as an orthographic camera at eye level sees it.
+    """Orthographic rendering of a cloud at eye level, on white.
 
-    Each point is a disc; at each pixel the nearest surface wins, and the discs of one surface
+    Each point is a disc; at each pixel the nearest surface is visible, and the discs of one surface
     blend with Gaussian weights (Zwicker et al., "Surface splatting", 2001).
 
     Args:
         points: (N, 3) metres, y up.
         colors: (N, 3) in [0, 1].
-        yaw: degrees the viewer walks round the cloud: 0 looks from +z (as the image's camera
-            did, x to the right), 90 from +x, 180 from behind.
+        yaw: viewing direction about the vertical, degrees: 0 from +z (as the image's camera, x to
+            the right), 90 from +x, 180 from behind.
         height: H, pixels.
         width: W, pixels.
-        frame: section to show; by default the whole cloud, filling the rendering.
+        frame: frame of the rendering; None: the whole cloud.
         radius: metres, one for all or (N,); by default `splat_radius`.
         normals: (N, 3) unit or zero. When given, points that face away are left out and the rest
             is lightly shaded; a zero normal faces everywhere and is not shaded.
@@ -176,7 +176,7 @@ def _shade(turned: Tensor) -> Tensor:
 def _discs(
     seen: Tensor, radius: Tensor, scale: float, tall: int, wide: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All (pixel, point, Gaussian weight) triples of discs over pixel centres.
+    """(pixel, point, Gaussian weight) triples of discs over pixel centres.
 
     Points are handled in classes of similar size, so that a few large ones do not make the small
     ones expensive.
@@ -209,7 +209,7 @@ def _discs(
 
 
 def _blend(pixel: Tensor, nearness: Tensor, colors: Tensor, weight: Tensor, count: int) -> Tensor:
-    """(count, 3) in [0, 1]: the weighted mean colour of each pixel's nearest layer, else white."""
+    """(count, 3) in [0, 1]: weighted mean colour of each pixel's nearest layer, else white."""
     nearest = colors.new_full((count,), -math.inf).scatter_reduce_(0, pixel, nearness, "amax")
     top = nearness >= nearest[pixel] - _LAYER
     total = colors.new_zeros(count).index_add_(0, pixel[top], weight[top])
@@ -221,13 +221,13 @@ def _blend(pixel: Tensor, nearness: Tensor, colors: Tensor, weight: Tensor, coun
 
 
 def _on_cpu(values: Any) -> Tensor:
-    """Of any array-like, as float32, whatever the default type and device are."""
+    """Float32 CPU tensor of an array-like, independent of torch's defaults."""
     given = values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
     return given.detach().float().cpu()
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    """In the precision of both: autocast leaves products into memory alone."""
+    """Matrix product in the operands' precision: autocast does not apply to ``out=``."""
     return torch.mm(left, right, out=left.new_empty(len(left), right.shape[1]))
 
 

@@ -1,4 +1,4 @@
-"""A window in which a point cloud can be turned with the mouse."""
+"""Interactive window with a point cloud."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["view"]
 
 
 def view(cloud: PointCloud, *, title: str = "og_reid") -> None:
-    """Open a window in which the cloud can be turned with the mouse; returns when it is closed.
+    """Open an interactive window with the cloud; returns when it is closed.
 
     Args:
         cloud: any cloud with at least one point.
-        title: of the window.
+        title: title of the window.
 
     Raises:
         ValueError: the cloud is empty.
-        RuntimeError: there is no display to open a window on.
+        RuntimeError: there is no display.
         ImportError: open3d is missing.
     """
     if not len(cloud):

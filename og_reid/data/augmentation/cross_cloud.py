@@ -15,16 +15,15 @@ __all__ = ["CameraStyles", "swap_background"]
 
 
 def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> CloudBatch:
-    """Puts bodies in front of the backgrounds of other clouds.
+    """Background swap: bodies in front of the backgrounds of other clouds.
 
-    The points of a cloud's background (part -1) are replaced by those of the other cloud, in their
-    order and again from the first where there are fewer. A cloud without any stays as it is, and so
-    does one whose other has none.
+    The background points (part -1) of a cloud are replaced by those of the other cloud, in order
+    and cyclically where there are fewer. Clouds stay unchanged where either has no background.
 
     Args:
         batch: B clouds of P points.
-        other: B clouds to take the backgrounds of.
-        chosen: (B,) bool, which clouds change.
+        other: B clouds that give the backgrounds.
+        chosen: (B,) bool, clouds to change.
     """
     there = other.part == -1
     count = there.sum(dim=1, keepdim=True)
@@ -43,11 +42,11 @@ def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> Clo
 
 @dataclass(frozen=True, eq=False)
 class CameraStyles:
-    """Mean and spread of the colours that each camera sees.
+    """Mean and standard deviation of the colours of each camera.
 
     Attributes:
         camids: (C,) int64, ascending.
-        mean: (C, 3) of visible colours.
+        mean: (C, 3) mean of the visible colours, in [0, 1].
         spread: (C, 3) their standard deviation, above 0.
     """
 
@@ -63,8 +62,8 @@ class CameraStyles:
 
         Args:
             clouds: Set of clouds with cameras.
-            per_camera: Clouds of each camera that are measured at most, spread over the set.
-            num_points: Points of each of them.
+            per_camera: Largest number of clouds measured per camera, spread over the set.
+            num_points: Points per cloud.
         """
         camids = clouds.camids.unique()
         mean, spread = torch.zeros(len(camids), 3), torch.ones(len(camids), 3)
@@ -79,15 +78,16 @@ class CameraStyles:
     def restyle(
         self, batch: CloudBatch, camids: Tensor, draws: KeyedRandom, *, probability: float = 1.0
     ) -> CloudBatch:
-        """Moves the colours of clouds from the mean and spread of their camera to another's.
+        """Colour transfer: from the mean and spread of a cloud's camera to those of another.
 
         A cheap stand-in for camera style transfer by an image network (Zhong et al., CVPR 2018).
 
         Args:
             batch: B clouds.
-            camids: (B,) their cameras, all of them known here.
-            draws: An item per cloud.
-            probability: Fraction of the clouds that change; the camera is any, the own included.
+            camids: (B,) their cameras, all of them measured.
+            draws: Random source with an item per cloud.
+            probability: Fraction of the clouds to change; the target camera is any, its own
+                included.
         """
         before = torch.searchsorted(self.camids, camids)
         after = draws.integers(len(self.camids))

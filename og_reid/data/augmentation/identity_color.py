@@ -18,18 +18,18 @@ CHANNEL_ORDERS = tuple(permutations(range(3)))
 def recolor_identities(
     colors: Tensor, draws: KeyedRandom, *, probability: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Gives each identity of a batch new clothes colours: one channel order and one hue shift.
+    """Recolours the identities of a batch: one channel order and one hue shift each.
 
-    All clouds of an identity change alike, so they still match each other, while the network sees
-    far more colours than there are generated identities.
+    All clouds of an identity change alike, so they still match each other, while the colours vary
+    far more than those of the generated identities.
 
     Args:
         colors: (B, P, 3) in [0, 1].
-        draws: An item per cloud, with one key for all clouds of an identity.
-        probability: Fraction of the identities that change.
+        draws: Random source with an item per cloud, one key for all clouds of an identity.
+        probability: Fraction of the identities to change.
 
     Returns:
-        (B, P, 3) in [0, 1], and (B,) bool, which clouds are of a changed identity.
+        (B, P, 3) colours in [0, 1], and (B,) bool: True for clouds of a changed identity.
     """
     order = draws.uniform(3).argsort(dim=1).to(colors.device)
     shift = draws.uniform().to(colors)
@@ -42,7 +42,7 @@ def recolor_identities(
 def permute_identities(
     colors: Tensor, labels: Tensor, draws: KeyedRandom, *, probability: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Makes other identities of those of a batch by exchanging the channels of their colours.
+    """New identities from those of a batch by permuted colour channels.
 
     Unlike those of `recolor_identities`, these identities recur, so that a classifier
     can learn them.
@@ -50,8 +50,8 @@ def permute_identities(
     Args:
         colors: (B, P, 3) in [0, 1].
         labels: (B,) int64 identity of each cloud, from 0.
-        draws: An item per cloud, with one key for all clouds of an identity.
-        probability: Fraction of the identities that change.
+        draws: Random source with an item per cloud, one key for all clouds of an identity.
+        probability: Fraction of the identities to change.
 
     Returns:
         (B, P, 3) colours, all clouds of an identity changed alike, and (B,) labels:

@@ -1,9 +1,9 @@
-"""Random changes of batched clouds, as by pose, camera and occluders.
+"""Augmentation of batched clouds: geometry, occlusion, colour.
 
 Every function takes a ``CloudBatch``, or float32 ``points`` (B, P, 3) in metres (x right, y up, z
 to the camera) and ``colors`` (B, P, 3) in [0, 1], draws numbers for each cloud by a key of its own
-(``draws``, one item per cloud) and returns new tensors. So a cloud is changed alike whichever
-others are in its batch.
+(``draws``, one item per cloud) and returns new tensors. A cloud changes independently of the others
+in its batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _SIDES = {"left": "right", "right": "left"}
-#: The part that a part turns into in a mirror, and the background (-1, the last one), which stays.
+#: Mirrored part of each part; the background (-1, the last entry) stays.
 _MIRRORED = (
     *(
         SMPL_JOINTS.index("_".join([_SIDES.get(side, side), *rest]))
@@ -40,7 +40,7 @@ _MIRRORED = (
     ),
     -1,
 )
-MIN_KEPT = 0.25  # of the visible points of a cloud, whatever is put in front of it
+MIN_KEPT = 0.25  # least fraction of a cloud's visible points after all occlusion
 
 
 @renamed_fields("augment.")
@@ -104,22 +104,21 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """All strengths 0: `augment` then returns what it gets."""
+        """All strengths 0: `augment` then returns its input."""
         off = {field.name: 0.0 for field in fields(cls) if field.name != "scale_range"}
         return cls(**off, scale_range=(1.0, 1.0))
 
 
 def augment(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom) -> CloudBatch:
-    """Hides, moves and recolours clouds at random.
+    """Random occlusion, geometry and colour changes of clouds.
 
     Args:
         batch: B clouds.
-        strength: How much of everything.
+        strength: Strength of each change.
         draws: Source of all randomness.
 
     Returns:
-        A batch of the same shapes; of every cloud at least a quarter of the visible points stay
-        visible.
+        A batch of the same shapes; at least a quarter of a cloud's visible points stay visible.
 
     Raises:
         ValueError: ``draws`` has not one item for each cloud.
@@ -171,18 +170,18 @@ def mirror_x(points: Tensor, flip: Tensor) -> Tensor:
 
 
 def mirror(batch: CloudBatch, flip: Tensor) -> CloudBatch:
-    """`mirror_x`, and a left part becomes the right one there."""
+    """`mirror_x` of the batch, with left and right parts swapped."""
     other = torch.tensor(_MIRRORED, device=batch.part.device)[batch.part]
     part = torch.where(flip[:, None], other, batch.part)
     return replace(batch, points=mirror_x(batch.points, flip), part=part)
 
 
 def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom) -> CloudBatch:
-    """Hides points at random, in runs of their order, behind an occluder, and by whole body parts.
+    """Point dropout: single points, contiguous runs, points behind an occluder, whole body parts.
 
-    An occluder hides what lies beyond a random plane, below a height, in an upright band or in a
-    box of the image plane. With probability ``leak`` the points behind it stay visible and take
-    its colour, as when a lift mistakes it for clothing.
+    An occluder hides points beyond a random plane, below a height, in an upright band or in a box
+    of the image plane. With probability ``occluder_color_leak`` the points behind it stay visible
+    in its colour, like an occluder that a lift mistakes for clothing.
     """
     points, colors, part = batch.points, batch.colors, batch.part
     size, count = part.shape
@@ -210,7 +209,7 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
 
 
 def _run(size: int, count: int, fraction: Tensor, draws: KeyedRandom) -> Tensor:
-    """(B, P) bool: the given (B, 1) fraction of each cloud's points, contiguous in order."""
+    """(B, P) bool: contiguous run with the given (B, 1) fraction of each cloud's points."""
     length = (fraction * count).round()
     start = draws.uniform(1).to(fraction)
     start = (start * (count - length + 1)).floor()
@@ -219,7 +218,7 @@ def _run(size: int, count: int, fraction: Tensor, draws: KeyedRandom) -> Tensor:
 
 
 def _occluded(points: Tensor, strength: Augmentation, draws: KeyedRandom) -> Tensor:
-    """(B, P) bool: the points behind an occluder, a random fraction of each cloud that has one.
+    """(B, P) bool: points behind an occluder, a random fraction of each cloud with one.
 
     Each kind of occluder is a score per point; those with the lowest scores are hidden, so that
     the hidden fraction is the one drawn, independent of the cloud's shape.
@@ -250,7 +249,7 @@ def _occluded(points: Tensor, strength: Augmentation, draws: KeyedRandom) -> Ten
 
 
 def _enough(keep: Tensor, visible: Tensor, like: Tensor, draws: KeyedRandom) -> Tensor:
-    """(B, P) ``keep``, with some given back at random where under a quarter of the visible stay."""
+    """(B, P) ``keep``, with random points restored up to a quarter of the visible ones."""
     key = _uniform(tuple(keep.shape), like, draws) + keep.to(like.dtype) + 2 * visible.to(like)
     # Visible points sort first, kept ones before lost ones: the first quarter of them always stays.
     rank = key.argsort(dim=1, descending=True).argsort(dim=1)
@@ -268,8 +267,8 @@ def augment_colors(
 ) -> Tensor:
     """Changes light, sensor and noise of (B, P, 3) colours; the result lies in [0, 1].
 
-    ``points`` (B, P, 3) only place the light gradient, ``visible`` (B, P) bool are those which
-    colours count for the contrast.
+    ``points`` (B, P, 3) place the light gradient; ``visible`` (B, P) bool selects the colours of
+    the contrast's mean.
     """
     batch = len(colors)
     changed = colors

@@ -34,7 +34,7 @@ NO_PERSON = (
     "no person was found in the image: crop it to one person, standing and at least 60 pixels "
     "tall, or give keypoints"
 )
-# Of one image; what an image cannot cause, such as a missing package, goes on.
+# Failures of one image; others, such as a missing package, propagate.
 _FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
 
 
@@ -43,10 +43,10 @@ class Attempt:
     """Result of lifting an image.
 
     Attributes:
-        lift: None where it failed.
+        lift: The lift; None for a failed image.
         found: True when a person was found in the image.
-        reason: of the failure; empty without one.
-        warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
+        reason: reason of the failure; empty without one.
+        warnings: texts of each `InputWarning`, and reasons for doubt about the lift.
     """
 
     lift: Lift | None
@@ -68,10 +68,10 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
     """Settings that set an estimator apart from those with other results, as plain values.
 
     Args:
-        estimator: makes it.
+        estimator: constructor of the estimator.
 
     Raises:
-        ValueError: it has no ``settings``, and its maker no name that stands for it alone.
+        ValueError: the estimator has no ``settings``, and its constructor no unique name.
         ImportError: the package that it needs is not installed.
     """
     made = _made(estimator)
@@ -103,12 +103,12 @@ def attempt_lifts(
 
     Args:
         paths: image files.
-        estimator: makes the pose estimator, once in a process.
+        estimator: constructor of the pose estimator, called once per process.
         background: background points per cloud, see `meshes.lift_images`.
 
     Raises:
         ImportError: a package that the estimator needs is missing.
-        OSError: something else than an image cannot be read.
+        OSError: a file other than the images cannot be read.
     """
     find = _made(estimator)
     attempts: list[Attempt] = []
@@ -163,13 +163,13 @@ def attempt_poses(
     Args:
         paths: image files.
         estimator: any.
-        failed: takes the images that fail, and the reasons.
+        failed: filled with failed images and their reasons.
 
     Returns:
         The poses of the others, in order.
 
     Raises:
-        OSError: something else than an image cannot be read or written, such as a cache.
+        OSError: a file other than the images, such as a cache, cannot be read or written.
     """
     try:
         return estimate_batch(estimator, paths)
@@ -183,18 +183,18 @@ def attempt_poses(
 
 
 def _elsewhere(error: Exception, paths: Sequence[Path]) -> bool:
-    """True when the system failed at another file than the images."""
+    """True when the error concerns a file other than the images."""
     named = getattr(error, "filename", None)
     return named is not None and str(named) not in map(str, paths)
 
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """List that holds, after the block, the texts of each `InputWarning` that it raised.
+    """List that holds, after the block, the texts of each `InputWarning` raised in it.
 
-    Other warnings go their way then. In another thread than the first all go their way at once, and
-    the list stays empty: what happens to warnings is a matter of the whole process, and two threads
-    that change it at a time would not leave it as it was.
+    Other warnings are raised then. Outside the main thread all are raised at once and the list
+    stays empty: warning filters belong to the process, and two threads that change them at a time
+    would not restore them.
     """
     texts: list[str] = []
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""A batch of clouds of one size, as networks and augmentation take them."""
+"""Batch of clouds of one size, for networks and augmentation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class CloudBatch:
 
     Attributes:
         points: (B, P, 3) float32 metres; x right, y up, z to the camera.
-        colors: (B, P, 3) float32 in [0, 1]; what stands at points that are not visible is ignored.
+        colors: (B, P, 3) float32 in [0, 1]; ignored at points that are not visible.
         part: (B, P) int64 body joint of each point; -1 = background.
-        visible: (B, P) bool, whether the colour of the point was seen.
-        centered: Whether the points are given relative to the origin that a network shall see. If
-            not, `network_input` moves the mean of each cloud there.
+        visible: (B, P) bool, visible points.
+        centered: True when the points are relative to the network's origin; otherwise
+            `network_input` moves the mean of each cloud there.
     """
 
     points: Tensor
@@ -57,8 +57,8 @@ class CloudBatch:
     def network_input(self) -> tuple[Tensor, Tensor]:
         """Input of OG-Net: points (B, P, 3), each cloud centred; colours in [-0.5, 0.5].
 
-        Clouds that are ``centered`` stay where they are. Hidden points have colour 0, the middle,
-        as blank points have in the OG-Net authors' data.
+        ``centered`` clouds are not moved. Hidden points have colour 0, the middle, like blank
+        points in the OG-Net authors' data.
         """
         points = self.points
         if not self.centered:

@@ -1,9 +1,9 @@
-"""Lifted clouds kept on the disk: one entry for an image, known by its bytes.
+"""Disk cache of lifted clouds: one entry per image, keyed by the hash of its bytes.
 
-An entry lies at ``clouds/<settings>/<2 digits>/<40 digits>.safetensors`` of a cache folder, where
-the folder is named by a hash of everything that decides a lift besides the image (its readable form
-is in ``about.json``), and the entry by the hash of the image file. Names, identities, cameras,
-places and times of images are no part of it.
+An entry lies at ``clouds/<settings>/<2 digits>/<40 digits>.safetensors`` of a cache folder:
+``<settings>`` is a hash of everything that determines a lift besides the image (in readable form in
+``about.json``), and the digits are the hash of the image file. Names, identities, cameras, places
+and times of images are no part of it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .cloud_set import CloudSet
 
 __all__ = ["ABOUT", "CLOUDS", "LIFT_VERSION", "CachedCloud", "CloudCache", "hash_file"]
 
-#: Of the code that lifts: clouds of another one are made again.
+#: Version of the lift; clouds of other versions are made again.
 LIFT_VERSION = "4"
 #: Folder of lifted clouds in a cache folder.
 CLOUDS = "clouds"
-#: What the entries of a folder were made with.
+#: File with the settings of a folder's entries.
 ABOUT = "about.json"
 _FIELDS = ("points", "colors", "part", "visible")
 
@@ -41,9 +41,9 @@ class CachedCloud:
     """A lifted image.
 
     Attributes:
-        cloud: One cloud of no name, identity -1 and camera 0.
+        cloud: One cloud without a name, of identity -1 and camera 0.
         found: True when a person was found in the image.
-        warnings: Doubts about the image or its lift; they come with the entry each time it is used.
+        warnings: Doubts about the image or its lift, repeated at each use of the entry.
     """
 
     cloud: CloudSet
@@ -56,7 +56,7 @@ def hash_file(path: str | Path) -> str:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is a folder, a pipe or a device.
+        ValueError: The path is a folder, a pipe or a device.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -68,12 +68,12 @@ def hash_file(path: str | Path) -> str:
 class CloudCache:
     """Lifted clouds of one setting.
 
-    Several processes may share a folder: entries appear whole or not at all, and the last writer
-    writes the same. A damaged entry counts as missing.
+    Several processes may share a folder: writes are atomic, and equal keys have equal content. A
+    damaged entry counts as missing.
 
     Args:
-        root: Cache folder; made when something is kept.
-        settings: Plain values that decide a lift besides the image: versions and thresholds.
+        root: Cache folder; made with the first entry.
+        settings: Plain values that determine a lift besides the image: versions and thresholds.
 
     Raises:
         ValueError: ``settings`` holds other than plain values.
@@ -99,23 +99,23 @@ class CloudCache:
         return os.access(place, os.W_OK | os.X_OK)
 
     def path(self, key: str) -> Path:
-        """The entry of an image.
+        """Path of the entry of an image.
 
         Args:
-            key: Of `hash_file`.
+            key: Result of `hash_file`.
         """
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def has(self, key: str) -> bool:
-        """True when there is an entry, sound or not."""
+        """True when an entry exists, sound or damaged."""
         return self.path(key).is_file()
 
     @plain_torch()
     def read(self, key: str) -> CachedCloud | None:
-        """The entry of an image; None where there is none, or a damaged one.
+        """Entry of an image; None for a missing or damaged one.
 
         Raises:
-            OSError: It cannot be read, for another reason than that it is gone.
+            OSError: An existing entry cannot be read.
         """
         try:
             file = read_cloud_file(self.path(key), _FIELDS)
@@ -136,10 +136,10 @@ class CloudCache:
 
     @plain_torch()
     def write(self, key: str, entry: CachedCloud) -> bool:
-        """Keeps an entry.
+        """Writes an entry.
 
         Returns:
-            False where the folder can be read only.
+            False for a read-only folder.
 
         Raises:
             OSError: The disk is full, or the like; with the path.

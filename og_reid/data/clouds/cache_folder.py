@@ -1,8 +1,8 @@
 """Cache folder of lifted clouds and poses: its content, removal of images, clearing.
 
-It holds lifted clouds (`og_reid.data.clouds.cache`), estimated poses (`pose.CachedPose` in the
-folder ``poses``), and perhaps clouds of earlier versions of this package, 32 images to a file,
-which are not used any more. Other files are never touched.
+The folder holds lifted clouds (`og_reid.data.clouds.cache`), estimated poses (`pose.CachedPose` in
+``poses``), and perhaps unused clouds of earlier versions, 32 images to a file. Other files are
+never touched.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _KINDS = {CLOUDS: (".safetensors", ABOUT), POSES: (".npz", "estimator.json")}
 
 @dataclass(frozen=True)
 class CacheGroup:
-    """The entries of a cache that were made with the same settings.
+    """Entries of a cache with the same settings.
 
     Attributes:
         kind: ``clouds``, ``poses``, or ``old clouds`` (of earlier versions, not used any more).
-        folder: Where they lie.
-        settings: What they were made with, as JSON on one line; empty where it is not known.
-        entries: Their files. One for an image, except for ``old clouds``: up to 32 images.
-        rest: Further files: the description, and what killed runs have left unfinished.
-        bytes: Size of all.
-        used: Whether this version of the package reads them.
+        folder: Folder of the entries.
+        settings: Settings as JSON on one line; empty when unknown.
+        entries: Files, one per image; of ``old clouds`` up to 32 images each.
+        rest: Further files: the description, and unfinished files of killed runs.
+        bytes: Size of all files.
+        used: True when this version of the package reads them.
     """
 
     kind: str
@@ -57,10 +57,10 @@ class CacheGroup:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Entries of an image that were removed.
+    """Removed entries of an image.
 
     Attributes:
-        image: As given.
+        image: Image, as given.
         clouds: Number of lifted clouds.
         poses: Number of estimated poses.
         old: Number of files of earlier versions that held an image of this name.
@@ -73,7 +73,7 @@ class Forgotten:
 
 
 def cache_groups(root: str | Path) -> tuple[CacheGroup, ...]:
-    """The content of a cache folder by kind and settings; nothing where there is no folder.
+    """Content of a cache folder by kind and settings; empty without a folder.
 
     Raises:
         ValueError: ``root`` is a file.
@@ -107,12 +107,12 @@ def forget_images(root: str | Path, images: Sequence[str | Path]) -> list[Forgot
 
     Args:
         root: Cache folder.
-        images: Image files, known by their content; or, of an image that is gone, the 40 digits
-            that its entry is named by. Files of earlier versions are removed whole where they hold
-            an image of the same file name.
+        images: Image files, identified by their content; or for deleted images the 40 digits of
+            their entries. A file of earlier versions is removed whole when it holds an image of the
+            same file name.
 
     Raises:
-        ValueError: An image is neither; nothing has been removed then.
+        ValueError: An image is neither; nothing is removed then.
         OSError: An entry cannot be removed.
     """
     keys = [_keys(str(image)) for image in images]
@@ -140,14 +140,14 @@ def forget_images(root: str | Path, images: Sequence[str | Path]) -> list[Forgot
 
 
 def clear_cache(root: str | Path, *, old: bool = False) -> tuple[CacheGroup, ...]:
-    """Removes all that a cache holds, and its folders that are empty then.
+    """Removes the content of a cache, and its emptied folders.
 
     Args:
         root: Cache folder. Files of other kinds stay.
-        old: Remove the clouds of other versions alone.
+        old: Remove only the clouds of other versions.
 
     Returns:
-        What was removed.
+        The removed groups.
 
     Raises:
         OSError: An entry cannot be removed.
@@ -178,7 +178,7 @@ def _group(
 
 
 def _lift_version(settings: str) -> str:
-    """Of the code that lifted; empty where it is not known."""
+    """Version of the lift; empty when unknown."""
     try:
         return str(json.loads(settings)["lift"])
     except (ValueError, KeyError, TypeError):

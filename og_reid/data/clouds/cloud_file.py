@@ -1,7 +1,7 @@
 """Files of cloud sets: tensors in the safetensors format, with a digest; see `tensor_files`.
 
-The metadata of a file are ``format``, ``version``, ``names`` (JSON) and ``sha256``. Files of before
-the digest have the first three alone and are read without one.
+The metadata of a file are ``format``, ``version``, ``names`` (JSON) and ``sha256``. Earlier files
+lack the digest ``sha256``.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class CloudFile:
     """Content of a file of clouds.
 
     Attributes:
-        tensors: By the names of the fields of a cloud set.
-        names: Of the clouds.
-        about: Further text, by names of the writer's.
+        tensors: Tensors by field of a cloud set.
+        names: Names of the clouds.
+        about: Further text of the writer, by name.
     """
 
     tensors: dict[str, Tensor]
@@ -49,10 +49,10 @@ def write_cloud_file(
     """Writes clouds, whole or not at all.
 
     Args:
-        path: Of the file.
-        tensors: Of any shapes.
-        names: Of the clouds.
-        about: Text to keep beside them; names other than ``format``, ``version``, ``names``,
+        path: File to write.
+        tensors: Tensors of any shapes, by name.
+        names: Names of the clouds.
+        about: Further text by name; names other than ``format``, ``version``, ``names``,
             ``sha256``.
 
     Raises:
@@ -70,8 +70,8 @@ def read_cloud_file(path: str | Path, fields: Sequence[str]) -> CloudFile:
     The header is checked against the size of the file before anything is allocated.
 
     Args:
-        path: Of the file.
-        fields: Names that the tensors must have, no more and no fewer.
+        path: File to read.
+        fields: Exact names of the tensors.
 
     Raises:
         ValueError: The file is missing, damaged, or something else; the message names it.

@@ -26,7 +26,7 @@ _TENSORS = ("points", "colors", "part", "visible", "ptr", "pids", "camids")
 
 @dataclass(frozen=True, eq=False)
 class CloudSet:
-    """A packed set of n clouds with M points in all.
+    """Packed set of n clouds with M points in all.
 
     Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of the first four fields. Within a
     cloud the points lie in farthest-point order, so any prefix covers the whole cloud evenly.
@@ -36,7 +36,7 @@ class CloudSet:
         points: (M, 3) float16, metres, camera-aligned with y up, relative to the cloud's mean.
         colors: (M, 3) uint8 RGB.
         part: (M,) int8, body joint with the largest skinning weight; -1 = background.
-        visible: (M,) bool, whether the colour was seen; grey where not.
+        visible: (M,) bool, visible points; the others are grey.
         ptr: (n + 1,) int64, ascending, from 0 to M; no cloud is empty.
         pids: (n,) int64 identities; -1 = junk, 0 = distractor.
         camids: (n,) int64 cameras.
@@ -100,20 +100,18 @@ class CloudSet:
     ) -> CloudSet:
         """Packs lifted clouds.
 
-        Of every cloud the points of the body are kept, seen or hidden: the hidden ones give the
-        visible ones their place on the body. A cloud with fewer than ``min_points`` seen points
-        on the body (no person found, or almost all hidden) keeps its background too: a poor
-        description beats none.
+        All body points of a cloud are kept: the hidden ones give the visible ones their place on
+        the body. A cloud with fewer than ``min_points`` visible body points (no person found, or
+        almost all occluded) keeps its background, too.
 
         Args:
-            items: Tuples of cloud, identity, camera and name; may be a generator, so that the full
-                clouds need not be in memory together.
-            max_points: At most this many points are kept of a cloud, chosen by farthest-point
-                sampling; a smaller cloud keeps all it has.
-            min_points: See above.
+            items: Tuples of cloud, identity, camera and name; may be a generator, so that not all
+                full clouds are in memory.
+            max_points: Largest number of points of a cloud, chosen by farthest-point sampling.
+            min_points: Visible body points below which a cloud keeps its background.
 
         Raises:
-            ValueError: When there is no cloud at all, or one without any point.
+            ValueError: No cloud, or a cloud without points.
         """
         if max_points < 1:
             raise ValueError(f"max_points must be at least 1; got {max_points}")
@@ -138,7 +136,7 @@ class CloudSet:
 
     @plain_torch()
     def select(self, indices: Tensor | Sequence[int]) -> CloudSet:
-        """The clouds at ``indices`` (int64), in that order; repeats are allowed."""
+        """Clouds at ``indices`` (int64), in that order; repeats are allowed."""
         chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
         counts = self.counts[chosen]
         ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
@@ -158,7 +156,7 @@ class CloudSet:
     @staticmethod
     @plain_torch()
     def concat(sets: Sequence[CloudSet]) -> CloudSet:
-        """All clouds of ``sets`` one after the other."""
+        """Concatenation of ``sets``."""
         if not sets:
             raise ValueError("sets must hold at least one CloudSet; got none")
         counts = torch.cat([each.counts for each in sets])
@@ -178,17 +176,16 @@ class CloudSet:
         num_points: int,
         draws: KeyedRandom | None = None,
     ) -> CloudBatch:
-        """Clouds of one size.
+        """Batch of clouds of one size.
 
-        A cloud has more points than a network takes. P of them are chosen as centres; each gets
-        the mean colour of the visible points that are nearest to it, and is visible if there are
-        any: a small noise-free image instead of a few single pixels.
+        P points of a cloud are chosen as centres; each gets the mean colour of its nearest visible
+        points, and is visible if there are any, which averages out the noise of single pixels.
 
         Args:
             indices: B clouds.
-            num_points: Points per cloud, P. A cloud that has fewer repeats its own cyclically.
-            draws: Without it the first P points of each cloud are the centres (an even cover);
-                with it (an item per cloud) a random P of them, for training.
+            num_points: Points per cloud, P. Smaller clouds repeat theirs cyclically.
+            draws: Random source with an item per cloud: P random centres, for training; None: the
+                first P points (an even cover).
         """
         if num_points < 1:
             raise ValueError(f"num_points must be at least 1; got {num_points}")
@@ -208,10 +205,9 @@ class CloudSet:
         return CloudBatch(centers, colors, self.part[rows].long(), seen)
 
     def _mean_colors(self, cloud: int, centers: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, 3) mean colour of the visible points nearest to each centre; (P,) whether any is.
+        """(P, 3) mean colour of the visible points nearest to each centre; (P,) bool: any such.
 
-        A point as near to several centres counts for the first; a repeated centre takes the colour
-        of its first copy.
+        Ties go to the first centre; a repeated centre takes the colour of its first copy.
         """
         every = slice(int(self.ptr[cloud]), int(self.ptr[cloud + 1]))
         visible = self.visible[every]
@@ -237,9 +233,9 @@ class CloudSet:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: When the file is missing, truncated, changed in a single bit, or something
-                else than a cloud set; the message names it.
-            OSError: When it cannot be read.
+            ValueError: The file is missing, truncated, changed in a single bit, or no cloud set;
+                the message names it.
+            OSError: The file cannot be read.
         """
         file = read_cloud_file(path, _TENSORS)
         with reading(path):
@@ -247,7 +243,7 @@ class CloudSet:
 
 
 def _nearest(points: Tensor, centers: Tensor) -> Tensor:
-    """(M,) int64 the nearest of (P, 3) centres to each of (M, 3) points, the first among equals."""
+    """(M,) int64: nearest of (P, 3) centres to each of (M, 3) points, the first among equals."""
     # The expanded form is fast, and a wrong choice between equally near centres does no harm.
     squared = (centers * centers).sum(dim=1)
     distance = torch.addmm(squared, points, centers.T, alpha=-2)
@@ -258,7 +254,7 @@ def _nearest(points: Tensor, centers: Tensor) -> Tensor:
 def _pack(
     cloud: PointCloud, name: str, max_points: int, min_points: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The kept points of one cloud in farthest-point order: points, colors, part, visible."""
+    """Kept points of one cloud in farthest-point order: points, colors, part, visible."""
     kept = cloud.body() if int(cloud.seen_mask.sum()) >= min_points else cloud
     if len(kept) == 0:
         raise ValueError(f"cloud {name!r} has no points")

@@ -1,4 +1,4 @@
-"""Trees of the authors' ``.obj`` clouds made into a store, in several processes, resumable."""
+"""Conversion of trees of the authors' ``.obj`` clouds to a store, parallel and resumable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Conversion:
     Attributes:
         clouds: number of clouds of each split.
         shards: number of shard files.
-        kept: number of them that an earlier run had finished.
+        kept: number of shards that an earlier run had finished.
         bytes: size of all shards.
     """
 
@@ -63,16 +63,16 @@ def convert_market3d(
 ) -> Conversion:
     """Converts a tree of ``.obj`` clouds into a store that `CloudStore` opens.
 
-    A run that was killed is gone on with by the same call: finished shards are read through and
-    kept, the others made. Shards are made again when they are damaged, or when the names, sizes or
-    times of their files or the arguments changed. The result does not depend on interruptions or on
+    The same call resumes a killed run: finished shards are verified and kept, the others made.
+    Shards are made again when they are damaged, or when the names, sizes or times of their files or
+    the arguments changed. The result does not depend on interruptions or on
     ``workers``.
 
     Args:
-        source: tree as `load_market3d` takes it.
+        source: root of the tree, see `load_market3d`.
         out: folder of the store; new, empty, or of an earlier conversion.
-        splits: as for `load_market3d`.
-        expected: points that every cloud must have; None takes any.
+        splits: see `load_market3d`.
+        expected: number of points of every cloud; None allows any.
         clouds_per_shard: at least 1; a kill loses at most that much work in each worker.
         workers: processes. With more than one, a script needs the ``if __name__ == "__main__":``
             guard, because workers import it again.
@@ -150,7 +150,7 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[tuple[ShardInfo, bool]]:
 
 
 def _make_shard(task: _Task) -> tuple[ShardInfo, bool]:
-    """Makes one shard, or finds it finished (True)."""
+    """One shard, and True when it was finished before."""
     fingerprint = _fingerprint(task)
     info = partial(ShardInfo, task.path.name, len(task.samples), fingerprint=fingerprint)
     if task.path.is_file():
@@ -174,7 +174,7 @@ def _make_shard(task: _Task) -> tuple[ShardInfo, bool]:
 
 
 def _fingerprint(task: _Task) -> str:
-    """Names a shard by everything that its content depends on."""
+    """Hash of everything that determines the content of a shard."""
     digest = hashlib.sha256(f"{VERSION} {task.expected}".encode())
     for split, sample in task.samples:
         state = sample.path.stat()

@@ -1,4 +1,4 @@
-"""Images in bulk: estimate, fit, colour and pack, in several processes, resumable."""
+"""Bulk lift of images: pose, fit, colour and pack, parallel and resumable."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ __all__ = [
 #: Images per task: large enough to fit bodies together, small enough to resume closely.
 CHUNK = 32
 _IN_MEMORY = 8192  # kept clouds that are read once, not twice: 22 kB each
-_IMAGE = "<image>"  # stands in the cache for the path, which may be another one next time
+_IMAGE = "<image>"  # placeholder of the path in cached texts; the path may change
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class LiftSettings:
-    """Settings of a lift that decide its result, besides the images.
+    """Settings that determine a lift, besides the images.
 
     Attributes:
         max_points: points kept per cloud, in farthest-point order.
-        background: background points per cloud; kept only where almost nothing of the body is seen.
-        min_points: seen points on the body below which a cloud keeps its background.
+        background: background points per cloud; kept only with few visible body points.
+        min_points: visible body points below which a cloud keeps its background.
     """
 
     max_points: int = 2048
@@ -66,16 +66,16 @@ class LiftSettings:
 
 @dataclass(frozen=True, eq=False)
 class LiftedImage:
-    """An image of a bulk lift.
+    """Result of one image of a bulk lift.
 
     Attributes:
-        path: of the image.
-        cloud: a set of this cloud alone, of no name, identity -1 and camera 0; None where it
-            failed.
+        path: path of the image.
+        cloud: set of this cloud alone, without a name, of identity -1 and camera 0; None for a
+            failed image.
         found: True when a person was found. Otherwise the cloud is a hidden body in the resting
             pose, and the background.
-        reason: of the failure; empty where there is none.
-        warnings: of category `InputWarning`, raised on the way, and why the lift is doubtful.
+        reason: reason of the failure; empty without one.
+        warnings: texts of each `InputWarning`, and reasons for doubt about the lift.
     """
 
     path: Path
@@ -96,17 +96,17 @@ def lift_dataset(
     cache: str | Path | None = None,
     canonical: bool = False,
 ) -> CloudSet:
-    """Lift images to packed clouds, with the code that lifts a single one.
+    """Lift images to packed clouds, equal to single lifts.
 
     Args:
-        samples: images with identity and camera. One without a person is kept: a
-            hidden body in the resting pose, and the background.
+        samples: images with identity and camera. An image without a person gives a hidden body in
+            the resting pose, and the background.
         estimator: see `lift_many`.
         settings: see ``LiftSettings``; None for its defaults.
         workers: see `lift_many`.
         progress: called with (images done, images in all).
         cache: see `lift_many`.
-        canonical: give each person in the resting pose, see `meshes.lift.Lift.canonical`.
+        canonical: clouds in the resting pose, see `meshes.lift.Lift.canonical`.
 
     Returns:
         The clouds in the order of ``samples``.
@@ -117,7 +117,7 @@ def lift_dataset(
         OSError: a result cannot be kept in ``cache``.
 
     Warns:
-        InputWarning: images were doubtful; one for each kind, with counts and first names.
+        InputWarning: doubtful images; one warning per kind, with counts and first names.
     """
     if not samples:
         raise ValueError("samples must hold at least one image; got none")
@@ -145,7 +145,7 @@ def lift_dataset(
 
 
 def _without_person(lifted: Sequence[LiftedImage]) -> tuple[str, ...]:
-    """A text about images without a person; their clouds are alike."""
+    """Warning text about images without a person."""
     paths = [each.path for each in lifted if each.cloud is not None and not each.found]
     if not paths:
         return ()
@@ -171,24 +171,24 @@ def lift_many(
     canonical: bool = False,
     strict: bool = False,
 ) -> Generator[LiftedImage, None, None]:
-    """Lift images to packed clouds one after the other; one that fails does not stop the others.
+    """Lift images to packed clouds one after the other; failed images do not stop the others.
 
     Args:
-        paths: image files. Those of equal bytes are lifted once where there is a ``cache``.
-        estimator: makes the pose estimator; called once in every worker, so it must be picklable
-            when ``workers`` > 1 (a class or a module-level function).
+        paths: image files. With a ``cache``, files of equal bytes are lifted once.
+        estimator: constructor of the pose estimator, called once per worker; picklable when
+            ``workers`` > 1 (a class or a module-level function).
         settings: see ``LiftSettings``; None for its defaults.
         workers: processes. The result does not depend on it. With more than one, a script needs
             the ``if __name__ == "__main__":`` guard, because workers import it again.
         progress: called with (images done, images in all).
-        cache: folder for lifted clouds, see `og_reid.data.clouds.cache`: an entry for each image,
-            known by its bytes, the settings, the estimator and its version. A run that was
-            interrupted goes on from there. Where it can be read only, new clouds are not kept.
-        canonical: give each person in the resting pose, see `meshes.lift.Lift.canonical`.
-        strict: raise where an image fails; missing and unreadable ones before the work.
+        cache: folder for lifted clouds, see `og_reid.data.clouds.cache`: an entry per image, keyed
+            by its bytes, the settings, the estimator and its version. An interrupted run resumes
+            from it. A read-only cache keeps no new clouds.
+        canonical: clouds in the resting pose, see `meshes.lift.Lift.canonical`.
+        strict: raise on a failed image; on missing and unreadable ones before the work.
 
     Yields:
-        Every image, in the order of ``paths``.
+        One result per image, in the order of ``paths``.
 
     Raises:
         ValueError: an argument is wrong, or ``strict``.
@@ -267,9 +267,9 @@ def _job(path: Path, store: CloudCache | None) -> _Job:
 def _look_up(
     jobs: Sequence[_Job], store: CloudCache | None
 ) -> tuple[list[_Job], dict[str, CachedCloud]]:
-    """The images to lift, of equal ones the first, and the first of the clouds that are kept.
+    """Images to lift, one per content, and the first of the cached clouds.
 
-    All that are kept are read here, so that those of damaged entries are lifted with the others.
+    All cached clouds are read here, so that images of damaged entries are lifted with the others.
     """
     readable = [job for job in jobs if not job.reason]
     if store is None:
@@ -291,7 +291,7 @@ def _look_up(
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    """Results of a worker: the clouds that there are, in one set, and all attempts."""
+    """Results of a worker: the clouds in one set, and all attempts."""
 
     clouds: CloudSet | None
     attempts: tuple[Attempt, ...]  # without lifts; those without a reason have a cloud
@@ -341,7 +341,7 @@ def _run(task: Callable[[_Task], _Result], chunks: list[_Task], workers: int) ->
 def _describe(
     estimator: Callable[[], PoseEstimator], settings: LiftSettings, canonical: bool
 ) -> dict[str, Any]:
-    """Everything that decides a lift besides the image."""
+    """Values that determine a lift besides the image."""
     found = estimator_settings(estimator)
     return {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
 

@@ -1,4 +1,4 @@
-"""Published clouds of the OG-Net authors (3DMarket+bg and alike), in the frame of their files.
+"""Published clouds of the OG-Net authors (such as 3DMarket+bg), in the frame of their files.
 
 The frame of those files is kept: metres, x right, **y DOWN, z AWAY from the camera** (Zheng et al.,
 TNNLS 2022). Weights trained by the authors expect that frame and the order of the points in the
@@ -38,7 +38,7 @@ _BLANK = 1e-5  # a point with a mean colour this close to 1 carries no colour
 
 @dataclass(frozen=True, eq=False)
 class RawCloud:
-    """A coloured cloud in the frame and the order of the file it came from.
+    """Coloured cloud in the frame and point order of its file.
 
     Attributes:
         points: (N, 3) float32 metres; x right, y down, z away from the camera.
@@ -61,7 +61,7 @@ class RawCloud:
         return len(self.points)
 
     def centered(self) -> RawCloud:
-        """The cloud with the mean of all its points at the origin, as it is before `subsample`.
+        """Cloud with the mean of all points at the origin; precedes `subsample`.
 
         Background points count: the mean must be taken before any of them are dropped.
         """
@@ -69,14 +69,14 @@ class RawCloud:
 
     @classmethod
     def from_pointcloud(cls, cloud: PointCloud) -> RawCloud:
-        """A cloud of this package in the authors' frame; points that are not visible turn white."""
+        """Cloud of this package in the authors' frame; points that are not visible turn white."""
         colors = torch.where(cloud.visible[:, None], cloud.colors, 1.0)
         return cls(cloud.points * _FLIP.to(cloud.points), colors)
 
     def to_pointcloud(self) -> PointCloud:
-        """The cloud with y up and z towards the camera, as the rest of this package has it.
+        """Cloud with y up and z towards the camera, the frame of this package.
 
-        The file does not mark background points: all points count as seen body.
+        Files do not mark background points: all points count as visible body.
         """
         return PointCloud(self.points * _FLIP.to(self.points), self.colors)
 
@@ -84,18 +84,18 @@ class RawCloud:
 def subsample(
     cloud: RawCloud, fraction: float, *, generator: torch.Generator | None = None
 ) -> RawCloud:
-    """Keeps a fraction of the points, in their order, as the authors' loader does.
+    """Fraction of the points, in their order, as in the authors' loader.
 
-    Pure white points are blank: they turn grey 0.5 and are kept only where the coloured ones do not
-    suffice. One difference: when exactly as many coloured points are there as are wanted, their
-    random choice comes out one short; here it is all of them.
+    Pure white points are blank: they turn grey 0.5 and are kept only when there are too few
+    coloured ones. One difference: with exactly as many coloured points as wanted, the authors'
+    random choice is one short; here all are kept.
 
     Args:
-        cloud: N points; `RawCloud.centered` comes first.
+        cloud: N points, after `RawCloud.centered`.
         fraction: in (0, 1]. R = round(N * fraction) points are kept, rounded half to even; 1
             changes nothing, not even blank points.
-        generator: None takes evenly spread points, as for testing. With it, for training, a coin
-            decides between those and R random ones, of which the last coloured point is never one.
+        generator: None, for testing: evenly spread points. Otherwise, for training: with
+            probability one half R random points instead, never the last coloured one.
 
     Returns:
         R points.
@@ -140,16 +140,16 @@ def subsample_to(
 def subsample_batch(
     clouds: Sequence[RawCloud], wanted: int, *, draws: KeyedRandom | None = None
 ) -> CloudBatch:
-    """Clouds as the authors' loader gives them: centred with their background, then `subsample_to`.
+    """Batch as of the authors' loader: centred with their background, then `subsample_to`.
 
     Args:
         clouds: B clouds.
-        wanted: Points to keep of each.
-        draws: As ``generator`` of `subsample`, an item per cloud.
+        wanted: Points to keep per cloud.
+        draws: Random source with an item per cloud; None: see ``generator`` of `subsample`.
 
     Returns:
-        A batch with y down; blank (pure white) points are not visible. The last points of a file
-        that lie in one plane are the background (part -1), all others count as body (part 0).
+        A batch with y down; blank (pure white) points are not visible. Trailing points of a file in
+        one plane are the background (part -1), all others count as body (part 0).
     """
     sources = [None if draws is None else draws.generator(item) for item in range(len(clouds))]
     kept = [
@@ -175,9 +175,9 @@ def _spread(count: int, wanted: int) -> Tensor:
 
 
 class ReferenceClouds:
-    """Unlabelled clouds in memory in the layout of the OG-Net authors' models.
+    """Unlabelled in-memory clouds in the reference layout.
 
-    They are turned to the authors' frame; all points count, in their order.
+    Clouds are turned to the authors' frame; all points count, in their order.
     """
 
     point_order = "reference"

@@ -1,4 +1,4 @@
-"""The ``.obj`` files of the OG-Net authors' clouds, read fast and strictly."""
+"""Fast, strict reader of the OG-Net authors' ``.obj`` clouds."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ _NEAR = 2048.0  # metres; up to there float32 moves no point by more than 0.1 mm
 
 
 def read_obj(path: str | Path, *, expected: int | None = PIXELS) -> RawCloud:
-    """Reads a cloud of the authors.
+    """Reads an ``.obj`` cloud of the OG-Net authors.
 
-    The file is ASCII: lines ``v x y z r g b``, then one face line ``f ...``, which means nothing
-    but shows that the file is whole. Values are the float32 nearest to the decimals; points too far
-    from the origin for that are taken relative to their centroid (`meshes.cloud_values`). (Recent
-    releases of Open3D drop points without a face, here all but three.) `meshes.read_pointcloud`
-    takes other notations, too.
+    The file is ASCII: lines ``v x y z r g b``, then one face line ``f ...`` that only marks the
+    end. Values are the float32 nearest to the decimals; points too far from the origin for that are
+    taken relative to their centroid (`meshes.pointcloud_values`). (Recent releases of Open3D drop
+    points without a face, here all but three.) `meshes.read_pointcloud` reads other notations, too.
 
     Args:
-        path: the ``.obj`` file.
-        expected: number of points that it must have; None takes any.
+        path: ``.obj`` file.
+        expected: required number of points; None allows any.
 
     Returns:
-        The cloud in the frame and the order of the file.
+        The cloud in the frame and point order of the file.
 
     Raises:
         ValueError: the file is cut short, is a mesh, has no colours, other lines or another number
@@ -81,7 +80,7 @@ def _values(data: bytes) -> tuple[Tensor, np.ndarray]:
 
 
 def _vertex_lines(data: bytes) -> bytes:
-    """The text before the face line, newline included."""
+    """Text before the face line, newline included."""
     if data.startswith(b"# og_reid"):
         raise ValueError(
             "was written by this package, in another frame: read it with meshes.read_pointcloud"
@@ -107,7 +106,7 @@ def _vertex_lines(data: bytes) -> bytes:
 
 
 def _parse_fixed(text: bytes) -> np.ndarray | None:
-    """(N, 6) float64 numbers of text that is exactly as the authors print it; None otherwise.
+    """(N, 6) float64 numbers of text in the authors' exact format; None otherwise.
 
     Each number is one digit, a dot and six digits, with a minus or without: an integer number of
     micrometres, so that a division by 1e6 is the only rounding.
@@ -164,7 +163,7 @@ def _parse_any(text: bytes) -> np.ndarray:
 
 
 def _explain(text: bytes) -> NoReturn:
-    """Names the first line that is not as it should be."""
+    """Raises an error about the first malformed line."""
     for number, line in enumerate(text.split(b"\n"), 1):
         words = line.split()
         what = f"line {number} must be 'v x y z r g b'; got {_quote(line)}"

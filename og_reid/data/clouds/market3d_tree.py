@@ -1,4 +1,4 @@
-"""Trees of published clouds, as the OG-Net authors lay them out: samples of each split."""
+"""Samples of the splits of the OG-Net authors' trees of clouds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def load_market3d(
 ) -> dict[str, tuple[Sample, ...]]:
     """Lists the clouds of a tree ``<root>/<split>/<identity>/<image name>.obj``.
 
-    Identity and camera are read from the image's name: ``<pid>_c<camera>...`` as in Market-1501,
+    Identity and camera are part of the image's name: ``<pid>_c<camera>...`` as in Market-1501,
     DukeMTMC-reID and CUHK03-NP, or ``<pid>_<number>_<camera>_...`` as in MSMT17. Files that do not
     end in ``.obj`` are skipped.
 
     Args:
-        root: folder with the split folders, or one that holds exactly one such folder.
-        splits: names from `SPLITS`; None takes those that are there.
+        root: folder with the split folders, or the parent of exactly one such folder.
+        splits: names from `SPLITS`; None: those present.
 
     Returns:
         The samples of each split, sorted by folder and by name as strings.

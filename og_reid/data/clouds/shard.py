@@ -1,4 +1,4 @@
-"""One file of a store of clouds: Arrow columns, positions in 16 bits, a checksum in every row."""
+"""Shard of a cloud store: Arrow columns, positions in 16 bits, a checksum per row."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VERSION = 1
 FRAME = "metres, x right, y down, z away from the camera"
 
 MAX_ERROR = 5e-5
-"""Metres by which a stored coordinate may be off; a cloud that needs more is refused."""
+"""Largest error of a stored coordinate, metres; clouds over it are refused."""
 
 _LEVELS = 65535
 _MOST_METADATA = 1 << 24  # bytes of one of Arrow's tables
@@ -53,8 +53,8 @@ class CloudLabel:
     """Metadata of a cloud.
 
     Attributes:
-        name: of the image it was made from.
-        split: such as ``train``.
+        name: name of its image.
+        split: split, such as ``train``.
         pid: identity; -1 = junk, 0 = distractor.
         camid: camera.
     """
@@ -67,11 +67,11 @@ class CloudLabel:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedCloud:
-    """A cloud of N points in 9 N bytes.
+    """Quantized cloud of N points, 9 bytes each.
 
     Attributes:
         xyz: (N, 3) uint16 steps from ``low``.
-        rgb: (N, 3) uint8.
+        rgb: (N, 3) uint8 colours.
         low: (3,) float32 corner of the box, metres.
         step: (3,) float32 metres; 0 along an axis without extent.
     """
@@ -83,13 +83,13 @@ class QuantizedCloud:
 
     @classmethod
     def pack(cls, cloud: RawCloud) -> QuantizedCloud:
-        """Rounds a cloud: colours to 1/255, positions to a 65535th of its box.
+        """Quantizes a cloud: colours to 1/255, positions to a 65535th of its box.
 
-        Colours that came from 8-bit pixels return as they were.
+        Colours of 8-bit pixels are exact.
 
         Raises:
-            ValueError: the cloud has no points or values that are not finite, or a coordinate would
-                be off by more than `MAX_ERROR`, which happens beyond an extent of about 6.5 m.
+            ValueError: the cloud is empty or has values that are not finite, or the error of a
+                coordinate exceeds `MAX_ERROR` (extents over about 6.5 m).
         """
         points = cloud.points.cpu().numpy().astype(np.float64)
         colors = cloud.colors.cpu().numpy()
@@ -119,7 +119,7 @@ class QuantizedCloud:
         return packed
 
     def unpack(self) -> RawCloud:
-        """The cloud in float32."""
+        """Cloud in float32."""
         points = self.xyz.astype(np.float32)
         for axis in range(3):  # numpy is slow with rows of three
             column = points[:, axis]
@@ -130,7 +130,7 @@ class QuantizedCloud:
         return RawCloud(torch.from_numpy(points), torch.from_numpy(colors))
 
     def checksum(self, label: CloudLabel) -> int:
-        """CRC-32 of the contents and the label."""
+        """CRC-32 of content and label."""
         text = f"{label.split}/{label.name}\n{label.pid}\n{label.camid}"
         check = zlib.crc32(text.encode())
         for array in (self.low, self.step, self.xyz, self.rgb):
@@ -139,7 +139,7 @@ class QuantizedCloud:
 
 
 def import_pyarrow() -> Any:
-    """The module pyarrow, or an ImportError with the command that installs it."""
+    """Module pyarrow, or an ImportError with the command that installs it."""
     try:
         import pyarrow
     except ImportError as error:
@@ -178,7 +178,7 @@ def _schema(fingerprint: str) -> pa.Schema:
 def write_shard(
     path: str | Path, clouds: Iterable[tuple[CloudLabel, QuantizedCloud]], *, fingerprint: str = ""
 ) -> None:
-    """Writes clouds into one Arrow file, whole or not at all.
+    """Writes clouds into one Arrow file, atomically.
 
     The same clouds and the same fingerprint give the same bytes.
 
@@ -226,9 +226,9 @@ def _refuse_nulls(batch: pa.RecordBatch) -> None:
 def _refuse_compressed(path: Path) -> None:
     """Refuses an Arrow file with compressed columns, which shards never have.
 
-    Arrow would allocate any size that they promise: gigabytes, of a small file. Compression is
-    noted in tables that Arrow's own reader does not show, see Footer, Message and RecordBatch of
-    its format; files of other formats are left to that reader.
+    Arrow allocates their declared sizes: gigabytes from a small file. Compression is declared in
+    tables that Arrow's reader does not expose, see Footer, Message and RecordBatch of its format;
+    files of other formats are left to that reader.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -279,11 +279,11 @@ def _vector(data: bytes, table: int, index: int) -> tuple[int, int]:
 
 
 class Shard:
-    """One file of a store, mapped into memory.
+    """Memory-mapped file of a store.
 
     Attributes:
-        fingerprint: as it was written.
-        labels: of its clouds.
+        fingerprint: hash of its sources, see `write_shard`.
+        labels: labels of its clouds.
 
     Raises:
         ValueError: the file is missing, damaged or no shard; the message names it.
@@ -340,10 +340,10 @@ class Shard:
         return len(self.labels)
 
     def __getitem__(self, row: int) -> RawCloud:
-        """The cloud of a row, in [0, n); its checksum is looked at when it is read first.
+        """Cloud of a row, in [0, n); its checksum is verified at the first read.
 
         Raises:
-            ValueError: its bytes are not those that were written.
+            ValueError: the checksum differs.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row must be in [0, {len(self)}); got {row}")
@@ -353,10 +353,10 @@ class Shard:
         return packed.unpack()
 
     def verify(self) -> None:
-        """Reads everything once.
+        """Reads and verifies all rows.
 
         Raises:
-            ValueError: something is damaged.
+            ValueError: a row is damaged.
         """
         for row in range(len(self)):
             self._check(row, self._packed(row))

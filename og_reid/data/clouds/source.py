@@ -46,9 +46,9 @@ class CloudDataset(Protocol):
         num_points: int,
         draws: KeyedRandom | None = None,
     ) -> CloudBatch:
-        """The clouds at ``indices`` with ``num_points`` points each.
+        """Clouds at ``indices`` with ``num_points`` points each.
 
-        Without ``draws`` always the same points; with them (in training, an item per cloud) it may
-        choose others, which depend on the cloud and its item alone.
+        Without ``draws`` always the same points; with them (in training, an item per cloud) random
+        ones, which depend on the cloud and its item alone.
         """
         ...

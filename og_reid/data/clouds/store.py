@@ -1,9 +1,9 @@
-"""Many clouds in a compact store on disk that is read at random, without loading it.
+"""Compact store of many clouds on disk, with random access.
 
 A store is a folder of Arrow files (shards) and ``store.json``, which is written last. A cloud keeps
-the order and the frame of the file it came from; positions take 16 bits per axis inside the cloud's
-own box and colours 8 bits, 9 bytes a point. Every row carries a checksum, so that damage is
-reported when a process first reads the row. Any Arrow reader opens the shards: a position is
+the point order and the frame of its file; positions take 16 bits per axis inside the cloud's own
+box and colours 8 bits, 9 bytes a point. Every row has a checksum, so that damage is reported when a
+process first reads the row. Any Arrow reader opens the shards: a position is
 ``low + step * xyz``.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["MANIFEST", "CloudStore", "ShardInfo", "is_store", "write_manifest"]
 #: File name of the list of shards.
 MANIFEST = "store.json"
 _AGAIN = "convert again into the same folder, which makes what is damaged anew"
-_MOST_BYTES = 1 << 24  # of it: that of tens of millions of clouds
+_MOST_BYTES = 1 << 24  # largest manifest: tens of millions of clouds
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ShardInfo:
         file: name of the file in the folder of the store.
         clouds: number of clouds.
         bytes: size of the file.
-        fingerprint: of what the shard was made of; the same in the file.
+        fingerprint: hash of the sources of the shard; also in the file.
     """
 
     file: str
@@ -64,7 +64,7 @@ def is_store(folder: str | Path) -> bool:
 
 
 def write_manifest(folder: str | Path, shards: Sequence[ShardInfo]) -> None:
-    """Declares a store finished."""
+    """Writes ``store.json``, which marks a store as finished."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -128,7 +128,7 @@ def _check_info(info: ShardInfo) -> None:
 
 
 def _check_distinct(infos: Sequence[ShardInfo]) -> None:
-    """Refuses a store without clouds, and one that would give some of them twice."""
+    """Refuses a store without shards, or with repeated ones."""
     if not infos:
         raise ValueError("no shard, and a store holds at least one cloud")
     for what in ("file", "fingerprint"):
@@ -141,13 +141,13 @@ def _check_distinct(infos: Sequence[ShardInfo]) -> None:
 
 
 class CloudStore:
-    """A store that a conversion wrote, as a source of clouds for training and embedding.
+    """Cloud store of a conversion, as a `CloudDataset` for training and embedding.
 
-    Opening reads the labels only; clouds are mapped and come from the disk when asked for. It can
-    be given to worker processes, which open it themselves.
+    Opening reads the labels only; clouds are memory-mapped and read on access. A pickled store is
+    reopened in the worker process.
 
     Attributes:
-        folder: where it lies.
+        folder: folder of the store.
         names: n names of images.
         splits: n names of splits.
         pids: (n,) int64 identities; -1 = junk, 0 = distractor.
@@ -211,11 +211,11 @@ class CloudStore:
 
     @plain_torch()
     def __getitem__(self, index: int) -> RawCloud:
-        """The cloud at ``index``, in [0, n).
+        """Cloud at ``index``, in [0, n).
 
         Raises:
-            IndexError: there is no such cloud.
-            ValueError: its shard is damaged.
+            IndexError: the index is out of range.
+            ValueError: the shard is damaged.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self)}); got {index}")
@@ -226,16 +226,16 @@ class CloudStore:
         return _reopen, (self.folder, self._rows)
 
     def select(self, indices: Tensor | Sequence[int]) -> CloudStore:
-        """The clouds at ``indices``, in that order; nothing is read or copied."""
+        """Store of the clouds at ``indices``, in that order; nothing is read or copied."""
         chosen = copy(self)
         chosen._set_rows([self._rows[index] for index in _whole(indices)])
         return chosen
 
     def split(self, name: str) -> CloudStore:
-        """The clouds of a split.
+        """Store of the clouds of a split.
 
         Raises:
-            ValueError: there are none.
+            ValueError: no cloud is in this split.
         """
         found = [index for index, split in enumerate(self.splits) if split == name]
         if not found:
@@ -268,21 +268,21 @@ class CloudStore:
         num_points: int,
         draws: KeyedRandom | None = None,
     ) -> CloudBatch:
-        """Clouds as the authors' loader gives them, see `market3d.subsample_batch`.
+        """Batch as of the authors' loader, see `market3d.subsample_batch`.
 
         Args:
             indices: B clouds.
-            num_points: points per cloud; the authors take half of the 8192.
+            num_points: points per cloud; 4096 of 8192 in the authors' code.
             draws: None for testing; with it, for training, some clouds get random points.
         """
         clouds = [self[index] for index in _whole(indices)]
         return subsample_batch(clouds, num_points, draws=draws)
 
     def verify(self) -> None:
-        """Reads every shard once.
+        """Reads and verifies all shards.
 
         Raises:
-            ValueError: something is damaged.
+            ValueError: a shard is damaged.
         """
         for shard in self._shards:
             shard.verify()

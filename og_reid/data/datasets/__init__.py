@@ -58,17 +58,17 @@ def load_dataset(
     layout: Layout | None = None,
     train_share: float = 0.5,
 ) -> Dataset:
-    """Data set by name: its images, listed and verified; none is opened.
+    """Data set by name: its images, listed and verified, not opened.
 
     Args:
         name: One of `DATASETS` or `CUSTOM`, or one added by `register_dataset`.
-        root: Its folder, or one that holds it; the file for ``csv``.
+        root: Its folder or the parent folder; the file for ``csv``.
         verify: See `read_dataset`.
         notice: See `read_dataset`.
         progress: See `read_dataset`.
         allow_absolute: See `from_csv`.
         layout: See `from_folder`; for ``folder`` alone.
-        train_share: Fraction of the identities to train on, in [0, 1]; for `CUSTOM` alone.
+        train_share: Fraction of training identities, in [0, 1]; for `CUSTOM` alone.
 
     Returns:
         Training, query and gallery samples, in an order that does not depend on the file system.

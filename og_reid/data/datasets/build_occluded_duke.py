@@ -1,8 +1,8 @@
-"""Builds Occluded-DukeMTMC (Miao et al., ICCV 2019) from DukeMTMC-reID and its authors' lists.
+"""Occluded-DukeMTMC (Miao et al., ICCV 2019), built from DukeMTMC-reID and the authors' lists.
 
-Each list names the images of one folder. They are taken from the folder of that name in
-DukeMTMC-reID, or else from its gallery, from which some became queries. The lists are recognised by
-their SHA-256; they are not part of this package.
+Each list names the images of one folder. They come from the folder of that name in DukeMTMC-reID,
+or else from its gallery, as some queries do. The lists are verified by their SHA-256; they are not
+part of this package.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class NameList:
     """Expected content of one of the lists.
 
     Attributes:
-        file: Its name.
-        folder: The folder of the images that it names.
+        file: Name of the list.
+        folder: Folder of the listed images.
         images: Number of names.
-        sha256: Of the sorted names, each followed by a line feed.
+        sha256: SHA-256 of the sorted names, each followed by a line feed.
     """
 
     file: str
@@ -72,17 +72,17 @@ LISTS = (
         "0393fa86344ef4c220a5589aaad409f3adda1e14e39fc8425c80e90196065fca",
     ),
 )
-"""The published lists."""
+"""Published lists."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that was built.
+    """Result of building a data set.
 
     Attributes:
-        root: Its folder.
+        root: Folder of the data set.
         images: Number of images by folder.
-        kept: How many of them an earlier run had already written.
+        kept: Number of images that an earlier run had written.
     """
 
     root: Path
@@ -100,24 +100,24 @@ def prepare_occluded_duke(
 ) -> Prepared:
     """Builds the folders of Occluded-Duke.
 
-    They appear as ``out`` when they are complete. Until then they grow in a hidden folder beside
-    it, in which a run that failed or was interrupted goes on when it is started again. Images of
-    an unpacked DukeMTMC-reID are hard links where the disk allows it, and copies elsewhere.
+    They are renamed to ``out`` when complete. Until then they lie in a hidden folder beside it,
+    from which the same call resumes a failed or interrupted run. Images of an unpacked
+    DukeMTMC-reID are hard links where the disk allows it, and copies elsewhere.
 
     Args:
         duke: DukeMTMC-reID, as a .zip file or unpacked.
         lists: Folder with train.list, query.list and gallery.list; lines may end either way.
-        out: Folder to build; it must not be there, be empty, or be a finished Occluded-Duke.
-        expected: What the lists must be; None: `LISTS`.
+        out: Folder to build; missing, empty, or a finished Occluded-Duke.
+        expected: Expected lists; None: `LISTS`.
         progress: Called with (images done, images in all).
 
     Returns:
-        What was built.
+        Folder and counts.
 
     Raises:
         ValueError: a list is not the published one, DukeMTMC-reID lacks an image or is damaged, or
             ``out`` is something else.
-        OSError: it cannot be written, such as on a full disk; nothing that was finished is lost.
+        OSError: ``out`` cannot be written, such as on a full disk; finished images stay.
     """
     out = Path(out)
     expected = LISTS if expected is None else expected
@@ -136,7 +136,7 @@ def prepare_occluded_duke(
 
 
 class _Images(Protocol):
-    """DukeMTMC-reID, however it is kept; an image is known by its folder and name."""
+    """Images of DukeMTMC-reID, in a folder or an archive; keys are folder and name."""
 
     def __contains__(self, key: tuple[str, str]) -> bool: ...
 
@@ -175,7 +175,7 @@ class _Unpacked:
 
 
 class _Zipped:
-    """Members by the last two parts of their names, whatever lies above; none is unpacked there."""
+    """Members of an archive by the last two parts of their paths."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
@@ -233,7 +233,7 @@ class _Zipped:
 
 
 def _key(folder: str, name: str) -> tuple[str, str]:
-    """Key of an image in small letters: archives and disks of other systems change capitals."""
+    """Key of an image in lower case: archives and disks of other systems change capitals."""
     return folder.lower(), name.lower()
 
 
@@ -267,7 +267,7 @@ def _opening(duke: Path) -> Iterator[None]:
 
 
 def _read_list(folder: Path, expected: NameList) -> list[str]:
-    """The sorted names of a list that is the published one."""
+    """Sorted names of a verified list."""
     path = folder / expected.file
     if not path.is_file():
         raise ValueError(
@@ -339,7 +339,7 @@ def _write(
     place: Path,
     progress: Callable[[int, int], None] | None,
 ) -> int:
-    """Writes missing images; returns the number of those that were there."""
+    """Writes missing images; returns the number of existing ones."""
     kept = 0
     for folder in {job[0] for job in jobs}:
         for stray in (place / folder).glob(".*.partial"):

@@ -1,4 +1,4 @@
-"""Images of one's own that a CSV file lists."""
+"""Custom data sets: images listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SYNONYMS = {
     "pid": ("personid", "identity", "identityid"),
     "camid": ("cameraid", "camera", "cam"),
 }
-#: They may mean it, or something else.
+#: Ambiguous column names, by the column that they may mean.
 _DOUBTFUL = {
     "path": ("image", "img", "file", "name", "url", "uri", "src", "key"),
     "pid": ("id", "person", "label", "name", "subject", "subjectid", "class", "target", "ids"),
@@ -41,25 +41,25 @@ def from_csv(
 ) -> Dataset:
     """Images listed in a CSV file with the columns ``path`` and ``pid``.
 
-    ``camid`` and ``split`` (train, query or gallery) may be there as well; more columns are passed
-    over. Values may be separated by semicolons or tabs, and columns be called in usual other ways,
-    such as ``Filename`` and ``person_id``: a note names those taken. Identities and cameras are
-    whole numbers, or words, which are numbered from 1 in sorted order (``Dataset.identity_names``).
-    Identity -1 (junk) may be in the gallery, also beside words. An identity 0 is one like others,
-    and all are then one higher than in the file, because 0 means a distractor; in the gallery alone
-    it stays a distractor.
+    Optional columns are ``camid`` and ``split`` (train, query or gallery); further ones are
+    ignored. Values may be separated by semicolons or tabs, and columns have usual synonyms, such as
+    ``Filename`` and ``person_id``: a note names those taken. Identities and cameras are whole
+    numbers, or words, which are numbered from 1 in sorted order (``Dataset.identity_names``).
+    Identity -1 (junk) may be in the gallery, also beside words. Identity 0 in train or query counts
+    as an identity, and all are then one higher than in the file, because 0 means a distractor; in
+    the gallery alone it stays a distractor.
 
-    Without a column ``split``, identities are divided by a hash of their number, so that adding
-    some moves none of the others (unless words are numbered anew): a fraction to train on, and of
-    each of the others the first image as query and the rest as gallery, or all as gallery when
-    there is only one.
+    Without a column ``split``, identities are divided by a hash of their number, so that added ones
+    do not move others (unless words are renumbered): a fraction for training, and of each other
+    identity the first image as query and the rest as gallery, or all as gallery when there is only
+    one.
 
     Args:
-        path: The file, UTF-8 (or UTF-16 with a byte-order mark).
-        root: What relative paths begin from; None: the folder of the file.
-        train_share: Fraction of the identities to train on without a column ``split``.
-        allow_absolute: Take absolute paths and such that lead out of ``root``.
-        name: Of the data set.
+        path: CSV file, UTF-8 (or UTF-16 with a byte-order mark).
+        root: Base of relative paths; None: the folder of the file.
+        train_share: Fraction of training identities, without a column ``split``.
+        allow_absolute: Allow absolute paths and paths outside ``root``.
+        name: Name of the data set.
 
     Returns:
         The splits in the order of the lines.
@@ -70,7 +70,7 @@ def from_csv(
             there, listed twice, or outside ``root``.
 
     Warns:
-        InputWarning: identities are probably wrong, or files no readable images.
+        InputWarning: identities are probably wrong, or files are no readable images.
     """
     file = Path(path)
     base = _base(file, root)
@@ -101,15 +101,15 @@ def from_csv(
 
 
 def paths_from_csv(path: str | Path, *, allow_absolute: bool = False) -> list[Path]:
-    """The images in the column ``path`` of a CSV file, in the order of its lines.
+    """Images in the column ``path`` of a CSV file, in the order of its lines.
 
     Args:
-        path: The file, as of `from_csv`; relative paths begin from its folder.
-        allow_absolute: As of `from_csv`.
+        path: CSV file, see `from_csv`; relative paths start at its folder.
+        allow_absolute: See `from_csv`.
 
     Raises:
-        OSError: As of `from_csv`.
-        ValueError: As of `from_csv`.
+        OSError: See `from_csv`.
+        ValueError: See `from_csv`.
     """
     file = Path(path)
     table = _read(file, ("path",), "the column path")
@@ -121,7 +121,7 @@ def is_list(file: Path) -> bool:
     try:
         return bool(_read(file, ("path", "pid"), _KNOWN).rows)
     except (ValueError, OSError) as error:
-        # A list with a mistake in a line is one: its reader names the mistake.
+        # A list with a mistake in a line counts, too: its reader names the mistake.
         return ", line " in str(error)
 
 
@@ -164,10 +164,10 @@ def _split(file: Path, row: Row) -> str:
 def _identities(
     file: Path, names: Sequence[str], splits: Sequence[str], notes: list[str]
 ) -> dict[str, int]:
-    """Numbers of the identities; a note where 0 is among them."""
+    """Numbers of the identities, and notes about 0 and -1."""
     zeros = [place for place, name in enumerate(names) if whole(name) == 0]
     shown = {splits[place] for place in zeros} if splits else set()
-    # A query alone may be a distractor in the wrong split: it has no answer either way.
+    # A query of identity 0 without a match may be a distractor in the wrong split.
     person = bool(zeros) and (not splits or "train" in shown or shown >= {"query", "gallery"})
     pids = numbers(
         names,
@@ -212,7 +212,7 @@ def _cameras(file: Path, table: Table) -> dict[str, int]:
 def _given(
     file: Path, rows: Sequence[Row], samples: Sequence[DatasetSample], splits_of: Sequence[str]
 ) -> Mapping[str, Sequence[DatasetSample]]:
-    """The splits that the file names."""
+    """Splits of the column ``split``."""
     splits: dict[str, list[DatasetSample]] = {split: [] for split in SPLITS}
     for sample, row, split in zip(samples, rows, splits_of, strict=True):
         if sample.pid < 1 and split != "gallery":

@@ -1,4 +1,4 @@
-"""Images of one's own in folders: of identities, of cameras, of splits, or beside a table."""
+"""Custom data sets: images in folders of identities, cameras or splits, or beside a table."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ def from_folder(
 ) -> Dataset:
     """Images as ``<root>/<identity>/<image>``, or in folders of cameras or splits.
 
-    Images may lie deeper; endings are those that the installed Pillow reads. The layouts are
+    Images may lie deeper; endings are those that the installed Pillow reads. The layouts:
 
     - ``people``: ``<identity>/.../<image>``, cameras unknown;
-    - ``cameras``: ``<camera>/<identity>/.../<image>``, or ``<camera>/<image>`` where names of files
-      in several cameras are the identity;
+    - ``cameras``: ``<camera>/<identity>/.../<image>``, or ``<camera>/<image>`` with file names that
+      recur in several cameras as identities;
     - ``people-cameras``: ``<identity>/<camera>/.../<image>``, or ``<identity>_<camera>/<image>``;
-    - ``folders``: each folder that holds images is an identity, whatever lies above it;
+    - ``folders``: each folder with images is an identity, at any depth;
     - ``names``: ``<identity>_c<camera>_<anything>`` gives both, as in Market-1501, where identity
       -1 is junk and 0 a distractor;
     - ``splits``: folders ``query`` and ``gallery`` (or ``bounding_box_test``, ``test``; perhaps
-      ``train``), or ``train`` and ``test``, each in one of the ways above;
+      ``train``), or ``train`` and ``test``, each in one of the layouts above;
     - ``table``: a CSV file beside the images, see `from_csv`.
 
-    Identities called by whole numbers from 1 keep them, otherwise they are numbered from 1 by
-    name: ``Dataset.identity_names``. A folder -1 is junk. Without splits identities are divided
-    as by `from_csv`.
+    Whole numbers from 1 as names stay the identities; other names are numbered from 1 in order
+    (``Dataset.identity_names``). A folder -1 is junk. Without splits identities are divided as by
+    `from_csv`.
 
     Args:
-        root: The folder.
-        train_share: Fraction of the identities to train on, in [0, 1]; not of splits.
-        layout: How to read it; None: found out from names and depths of folders.
+        root: Folder of the images.
+        train_share: Fraction of training identities, in [0, 1]; unused with splits.
+        layout: Layout of the folder; None: detected from names and depths of folders.
         allow_absolute: See `from_csv`, for ``table``.
 
     Returns:
-        The data set; its notes name the layout, and the files that were left out.
+        The data set; its notes name the layout and the skipped files.
 
     Raises:
         OSError: the folder cannot be listed.
-        ValueError: no image is there, ``train_share`` is out of range, or the layout is not
-            certain: the message shows the possible readings with their counts.
+        ValueError: no image, ``train_share`` is out of range, or the layout is ambiguous: the
+            message lists the possible readings with their counts.
 
     Warns:
-        InputWarning: files are probably left out by mistake, or labelled wrongly.
+        InputWarning: files are probably skipped by mistake, or labelled wrongly.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -100,7 +100,7 @@ def from_folder(
 
 
 def _table(tree: Tree, layout: str | None) -> Path | None:
-    """The CSV file beside the images that lists them."""
+    """CSV file beside the images that lists them."""
     if layout not in (None, "table"):
         return None
     files = [tree.root / name for name in tree.tables if is_list(tree.root / name)]
@@ -166,7 +166,7 @@ def _reading(folder: Path, paths: Sequence[Parts], layout: str | None) -> tuple[
 def _of_sides(
     folder: Path, sides: Sides, paths: Sequence[Parts], doubts: list[str], notes: list[str]
 ) -> tuple[Reading, list[DatasetSample], Names]:
-    """Content of the folders of splits; adds to the doubts and notes."""
+    """Content of split folders; adds to the doubts and notes."""
     used = [path for path in paths if path[0] in sides.folders]
     others = [path for path in paths if path[0] not in sides.folders]
     if others:
@@ -192,7 +192,7 @@ def _divided(
     samples: Sequence[DatasetSample],
     notes: list[str],
 ) -> dict[str, list[DatasetSample]]:
-    """The splits that the folders are."""
+    """Splits of the folders."""
     splits: dict[str, list[DatasetSample]] = {split: [] for split in SPLITS}
     unparted = []
     for sample, path in zip(samples, reading.paths, strict=True):
@@ -221,7 +221,7 @@ def _named_alike(path: Parts) -> bool:
 
 
 def _cameras_in_names(paths: Sequence[Parts]) -> Reading | None:
-    """Folders of identities whose images are called as of Market-1501, by several cameras."""
+    """Folders of identities with images of several cameras, named as in Market-1501."""
     if not all(_named_alike(path) and (whole(path[0]) or 0) > 0 for path in paths):
         return None
     reading = read_as("names", paths)

@@ -15,10 +15,10 @@ class HoldoutSplit:
     """Indices of n training images, split by identity.
 
     Attributes:
-        train: (T,) int64, images of the identities to learn from, and unlabelled ones (-1).
-        query: (Q,) int64, of each identity held out the first image of every camera.
-        gallery: (G,) int64, all images of these identities. A query is among them, where every
-            protocol that leaves out a query's own camera leaves it out.
+        train: (T,) int64, images of the training identities, and unlabelled ones (-1).
+        query: (Q,) int64, first image per camera of each identity held out.
+        gallery: (G,) int64, all images of the identities held out. They include the queries, which
+            protocols that exclude a query's own camera exclude.
     """
 
     train: Tensor
@@ -30,7 +30,7 @@ def holdout_split(pids: Tensor, camids: Tensor, identities: int) -> HoldoutSplit
     """Holds identities out, evenly spread over all of them in ascending order.
 
     The choice depends on the identities alone, so that all models trained on a data set with the
-    same number learn from the same identities.
+    same number have the same training identities.
 
     Args:
         pids: (n,) int64 identities; -1 = unlabelled.

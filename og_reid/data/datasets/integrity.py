@@ -41,10 +41,10 @@ def check_dataset(
 ) -> IntegrityReport:
     """Reads all files of a data set, one after the other.
 
-    Images that are both queries and in the gallery are no fault: Occluded-Duke has 1,870 of them.
+    Images both among queries and in the gallery are no fault: Occluded-Duke has 1,870 of them.
 
     Args:
-        dataset: As `load_dataset` gives it.
+        dataset: Result of `load_dataset`.
         progress: Called with (files done, files in all).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Layout of a folder of one's own images: found out, or asked where two ways are open."""
+"""Detection of the layout of a custom image folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CAMERA = re.compile(
     re.IGNORECASE,
 )
 _SHORT_CAMERA = re.compile(r"c[ _.-]?[0-9]{1,3}", re.IGNORECASE)
-#: As many folders c1, c2, ... are identities rather than cameras.
+#: From this many on, folders c1, c2, ... are identities rather than cameras.
 _MANY_CAMERAS = 16
-#: Folders inside those of identities that are no identities themselves.
+#: Folders inside those of identities that are no identities.
 _DATE = re.compile(r"(?:19|20)[0-9]{2}[-_.]?[01][0-9](?:[-_.]?[0-3][0-9])?(?:[-_.T ].*)?")
 _SESSION = re.compile(
     r"(?:day|date|session|seq|sequence|track|tracklet|take|shot|clip|video|visit|walk|scene|run|"
@@ -44,8 +44,8 @@ class Sides:
     """Folders that are splits.
 
     Attributes:
-        folders: The split, ``train``, ``query``, ``gallery`` or ``test``, by folder.
-        others: Folders beside them that are none.
+        folders: Split (``train``, ``query``, ``gallery`` or ``test``) by folder.
+        others: Other folders beside them.
     """
 
     folders: Mapping[str, str]
@@ -53,9 +53,9 @@ class Sides:
 
 
 def find_sides(tops: Sequence[str]) -> Sides | None:
-    """The splits among the folders of a data set, or None where they are something else.
+    """Splits among the folders of a data set; None without them.
 
-    Of two folders for one split the first in the order of Market-1501's own names is taken.
+    Of two folders for one split, Market-1501's own name takes precedence.
     """
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
@@ -75,15 +75,15 @@ def find_sides(tops: Sequence[str]) -> Sides | None:
 
 
 def decide(paths: Sequence[Parts], where: str) -> tuple[Reading, list[str]]:
-    """The reading of a tree of images, and notes about it.
+    """Reading of a tree of images, and notes about it.
 
     Args:
-        paths: Of at least one image, each in a folder, or none of them.
+        paths: Paths of at least one image; all or none of them in a folder.
         where: The folder, for messages.
 
     Raises:
-        ValueError: No reading fits, or several do: the message shows them and the option that
-            chooses.
+        ValueError: No reading fits, or several do: the message lists them and the option that
+            selects one.
     """
     if all(len(path) == 1 for path in paths):
         reading = _flat(paths, where)
@@ -173,7 +173,7 @@ def _asked(where: str, paths: Sequence[Parts], layouts: Sequence[str]) -> str:
 
 
 def _perhaps_cameras(paths: Sequence[Parts], tops: Mapping[str, object]) -> list[str]:
-    """A note where few folders hold images of the same names, as those of cameras do."""
+    """Note about few folders with images of the same names, probably cameras."""
     names: dict[str, set[str]] = defaultdict(set)
     for path in paths:
         names[path[0]].add(path[1])

@@ -1,6 +1,6 @@
 """Folders laid out like Market-1501 (Zheng et al., ICCV 2015).
 
-The root holds ``query``, ``bounding_box_test`` and, to train on, ``bounding_box_train``; an image
+The root holds ``query``, ``bounding_box_test`` and, for training, ``bounding_box_train``; an image
 is called ``<pid>_c<camera>s<sequence>_<frame>_<box>.jpg`` (or ``.png``). Identity -1 is junk (never
 ranked) and identity 0 a distractor (ranked as a wrong answer); both may only occur in the gallery.
 """
@@ -26,7 +26,7 @@ __all__ = [
     "read_attributes",
 ]
 
-#: With fewer valid queries, or fewer identities among them, metrics mean little, and are marked.
+#: Metrics of fewer valid queries or identities are marked as unreliable.
 FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 SPLIT_NAMES = {
@@ -34,7 +34,7 @@ SPLIT_NAMES = {
     "query": ("query", "queries", "probe"),
     "gallery": ("bounding_box_test", "gallery", "test"),
 }
-"""Folders of the splits in small letters, the first of Market-1501 itself."""
+"""Folders of the splits in lower case, first those of Market-1501 itself."""
 
 SPLIT_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _NAME = re.compile(r"(-1|\d{4})_c(\d{1,9})s(\d+)_(\d{6})_(\d{2})\.(?:jpe?g|png)", re.IGNORECASE)
@@ -42,7 +42,7 @@ _COLUMNS = ("split", "name", "occluder", "visible_fraction", "yaw")
 
 
 def few_queries(splits: Splits) -> str:
-    """A note where metrics of a search would rest on few images; otherwise empty."""
+    """Note about metrics of few queries or identities; otherwise empty."""
     queries = len(splits.query)
     identities = len({sample.pid for sample in splits.query})
     if not queries or (queries >= FEW_QUERIES and identities >= FEW_IDENTITIES):
@@ -60,7 +60,7 @@ def _ones(count: int, one: str, many: str) -> str:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes of a rendered image (a row of ``attributes.csv``).
+    """Attributes of a rendered image, a row of ``attributes.csv``.
 
     Attributes:
         split: Folder of the image, such as ``query``.
@@ -84,21 +84,19 @@ def load_market(root: str | Path) -> Splits:
     """Lists the images of a Market-1501-style folder.
 
     The order is by file name, on every file system. Files that are no images (such as
-    ``Thumbs.db``) are skipped; an image whose name does not parse is an error, because leaving it
-    out would change every metric in silence. Identities shared by train and test give a warning
-    and not an error: the folder is still good for searching, only metrics of a model that was
-    trained on it are not.
+    ``Thumbs.db``) are skipped; an image name that does not parse is an error, because skipping it
+    would silently change the metrics. Identities shared by train and test give a warning, no error:
+    only metrics of models trained on the folder are invalid.
 
     Folders may be called ``gallery`` or ``test`` in place of ``bounding_box_test``, and ``train``
-    in place of ``bounding_box_train``, in any letters. To search, no training images are needed.
+    in place of ``bounding_box_train``, in any case. Training images are optional.
 
     Args:
-        root: The folder with the split folders, or one that holds exactly one such folder.
+        root: Folder with the split folders, or the parent of exactly one such folder.
 
     Raises:
-        ValueError: When the folder of queries or of the gallery is missing or holds no image, when
-            a name does not parse or occurs twice, or when identity -1 or 0 occurs outside the
-            gallery.
+        ValueError: The folder of queries or of the gallery is missing or holds no image, a name
+            does not parse or occurs twice, or identity -1 or 0 occurs outside the gallery.
     """
     _, folders = _find_root(Path(root))
     folder = folders["query"].parent
@@ -124,14 +122,14 @@ def read_attributes(root: str | Path) -> dict[str, Attributes]:
     """Reads ``attributes.csv`` of a Market-1501-style folder.
 
     Args:
-        root: As for `load_market`.
+        root: See `load_market`.
 
     Returns:
-        The attributes by file name; empty when there is no such file.
+        The attributes by file name; empty without the file.
 
     Raises:
-        OSError: When the file cannot be read.
-        ValueError: When a column is missing, a value does not parse or a name occurs twice.
+        OSError: The file cannot be read.
+        ValueError: A column is missing, a value does not parse or a name occurs twice.
     """
     folder, folders = _find_root(Path(root))
     path = folder / "attributes.csv"
@@ -170,7 +168,7 @@ def _float(row: Mapping[str, str], name: str) -> float:
 
 
 def _find_root(root: Path) -> tuple[Path, dict[str, Path]]:
-    """The folder that holds the split folders (``root`` or its only sub-folder), and these."""
+    """Parent of the split folders (``root`` or its only sub-folder), and these."""
     wanted = ", ".join(SPLIT_FOLDERS.values())
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder: give the folder that holds {wanted}")
@@ -196,7 +194,7 @@ def _find_root(root: Path) -> tuple[Path, dict[str, Path]]:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split that is there, in any letters."""
+    """Folder of each split that is present, in any case."""
     try:
         inside = sorted(child for child in folder.iterdir() if child.is_dir())
     except PermissionError:
@@ -222,7 +220,7 @@ def _is_bare(folder: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """True when it is meant as an image, though perhaps of a format that cannot be read."""
+    """True for images by their endings, readable here or not."""
     meant = path.suffix.lower() in IMAGE_ENDINGS | image_endings() or is_unread_image(path.name)
     return meant and not path.name.startswith(".")
 

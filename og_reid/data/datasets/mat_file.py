@@ -1,7 +1,7 @@
-"""Matlab files of version 5 to 7.2: arrays of numbers, text and cells of both.
+"""Reader of Matlab files of version 5 to 7.2: arrays of numbers, text and cells of both.
 
-Every type and length is checked here: scipy's reader crashes on files that name types which the
-format does not have.
+Every type and length is checked: scipy's reader crashes on files with types that the format does
+not have.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _TEXT, _NUMERIC = 1, 4, range(6, 16)
 _COMPLEX = 0x0800
-_DEEPEST = 8  # cells in cells
-_MOST_CELLS = 1_000_000  # an empty one has 8 bytes in the file, and a hundred in memory
+_DEEPEST = 8  # nesting of cells
+_MOST_CELLS = 1_000_000  # an empty cell takes 8 bytes in the file, and a hundred in memory
 _PIECE = 1 << 20  # bytes at a time
 
 
@@ -43,11 +43,11 @@ def read_mat(data: bytes, most: int) -> dict[str, Any]:
 
     Args:
         data: Content of the file.
-        most: Bytes that the file may hold when it is unpacked.
+        most: Largest size of the unpacked content, bytes.
 
     Returns:
-        By name, as of ``scipy.io.loadmat``: arrays of numbers in the shape that they have in
-        Matlab, of str for each row of text, of objects for cells.
+        Variables by name, as of ``scipy.io.loadmat``: arrays of numbers in their Matlab shape, of
+        str for each row of text, of objects for cells.
 
     Raises:
         ValueError: The file is damaged, of another version, or unpacks to more than ``most``.
@@ -106,7 +106,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _array(data: bytes, order: str, depth: int) -> tuple[str, Any]:
-    """Name and value of a matrix; None for a kind that is not read."""
+    """Name and value of a matrix; None for unsupported kinds."""
     if not data:
         return "", np.zeros((0, 0))
     parts = _elements(data, order)

@@ -1,4 +1,4 @@
-"""Numbers for the names of identities and cameras, and doubts about the names."""
+"""Numbering of the names of identities and cameras, and doubts about the names."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LAST_NUMBER = re.compile(r"([0-9]{1,9})[^0-9]*$")
 
 
 def normal(name: str) -> str:
-    """A name in one spelling of its accents, of which file systems have two."""
+    """Name in one Unicode form of its accents; file systems use two."""
     return unicodedata.normalize("NFC", name)
 
 
 def whole(label: str) -> int | None:
-    """The whole number that a label is, or None."""
+    """Value of a label that is a whole number; None for others."""
     match = _WHOLE.fullmatch(label)
     return int(match[1]) if match else None
 
@@ -44,17 +44,17 @@ def is_unknown(label: str) -> bool:
 def numbers(
     labels: Iterable[str], what: str, *, lowest: int, kept: Sequence[int] = (), shift: int = 0
 ) -> dict[str, int]:
-    """Whole numbers for labels: the labels themselves where all are, or their places from 1.
+    """Whole numbers for labels: their values when all are whole numbers, else ranks from 1.
 
     Args:
-        labels: Any number of times each.
-        what: For messages.
-        lowest: With a number below it, numbers are names like others.
+        labels: Labels, with repeats.
+        what: Subject of messages.
+        lowest: Smallest number; with one below it, numbers count as names.
         kept: Numbers that stay unchanged among names, and are not shifted.
         shift: Added to all other numbers.
 
     Raises:
-        ValueError: Two labels are one number.
+        ValueError: Two labels have one value.
     """
     distinct = sorted(set(labels))
     values = {label: value for label in distinct if (value := whole(label)) is not None}
@@ -75,7 +75,7 @@ def numbers(
 
 
 def camera_numbers(names: Iterable[str]) -> dict[str, int]:
-    """Numbers for names of cameras: the last number in each where they differ, or their places."""
+    """Numbers for camera names: the last number in each where they differ, or their ranks."""
     distinct = sorted(set(names))
     found = [_LAST_NUMBER.search(name) for name in distinct]
     values = [int(match[1]) for match in found if match]
@@ -85,7 +85,7 @@ def camera_numbers(names: Iterable[str]) -> dict[str, int]:
 
 
 def listed_numbers(values: Mapping[str, int], what: str) -> str:
-    """A note about names that became numbers; empty where all were numbers already."""
+    """Note about numbered names; empty when all were numbers."""
     if all(whole(label) == value for label, value in values.items()):
         return ""
     pairs = [

@@ -8,7 +8,7 @@ from .schema import AnyOf, Clouds, Counts, DatasetSpec, Folder, LabelFile
 __all__ = ["OBJECTS"]
 
 _BY_FOLDER = r"(?P<pid>\d+)/[^/]+\.(?:jpg|jpeg|png)"
-#: The folder `google`, images found on the web, is an extra that the 50,218 do not count.
+#: The 50,218 images do not include the extra folder `google` of web images.
 _VIEWS = ("street", "satellite", "drone")
 _UNIVERSITY_NOTICE = (
     f"Its authors send it to those who ask them. {NUMBERED_UP} train/google, which holds more "

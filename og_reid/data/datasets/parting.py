@@ -1,4 +1,4 @@
-"""Splits of one's own images, and notes about the result."""
+"""Splits of custom data sets, and notes about the result."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .tree import same_images
 __all__ = ["Names", "by_people", "finish", "refuse_shared"]
 
 Names = tuple[Mapping[str, int], Mapping[str, int]]
-"""Numbers of identities and of cameras by their names."""
+"""Numbers of identities and cameras by name."""
 
 
 def by_people(
     samples: Sequence[DatasetSample], train_share: float
 ) -> tuple[dict[str, list[DatasetSample]], str]:
-    """Divides images by identities, so that adding some moves none of the others.
+    """Identity-disjoint splits; added identities do not move others.
 
-    A hash of their numbers chooses those to train on. Of each of the others the first image is a
-    query and the rest are gallery, or all are gallery when there is only one.
+    A hash of their numbers selects the training identities. Of each other identity the first image
+    is a query and the rest are gallery, or all are gallery when there is only one.
 
     Args:
         samples: All images.
-        train_share: Fraction of the identities to train on, in [0, 1].
+        train_share: Fraction of training identities, in [0, 1].
 
     Returns:
-        The splits, and a note about them; empty where all is for testing.
+        The splits, and a note about them; empty without training images.
 
     Raises:
         ValueError: ``train_share`` is out of range.
@@ -60,12 +60,12 @@ def by_people(
 
 
 def _draw(pid: int) -> float:
-    """A number in [0, 1) that depends on the identity alone."""
+    """Number in [0, 1) that depends on the identity alone."""
     return int.from_bytes(hashlib.sha256(str(pid).encode()).digest()[:4], "big") / 2**32
 
 
 def refuse_shared(where: Path, splits: Mapping[str, Sequence[DatasetSample]]) -> None:
-    """Refuses identities that are in the training and in the test images."""
+    """Refuses identities in both training and test images."""
     shared = {each.pid for each in splits["train"]} & {
         each.pid for split in ("query", "gallery") for each in splits[split]
     }
@@ -87,19 +87,19 @@ def finish(
     doubts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A data set of one's own images, once it has been looked over.
+    """Custom data set from its splits, with checks and a warning about doubts.
 
     Args:
-        name: Of the data set.
-        root: Where it lies.
-        splits: Its images.
-        has_cameras: Whether the cameras of the samples are known.
-        names: Kept with it.
-        parted: How the splits came about, a note.
-        doubts: What is probably wrong with it: notes, and a warning.
-        notes: What else is worth knowing.
+        name: Name of the data set.
+        root: Folder or file of the data set.
+        splits: Images by split.
+        has_cameras: True when the cameras of the samples are known.
+        names: Numbers of identities and cameras by name.
+        parted: Note about the origin of the splits.
+        doubts: Probable mistakes, for notes and a warning.
+        notes: Further notes.
     """
-    # Queries of camera 0 and a gallery of camera 1: no rule about cameras leaves anything out.
+    # Queries of camera 0 and a gallery of camera 1: camera rules exclude nothing.
     gallery = list(splits["gallery"])
     if not has_cameras:
         gallery = [DatasetSample(each.path, each.pid, 1) for each in gallery]

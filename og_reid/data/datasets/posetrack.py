@@ -1,4 +1,4 @@
-"""Lists Occluded-PoseTrack-ReID: detections of PoseTrack21 that a sampling file chooses."""
+"""Reader of Occluded-PoseTrack-ReID: detections of PoseTrack21, selected by a sampling file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_posetrack(source: PoseTrack, root: Path) -> Iterator[DatasetSample]:
     ``image_id``, ``person_id``). A crop is called ``<video>/<person>_<video>_<frame>.jpg``.
 
     Raises:
-        ValueError: naming the file that is not like that.
+        ValueError: a file breaks this format; the message names it.
     """
     wanted = _wanted(source, root / source.sampling)
     found = []

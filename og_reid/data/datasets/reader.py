@@ -25,24 +25,24 @@ def read_dataset(
     notice: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Data set by its specification; images are listed, and none is opened or copied.
+    """Data set by its specification; images are listed, not opened or copied.
 
     Args:
         spec: Specification of the data set.
-        root: Its folder, or one that holds it.
+        root: Its folder or the parent folder.
         verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
             published ones, or whose training and test identities overlap. Otherwise the
             result lists the differences.
-        notice: Called with the licence or state of the data set; without it, a warning holds it
-            at the first reading.
-        progress: Called with the sources (folders, lists) read and all.
+        notice: Called with the licence or state of the data set; None: a warning at the first
+            reading.
+        progress: Called with (sources read, sources in all); a source is a folder or list.
 
     Returns:
         The splits, in an order that does not depend on the file system.
 
     Raises:
-        ValueError: something is missing, does not parse, or differs (see ``verify``); the message
-            names the mend.
+        ValueError: a file or folder is missing or does not parse, or counts differ (see
+            ``verify``); the message names the mend.
     """
     folder = find_root(spec, Path(root), to_search=not verify)
     if spec.notice:
@@ -91,15 +91,15 @@ def _warn_once(text: str) -> None:
 
 
 def find_root(spec: DatasetSpec, root: Path, *, to_search: bool = False) -> Path:
-    """The folder with all that a specification needs: ``root``, or the one in it.
+    """Folder with all sources of a specification: ``root`` or a folder in it.
 
     Args:
         spec: Specification of the data set.
-        root: Its folder, or one that holds it.
-        to_search: Whether one without the training images will do where there is none with them.
+        root: Its folder or the parent folder.
+        to_search: Accept a folder without training images when there is none with them.
 
     Raises:
-        ValueError: there is none, or several are.
+        ValueError: there is no such folder, or several.
     """
     sources = [source for each in spec.sources.values() for source in each]
     if not sources:
@@ -140,7 +140,7 @@ def _alone(spec: DatasetSpec, root: Path, tested: Sequence[Source]) -> str:
 
 
 def find_folder(spec: DatasetSpec, root: Path) -> Path | None:
-    """The folder in ``root``, or itself, with a usual name of the data set; None without one."""
+    """``root`` or a folder in it with a usual name of the data set; None without one."""
     for wanted in spec.folders:
         names = [_plain(part) for part in wanted.split("/")]
         if [_plain(part) for part in root.resolve().parts[-len(names) :]] == names:

@@ -1,4 +1,4 @@
-"""Layouts of image trees: the parts of a path that are the identity and the camera."""
+"""Layouts of image trees: identity and camera from the parts of a path."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .numbering import normal
 __all__ = ["LAYOUTS", "MARKET_NAME", "Layout", "Parts", "Reading", "read_as"]
 
 Parts: TypeAlias = tuple[str, ...]
-"""A path, from the first folder to the name of the file."""
+"""Path, from the first folder to the file name."""
 
 #: Layout of a folder of images, see `og_reid.data.datasets.from_folder`.
 Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "splits", "table"]
 #: All values of `Layout`.
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-#: As Market-1501, DukeMTMC-reID and their like call images: identity, camera, anything.
+#: Image names as in Market-1501 and DukeMTMC-reID: identity, camera, anything.
 MARKET_NAME = re.compile(r"(?P<pid>-1|\d{1,9})_c(?P<camid>\d{1,9})(?:[^\d].*)?\.[a-z0-9]+", re.I)
 _PREFIX = re.compile(r"[^_\-. ]+")
-#: Folders such as anna_cam1, which are both.
+#: Folders of identity and camera, such as anna_cam1.
 _JOINED = re.compile(
     r"(?P<person>.*[^ _.-])[ _.-]+(?P<camera>(?:cam|camera|kamera|kam|camid|cctv|webcam|view)"
     r"(?:[ _.-]?[0-9]{1,5}[a-z]?|[ _.-][a-z])|c[ _.-]?[0-9]{1,3})",
@@ -47,7 +47,7 @@ class Reading:
 
     Attributes:
         layout: Name of the layout.
-        paths: Of the images.
+        paths: Paths of the images.
         labels: Names of identity and camera (None: unknown) of each image.
         hint: Rule from file names to identities; empty where identities are folders.
     """
@@ -76,7 +76,7 @@ class Reading:
 
 
 def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
-    """Reads paths by a layout; the reason, as a text, where they do not fit it.
+    """Reading of paths by a layout, or the reason (text) why they do not fit.
 
     Args:
         layout: One of `LAYOUTS` but ``splits`` and ``table``.
@@ -111,7 +111,7 @@ def read_as(layout: str, paths: Sequence[Parts]) -> Reading | str:
 
 
 def _joined(paths: Sequence[Parts]) -> Reading | None:
-    """Folders whose names hold identity and camera; None where they do not, or none recurs."""
+    """Folders named by identity and camera; None when they are not, or no identity recurs."""
     if any(len(path) < 2 for path in paths) or all(len(path) > 2 for path in paths):
         return None
     found = {top: _JOINED.fullmatch(top) for top in {path[0] for path in paths}}
@@ -155,7 +155,7 @@ def _by_cameras(paths: tuple[Parts, ...]) -> Reading | str:
 
 
 def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] | None:
-    """The part of file names that is the identity: several folders of cameras share it."""
+    """Rule for the identity in file names: the part shared by several cameras' folders."""
     if all(MARKET_NAME.fullmatch(path[-1]) for path in paths):
         return lambda name: _of_name(name)[0], "names as of Market-1501"
 

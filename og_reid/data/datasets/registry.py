@@ -1,4 +1,4 @@
-"""Data sets by name: the published ones, and those that users and other packages add."""
+"""Registry of data sets by name: published ones, and those of users and other packages."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 DATASETS: dict[str, DatasetSpec] = {each.name: each for each in (*HOLISTIC, *OCCLUDED, *OBJECTS)}
-"""The published data sets by name."""
+"""Published data sets by name."""
 
 CUSTOM = ("folder", "csv")
-"""Names for one's own images, see `from_folder` and `from_csv`."""
+"""Names of custom data sets, see `from_folder` and `from_csv`."""
 
 ENTRY_POINTS = "og_reid.datasets"
 """Group of entry points by which installed packages add data sets."""
 
 Loader: TypeAlias = Callable[[Path], Splits]
-"""Lists the images of a data set in a folder (or file)."""
+"""Function from the folder (or file) of a data set to its images."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*", re.IGNORECASE)
 _registered: dict[str, DatasetSpec | Loader] = {}
@@ -54,10 +54,10 @@ def register_dataset(name: str, source: DatasetSpec | Loader, *, overwrite: bool
     data set, with a specification or a loader as its object, does the same.
 
     Args:
-        name: Of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.
+        name: Name of the data set: letters, digits, ``.``, ``_``, ``+`` and ``-``.
         source: A `DatasetSpec`, or a function that takes the path given to `load_dataset` and
-            returns `Splits` (or a `Dataset`). The own name of a specification does not matter.
-        overwrite: Replace one that was registered before; published ones stay.
+            returns `Splits` (or a `Dataset`). The name in a specification is ignored.
+        overwrite: Replace an earlier registration; published data sets stay.
 
     Raises:
         ValueError: the name is taken or not of that form, or ``source`` is neither.
@@ -120,10 +120,10 @@ def find_dataset(name: str) -> DatasetSpec | Loader:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The specification of a data set.
+    """Specification of a data set.
 
     Raises:
-        ValueError: there is none of that name, or it was added as a function.
+        ValueError: the name is unknown, or it was registered as a function.
     """
     source = find_dataset(name)
     if isinstance(source, DatasetSpec):
@@ -132,10 +132,10 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def load_by(loader: Loader, name: str, root: Path) -> Dataset:
-    """The images that a function lists, as a data set of that name.
+    """Images listed by a function, as a data set of that name.
 
     Raises:
-        ValueError: the function returns something else, no image, or junk outside the gallery.
+        ValueError: the function returns another type, no image, or junk outside the gallery.
     """
     found = loader(root)
     if not isinstance(found, Splits):

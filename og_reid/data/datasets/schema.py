@@ -1,8 +1,8 @@
-"""Specification of a data set on disk: plain values, which `reader` interprets.
+"""Specification of a data set on disk: plain values, interpreted by `reader`.
 
 A regular expression for names is matched against the whole path below a folder, with ``/`` between
-its parts. Its groups give a name's meaning: ``pid`` (after a group ``pair`` where there is one: the
-digits of both), ``camid`` and ``tracklet``.
+its parts. Its groups are ``pid`` (with the digits of a group ``pair`` before it), ``camid`` and
+``tracklet``.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class DatasetSample(Sample):
 
     Attributes:
         tracklet: Name common to the images of a tracklet; empty in sets of single images.
-        source_camid: The camera of the name, from 0 or 1 as there, where the protocol replaces it
-            in ``camid``; otherwise None.
+        source_camid: Camera of the name, where the protocol replaces it in ``camid``; otherwise
+            None.
     """
 
     tracklet: str = ""
@@ -51,22 +51,21 @@ class DatasetSample(Sample):
 
 @dataclass(frozen=True)
 class Dataset(Splits):
-    """A data set: its splits, name, folder and labels.
+    """Data set: splits, name, folder and labels.
 
-    Tuples of `Sample` (of `DatasetSample` for published sets), in an order that does not depend on
-    the file system. Custom loaders return `Splits`, from which `load_dataset` makes one.
+    Splits are tuples of `Sample` (of `DatasetSample` for published sets), in an order that does not
+    depend on the file system. `load_dataset` converts the `Splits` of custom loaders.
 
     Attributes:
-        name: Name of the specification that it was read by.
-        root: The folder (or file) that was read.
-        has_cameras: False where cameras are unknown. Queries are then of camera 0 and gallery
-            images of camera 1, so that no rule about cameras leaves anything out.
+        name: Name of the specification.
+        root: Folder (or file) of the data set.
+        has_cameras: False when cameras are unknown. Queries then have camera 0 and gallery images
+            camera 1, so that camera rules exclude nothing.
         differences: Differences from the published images, one clause each; empty when the data
             set was verified.
-        notes: Further remarks on how the images were read, one sentence each.
-        identity_names: From the name of each identity to its number (``pid``), where names are no
-            numbers.
-        camera_names: From the name of each camera to its number (``camid``), likewise.
+        notes: Notes on the reading of the images, one sentence each.
+        identity_names: Number (``pid``) by name of identity, for names that are no numbers.
+        camera_names: Number (``camid``) by name of camera, likewise.
     """
 
     name: str
@@ -92,7 +91,7 @@ class Folder:
     """All images of a folder.
 
     Attributes:
-        path: Below the root.
+        path: Folder below the root.
         name: Regular expression of an image's path below the folder.
         depth: Levels of folders between ``path`` and the images.
         camid: Replaces the camera of the name.
@@ -116,8 +115,8 @@ class ListFile:
     """Images listed in a text file, one ``<path> <pid>`` a line.
 
     Attributes:
-        path: The file, below the root.
-        folder: What its paths are relative to, below the root.
+        path: List file below the root.
+        folder: Base folder of its paths, below the root.
         name: Regular expression of the paths.
         offset: Added to every identity of the file.
     """
@@ -138,11 +137,11 @@ class TrackletFile:
     """Tracklets of MARS: rows of first image, last image (from 1), identity, camera.
 
     Attributes:
-        folder: Of the images.
+        folder: Folder of the images.
         names: Text file of their names.
         tracks: ``.mat`` file and, after a colon, the variable in it.
-        query: The same for the numbers (from 1) of the query tracklets; empty: all rows are meant.
-        queries: Whether the queries are meant, or the others.
+        query: The same for the numbers (from 1) of the query tracklets; empty selects all rows.
+        queries: True selects the queries, False the others.
     """
 
     folder: str
@@ -160,11 +159,11 @@ class TrackletFile:
 
 @dataclass(frozen=True)
 class MatlabProtocol:
-    """Images chosen by the new protocol of CUHK03 (Zhong et al., CVPR 2017).
+    """Images of the new protocol of CUHK03 (Zhong et al., CVPR 2017).
 
     Attributes:
-        folder: Of the extracted images.
-        path: The ``.mat`` file with ``filelist``, ``labels``, ``camId`` and the indices (from 1).
+        folder: Folder of the extracted images.
+        path: ``.mat`` file with ``filelist``, ``labels``, ``camId`` and the indices (from 1).
         index: Name of the variable of this split.
     """
 
@@ -183,8 +182,8 @@ class LabelFile:
     """Images labelled by ``<Item imageName= vehicleID= cameraID=/>`` in an XML file.
 
     Attributes:
-        path: The file; without identities in it the split stays empty.
-        folder: Of the images.
+        path: XML file; without identities in it the split stays empty.
+        folder: Folder of the images.
     """
 
     path: str
@@ -198,12 +197,12 @@ class LabelFile:
 
 @dataclass(frozen=True)
 class PoseTrack:
-    """Crops of Occluded-PoseTrack-ReID (Somers et al., ECCV 2024), chosen by a sampling file.
+    """Crops of Occluded-PoseTrack-ReID (Somers et al., ECCV 2024), selected by a sampling file.
 
     Attributes:
-        part: Of PoseTrack21, ``train`` or ``val``.
+        part: Part of PoseTrack21, ``train`` or ``val``.
         split: Value of ``split`` in the sampling file.
-        camid: Of all images; the real one is the video.
+        camid: Camera of all images; the real one is the video.
         offset: Added to every identity.
     """
 
@@ -214,17 +213,17 @@ class PoseTrack:
 
     @property
     def sampling(self) -> str:
-        """Split of each detection."""
+        """Path of the sampling file, with the split of each detection."""
         return f"occluded_posetrack_reid/{self.part}_dataset_sampling.json"
 
     @property
     def annotations(self) -> str:
-        """The folder of PoseTrack21's own files, one for each video."""
+        """Folder of PoseTrack21's annotation files, one per video."""
         return f"posetrack_data/{self.part}"
 
     @property
     def crops(self) -> str:
-        """The folder of the images that the authors' code has cut out."""
+        """Folder of the crops made by the authors' code."""
         return f"occluded_posetrack_reid/images/{self.part}"
 
     @property
@@ -235,7 +234,7 @@ class PoseTrack:
 
 @dataclass(frozen=True)
 class Clouds:
-    """A split of a tree as `load_market3d` reads it."""
+    """Split of a tree of clouds, see `load_market3d`."""
 
     path: str
 
@@ -247,7 +246,7 @@ class Clouds:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """The first of several sources that is there."""
+    """First existing one of several sources."""
 
     options: tuple[Folder | ListFile | MatlabProtocol | Clouds, ...]
 
@@ -270,7 +269,7 @@ class Counts:
         identities: Number of identities, junk (-1) and distractors (0) not counted.
         tracklets: Number of tracklets.
         cameras: Images of each camera, by its number, junk (-1) not counted.
-        names_sha256: How the SHA-256 of the sorted file names, joined by newlines, begins.
+        names_sha256: Prefix of the SHA-256 of the sorted file names, joined by newlines.
     """
 
     images: int | None = None
@@ -282,24 +281,23 @@ class Counts:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set.
+    """Specification of a data set.
 
     Attributes:
-        name: As given to `load_dataset` and to ``--dataset``.
-        title: Its name in the literature, and the protocol where there are several.
+        name: Name for `load_dataset` and ``--dataset``.
+        title: Name in the literature, with the protocol where there are several.
         folders: Usual names of its folder; several levels with ``/``.
-        train: Where the images of each split are; empty for sets without it.
-        query: As for ``train``.
-        gallery: As for ``train``.
-        counts: What must be in each split.
-        counts_from: Where those numbers come from: counted in the ``split files`` of the authors,
-            stated in ``reference loaders``, from ``papers`` alone (a difference is then noted and
-            is no error), or ``nowhere``.
+        train: Sources of the training images; empty for sets without them.
+        query: Sources of the queries.
+        gallery: Sources of the gallery.
+        counts: Expected counts of each split.
+        counts_from: Source of the counts: ``split files`` of the authors, ``reference loaders``,
+            ``papers`` (a difference is then a note, no error), or ``nowhere``.
         identities: Number of identities in all splits together.
-        variants: What a split with this many images looks like.
+        variants: Description of known variants, by number of images of a split.
         notice: Licence or state of the data set, shown on its first use.
-        when_missing: What to do without it.
-        kind: Of the files.
+        when_missing: Advice on obtaining the data set.
+        kind: Kind of the files.
         has_cameras: True when names hold cameras.
     """
 

@@ -34,25 +34,25 @@ __all__ = ["is_there", "list_source", "walk"]
 _MARS_NAME = re.compile(r"(\d{4}|00-1)C[1-6]T\d{4}F\d{3}\.jpg")
 _ITEM = re.compile(r"<Item\b([^>]*)>")
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
-_COUNT = re.compile(r"[0-9]{1,9}")  # int() takes other digits, too, and any number of them
+_COUNT = re.compile(r"[0-9]{1,9}")  # int() also accepts other digits, and any number of them
 #: Lists of the published data sets are far below it.
 _MAX_BYTES = 256_000_000
 _CUHK03_NAME = re.compile(r"[1-5]_\d{3}_([12])_\d{2}\.png")
 
 
 def is_there(source: Source, root: Path) -> bool:
-    """True when everything that a source needs lies in a folder."""
+    """True when all paths that a source needs exist in a folder."""
     if isinstance(source, AnyOf):
         return any(is_there(option, root) for option in source.options)
     return all((root / path).exists() for path in source.needs)
 
 
 def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
-    """The images of a source, in the order of their paths (lists: of their lines).
+    """Images of a source, in the order of their paths (lists: of their lines).
 
     Raises:
-        ValueError: no image, a name that does not parse, a file that a list names and that is not
-            there, or a list that is not as it should be.
+        ValueError: no image, a name that does not parse, a missing listed file, or a malformed
+            list.
     """
     match source:
         case AnyOf():
@@ -79,7 +79,7 @@ def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
 def walk(folder: Path, depth: int) -> list[str]:
     """Paths of the images ``depth`` levels below a folder, with ``/``, sorted.
 
-    Hidden files and folders and ``__MACOSX`` are passed over, and so is all that is no image.
+    Hidden files and folders, ``__MACOSX`` and files that are no images are skipped.
     """
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     entries = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
@@ -212,7 +212,7 @@ def _labels(source: LabelFile, root: Path) -> Iterator[DatasetSample]:
         if not re.fullmatch(r"[\w-]+\.(jpg|png)", name):
             raise ValueError(f"{path}, item {number}: imageName must be a file; got {name!r}")
         if "vehicleID" not in found:
-            return  # of test images it is not published
+            return  # not published for test images
         if not (_COUNT.fullmatch(camera) and _COUNT.fullmatch(found["vehicleID"])):
             raise ValueError(
                 f"{path}, item {number}: cameraID and vehicleID must be numbers; got "
@@ -222,7 +222,7 @@ def _labels(source: LabelFile, root: Path) -> Iterator[DatasetSample]:
 
 
 def _existing(samples: Iterator[DatasetSample], source: Path) -> tuple[DatasetSample, ...]:
-    """The samples, once it is known that their files are there and none is named twice."""
+    """Samples, checked for missing and repeated files."""
     listed = tuple(samples)
     names: dict[Path, set[str]] = {}
     for folder in {sample.path.parent for sample in listed}:
@@ -248,7 +248,7 @@ def _text(path: Path, encoding: str = "utf-8") -> str:
 
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
-    """Errors of any parser, with the file's name and its expected content."""
+    """Converts the errors of a parser to ``ValueError`` with file and expected content."""
     from pose.files.reading import reading
 
     with reading(path):
@@ -264,7 +264,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 
 
 def _whole_numbers(where: str, root: Path) -> np.ndarray:
-    """An int64 array of a ``.mat`` file, given as ``<path>:<variable>``."""
+    """int64 array of a ``.mat`` file, given as ``<path>:<variable>``."""
     path, name = where.split(":")
     table = _load_mat(root / path)
     if name not in table:

@@ -1,4 +1,4 @@
-"""All images below a folder, and what lies there besides: nothing is passed over in silence."""
+"""Listing of a folder tree: all images, and notes about all other files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..files.inputs import named
 
 __all__ = ["Tree", "same_images", "scan"]
 
-# What operating systems and archives leave behind.
+# Leftovers of operating systems and archives.
 _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx"})
 _TABLES = frozenset({".csv", ".tsv"})
 _HEIC = (".heic", ".heif", ".hif")
-_LINKS = 3  # links to folders within links that are followed: more grow without bound
-_HEAD = 4096  # bytes that distinguish most files
+_LINKS = 3  # nesting of followed links to folders: more can grow without bound
+_HEAD = 4096  # leading bytes, which distinguish most files
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tree:
             that are no regular files.
         empty: Images of 0 bytes; they are among the images.
         hidden: Images and folders whose name begins with a dot.
-        bare: Folders without an image in them or below them.
+        bare: Folders without images at any depth.
         others: Other files.
         tables: CSV files in the folder itself.
     """
@@ -51,7 +51,7 @@ class Tree:
     tables: tuple[str, ...] = ()
 
     def notes(self) -> tuple[list[str], list[str]]:
-        """Files that are left out: probably by mistake, and by the way."""
+        """Notes on skipped files: probable mistakes, and others."""
         doubts, notes = [], []
         heic = [each for each in self.unread if each.lower().endswith(_HEIC)]
         other = [each for each in self.unread if not each.lower().endswith(_HEIC)]
@@ -100,7 +100,7 @@ class _Found:
 
 
 def scan(root: Path) -> Tree:
-    """Lists a folder to any depth; links are followed, and none in a circle.
+    """Lists a folder to any depth; links are followed, but not in a circle.
 
     Raises:
         OSError: The folder itself cannot be listed.
@@ -137,7 +137,7 @@ def scan(root: Path) -> Tree:
 def _look(
     entry: os.DirEntry[str], path: str, way: tuple[frozenset[str], int], found: _Found
 ) -> tuple[frozenset[str], int] | None:
-    """Files an entry; of a folder to go into, the way to it."""
+    """Classifies an entry; returns the way into a folder to list."""
     hidden = entry.name.startswith(".")
     if entry.is_dir():
         if hidden:

@@ -1,1 +1,1 @@
-"""Files that data sets are read from: images, tables, lists of inputs, locked folders."""
+"""Input files of data sets: images, tables, lists of inputs, locked folders."""

@@ -1,4 +1,4 @@
-"""Lock of a folder: one run at a time writes to it, until that run ends in any way."""
+"""Lock of a folder for one writing run at a time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["LOCK_FILE", "locked_folder"]
 
 #: File name of the lock within a folder.
 LOCK_FILE = ".lock"
-# Of the running thread, which may lock a folder again that it holds. Not of a forked child.
+# Folders locked by the running thread, which may lock them again; not by a forked child.
 _held: ContextVar[frozenset[tuple[int, Path]]] = ContextVar("held", default=frozenset())
 
 
 @contextmanager
 def locked_folder(folder: str | Path, refusal: str) -> Iterator[None]:
-    """Makes a folder where it is missing, and locks it while the block runs.
+    """Locks a folder while the block runs; a missing one is made.
 
-    The lock is the system's: a killed process holds none, whatever files it left. It works between
+    The lock is the system's and ends with the process, even a killed one. It works between
     processes and threads, and between machines where the file system has locks; without them, as on
-    Windows, nothing is locked. A folder that was made here and holds nothing afterwards is removed.
+    Windows, nothing is locked. A folder made here is removed when it is empty afterwards.
 
     Args:
-        folder: To be locked; a block inside the block may lock it again.
+        folder: Folder to lock; a nested block may lock it again.
         refusal: Text of the message about a folder in use, after its path.
 
     Raises:
-        ValueError: Another run holds it, or there is a file in its place.
-        OSError: It cannot be made or written to.
+        ValueError: Another run holds the lock, or the path is a file.
+        OSError: The folder cannot be made or written to.
     """
     path = Path(folder)
     if path.exists() and not path.is_dir():
@@ -62,7 +62,7 @@ def locked_folder(folder: str | Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> IO[str]:
-    """The locked file; it may be removed while it is locked."""
+    """Locked file, which may be removed while it is locked."""
     try:
         import fcntl  # not everywhere
     except ImportError:

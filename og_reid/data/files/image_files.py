@@ -1,4 +1,4 @@
-"""Image files by their endings, as far as the installed Pillow reads them."""
+"""Endings of image files that the installed Pillow reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 __all__ = ["IMAGE_ENDINGS", "image_endings", "is_unread_image"]
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-"""Usual endings of images, in small letters."""
+"""Usual endings of images, in lower case."""
 
-# Formats of Pillow that are no images of people: fonts, icons, films, drawings, grids.
+# Formats of Pillow other than camera images: fonts, icons, films, drawings, grids.
 _NO_IMAGES = frozenset(
     "BLP BUFR CUR DCX EPS FITS FLI FTEX GBR GRIB HDF5 ICNS ICO IM IPTC MPEG MSP PCD PIXAR SPIDER "
     "WMF XBM XPM XVTHUMB".split()
 )
-# Of formats that a build of Pillow may lack, by the name in `PIL.features`.
+# Endings of formats that a build of Pillow may lack, by the name in `PIL.features`.
 _OPTIONAL = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
 _UNREAD = frozenset(
     ".heic .heif .hif .avif .avifs .jxl .jp2 .webp .gif .psd .svg .pdf .eps .xcf .exr .hdr .raw "
@@ -26,9 +26,9 @@ _UNREAD = frozenset(
 
 @functools.cache
 def image_endings() -> frozenset[str]:
-    """Endings of images that can be read here, in small letters, with the dot.
+    """Endings of images that the installed Pillow reads, in lower case, with the dot.
 
-    Those that the installed Pillow reads; without Pillow the usual ones.
+    Without Pillow the usual ones.
     """
     try:
         from PIL import Image, features
@@ -43,6 +43,6 @@ def image_endings() -> frozenset[str]:
 
 
 def is_unread_image(name: str) -> bool:
-    """True when a file is an image or a film by its ending, but none that can be read here."""
+    """True for images and films by their endings that cannot be read here."""
     ending = os.path.splitext(name)[1].lower()
     return ending in _UNREAD and ending not in image_endings()

@@ -1,4 +1,4 @@
-"""Files and folders of a bulk run: listed in order, checked before the work, failures by name."""
+"""Inputs of a bulk run: listing, checks, and a report of failures."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ __all__ = [
     "write_failures",
 ]
 
-#: Of the names of point clouds, in small letters.
+#: Endings of point clouds, in lower case.
 CLOUD_ENDINGS = frozenset({".ply", ".npz", ".obj"})
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file of a bulk run.
+    """Input file of a bulk run.
 
     Attributes:
-        path: Of the file.
-        name: Below the folder that was given, with ``/``; the bare name of a file that was given
-            itself.
-        listed: Whether it was found in a folder.
+        path: Path of the file.
+        name: Path below the given folder, with ``/``; the bare name of a given file.
+        listed: True for a file found in a folder.
     """
 
     path: Path
@@ -52,11 +51,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that failed.
+    """Failed file.
 
     Attributes:
-        path: As given.
-        reason: A clause.
+        path: Path, as given.
+        reason: Reason, one clause.
     """
 
     path: Path
@@ -65,12 +64,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a bulk run.
+    """Input files of a bulk run.
 
     Attributes:
-        inputs: In the order given; those of a folder sorted by path.
-        failures: What was given and is not there, or cannot be listed.
-        notes: What folders hold besides, in words.
+        inputs: Files in the order given; those of a folder sorted by path.
+        failures: Given paths that are missing or cannot be listed.
+        notes: Notes on other files in the folders.
     """
 
     inputs: tuple[Input, ...]
@@ -89,9 +88,9 @@ def list_inputs(
 
     Args:
         given: Files, of any ending, and folders.
-        endings: Of the files that a folder is searched for, in small letters with the dot; or what
-            gives them, called where there is a folder.
-        others: Endings that are taken from a folder that has none of ``endings``.
+        endings: Endings to list in folders, in lower case with the dot; or a function that returns
+            them, called when there is a folder.
+        others: Endings to list in a folder without files of ``endings``.
     """
     inputs: list[Input] = []
     failures: list[Failure] = []
@@ -144,19 +143,19 @@ def _walk(folder: Path) -> tuple[list[Path], list[Failure]]:
 
 
 def cause(error: BaseException) -> str:
-    """The reason of a failure: the message of an exception, or its type."""
+    """Reason of a failure: the message of an exception, or its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
 def name_failures(failures: Sequence[Failure], total: int, most: int = 100) -> str:
-    """One text that names files and reasons.
+    """Text that names failed files and reasons.
 
     Args:
-        failures: At least one.
+        failures: At least one failure.
         total: Number of files in all.
-        most: Failures that are named; of more the number is given.
+        most: Largest number of named failures; the rest is counted.
     """
     title = f"{len(failures):,} of {total:,} files failed:"
     # Messages of readers often start with the file.
@@ -172,14 +171,14 @@ def name_failures(failures: Sequence[Failure], total: int, most: int = 100) -> s
 
 
 def portable_name(name: str) -> str:
-    """A file's name for other processes: in the C locale Python has surrogates for its umlauts."""
+    """File name without surrogates, which Python uses for umlauts in the C locale."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     """Writes failures as CSV with the columns ``file`` and ``reason``.
 
-    Without failures the file of an earlier run is removed.
+    Without failures a file of an earlier run is removed.
     """
     from pose.files.atomic_write import (
         atomic_write,  # the package needs torch, which listing does not
@@ -199,9 +198,9 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def unreadable_images(paths: Iterable[Path], threads: int = 1) -> list[Failure]:
-    """The images that are missing or cannot be decoded, in the order given."""
+    """Images that are missing or cannot be decoded, in the order given."""
     with ExitStack() as stack:
-        # Warnings come when the images are used. To change how they are handled is not for threads.
+        # Warnings are raised when the images are used; warning filters are not thread-safe.
         if threading.current_thread() is threading.main_thread():
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
@@ -222,12 +221,12 @@ def _unreadable(path: Path) -> Failure | None:
 
 
 def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
-    """Warnings about single files, one text for each kind.
+    """Warnings about single files, grouped to one text per kind.
 
-    Two are of one kind where they differ in numbers and in the name of the file only.
+    Two warnings are of one kind when they differ only in numbers and in the file name.
 
     Args:
-        raised: File and warning.
+        raised: Pairs of file and warning text.
     """
     kinds: dict[str, tuple[str, list[Path]]] = {}
     for path, text in raised:
@@ -247,6 +246,6 @@ def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
 
 
 def named(items: Sequence[object], count: int = 3) -> str:
-    """The first items as a text, and the number of further ones."""
+    """First items as a text, and the number of further ones."""
     more = f" and {len(items) - count:,} more" if len(items) > count else ""
     return ", ".join(str(each) for each in items[:count]) + more

@@ -1,4 +1,4 @@
-"""Tables of text: CSV and its dialects, read into rows with their line numbers."""
+"""Text tables: CSV and its dialects, as rows with line numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["Row", "Table", "read_table"]
 
-#: Larger files are no lists of images: ten million lines of 50 characters are below it.
+#: Largest table: above ten million lines of 50 characters.
 MAX_BYTES = 512_000_000
 _DELIMITERS = (",", ";", "\t", "|")
 _SEP_LINE = re.compile(r"sep=([,;\t|])\s*", re.IGNORECASE)  # what Excel writes and reads
@@ -21,12 +21,12 @@ _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """Row of a table.
 
     Attributes:
-        line: Its number in the file, from 1; of several lines the last.
-        values: By the name of the column, without blanks around them; in a line that ends early
-            those of the columns that were asked for are empty, and others are left out.
+        line: Line number in the file, from 1; the last one of several lines.
+        values: Values by column, stripped; in a short line missing values of requested columns are
+            empty, and others are absent.
     """
 
     line: int
@@ -38,14 +38,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file.
+    """Rows of a file.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         columns: Names of the columns, the keys of the rows' values.
-        rows: In the order of the file; blank lines are left out.
-        renamed: Header of a column in the file by the name under which it was asked for, where
-            they differ by more than capitals and blanks.
+        rows: Rows in the order of the file, without blank lines.
+        renamed: Header in the file by requested name, where they differ by more than capitals and
+            blanks.
     """
 
     path: Path
@@ -64,25 +64,25 @@ def read_table(
     doubtful: Mapping[str, Sequence[str]] | None = None,
     filled: Sequence[str] | None = None,
 ) -> Table:
-    """Reads a table with the names of its columns in the first line.
+    """Reads a table with column names in the first line.
 
     Values are separated by commas, semicolons, tabs or bars, whichever separates the needed
     columns in the first line. The text is UTF-8, with or without a byte-order mark, or UTF-16 with
     one. Capitals, blanks, ``-`` and ``_`` in names of columns do not matter.
 
     Args:
-        path: The file.
-        needed: Columns that must be there.
-        described: What the first line must name, for messages.
-        optional: Other columns that are known by synonyms.
-        synonyms: Other names of columns, in small letters, by the name asked for.
-        doubtful: Names that may mean a needed column, but are not taken for it: for messages.
+        path: File to read.
+        needed: Required columns.
+        described: Description of the required columns, for messages.
+        optional: Other columns with synonyms.
+        synonyms: Synonyms of columns, in lower case, by requested name.
+        doubtful: Ambiguous names that may mean a needed column, for messages.
         filled: Needed columns that must have a value in each line; None: all needed ones.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no text, too large, lacks a column or a value, has two columns for one
-            name, or a line has more values than there are columns.
+        ValueError: The file is no text or too large, lacks a column or a value, has two columns for
+            one name, or a line has more values than columns.
     """
     file = Path(path)
     text = _decoded(file)
@@ -140,7 +140,7 @@ def _decoded(file: Path) -> str:
 
 
 def _delimiter(text: str, needed: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> str:
-    """Separator of the values: most of the needed columns, then most columns decide."""
+    """Separator with the most needed columns, then with the most columns."""
     first = next((line for line in StringIO(text) if line.strip()), "")
     stated = _SEP_LINE.fullmatch(first)
     if stated:
@@ -174,7 +174,7 @@ def _records(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
 def _columns(
     file: Path, header: Sequence[str], asked: Sequence[str], synonyms: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], dict[str, str]]:
-    """The names of the columns, those asked for under the name asked for."""
+    """Names of the columns, requested ones by their requested name."""
     names = [each.strip() for each in header]
     twice = [each for each, count in Counter(names).items() if each and count > 1]
     if twice:

@@ -1,4 +1,4 @@
-"""Settings of network images, and random flips and erasing of a batch."""
+"""Image settings, and random flips and erasing of a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ImageConfig", "augment_images"]
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Size and random changes of images for networks that take them."""
+    """Size and augmentation of images for image networks."""
 
     height: int = 384  # pixels of the network's image, a multiple of 16
     width: int = 128  # likewise
@@ -38,13 +38,10 @@ class ImageConfig:
 
 
 def augment_images(batch: ImageBatch, config: ImageConfig, draws: Tensor) -> ImageBatch:
-    """Mirrors images with their heat maps, and erases rectangles, at random.
+    """Random flips of images with their heat maps, and random erasing.
 
-    All randomness is in the argument, so that a batch can be made twice, or a part of it, in any
-    thread. That is why torchvision's random transforms (v2, too) are not used: they draw from
-    torch's global generator. The functions behind them draw nothing, but what they would do here
-    is `Tensor.flip` and one assignment, and resizing is Pillow's in both: for that alone
-    torchvision would be needed to prepare images.
+    All randomness is in the argument, so that a batch, or a part of it, can be made twice, in any
+    thread. torchvision's random transforms (v2, too) draw from torch's global generator instead.
 
     Erasing is that of Zhong et al. ("Random Erasing Data Augmentation", AAAI 2020): 2 % to 40 % of
     the area, aspect ratio 0.3 to 3.3, filled with the mean colour (0 after normalisation).

@@ -56,22 +56,22 @@ class ImageBatch:
 
 
 class ImageSet:
-    """Set of labelled images, read and prepared batch by batch.
+    """Set of labelled images, read and preprocessed batch by batch.
 
     People whose joints cannot be pixels of their image (see
-    `pose.person_selection.lies_outside`, or all joints in [-1, 1]) are left out: they would hide
-    every part, or none. The first batch with such people warns (`InputWarning`).
+    `pose.person_selection.lies_outside`, or all joints in [-1, 1]) are left out: all stripes would
+    be occluded, or none. The first batch with such people warns (`InputWarning`).
 
     Args:
-        samples: the images, as `load_market` lists them.
-        keypoints: people found in an image, in its pixels and all of one layout; None or
-            none of them means that all stripes count as visible. For PGFA's own files ``lambda s:
+        samples: images, such as of `load_market`.
+        keypoints: function from a sample to its people, in pixels and of one layout; without it, or
+            without people, all stripes count as visible. For PGFA's own files ``lambda s:
             pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.
-        parts: stripes; 0 for none; several numbers for stripes of several heights.
+        parts: number of stripes; 0 for none; several numbers for stripes of several heights.
         size: height and width of the network's images, multiples of 16.
-        mode: of heat maps and visible stripes, see `pose.visibility`.
+        mode: mode of heat maps and visible stripes, see `pose.visibility`.
         target: selection among several people, see `pose.select_person`; None: the mode's.
-        threads: number of images of a batch that are read at a time.
+        threads: number of images read at a time.
 
     Raises:
         ValueError: no samples, or sizes out of range.
@@ -111,7 +111,7 @@ class ImageSet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the n files."""
+        """Names of the n files."""
         return tuple(sample.path.name for sample in self.samples)
 
     @plain_torch()
@@ -122,7 +122,8 @@ class ImageSet:
 
         Args:
             rows: (B,) positions in ``samples``, from 0.
-            generator: with it (in training) each image is mirrored with probability one half.
+            generator: random source (in training): each image is mirrored with probability one
+                half.
 
         Raises:
             ValueError: an image cannot be read, layouts of keypoints differ, or B = 0.

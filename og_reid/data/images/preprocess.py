@@ -9,8 +9,8 @@ from torch import Tensor
 __all__ = ["IMAGE_SIZE", "mirror_images", "preprocess_image"]
 
 IMAGE_SIZE = (384, 128)
-"""Height and width in pixels of the images that PGFA and most part-based networks take."""
-#: Of ImageNet's colours in [0, 1], red, green and blue.
+"""Height and width in pixels of the input images of PGFA and most part-based networks."""
+#: Mean and standard deviation of ImageNet's colours in [0, 1], red, green and blue.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -18,7 +18,7 @@ def preprocess_image(image: np.ndarray, size: tuple[int, int] = IMAGE_SIZE) -> T
     """Resize by Pillow's bicubic filter and normalise by ImageNet's colours.
 
     Args:
-        image: (H, W, 3) uint8 RGB, as `pose.read_image` gives it.
+        image: (H, W, 3) uint8 RGB, such as of `pose.read_image`.
         size: height and width of the result.
 
     Returns:
