@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pose.deprecation import deprecated_attribute
+
 if TYPE_CHECKING:
     from .body.load import load_body
     from .body.model import BodyModel, BodyPose
@@ -61,7 +63,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return deprecated_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

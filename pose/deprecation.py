@@ -1,20 +1,23 @@
 """Deprecated public names: tables from old to new, and their forwarding with a warning.
 
 A name, module path, setting, flag or command of these tables works for one release, with a
-`DeprecationWarning` that states the new one. Rows of modules and names stand in `pose.renamed`, all
-others here. No heavy module is imported, so that packages can afford this one at their start.
+`DeprecationWarning` that states the new one; a name that is gone is refused with what to use. Rows
+of modules, names, members and keywords stand in `pose.renamed`, all others here. No heavy module is
+imported, so that packages can afford this one at their start.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from operator import attrgetter
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from . import renamed
@@ -27,6 +30,7 @@ __all__ = [
     "MEMBERS",
     "MODULES",
     "NAMES",
+    "REMOVED",
     "SETTINGS",
     "SETTING_VALUES",
     "deprecated_attribute",
@@ -36,6 +40,7 @@ __all__ = [
     "present_value",
     "rename_arguments",
     "warn_renamed",
+    "without_replaced",
 ]
 
 Given = ParamSpec("Given")
@@ -45,35 +50,6 @@ Class = TypeVar("Class", bound=type)
 # Frames between a user's line and a warning.
 _INSIDE = ("og_reid", "meshes", "pose", "importlib", "dataclasses")
 
-# Class, by its present path -> old attribute or method -> new one.
-MEMBERS: dict[str, dict[str, str]] = {
-    "og_reid.inference.cloud_encoder.CloudEncoder": {"origin": "provenance"},
-    "og_reid.inference.image_encoder.ImageEncoder": {"origin": "provenance"},
-    "og_reid.evaluation.metrics.Metrics": {
-        "cmc_deviation": "cmc_std",
-        "figures": "summary",
-        "rank_deviation": "rank_std",
-    },
-    "og_reid.evaluation.verification.OpenSet": {
-        "alarm_distance": "false_alarm_distance",
-        "identified_at": "dir_at_far",
-    },
-    "og_reid.evaluation.verification.Verification": {
-        "equal_error_rate": "eer",
-        "true_accepts_at": "tar_at_far",
-    },
-}
-# Function, by its present path -> old keyword argument -> new one.
-KEYWORDS: dict[str, dict[str, str]] = {
-    "og_reid.api.embed": {"pointcloud": "inputs"},
-    "og_reid.inference.cloud_encoder.CloudEncoder.__init__": {"origin": "provenance"},
-    "og_reid.inference.image_encoder.ImageEncoder.__init__": {"origin": "provenance"},
-    "og_reid.inference.pretrained.save_network": {
-        "model": "network",
-        "origin": "provenance",
-    },
-    "og_reid.evaluation.metrics.Metrics.interval": {"figure": "values"},
-}
 # With dots between groups; those of a fusion start with "fusion.".
 SETTINGS: dict[str, str] = {
     "photos": "image",
@@ -122,6 +98,35 @@ SETTING_VALUES: dict[str, dict[str, str]] = {
 ARGUMENT_VALUES: dict[str, dict[str, str]] = {
     "descriptor": {"raw": "backbone", "code": "head"},
 }
+# Name that is gone, by its old path -> what to use in its place.
+REMOVED: dict[str, str] = {
+    "og_reid.checkpoint.takes_photographs": "og_reid.load_model(path).inputs == 'image'",
+    "og_reid.comparison.compare": (
+        "og_reid.pipelines.evaluation.compute_distances and score_distances, or "
+        "og_reid.pipelines.evaluate(EvaluateSpec(...))"
+    ),
+    "og_reid.fusion_run.is_fusion": "og_reid.load_model(folder), which returns a FusedEncoder",
+    "og_reid.losses.InstanceLoss": "identity_loss of a shared classifier, summed over the branches",
+    "og_reid.losses.identity.InstanceLoss": (
+        "identity_loss of a shared classifier, summed over the branches"
+    ),
+    "og_reid.losses.registered.make_loss": "og_reid.losses.objective.CombinedLoss",
+    "og_reid.models.ClassifierHead": "og_reid.models.heads.BNNeck",
+    "og_reid.models.heads.ClassifierHead": "og_reid.models.heads.BNNeck",
+    "og_reid.models.pgfa.PGFA.loss": (
+        "og_reid.losses.objective.CombinedLoss(LossConfig(...), task='image')"
+    ),
+    "og_reid.config_checks.check": "og_reid.config.TrainConfig(...), which checks its settings",
+    "og_reid.models.pgfa.PGFALoss": "og_reid.losses.objective.CombinedLoss",
+    "og_reid.people_comparison.search_people": "ImageEncoder.searches, of og_reid.load_model(path)",
+}
+# Of those, functions that still work.
+_CALLS: dict[str, Callable[..., bool]] = {
+    "og_reid.checkpoint.takes_photographs": lambda path: (
+        import_module("og_reid.inference.pretrained").load_model(path).inputs == "image"
+    ),
+    "og_reid.fusion_run.is_fusion": lambda folder: (Path(folder) / "fusion.json").is_file(),
+}
 # Options of og-reid.
 FLAGS: dict[str, str] = {
     "--unverified": "--no-verify",
@@ -153,8 +158,15 @@ MODULES: dict[str, str] = {f"{old}.{name}": new for old, name, new in _rows(rena
 
 NAMES: dict[str, dict[str, str]] = {}
 """Module, by its old or present path -> old attribute -> new dotted path."""
+MEMBERS: dict[str, dict[str, str]] = {}
+"""Class, by its present path -> old attribute, method or field -> new one, below the class."""
+KEYWORDS: dict[str, dict[str, str]] = {}
+"""Function, by its present path -> old keyword argument -> new one."""
 for _old, _name, _new in _rows(renamed.NAMES):
     NAMES.setdefault(_old, {})[_name] = _new
+for _table, _text in ((MEMBERS, renamed.MEMBERS), (KEYWORDS, renamed.KEYWORDS)):
+    for _old, _name, _new in _rows(_text):
+        _table.setdefault(_old, {})[_name] = _new.removeprefix(f"{_old}.")
 
 
 def warn_renamed(old: str, new: str) -> None:
@@ -190,43 +202,109 @@ def deprecated_attribute(module: str, name: str) -> Any:
         name: Attribute that the module does not have.
 
     Raises:
+        ImportError: The name is gone; the message states what to use.
         AttributeError: It is no old name, either.
     """
-    new = NAMES.get(module, {}).get(name)
+    new, path = NAMES.get(module, {}).get(name), f"{module}.{name}"
+    if path in _CALLS:
+        warn_renamed(path, REMOVED[path])
+        return _CALLS[path]
+    if path in REMOVED:  # of an AttributeError an import would drop the message
+        raise ImportError(f"{path} is gone: use {REMOVED[path]}")
     if new is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
     warn_renamed(f"{module}.{name}", new)
     home, _, attribute = new.rpartition(".")
-    return getattr(import_module(home), attribute)
+    return _with_old_keywords(getattr(import_module(home), attribute))
+
+
+def _with_old_keywords(found: Any) -> Any:
+    """A function that `KEYWORDS` has, with its old keywords; anything else as it is."""
+    if not isinstance(found, FunctionType) or "old_keywords" in vars(found):
+        return found
+    known = f"{found.__module__}.{found.__qualname__}" in KEYWORDS
+    return deprecated_keywords(found) if known else found
 
 
 def deprecated_keywords(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Decorator of a function: its old keyword arguments in `KEYWORDS` work, with a warning."""
-    names = KEYWORDS[f"{function.__module__}.{function.__qualname__}"]
+    return _renaming(function, KEYWORDS[f"{function.__module__}.{function.__qualname__}"])
+
+
+def _renaming(
+    function: Callable[Given, Result], names: Mapping[str, str]
+) -> Callable[Given, Result]:
+    label = function.__qualname__.removesuffix(".__init__")
 
     @wraps(function)
     def call(*args: Given.args, **keywords: Given.kwargs) -> Result:
         for old in names.keys() & keywords.keys():
-            warn_renamed(f"{function.__qualname__}({old}=)", f"{names[old]}=")
+            warn_renamed(f"{label}({old}=)", f"{names[old]}=")
             keywords[names[old]] = keywords.pop(old)
         return function(*args, **keywords)
 
+    vars(call)["old_keywords"] = names
     return call
 
 
+class _OldMember:
+    """Old name of an attribute or method, of a class and of its objects."""
+
+    def __init__(self, kind: type, old: str, new: str) -> None:
+        self._old, self._new = f"{kind.__name__}.{old}", f"{kind.__name__}.{new}"
+        self._path = new
+        self.__doc__ = f"Deprecated name of `{new}`."
+
+    def __get__(self, owned: object, owner: type) -> Any:
+        warn_renamed(self._old, self._new)
+        return attrgetter(self._path)(owner if owned is None else owned)
+
+
 def deprecated_members(kind: Class) -> Class:
-    """Decorator of a class: its old attributes and methods in `MEMBERS` work, with a warning."""
+    """Decorator of a class: its old members in `MEMBERS` work, with a warning.
 
-    def forward(old: str, new: str) -> property:
-        def get(self: object) -> Any:
-            warn_renamed(f"{kind.__name__}.{old}", f"{kind.__name__}.{new}")
-            return getattr(self, new)
+    Old names of fields work as keyword arguments, too.
+    """
+    rows = MEMBERS.get(f"{kind.__module__}.{kind.__qualname__}", {})
+    for old, new in rows.items():
+        setattr(kind, old, _OldMember(kind, old, new))
+    fields = {old: new for old, new in rows.items() if new in kind.__annotations__}
+    if fields and "__init__" in vars(kind):
+        plain = _renaming(kind.__init__, fields)  # type: ignore[misc]
 
-        return property(get, doc=f"Deprecated name of `{new}`.")
+        @wraps(plain)
+        def __init__(self: Any, *args: Any, **given: Any) -> None:
+            plain(self, *args, **without_replaced(kind, given, fields))
 
-    for old, new in MEMBERS.get(f"{kind.__module__}.{kind.__qualname__}", {}).items():
-        setattr(kind, old, forward(old, new))
+        kind.__init__ = __init__  # type: ignore[misc]
+    for path, new in REMOVED.items():
+        if path.startswith(f"{kind.__module__}.{kind.__qualname__}."):
+            setattr(kind, path.rpartition(".")[2], _gone(path, new))
     return kind
+
+
+def without_replaced(
+    kind: type, given: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Keyword arguments of a dataclass without the present values that old names replace.
+
+    `dataclasses.replace` gives all fields by their present names, beside those that are replaced.
+
+    Args:
+        kind: The dataclass.
+        given: Its keyword arguments.
+        names: Old names of fields -> new ones.
+    """
+    everything = {name for name, each in kind.__dataclass_fields__.items() if each.init}  # type: ignore[attr-defined]
+    replaced = {names[old] for old in names.keys() & given.keys()} if everything <= {*given} else ()
+    return {name: value for name, value in given.items() if name not in replaced}
+
+
+def _gone(path: str, new: str) -> Callable[..., Any]:
+    def call(*_: Any, **__: Any) -> Any:
+        raise AttributeError(f"{path} is gone: use {new}")
+
+    return call
 
 
 def deprecated_getattr(module: str) -> Callable[[str], Any]:
@@ -242,11 +320,19 @@ class _OldModule(ModuleType):
     """A module path that is gone: the names of the new one, and those that went elsewhere."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in NAMES.get(self.__name__, {}):
+        if name in NAMES.get(self.__name__, {}) or f"{self.__name__}.{name}" in REMOVED:
             return deprecated_attribute(self.__name__, name)
         if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name)
-        return getattr(import_module(MODULES[self.__name__]), name)
+        return _with_old_keywords(getattr(import_module(MODULES[self.__name__]), name))
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """The function of the package that bears the name, which the module's import has hidden."""
+        package, _, name = self.__name__.rpartition(".")
+        names = NAMES.get(package, {})
+        if name in names:
+            return deprecated_attribute(package, name)(*args, **keywords)
+        return getattr(import_module(MODULES[self.__name__]), name)(*args, **keywords)
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(import_module(MODULES[self.__name__])), *NAMES.get(self.__name__, {})})

@@ -1,4 +1,4 @@
-"""Tables of deprecated module paths and names; `pose.deprecation` forwards them."""
+"""Tables of deprecated modules, names, members and keywords; `pose.deprecation` forwards them."""
 
 # Modules that moved: old package -> new package: old=new, or one name where it is the same.
 MODULES = """
@@ -12,7 +12,7 @@ og_reid -> og_reid.files: strict=from_mapping tensor_files=tensors
 og_reid -> og_reid.inference: embedding=extract fusion fusion_run=fusion_file loading=pretrained
     provenance
 og_reid -> og_reid.losses: objective
-og_reid -> og_reid.ops._native: config_checks=library
+og_reid -> og_reid.config: config_checks=schema
 og_reid -> og_reid.pipelines: demo doctor people_comparison=evaluation
 og_reid -> og_reid.retrieval: matching=similarity
 og_reid -> og_reid.train: checkpoint schedule
@@ -33,18 +33,21 @@ og_reid.evaluation -> og_reid.retrieval: given=inputs labels orientation=similar
     products=distance_blocks ranking=search reranked sides=features
 og_reid.losses: registered=terms
 og_reid.models -> og_reid.files: plain_weights=snapshot
-og_reid.models: continuous=soft_layers described=spec_bounds embedder=point_network undrawn=init
+og_reid.models: build=registry continuous=soft_layers described=spec_bounds embedder=point_network
+    undrawn=init
 og_reid.ops: ball=ball_query counting=rank_counts faded=soft_pool faded_gate=soft_gated_pool
     fading=soft_neighbors gate=gated_pool indices=neighbor_index moments=edge_moments nearest=topk
     sampling=fps
 og_reid.ops -> og_reid.ops._torch: chunks gate_chunks=gated_pool patches=knn_patches
+og_reid.rerank: gnn=graph
 og_reid.train: ahead=prefetch clouds=cloud_task folder=run_folder people=image_task
     processes=distributed record=run_log sampling=samplers
-meshes: cloud_io=pointcloud_io cloud_values=pointcloud_values zbuffer=rasterizer
+meshes: cloud_io=pointcloud_io cloud_values=pointcloud_values part_visibility=visibility
+    zbuffer=rasterizer
 meshes -> meshes.body: landmarks smpl_arrays smpl_file=smpl smpl_pickle
 meshes -> meshes.fitting: camera fit fit_targets=targets fit_terms=residuals skeleton
 meshes -> meshes.formats: obj_file=obj ply_file=ply
-meshes.world: chance=rng
+meshes.world: chance=rng render=rendering
 meshes.world -> meshes.world.imaging: camera sensor shade=shading
 meshes.world -> meshes.world.people: carried=bags drape figure hair identity motion=poses shoes
     skins=skin_textures tailor=clothing
@@ -73,6 +76,8 @@ og_reid.checkpoint -> og_reid.inference.pretrained: read_model=load_model
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
 og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
     save_comparisons=save_results
+og_reid.comparison -> og_reid.data.clouds.source: Clouds=CloudDataset
+og_reid.comparison -> og_reid.inference.encoder: Search
 og_reid.comparison -> og_reid.pipelines.evaluation: Reranking measure_distances=compute_distances
     rerank_by score=score_distances
 og_reid.comparison -> og_reid.pipelines.comparison: compare
@@ -85,10 +90,11 @@ og_reid.data.datasets: Check=IntegrityReport Description=DatasetSpec OWN=CUSTOM
 og_reid.data.datasets.checking -> og_reid.data.datasets.integrity: Check=IntegrityReport
 og_reid.data.datasets.description -> og_reid.data.datasets.schema: Description=DatasetSpec
     FirstOf=AnyOf Tracks=TrackletFile
+og_reid.data.datasets.things -> og_reid.data.datasets.objects: THINGS=OBJECTS
 og_reid.data.datasets.registry: OWN=CUSTOM describe=dataset_spec
 og_reid.data.draws -> og_reid.data.keyed_random: Draws=KeyedRandom copy_numbers=occurrence_index
 og_reid.data.hold_out -> og_reid.data.datasets.holdout: HeldOut=HoldoutSplit hold_out=holdout_split
-og_reid.data.images -> og_reid.data.images.preprocess: IMAGE_SIZE mirror_images
+og_reid.data.images -> og_reid.data.images.preprocess: IMAGE_SIZE MEAN STD mirror_images
     network_image=preprocess_image
 og_reid.data.market -> og_reid.data.sample: MarketSplits=Splits Sample
 og_reid.data.market3d -> og_reid.data.clouds.market3d_tree: SPLITS load_market3d
@@ -107,6 +113,7 @@ og_reid.embedding -> og_reid.inference.extract: embed_people=embed_images
 og_reid.evaluation: Difference=PairedDifference
 og_reid.evaluation.counts -> og_reid.retrieval.distance_blocks:
     check_readable_again=check_rereadable distance_rows tiles=iter_blocks
+og_reid.evaluation.counts -> og_reid.retrieval.match_distances: no_values=empty_values
 og_reid.evaluation.counts -> og_reid.retrieval.progress: part_of=subprogress shifted=offset_progress
 og_reid.evaluation.given -> og_reid.retrieval.inputs: given_count=as_count given_number=as_number
     given_tensor=as_tensor
@@ -129,6 +136,8 @@ og_reid.losses.registered -> og_reid.losses.inputs: Loss
 og_reid.matching -> og_reid.retrieval.similarity: weigh_cosines=visibility_weighted
 og_reid.models -> og_reid.models.point_network: Embedder=PointNetwork
 og_reid.models -> og_reid.models.registry: rebuild=from_spec settings_of=arch_parameters
+    store=to_spec
+og_reid.models.build -> og_reid.models.registry: rebuild=from_spec settings_of=arch_parameters
     store=to_spec
 og_reid.models.continuous -> og_reid.models.soft_layers: abstract=soft_set_abstraction
     balls_around=soft_ball_neighbors carry=soft_ball_mean convolve=soft_edge_conv note=record_stage
@@ -167,13 +176,14 @@ og_reid.ops.nearest -> og_reid.ops.topk: Nearest=TopK select_nearest=merge_topk
     select_nearest_torch=merge_topk_torch
 og_reid.ops.patches -> og_reid.ops._torch.knn_patches: takes_patches=patches_apply
 og_reid.paired -> og_reid.evaluation.paired: left_out=unpaired
-og_reid.progress -> og_reid.files.printable: CONTROLS
-og_reid.progress -> og_reid.pipelines.forecast: Forecast
+og_reid.progress -> og_reid.files.printable: CONTROLS escaped=escape_match shown=printable
+og_reid.progress -> og_reid.pipelines.forecast: Forecast in_words=format_duration
 og_reid.provenance -> og_reid.inference.provenance: checked_origin=checked_provenance
     origin=run_provenance
 og_reid.report -> og_reid.viz.html_report: Picture=ReportImage
 og_reid.rerank: Reranked=LazyDistances gnn=gnn_rerank penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
+og_reid.rerank.gnn -> og_reid.rerank.graph: gnn=gnn_rerank
 og_reid.rerank.metadata -> og_reid.retrieval.clustering: cluster cluster_means
 og_reid.rerank.metadata: penalise_direction=penalise_same_direction
     penalise_equal=penalise_same_camera
@@ -220,4 +230,93 @@ pose.atomic -> pose.files.atomic_write: replacing=atomic_write
 pose.estimator -> pose.estimators.base: checked_image=validate_image
 pose.json_fields -> pose.formats.json_fields: number=read_number rows=read_rows
     scored_rows=read_scored_rows
+"""
+# Attributes and methods of classes, by present paths; fields are keyword arguments, too.
+MEMBERS = """
+meshes.fitting.residuals.FitState: moved=updated
+meshes.world.people.clothing.Outfit: who=identity
+meshes.world.people.figure.Figure: who=identity
+meshes.world.people.skin_textures.ShoePaint: who=identity
+meshes.world.people.skin_textures.SkinPaint: who=identity
+meshes.world.surfaces.primitives.Mesh: moved=transformed
+og_reid.data.clouds.cloud_set.CloudSet: layout=point_order
+og_reid.data.clouds.market3d.ReferenceClouds: layout=point_order
+og_reid.data.clouds.store.CloudStore: layout=point_order
+og_reid.evaluation.metrics.Metrics: cmc_deviation=cmc_std figures=summary rank_deviation=rank_std
+og_reid.evaluation.verification.OpenSet: alarm_distance=false_alarm_distance
+    identified_at=dir_at_far
+og_reid.evaluation.verification.Verification: equal_error_rate=eer true_accepts_at=tar_at_far
+og_reid.inference.cloud_encoder.CloudEncoder: origin=provenance
+og_reid.inference.image_encoder.ImageEncoder: origin=provenance
+og_reid.models.edge_conv.MaxMeanMix: share=ratio
+og_reid.models.heads.StripeHeads: compared=inference_features
+og_reid.models.stripe_net.StripeNet: compared=inference_features
+og_reid.ops.lattice.Vertices: presence=weight
+og_reid.retrieval.features.FeatureSource: unit=normalized
+og_reid.retrieval.features.NormalizedFeatures: beside=to_device_of
+og_reid.retrieval.labels.Labels: query_pids=query.identities gallery_pids=gallery.identities
+    query_camids=query.cameras gallery_camids=gallery.cameras
+og_reid.train.cloud_task.LabelledClouds: people=ids
+og_reid.train.distributed.DistInfo: first=is_main world=world_size
+og_reid.train.image_task.ImageTask: people=images
+og_reid.train.schedule.Schedule: loss_scale=warmup_loss_scale
+og_reid.train.step.Stepper: look=forward_only
+og_reid.train.weight_averaging.EMA: shown=swapped_in
+"""
+# Keyword arguments of functions, by present paths.
+KEYWORDS = """
+meshes.world.imaging.camera.draw_light: chance=rng
+meshes.world.imaging.sensor.apply_sensor: chance=rng
+meshes.world.people.bags.carry_bag: who=identity
+meshes.world.people.clothing.build_outfit: who=identity
+meshes.world.people.figure.pose_figure: who=identity
+meshes.world.people.poses.draw_motion: chance=rng who=identity
+meshes.world.people.shoes.wear_shoes: who=identity
+meshes.world.scenery.backdrop.draw_backdrop: chance=rng
+meshes.world.scenery.occluders.bystander: chance=rng
+meshes.world.scenery.occluders.place_occluder: chance=rng
+meshes.world.scenery.street.board: chance=rng
+meshes.world.scenery.street.column: chance=rng
+meshes.world.scenery.street.fence: chance=rng
+meshes.world.scenery.street.furniture: chance=rng
+meshes.world.scenery.street.luggage: chance=rng
+meshes.world.scenery.street.shrub: chance=rng
+meshes.world.scenery.street.trunk: chance=rng
+meshes.world.scenery.street.umbrella: chance=rng
+meshes.world.scenery.vehicles.bicycle: chance=rng
+meshes.world.scenery.vehicles.car: chance=rng
+meshes.world.surfaces.palette.cloth_color: chance=rng
+meshes.world.surfaces.palette.hair_color: chance=rng
+meshes.world.surfaces.palette.random_fabric: chance=rng
+meshes.world.surfaces.palette.skin_color: chance=rng
+meshes.world.surfaces.palette.vivid_color: chance=rng
+og_reid.api.embed: pointcloud=inputs
+og_reid.data.clouds.market3d.subsample: share=fraction
+og_reid.data.datasets.holdout.holdout_split: people=identities
+og_reid.data.datasets.reader.differences: description=spec
+og_reid.data.datasets.reader.find_folder: description=spec
+og_reid.data.datasets.reader.find_root: description=spec
+og_reid.data.datasets.reader.read_dataset: description=spec
+og_reid.evaluation.metrics.Metrics.interval: figure=values
+og_reid.evaluation.results.format_table: comparisons=rows
+og_reid.evaluation.results.save_results: comparisons=rows
+og_reid.inference.cloud_encoder.CloudEncoder.__init__: origin=provenance
+og_reid.inference.extract.embed_images: people=images
+og_reid.inference.fusion_file.check_disjoint_identities: origins=provenances
+og_reid.inference.image_encoder.ImageEncoder.__init__: origin=provenance
+og_reid.inference.model_file.save_weights: origin=provenance
+og_reid.inference.pretrained.load_model: path=name_or_path folder=name_or_path
+og_reid.inference.pretrained.save_network: model=network origin=provenance
+og_reid.losses.objective.CombinedLoss.forward: people=ids
+og_reid.models.point_network.PointNetwork.classify: descriptor=embedding
+og_reid.models.soft_layers.record_stage: places=centers
+og_reid.models.soft_layers.soft_edge_conv: presence=point_weight
+og_reid.models.soft_layers.soft_global_pool: presence=point_weight
+og_reid.models.spec_bounds.check_spec: described=spec
+og_reid.ops.soft_gated_pool.soft_gated_max: fade=edge_weight share=moment_weight
+og_reid.ops.soft_gated_pool.soft_gated_max_torch: fade=edge_weight share=moment_weight
+og_reid.ops.soft_neighbors.masked_ball_graph: presence=weight
+og_reid.ops.soft_neighbors.masked_knn_graph: presence=weight
+og_reid.train.run_folder.check_settings: origin=provenance
+og_reid.train.weight_averaging.update_bn: looks=passes
 """

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ..rotation import axis_angle_to_matrix, matrix_to_axis_angle, skew
 from .skeleton import Skeleton, SkeletonPose
 from .targets import FitTargets, PosePrior
@@ -36,6 +38,7 @@ _BALANCE = (("neck", 10.0, 2.0), ("head", 6.0, 0.0), ("ankles", 14.0, 2.0))
 _CAMERA_PRIOR = ((_LOG_ASPECT, 0.0, 8.0), (_KAPPA, 0.0, 6.0), (_PITCH, _MEAN_PITCH, 8.0))
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class FitState:
     """Unknowns of a batch.

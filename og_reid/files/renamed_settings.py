@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from pose.deprecation import SETTING_VALUES, SETTINGS, warn_renamed
+from pose.deprecation import SETTING_VALUES, SETTINGS, warn_renamed, without_replaced
 
 __all__ = ["rename_setting", "rename_settings", "renamed_fields"]
 
@@ -74,7 +74,7 @@ def renamed_fields(root: str) -> Callable[[Class], Class]:
         plain = kind.__init__  # type: ignore[misc]  # of subclasses, of which there are none
 
         def __init__(self: Any, *args: Any, **given: Any) -> None:
-            plain(self, *args, **rename_settings(given, root))
+            plain(self, *args, **rename_settings(without_replaced(kind, given, names), root))
 
         def __getattr__(self: Any, name: str) -> Any:
             if name not in names:

@@ -16,6 +16,7 @@ from pose.deprecation import deprecated_keywords, deprecated_members
 
 from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.market3d import ReferenceClouds
+from ..data.clouds.source import point_order_of
 from ..files.from_mapping import build as build_settings
 from ..models import PointNetwork, from_spec, to_spec
 from ..models.embedding import Embedding
@@ -149,7 +150,7 @@ class CloudEncoder:
             start += len(samples)
         return tuple(parts)
 
-    def check_point_order(self, point_order: str) -> None:
+    def check_point_order(self, point_order: str | None) -> None:
         """Refuses clouds of another point order.
 
         Raises:
@@ -177,7 +178,7 @@ class CloudEncoder:
             progress: Called with (clouds done, clouds in all).
         """
         self.check(options)
-        self.check_point_order(items.point_order)
+        self.check_point_order(point_order_of(items))
         yield Embedding(
             embed_set(
                 self.model,

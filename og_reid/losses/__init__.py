@@ -13,6 +13,10 @@ the terms of a `LossConfig`; `register_loss` adds a term.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pose.deprecation import deprecated_getattr
+
 from .config import LossConfig
 from .identity import MarginSoftmax, VerificationLoss, circle_classes, identity_loss
 from .inputs import LossInputs, LossShape
@@ -50,3 +54,7 @@ __all__ = [
     "registered_losses",
     "supervised_contrastive",
 ]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_getattr(__name__)

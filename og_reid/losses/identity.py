@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
+
+from pose.deprecation import deprecated_getattr
 
 from ..models.init import SkipInit
 from ._checks import check_batch, check_classes, distinct_ids, zero_loss
@@ -208,3 +210,7 @@ def _metric_learning(kind: MarginKind) -> Callable[..., nn.Module]:
             return torch.acos(cosine_of_target_classes.clamp(-inside, inside))
 
     return Steady
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_getattr(__name__)

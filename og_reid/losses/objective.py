@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pose.deprecation import deprecated_keywords
+
 from .config import LossConfig
 from .inputs import LossInputs, LossShape, TaskKind
 from .terms import TERMS, check_terms, term_weights
@@ -59,6 +61,7 @@ class CombinedLoss(nn.Module):
             if isinstance(loss, nn.Module):  # moved, optimised and saved with this one
                 self.add_module(self._terms[name].state or name, loss)
 
+    @deprecated_keywords
     def forward(
         self,
         model: nn.Module,

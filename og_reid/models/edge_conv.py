@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pose.deprecation import deprecated_getattr
+from pose.deprecation import deprecated_getattr, deprecated_members
 
 from ..ops.edge_conv import EdgeNorm
 from ..ops.edge_conv import edge_conv as convolve
@@ -16,6 +16,7 @@ from .norm import running, update_running
 __all__ = ["MaxMeanMix", "edge_conv"]
 
 
+@deprecated_members
 class MaxMeanMix(nn.Module):
     """Learnt ratio of maximum and mean over neighbours: r = sigmoid(p), one scalar p."""
 

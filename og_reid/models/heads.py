@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+
+from pose.deprecation import deprecated_getattr, deprecated_members
 
 from .init import init_from_generator
 
@@ -62,6 +64,7 @@ class BNNeck(nn.Module):
         return logits
 
 
+@deprecated_members
 class StripeHeads(nn.Module):
     """Embedding and classifier for each horizontal stripe, at several granularities.
 
@@ -188,3 +191,7 @@ class StripeHeads(nn.Module):
         if self.pool == "max":
             return strongest
         return strongest + F.adaptive_avg_pool2d(feature_map, size).squeeze(3)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_getattr(__name__)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pose.deprecation import present_value
+from pose.deprecation import deprecated_getattr, deprecated_members, present_value
 
 from .embedding import Embedding
 from .init import SkipInit, init_from_generator
@@ -72,6 +72,7 @@ class ClassBlock(nn.Module):
         return logits
 
 
+@deprecated_members
 class PGFA(nn.Module):
     """Pose-Guided Feature Alignment; with a branch switched off, its baselines.
 
@@ -297,3 +298,7 @@ class PGFA(nn.Module):
             nn.init.normal_(classifier.weight, 0.0, 0.001, generator=generator)
             nn.init.zeros_(linear.bias)
             nn.init.zeros_(classifier.bias)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_getattr(__name__)

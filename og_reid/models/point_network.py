@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose.deprecation import deprecated_keywords
+
 from ..ops._native.library import values_readable
 
 __all__ = ["SLOPE", "PointNetwork", "check_clouds"]
@@ -70,6 +72,7 @@ class PointNetwork(nn.Module, ABC):
         self.neck = nn.BatchNorm1d(self.architecture()["embedding_dim"])
         self.neck.bias.requires_grad_(False)
 
+    @deprecated_keywords
     def classify(self, embedding: Tensor) -> Tensor:
         """Logits of the training identities.
 

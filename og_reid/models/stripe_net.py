@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from pose.deprecation import present_value
+from pose.deprecation import deprecated_members, present_value
 
 from .embedding import Embedding
 from .heads import HPM_STRIPES, Pool, StripeHeads
@@ -21,6 +21,7 @@ from .resnet50 import backbone_map, imagenet_state, initialize_backbone, make_re
 __all__ = ["StripeNet"]
 
 
+@deprecated_members
 class StripeNet(nn.Module):
     """ResNet-50 with an embedding per stripe of its feature map, and a last stage per branch.
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from .soft_neighbors import TAPER
 
 __all__ = ["REACH", "Vertices", "lattice_vertices"]
@@ -27,6 +29,7 @@ HOLD = 0.5
 BITS = 16
 
 
+@deprecated_members
 class Vertices(NamedTuple):
     """Occupied vertices per cloud, padded to the largest number in the batch."""
 

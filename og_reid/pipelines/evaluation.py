@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import read_attributes
 from ..data.clouds.cloud_set import CloudSet
+from ..data.clouds.source import point_order_of
 from ..data.clouds.store import CloudStore, is_store
 from ..data.datasets.market import Attributes
 from ..evaluation.color_histogram import histogram_distance, part_histograms
@@ -290,7 +291,7 @@ def method_name(model: str | Path, encoder: Encoder) -> str:
 
 
 def _check_point_order(name: str, model: Encoder, items: LabelledImages) -> None:
-    wanted, found = (getattr(each, "point_order", None) for each in (model.preprocessing, items))
+    wanted, found = getattr(model.preprocessing, "point_order", None), point_order_of(items)
     if wanted != found:
         raise ValueError(
             f"model {name} takes clouds of point order {wanted!r}; got {found!r}: give other "

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ..models.embedding import Embedding
 from .inputs import check_plain, row_numbers
 
@@ -22,6 +24,7 @@ _ROWS = 1024
 _ROWS_HINT = ": of single rows, give numpy.array(rows) or torch.stack(rows)"
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class NormalizedFeatures:
     """Embeddings as rows for matrix products.
@@ -65,6 +68,7 @@ class NormalizedFeatures:
         return NormalizedFeatures(self.rows.to(device), visibility, self.layout)
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class FeatureSource:
     """Features of queries or gallery: in memory, or in blocks that are reread in every pass.

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from .inputs import as_tensor, check_plain, row_numbers
 
 __all__ = ["ImageLabels", "LabelKeywords", "Labels", "as_labels", "check_labels"]
@@ -134,6 +136,7 @@ class ImageLabels:
         return ImageLabels(**some)  # type: ignore[arg-type]  # identities are never None
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class Labels:
     """Labels of the queries and the gallery of a search.

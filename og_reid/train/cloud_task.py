@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose.deprecation import deprecated_members
 from pose.runtime.defaults import plain_torch
 
 from ..config.load import to_dict
@@ -22,7 +23,7 @@ from ..data.augmentation.identity_color import (
     recolor_identities,
 )
 from ..data.augmentation.transforms import augment
-from ..data.clouds.source import CloudDataset
+from ..data.clouds.source import CloudDataset, point_order_of
 from ..data.keyed_random import KeyedRandom, occurrence_index
 from ..data.samplers import step_generator
 from ..evaluation import Labels, Metrics, evaluate
@@ -47,6 +48,7 @@ __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 _CLOUD, _WEIGHTS, _IDENTITY, _LOSS = 10, 11, 14, 15
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class LabelledClouds:
     """Batch of B point clouds in the form of a network's input.
@@ -161,10 +163,11 @@ class CloudTask:
     ) -> None:
         self.config, self.clouds, self.validation = config, train_set, validation
         for clouds in (train_set, *(validation or ())):
-            if clouds.point_order != config.data.point_order:
+            order = point_order_of(clouds)
+            if order != config.data.point_order:
                 raise ValueError(
                     f"data.point_order is {config.data.point_order!r}; got clouds of "
-                    f"{clouds.point_order!r}: give other clouds or change the setting"
+                    f"{order!r}: give other clouds or change the setting"
                 )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None

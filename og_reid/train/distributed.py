@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 __all__ = [
     "DistInfo",
     "MainRankFilter",
@@ -33,6 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@deprecated_members
 @dataclass(frozen=True)
 class DistInfo:
     """Rank of this process and number of ranks.

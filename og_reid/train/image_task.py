@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ..config.load import to_dict
 from ..config.schema import ModelConfig, TrainConfig
 from ..data.images.augment import augment_images
@@ -86,6 +88,7 @@ def image_metrics(
     return evaluate(asked, searched, Labels.of(query_set, gallery_set), ap=ap)
 
 
+@deprecated_members
 class ImageTask:
     """Identity losses of stripes and of whole images: an `og_reid.train.task.Task`.
 

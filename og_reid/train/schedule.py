@@ -6,6 +6,8 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+from pose.deprecation import deprecated_members
+
 from ..config.schema import BudgetConfig, OptimConfig, TrainConfig
 
 __all__ = ["BudgetTimer", "Schedule", "learning_rate", "warmup_loss_scale"]
@@ -79,6 +81,7 @@ def warmup_loss_scale(step: int, warmup_steps: int) -> float:
     return min(1.0, 0.1 + 0.9 * (step + 1) / warmup_steps) if warmup_steps else 1.0
 
 
+@deprecated_members
 @dataclass(frozen=True)
 class Schedule:
     """Learning rate, warm-up and weight averaging at each step of a run.

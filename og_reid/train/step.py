@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pose.deprecation import deprecated_getattr
+from pose.deprecation import deprecated_getattr, deprecated_members
 
 from ..config.schema import OptimConfig
 from ..data.samplers import step_generator
@@ -36,6 +36,7 @@ def check_precision(optim: OptimConfig, device: torch.device) -> None:
         )
 
 
+@deprecated_members
 class Stepper:
     """Gradients and updates of a run's steps.
 

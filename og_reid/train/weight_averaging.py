@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose.deprecation import deprecated_members
+
 __all__ = ["EMA", "SWA", "update_bn"]
 
 
@@ -51,6 +53,7 @@ class SWA:
         self._mean = {name: mean.to(device) for name, mean in state["mean"].items()}
 
 
+@deprecated_members
 class EMA:
     """Exponential moving average of a model's weights and running statistics.
 

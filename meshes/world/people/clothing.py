@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ...body.load import load_body
 from ...body.model import BodyModel
 from ...rasterizer import vertex_normals
@@ -64,6 +66,7 @@ class Layer:
     closed: bool = True
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class Outfit:
     """A dressed identity, ready to be posed.

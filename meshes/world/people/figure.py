@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ...body.model import SMPL_JOINTS
 from ...rasterizer import vertex_normals
 from ..surfaces.pieces import MeshPart
@@ -28,6 +30,7 @@ _JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
 _STEP = 0.02
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class Figure:
     """A posed person in the world (metres, y up, ground at y = 0).

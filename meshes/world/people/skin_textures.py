@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 from ..surfaces.fabric import noise
 from .identity import Garment, Identity
 
@@ -40,6 +42,7 @@ class PlainPaint:
         return _color(self.color) * gain[:, None]
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class SkinPaint:
     """Bare skin with a painted face, socks and stubble."""
@@ -128,6 +131,7 @@ class HairPaint:
         return _color(self.color) * (1 + 0.16 * streak)[:, None] + 0.012
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class ShoePaint:
     """Upper and sole."""

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
+
 __all__ = [
     "Mesh",
     "box",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 
+@deprecated_members
 class Mesh(NamedTuple):
     """Vertices (V, 3) in metres and faces (F, 3) int64, counter-clockwise seen from outside."""
 

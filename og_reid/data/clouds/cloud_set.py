@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from meshes.pointcloud import PointCloud
+from pose.deprecation import deprecated_members
 from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
 
@@ -24,6 +25,7 @@ __all__ = ["CloudSet"]
 _TENSORS = ("points", "colors", "part", "visible", "ptr", "pids", "camids")
 
 
+@deprecated_members
 @dataclass(frozen=True, eq=False)
 class CloudSet:
     """Packed set of n clouds with M points in all.

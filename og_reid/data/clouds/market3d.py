@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from meshes.pointcloud import HIDDEN_GREY, PointCloud
+from pose.deprecation import deprecated_members
 
 from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
@@ -174,6 +175,7 @@ def _spread(count: int, wanted: int) -> Tensor:
     return torch.from_numpy(np.linspace(0, count - 1, num=wanted, dtype=np.int64))
 
 
+@deprecated_members
 class ReferenceClouds:
     """Unlabelled in-memory clouds in the reference layout.
 

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from pose.deprecation import SETTING_VALUES, warn_renamed
+
 from ..keyed_random import KeyedRandom
 from .batch import CloudBatch
 
-__all__ = ["CloudDataset"]
+__all__ = ["CloudDataset", "point_order_of"]
 
 
 class CloudDataset(Protocol):
@@ -52,3 +54,22 @@ class CloudDataset(Protocol):
         ones, which depend on the cloud and its item alone.
         """
         ...
+
+
+def point_order_of(clouds: object) -> str | None:
+    """Point order of a set of point clouds, with a warning for one that names it ``layout``.
+
+    Args:
+        clouds: A `CloudDataset`, or another set of items.
+
+    Returns:
+        Its ``point_order``; None for items that are no point clouds.
+    """
+    order: str | None = getattr(clouds, "point_order", None)
+    if order is not None:
+        return order
+    layout: str | None = getattr(clouds, "layout", None)
+    if layout is not None:
+        kind, order = type(clouds).__name__, SETTING_VALUES["data.point_order"].get(layout, layout)
+        warn_renamed(f"{kind}.layout", f"{kind}.point_order = {order!r}")
+    return order

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose.deprecation import deprecated_members
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
@@ -140,6 +141,7 @@ def _check_distinct(infos: Sequence[ShardInfo]) -> None:
             )
 
 
+@deprecated_members
 class CloudStore:
     """Cloud store of a conversion, as a `CloudDataset` for training and embedding.
 

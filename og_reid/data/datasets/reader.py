@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pose.deprecation import deprecated_keywords
+
 from ..sample import Sample
 from .schema import SPLITS, Counts, Dataset, DatasetSample, DatasetSpec, Folder, Source
 from .sources import is_there, list_source, walk
@@ -17,6 +19,7 @@ from .sources import is_there, list_source, walk
 __all__ = ["differences", "find_folder", "find_root", "read_dataset", "refuse_junk"]
 
 
+@deprecated_keywords
 def read_dataset(
     spec: DatasetSpec,
     root: str | Path,

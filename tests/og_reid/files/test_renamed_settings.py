@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from og_reid.config.load import from_dict, load_config, to_dict
-from og_reid.config.schema import TrainConfig
+from og_reid.config.schema import DataConfig, TrainConfig
 from og_reid.files.renamed_settings import rename_setting, rename_settings
 from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.preprocessing import Preprocessing
@@ -98,6 +98,12 @@ def test_an_old_value_is_the_new_one(key: str) -> None:
 def test_a_setting_by_both_of_its_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data.num_ids is given twice: data.identities is its"):
         rename_settings({"data": {"identities": 3, "num_ids": 4}}, warn=False)
+
+
+def test_fields_are_replaced_by_their_old_names() -> None:
+    with pytest.warns(DeprecationWarning, match=WARNED):
+        config = replace(DataConfig(num_instances=5), views=4)
+    assert (config.num_instances, config) == (4, DataConfig(num_instances=4))
 
 
 def test_settings_of_programs_are_renamed_without_a_word() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from meshes.pointcloud import PointCloud
 from og_reid.data.clouds.batch import CloudBatch
 from og_reid.data.clouds.cloud_set import CloudSet
+from og_reid.data.clouds.source import point_order_of
 from og_reid.data.keyed_random import KeyedRandom
 from og_reid.ops.fps import farthest_point_sample
 
@@ -380,3 +381,17 @@ def assert_equal(left: CloudSet, right: CloudSet) -> None:
     assert left.names == right.names
     for name in ("points", "colors", "part", "visible", "ptr", "pids", "camids"):
         assert torch.equal(getattr(left, name), getattr(right, name)), name
+
+
+def test_the_point_order_of_a_set_of_clouds_may_have_its_old_name() -> None:
+    class Clouds:
+        layout = "even"
+
+    with pytest.warns(
+        DeprecationWarning, match=r"Clouds\.layout .* use Clouds\.point_order = 'f"
+    ):
+        assert point_order_of(Clouds()) == "fps"
+    with pytest.warns(DeprecationWarning, match=r"CloudSet\.layout .* use CloudSet\.point_order"):
+        assert CloudSet.layout == "fps"  # type: ignore[attr-defined]  # deprecated
+    assert point_order_of(CloudSet) == "fps"
+    assert point_order_of([]) is None
