@@ -387,9 +387,7 @@ def test_the_point_order_of_a_set_of_clouds_may_have_its_old_name() -> None:
     class Clouds:
         layout = "even"
 
-    with pytest.warns(
-        DeprecationWarning, match=r"Clouds\.layout .* use Clouds\.point_order = 'f"
-    ):
+    with pytest.warns(DeprecationWarning, match=r"Clouds\.layout .* use Clouds\.point_order = 'f"):
         assert point_order_of(Clouds()) == "fps"
     with pytest.warns(DeprecationWarning, match=r"CloudSet\.layout .* use CloudSet\.point_order"):
         assert CloudSet.layout == "fps"  # type: ignore[attr-defined]  # deprecated
