@@ -120,13 +120,6 @@ REMOVED: dict[str, str] = {
     "og_reid.models.pgfa.PGFALoss": "og_reid.losses.objective.CombinedLoss",
     "og_reid.people_comparison.search_people": "ImageEncoder.searches, of og_reid.load_model(path)",
 }
-# Of those, functions that still work.
-_CALLS: dict[str, Callable[..., bool]] = {
-    "og_reid.checkpoint.takes_photographs": lambda path: (
-        import_module("og_reid.inference.pretrained").load_model(path).inputs == "image"
-    ),
-    "og_reid.fusion_run.is_fusion": lambda folder: (Path(folder) / "fusion.json").is_file(),
-}
 # Options of og-reid.
 FLAGS: dict[str, str] = {
     "--unverified": "--no-verify",
@@ -192,6 +185,49 @@ def present_value(argument: str, value: Any) -> Any:
         return value
     warn_renamed(f"{argument}={value!r}", f"{argument}={new!r}")
     return new
+
+
+def _takes_photographs(path: str | Path) -> bool:
+    model = import_module("og_reid.inference.pretrained").load_model(path)
+    return bool(model.inputs == "image")
+
+
+def _is_fusion(folder: str | Path) -> bool:
+    return (Path(folder) / "fusion.json").is_file()
+
+
+def _compare(
+    query: Any,
+    gallery: Any,
+    models: Mapping[str, Any],
+    *,
+    attributes: Any = None,
+    mirror: bool = False,
+    test_view: str = "none",
+    ap: str = "step",
+    protocol: str = "market",
+    by: Sequence[str] = ("occlusion",),
+    rerank: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    room = import_module("og_reid.pipelines.evaluation")
+    distances = room.compute_distances(
+        query, gallery, models,
+        mirror=mirror, test_view=test_view, rerank=rerank, progress=progress,
+    )  # fmt: skip
+    views = import_module("og_reid.inference.preprocessing").name_views(mirror, test_view)
+    return room.score_distances(
+        distances, query, gallery,
+        attributes=attributes, ap=ap, protocol=protocol, by=by, views=views,
+    )  # fmt: skip
+
+
+# Names of `REMOVED` that still work.
+_CALLS: dict[str, Callable[..., Any]] = {
+    "og_reid.checkpoint.takes_photographs": _takes_photographs,
+    "og_reid.comparison.compare": _compare,
+    "og_reid.fusion_run.is_fusion": _is_fusion,
+}
 
 
 def deprecated_attribute(module: str, name: str) -> Any:

@@ -80,7 +80,6 @@ og_reid.comparison -> og_reid.data.clouds.source: Clouds=CloudDataset
 og_reid.comparison -> og_reid.inference.encoder: Search
 og_reid.comparison -> og_reid.pipelines.evaluation: Reranking measure_distances=compute_distances
     rerank_by score=score_distances
-og_reid.comparison -> og_reid.pipelines.comparison: compare
 og_reid.config -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
 og_reid.config_checks -> og_reid.config.schema: PHOTO_PRESETS=IMAGE_ARCHITECTURES
 og_reid.data: MarketSplits=Splits PeopleBatch=ImageBatch PeopleSet=ImageSet
