@@ -108,7 +108,9 @@ def do_fuse(options: Namespace) -> None:
         check_exists(path, "give the folder of a run, or a model")
     check_run_inputs(options.config, data_spec(options), options.settings)
     fusion = call(pipelines.fuse, fill(pipelines.FuseSpec, options, data=data_spec(options)))
-    text = f"share of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
+    text = (
+        f"fraction of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
+    )
     if fusion.mAP is not None:
         text += f"; chosen on {len(fusion.people)} identities (mAP {100 * fusion.mAP:.1f} %)"
     print(f"{text}\nmodel: {options.out}")

@@ -58,9 +58,10 @@ _MODELS = (
         path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
             "their clouds where they have no images", "INPUT", nargs="+"),
         MODEL,
-        path("--out", "file with the arrays `features` (n, D) and `names` (n), and `parts` and "
-            "`visibility` of models with parts (default: %(default)s); inputs that failed are in "
-            "FILE with the ending .failures.csv", "FILE", default=Path("features.npz")),
+        path("--out", "file with the arrays `names` (n), `features` (n, D), unless a model has "
+            "parts alone, and of models with parts `parts` (n, P, D) and `visibility` (n, P) "
+            "(default: %(default)s); inputs that failed are in FILE with the ending .failures.csv",
+            "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
     Command("train", "train a model",
         "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
@@ -85,7 +86,7 @@ _MODELS = (
         config("occluded_duke/fusion"),
         path("first", "run, or model, of PGFA", "FIRST"),
         path("second", "run, or model, of clouds", "SECOND"),
-        settings("second=0.5"),
+        settings("cloud_weight=0.5"),
         path("--data", "what both were trained on; not needed where CONFIG gives both weights",
             "FOLDER"),
         *DATASET, RUN_FOLDER, *KEYPOINTS, *LIFTING),

@@ -105,11 +105,11 @@ def _metrics(
 
 def _fusion(path: Path, fusion: Fusion, about: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{path}: share of the second model {fusion.second:.2f}, weight of each part "
+        f"{path}: fraction of the second model {fusion.second:.2f}, weight of each part "
         f"{fusion.parts:.2f}"
     ]
     if fusion.mAP is not None:
-        lines.append(f"chosen on {len(fusion.people)} people: mAP {fusion.mAP:.4f}")
+        lines.append(f"chosen on {len(fusion.people)} identities: mAP {fusion.mAP:.4f}")
     return [*lines, *_source(about), _yaml(about["config"])]
 
 

@@ -110,7 +110,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     assert stored.dataset is None
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert f"share of the second model {stored.fusion.second:.2f}" in shown
+    assert f"fraction of the second model {stored.fusion.second:.2f}" in shown
     assert "val_identities: 3" in shown
 
     assert run("evaluate", "--model", out, "--out", tmp_path / "both.json") == 0
