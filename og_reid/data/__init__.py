@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .datasets.market import Attributes, load_market, read_attributes
     from .images.augment import augment_images
     from .images.image_set import ImageBatch, ImageSet
+    from .images.preprocess import preprocess_image
     from .keyed_random import KeyedRandom, occurrence_index
     from .sample import Sample, Splits
     from .samplers import PKSampler
@@ -67,6 +68,7 @@ __all__ = [
     "load_market",
     "load_market3d",
     "occurrence_index",
+    "preprocess_image",
     "read_attributes",
     "recolor_identities",
     "register_dataset",
@@ -105,6 +107,7 @@ _HOME = {
     "load_market": "datasets.market",
     "load_market3d": "clouds.market3d_tree",
     "occurrence_index": "keyed_random",
+    "preprocess_image": "images.preprocess",
     "read_attributes": "datasets.market",
     "recolor_identities": "augmentation.identity_color",
     "register_dataset": "datasets",

@@ -18,7 +18,7 @@ from ..retrieval.labels import ImageLabels, Labels
 from ..retrieval.search import RetrievalResult, rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
-from .paired import PairedDifference, compare_paired
+from .paired import PairedDifference, compare_paired, compare_runs
 from .protocols import Protocol, ProtocolName
 from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
@@ -40,6 +40,7 @@ __all__ = [
     "bootstrap_interval",
     "camera_pairs",
     "compare_paired",
+    "compare_runs",
     "evaluate",
     "evaluate_distances",
     "format_table",

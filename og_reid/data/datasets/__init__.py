@@ -22,7 +22,7 @@ from .registry import (
     load_by,
     register_dataset,
 )
-from .schema import Counts, Dataset, DatasetSample, DatasetSpec
+from .schema import Counts, Dataset, DatasetSample, DatasetSpec, Folder
 
 __all__ = [
     "CUSTOM",
@@ -32,6 +32,7 @@ __all__ = [
     "Dataset",
     "DatasetSample",
     "DatasetSpec",
+    "Folder",
     "IntegrityReport",
     "Layout",
     "added_datasets",

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from meshes.world import write_world
-from og_reid.evaluation.paired import compare_runs
+from og_reid.evaluation import compare_runs
 from og_reid.pipelines import DataSpec, EvaluateSpec, TrainSpec, evaluate, train
 from pose import CocoKeypoints, Keypoints, write_coco
 

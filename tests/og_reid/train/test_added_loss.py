@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 
 import embedding_norm_loss  # noqa: F401  registers the loss
 from og_reid import load_model
-from og_reid.config.load import from_dict
+from og_reid.config import from_dict
 from og_reid.data import CloudSet, ImageSet, Sample
-from og_reid.train import CloudTask, ImageTask, Task, TrainResult, fit
-from og_reid.train.checkpoint import read_provenance
+from og_reid.train import CloudTask, ImageTask, Task, TrainResult, fit, read_provenance
 from pose.runtime.torchvision_import import import_torchvision
 from random_clouds import cloud
 

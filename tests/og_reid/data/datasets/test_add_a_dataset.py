@@ -55,9 +55,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("lab_cameras")
     yield tmp_path
-    from og_reid.data.datasets import registry
-
-    registry._registered.pop("lab")
     sys.modules.pop("lab_cameras")
 
 
