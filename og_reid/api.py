@@ -182,7 +182,7 @@ def embed(
     keypoints: GivenKeypoints = None,
     clouds: Any = None,
 ) -> Tensor | Embedding:
-    """Embed point clouds or images; similarity of embeddings measures that of identities.
+    """Embed point clouds or images; embeddings of one identity are similar.
 
     Args:
         inputs: one or many. For a model of clouds: ``PointCloud``; (N, 6) array or tensor (xyz in

@@ -1,4 +1,4 @@
-"""Training loop (`fit`) and its tasks (`CloudTask`, `ImageTask`, or any `Task` of one's own).
+"""Training loop (`fit`) and its tasks (`CloudTask`, `ImageTask`, or a custom `Task`).
 
 `fit` runs a task to the end of its budget, on one process or on several ranks, with checkpoints
 from which a run is resumed to the bit.

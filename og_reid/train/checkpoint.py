@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, read without running their contents."""
+"""Checkpoints on disk: written atomically, read without running code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["load_checkpoint", "read_provenance", "rotate_checkpoints", "save_che
 
 
 def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Checkpoint of a run (tensors and plain values), written whole or not at all.
+    """Checkpoint of a run (tensors and plain values), written atomically.
 
     Args:
         path: File to write.
@@ -32,10 +32,10 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
     try:
         write_torch(path, state)
     except OSError as error:
-        kept = "; the one from before is still there" if Path(path).exists() else ""
+        kept = "; the previous one is kept" if Path(path).exists() else ""
         raise OSError(
             error.errno,
-            f"the checkpoint {path} could not be written{kept}: make room and go on from it "
+            f"the checkpoint {path} could not be written{kept}: make room and resume "
             f"({error.strerror})",
             str(path),
         ) from error
@@ -43,7 +43,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def rotate_checkpoints(path: Path, count: int) -> Iterator[None]:
-    """Rotation of the older checkpoints around the writing of a new one, within the block.
+    """Rotation of older checkpoints; a new one is written within the block.
 
     Args:
         path: As for `save_checkpoint`; the older file becomes ``NAME-1``, ``NAME-1`` becomes
@@ -52,7 +52,7 @@ def rotate_checkpoints(path: Path, count: int) -> Iterator[None]:
     """
     older = [path, *(path.with_stem(f"{path.stem}-{age}") for age in range(1, count))]
     second = path.with_name(f".{path.name}.{os.getpid()}.older.partial")
-    if count > 1 and path.exists():  # a second name, so that there is a first one all the time
+    if count > 1 and path.exists():  # a second link, so that the file exists at all times
         try:
             second.hardlink_to(path)
         except OSError:
@@ -88,14 +88,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is not a file: there is no training state to go on from")
+        raise ValueError(f"{path} is not a file: there is no training state to resume from")
     try:
         state = read_torch(path)
     except ValueError as error:
         older = path.with_stem(f"{path.stem}-1")
-        what = "delete it and start anew"
+        what = "delete it and start again"
         if older.is_file():
-            what = f"put the one before, {older.name}, in its place"
+            what = f"replace it by the previous one, {older.name}"
         cause = str(error).removeprefix(f"{path} ").removeprefix("is damaged").lstrip(": ,")
         raise ValueError(
             f"{path} is damaged or no training state of this package: {what} ({cause})"
@@ -109,8 +109,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """Provenance of the run that wrote a model file (.safetensors) or checkpoint.
 
     Returns:
-        Plain values: ``config``, the settings of the run; as far as the file has them, ``step``,
-        ``seed``, ``people`` (training identities) and ``validation``.
+        Plain values: ``config``, the settings of the run; if stored, ``step``, ``seed``, ``people``
+        (training identities) and ``validation``.
 
     Raises:
         ValueError: The file is missing, damaged or none of this package.

@@ -44,19 +44,19 @@ from .task import ALL_ROWS, StepOutput, single_param_group
 
 __all__ = ["CloudTask", "LabelledClouds", "build_model", "train"]
 
-# Keys that keep the random streams of a run apart; 12 and 13 are dropout's.
+# Keys of the random streams of a run; 12 and 13 are dropout's.
 _CLOUD, _WEIGHTS, _IDENTITY, _LOSS = 10, 11, 14, 15
 
 
 @deprecated_members
 @dataclass(frozen=True, eq=False)
 class LabelledClouds:
-    """Batch of B point clouds in the form of a network's input.
+    """Batch of B point clouds, as input of a network.
 
     Attributes:
         points: (B, P, 3) in metres.
         colors: (B, P, 3) in [-0.5, 0.5].
-        ids: (B,) int64 identities within the batch; unlabelled and recoloured ones have their own.
+        ids: (B,) int64 identities within the batch; unlabelled and recoloured ones are unique.
         labels: (B,) int64 training classes in [0, C); -1 for unlabelled or recoloured identities.
     """
 
@@ -76,7 +76,7 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
     """Network of a configuration; settings that its architecture lacks are ignored.
 
     Weights are random or, with ``config.init_from``, those of another network of the same
-    architecture. The classifier is random in any case, and so is a neck that the other network
+    architecture. The classifier is always random, as is a neck that the other network
     lacks.
 
     Args:
@@ -114,7 +114,7 @@ def _load_initial(model: PointNetwork, weights: str) -> None:
     differences = state_dict_mismatch(wanted, found)
     if differences:
         raise ValueError(
-            f"model.init_from={weights} are not of this network: {differences}; give the "
+            f"model.init_from={weights} do not fit this network: {differences}; give the "
             "model.arch, model.embedding_dim that they were trained with (og-reid info)"
         )
     model.load_state_dict(found, strict=False)
@@ -123,7 +123,7 @@ def _load_initial(model: PointNetwork, weights: str) -> None:
 def _initial_identities(weights: str | None) -> frozenset[int] | None:
     """Training identities of the initial weights; None where their file has no record.
 
-    The shipped weights were trained on synthetic identities, which are in no data set.
+    The default weights were trained on synthetic identities, which are in no data set.
     """
     if weights is None or weights == DEFAULT_MODEL:
         return frozenset()
@@ -149,8 +149,8 @@ class CloudTask:
         criterion: `CombinedLoss` of the configuration, a module of the network.
 
     Raises:
-        ValueError: The data does not fill a batch, has another layout, has fewer than two
-            identities, or holds unlabelled clouds without a use for them.
+        ValueError: The data does not fill a batch, has another layout or fewer than two
+            identities, or holds unlabelled clouds that the settings do not use.
     """
 
     def __init__(
@@ -194,10 +194,10 @@ class CloudTask:
             warnings.warn(
                 f"model is a {type(model).__name__}, which no {MODEL_FILE} can describe: its "
                 f"weights are written to {WEIGHTS_FILE}, for load_state_dict; "
-                "og_reid.models.register_network makes a class known to model files",
+                "og_reid.models.register_network registers a class for model files",
                 stacklevel=2,
             )
-        # Part of the network, as its classifier is: moved, optimised and saved with it.
+        # A module of the network, like its classifier: moved, optimised and saved with it.
         model.add_module("criterion", self.criterion)
         self.model = model
 
@@ -206,9 +206,9 @@ class CloudTask:
         return single_param_group(self.model)
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> LabelledClouds:
-        """Augmented point clouds of a step, each with draws of its own.
+        """Augmented point clouds of a step.
 
-        Copies of one cloud within the batch are augmented differently.
+        Copies of one cloud within the batch are augmented independently.
         """
         data, seed = self.config.data, self.config.seed
         indices = self.sampler.indices(step)
@@ -248,7 +248,7 @@ class CloudTask:
         found = {"embeddings": embeddings, "ids": batch.ids, "labels": batch.labels}
         neck = getattr(self.model, "neck", None)
         if neck is not None:
-            found["codes"] = neck(embeddings)  # here, where ranks share moments
+            found["codes"] = neck(embeddings)  # here, where batch moments are synchronised
         return found
 
     def objective(self, features: dict[str, Tensor]) -> StepOutput:
@@ -283,7 +283,7 @@ class CloudTask:
         return replace(metrics, test_view=name_views(False, view))
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
-        """Model file of networks of `og_reid.models`; of others the weights (`WEIGHTS_FILE`)."""
+        """Model file for networks of `og_reid.models`, weights (`WEIGHTS_FILE`) for others."""
         if not isinstance(self.model, PointNetwork) or not can_be_stored(self.model):
             best = "" if path.name == MODEL_FILE else "best_"
             save_weights(path.with_name(best + WEIGHTS_FILE), self._network_weights(), provenance)

@@ -1,7 +1,7 @@
 """Data-parallel training: one process per rank, as ``torchrun`` starts them.
 
 Every rank takes its rows of each batch; embeddings and labels are gathered before the loss. Losses
-over pairs therefore see all pairs, and gradients equal those of one process with the whole batch.
+over pairs therefore use all pairs, and gradients equal those of one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _FILTER = MainRankFilter()
 
 @contextmanager
 def init_distributed(device: str, *, seconds: float = 1800.0) -> Iterator[DistInfo]:
-    """Process group of the ranks that ``torchrun`` started; nothing to join when there is one.
+    """Process group of the ranks started by ``torchrun``; an existing group is kept.
 
     Within the block, the logger ``og_reid`` has a `MainRankFilter`.
 
@@ -91,7 +91,7 @@ def init_distributed(device: str, *, seconds: float = 1800.0) -> Iterator[DistIn
         Rank and size of the group.
 
     Raises:
-        RuntimeError: A peer does not answer.
+        RuntimeError: A peer does not respond.
     """
     logger = logging.getLogger("og_reid")
     added = _FILTER not in logger.filters
@@ -106,7 +106,7 @@ def init_distributed(device: str, *, seconds: float = 1800.0) -> Iterator[DistIn
 
 @contextmanager
 def _process_group(device: str, seconds: float) -> Iterator[None]:
-    """Torch's process group for the block; the one that is there already is left alone."""
+    """Torch's process group for the block; an existing one is kept."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or get_dist_info().world_size > 1:
         yield
@@ -127,7 +127,7 @@ def main_process_first(processes: DistInfo, make: Callable[[], T]) -> T:
 
     Args:
         processes: Ranks of the run.
-        make: Called once by every rank, such as to fill a cache that the others then read.
+        make: Called once by every rank, for example to fill a cache read by the others.
     """
     if processes.world_size == 1:
         return make()
@@ -139,7 +139,7 @@ def main_process_first(processes: DistInfo, make: Callable[[], T]) -> T:
 
 @contextmanager
 def reraise_peer_failure(world: int) -> Iterator[None]:
-    """Errors of a lost peer (ended, or past its timeout), re-raised in readable words.
+    """Errors of a lost peer (ended, or timed out), re-raised as a readable error.
 
     Args:
         world: Number of ranks; with 1, errors pass unchanged.
@@ -155,8 +155,8 @@ def reraise_peer_failure(world: int) -> Iterator[None]:
         if world == 1 or not lost:
             raise
         raise RuntimeError(
-            "another process of this run ended or does not answer, so this one ends, too: see what "
-            "the other one says, and go on from the last checkpoint with --resume "
+            "another process of this run ended or does not respond, so this one ends, too: see its "
+            "output, and resume from the last checkpoint with --resume "
             f"({text.splitlines()[0][:200]})"
         ) from error
 
@@ -194,7 +194,7 @@ def all_gather_rows(features: dict[str, Tensor], world: int) -> dict[str, Tensor
 class _Join(torch.autograd.Function):
     """Row i of rank r becomes row i * world + r; see `DistInfo.rows`.
 
-    The gradient is summed over ranks, as for every collective of torch's: all ranks minimise the
+    The gradient is summed over ranks, as for all collectives of torch: all ranks minimise the
     same loss, and the mean of their parameters' gradients is that of one process.
     """
 

@@ -1,4 +1,4 @@
-"""Training task of images with keypoints: PGFA and its baselines, stripes at several heights."""
+"""Training task of images with keypoints: PGFA and its baselines, multi-granularity stripes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .task import ALL_ROWS, StepOutput
 
 __all__ = ["ImageTask", "build_image_network", "image_metrics", "stripe_counts"]
 
-# Keys that keep the random streams of a run apart.
+# Keys of the random streams of a run.
 _BATCH, _WEIGHTS, _LOSS = 20, 21, 22
 _NUMBERS = 6  # draws of `augment_images` per image
 
@@ -66,7 +66,7 @@ def build_image_network(config: TrainConfig, num_classes: int) -> PGFA | StripeN
 
 
 def stripe_counts(model: ModelConfig) -> int | tuple[int, ...]:
-    """Stripes of a network, as `ImageSet` takes them: a count, or one count per height."""
+    """Stripes of a network for `ImageSet`: a count, or one count per granularity."""
     if model.arch == "stripes":
         return tuple(count for stripes in model.stripes for count in stripes)
     return model.parts
@@ -93,7 +93,7 @@ class ImageTask:
     """Identity losses of stripes and of whole images: an `og_reid.train.task.Task`.
 
     Args:
-        config: All settings of the run; of ``loss`` the terms that apply to images.
+        config: All settings of the run; of ``loss``, terms that apply to images.
         train_set: Training images; identities may be any numbers.
         validation: Query and gallery images of other identities.
         model: Network in place of the configured one.
@@ -134,14 +134,14 @@ class ImageTask:
             config.loss, CODE * (count + whole), len(self.present),
             task="image", parts=count, whole=whole, generator=step_generator(config.seed, _LOSS),
         )  # fmt: skip
-        # Part of the network, as its classifiers are: moved, optimised and saved with it.
+        # A module of the network, like its classifiers: moved, optimised and saved with it.
         model.add_module("criterion", self.criterion)
         self.model = model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Two groups: the backbone's learning rate is ``optim.backbone_lr_mult`` times the heads'.
 
-        Parameters of losses have the heads'.
+        Parameters of losses have that of the heads.
         """
         groups = self.model.parameter_groups(1.0, self.config.optim.backbone_lr_mult)
         taken = {id(each) for group in groups for each in group["params"]}
@@ -158,12 +158,12 @@ class ImageTask:
         return augment_images(batch, self.config.image, draws)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """Codes and logits of the stripes, logits of the whole image, visibility and labels.
+        """Embeddings and logits of the stripes, logits of the whole image, visibility and labels.
 
         Returns:
             ``labels`` (B,); with stripes ``codes`` (B, P, 256), ``by_part`` (B, P, C) and
-            ``visibility`` (B, P); of networks with a branch for the whole image ``whole`` (B, C);
-            for registered losses ``embeddings`` (B, D), all codes one after the other.
+            ``visibility`` (B, P); with a branch for the whole image ``whole`` (B, C); for
+            registered losses ``embeddings`` (B, D), all of them concatenated.
         """
         result = {"labels": batch.pids}
         if isinstance(self.model, StripeNet):
@@ -184,7 +184,7 @@ class ImageTask:
         return result
 
     def objective(self, features: dict[str, Tensor]) -> StepOutput:
-        """Configured loss of a batch; accuracy is that of the mean of all heads' probabilities."""
+        """Configured loss of a batch; accuracy is that of the mean probabilities of all heads."""
         labels, by_part, whole = (features.get(name) for name in ("labels", "by_part", "whole"))
         assert labels is not None
         loss = self.criterion(
@@ -203,7 +203,7 @@ class ImageTask:
         return StepOutput(loss, float((guess == labels).float().mean()))
 
     def _ids(self, labels: Tensor) -> Tensor:
-        """Identities within a batch: every unlabelled image (-1) gets an identity of its own."""
+        """Identities within a batch: every unlabelled image (-1) has a unique identity."""
         others = len(self.present) + torch.arange(len(labels), device=labels.device)
         return torch.where(labels < 0, others, labels)
 

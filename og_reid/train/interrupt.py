@@ -14,14 +14,14 @@ __all__ = ["Interrupted", "catch_sigint"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Run that the user stopped, after its checkpoint was saved."""
+    """Run stopped by the user, after its checkpoint was saved."""
 
 
 @contextmanager
 def catch_sigint() -> Iterator[threading.Event]:
-    """Event that the first SIGINT of the block sets; the second one interrupts at once.
+    """Event set by the first SIGINT within the block; the second one interrupts at once.
 
-    Outside of the main thread, and under a handler of one's own, signals are left alone.
+    Outside of the main thread, and under a custom handler, signals are unchanged.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -54,10 +54,10 @@ class TrainResult:
     Attributes:
         model: Network with averaged weights, in evaluation mode.
         log: CSV file with a row per step.
-        validation: Metrics of the final network; None without validation data, and on other ranks
+        validation: Metrics of the final network; None without validation data, and on ranks other
             than 0.
         model_file: ``model.safetensors``, or ``weights.safetensors`` for a network that no model
-            file can describe; None where the task wrote neither.
+            file can describe; None if the task wrote neither.
     """
 
     model: nn.Module
@@ -83,7 +83,7 @@ def fit(
 ) -> TrainResult:
     """Training of a task's network, from its start or from a checkpoint to the end of the budget.
 
-    Files in ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt`` every
+    Files in ``out_dir``: ``log.csv``, a row per step; ``checkpoint.pt``, every
     ``config.checkpoint_every`` steps, with ``config.keep_checkpoints - 1`` older ones;
     ``best.safetensors``, the network with the highest mAP on the validation data, the final one
     included; and at the end ``model.safetensors``, with its validation metrics in the header. A
@@ -98,8 +98,8 @@ def fit(
         task: Task, made from the same configuration.
         out_dir: Folder of the run; made when missing.
         progress: Called with the log of each step.
-        resume: Whether to go on from ``out_dir/checkpoint.pt`` where rank 0 sees one. Budget,
-            device, and the settings of validation and checkpoints may differ; no others.
+        resume: Whether to resume from ``out_dir/checkpoint.pt``, if rank 0 finds one. Only budget,
+            device, and the settings of validation and checkpoints may differ.
 
     Returns:
         The network, its log, and the metrics of the last validation.
@@ -109,7 +109,7 @@ def fit(
             off, or the batch cannot be divided among the ranks.
         RuntimeError: The loss or its gradient is NaN or infinite (``failed_batch.txt`` names the
             items), or another rank is lost.
-        Interrupted: After Ctrl-C, when the step is done and saved. A second Ctrl-C stops at once.
+        Interrupted: After Ctrl-C, once the step is saved. A second Ctrl-C interrupts at once.
     """
     run = _Run(config, task, Path(out_dir))
     with (
@@ -161,7 +161,7 @@ class _Run:
         try:
             if self.processes.is_main:
                 for name in (STATE_FILE, BEST_FILE, MODEL_FILE, WEIGHTS_FILE):
-                    for partial in self.out_dir.glob(f".{name}.*.partial"):  # of a killed process
+                    for partial in self.out_dir.glob(f".{name}.*.partial"):  # from a killed process
                         partial.unlink(missing_ok=True)
                 self.log = CSVLogger(self.out_dir / LOG_FILE, self.step)
                 if self.config.tensorboard:
@@ -176,7 +176,7 @@ class _Run:
     def _begin(self, resume: bool) -> None:
         """Loads the checkpoint of a resumed run; raises ValueError for an old run otherwise.
 
-        Rank 0 decides for all: other ranks may see another folder, or see it later.
+        Rank 0 decides for all: other ranks may have another or a delayed view of the folder.
         """
         state, model = ((self.out_dir / name).exists() for name in (STATE_FILE, MODEL_FILE))
         if not resume and broadcast_from_main(self.processes, state or model, self.device):
@@ -187,8 +187,8 @@ class _Run:
             if step != self.step:
                 raise ValueError(
                     f"{self.out_dir / STATE_FILE} is after step {step} for the first process and "
-                    f"after step {self.step} for process {self.processes.rank}: give a folder that "
-                    "all processes share"
+                    f"after step {self.step} for process {self.processes.rank}: give a folder "
+                    "common to all processes"
                 )
 
     def continues(self, stop: bool) -> bool:
@@ -203,7 +203,7 @@ class _Run:
             self.save()
             raise Interrupted(
                 f"interrupted after step {self.step}, which is saved in "
-                f"{self.out_dir / STATE_FILE}: the same command with --resume goes on"
+                f"{self.out_dir / STATE_FILE}: the same command with --resume continues"
             )
         # Fraction at the end of the step, so that the first learning rate is not 0.
         self.fraction = self.timer.fraction(self.step + 1, self.reading)
@@ -242,15 +242,15 @@ class _Run:
         path = self.out_dir / FAILED_FILE
         if self.processes.is_main:
             names = [n for each in range(accumulate) for n in self.task.names(first + each)]
-            with suppress(OSError):  # a full disk must not hide the failure
+            with suppress(OSError):  # a full disk must not mask the failure
                 path.write_text("\n".join(names) + "\n", encoding="utf-8")
         raise RuntimeError(
-            f"the {what} became {value} at step {self.step + 1}: look at the items of its batch, "
-            f"named in {path}, or lower optim.lr and go on from the last checkpoint"
+            f"the {what} became {value} at step {self.step + 1}: check the items of its batch, "
+            f"listed in {path}, or lower optim.lr and resume from the last checkpoint"
         )
 
     def _log_step(self, record: StepLog) -> StepLog:
-        """Validation, log and checkpoint after a step, as far as they are due."""
+        """Validation, log and checkpoint after a step, if due."""
         every = self.config.validate_every
         if every and self.step % every == 0 and self.processes.is_main:
             with self.ema.swapped_in(self.model) if self.ema is not None else nullcontext():
@@ -272,7 +272,7 @@ class _Run:
             self.task.write_model(self.out_dir / BEST_FILE, self._validated(metrics))
 
     def _best_so_far(self, saved: float | None) -> float | None:
-        """Highest mAP so far: that of the final network may be newer than the checkpoint."""
+        """Highest mAP so far; that of the final network may be newer than the checkpoint."""
         path = self.out_dir / BEST_FILE
         if saved is None or not path.is_file():
             return saved
@@ -299,14 +299,14 @@ class _Run:
         metrics = None
         if self.processes.is_main:
             self.task.write_model(self.out_dir / MODEL_FILE, self.provenance())
-            # After the model file: validation data without a match must not cost the model.
+            # After the model file: invalid validation data must not lose the model.
             metrics = self.task.validate()
             if metrics is not None:
                 self.task.write_model(self.out_dir / MODEL_FILE, self._validated(metrics))
                 if self.best is not None:  # one of several validated networks
                     self._keep_best(metrics)
         if self.processes.world_size > 1:
-            dist.barrier()  # a rank that ends early would be taken for a lost one
+            dist.barrier()  # a rank that ends early would count as lost
         written = (self.out_dir / name for name in (MODEL_FILE, WEIGHTS_FILE))
         found = next((path for path in written if path.is_file()), None)
         return TrainResult(self.model, self.out_dir / LOG_FILE, metrics, found)
@@ -320,7 +320,7 @@ class _Run:
     def save(self) -> None:
         if self.log is None:
             return
-        self.log.sync()  # rows of the checkpoint's steps, before it
+        self.log.sync()  # rows of the log, before the checkpoint of their steps
         state = {
             "origin": self.provenance(),
             "step": self.step,
@@ -348,7 +348,7 @@ class _Run:
             self.schedule.budget, cpu=state["cpu_seconds"], wall=state["wall_seconds"]
         )
         self.step, self.best = state["step"], self._best_so_far(state["best"])
-        # Under another budget the average so far holds weights from the middle of the run.
+        # Under another budget the previous average holds weights from the middle of the run.
         if before["budget"] == now["budget"]:
             self.swa.load_state_dict(state["average"], self.device)
         if self.ema is not None:
@@ -359,7 +359,7 @@ def choose_device(name: str) -> torch.device:
     """Device of a setting.
 
     Args:
-        name: ``cpu``, ``cuda``, or ``auto`` for the GPU where torch sees one.
+        name: ``cpu``, ``cuda``, or ``auto`` for the GPU, if torch has one.
 
     Raises:
         ValueError: ``cuda`` without a CUDA device.

@@ -19,12 +19,12 @@ def build_optimizer(
 
     ``sgd`` has Nesterov's momentum and L2 decay of all parameters. ``adamw`` decays matrices only,
     no biases and norms. ``amsgrad`` is Adam with a step size that never grows again (Reddi et al.,
-    ICLR 2018) and L2 decay of all parameters, as the OG-Net authors train.
+    ICLR 2018) and L2 decay of all parameters, as in the training of the OG-Net authors.
 
     Args:
-        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, which the optimiser's groups
-            keep as ``lr_factor``.
-        optim: Kind of the optimiser, and its numbers.
+        groups: ``params``, and ``lr`` as a factor of ``optim.lr``, stored as ``lr_factor`` in the
+            groups of the optimiser.
+        optim: Kind of the optimiser, and its parameters.
     """
     sets = [
         {**group, "params": list(group["params"]), "weight_decay": optim.weight_decay}

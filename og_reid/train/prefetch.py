@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Queue of the next steps' batches, made while the present one is trained on.
+    """Queue of the next steps' batches, made during the current step.
 
     One thread makes the batches in order, so they equal those without prefetching.
 
     Args:
         make: Returns the batch of a step; called from another thread.
-        depth: Longest queue; with 0, a batch is made when it is asked for.
+        depth: Largest length of the queue; 0: batches are made on demand.
     """
 
     def __init__(self, make: Callable[[int], T], depth: int) -> None:
@@ -30,7 +30,7 @@ class Prefetcher(Generic[T]):
         self._waiting: deque[tuple[int, Future[T]]] = deque()
 
     def __call__(self, step: int) -> T:
-        """Batch of a step; errors of its making are raised here."""
+        """Batch of a step; raises errors of its preparation."""
         if self._pool is None:
             return self._make(step)
         if not self._waiting or self._waiting[0][0] != step:

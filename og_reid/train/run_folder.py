@@ -1,4 +1,4 @@
-"""Folder of a run: names of its files, its lock, and the checks of a resumed run."""
+"""Folder of a run: file names, lock, and checks of a resumed run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MAY_CHANGE = {
 
 #: Message for a folder that a new run would overwrite.
 RUN_EXISTS = (
-    "{} holds a run already, which a new one would write over: go on with it (--resume, or "
+    "{} holds a run already, which a new one would overwrite: resume it (--resume, or "
     "resume=True), or give another folder"
 )
 
@@ -83,19 +83,19 @@ def check_settings(
         config: All settings of the resumed run.
 
     Raises:
-        ValueError: They differ in more than a resumed run may change.
+        ValueError: Settings differ that a resumed run may not change.
     """
     # Settings newer than the file had their defaults when it was written.
     try:
         before = to_dict(from_dict(rename_settings(provenance["config"], warn=False)))
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"{path} was made with settings that this version does not know: {error}"
+            f"{path} was made with settings unknown to this version: {error}"
         ) from error
     different = diff_config(before, to_dict(config))
     if different:
         raise ValueError(
-            f"{path} was made with other settings ({', '.join(different)}): go on with the "
+            f"{path} was made with other settings ({', '.join(different)}): use the "
             "same ones or give another folder"
         )
     return before
@@ -120,7 +120,7 @@ def only_run(folder: Path, processes: DistInfo, device: torch.device) -> Iterato
         if processes.is_main:
             try:
                 stack.enter_context(locked_folder(folder, refusal))
-            except (ValueError, OSError) as error:  # the other ranks wait for it
+            except (ValueError, OSError) as error:  # sent to the waiting ranks
                 failure = error
         if broadcast_from_main(processes, failure is not None, device):
             raise failure or ValueError(f"{folder} is in use, or the first process cannot lock it")

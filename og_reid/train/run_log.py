@@ -1,4 +1,4 @@
-"""Log of a run: a CSV table with a row per step, and TensorBoard where wanted."""
+"""Log of a run: a CSV table with a row per step, and optional TensorBoard events."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LOG_FILE = "log.csv"
 
 @dataclass(frozen=True)
 class StepLog:
-    """Numbers of one step of a run.
+    """Metrics of one step of a run.
 
     Attributes:
         step: Steps done, from 1.
         fraction: Used fraction of the budget, in (0, 1].
-        loss: Loss of this step, before the warm-up's factor.
+        loss: Loss of this step, before the warm-up factor.
         accuracy: Fraction in [0, 1] of the batch that was classified correctly, as the task
             defines it.
         lr: Learning rate.
@@ -41,7 +41,7 @@ class StepLog:
         wall_seconds: Wall-clock time since the start.
         mAP: Mean average precision in [0, 1] on the validation data; None without validation
             after this step.
-        rank1: Rank-1 accuracy in [0, 1]; None as mAP.
+        rank1: Rank-1 accuracy in [0, 1]; None likewise.
     """
 
     step: int
@@ -55,22 +55,21 @@ class StepLog:
     rank1: float | None = None
 
 
-_LONGEST = 4096  # bytes of a row, which has a tenth of them
+_LONGEST = 4096  # bytes, about ten times a usual row
 _NAMES = tuple(each.name for each in fields(StepLog))
 
 
 class CSVLogger:
     """CSV file with a row per step, written as steps are done.
 
-    Opening it again cuts off a half-written row, and the rows after the step from which the run is
-    resumed.
+    Reopening removes a partial row, and the rows after the step from which the run is resumed.
 
     Args:
         path: CSV file; its folder is made when missing.
         after: Step from which the run is resumed; rows up to it are kept.
 
     Raises:
-        OSError: The file cannot be written, as on a full disk; with its path, by all methods.
+        OSError: The file cannot be written, as on a full disk; from all methods, with its path.
         ValueError: The file has other columns.
     """
 
@@ -103,26 +102,26 @@ class CSVLogger:
             self._file.flush()
 
     def write(self, record: StepLog) -> None:
-        """Appends a row, which survives the end of this process."""
+        """Appends a row, flushed to the system."""
         with naming(self._path):
             self._rows.writerow(["" if x is None else repr(x) for x in asdict(record).values()])
             self._file.flush()
 
     def sync(self) -> None:
-        """Flushes the rows to the disk, so that they survive a power cut."""
+        """Flushes the rows to the disk."""
         with naming(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes the file; rows that a full disk refused were reported when written."""
+        """Closes the file; errors of a full disk were raised by `write`."""
         with suppress(OSError):
             self._file.close()
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Disk errors of the block, with the path that the system leaves out of writes."""
+    """Disk errors of the block, completed by the path, which writes lack."""
     try:
         yield
     except OSError as error:
@@ -164,14 +163,14 @@ def _parse(line: str) -> StepLog | None:
 
 
 class ScalarWriter(Protocol):
-    """Methods of TensorBoard's writer that are used here."""
+    """Methods in use of TensorBoard's writer."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Scalar of a step."""
         ...
 
     def close(self) -> None:
-        """Writes the rest."""
+        """Flushes and closes the files."""
         ...
 
 
@@ -188,7 +187,7 @@ def tensorboard_writer(folder: Path, step: int) -> ScalarWriter:
 
 
 class _Named:
-    """Writer whose errors name the folder, each reported once.
+    """Writer with errors that name the folder, each reported once.
 
     TensorBoard writes in a thread; its errors are raised by a later call.
     """
@@ -217,20 +216,20 @@ def require_tensorboard() -> Any:
     """Class of TensorBoard's writers.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError(
             "tensorboard=true needs the package tensorboard: pip install tensorboard, or leave the "
-            f"setting out, {LOG_FILE} holds the same numbers"
+            f"setting out, as {LOG_FILE} holds the same metrics"
         ) from error
     return SummaryWriter
 
 
 def write_scalars(writer: ScalarWriter, record: StepLog, names: Sequence[str] = _NAMES) -> None:
-    """Numbers of a step as TensorBoard scalars; missing ones are left out."""
+    """Metrics of a step as TensorBoard scalars; missing ones are left out."""
     for name in names:
         value = getattr(record, name)
         if name != "step" and value is not None:

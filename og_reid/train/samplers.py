@@ -36,7 +36,7 @@ def arrange(
 
     Raises:
         ValueError: The data does not fill a batch, has fewer than two identities, or holds
-            unlabelled items without a use for them (see `relabel`).
+            unlabelled items that the settings do not use (see `relabel`).
     """
     present, labels = relabel(pids, config)
     if len(present) < 2:
@@ -83,7 +83,7 @@ def build_sampler(data: DataConfig, pids: Tensor, camids: Tensor | None, seed: i
 
 
 def describe_sampling(sampler: Sampler, pids: Tensor) -> str:
-    """Line for the log: how often an image of each identity comes in an epoch."""
+    """Log line: number of images of each identity in an epoch."""
     often = samples_per_epoch(sampler, pids)
     low, middle, high = (float(value) for value in (often.min(), often.median(), often.max()))
     return (

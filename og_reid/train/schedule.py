@@ -37,7 +37,7 @@ class BudgetTimer:
 
         Args:
             step: Steps done.
-            reading: `cpu` and `wall` seconds in place of the present ones.
+            reading: `cpu` and `wall` seconds in place of the current ones.
         """
         cpu, wall = (self.cpu, self.wall) if reading is None else reading
         used = [step / self._budget.steps]
@@ -73,10 +73,10 @@ def learning_rate(
 
 
 def warmup_loss_scale(step: int, warmup_steps: int) -> float:
-    """Factor of the loss at a step, counted from 0: it rises from 0.1 to 1 over the warm-up.
+    """Factor of the loss at a step, counted from 0: rises from 0.1 to 1 over the warm-up.
 
-    Warm-up of the OG-Net authors. Adam divides the factor out again, except for its weight decay,
-    which counts up to ten times as much in the meantime.
+    Warm-up of the OG-Net authors. Adam cancels the factor, except relative to its weight decay,
+    which is up to ten times as strong during the warm-up.
     """
     return min(1.0, 0.1 + 0.9 * (step + 1) / warmup_steps) if warmup_steps else 1.0
 
@@ -135,5 +135,5 @@ class Schedule:
         if epochs is None:
             return fraction >= 1 - average
         epoch, slot = divmod(step, self.steps_per_epoch)
-        # 0.9 of 1000 epochs must not become 900.0000001.
+        # 0.9 of 1000 epochs must not round to 900.0000001.
         return slot == self.steps_per_epoch - 1 and epoch >= (1 - average) * epochs - 1e-6

@@ -42,17 +42,17 @@ class Stepper:
 
     Gradients of several batches (``optim.grad_accum_steps``) are averaged. The mean equals the
     gradient of one large batch only where the loss is a mean over independent items, such as the
-    cross-entropy: BatchNorm takes its moments, and losses over pairs take their pairs, in each
-    batch alone. Ranks, in contrast, share moments and pairs, and equal one process.
+    cross-entropy: BatchNorm moments and the pairs of losses over pairs are those of each batch
+    alone. Several ranks, in contrast, use common moments and pairs, and equal one process.
 
     Args:
-        task: Task, whose model is on the device. With several ranks its normalisation layers are
-            changed to share their moments.
+        task: Task with its model on the device. With several ranks its normalisation layers are
+            synchronised.
         optimizer: Optimiser of the model's parameters.
         optim: Precision, clipping and accumulation.
         seed: Seed of dropout.
         device: Device of model and batches.
-        processes: Ranks that share each batch.
+        processes: Ranks of each batch.
 
     Raises:
         ValueError: The device lacks the precision.
@@ -76,7 +76,7 @@ class Stepper:
         self._features, self._learner = learner.features, cast("nn.Module", learner)
         if processes.world_size > 1:
             sync_batchnorm_layers(task.model)
-            # Norms share their moments as they go; the argument has a newer name from torch 2.13.
+            # Moments are synchronised already; torch 2.13 renames the argument.
             known = inspect.signature(DistributedDataParallel).parameters
             name = (
                 "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
@@ -91,7 +91,7 @@ class Stepper:
             self._features(index, batch)
 
     def gradients(self, first: int, batches: list[Batch], scale: float) -> tuple[float, float]:
-        """Mean gradient of the batches, put into the parameters.
+        """Mean gradient of the batches, stored in the parameters.
 
         Args:
             first: Number of the first batch.
@@ -99,8 +99,8 @@ class Stepper:
             scale: Factor of the loss.
 
         Returns:
-            Loss and accuracy of all ranks' rows, means over the batches. No gradients belong to a
-            loss that is not finite.
+            Loss and accuracy of all ranks' rows, means over the batches. A loss that is not finite
+            has no gradients.
         """
         self._task.model.train()
         self._optimizer.zero_grad(set_to_none=True)
@@ -135,7 +135,7 @@ class Stepper:
 
 
 class _Learner(nn.Module):
-    """Module from a batch to its loss, which `DistributedDataParallel` wraps."""
+    """Module from a batch to its loss, wrapped by `DistributedDataParallel`."""
 
     def __init__(
         self,
@@ -172,11 +172,11 @@ class _Learner(nn.Module):
 
 @contextmanager
 def fork_rng(seed: int, device: torch.device, *keys: int) -> Iterator[None]:
-    """Global generators of torch, which dropout draws from, seeded here and restored after.
+    """Global generators of torch, the source of dropout, seeded for the block and restored.
 
     Args:
         seed: Seed of the run.
-        device: Device whose generator is seeded beside the CPU's.
+        device: Device of a second generator to seed, beside the CPU's.
         *keys: Key of the random stream, such as the step.
     """
     devices = [device] if device.type == "cuda" else []

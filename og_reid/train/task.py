@@ -1,7 +1,7 @@
 """Task protocol of the training loop: batches, features, loss, validation, model files.
 
-The loop handles steps, optimiser, schedule, checkpoints and ranks, but neither point clouds nor
-images; a task handles those, but nothing of a step's place in a run.
+The loop handles steps, optimiser, schedule, checkpoints and ranks; a task handles point clouds or
+images, independently of the state of the run.
 """
 
 from __future__ import annotations
@@ -53,17 +53,16 @@ B = TypeVar("B", bound=Batch)
 class Task(Protocol[B]):
     """Network, training data, and the loss that joins them.
 
-    A batch must depend on the seed of the run and the step alone: it is drawn again after an
-    interruption, and ahead of time in another thread. It must leave torch's global generators
-    alone; `features` and `objective` may draw from them (dropout), as the loop seeds them at each
-    step.
+    A batch must depend only on the seed of the run and the step: it is drawn again after an
+    interruption, and ahead of time in another thread. It must not use torch's global generators;
+    `features` and `objective` may (dropout), as the loop seeds them at each step.
     """
 
     @property
     def model(self) -> nn.Module:
         """Network, always the same object; the loop moves it, trains it and averages it.
 
-        It holds all trained parameters; parameters that no loss depends on require no gradient.
+        Contains all trained parameters; parameters without a loss must not require gradients.
         """
         ...
 
@@ -84,8 +83,7 @@ class Task(Protocol[B]):
 
         Args:
             step: Counted from 0.
-            rows: Items of the batch that are wanted, as ranks share it; they must equal those of
-                the whole batch.
+            rows: Rows of the batch for this rank; must equal those of the whole batch.
         """
         ...
 
@@ -94,7 +92,7 @@ class Task(Protocol[B]):
 
         Returns:
             Tensors with one row per item, on the batch's device. Rows of all ranks are gathered
-            before `objective`, so that a loss over pairs sees all pairs.
+            before `objective`, so that a loss over pairs uses all pairs.
         """
         ...
 
@@ -111,18 +109,18 @@ class Task(Protocol[B]):
         ...
 
     def validate(self) -> Metrics | None:
-        """Metrics of the present weights on validation data; None without such data."""
+        """Metrics of the current weights on validation data; None without such data."""
         ...
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
-        """Model file of the network, written whole or not at all.
+        """Model file of the network, written atomically.
 
         Args:
             path: A .safetensors file.
             provenance: Provenance of the run for the file's header, as plain JSON values.
 
         Returns:
-            Whether it was written; False for a network that no model file can describe.
+            False for a network that no model file can describe.
         """
         ...
 
@@ -138,7 +136,8 @@ def relabel(pids: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
         (C,) identities in ascending order, and (n,) int64 the class of each item, or -1.
 
     Raises:
-        ValueError: Unlabelled items without a use for them, or ``loss.lsro`` without such items.
+        ValueError: Unlabelled items that the settings do not use, or ``loss.lsro`` without such
+            items.
     """
     unlabelled = pids == -1
     if unlabelled.any() and not (config.loss.lsro and config.data.sampling == "shuffle"):

@@ -28,7 +28,7 @@ class SWA:
 
     @torch.no_grad()
     def add(self, model: nn.Module) -> None:
-        """Adds the present weights to the mean."""
+        """Adds the current weights to the mean."""
         self.count += 1
         for name, weight in model.named_parameters():
             if name in self._mean:
@@ -57,22 +57,22 @@ class SWA:
 class EMA:
     """Exponential moving average of a model's weights and running statistics.
 
-    The decay after n steps is ``min(decay, (1 + n) / (10 + n))``, so that the initial weights are
-    soon forgotten.
+    The decay after n steps is ``min(decay, (1 + n) / (10 + n))``, to reduce the influence of the
+    initial weights.
 
     Args:
-        model: Model whose present weights start the average.
+        model: Model with the initial value of the average.
         decay: Fraction of the mean that stays at a step, in (0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Starts at the present weights."""
+        """Starts at the current weights."""
         self._decay, self._count = decay, 0
         self._mean = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def add(self, model: nn.Module) -> None:
-        """Adds the present weights to the mean; integers are copied."""
+        """Adds the current weights to the mean; integers are copied."""
         decay = min(self._decay, (1 + self._count) / (10 + self._count))
         self._count += 1
         for name, value in model.state_dict().items():
@@ -87,7 +87,7 @@ class EMA:
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:
-        """Averaged weights in the model within the block; its own weights after it."""
+        """Averaged weights in the model within the block; its own weights afterwards."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         self.apply(model)
         try:
@@ -109,12 +109,12 @@ class EMA:
 def update_bn(model: nn.Module, passes: Iterable[object]) -> None:
     """Recomputes the BatchNorm running statistics as plain means over batches.
 
-    Running statistics of the training belong to other weights than the averaged ones.
+    Running statistics of the training do not fit averaged weights.
 
     Args:
         model: Network; left in training mode.
-        passes: Lazy forward passes: each item that is drawn runs the model on one batch; the
-            items themselves are ignored.
+        passes: Lazy forward passes: drawing an item runs the model on one batch; the items
+            themselves are ignored.
     """
     norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     if not norms:

@@ -136,7 +136,7 @@ def test_ctrl_c_tells_how_to_go_on(train: list[str], tmp_path: Path) -> None:
     step = len(read_log(log))
     (line,) = [each for each in told.splitlines() if each.startswith("og-reid:")]
     assert line.startswith(f"og-reid: interrupted after step {step}, which is saved in ")
-    assert line.endswith("the same command with --resume goes on")
+    assert line.endswith("the same command with --resume continues")
     assert "Traceback" not in told
     assert read_provenance(tmp_path / "run" / "checkpoint.pt")["step"] == step
 

@@ -126,7 +126,7 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
 
 def test_bad_states_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.pt"
-    with pytest.raises(ValueError, match="no training state to go on from"):
+    with pytest.raises(ValueError, match="no training state to resume from"):
         load_checkpoint(path)
     save_checkpoint(path, {"w": torch.zeros(1000)})
     path.write_bytes(path.read_bytes()[:2000])

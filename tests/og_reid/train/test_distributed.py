@@ -346,7 +346,7 @@ def dying(folder: Path) -> None:
 def test_a_killed_process_ends_the_others_with_a_message(tmp_path: Path) -> None:
     assert together(2, dying, tmp_path, wait=20.0) == [7, -signal.SIGKILL]
     message = (tmp_path / "message.txt").read_text()
-    assert message.startswith("another process of this run ended or does not answer")
+    assert message.startswith("another process of this run ended or does not respond")
     assert "--resume" in message
     assert len(read_log(tmp_path / "log.csv")) >= 2
 
@@ -374,7 +374,7 @@ def test_a_process_that_hangs_ends_the_others_with_a_message(tmp_path: Path) -> 
     assert together(2, hanging, tmp_path, wait=10.0) == [7, 7]
     for rank in range(2):
         message = (tmp_path / f"message{rank}.txt").read_text()
-        assert message.startswith("another process of this run ended or does not answer")
+        assert message.startswith("another process of this run ended or does not respond")
         assert "--resume" in message
     assert [record.step for record in read_log(tmp_path / "log.csv")] == [1, 2, 3]
 

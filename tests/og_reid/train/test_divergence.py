@@ -64,5 +64,5 @@ def test_a_diverged_run_ends_with_its_message(tmp_path, mode):
             "device": "cpu",
         }
     )
-    with pytest.raises(RuntimeError, match="the loss became nan at step 1: look at the items"):
+    with pytest.raises(RuntimeError, match="the loss became nan at step 1: check the items"):
         train(config, clouds, out_dir=tmp_path, model=_network(mode, classes=8))

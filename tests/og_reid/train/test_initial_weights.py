@@ -76,7 +76,7 @@ def test_wrong_weights_are_found_before_a_world_is_made(
     run = tmp_path / "run"
     settings = ["model.init_from=default", "model.embedding_dim=64"]
     assert main(["train", "synthetic/og_net_small", *settings, "--out", str(run)]) != 0
-    assert "model.init_from=default are not of this network" in capsys.readouterr().err
+    assert "model.init_from=default do not fit this network" in capsys.readouterr().err
     assert not (run / "world").exists()
 
 

@@ -138,7 +138,7 @@ def test_ctrl_c_ends_the_step_and_saves(tmp_path: Path) -> None:
         if record.step == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"after step 5, which is saved in .*--resume goes on"):
+    with pytest.raises(Interrupted, match=r"after step 5, which is saved in .*--resume continues"):
         fit(config(12, validate_every=0), task, out_dir=tmp_path / "two", progress=interrupt)
     assert load_checkpoint(tmp_path / "two" / "checkpoint.pt")["step"] == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     child.join()
     assert child.exitcode == 0
     message = queue.get()
-    assert "checkpoint.pt could not be written; the one from before is still there" in message
+    assert "checkpoint.pt could not be written; the previous one is kept" in message
     assert load_checkpoint(tmp_path / "full" / "checkpoint.pt")["step"] == 3
     left = {each.name for each in (tmp_path / "full").iterdir()}
     assert left == {"checkpoint.pt", "log.csv"}

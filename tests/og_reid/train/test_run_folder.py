@@ -84,7 +84,7 @@ def test_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
     states = {each.name: load_checkpoint(each)["step"] for each in tmp_path.glob("*.pt")}
     assert states == {"checkpoint.pt": 11, "checkpoint-1.pt": 10, "checkpoint-2.pt": 8}
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"put the one before, checkpoint-1\.pt, in its place"):
+    with pytest.raises(ValueError, match=r"replace it by the previous one, checkpoint-1\.pt"):
         fit(settings, Regression(), out_dir=tmp_path, resume=True)
 
 
