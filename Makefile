@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
-# make weights train the weights that ship, anew (about two and a half hours on two cores)
+# make weights retrain the default weights (about two and a half hours on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
 # make docs    install into .venv, build the documentation into site/ and check its links
@@ -18,7 +18,7 @@ PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 help:
 	@sed -n 's/^# //p' Makefile | head -n 7
 
-# What open3d and opencv (of mediapipe) load when they are imported.
+# Libraries loaded by the imports of open3d and opencv (of mediapipe).
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
   libgomp.so.1:libgomp1 libglib-2.0.so.0:libglib2.0-0 libX11.so.6:libx11-6
 
@@ -34,13 +34,13 @@ system:
 $(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*) | system
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
-	@# Without its dependencies: it would ask for the very torch that it was built with.
+	@# Without its dependencies: it pins the torch version of its build.
 	$(if $(findstring test,$*),$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchvision)
 	@touch $@
 
 install: $(VENV)/stamp-$(EXTRAS)
 
-# See the head of the file for why its dependencies are left out.
+# Without dependencies, see the head of requirements-mmpose.txt.
 mmpose: $(VENV)/stamp-$(EXTRAS) $(VENV)/mmpose-is-there
 
 $(VENV)/mmpose-is-there: requirements-mmpose.txt $(VENV)/stamp-$(EXTRAS)
@@ -86,7 +86,7 @@ fuzz: install
 SANITIZED := build/sanitize
 # AddressSanitizer must see the exceptions of a C++ library that Python would load later.
 PRELOADED = $(foreach name,libasan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
-# The tests that run kernels; those that build the libraries or start other processes are left out.
+# Tests that run kernels, without those that build the libraries or start other processes.
 OPERATORS := knn knn_patches ball_query fps gather pool gated_pool soft_pool soft_gated_pool edge_conv \
   rank_counts topk library
 

@@ -1,8 +1,8 @@
-"""OG-Net on clouds against ResNet-50 on photographs: embeddings per second of the same processor.
+"""OG-Net on clouds against ResNet-50 on images: embeddings per second of the same processor.
 
 Evaluation mode, float32, random weights (they do not change the work). ResNet-50 is torchvision's
-without its classifier, on 256 x 128 images; OG-Net takes 4096 points. The two take turns, and the
-median of CPU seconds (all threads) counts.
+without its classifier, on 256 x 128 images; OG-Net takes 4096 points. Runs alternate; results are
+medians of CPU seconds (all threads).
 
     python benchmarks/backbone.py
     python benchmarks/backbone.py --threads 2 --batches 16
@@ -39,7 +39,7 @@ def people(batch: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 def resnet() -> nn.Module:
-    """ResNet-50 that gives 2048 numbers per image."""
+    """ResNet-50 with 2048-dimensional embeddings."""
     torchvision = import_torchvision("ResNet-50", "pip install --no-deps torchvision")
     model: nn.Module = torchvision.models.resnet50(weights=None)
     model.fc = nn.Identity()
@@ -47,7 +47,7 @@ def resnet() -> nn.Module:
 
 
 def megabytes(model: nn.Module) -> float:
-    """Size of the weights as they are stored."""
+    """Size of the stored weights, MB."""
     return sum(t.numel() * t.element_size() for t in model.state_dict().values()) / 1e6
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="turns of each program")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 1], help="batch sizes")
     parser.add_argument("--points", type=int, default=4096, help="points per cloud")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of our code")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch and og_reid")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     info = native_info()

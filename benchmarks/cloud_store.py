@@ -1,8 +1,8 @@
-"""How fast a cloud is read: the store against the published ``.obj`` through Open3D, in CPU time.
+"""CPU time of reading a cloud: the store against the published ``.obj`` through Open3D.
 
-Writes clouds of 8192 points in the authors' format, converts them, and reads each in every way, the
-rounds of which take turns. Recent Open3D parses all lines of these files and then drops the points
-without a face, all but three. The second row has faces enough that it returns every point.
+Writes clouds of 8192 points in the authors' format, converts them, and reads each in every way, in
+alternating rounds. Recent Open3D parses all lines of these files and then drops the points without
+a face, all but three. The second row has enough faces to keep every point.
 
     python benchmarks/cloud_store.py
 """
@@ -44,7 +44,7 @@ def write_tree(root: Path, count: int) -> list[Path]:
 
 
 def add_faces(path: Path) -> Path:
-    """A copy in which every point belongs to a face."""
+    """Copy of a file with every point in a face."""
     triples = [(i, i + 1, i + 2) for i in (*range(1, PIXELS - 1, 3), PIXELS - 2)]
     text = path.read_text().removesuffix("f 1 2 3\n")
     copy = path.with_suffix(".mesh.obj")
@@ -53,7 +53,7 @@ def add_faces(path: Path) -> Path:
 
 
 def cpu_seconds(read: Callable[[int], object], order: list[int]) -> float:
-    """CPU time of this process, all threads; a cloud is let go before the next one is read."""
+    """CPU time of this process, all threads; a cloud is freed before the next one is read."""
     start = time.process_time()
     for row in order:
         read(row)

@@ -1,8 +1,8 @@
 """OG-Net in soft mode against robust mode: CPU time of a training step and of embedding.
 
 The networks of configs/synthetic/default and configs/synthetic/continuous, on their batch (24
-people, 4 clouds of 256 points each) of random clouds. Times are CPU seconds of this process, the
-median over repeats that take turns. ``equal`` is robust mode with as many neighbours as soft mode.
+identities, 4 clouds of 256 points each) of random clouds. Times are CPU seconds of this process,
+medians over alternating repeats. ``equal`` is robust mode with as many neighbours as soft mode.
 
     OMP_NUM_THREADS=1 python benchmarks/continuous.py            # a minute
 """
@@ -40,7 +40,7 @@ PROGRAMS = {
 
 
 def make(model: ModelConfig) -> PointNetwork:
-    """The network of a configuration with fresh weights and a classifier."""
+    """Network of a configuration with random weights and a classifier."""
     return build(
         model.arch,
         num_points=model.num_points,
@@ -53,7 +53,7 @@ def make(model: ModelConfig) -> PointNetwork:
 
 
 def step(model: PointNetwork, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
-    """A function that trains a network by one step."""
+    """Function that trains a network by one step."""
     optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-3)
     labels = torch.arange(len(clouds[0]))
 
@@ -67,7 +67,7 @@ def step(model: PointNetwork, clouds: tuple[Tensor, Tensor]) -> Callable[[], Non
 
 
 def embed(model: PointNetwork, clouds: tuple[Tensor, Tensor]) -> Callable[[], None]:
-    """A function that embeds clouds without gradients."""
+    """Function that embeds clouds without gradients."""
     model.eval()
 
     def run() -> None:

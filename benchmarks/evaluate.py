@@ -1,11 +1,11 @@
 """Evaluation and re-ranking against sorting and dense matrices: CPU seconds of all threads, memory.
 
-The peers are what the toolboxes of the field do, written here as simply as they do: the matrix of
-all distances, numpy's argsort of every row, then CMC, AP and INP along the sorted row, in a
-compiled loop (as their Cython does; `sorted_ranks.cpp`, built here with the system's compiler) or
-with numpy. Programs take turns; medians count. Memory is by how much a program raises the resident
-set of a fresh process that holds the features. Identities and cameras are Market-1501's (--labels:
-another npz with `ti`, `tc` of the gallery and `qi`, `qc` of the queries); features are made up.
+The peers are the algorithms of common toolboxes, in their simplest form: the matrix of all
+distances, numpy's argsort of every row, then CMC, AP and INP along the sorted row, in a compiled
+loop (like their Cython; `sorted_ranks.cpp`, built with the system's compiler) or with numpy. Runs
+alternate; results are medians. Memory is the increase of the resident set of a fresh process that
+holds the embeddings. Identities and cameras are Market-1501's (--labels: another npz with `ti`,
+`tc` of the gallery and `qi`, `qc` of the queries); embeddings are random.
 
     python benchmarks/evaluate.py                          # Market-1501 scale, about a minute
     python benchmarks/evaluate.py --distractors 500000     # and these, from a file
@@ -41,13 +41,13 @@ from og_reid.rerank import k_reciprocal
 
 DIMS = 512
 LABELS = Path(__file__).parents[1] / "tests" / "golden" / "eval" / "market_labels.npz"
-#: Noise of the made-up features: rank-1 0.83 and mAP 0.48.
+#: Noise of the random embeddings: rank-1 0.83 and mAP 0.48.
 NOISE = 0.0985
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Features and labels."""
+    """Embeddings and labels."""
 
     query: np.ndarray
     gallery: np.ndarray
@@ -55,7 +55,7 @@ class Scene:
 
 
 def make_scene(labels_file: Path) -> Scene:
-    """Features around a centre for each person, moved by camera, with noise."""
+    """Embeddings around a centre per identity, shifted by camera, with noise."""
     draw = np.random.default_rng(0)
     labels = {name: each.astype(np.int64) for name, each in np.load(labels_file).items()}
     kept = labels["ti"] != -1
@@ -99,7 +99,7 @@ def order_of_rows(scene: Scene) -> np.ndarray:
 
 @functools.cache
 def compiled_loop() -> ctypes.CDLL:
-    """`sorted_ranks.cpp`, built."""
+    """Library built from `sorted_ranks.cpp`."""
     source = Path(__file__).with_name("sorted_ranks.cpp")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "sorted_ranks.so"
@@ -110,7 +110,7 @@ def compiled_loop() -> ctypes.CDLL:
 
 
 def sorting_compiled(scene: Scene) -> tuple[float, float, float]:
-    """The same by sorting every row, then a compiled loop along it."""
+    """Rank-1, mAP and mINP by sorting every row, then a compiled loop along it."""
     order = order_of_rows(scene)
     labels = [
         np.ascontiguousarray(scene.labels[name])
@@ -124,7 +124,7 @@ def sorting_compiled(scene: Scene) -> tuple[float, float, float]:
 
 
 def sorting(scene: Scene) -> tuple[float, float, float]:
-    """The same by sorting every row, then numpy along it."""
+    """Rank-1, mAP and mINP by sorting every row, then numpy along it."""
     order = order_of_rows(scene)
     q_pids, g_pids = scene.labels["query_pids"], scene.labels["gallery_pids"]
     q_cams, g_cams = scene.labels["query_camids"], scene.labels["gallery_camids"]
@@ -149,7 +149,7 @@ def reranking(scene: Scene) -> tuple[float, float, float]:
 
 
 def dense_reranking(scene: Scene) -> tuple[float, float, float]:
-    """The same with N x N matrices, as the toolboxes do (k1 = 20, k2 = 6, lambda = 0.3)."""
+    """Rank-1, mAP and mINP after re-ranking with dense matrices (k1 = 20, k2 = 6, lambda = 0.3)."""
     rows = np.concatenate([scene.query, scene.gallery])
     count, queries = len(rows), len(scene.query)
     original = np.maximum(2 - 2 * (rows @ rows.T), 0)
@@ -198,7 +198,7 @@ PROGRAMS: dict[str, Callable[[Scene], object]] = {
 
 
 def compare(names: Sequence[str], scene: Scene, options: argparse.Namespace) -> None:
-    """Programs in turns, then each alone in a process of its own; the first one is ours."""
+    """Alternating runs, then each program alone in its own process; the first one is og_reid's."""
     spent: dict[str, list[float]] = {name: [] for name in names}
     results = {}
     if "compiled" in names:
@@ -217,11 +217,11 @@ def compare(names: Sequence[str], scene: Scene, options: argparse.Namespace) -> 
     for name in names[1:]:
         difference = np.abs(np.subtract(results[first], results[name])).max()
         ratio = median[name] / median[first]
-        print(f"{name}: {ratio:.1f} times the CPU time; figures differ by {difference:.0e} at most")
+        print(f"{name}: {ratio:.1f} times the CPU time; metrics differ by {difference:.0e} at most")
 
 
 def peak(name: str, options: argparse.Namespace) -> float:
-    """MiB that a program takes in a process of its own."""
+    """Peak memory of a program in its own process, MiB."""
     command = [sys.executable, __file__, "--peak", name, "--threads", str(options.threads)]
     command += ["--labels", str(options.labels)]
     if options.rerank:
@@ -230,7 +230,7 @@ def peak(name: str, options: argparse.Namespace) -> float:
 
 
 def many(count: int) -> Scene:
-    """MSMT17's shape: of every eight images one is a query; people of 30 images, 15 cameras."""
+    """Scene of MSMT17's shape: one query in eight images, 30 images per identity, 15 cameras."""
     draw = np.random.default_rng(0)
     pids, cameras = np.arange(count) // 30, draw.integers(0, 15, count)
     centers = _unit(draw.standard_normal((pids.max() + 1, DIMS), dtype=np.float32))
@@ -250,7 +250,7 @@ def many(count: int) -> Scene:
 
 
 def with_distractors(scene: Scene, count: int) -> None:
-    """A gallery with distractors, read from a file."""
+    """Evaluation of a gallery with distractors, read from a file."""
     draw = np.random.default_rng(1)
     known = len(scene.gallery)
     with tempfile.TemporaryDirectory() as folder:
@@ -278,7 +278,7 @@ def with_distractors(scene: Scene, count: int) -> None:
 
 
 class Blocks:
-    """A file read piece by piece into memory that is used again."""
+    """File read in blocks into reused memory."""
 
     def __init__(self, path: Path, rows: int) -> None:
         self.path, self.rows = path, rows
@@ -294,7 +294,7 @@ class Blocks:
 
 
 class Memory:
-    """By how many MiB the block raises the resident set of this process (Linux)."""
+    """Increase of the resident set of this process by the block, MiB (Linux)."""
 
     def __enter__(self) -> Memory:
         Path("/proc/self/clear_refs").write_text("5")  # the highest so far is the present one
@@ -306,7 +306,7 @@ class Memory:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the chosen comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--labels", type=Path, default=LABELS, help="npz with ti, tc, qi, qc")
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,8 +1,8 @@
 """Visible-part similarity against its own matrix products: CPU time and memory.
 
-The products are those of the same concatenated vectors, in the same blocks, with nothing around
-them. Times are CPU seconds of this process (all threads). Memory is the peak resident size above
-what the process had with the features in it; the result is part of it.
+The products are those of the same concatenated embeddings, in the same blocks, without anything
+else. Times are CPU seconds of this process (all threads). Memory is the peak resident size above
+that with the embeddings, result included.
 
     python benchmarks/matching.py                              # Occluded-Duke with 6 raw stripes
     python benchmarks/matching.py --queries 300 --items 2000   # seconds
@@ -28,7 +28,7 @@ from og_reid.retrieval.similarity import visible_part_similarity
 
 
 def random_features(count: int, args: argparse.Namespace, generator: torch.Generator) -> Embedding:
-    """Features of random images, on average two stripes in three visible."""
+    """Random embeddings, on average two stripes in three visible."""
     return Embedding(
         torch.randn(count, args.embedding, generator=generator),
         torch.randn(count, args.parts, args.channels, generator=generator),
@@ -37,7 +37,7 @@ def random_features(count: int, args: argparse.Namespace, generator: torch.Gener
 
 
 def products(args: argparse.Namespace) -> Callable[[], None]:
-    """The two matrix products alone, in blocks of about 64 MiB of gallery vectors."""
+    """The two matrix products alone, in blocks of about 64 MiB of gallery embeddings."""
     width = args.parts * args.channels + args.embedding
     step = max(1, (64 << 20) // (4 * width))
     query, seen = torch.randn(args.queries, width), torch.rand(args.queries, args.parts)
@@ -53,7 +53,7 @@ def products(args: argparse.Namespace) -> Callable[[], None]:
 
 
 def timed(work: Callable[[], Tensor | None]) -> float:
-    """CPU seconds."""
+    """CPU seconds of a function."""
     start = time.process_time()
     work()
     return time.process_time() - start
@@ -63,10 +63,10 @@ def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--queries", type=int, default=3368)
-    parser.add_argument("--items", type=int, default=15913, help="of the gallery")
+    parser.add_argument("--items", type=int, default=15913, help="images of the gallery")
     parser.add_argument("--parts", type=int, default=6)
-    parser.add_argument("--channels", type=int, default=2048, help="length of a part's vector")
-    parser.add_argument("--embedding", type=int, default=256, help="length of the global vector")
+    parser.add_argument("--channels", type=int, default=2048, help="length of a part's embedding")
+    parser.add_argument("--embedding", type=int, default=256, help="length of the global embedding")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -74,7 +74,7 @@ def main() -> None:
     query, gallery = (
         random_features(count, args, generator) for count in (args.queries, args.items)
     )
-    visible_part_similarity(query[:8], gallery[:8])  # torch and its library wake up
+    visible_part_similarity(query[:8], gallery[:8])  # warm-up of torch and its libraries
     before = resident("VmRSS")
     ours = timed(lambda: visible_part_similarity(query, gallery))
     memory = resident("VmHWM") - before

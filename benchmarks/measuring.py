@@ -1,4 +1,4 @@
-"""How the benchmarks measure: CPU seconds of programs that take turns, and resident memory."""
+"""Measurements of the benchmarks: CPU seconds of alternating programs, and resident memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["resident", "timed", "timed_hot"]
 
 
 def timed(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds (all threads) of each program; they take turns, after one to warm up."""
+    """Median CPU seconds (all threads) of each program, in alternating runs after a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(repeats + 1):
         for name, program in programs.items():
@@ -26,11 +26,11 @@ def timed(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
 def timed_hot(
     programs: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """CPU seconds (all threads) of each program in each turn: of a first run, and of a hot one.
+    """CPU seconds (all threads) of each program in each turn: of a cold and of a hot run.
 
-    The first run of a turn finds the caches full of what another program left there, which costs a
-    program of a millisecond more than one of a hundred. Two more follow at once; the shorter is the
-    hot one. Programs of one turn are to be compared with each other: the speed of a machine drifts.
+    The first run of a turn starts with the caches of another program, which matters more for a
+    program of a millisecond than for one of a hundred. Two more follow; the shorter is the hot one.
+    Ratios are taken within a turn: the speed of a machine drifts.
     """
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for turn in range(repeats + 1):
@@ -48,7 +48,7 @@ def timed_hot(
 def resident(field: str) -> float:
     """Resident size of this process, MiB: ``VmRSS`` now, ``VmHWM`` the highest so far.
 
-    Not ru_maxrss: on Linux that of a new process starts at what its parent had.
+    Not ru_maxrss, which on Linux starts at the parent's value in a new process.
     """
     status = Path("/proc/self/status").read_text().splitlines()
     line = next(row for row in status if row.startswith(field))

@@ -1,17 +1,17 @@
-"""What knowing the hidden parts buys: PGFA on occluded people of the synthetic world.
+"""Benefit of part visibility: PGFA on occluded people of the synthetic world.
 
-Trains a network for a few epochs from random weights, then searches for other people with occluded
-queries, in a gallery of which 15 % is occluded, by three similarities of the same features: over
-the commonly visible stripes (masked), over all stripes (unmasked), and by the global vector alone.
-Keypoints and what hides them are the world's truth, which is the best that a pose estimator could
-give. Intervals are 95 % percentiles over resampled queries; those of differences resample the same
-queries on both sides. Images are smaller than PGFA's 384 x 128 to be quick.
+Trains a network for a few epochs from random weights, then evaluates occluded queries of other
+identities, in a gallery that is 15 % occluded, by three similarities of the same embeddings: over
+the commonly visible stripes (masked), over all stripes (unmasked), and of the global embedding
+alone. Keypoints and visibility are ground truth, an upper bound for pose estimators. Intervals are
+95 % percentiles over resampled queries; those of differences are paired. Images are smaller than
+PGFA's 384 x 128 for speed.
 
-Occluded means that something stands in front, as in Occluded-Duke; people whom the image's border
-cuts are left out, since stripes of a part of a person show other parts of the body than stripes of
-a whole one, and no mask mends that. There are six stripes: of three, all still show a joint in most
-occluded queries. This was decided on other people (``--skip 1000``); the figures in results/ are of
-the first run on these.
+Occlusion is by objects in front, as in Occluded-Duke; people cut by the image's border are
+excluded, since stripes of a partial person show other parts of the body than those of a whole one,
+which no mask mends. There are six stripes: of three, all still show a joint in most occluded
+queries. This was decided on other identities (``--skip 1000``); the metrics in results/ are of the
+first run on these.
 
     python benchmarks/occlusion.py                                          # 25 minutes on a core
     python benchmarks/occlusion.py --skip 1000 --test 48                    # others, to decide on
@@ -43,6 +43,7 @@ from meshes.world import (
 from og_reid.data import ImageBatch
 from og_reid.data.images.preprocess import preprocess_image
 from og_reid.evaluation import Labels, evaluate_distances
+from og_reid.losses.objective import CombinedLoss, LossConfig
 from og_reid.models import PGFA
 from og_reid.models.embedding import Embedding
 from og_reid.models.pgfa import Descriptor
@@ -53,7 +54,7 @@ RESAMPLES = 2000
 
 
 def shoot(shots: list[WorldShot], args: argparse.Namespace) -> ImageBatch:
-    """Render people and look at their true keypoints."""
+    """Batch of rendered images with ground truth keypoints."""
     images, maps, visible = [], [], []
     for shot in shots:
         pid = shot.pid + (args.skip if shot.pid > args.train else 0)
@@ -71,22 +72,24 @@ def shoot(shots: list[WorldShot], args: argparse.Namespace) -> ImageBatch:
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows in random order; an incomplete batch at the end is left out."""
+    """Batches of rows in random order; the last incomplete one is dropped."""
     order = torch.randperm(count, generator=generator)
     yield from order[: count - count % size].split(size)
 
 
 def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
-    """A network that tells the training people apart."""
+    """Network trained to classify the training identities."""
     generator = torch.Generator().manual_seed(args.seed)
     identities, labels = people.pids.unique(return_inverse=True)
     network = PGFA(len(identities), args.parts, dropout=args.dropout, generator=generator)
-    # The authors' recipe is for a backbone that knows ImageNet; random weights need another one.
-    # Residual branches that start at zero (Goyal et al., 2017) learn sooner.
+    # The authors' recipe is for a backbone pretrained on ImageNet; random weights need another one.
+    # Zero-initialised residual branches (Goyal et al., 2017) converge faster.
     for name, weight in network.model.named_parameters():
         if name.endswith("bn3.weight"):
             torch.nn.init.zeros_(weight)
     optimizer = torch.optim.AdamW(network.parameters(), args.lr, weight_decay=5e-4)
+    config = LossConfig(part_weight=0.5)
+    objective = CombinedLoss(config, 256, len(identities), task="image", parts=args.parts)
     steps = args.epochs * (len(labels) // args.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, max(1, steps))
     for epoch in range(args.epochs):
@@ -95,7 +98,8 @@ def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
             chosen = torch.rand(len(rows), generator=generator) < 0.5
             batch = rows_of(people, rows).mirrored(chosen)
             features = network(batch.images, batch.heatmaps)
-            loss = network.loss(features, labels[rows], part_weight=0.5).total
+            by_part, whole = network.classify(features)
+            loss = objective(network, None, labels[rows], part_logits=by_part, image_logits=whole)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -106,12 +110,12 @@ def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
 
 
 def rows_of(people: ImageBatch, rows: Tensor) -> ImageBatch:
-    """Some of the people."""
+    """Rows of a batch."""
     return ImageBatch(**{name: values[rows] for name, values in vars(people).items()})
 
 
 def embed(network: PGFA, people: ImageBatch, descriptor: Descriptor) -> Embedding:
-    """Features of all images, 32 at a time."""
+    """Embeddings of all images, 32 at a time."""
     batches = (rows_of(people, rows) for rows in torch.arange(len(people)).split(32))
     return Embedding.cat(
         network.embed(each.images, each.heatmaps, each.visibility, descriptor=descriptor)
@@ -140,7 +144,7 @@ def interval(values: Tensor) -> str:
 
 
 def report(network: PGFA, query: ImageBatch, gallery: ImageBatch) -> None:
-    """The three similarities, with both descriptors of the stripes."""
+    """Writes mAP of the three similarities, with both kinds of part embeddings."""
     hidden = (query.visibility < 1).any(1)
     groups = {"all": torch.ones_like(hidden), "hidden stripe": hidden}
     for descriptor in get_args(Descriptor):
@@ -161,7 +165,7 @@ def report(network: PGFA, query: ImageBatch, gallery: ImageBatch) -> None:
 
 
 def write(line: str) -> None:
-    """A line on standard output, at once."""
+    """Writes a line to standard output and flushes it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -169,17 +173,15 @@ def write(line: str) -> None:
 def main() -> None:
     """Read the options, make the world, train and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--train", type=int, default=64, help="people to learn from")
-    parser.add_argument("--test", type=int, default=150, help="people to search for")
-    parser.add_argument("--views", type=int, default=8, help="images per person")
+    parser.add_argument("--train", type=int, default=64, help="training identities")
+    parser.add_argument("--test", type=int, default=150, help="test identities")
+    parser.add_argument("--views", type=int, default=8, help="images per identity")
     parser.add_argument("--cameras", type=int, default=6)
     parser.add_argument("--parts", type=int, default=6, help="stripes")
     parser.add_argument(
         "--occluders", nargs="+", choices=OCCLUDERS, default=[k for k in OCCLUDERS if k != "cut"]
     )
-    parser.add_argument(
-        "--skip", type=int, default=0, help="search for people this much further on"
-    )
+    parser.add_argument("--skip", type=int, default=0, help="offset of the test identities")
     parser.add_argument("--size", type=int, nargs=2, default=(96, 48), help="height and width")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch", type=int, default=8)

@@ -1,9 +1,9 @@
 """OG-Net against a straightforward torch program of the same network: CPU time and peak memory.
 
 The naive program holds dense distance matrices, edge tensors (B, 2C, N, k) and dense ball queries,
-and works on the same weights; its output is compared with ours before anything is timed. Times are
-CPU seconds of this process (all threads), the median over repeats that take turns. Memory is the
-peak resident size of a process that does one thing once, less what it had before.
+and has the same weights; its output is compared with og_reid's before the timing. Times are CPU
+seconds of this process (all threads), medians over alternating repeats. Memory is the increase of
+the resident size of a process that runs one task once.
 
     python benchmarks/ognet.py                   # batch 8, 4096 points; minutes
     python benchmarks/ognet.py --batch 2 --plain # without the native code
@@ -34,7 +34,7 @@ from og_reid.models.set_abstraction import RADII, SetAbstraction
 from og_reid.ops import native_info
 
 CLASSES = 751
-#: The naive program, and ours with the index rules of the authors' code and with the default ones.
+#: The naive program, and og_reid with the index rules of the authors' code and the default ones.
 PROGRAMS = ("naive", "reference", "robust")
 TASKS = ("forward", "step")
 
@@ -114,7 +114,7 @@ def naive_layer(model: OGNet, number: int, graph_of: Tensor, features: Tensor) -
 
 
 def naive_forward(model: OGNet, points: Tensor, colors: Tensor) -> Tensor:
-    """Descriptors as `model` gives them in reference mode, the straightforward way."""
+    """Embeddings of `model` in reference mode by the naive program."""
     features, keep, step = colors, model.num_points, 0
     for layer, wider in enumerate(model.wider):
         skip = features
@@ -139,14 +139,14 @@ def naive_forward(model: OGNet, points: Tensor, colors: Tensor) -> Tensor:
 
 
 def make(preset: str, program: str) -> OGNet:
-    """The network of a program; the weights are the same for all."""
+    """Network of a program, with the same weights for all."""
     mode = "robust" if program == "robust" else "reference"
     generator = torch.Generator().manual_seed(0)
     return OGNet.preset(preset, num_classes=CLASSES, mode=mode, generator=generator)
 
 
 def work(preset: str, program: str, task: str, batch: int, count: int) -> Callable[[], Tensor]:
-    """A function that does a task once and returns the descriptors."""
+    """Function that runs a task once and returns the embeddings."""
     model = make(preset, program)
     points, colors = people(batch, count)
     labels = torch.arange(batch)
@@ -175,7 +175,7 @@ def work(preset: str, program: str, task: str, batch: int, count: int) -> Callab
 
 
 def peak(preset: str, program: str, task: str, args: argparse.Namespace) -> float:
-    """MiB that a task adds to a process of its own."""
+    """Peak memory of a task in its own process, MiB."""
     settings = [preset, program, task, str(args.batch), str(args.points)]
     command = [sys.executable, __file__, "--peak", *settings, "--threads", str(args.threads)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -183,7 +183,7 @@ def peak(preset: str, program: str, task: str, args: argparse.Namespace) -> floa
 
 
 def measure_peak(preset: str, program: str, task: str, batch: str, count: str) -> float:
-    """What `peak` asks its process for."""
+    """Entry point of the process of `peak`."""
     run = work(preset, program, task, int(batch), int(count))
     before = resident("VmRSS")
     run()
@@ -191,7 +191,7 @@ def measure_peak(preset: str, program: str, task: str, batch: str, count: str) -
 
 
 def agreement(preset: str, args: argparse.Namespace) -> float:
-    """Smallest cosine between the naive descriptors and ours in reference mode."""
+    """Smallest cosine between naive embeddings and those of reference mode."""
     ours, naive = (
         work(preset, program, "forward", min(2, args.batch), args.points)()
         for program in ("reference", "naive")
@@ -200,7 +200,7 @@ def agreement(preset: str, args: argparse.Namespace) -> float:
 
 
 def report(preset: str, args: argparse.Namespace) -> None:
-    """Measure one network and write its lines."""
+    """Measures one network and writes its lines."""
     write(f"{preset}: smallest cosine of naive and reference {agreement(preset, args):.6f}")
     for task in TASKS:
         tasks = {name: work(preset, name, task, args.batch, args.points) for name in PROGRAMS}
@@ -217,7 +217,7 @@ def report(preset: str, args: argparse.Namespace) -> None:
 
 
 def write(line: str) -> None:
-    """A line on standard output, at once."""
+    """Writes a line to standard output and flushes it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,10 +1,9 @@
 """The geometry operators against other libraries: CPU seconds of this process, all threads.
 
-Programs take turns and run three times in each. What counts is the median over turns of how many
-times as long as ours the shorter of the two last runs took; that of the first runs stands in
-brackets, for which the caches are full of what another program left. Peers that are not installed
-are left out with a note (fpsample, faiss, torch_cluster, pytorch3d). All neighbours are exact, and
-scipy runs with workers=1, so that ratios are those on equal cores.
+Programs alternate, with three runs per turn. Results are medians over turns of the time relative
+to og_reid's, of the shorter of the two last runs (hot), and in brackets of the first run (cold
+caches). Missing peers are skipped with a note (fpsample, faiss, torch_cluster, pytorch3d). All
+neighbours are exact, and scipy runs with workers=1, so that ratios are for equal cores.
 
     python benchmarks/ops.py                 # about eight minutes
     python benchmarks/ops.py --repeats 3 --only knn hard
@@ -59,7 +58,7 @@ def people(batch: int, count: int, seed: int = 0) -> Tensor:
 
 
 def hard_clouds(count: int) -> dict[str, Tensor]:
-    """One cloud for each property that is known to slow a spatial index down."""
+    """Clouds by property that slows a spatial index down."""
     plain = people(1, count)
     far = plain.clone()
     far[0, 0] = 1000.0
@@ -77,7 +76,7 @@ def hard_clouds(count: int) -> dict[str, Tensor]:
 
 
 def optional(name: str) -> ModuleType | None:
-    """A peer, or None with a note when it is not installed."""
+    """Module of a peer, or None with a note when it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -86,9 +85,9 @@ def optional(name: str) -> ModuleType | None:
 
 
 def show(title: str, programs: Programs, repeats: int) -> None:
-    """Print one line: the CPU milliseconds of the first program, and of the others as multiples.
+    """Prints one line: CPU milliseconds of the first program, and of the others as multiples.
 
-    Medians over turns of hot runs; in brackets of runs that another program's preceded.
+    Medians over turns of hot runs; in brackets of cold runs.
     """
     turns = timed_hot(programs, repeats)
     first, *others = turns
@@ -111,7 +110,7 @@ def trees(x: Tensor, k: int) -> None:
 
 
 def offsets(x: Tensor) -> Tensor:
-    """(B * N,) int64 cloud of each row, as torch_cluster wants it."""
+    """(B * N,) int64 cloud of each row, the format of torch_cluster."""
     return torch.arange(len(x)).repeat_interleave(x.shape[1])
 
 
@@ -133,13 +132,13 @@ def bench_knn(repeats: int) -> None:
             peers["pytorch3d"] = lambda x=x, k=k: pytorch3d.knn_points(x, x, K=k)
         show(title, {**ours, **peers}, repeats)
         if count < 10000:
-            # Apart: after a matrix of this size is freed, whoever comes next pays for its pages.
+            # Separate: after a matrix of this size is freed, the next program pays for its pages.
             dense = {"cdist+topk": lambda x=x, k=k: torch.cdist(x, x).topk(k, largest=False)}
             show(title, {**ours, **dense}, repeats)
 
 
 def bench_hard(repeats: int) -> None:
-    """Neighbours in clouds that are hard for an index."""
+    """Neighbours in clouds of `hard_clouds`."""
     for name, x in hard_clouds(3445).items():
         programs = {"knn": lambda x=x: knn(x, 20), "scipy": lambda x=x: trees(x, 20)}
         show(name, programs, repeats)
@@ -196,7 +195,7 @@ def bench_balls(repeats: int) -> None:
         for cloud, some in zip(x.numpy(), centers.numpy(), strict=True):
             cKDTree(cloud).query_ball_point(some, radius)
 
-    # The first points, as the peers with a limited number of slots have it; scipy finds all.
+    # The first points, as in peers with a limited number of slots; scipy finds all.
     for radius, count in [(0.1, 4), (0.1, 8), (0.2, 8), (0.2, 16), (0.2, 64), (0.4, 12), (0.4, 32)]:
         scale = ((radius,), (count,))
         programs: dict[str, Callable[[], Any]] = {
@@ -220,9 +219,9 @@ def bench_balls(repeats: int) -> None:
 
 
 def edge_programs(batch: int, count: int, narrow: int, wide: int) -> Programs:
-    """An edge convolution, forward and backward: ours, and two ways to write it in torch.
+    """Edge convolution, forward and backward: og_reid's, and two forms in torch.
 
-    ``split in torch`` knows that the map is linear, and applies it to points in place of edges.
+    ``split in torch`` uses the linearity of the map: it is applied to points in place of edges.
     """
     graph = knn(people(batch, count), 20)
     features = torch.randn(batch, count, narrow, requires_grad=True)
@@ -259,7 +258,7 @@ def bench_edges(repeats: int) -> None:
 
 
 def bench_growth(repeats: int) -> None:
-    """How cost and memory of neighbours in space grow with the cloud."""
+    """Time and memory of spatial neighbours by size of the cloud."""
     for count in (1 << 10, 1 << 12, 1 << 14, 1 << 16):
         x = people(1, count)
         spent = timed({"knn": lambda x=x: knn(x, 16)}, repeats)["knn"]
@@ -275,7 +274,7 @@ def bench_growth(repeats: int) -> None:
 
 @torch.inference_mode()
 def bench_network(repeats: int) -> None:
-    """How the cost of OG-Net-Small grows with the cloud."""
+    """Time of OG-Net-Small by size of the cloud."""
     model = OGNet.preset("ognet-small").eval()
     for count in (1 << 10, 1 << 12, 1 << 14, 1 << 16):
         x = people(1, count)
@@ -288,7 +287,7 @@ def bench_network(repeats: int) -> None:
 
 
 BENCHES = {
-    "growth": bench_growth,  # first: its memory is what the process did not have before
+    "growth": bench_growth,  # first, for its memory: the increase of the process's peak
     "network": bench_network,
     "knn": bench_knn,
     "hard": bench_hard,
@@ -303,7 +302,7 @@ def main() -> None:
     """Run the chosen comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7, help="turns of each program")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of our code")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch and og_reid")
     parser.add_argument("--only", nargs="+", choices=list(BENCHES), default=list(BENCHES))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,8 +1,8 @@
-// What the compiled evaluations of the field do with the order of every row: walk along it once.
+// Compiled evaluation of sorted rows, one pass over each, as in common toolboxes.
 #include <cstdint>
 
-// order (queries, items): gallery rows by ascending distance. first, precision and penalty get the
-// figures of each query, or -1 where it has no match.
+// order (queries, items): gallery rows by ascending distance. first, precision and penalty receive
+// the metrics of each query, or -1 without a match.
 extern "C" void sorted_ranks(int64_t queries, int64_t items, const int64_t* order,
                              const int64_t* query_pids, const int64_t* gallery_pids,
                              const int64_t* query_cameras, const int64_t* gallery_cameras,

@@ -1,16 +1,16 @@
-"""How much the descriptor moves when every point moves a little, against reference mode.
+"""Stability of the embedding under noise on the points, against reference mode.
 
-Takes the weights that come with the package, in soft mode, in which they were trained.
-In reference mode (the index rules of the authors' code: balls keep the first points in order,
-sampling starts at point 0 and skips points near the origin) the same weights are run as they are,
-which compares the rules and not two trained networks. Clouds of a CloudSet are in farthest-point
-order, in which the first points of a ball are spread evenly, so that the authors' rule does well;
-``--shuffle`` gives both modes the points in random order, as files of other programs have them.
+The default weights are run in soft mode, in which they were trained. In reference mode (the index
+rules of the authors' code: balls keep the first points in order, sampling starts at point 0 and
+skips points near the origin) the same weights are run unchanged, which compares the rules and not
+two trained networks. Clouds of a CloudSet are in farthest-point order, in which the first points of
+a ball are spread evenly, in favour of the authors' rule; ``--shuffle`` puts the points in random
+order for both modes, as in files of other programs.
 
     python benchmarks/stability.py                         # a few people of the synthetic world
     python benchmarks/stability.py --clouds set.safetensors
 
-With weights that were trained in reference mode, each mode runs its own:
+With weights trained in reference mode, each mode runs its own:
 
     og-reid train synthetic/default model.mode=reference --out runs/reference_mode
     python benchmarks/stability.py --reference runs/reference_mode/model.safetensors
@@ -41,7 +41,7 @@ from pose import Pose
 
 #: Standard deviations of the noise on each coordinate, metres.
 NOISE = (1e-6, 1e-5, 1e-4, 1e-3)
-#: First person of the world to take: none that the shipped weights were trained on.
+#: First identity of the world: outside the training identities of the default weights.
 FIRST_PERSON = 900_000
 
 
@@ -59,7 +59,7 @@ def world_clouds(count: int) -> CloudSet:
 
 
 def in_mode(model: OGNet, mode: str) -> OGNet:
-    """A copy of a network with the index rules of a mode."""
+    """Copy of a network with the index rules of a mode."""
     copy = OGNet(**{**model.architecture(), "dims": model.dims, "mode": mode})
     weights = {key: v for key, v in model.state_dict().items() if not key.startswith("proj_output")}
     copy.load_state_dict(weights)
@@ -68,20 +68,20 @@ def in_mode(model: OGNet, mode: str) -> OGNet:
 
 @torch.no_grad()
 def changes(model: OGNet, points: Tensor, colors: Tensor, noise: float, draws: int) -> Tensor:
-    """(2, draws * B): cosine to the undisturbed descriptor, and relative change |d' - d| / |d|."""
+    """(2, draws * B): cosine to the noise-free embedding e, and relative change |e' - e| / |e|."""
     generator = torch.Generator().manual_seed(1)
     base = model(points, colors)
     rows = []
     for _ in range(draws):
         moved = points + noise * torch.randn(points.shape, generator=generator)
-        descriptor = model(moved, colors)
-        cosine = F.cosine_similarity(base, descriptor)
-        rows.append(torch.stack([cosine, (descriptor - base).norm(dim=1) / base.norm(dim=1)]))
+        embedding = model(moved, colors)
+        cosine = F.cosine_similarity(base, embedding)
+        rows.append(torch.stack([cosine, (embedding - base).norm(dim=1) / base.norm(dim=1)]))
     return torch.cat(rows, dim=1)
 
 
 def write(line: str) -> None:
-    """A line on standard output, at once."""
+    """Writes a line to standard output and flushes it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py
 
-What og_reid adds to torch is the difference of two processes that take turns. The bounds are those
-of the project: 0.6 s beyond torch, 0.5 s for a command that only prints.
+The cost beyond torch is the difference of two alternating processes. The bounds are those of the
+project: 0.6 s beyond torch, 0.5 s for a command that only prints.
 """
 
 from __future__ import annotations

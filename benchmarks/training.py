@@ -1,9 +1,9 @@
-"""A training step of OG-Net-Small: what its parts take, waiting for data, and several processes.
+"""Training step of OG-Net-Small: time of its parts, waiting for data, and several processes.
 
 Settings are those of configs/synthetic/og_net_small (64 clouds of 256 points), on random clouds in
 memory. Parts, and the same step with the naive network of ognet.py, are CPU seconds of one thread,
-the median over steps that take turns. Waiting and clouds per second are wall time, so they need a
-machine with nothing else to do; each process has one thread.
+medians over alternating steps. Waiting and clouds per second are wall time and need an idle
+machine; each process has one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py              # minutes
     OMP_NUM_THREADS=1 python benchmarks/training.py --points 1024 --steps 5
@@ -46,7 +46,7 @@ PEOPLE, VIEWS = 48, 12
 
 
 def clouds(points: int) -> CloudSet:
-    """As many clouds as the configuration's world has, with twice the points that are drawn."""
+    """Random clouds, as many as in the configuration's world, with twice the sampled points."""
     generator = torch.Generator().manual_seed(0)
     total, size = PEOPLE * VIEWS, 2 * points
     place = torch.randn(total * size, 3, generator=generator) * torch.tensor([0.2, 0.5, 0.15])
@@ -63,19 +63,19 @@ def clouds(points: int) -> CloudSet:
 
 
 class Naive(nn.Module):
-    """The same weights, computed the straightforward way."""
+    """Naive network with the weights of an OG-Net."""
 
     def __init__(self, model: OGNet) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        """(B, N, 3) twice to descriptors (B, D)."""
+        """Embeddings (B, D) of points and colours (B, N, 3)."""
         return naive_forward(self.model, points, colors)
 
 
 def make_config(points: int) -> TrainConfig:
-    """The shipped configuration, with the balls and rules that the naive network knows."""
+    """Shipped configuration, with the balls and index rules of the naive network."""
     return load_config(
         "synthetic/og_net_small",
         [
@@ -109,7 +109,7 @@ def timed_step(task: CloudTask, optimizer: torch.optim.Optimizer, step: int) -> 
 
 
 def measure_parts(config: TrainConfig, data: CloudSet, steps: int) -> None:
-    """Writes what the parts of a step take, for our network and the naive one."""
+    """Writes the time of the parts of a step, for OG-Net and the naive network."""
     ours = CloudTask(config, data)
     naive = CloudTask(config, data, model=Naive(cast("OGNet", CloudTask(config, data).model)))
     programs = {"og_reid": ours, "naive": naive}
@@ -123,16 +123,16 @@ def measure_parts(config: TrainConfig, data: CloudSet, steps: int) -> None:
     whole = {name: statistics.median(map(sum, rows)) for name, rows in found.items()}
     for name, rows in found.items():
         parts = [statistics.median(column) for column in zip(*rows, strict=True)]
-        shares = "  ".join(
+        parts = "  ".join(
             f"{part} {1e3 * each:.0f} ms ({100 * each / whole[name]:.0f} %)"
             for part, each in zip(PARTS, parts, strict=True)
         )
         faster = whole["naive"] / whole[name]
-        write(f"  {name:8}{1e3 * whole[name]:7.0f} ms {faster:5.1f}x   {shares}")
+        write(f"  {name:8}{1e3 * whole[name]:7.0f} ms {faster:5.1f}x   {parts}")
 
 
 def measure_waiting(config: TrainConfig, data: CloudSet, steps: int) -> None:
-    """Writes the share of the wall time that a step waits for its batch."""
+    """Writes the fraction of the wall time that a step waits for its batch."""
     for depth in (0, config.prefetch_batches):
         task = CloudTask(config, data)
         stepper = make_stepper(task, config)
@@ -147,14 +147,14 @@ def measure_waiting(config: TrainConfig, data: CloudSet, steps: int) -> None:
             waits.append(got - start)
             wholes.append(time.perf_counter() - start)
         ahead.close()
-        share = sum(waits[2:]) / sum(wholes[2:])
+        waiting = sum(waits[2:]) / sum(wholes[2:])
         write(
-            f"  prefetch {depth}: {100 * share:.1f} % of {1e3 * statistics.median(wholes):.0f} ms"
+            f"  prefetch {depth}: {100 * waiting:.1f} % of {1e3 * statistics.median(wholes):.0f} ms"
         )
 
 
 def make_stepper(task: CloudTask, config: TrainConfig) -> Stepper:
-    """What does the steps of a run."""
+    """Stepper of a run."""
     return Stepper(
         task,
         build_optimizer(task.parameter_groups(), config.optim),
@@ -165,8 +165,8 @@ def make_stepper(task: CloudTask, config: TrainConfig) -> Stepper:
     )
 
 
-def some_steps(config: TrainConfig, data: CloudSet, steps: int, told: Any) -> None:
-    """Tells the median wall seconds and CPU seconds of a step, in each process."""
+def some_steps(config: TrainConfig, data: CloudSet, steps: int, results: Any) -> None:
+    """Puts median wall and CPU seconds of a step into a queue, in each process."""
     task = CloudTask(config, data)
     stepper = make_stepper(task, config)
     rows = get_dist_info().rows
@@ -180,13 +180,13 @@ def some_steps(config: TrainConfig, data: CloudSet, steps: int, told: Any) -> No
         stepper.update()
         walls.append(time.perf_counter() - start)
     ahead.close()
-    told.put((statistics.median(walls[2:]), (time.process_time() - cpu) / steps))
+    results.put((statistics.median(walls[2:]), (time.process_time() - cpu) / steps))
 
 
 def together(world: int, work: Callable[..., None], *arguments: Any) -> list[tuple[float, float]]:
-    """What ``world`` joined processes told."""
+    """Results of ``world`` joined processes."""
     context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
+    results = context.SimpleQueue()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -197,19 +197,19 @@ def together(world: int, work: Callable[..., None], *arguments: Any) -> list[tup
             RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=port
         )
         with init_distributed("cpu"):
-            work(*arguments, told)
+            work(*arguments, results)
 
     children = [context.Process(target=enter, args=(rank,)) for rank in range(world)]
     for child in children:
         child.start()
-    answers = [told.get() for _ in children]
+    answers = [results.get() for _ in children]
     for child in children:
         child.join()
     return answers
 
 
 def measure_processes(config: TrainConfig, data: CloudSet, steps: int) -> None:
-    """Writes clouds per second of one and of two processes, and what they cost."""
+    """Writes clouds per second and CPU time per step of one and of two processes."""
     size = config.data.num_ids * config.data.num_instances
     turns: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for _ in range(3):
@@ -222,7 +222,7 @@ def measure_processes(config: TrainConfig, data: CloudSet, steps: int) -> None:
 
 
 def write(line: str) -> None:
-    """A line on standard output, at once."""
+    """Writes a line to standard output and flushes it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

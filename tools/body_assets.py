@@ -1,9 +1,9 @@
-"""Read the MakeHuman assets that the embedded body is made of, and nothing else.
+"""Reader of the MakeHuman assets of the embedded body, and of nothing else.
 
 All of them lie in the ``mpfb2`` data folder of MPFB2 and were released under CC0 1.0 by Data
-Collection AB, Joel Palmius, Jonas Hauquier and the MakeHuman community. Files say decimetres;
-everything here is metres. Frame: x to the body's left, y up, z to the body's front; the base mesh
-stands in an A-pose with the origin near the pelvis.
+Collection AB, Joel Palmius, Jonas Hauquier and the MakeHuman community. Files are in decimetres;
+everything here is in metres. Frame: x to the body's left, y up, z to the body's front; the base
+mesh stands in an A-pose with the origin near the pelvis.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ HEIGHTS = ("minheight", "maxheight")
 PROPORTIONS = ("idealproportions", "uncommonproportions")
 RACES = ("african", "asian", "caucasian")
 
-# SMPL's joints, order and tree (Loper et al., SIGGRAPH Asia 2015). Kept apart from
-# meshes.body.model so that the build needs no torch.
+# SMPL's joints, order and tree (Loper et al., SIGGRAPH Asia 2015). Separate from meshes.body.model
+# so that the build needs no torch.
 JOINT_NAMES: tuple[str, ...] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2",
     "left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar",
@@ -73,7 +73,7 @@ FINGERS = ("index", "middle", "ring", "pinky")
 
 @dataclass(frozen=True, eq=False)
 class Assets:
-    """What the build needs of the folder. N vertices, of which the first ``num_body`` are skin.
+    """Assets of the build. N vertices, of which the first ``num_body`` are skin.
 
     Attributes:
         vertices: (N, 3) base mesh in A-pose, metres; behind the skin come helper vertices, among
@@ -108,7 +108,7 @@ def read_assets(folder: Path) -> Assets:
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
-        ValueError: a file does not say that it is CC0, or does not fit the others.
+        ValueError: a file does not state CC0, or does not fit the others.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -137,8 +137,8 @@ def parse_obj(text: str, group: str) -> tuple[np.ndarray, np.ndarray]:
     """Parse a Wavefront OBJ file.
 
     Args:
-        text: the file; positions in decimetres.
-        group: name of the group whose faces are wanted.
+        text: content of the file; positions in decimetres.
+        group: group of the faces to keep.
 
     Returns:
         (N, 3) float64 metres of all vertices, and (F, 3) int64 triangles of the group; polygons
@@ -166,7 +166,7 @@ def parse_target(text: str, num_vertices: int) -> np.ndarray:
     """Parse a target file: lines ``index dx dy dz`` in decimetres, ``#`` starts a comment line.
 
     Returns:
-        (num_vertices, 3) float32 displacements in metres, zero where the file says nothing.
+        (num_vertices, 3) float32 displacements in metres, zero for vertices not in the file.
 
     Raises:
         ValueError: an index is outside [0, num_vertices).
@@ -214,7 +214,7 @@ def read_groups(ranges: dict[str, list[list[int]]]) -> dict[str, np.ndarray]:
 
 
 def joint_of_bone(bone: str) -> int:
-    """The joint that a bone of the "game engine" rig moves with.
+    """Joint of a bone of the "game engine" rig.
 
     Fingers move with the hand; the thumb, which starts at the wrist, moves with the wrist.
     """

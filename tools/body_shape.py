@@ -37,22 +37,22 @@ __all__ = [
     "target_weights",
 ]
 
-# Where each bone of a limb points in the T-pose. Legs spread a little, as SMPL's do.
+# Direction of each bone of a limb in the T-pose. Legs are spread a little, as in SMPL.
 LIMBS: tuple[tuple[tuple[str, ...], tuple[tuple[float, float, float], ...]], ...] = (
     (("shoulder", "elbow", "wrist", "hand"), ((1.0, 0.0, 0.0),) * 3),
     (("hip", "knee", "ankle"), ((0.06, -1.0, -0.01), (0.06, -1.0, -0.02))),
 )
-# Joints deep inside the trunk look for their regressor's vertices further away, metres.
+# Joints deep inside the trunk have a larger search radius for their regressor's vertices, metres.
 TRUNK = frozenset({"pelvis", "left_hip", "right_hip", "spine1", "spine2", "spine3"})
 TRUNK_RADIUS, LIMB_RADIUS = 0.24, 0.17
 MAX_CANDIDATES = 320
-# Weight of the row that asks for a sum of one, against rows in metres.
+# Weight of the sum-to-one row against rows in metres.
 SUM_ROW = 10.0
 
 
 @dataclass(frozen=True)
 class Person:
-    """Macro-details of one body, each in [0, 1]; race holds three shares that sum to one.
+    """Macro-details of one body, each in [0, 1]; race holds three fractions that sum to one.
 
     0 -> 1 means female -> male, young -> old, least -> most muscle / weight / height, and
     uncommon -> ideal proportions; 0.5 is the average of the last four.
@@ -86,7 +86,7 @@ def factor_values(person: Person) -> dict[str, float]:
     values |= dict(zip(GENDERS, (1 - person.gender, person.gender), strict=True))
     values |= dict(zip(MUSCLES, _three_levels(person.muscle), strict=True))
     values |= dict(zip(WEIGHT_LEVELS, _three_levels(person.weight), strict=True))
-    # The average height and proportion are the base mesh: no target stands for them.
+    # The average height and proportion are the base mesh: they have no target.
     low, _, high = _three_levels(person.height)
     values |= dict(zip(HEIGHTS, (low, high), strict=True))
     uncommon, _, ideal = _three_levels(person.proportion)
@@ -119,10 +119,10 @@ def mean_positions(vertices: np.ndarray, groups: Sequence[np.ndarray]) -> np.nda
 
 
 def rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation (3, 3) that turns the direction of ``start`` into that of ``end``.
+    """Smallest rotation (3, 3) that turns the direction of ``start`` into that of ``end``.
 
     Raises:
-        ValueError: the directions are opposite, which leaves the axis open.
+        ValueError: the directions are opposite, so that the axis is undefined.
     """
     start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
     x, y, z = np.cross(start, end)
@@ -160,7 +160,7 @@ def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
 def repose(
     bodies: np.ndarray, joints: np.ndarray, rotations: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Skin bodies with the same rotations and put their pelvis at the origin.
+    """Bodies skinned with the same rotations, with the pelvis at the origin.
 
     Args:
         bodies: (B, N, 3) skin vertices.
@@ -192,7 +192,7 @@ def principal_components(bodies: np.ndarray, count: int) -> tuple[np.ndarray, np
     Returns:
         basis: (V, 3, count) displacement in metres per standard deviation; each component's sign
             is such that its largest vertical displacement points up.
-        explained: (count,) share of the variance that the first k components explain.
+        explained: (count,) fraction of the variance explained by the first k components.
     """
     centred = (bodies - bodies.mean(axis=0)).reshape(len(bodies), -1)
     # The Gram matrix of B bodies is far smaller than the covariance of 3 V coordinates.
@@ -207,7 +207,7 @@ def principal_components(bodies: np.ndarray, count: int) -> tuple[np.ndarray, np
 
 
 def regress_joint(candidates: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """Non-negative weights of candidate vertices that give a joint.
+    """Non-negative weights of candidate vertices that regress a joint.
 
     Args:
         candidates: (B, n, 3) vertices of B bodies.
@@ -233,7 +233,7 @@ def joint_regressor(
     Args:
         bodies: (B, V, 3) rest bodies.
         joints: (B, J, 3) their joints.
-        sample: number of bodies that the weights are fitted to.
+        sample: number of bodies to fit the weights to.
         rng: draws the bodies and, where there are too many, the candidate vertices.
     """
     from scipy.spatial import cKDTree

@@ -41,14 +41,14 @@ def exterior_faces(
     rays: int = 48,
     needed: int = 3,
 ) -> np.ndarray:
-    """Tell skin from the inside of mouth, nostrils and eye sockets.
+    """Mask of the outer faces, without the inside of mouth, nostrils and eye sockets.
 
     Args:
         vertices: (N, 3).
         triangles: (F, 3).
         rng: draws the directions.
         rays: random rays into the outer half space of each face.
-        needed: a face is outside if at least this many of its rays leave the body.
+        needed: least number of escaping rays of an outer face.
 
     Returns:
         (F,) bool.
@@ -125,9 +125,8 @@ def named_vertices(
     """Vertices by name, picked by position in the T-pose.
 
     Rough: eyes and heels are right, but the nose lies about 5 cm low, at the lips, the ears on the
-    cheeks, and neighbouring fingers may share a vertex. The rules stay as they are so that the
-    committed file can be derived again; ``meshes.body.landmarks`` finds the points that the code
-    uses.
+    cheeks, and neighbouring fingers may have one vertex. The rules stay unchanged so that the
+    committed file can be derived again; the code uses the points of ``meshes.body.landmarks``.
 
     Args:
         vertices: (V, 3).

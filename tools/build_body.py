@@ -14,7 +14,7 @@ OMP_NUM_THREADS=2 on an x86-64 server. Elsewhere expect the same body but not al
 - one thread (a142f0cc...): the sums of the shape basis round differently; 35 of 206,370 entries of
   shape_q differ by one unit;
 - numpy 1.26.4 with pyacvd 0.3.4 (3d66b038...): 18 such entries, and another order of the joints in
-  w_idx whose weight is zero, which means nothing.
+  w_idx with zero weight, without effect.
 Vertices, faces, weights, regressor and named vertices were equal in all three. Other versions
 of vtk or pyacvd may cluster differently: then the vertices are others and all indices change.
 
@@ -95,7 +95,7 @@ class Body:
 
 
 def build(assets: Assets, seed: int = 0) -> Body:
-    """Derive the body from the assets, step by step.
+    """Derive the body from the assets.
 
     The same seed and the same versions of the libraries give the same body.
     """

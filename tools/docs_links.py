@@ -1,7 +1,7 @@
 """Links of the built documentation site: a hook of mkdocs.
 
-A link to a missing page or anchor, and anything that a browser would fetch from elsewhere, is a
-warning, and so an error of ``mkdocs build --strict``.
+A link to a missing page or anchor, and any resource fetched from elsewhere, is a warning, and so an
+error of ``mkdocs build --strict``.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def read_page(path: Path) -> _Page:
 
 
 def broken_links(site: Path) -> list[str]:
-    """Complaints about a built site; empty when all is well.
+    """Errors in a built site; empty without any.
 
     Args:
-        site: Folder that mkdocs wrote.
+        site: Output folder of mkdocs.
     """
     pages = {path: read_page(path) for path in sorted(site.resolve().rglob("*.html"))}
     found = []
@@ -71,6 +71,6 @@ def broken_links(site: Path) -> list[str]:
 
 
 def on_post_build(config: Any) -> None:
-    """Warns of what is wrong with the links of the site (a hook of mkdocs)."""
+    """Warns of broken links of the site (a hook of mkdocs)."""
     for complaint in broken_links(Path(config["site_dir"])):
         logging.getLogger("mkdocs.hooks").warning(complaint)

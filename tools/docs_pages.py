@@ -1,14 +1,13 @@
 """Generated parts of the documentation site: hooks of mkdocs.
 
-Reference pages are made from ``__all__`` and docstrings, one for each room; the command line from
-its own help. In hand-written pages, markers stand for tables that follow the repository:
+Reference pages are made from ``__all__`` and docstrings, one per subpackage; the command line from
+its own help. In hand-written pages, markers are replaced by tables generated from the repository:
 
     <!-- reproduce: FOLDER -->   files of configs/FOLDER with their published metrics
     <!-- benchmark: NAME -->     benchmarks/results/NAME.txt
     <!-- migrating: all -->      the tables of pose/deprecation.py
 
-Most is read from files; of the project itself, the command line and the table of renamed names are
-imported.
+Most is read from files; only the command line and the table of renamed names are imported.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("og_reid", "pose", "meshes")
-# Rooms without a page of their own: code of other languages, data, and the command line.
+# Subpackages without a page of their own: code of other languages, data, and the command line.
 NO_PAGE = {"cli", "csrc", "weights"}
 MARKER = re.compile(r"^<!-- (reproduce|benchmark|migrating): ([\w/.-]+) -->$", re.MULTILINE)
 PUBLISHED = re.compile(r"([\d.]+) \(([\d.]+)\) %(?: on ([\w-]+))?")
@@ -42,7 +41,7 @@ def public_names(path: Path) -> list[str]:
 
 
 def rooms() -> dict[str, Path]:
-    """Dotted name and folder of everything that has a reference page."""
+    """Dotted name and folder of each subpackage with a reference page."""
     found = {"og_reid": ROOT / "og_reid", "pose": ROOT / "pose", "meshes": ROOT / "meshes"}
     for folder in sorted((ROOT / "og_reid").iterdir()):
         if (folder / "__init__.py").exists() and folder.name not in NO_PAGE:
@@ -52,7 +51,7 @@ def rooms() -> dict[str, Path]:
 
 
 def room_modules(room: str) -> Iterator[tuple[str, list[str]]]:
-    """Public modules of a room with the names that the room itself does not export."""
+    """Public modules of a subpackage with the names that it does not export itself."""
     folders = rooms()
     exported = set(public_names(folders[room] / "__init__.py"))
     others = [folder for name, folder in folders.items() if name.startswith(f"{room}.")]
@@ -72,14 +71,14 @@ def room_modules(room: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def shadowed(room: str) -> list[str]:
-    """Exported names that are those of a module, too, and would be taken for it."""
+    """Exported names that are also names of modules, and would be mistaken for them."""
     folder = rooms()[room]
     stems = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
     return [name for name in public_names(folder / "__init__.py") if name in stems]
 
 
 def anchors(room: str) -> dict[str, str]:
-    """Public names with the anchors that they must have on the room's page."""
+    """Public names with their anchors on the subpackage's page."""
     hidden = shadowed(room)
     exported = public_names(rooms()[room] / "__init__.py")
     found = {f"{room}.{name}": f"{room}.{name}" for name in exported}
@@ -90,7 +89,7 @@ def anchors(room: str) -> dict[str, str]:
 
 
 def reference_page(room: str) -> str:
-    """Markdown of a room: what it exports, then what stands in its modules."""
+    """Markdown of a subpackage: its exports, then the names of its modules."""
     lines = [f"# {room}", "", f"::: {room}", "    options:", "      heading_level: 2"]
     lines += ["      show_root_heading: false", "      show_root_toc_entry: false"]
     exported = public_names(rooms()[room] / "__init__.py")
@@ -113,7 +112,7 @@ def reference_page(room: str) -> str:
 
 
 def page_of(room: str) -> str:
-    """Path of a room's page in the site's sources."""
+    """Path of a subpackage's page in the site's sources."""
     return f"reference/{room}.md"
 
 
@@ -165,7 +164,7 @@ def config_header(path: Path) -> tuple[str, list[str]]:
 
 
 def reproduce_table(folder: str) -> str:
-    """Rows of a folder of configurations: file, subject, published metrics, what else is known."""
+    """Rows of a folder of configurations: file, subject, published metrics, notes."""
     lines = ["| config | subject | published, % | notes |", "|---|---|---|---|"]
     for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
         header, calls = config_header(path)
@@ -213,7 +212,7 @@ def migrating_tables(_: str) -> str:
 
 
 def import_from_here() -> None:
-    """Puts the packages beside this folder within reach; none of them imports torch here."""
+    """Makes the packages beside this folder importable; none of them imports torch here."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
 

@@ -112,7 +112,7 @@ def _fuzz_all(names: list[str], options: argparse.Namespace) -> int:
 
 
 def _run(name: str, out: Path, seconds: int) -> StepOutput:
-    """Fuzzes one reader in a process of its own: libFuzzer ends it, and serves one target."""
+    """Fuzzes one reader in its own process: libFuzzer ends it, and serves one target."""
     folder = out / name
     (folder / "failures").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--worker", "--seconds", str(seconds), "--out", str(out)]
@@ -213,7 +213,7 @@ class _Judge:
         self._peak = _peak()
 
     def __call__(self, data: bytes) -> bool:
-        """Whether the input is read, or refused in kind."""
+        """True when the input is read, or refused with the right error."""
         self._path.write_bytes(data)
         start, kind, text = time.process_time(), "", ""
         try:
@@ -244,7 +244,7 @@ def _peak() -> int:
 
 
 def _place(error: BaseException) -> str:
-    """Innermost line of the packages that an exception went through."""
+    """Innermost line of the packages in the traceback of an exception."""
     rooms = tuple(str(_ROOT / each) for each in _PACKAGES)
     frames = [each for each in traceback.extract_tb(error.__traceback__)
               if each.filename.startswith(rooms)]  # fmt: skip

@@ -1,10 +1,10 @@
 """Draws docs/lift.png: a walking person of the synthetic world, its keypoints, body and cloud.
 
-    python tools/lift_picture.py                      # the picture of the README
-    python tools/lift_picture.py --sheet people.png   # many people, to choose another one from
+    python tools/lift_picture.py                      # the image of the README
+    python tools/lift_picture.py --sheet people.png   # many people, to choose from
 
-The image is made by `meshes.world`, larger and cleaner than those of a data set; everything after
-it is what ``og-reid lift`` does with a photograph. Needs the extra ``demo``.
+The image is rendered by `meshes.world`, larger and cleaner than those of a data set; the rest is as
+in ``og-reid lift``. Needs the extra ``demo``.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ DPI = 100  # of the figure
 
 
 def draw_person(identity: int, seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A person of the world, whole and in the middle: (H, W, 3) uint8 RGB.
+    """Image of a whole person of the world in the middle: (H, W, 3) uint8 RGB.
 
     Args:
-        identity: Number of the person.
-        seed: Of pose, light and place.
-        size: Of the image.
+        identity: Number of the identity.
+        seed: Seed of pose, light and place.
+        size: Height and width of the image, pixels.
     """
     camera = replace(
         draw_camera(seed, 1), height=1.65, pitch=math.radians(7), distance=4.6, heading=0.25,
@@ -59,7 +59,7 @@ def draw_person(identity: int, seed: int, size: tuple[int, int] = SIZE) -> np.nd
 
 
 def draw_lift(image: np.ndarray) -> bytes:
-    """The figure of a lift, as a PNG file."""
+    """Figure of a lift, as a PNG file."""
     from PIL import Image
 
     pose: Pose = MediapipePose()(image)
@@ -79,7 +79,7 @@ def draw_lift(image: np.ndarray) -> bytes:
 
 
 def main() -> None:
-    """Writes the picture, or a sheet of people."""
+    """Writes the image, or a sheet of people."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "lift.png")
     parser.add_argument("--identity", type=int, default=1_000_020)

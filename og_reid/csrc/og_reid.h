@@ -1,7 +1,7 @@
 // C interface of the native kernels. No torch, no allocation: the caller owns every buffer.
 //
 // All arrays are dense and row-major. Functions return 0, or a code from og_reid_status; CUDA
-// functions may also return a positive cudaError_t. `threads` is how many CPU threads to use; a
+// functions may also return a positive cudaError_t. `threads` is the number of CPU threads; a
 // scratch array that is "per thread" has that many rows.
 #ifndef OG_REID_H_
 #define OG_REID_H_
@@ -14,7 +14,7 @@
 #define OG_REID_API
 #endif
 
-// Raised with every change of this file, so that a stale library is refused and not called.
+// Raised with every change of the interface, so that a stale library is refused.
 #define OG_REID_ABI 9
 
 #ifdef __cplusplus
@@ -30,7 +30,7 @@ OG_REID_API const char* og_reid_cpu_level(void);
 
 // Neighbours in space -----------------------------------------------------------------------------
 
-// Ragged clouds, behind each other: cloud c holds the rows ptr[c] .. ptr[c + 1] - 1.
+// Ragged clouds, concatenated: cloud c has the rows ptr[c] .. ptr[c + 1] - 1.
 struct og_reid_clouds {
   int64_t clouds, dims;
   const float* rows;   // (ptr[clouds], dims)
@@ -44,33 +44,33 @@ struct og_reid_clouds {
 struct og_reid_knn {
   struct og_reid_clouds points, queries;  // may be the same
   int64_t k, threads;
-  int64_t local;    // whether indices count from the start of the cloud, not of all rows
+  int64_t local;    // 1: indices count from the start of the cloud; 0: of all rows
   int64_t* index;   // (queries, k)
   float* squared;   // (queries, k), or null
   void* workspace;  // og_reid_knn_workspace bytes
 };
 
-// Of at most 3 dimensions, by a spatial index.
+// At most 3 dimensions, by a spatial index.
 OG_REID_API int64_t og_reid_knn_workspace(const struct og_reid_knn* task);
 OG_REID_API int og_reid_knn_cpu(const struct og_reid_knn* task);
 
-// The same of any dimension, without an index.
+// Any number of dimensions, without an index.
 OG_REID_API int64_t og_reid_knn_features_workspace(const struct og_reid_knn* task);
 OG_REID_API int og_reid_knn_features_cpu(const struct og_reid_knn* task);
 
 // The functions that end in _cuda take addresses on a GPU and a cudaStream_t, and only start their
-// work. Where ptr is on a GPU the number of all rows comes beside it; ptr is not trusted. `threads`
-// does not matter to them, nor does a workspace unless it is named.
+// work. For a ptr on a GPU the number of all rows is an argument; ptr is not trusted. `threads` is
+// ignored, and so is a workspace unless mentioned.
 struct og_reid_queue {
   int64_t device;
   void* stream;
 };
 
-// Of any dimension. A cloud has less than 2^32 points.
+// Any number of dimensions. A cloud has less than 2^32 points.
 OG_REID_API int og_reid_knn_cuda(const struct og_reid_knn* task, int64_t points, int64_t queries,
                                  const struct og_reid_queue* queue);
 
-// The same by a spatial index, which pays for large clouds: at most 3 dimensions, 128 neighbours
+// The same by a spatial index, faster for large clouds: at most 3 dimensions, 128 neighbours
 // and OG_REID_MOST_CURVES clouds. First the place of each point on a curve through its cloud; then,
 // with `order`, the numbers of the points by ascending place, the search itself.
 #define OG_REID_MOST_CURVES 32000
@@ -89,13 +89,13 @@ OG_REID_API int og_reid_knn_curve_cuda(const struct og_reid_knn* task, int64_t p
 //
 // Each pick is the point farthest from those before, the lowest index on ties. Squared distances
 // are float32, without fused multiply-add, and at most 1e10. On a CPU a coordinate that is not
-// finite is answered by OG_REID_NOT_FINITE.
+// finite returns OG_REID_NOT_FINITE.
 struct og_reid_fps {
   int64_t batch, count, picks, threads;
   const float* rows;        // (batch, count, 3)
   const double* centroids;  // (batch, 3): start at the point farthest from it, never pick a point
                             // twice; null: start at point 0, points may repeat
-  int64_t dead_zone;        // whether points within sqrt(1e-3) of the origin are never picked
+  int64_t dead_zone;        // 1: points within sqrt(1e-3) of the origin are never picked
   int64_t* out;             // (batch, picks)
   void* workspace;          // og_reid_fps_workspace bytes
 };
@@ -130,8 +130,8 @@ struct og_reid_ball_query {
 OG_REID_API int64_t og_reid_ball_query_workspace(const struct og_reid_ball_query* task);
 OG_REID_API int og_reid_ball_query_cpu(const struct og_reid_ball_query* task);
 
-// Not for OG_REID_NEAREST, which follows from neighbours. squared_radii, counts and the array `out`
-// of addresses are not on the GPU.
+// Not for OG_REID_NEAREST, which follows from k-NN. squared_radii, counts and the array `out` of
+// addresses are in host memory.
 OG_REID_API int og_reid_ball_query_cuda(const struct og_reid_ball_query* task, int64_t points,
                                         int64_t centers, const struct og_reid_queue* queue);
 
@@ -144,7 +144,7 @@ struct og_reid_pool {
   int64_t batch, count, centers, k, channels;
   int64_t stride;        // from one row of x to the next
   int64_t threads;       // of a CPU
-  int64_t missing;       // whether there may be indices below 0
+  int64_t missing;       // 1: indices below 0 may occur
   const float* x;        // (batch, count, channels)
   const int64_t* index;  // (batch, centers, k)
   float* highest;        // (batch, centers, channels), or null together with argument

@@ -1,4 +1,4 @@
-"""States of torch that a caller may have set, and the state of a process that no call may move."""
+"""Possible torch states of a caller, and the process state that calls must not change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _default_device() -> Iterator[None]:
         torch.set_default_device(None)
 
 
-#: By name.
+#: Context managers by name.
 STATES = {
     "float64": lambda: _default_dtype(torch.float64),
     "inference": torch.inference_mode,
@@ -49,7 +49,7 @@ STATES = {
 
 
 def process_state() -> dict[str, Any]:
-    """State of the whole process, by name."""
+    """Process-wide state, by name."""
     return {
         "torch stream": torch.get_rng_state().tolist(),
         "numpy stream": repr(np.random.get_state(legacy=True)),  # noqa: NPY002

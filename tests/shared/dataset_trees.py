@@ -1,4 +1,4 @@
-"""Trees of empty files in the layout of a data set, and what is read of them."""
+"""Trees of empty files in the layout of a data set, and their reading."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Code blocks of the documentation, and the comments that say how a test treats them.
+"""Code blocks of the documentation, and the comments that control their tests.
 
-Before a block may stand, as an HTML comment that readers do not see:
+A block may follow an HTML comment:
 
     <!-- setup
     Python that runs before the next block, in the namespace of the page
     -->
-    <!-- slow: reason -->   a block that takes seconds, and why it is worth them
-    <!-- not run: reason --> a Python block that is only compiled, and why
+    <!-- slow: reason -->   a block that takes seconds, and the reason for it
+    <!-- not run: reason --> a Python block that is only compiled, and the reason for it
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Block:
     """A code block.
 
     Attributes:
-        page: Its file.
-        line: Its first line in that file, from 1.
-        language: As written behind the fence, or ``setup``.
-        code: Its text.
+        page: File of the block.
+        line: First line in that file, from 1.
+        language: Language after the fence, or ``setup``.
+        code: Text of the block.
         marks: Marks before it, with their reasons.
     """
 
@@ -61,7 +61,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def commands(code: str) -> list[list[str]]:
-    """Words of the commands of a shell block, without comments and settings of variables."""
+    """Commands of a shell block as lists of words, without comments and variable assignments."""
     found = []
     for line in re.sub(r"\\\n\s*", " ", code).splitlines():
         for command in line.split(" && "):

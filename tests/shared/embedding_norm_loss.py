@@ -1,4 +1,4 @@
-"""A loss of one's own: one file with the loss, and its registration."""
+"""Custom loss: one file with the loss, and its registration."""
 
 from __future__ import annotations
 

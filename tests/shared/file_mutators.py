@@ -1,7 +1,7 @@
-"""Changes of files that keep what holds them together, so that fuzzing reaches the inner parsers.
+"""Structure-preserving mutations of files, so that fuzzing reaches the inner parsers.
 
-A plain change of a zip, safetensors, PNG or Arrow file fails at its check sums and lengths. Here
-one value, member, tensor, chunk or row is changed, and the file around it is written anew.
+A plain mutation of a zip, safetensors, PNG or Arrow file fails at its check sums and lengths. Here
+one value, member, tensor, chunk or row is changed, and the file around it is rebuilt.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 
 __all__ = ["dictionary", "mutated"]
 
-#: A change of plain bytes, to at most so many.
+#: Mutation of plain bytes, with a largest size.
 Plain = Callable[[bytes, int], bytes]
 
-_MOST = 1 << 20  # bytes that are unpacked
+_MOST = 1 << 20  # largest unpacked size, bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7, 2**31, -(2**31) - 1, 2**53 + 1, 2**63, 10**25, 10**400, 0.5,
@@ -92,21 +92,21 @@ _BINARY = (
 
 
 def dictionary(ending: str) -> str:
-    """Words of a format for libFuzzer, one a line."""
+    """Dictionary of a format for libFuzzer, one word a line."""
     words = [word.encode() for word in (*_WORDS.get(ending, ()), *_NUMBERS)]
     lines = ["".join(f"\\x{byte:02x}" for byte in word) for word in (*words, *_BINARY)]
     return "".join(f'"{line}"\n' for line in lines)
 
 
 def mutated(data: bytes, size: int, seed: int, ending: str, plain: Plain) -> bytes:
-    """A changed file of at most ``size`` bytes.
+    """Mutated file of at most ``size`` bytes.
 
     Args:
-        data: File to change.
-        size: Most bytes that it may have.
-        seed: Same seeds change alike.
-        ending: Of the name of the file, such as ``.npz``.
-        plain: Change of bytes without structure.
+        data: Content of the file.
+        size: Largest size of the result, bytes.
+        seed: Seed of the mutation.
+        ending: Ending of the file name, such as ``.npz``.
+        plain: Mutation of bytes without structure.
     """
     random = Random(seed)
     change = _structure(data, ending)
@@ -129,7 +129,7 @@ def _structure(data: bytes, ending: str) -> Callable[[bytes, Random, Plain], byt
 
 
 def _json(data: bytes, random: Random, plain: Plain) -> bytes:
-    """One value of a JSON text."""
+    """Mutates one value of a JSON text."""
     content = [json.loads(data.decode("utf-8-sig"))]
     places = list(_places(content))
     holder, key = random.choice(places)
@@ -164,7 +164,7 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _inner(text: str, random: Random, plain: Plain) -> str:
-    """A text, which may itself be JSON."""
+    """Mutates a text, which may itself be JSON."""
     if text[:1] in ("{", "["):
         return _json(text.encode(), random, plain).decode()
     return _text(text, plain)
@@ -175,7 +175,7 @@ def _text(text: str, plain: Plain) -> str:
 
 
 def _zip(data: bytes, random: Random, plain: Plain) -> bytes:
-    """One member of an archive; the check sums are those of what it holds."""
+    """Mutates one member of an archive, with correct check sums."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         if not infos or sum(each.file_size for each in infos) > _MOST:
@@ -205,7 +205,7 @@ def _zip(data: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _npy(content: bytes, random: Random, plain: Plain) -> bytes:
-    """The header, the numbers, or another array in place of this one."""
+    """Mutates the header or the numbers, or replaces the array."""
     (length,) = struct.unpack("<H", content[8:10])
     header, numbers = content[10 : 10 + length], content[10 + length :]
     match random.randrange(4):
@@ -221,7 +221,7 @@ def _npy(content: bytes, random: Random, plain: Plain) -> bytes:
                 random.choice((0, 1, 2, 3, 4, 17, 24, 10**10, 10**22))
                 for _ in range(random.randrange(4))
             ]
-            if random.random() < 0.5:  # the shape as it is
+            if random.random() < 0.5:  # unchanged shape
                 sides = np.load(io.BytesIO(content), allow_pickle=False).shape
             size = math.prod(sides) * np.dtype(kind).itemsize
             size = size if size < _MOST else 64
@@ -233,11 +233,11 @@ def _npy(content: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _safetensors(data: bytes, random: Random, plain: Plain) -> bytes:
-    """The metadata, or a tensor of another type, shape or content, without the digest."""
+    """Mutates metadata, or type, shape or content of a tensor; mostly without the digest."""
     (length,) = struct.unpack("<Q", data[:8])
     header, numbers = json.loads(data[8 : 8 + length]), data[8 + length :]
     metadata = header.pop("__metadata__", {})
-    if random.random() < 0.9:  # what any other change is found by
+    if random.random() < 0.9:  # the digest reveals any other change
         metadata.pop("sha256", None)
     tensors = {
         name: (each["dtype"], each["shape"], numbers[slice(*each["data_offsets"])])
@@ -276,7 +276,7 @@ def _safetensors(data: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _png(data: bytes, random: Random, plain: Plain) -> bytes:
-    """One chunk, with its length and check sum; image data is unpacked for it."""
+    """Mutates one chunk, with correct length and check sum; image data is unpacked for it."""
     chunks, place = [], 8
     while place + 12 <= len(data):
         (length,) = struct.unpack(">I", data[place : place + 4])
@@ -302,7 +302,7 @@ def _png(data: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _mat(data: bytes, random: Random, plain: Plain) -> bytes:
-    """One variable of a Matlab file, packed anew."""
+    """Mutates one variable of a Matlab file, and packs it again."""
     if 0 in data[:4]:  # version 4: numbers one after another
         return plain(data, len(data) + 64)
     elements, place = [], 128
@@ -323,7 +323,7 @@ def _mat(data: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _shard(data: bytes, random: Random, plain: Plain) -> bytes:
-    """A row of a shard, with its check sum."""
+    """Mutates a row of a shard, with correct check sum."""
     from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 
     with tempfile.TemporaryDirectory() as folder:

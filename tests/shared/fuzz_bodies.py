@@ -48,7 +48,7 @@ def _arrays() -> dict[str, np.ndarray]:
 
 
 def packed(arrays: dict[str, np.ndarray]) -> bytes:
-    """An npz file, packed."""
+    """Content of a compressed npz file."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
@@ -62,7 +62,7 @@ def _plain(arrays: dict[str, np.ndarray]) -> bytes:
 
 @contextmanager
 def limited(seconds: float = 10.0, megabytes: float = 512.0) -> Iterator[None]:
-    """Fails when the block takes more processor time, or at any moment more memory."""
+    """Fails when the block exceeds a processor time or a peak memory."""
     _forget_peak()
     before, start = _status("VmRSS"), time.process_time()
     yield

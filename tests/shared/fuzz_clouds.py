@@ -1,4 +1,4 @@
-"""Readers of point clouds with sound files, from which fuzzers make damaged ones."""
+"""Readers of point clouds with sound files, as seeds of fuzzers."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def _cloud_sets() -> list[bytes]:
         path = Path(folder) / "a.safetensors"
         made.save(path)
         whole = path.read_bytes()
-        # As the first version wrote it: without a digest, which any change is found by.
+        # Format of the first version, without a digest, which reveals any change.
         about = {"format": "og_reid.cloud_set", "version": "2", "names": json.dumps(made.names)}
         save_file(load_file(path), path, about)
         return [whole, path.read_bytes()]
 
 
 def _read_set(path: Path) -> object:
-    """A set, and a batch of it."""
+    """Reads a set, and a batch of it."""
     found = CloudSet.load(path)
     batch = found.batch(range(len(found)), 4)
     assert all(bool(each.isfinite().all()) for each in (batch.points, batch.colors))

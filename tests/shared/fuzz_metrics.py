@@ -1,4 +1,4 @@
-"""Readers of saved metrics with sound files, for tests that damage these."""
+"""Readers of saved metrics with sound files, as seeds of fuzzers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TARGETS", "record", "search"]
 
 
 def search(protocol: str = "market", queries: int = 12) -> Metrics:
-    """A small evaluation; the identity of the last query is not in the gallery."""
+    """Small evaluation; the identity of the last query is not in the gallery."""
     draw = np.random.default_rng(0)
     return evaluate(
         distance=draw.random((queries, 14)),
@@ -27,7 +27,7 @@ def search(protocol: str = "market", queries: int = 12) -> Metrics:
 
 
 def record(metrics: Metrics, **changes: Any) -> bytes:
-    """The file of `Metrics.to_json`, with other fields."""
+    """File of `Metrics.to_json`, with changed fields."""
     return json.dumps({"format": "og_reid metrics 1", **metrics.record(), **changes}).encode()
 
 
@@ -49,7 +49,7 @@ def _read_comparison(path: Path) -> str:
 
 
 def _older() -> bytes:
-    """As the first version wrote it, before the fields with defaults."""
+    """Format of the first version, without the fields with defaults."""
     old = search().record()
     for name in ("num_junk", "gallery", "shot_ranks", "test_view", "reranking", "figures"):
         del old[name]

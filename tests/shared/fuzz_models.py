@@ -1,4 +1,4 @@
-"""Readers of models, training states, stores, settings and logs with sound files, for fuzzers."""
+"""Readers of models, checkpoints, stores, settings and logs with sound files, for fuzzers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _models() -> list[bytes]:
     )
     length = int.from_bytes(made[:8], "little")
     metadata = json.loads(made[8 : 8 + length])["__metadata__"]
-    del metadata["sha256"]  # what any change of is found by: without it the checks are on their own
+    del metadata["sha256"]  # the digest reveals any change: test the other checks
     weights = {
         name: each for name, each in _network().state_dict().items() if "proj_output" not in name
     }
@@ -64,7 +64,7 @@ def _models() -> list[bytes]:
 
 
 def _people_models() -> list[bytes]:
-    """Without the 90 MB of weights."""
+    """Models of images without their 90 MB of weights."""
     files = []
     for network in ({"num_classes": 2, "parts": 1}, {"kind": "stripes", "num_classes": 2}):
         metadata = {
@@ -78,7 +78,7 @@ def _people_models() -> list[bytes]:
 
 
 def _read_people(path: Path) -> object:
-    """The description of a network of images; that its weights are missing is no fault."""
+    """Reads the description of an image network; missing weights are no fault."""
     try:
         return load_model(path)
     except ValueError as error:
@@ -109,7 +109,7 @@ def _snapshots() -> list[bytes]:
 
 
 def _read_options(path: Path) -> object:
-    """Options beside a snapshot; ``path`` is theirs."""
+    """Reads the options beside a snapshot; ``path`` is the options file."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "opts.yaml").write_bytes(path.read_bytes())
         snapshot = Path(folder) / "model_last.pth"
@@ -133,7 +133,7 @@ def _naming(path: Path, folder: str, read: Callable[[], object]) -> object:
 
 @cache
 def _shards() -> tuple[tuple[bytes, ...], str]:
-    """Two shards, and the description of their store."""
+    """Two shards, and the manifest of their store."""
     files, infos = [], []
     for number in range(2):
         generator = torch.Generator().manual_seed(number)
@@ -154,7 +154,7 @@ def _shards() -> tuple[tuple[bytes, ...], str]:
 
 
 def _read_store(path: Path) -> object:
-    """A store with sound shards; ``path`` is its description."""
+    """Reads a store with sound shards; ``path`` is its manifest."""
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(_shards()[0]):
             (Path(folder) / f"clouds-{number:06}.arrow").write_bytes(data)
@@ -181,7 +181,7 @@ def _logs() -> list[bytes]:
 
 
 def _read_log(path: Path) -> object:
-    """Read, then opened to go on after the first step."""
+    """Reads a log, then opens it to resume after the first step."""
     found = read_log(path)
     CSVLogger(path, after=1).close()
     assert all(isinstance(each, StepLog) for each in (*found, *read_log(path)))

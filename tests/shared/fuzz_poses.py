@@ -1,4 +1,4 @@
-"""Readers of keypoints and images with sound files to start a fuzzer from."""
+"""Readers of keypoints and images with sound files, as seeds of fuzzers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def people(count: int = 2, names: tuple[str, ...] = COCO_17) -> Keypoints:
 
 
 def encoded(format: str) -> bytes:
-    """An image of 24 x 16 pixels; empty where Pillow was built without the format."""
+    """File of an image of 24 x 16 pixels; empty where Pillow lacks the format."""
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 3), dtype=np.uint8)
@@ -80,13 +80,13 @@ def _json(content: object) -> bytes:
 
 
 def _lookup(path: Path) -> object:
-    """A file of many images, and two of its images."""
+    """Reads a file of many images, and the poses of two of them."""
     estimator = PrecomputedPose(path, "coco")
     return [estimator(path.parent / name) for name in ("a.jpg", "1.png")]
 
 
 class _Found:
-    """An estimator that finds the same people in every image."""
+    """Estimator with the same people in every image."""
 
     def __init__(self) -> None:
         self.settings = {"model": "fixed"}
@@ -99,7 +99,7 @@ _PIXELS = np.zeros((8, 4, 3), np.uint8)
 
 
 def _cached(path: Path) -> Pose:
-    """A pose whose entry in the cache is the file; a damaged one is made anew."""
+    """Pose with the file as its cache entry; a damaged entry is made again."""
     with tempfile.TemporaryDirectory() as folder:
         cache = CachedPose(_Found(), folder)
         _entry(cache).parent.mkdir(parents=True)

@@ -50,7 +50,7 @@ def _paths(path: Path) -> object:
 
 
 def _beside(path: Path) -> object:
-    """A table in the folder of the images."""
+    """Reads a table in the folder of the images."""
     root = _fresh(path)
     for name in IMAGES:
         (root / name.replace("/", "")).touch()
@@ -74,7 +74,7 @@ def _fresh(path: Path) -> Path:
 
 
 def _listed(source: Source, file: str, others: dict[str, str]) -> Callable[[Path], object]:
-    """Reads a file of a data set; ``others`` lie beside it, with their text."""
+    """Reader of a file of a data set; ``others`` are files beside it, with their text."""
 
     def read(path: Path) -> object:
         root = _fresh(path)
@@ -202,4 +202,4 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
         ],
     ),
 }
-"""By name: the ending of the files, the reader, and files that it can open."""
+"""Targets by name: ending of the files, reader, sound files."""

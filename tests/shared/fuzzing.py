@@ -1,4 +1,4 @@
-"""Damage to sound files, and what readers may do with them; for the targets of ``fuzz_*.py``."""
+"""Damage to sound files, and checks of their readers; for the targets of ``fuzz_*.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pose.files.reading import InputWarning
 
 __all__ = ["Target", "attempt", "damaged", "least_memory", "least_traced_memory", "read_sound"]
 
-#: Ending of the file, its reader, and sound files.
+#: Ending of the file, reader, and sound files.
 Target: TypeAlias = tuple[str, Callable[[Path], object], list[bytes]]
 
 _ENDS = 600  # bytes where headers lie, and the lists of files of zip archives
@@ -28,12 +28,12 @@ _SECONDS = 3.0
 def damaged(
     draw: st.DrawFn, seeds: Sequence[bytes], words: Sequence[bytes] = (b"", b"\x00", b"\xff")
 ) -> bytes:
-    """A sound file, cut, with bits flipped, or with spans removed, repeated or replaced.
+    """Sound file, cut, with bits flipped, or with spans removed, repeated or replaced.
 
     Args:
-        draw: Of hypothesis.
+        draw: Draw function of hypothesis.
         seeds: Sound files.
-        words: What the format treats in a way of its own, to be put anywhere.
+        words: Tokens of the format, inserted anywhere.
     """
     data = draw(st.sampled_from(seeds))
     for _ in range(draw(st.integers(1, 6))):
@@ -60,9 +60,9 @@ def read_sound(folder: Path, target: Target, *, refused: Sequence[bytes] = ()) -
     """Reads all sound files of a target.
 
     Args:
-        folder: To write them to.
-        target: The reader.
-        refused: Beginnings of files that are there to be damaged only.
+        folder: Folder to write them to.
+        target: The target.
+        refused: Prefixes of seed files that the reader refuses.
     """
     ending, reader, seeds = target
     assert seeds
@@ -84,14 +84,14 @@ def attempt(
     others: bool = False,
     named: Path | None = None,
 ) -> None:
-    """Reads what may be damaged: a value, or an error of one kind that names the file, soon.
+    """Reads a possibly damaged file: a value, or in short time one kind of error with its name.
 
     Args:
-        path: To write it to.
-        reader: Of the file.
-        data: Its content.
-        others: Let warnings of other categories than `InputWarning` pass.
-        named: What the error must name; None for ``path``.
+        path: File to write.
+        reader: Reader of the file.
+        data: Content of the file.
+        others: Allow warnings of other categories than `InputWarning`.
+        named: Name in the error; None for ``path``.
     """
     path.write_bytes(data)
     message, start = "", time.process_time()
@@ -108,7 +108,7 @@ def attempt(
 
 @contextmanager
 def least_traced_memory(data: bytes) -> Iterator[None]:
-    """Inside, Python and NumPy allocate little more than a file has bytes."""
+    """Checks that Python and NumPy allocate little more than the file has bytes."""
     tracemalloc.start()
     try:
         yield
@@ -120,7 +120,7 @@ def least_traced_memory(data: bytes) -> Iterator[None]:
 
 @contextmanager
 def least_memory() -> Iterator[None]:
-    """Inside, the process grows by less than 200 MB."""
+    """Checks that the process grows by less than 200 MB."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000

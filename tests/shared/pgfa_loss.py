@@ -1,4 +1,4 @@
-"""PGFA's training loss: the terms of images, of a network's features."""
+"""PGFA's training loss, of a network's features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PGFALoss:
 def pgfa_loss(
     network: PGFA, features: PGFAFeatures, labels: Tensor, part_weight: float = 0.2
 ) -> PGFALoss:
-    """The weighted sum, and its terms ``part_identity`` and ``image_identity`` as far as on."""
+    """Weighted sum, and its active terms ``part_identity`` and ``image_identity``."""
     loss = CombinedLoss(
         LossConfig(part_weight=part_weight), 256, network.num_classes,
         task="image", parts=network.parts, whole=network.global_head is not None,

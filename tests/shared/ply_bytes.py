@@ -1,4 +1,4 @@
-"""PLY files written value by value, in any encoding, types and order of elements."""
+"""Writer of PLY files in any encoding, types and order of elements."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ply_bytes(
     newline: str = "\n",
     comments: Sequence[str] = (),
 ) -> bytes:
-    """The bytes of a file with these elements in their order."""
+    """Content of a file with these elements in their order."""
     header = ["ply", f"format {encoding} 1.0", *comments]
     for element, properties in elements.items():
         header.append(f"element {element} {len(properties[0].values)}")

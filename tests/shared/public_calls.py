@@ -155,7 +155,7 @@ def _keypoint_files(folder: Path) -> list[Tensor]:
 
 
 class _Standing:
-    """Finds the same person in each image."""
+    """Estimator with the same person in each image."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -191,7 +191,7 @@ def _everybody() -> list[Tensor]:
 
 
 def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
-    """By name; each gives tensors, or a tuple or list of them."""
+    """Calls by name; each returns tensors, or a tuple or list of them."""
     return {
         "load_model": lambda: list(og_reid.load_model().model.state_dict().values()),
         "embed": lambda: [og_reid.embed(TABLE), og_reid.embed([TABLE.numpy(), TABLE])],

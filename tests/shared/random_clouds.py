@@ -1,4 +1,4 @@
-"""Clouds of nobody in particular, and settings small enough to train on them in seconds."""
+"""Random clouds, and settings for training on them in seconds."""
 
 from __future__ import annotations
 

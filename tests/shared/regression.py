@@ -1,4 +1,4 @@
-"""A task of numbers, which shows what the training loop asks for and what it does with it."""
+"""Regression task, for tests of the training loop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Regression:
 
 
 def metrics(mAP: float) -> Metrics:
-    """Figures with this mAP, 1 / n: one query whose match comes n-th."""
+    """Metrics with this mAP, 1 / n: one query with its match at rank n."""
     pids = torch.full((5,), 9)
     pids[round(1 / mAP) - 1] = 1
     return evaluate(distance=torch.arange(5.0)[None], query_pids=[1], gallery_pids=pids)

@@ -20,7 +20,7 @@ __all__ = ["one_person", "two_people"]
 
 @lru_cache(maxsize=64)
 def one_person(seed: int) -> np.ndarray:
-    """(256, 128, 3) image of a person in clear view."""
+    """(256, 128, 3) image of a person without occlusion."""
     generator = torch.Generator().manual_seed(seed)
     return render(_scene(seed, generator)).image.numpy()
 
@@ -30,9 +30,9 @@ def two_people(seed: int, apart: float = 1.2, behind: float = 0.3) -> np.ndarray
     """(256, 320, 3) image of two people side by side, the second on the right.
 
     Args:
-        seed: of all that is drawn.
-        apart: metres between them.
-        behind: metres that the second stands farther from the camera.
+        seed: seed of the random numbers.
+        apart: lateral distance, metres.
+        behind: additional distance of the second person from the camera, metres.
     """
     generator = torch.Generator().manual_seed(seed)
     scene = _scene(seed, generator)

@@ -1,4 +1,4 @@
-"""A pose estimator that needs no network, and images for it."""
+"""Pose estimator without a network, and images for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pose import COCO_17, Keypoints, Pose
 
 _ROWS = (0.1, 0.09, 0.09, 0.1, 0.1, 0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9)
 _SIDES = (0, 1, -1, 2, -2, 6, -6, 8, -8, 9, -9, 4, -4, 4, -4, 4, -4)
-BROKEN = 77  # the shade of images that it fails on
-DEADLY = 66  # the shade of images that end the process
+BROKEN = 77  # shade of images on which it fails
+DEADLY = 66  # shade of images that end the process
 
 
 class StandingPerson:
-    """Finds a person standing in the middle of each image, and none in black ones."""
+    """Estimator with a person in the middle of each image, and none in black ones."""
 
-    calls: ClassVar[list[int]] = []  # shades of the images looked at, in this process
+    calls: ClassVar[list[int]] = []  # shades of the processed images, in this process
     version: ClassVar[str] = "1"
 
     @property
@@ -45,9 +45,9 @@ class StandingPerson:
 
 
 def plain_image(path: Path, shade: int) -> Path:
-    """Writes an image whose red is one shade; ``path`` ends in ``.png``.
+    """Writes an image with one shade of red; ``path`` ends in ``.png``.
 
-    Green and blue vary as those of clothes do, so that there is nothing to doubt; shade 0 is black.
+    Green and blue vary as those of clothes, so that the lift is not doubtful; shade 0 is black.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Tensors drawn by a seed, and when two are equal up to rounding."""
+"""Seeded random tensors, and comparison up to rounding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def indices(batch: int, count: int, *shape: int) -> Tensor:
 
 
 def close(got: Tensor, want: Tensor) -> bool:
-    """Equal up to rounding of sums whose size is that of the largest entry."""
+    """True when equal up to the rounding of sums as large as the largest entry."""
     if not want.numel():
         return got.shape == want.shape
     return bool((got - want).abs().max() <= 2e-5 * want.abs().max() + 1e-6)

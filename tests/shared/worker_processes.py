@@ -1,4 +1,4 @@
-"""Tasks of worker processes, and what is left of these after their parent was killed."""
+"""Tasks of worker processes, and the number of workers that survive their killed parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Hands out parts of a buffer of the caller; with a null buffer it only adds up what is needed.
+// Bump allocator over a buffer of the caller; with a null buffer it only computes the size.
 #ifndef OG_REID_CPU_ARENA_H_
 #define OG_REID_CPU_ARENA_H_
 
@@ -10,7 +10,7 @@ class Arena {
  public:
   explicit Arena(void* base) : base_(reinterpret_cast<uintptr_t>(base)) {}
 
-  // Room for `count` values, on a cache line of its own; nothing is initialised.
+  // Space for `count` values, on a cache line of its own, uninitialised.
   template <typename T>
   T* take(int64_t count) {
     const uintptr_t begin = base_ + used_;

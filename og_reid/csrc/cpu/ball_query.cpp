@@ -8,8 +8,8 @@
 
 namespace {
 
-// Points that are read at once in their order: one bit each, so that only one branch in so many
-// points depends on where the ball is.
+// Points per chunk in their order, one bit each, so that there is one data-dependent branch per
+// chunk.
 constexpr int64_t kChunk = 64;
 
 struct Work {
@@ -46,7 +46,7 @@ Work take_work(Arena& arena, const og_reid_ball_query& task, bool sizing) {
   return work;
 }
 
-// The largest distance that is still inside: comparing with <= is then as good as with <.
+// The largest distance inside the ball: <= on it equals < on the radius.
 OG_REID_INLINE float inside(float squared_radius) {
   return squared_radius > 0.0f ? std::nextafter(squared_radius, 0.0f) : -1.0f;
 }
@@ -57,7 +57,7 @@ float widest(const og_reid_ball_query& task) {
   return most;
 }
 
-// Nearest first; what is missing is the nearest point, inside or not, and -1 if there is none.
+// Nearest first, padded with the nearest point, inside or not, or with -1 without any.
 void nearest_in_cloud(const og_reid_ball_query& task, const Work& work, int64_t cloud,
                       int64_t first, int64_t last, SearchScratch& scratch) {
   const Index &points = work.points[cloud], &queries = work.queries[cloud];
@@ -99,7 +99,7 @@ void nearest_in_cloud(const og_reid_ball_query& task, const Work& work, int64_t 
   }
 }
 
-// The number of points inside each radius: boxes that lie inside are not looked into.
+// The number of points inside each radius; boxes fully inside are counted as a whole.
 void count_in_cloud(const og_reid_ball_query& task, const Work& work, int64_t cloud, int64_t first,
                     int64_t last, SearchScratch& scratch) {
   const Index &points = work.points[cloud], &queries = work.queries[cloud];
@@ -145,15 +145,15 @@ OG_REID_INLINE uint64_t hits_of(const float* distance, float squared_radius) {
   return hits;
 }
 
-// Appends the first of the points that are hit to a list that has room for `count`.
+// Appends the first hit points to a list with space for `count`.
 OG_REID_INLINE int64_t keep_hits(uint64_t hits, int64_t first, int64_t* out, int64_t kept,
                                  int64_t count) {
   for (; hits && kept < count; hits &= hits - 1) out[kept++] = first + __builtin_ctzll(hits);
   return kept;
 }
 
-// The first points in the order of the cloud; what is missing is the first of them, or point 0.
-// With one radius each point becomes a bit at once, and no distance is stored.
+// The first points in the order of the cloud, padded with the first of them, or with point 0. With
+// one radius each point becomes a bit directly, and no distance is stored.
 template <bool kOneScale>
 void first_in_cloud(const og_reid_ball_query& task, int64_t cloud, int64_t begin, int64_t end,
                     float* columns) {
@@ -208,7 +208,7 @@ void first_in_cloud(const og_reid_ball_query& task, int64_t cloud, int64_t begin
   }
 }
 
-// What centres get that are not finite.
+// Result of centres that are not finite.
 void write_missing(const og_reid_ball_query& task, int64_t cloud) {
   const int64_t begin = task.centers.ptr[cloud], end = task.centers.ptr[cloud + 1];
   if (task.mode == OG_REID_COUNT) {

@@ -1,4 +1,4 @@
-// Points found for one query, and the choice of the nearest in the order (distance, index).
+// Candidates of one query, and selection of the nearest in the order (distance, index).
 #ifndef OG_REID_CPU_CANDIDATES_H_
 #define OG_REID_CPU_CANDIDATES_H_
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-// Up to this many are sorted by counting, which has no branch to mispredict.
+// Up to this many candidates are sorted by counting, without mispredicted branches.
 constexpr int64_t kMostCounted = 128;
 
 struct Candidates {
@@ -15,8 +15,8 @@ struct Candidates {
   Key* keys;         // (capacity + kLanes), scratch
   int64_t capacity;  // at least 2 k
   int64_t size;
-  float bound;      // collected are points at most this far,
-  int32_t last_id;  // of those exactly this far only up to this index
+  float bound;      // largest distance of collected points,
+  int32_t last_id;  // and largest index at exactly this distance
 };
 
 Candidates take_candidates(Arena& arena, int64_t k) {
@@ -36,8 +36,7 @@ OG_REID_INLINE void restart(Candidates& found, float bound) {
   found.last_id = kAnyId;
 }
 
-// Keys whose order is that of the neighbours: the bits of floats that are not negative sort like
-// the floats.
+// Keys in the order of the neighbours: the bits of non-negative floats sort like the floats.
 OG_REID_INLINE Key key_of(float distance, int32_t id) {
   uint32_t high;
   std::memcpy(&high, &distance, sizeof high);
@@ -54,7 +53,7 @@ OG_REID_INLINE void read_key(Key key, float& distance, int32_t& id) {
   id = int32_t(key.id());
 }
 
-// Keeps the k nearest, and from here on collects only what comes before the last of them.
+// Keeps the k nearest, and limits further collection to points before the last of them.
 __attribute__((noinline)) void cut(Candidates& found, int64_t k) {
   make_keys(found);
   std::nth_element(found.keys, found.keys + k - 1, found.keys + found.size);
@@ -64,8 +63,8 @@ __attribute__((noinline)) void cut(Candidates& found, int64_t k) {
   found.last_id = found.id[k - 1];
 }
 
-// How many candidates come before each of kRegisters * kLanes of them. With kTies equal distances
-// are told apart by index.
+// Number of candidates before each of kRegisters * kLanes of them. With kTies equal distances are
+// ordered by index.
 template <int kRegisters, bool kTies>
 OG_REID_INLINE void count_before(const Candidates& found, int64_t begin, int32_t* before) {
   Vec own[kRegisters];
@@ -107,7 +106,7 @@ struct Sorted {
   alignas(64) int32_t id[kMostCounted];
 };
 
-// Moves each candidate to its place. False when two have the same, which makes the sum of all
+// Moves each candidate to its place. False when two have one place, which makes the sum of all
 // places smaller than that of different ones.
 OG_REID_INLINE bool move_to_places(const Candidates& found, const int32_t* place, Sorted& sorted) {
   int64_t sum = 0;
@@ -120,7 +119,7 @@ OG_REID_INLINE bool move_to_places(const Candidates& found, const int32_t* place
   return 2 * sum == found.size * (found.size - 1);
 }
 
-// Sorts the candidates, of which only the first k need be right; returns where they are.
+// Sorts the first k candidates at least; returns their address.
 OG_REID_INLINE void sort_nearest(Candidates& found, int64_t k, Sorted& sorted,
                                  const float*& distance, const int32_t*& id) {
   if (found.size <= kMostCounted) {

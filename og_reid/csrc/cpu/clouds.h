@@ -1,4 +1,4 @@
-// Batches of clouds: their indexes, and the division of their queries among threads.
+// Batches of clouds: spatial indexes, and partition of the queries over threads.
 #ifndef OG_REID_CPU_CLOUDS_H_
 #define OG_REID_CPU_CLOUDS_H_
 
@@ -42,7 +42,7 @@ inline void build(const og_reid_clouds& clouds, int64_t cloud, const BuildScratc
         indexes[cloud]);
 }
 
-// Calls run(cloud, first leaf, last leaf) for the share of one thread of all leaves of queries.
+// Calls run(cloud, first leaf, last leaf) for one thread's part of all leaves of queries.
 template <typename Run>
 OG_REID_INLINE void share_leaves(const Index* queries, int64_t clouds, int64_t thread,
                                  int64_t threads, const Run& run) {

@@ -17,7 +17,7 @@ Level detect() {
   return Level::kBaseline;
 }
 
-// A lower level than this processor has can be asked for, to test and to compare the levels.
+// A lower level than the processor's can be requested, for tests and comparisons.
 Level choose() {
   const char* wanted = std::getenv("OG_REID_CPU_LEVEL");
   const Level found = detect();

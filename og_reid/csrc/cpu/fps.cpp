@@ -1,7 +1,7 @@
 // Farthest point sampling: each next point is the one farthest from those picked before.
 //
-// A pick only concerns the leaves of the index whose box is nearer to it than their farthest point
-// is to the picks so far; the farthest point of all is found through the maxima of the leaves.
+// A pick only affects leaves of the index with a box nearer to it than their farthest point is to
+// the picks so far; the farthest point of all is found through the maxima of the leaves.
 //
 // Compiled with -ffp-contract=off: distances must not depend on fused multiply-add.
 #include "spatial_index.h"
@@ -9,8 +9,8 @@
 namespace {
 
 constexpr float kFar = 1e10f;       // distance to no pick at all
-constexpr float kNever = -1.0f;     // of a point that must not be picked
-constexpr float kNone = -2.0f;      // of no point
+constexpr float kNever = -1.0f;     // excluded point
+constexpr float kNone = -2.0f;      // no point
 constexpr float kDeadZone = 1e-3f;  // squared norm up to which the reference rule skips points
 
 struct Samples {
@@ -18,7 +18,7 @@ struct Samples {
   float* nearest;   // (leaves * kLanes) squared distance to the nearest pick
   float* leaf;      // (groups * kLanes) the largest of each leaf
   float* group;     // (groups, rounded up) the largest of each group
-  int32_t* groups;  // scratch: groups and leaves to look at
+  int32_t* groups;  // scratch: groups and leaves to visit
   int32_t* leaves;
   BuildScratch build;
 };
@@ -81,7 +81,7 @@ OG_REID_INLINE int64_t append(int32_t* list, int64_t size, uint32_t mask, int64_
   return size + ones(mask);
 }
 
-// Takes a pick into account. Lists instead of nested loops: few branches to mispredict.
+// Updates the distances by a pick. Lists instead of nested loops: few mispredicted branches.
 OG_REID_INLINE void update(const Samples& samples, const Place& pick) {
   const Index& index = samples.index;
   int64_t groups = 0, leaves = 0;
@@ -111,7 +111,7 @@ OG_REID_INLINE void update(const Samples& samples, const Place& pick) {
   }
 }
 
-// Where the farthest point is, the one of lowest index on ties.
+// Position of the farthest point, the one of lowest index on ties.
 OG_REID_INLINE int64_t farthest(const Samples& samples) {
   const Index& index = samples.index;
   Vec most = spread(kNone);
@@ -156,8 +156,8 @@ bool sample(const og_reid_fps& task, int64_t cloud, Samples& samples) {
   for (int64_t step = 0; step < task.picks; ++step) {
     task.out[cloud * task.picks + step] = index.id[at];
     const int64_t leaf = at / kLanes, group = leaf / kLanes;
-    // Never again, even when all other points have a pick at distance 0: then, and only then, the
-    // update passes by the leaf of the pick.
+    // Excluded from now on, even when all other points have a pick at distance 0: then, and only
+    // then, the update skips the leaf of the pick.
     const bool passed = once && !(samples.leaf[leaf] > 0.0f);
     if (once) samples.nearest[at] = kNever;
     update(samples, place_of(index, at));

@@ -1,9 +1,9 @@
 // Gated pooling of a set abstraction: the rows between its two convolutions, their projection and
 // its maximum.
 //
-// A centre's rows are made, projected and reduced while they are in the first-level cache. The
-// caller walks a batch in chunks and computes the rows again for the backward pass (see
-// gated_pool_grad.cpp), so the rows of a whole batch never exist.
+// A centre's rows are computed, projected and reduced while they are in the first-level cache. The
+// caller processes a batch in chunks and recomputes the rows for the backward pass (see
+// gated_pool_grad.cpp), so the rows of a whole batch are never stored.
 #include "gated_pool.h"
 
 #include <cstring>
@@ -14,8 +14,8 @@ namespace {
 // Channels of a panel of the packed projection.
 constexpr int kPanel = 16;
 
-// Rows z (k, half) of one centre, and their gates where asked for. kReduced is in.reduced where it
-// is known when compiling, or 0.
+// Rows z (k, half) of one centre, and optionally their gates. kReduced is in.reduced where it is a
+// compile-time constant, or 0.
 template <int kReduced>
 OG_REID_INLINE void gate_center(const og_reid_gated_edges& in, int64_t cloud, int64_t row,
                                 Narrow& narrow, float* z, float* gates) {
@@ -104,7 +104,7 @@ OG_REID_INLINE void project_center(const float* z, int64_t k, int64_t half, int6
 struct WeightedHighest {
   Highest weighted;
   Vec plain[kVecs];   // y of the highest
-  VecInt bad[kVecs];  // where there was a NaN
+  VecInt bad[kVecs];  // lanes with a NaN
 };
 
 template <int kEdges>
@@ -117,7 +117,7 @@ OG_REID_INLINE void take_weighted_edges(const float* z, int64_t half, const floa
   for (int e = 0; e < kEdges; ++e) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
-      // Below 0 it is no better than the 0 that best starts with.
+      // Values below 0 do not exceed the initial 0 of best.
       const Vec value = (total[e][v] * factor[v] + offset[v]) * edge_weight[e];
       const VecInt better = value > best.weighted.value[v];
       best.weighted.where[v] = better ? VecInt{} + (first + e) : best.weighted.where[v];

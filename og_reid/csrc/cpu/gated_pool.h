@@ -1,4 +1,4 @@
-// Shared by both passes of gated pooling: registers, and the narrow layer of the gates.
+// Common parts of both passes of gated pooling: registers, and the narrow layer of the gates.
 #ifndef OG_REID_CPU_GATED_POOL_H_
 #define OG_REID_CPU_GATED_POOL_H_
 
@@ -11,7 +11,7 @@ namespace {
 // Rows are whole multiples of 8 channels, not always of 16.
 constexpr int kWidth = OG_REID_LANES < 8 ? OG_REID_LANES : 8;
 constexpr int64_t kMultiple = 8;
-// Edges whose gates are opened together, and the widest narrow layer (its buffers are on the
+// Edges per tile of gates, and the largest width of the narrow layer (its buffers are on the
 // stack).
 constexpr int64_t kTile = 32;
 constexpr int64_t kMostReduced = 64;
@@ -84,7 +84,7 @@ inline bool fits(const og_reid_gated_edges& in) {
 
 }  // namespace
 
-// Calls a template with the narrow widths of the published networks fixed when compiling.
+// Calls a template with the narrow widths of the published networks as compile-time constants.
 #define OG_REID_BY_REDUCED(function, reduced, ...) \
   switch (reduced) {                               \
     case 1:                                        \

@@ -5,8 +5,8 @@
 
 namespace {
 
-// Adds the gradient of the maximum, which reaches one edge per centre and channel. Channels are
-// walked edge by edge, so that rows of z and of its gradient stay in registers.
+// Adds the gradient of the maximum, which flows to one edge per centre and channel. Channels are
+// processed edge by edge, so that rows of z and of its gradient stay in registers.
 OG_REID_INLINE void spread_maximum(const og_reid_gated_edges& in,
                                    const og_reid_gated_pool_grad& grad, int64_t row, int32_t* order,
                                    int32_t* ends, float* grad_weight) {
@@ -17,7 +17,7 @@ OG_REID_INLINE void spread_maximum(const og_reid_gated_edges& in,
   for (int64_t c = 0; c < channels; ++c) ++ends[argument[c] + 1];
   for (int64_t t = 0; t < in.k; ++t) ends[t + 1] += ends[t];
   for (int64_t c = 0; c < channels; ++c) order[ends[argument[c]]++] = int32_t(c);
-  // ends[t] is now where the channels of edge t end.
+  // ends[t] is now the end of the channels of edge t.
   for (int64_t t = 0; t < in.k; ++t) {
     const int32_t begin = t ? ends[t - 1] : 0, end = ends[t];
     const float* z = grad.z + (row * in.k + t) * half;
@@ -64,7 +64,7 @@ OG_REID_INLINE float sum_of(Vec value) {
   return total;
 }
 
-// Where the gradients of one thread are collected.
+// Gradient buffers of one thread.
 struct Sums {
   float* expand;
   float* bias;

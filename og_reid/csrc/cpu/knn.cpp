@@ -51,7 +51,7 @@ OG_REID_INLINE float write_row(const og_reid_knn& task, int64_t row, int64_t bas
   return kept == task.k ? distance[kept - 1] : kLargest;
 }
 
-// Rows of queries that are not in their index, because they are not finite.
+// Rows of queries that are not finite, and therefore not in their index.
 void write_missing(const og_reid_knn& task, int64_t cloud) {
   const og_reid_clouds& queries = task.queries;
   const int64_t begin = queries.ptr[cloud] * task.k, end = queries.ptr[cloud + 1] * task.k;

@@ -1,4 +1,4 @@
-// Clouds of many dimensions about their mean, laid out for products of all pairs of rows.
+// Centred clouds of many dimensions, in a layout for products of all pairs of rows.
 #ifndef OG_REID_CPU_KNN_CENTRED_H_
 #define OG_REID_CPU_KNN_CENTRED_H_
 
@@ -64,7 +64,7 @@ float centre(const float* rows, int64_t count, int64_t dims, const float* center
       to[d] = row[d] - center[d];
       norm += to[d] * to[d];
     }
-    // A norm that overflows is marked by the largest number: infinite means no point at all.
+    // An overflowing norm becomes the largest number: infinite means no point.
     out.norms[i] = norm <= kLargest ? norm : kLargest;
     most = std::max(most, out.norms[i]);
   }
@@ -122,7 +122,7 @@ void pack_panels(const float* rows, int64_t count, int64_t dims, float* panels) 
   }
 }
 
-// Products of points with themselves: only the panels from each row's own on are there.
+// Products of points with themselves: only the panels from each row's own on are computed.
 void mirror(float* products, int64_t count, int64_t stride) {
   int64_t r = kPanel;
   for (; r + kLanes <= count; r += kLanes) {

@@ -1,20 +1,19 @@
 // Exact k nearest neighbours in many dimensions, in the order (squared distance, index).
 //
 // |a|^2 + |b|^2 - 2ab, about the mean of the cloud, is cheap but inexact. A bound on its error
-// tells which points can be among the k nearest, and which of them it puts in order for certain.
-// The others are measured: by the sum, in order, of (a - b)^2, which is what decides (see
-// og_reid.h).
+// gives the points that can be among the k nearest, and those in certain order. The others are
+// measured by the sum, in order, of (a - b)^2, which defines the result (see og_reid.h).
 //
 // Compiled with -ffp-contract=off: measured distances must not depend on fused multiply-add.
 #include "knn_centred.h"
 
 namespace {
 
-// With more neighbours than this, the bound from 64 groups is loose or void: sort all points.
+// With more neighbours than this, the bound from 64 groups is loose or infinite: sort all points.
 constexpr int64_t kMostBounded = 48;
 // Clouds up to this size keep all their products, and compute half of them: they are symmetric.
 constexpr int64_t kMostKept = 512;
-// Queries at a time in other clouds.
+// Queries at a time in larger clouds.
 constexpr int64_t kBlock = 4 * OG_REID_GRAM_ROWS;
 
 struct Scratch {
@@ -116,9 +115,9 @@ OG_REID_INLINE float to_distances(float* products, float norm, const float* norm
 struct Row {
   const og_reid_knn& task;
   const float* query;
-  const float* points;  // as they came
+  const float* points;  // not centred
   Scratch& scratch;
-  float error;  // how far a distance from products may be from the measured one
+  float error;  // largest error of a distance from products
 
   void measure_some(int64_t begin, int64_t end, const int32_t* id) const {
     const int64_t dims = task.points.dims;
@@ -131,7 +130,7 @@ struct Row {
     }
   }
 
-  // Sorts candidates begin .. end - 1, which the products cannot tell apart, by what is measured.
+  // Sorts candidates begin .. end - 1, which the products cannot order, by measured distance.
   void settle(int64_t begin, int64_t end, float* distance, int32_t* id) const {
     measure_some(begin, end, id);
     Key* keys = scratch.found.keys;
@@ -159,7 +158,7 @@ void write_row(const Row& row, int64_t at, int64_t base, int64_t kept, const flo
   std::fill(squared + size, squared + task.k, kInfinity);
 }
 
-// All points are candidates: the bound says nothing.
+// All points are candidates, without a bound.
 void measure_all(const Row& row, const float* norms, int64_t count, int64_t at, int64_t base) {
   Candidates& found = row.scratch.found;
   found.size = 0;
@@ -258,7 +257,7 @@ void search_cloud(const og_reid_knn& task, int64_t cloud, int64_t first, int64_t
       const float norm = some.norms[i], error = error_of(norm, most, dims);
       const Row row = {task, queries.rows + at * dims, rows, scratch, error};
       float* products = scratch.products + i * stride;
-      std::fill(products + panels * kPanel, products + stride, 0.0f);  // nothing is there yet
+      std::fill(products + panels * kPanel, products + stride, 0.0f);  // uninitialised so far
       if (norm == kInfinity || count == 0) {
         write_row(row, at, base, 0, scratch.found.distance, scratch.found.id);
       } else if (error == kInfinity) {
@@ -292,7 +291,7 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_knn_features_cpu)(const struct og_reid_k
   if (!valid_task(*task)) return OG_REID_BAD_SIZE;
   const int threads = int(task->threads);
   const int64_t clouds = task->queries.clouds;
-  // Fewer clouds than threads are split; each part then prepares the cloud for itself.
+  // Fewer clouds than threads are split; each part then prepares the cloud itself.
   const int64_t parts = clouds > 0 && clouds < threads ? (threads + clouds - 1) / clouds : 1;
   const int64_t tasks = clouds * parts;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)

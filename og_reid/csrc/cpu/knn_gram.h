@@ -1,5 +1,5 @@
-// Products of the rows of two matrices: the one inner loop of neighbours in many dimensions that
-// may use fused multiply-add, in a file of its own because the rest of that search may not.
+// Products of the rows of two matrices: the only inner loop of k-NN in many dimensions that may use
+// fused multiply-add, in a separate file because the rest of that search may not.
 #ifndef OG_REID_CPU_KNN_GRAM_H_
 #define OG_REID_CPU_KNN_GRAM_H_
 
@@ -15,7 +15,7 @@
 
 // out[r * stride + OG_REID_PANEL * p + c] = sum over d of rows[r * dims + d] * panels[p][d][c]. The
 // number of rows is a multiple of OG_REID_GRAM_ROWS. With `upper`, rows and panels are of the same
-// points, and what lies left of the panel of a row may be left out.
+// points, and products left of a row's panel may be omitted.
 extern "C" void OG_REID_AT_LEVEL(og_reid_knn_gram)(const float* rows, int64_t count,
                                                    const float* panels, int64_t panel_count,
                                                    int64_t dims, bool upper, float* out,

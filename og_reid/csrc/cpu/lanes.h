@@ -1,4 +1,4 @@
-// Registers of pooling over neighbours, with the places of maxima beside the values.
+// Registers of pooling over neighbours: maxima with their slots.
 #ifndef OG_REID_CPU_LANES_H_
 #define OG_REID_CPU_LANES_H_
 
@@ -13,7 +13,7 @@ struct Lanes {
   typedef Argument Place __attribute__((vector_size(kWidth * sizeof(Argument))));
 };
 
-// Places among at most as many neighbours are kept in a byte.
+// Largest number of neighbours with slots in a byte.
 constexpr int64_t kByteSlots = 256;
 
 }  // namespace

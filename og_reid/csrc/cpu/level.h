@@ -1,8 +1,8 @@
 // Every kernel file is compiled once per instruction set level; dispatch.cpp picks a level at run
-// time. (GCC's target_clones would not do: it splits vector types before it makes the clones.)
+// time. (GCC's target_clones does not work: it splits vector types before cloning.)
 //
-// Nothing with external linkage may be shared between levels, or the linker could keep a copy the
-// processor cannot run: kernels live in unnamed namespaces, and standard templates are used with
+// Levels must not have common symbols with external linkage, or the linker could keep a copy the
+// processor cannot run: kernels are in unnamed namespaces, and standard templates are used with
 // types from there only.
 #ifndef OG_REID_CPU_LEVEL_H_
 #define OG_REID_CPU_LEVEL_H_

@@ -1,8 +1,8 @@
 // Pooling of gathered rows over neighbours, forward and backward.
 //
-// Channels are cut into register-wide blocks; a block's accumulators stay in registers while the
-// neighbours are walked. In the backward pass each entry of the gradient belongs to one thread and
-// is summed in the order of the centres, so nothing is atomic and a result depends on no schedule.
+// Channels are cut into register-wide blocks; a block's accumulators stay in registers over all
+// neighbours. In the backward pass each entry of the gradient belongs to one thread and is summed
+// in the order of the centres, without atomics, so results do not depend on the schedule.
 #include <algorithm>
 #include <cstring>
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// What to pool for one centre.
+// Task of one centre.
 template <typename Argument>
 struct Center {
   const float* x;  // rows of its cloud
@@ -21,8 +21,8 @@ struct Center {
   float* mean;
 };
 
-// Pools channels [c, c + kWidth) and returns their sums. Missing neighbours and NaN are looked for
-// where kCareful.
+// Pools channels [c, c + kWidth) and returns their sums. kCareful handles missing neighbours and
+// NaN.
 template <int kWidth, bool kMax, bool kMean, bool kCareful, typename Argument>
 OG_REID_INLINE typename Lanes<kWidth, Argument>::Float pool_block(const Center<Argument>& center,
                                                                   int64_t c) {
@@ -45,7 +45,7 @@ OG_REID_INLINE typename Lanes<kWidth, Argument>::Float pool_block(const Center<A
     Float row;
     std::memcpy(&row, center.x + center.index[t] * center.stride + c, sizeof row);
     if (kMax) {
-      // A NaN is not at most anything, and stays.
+      // Comparisons with a NaN are false, so it stays.
       const Int better = kCareful ? ~(row <= best) & (best == best) : row > best;
       where = better ? Int{} + int32_t(t) : where;
       best = better ? row : best;
@@ -65,7 +65,7 @@ OG_REID_INLINE typename Lanes<kWidth, Argument>::Float pool_block(const Center<A
   return total;
 }
 
-// Returns whether all sums are numbers; if not, there may be a NaN.
+// Returns true when all sums are numbers; otherwise there may be a NaN.
 template <bool kMax, bool kMean, bool kCareful, typename Argument>
 OG_REID_INLINE bool pool_blocks(const Center<Argument>& center) {
   typename Lanes<OG_REID_LANES, Argument>::Float wide = {};
@@ -161,7 +161,7 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_pool_grad_cpu)(const struct og_reid_pool
       task->channels < 0 || task->threads < 1)
     return OG_REID_BAD_SIZE;
   const auto run = task->k <= kByteSlots ? spread<uint8_t> : spread<int32_t>;
-  // Few clouds are cut by channels.
+  // Few clouds are split by channels.
   const int64_t threads = task->threads, batch = std::max(task->batch, int64_t{1});
   const int64_t cuts = (threads + batch - 1) / batch, channels = task->channels;
 #pragma omp parallel for num_threads(int(threads)) schedule(static) if (threads > 1)

@@ -1,8 +1,8 @@
-// Counting the non-matching items of each query among the distances of its matches.
+// Counts of the non-matching items of each query between the distances of its matches.
 //
 // Most distances are beyond the farthest match and cost one compare; for the others the
 // thresholds below them are counted a register at a time, after a binary search in long lists.
-// One thread has a query, so nothing is atomic and a result depends on no schedule.
+// Each query has one thread, without atomics, so results do not depend on the schedule.
 #include "simd.h"
 
 namespace {

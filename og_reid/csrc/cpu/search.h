@@ -1,8 +1,8 @@
 // Exact search of the nearest points of an index, one leaf of queries after the other.
 //
-// A query looks only as far as the query before it suggests: 1.35 times the squared distance of
-// that one's k-th neighbour. Finding k points proves that this was far enough; otherwise it looks
-// again.
+// The search limit of a query is 1.35 times the squared distance of the k-th neighbour of the query
+// before it. With k points found the limit was sufficient; otherwise the search is repeated with a
+// larger one.
 #ifndef OG_REID_CPU_SEARCH_H_
 #define OG_REID_CPU_SEARCH_H_
 
@@ -10,12 +10,12 @@
 
 namespace {
 
-// Squared distances relative to that of the last query's k-th neighbour: where to look first, and
-// which leaves to list for all queries of a leaf.
+// Squared distances relative to that of the last query's k-th neighbour: first search limit, and
+// limit of the leaves listed for all queries of a leaf.
 constexpr float kGuess = 1.35f;
 constexpr float kListed = 2.0f;
 
-// How much further after that, and how often, before a search without a guess.
+// Growth factor and number of repetitions before a search without a limit.
 constexpr float kFurther = 3.0f;
 constexpr int kTurns = 3;
 
@@ -83,7 +83,7 @@ OG_REID_INLINE void scan(const Index& index, int64_t leaf, const Place& from, in
   if (__builtin_expect(found.size > found.capacity, 0)) cut(found, k);
 }
 
-// Collects the points of the listed leaves; nothing has been collected yet.
+// Collects the points of the listed leaves, into an empty collection.
 OG_REID_INLINE void scan_listed(const Index& index, const Nearby& nearby, const Place& from,
                                 int64_t k, Candidates& found) {
   const Vec bound = spread(found.bound);
@@ -133,12 +133,12 @@ int64_t nearest_box(const Boxes& boxes, int64_t begin, int64_t end, const Place&
   return best;
 }
 
-// Collects the k nearest points up to `limit` without a guess, or all if they are fewer.
+// Collects the k nearest points up to `limit` without an initial bound, or all if they are fewer.
 __attribute__((noinline)) void search_all(const Index& index, const Place& from, int64_t k,
                                           float limit, Candidates& found) {
   restart(found, limit);
   if (index.points == 0) return;
-  // Any k points bound the distance of the k-th neighbour: take them around the nearest leaf.
+  // Any k points bound the distance of the k-th neighbour: use those around the nearest leaf.
   const int64_t group = nearest_box(index.group, 0, index.groups, from) * kLanes;
   const int64_t home = nearest_box(index.leaf, group, group + kLanes, from);
   const int64_t radius = (k + kLanes - 1) / kLanes;
@@ -170,7 +170,7 @@ OG_REID_INLINE void search(const Index& index, const Index& queries, int64_t fir
                            const Take& take) {
   Nearby& nearby = scratch.nearby;
   Candidates& found = scratch.found;
-  float last = -1.0f;  // of the query before
+  float last = -1.0f;  // k-th distance of the query before
   for (int64_t leaf = first_leaf; leaf < last_leaf; ++leaf) {
     nearby.reach = -1.0f;
     const int64_t end = std::min((leaf + 1) * kLanes, queries.points);
@@ -184,7 +184,7 @@ OG_REID_INLINE void search(const Index& index, const Index& queries, int64_t fir
         }
         restart(found, bound);
         scan_listed(index, nearby, from, k, found);
-        // Not far enough: as far as the list reaches, then further.
+        // Limit too small: extend it to that of the list, then further.
         for (int turn = 0; found.size < k && found.bound < limit && turn < kTurns; ++turn) {
           if (found.bound >= nearby.reach) {
             list_nearby(index, leaf_of(queries, leaf), std::min(nearby.reach * kFurther, limit),

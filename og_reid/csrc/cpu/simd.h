@@ -1,5 +1,5 @@
-// Registers of floats, as wide as the level has them, and the few operations on them that GCC's
-// vector types lack or compile badly: minimum, maximum, one bit per lane, packing chosen lanes.
+// Float registers of the level's width, and the operations that GCC's vector types lack or compile
+// badly: minimum, maximum, one bit per lane, packing of selected lanes.
 #ifndef OG_REID_CPU_SIMD_H_
 #define OG_REID_CPU_SIMD_H_
 
@@ -104,7 +104,7 @@ OG_REID_INLINE int64_t ones(uint32_t mask) { return __builtin_popcount(mask); }
 OG_REID_INLINE int64_t lowest(uint32_t mask) { return __builtin_ctz(mask); }
 
 #if defined(__AVX2__) && !defined(__AVX512F__)
-// For each of 256 masks the lanes to take, the chosen ones first.
+// For each of 256 masks the lane order, selected lanes first.
 struct PackTable {
   alignas(32) int32_t lane[256][8];
   constexpr PackTable() : lane() {
@@ -119,7 +119,7 @@ struct PackTable {
 constexpr PackTable kPack;
 #endif
 
-// How to pack the lanes of a mask: made once, applied to several registers.
+// Packing of the lanes of a mask: computed once, applied to several registers.
 struct Pack {
 #if defined(__AVX512F__)
   __mmask16 mask;
@@ -140,7 +140,7 @@ OG_REID_INLINE Pack pack(uint32_t mask) {
 #endif
 }
 
-// Writes the chosen lanes to `to`; the rest of the kLanes entries there become anything.
+// Writes the selected lanes to `to`; the rest of the kLanes entries there is undefined.
 OG_REID_INLINE void put(float* to, Vec value, Pack pack) {
 #if defined(__AVX512F__)
   _mm512_storeu_ps(to, _mm512_maskz_compress_ps(pack.mask, __m512(value)));
@@ -163,7 +163,7 @@ OG_REID_INLINE void put(int32_t* to, VecInt value, Pack pack) {
 }
 
 // (p - q)^2 summed over three axes, every operation rounded on its own: the order of operations
-// of the plain-torch twin. Dimensions a cloud does not have are zeros and change nothing.
+// of the plain-torch twin. Missing dimensions of a cloud are zeros and change nothing.
 OG_REID_INLINE Vec squared(Vec x, Vec y, Vec z) { return x * x + y * y + z * z; }
 
 }  // namespace

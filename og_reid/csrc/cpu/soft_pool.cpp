@@ -1,8 +1,8 @@
 // Weighted mean and maximum over neighbours, forward and backward.
 //
-// A block of channels of a centre is walked twice, for the mean and for the maximum of what differs
-// from it; its rows are in the first-level cache the second time. As in pool.cpp each entry of
-// the gradient belongs to one thread and is summed in the order of the centres.
+// A block of channels of a centre is read twice, for the mean and for the maximum of the weighted
+// difference from it; its rows are in the first-level cache the second time. As in pool.cpp each
+// entry of the gradient belongs to one thread and is summed in the order of the centres.
 #include <algorithm>
 #include <cstring>
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// What to pool for one centre.
+// Task of one centre.
 template <typename Argument>
 struct Center {
   const float* x;  // rows of its cloud
@@ -84,7 +84,7 @@ void pool_centers(const og_reid_soft_pool& task, int64_t first, int64_t last) {
   }
 }
 
-// Channels that are worked on together: their share of the gradient of a mean is on the stack.
+// Channels per block; their part of the gradient of a mean is on the stack.
 constexpr int64_t kBlock = 256;
 
 // Channels [begin, end), at most kBlock, of the gradient of one cloud.
@@ -184,7 +184,7 @@ extern "C" int OG_REID_AT_LEVEL(og_reid_soft_pool_grad_cpu)(
     return OG_REID_BAD_SIZE;
   const auto run = task->k <= kByteSlots ? spread<uint8_t> : spread<int32_t>;
   const auto weights = task->k <= kByteSlots ? weigh<uint8_t> : weigh<int32_t>;
-  // Few clouds are cut by channels, as many channels are.
+  // Few clouds are split by channels, as are many channels.
   const int64_t threads = task->threads, batch = std::max(task->batch, int64_t{1});
   const int64_t channels = task->channels;
   const int64_t cuts = std::max((threads + batch - 1) / batch, (channels + kBlock - 1) / kBlock);

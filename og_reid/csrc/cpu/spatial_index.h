@@ -2,8 +2,8 @@
 // into leaves of one register each, a box around each leaf, around each group of kLanes leaves, and
 // around each run of kLanes groups.
 //
-// The curve is drawn on a grid of 128 cells per axis over the extent of the points. Where many
-// points share a cell (a far outlier makes the cells large), a finer curve is drawn inside it.
+// The curve runs on a grid of 128 cells per axis over the extent of the points. Cells with many
+// points (a far outlier makes the cells large) have a finer curve inside.
 #ifndef OG_REID_CPU_SPATIAL_INDEX_H_
 #define OG_REID_CPU_SPATIAL_INDEX_H_
 
@@ -17,9 +17,9 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
-// Index of no point: of the places after the last one, and as a bound that all points pass.
+// Index of no point: for slots after the last one, and as a bound above all points.
 constexpr int32_t kAnyId = std::numeric_limits<int32_t>::max();
-// Cells with more points than this get a curve of their own.
+// Cells with more points than this have a curve of their own.
 constexpr int64_t kCrowd = 2 * kLanes;
 constexpr int kDeepest = 64;
 
@@ -35,13 +35,13 @@ struct Boxes {
 struct Index {
   int64_t points, leaves, groups, tops;
   float* at[3];  // (leaves * kLanes) coordinates along the curve; infinite after the last point
-  int32_t* id;   // (leaves * kLanes) which point of the cloud that is
+  int32_t* id;   // (leaves * kLanes) index of the point in the cloud
   Boxes leaf;    // (groups * kLanes); infinite after the last leaf
   Boxes group;   // (tops * kLanes); infinite after the last group
   Boxes top;     // (tops, rounded up to kLanes); infinite after the last
 };
 
-// Room for the index of a cloud of up to `count` points.
+// Space for the index of a cloud of up to `count` points.
 Index take_index(Arena& arena, int64_t count) {
   Index index = {};
   const int64_t leaves = up_to(up_to(count, kLanes) / kLanes, kLanes);
@@ -56,8 +56,8 @@ Index take_index(Arena& arena, int64_t count) {
   return index;
 }
 
-// Place on the curve in the upper half, point in the lower half. Its own type, so that what the
-// standard library makes of it is compiled for this level alone (see level.h).
+// Place on the curve in the upper half, point in the lower half. A type of its own, so that
+// instances of standard templates are compiled for this level alone (see level.h).
 struct Key {
   uint64_t bits;
   bool operator<(const Key& other) const { return bits < other.bits; }
@@ -82,7 +82,7 @@ inline BuildScratch take_build_scratch(Arena& arena, int64_t count) {
   return scratch;
 }
 
-// Puts two zeros before each of the lowest 8 bits.
+// Inserts two zeros before each of the lowest 8 bits.
 OG_REID_INLINE VecInt spaced(VecInt value) {
   value = (value | value << 8) & 0x0000F00F;
   value = (value | value << 4) & 0x000C30C3;
@@ -176,7 +176,7 @@ void sort_along_curve(const BuildScratch& scratch, Key* keys, int64_t count, int
         }
       }
       const Vec value = load(kAll ? scratch.at[a] + begin : gathered);
-      // Infinite or undefined where the extent overflows or is tiny: such cells become the last.
+      // Infinite or undefined for an overflowing or tiny extent: such cells become the last.
       const Vec place = smaller((value - low[a]) * scale, spread(kLast));
       cell[a] = __builtin_convertvector(larger(place, Vec{}), VecInt);
     }
@@ -196,7 +196,7 @@ void sort_along_curve(const BuildScratch& scratch, Key* keys, int64_t count, int
   if (!crowded || depth == kDeepest) return;
   for (int64_t begin = 0, end = 0; begin < count; begin = end) {
     while (end < count && keys[end].code() == keys[begin].code()) ++end;
-    // A cell with all points would not end; it means that the extent is beyond the numbers.
+    // A cell with all points would recurse for ever; its extent is beyond the float range.
     if (end - begin > kCrowd && end - begin < count) {
       sort_along_curve<false>(scratch, keys + begin, end - begin, depth + 1);
     }
@@ -224,7 +224,7 @@ void pad(const Boxes& boxes, int64_t begin, int64_t end) {
   }
 }
 
-// Copies a cloud axis by axis, puts the points that are finite into the keys and counts them.
+// Copies a cloud axis by axis, writes the finite points to the keys and counts them.
 int64_t take_finite(const float* x, int64_t count, int64_t dims, const BuildScratch& scratch) {
   for (int64_t a = 0; a < 3; ++a) {
     float* axis = scratch.at[a];
@@ -252,7 +252,7 @@ int64_t take_finite(const float* x, int64_t count, int64_t dims, const BuildScra
   return kept;
 }
 
-// Fills an index with the points of a cloud that are finite. x: (count, dims), dims in 0..3.
+// Builds the index of the finite points of a cloud. x: (count, dims), dims in 0..3.
 void build(const float* x, int64_t count, int64_t dims, const BuildScratch& scratch, Index& index) {
   const int64_t kept = take_finite(x, count, dims, scratch);
   if (kept == count) {
@@ -298,7 +298,7 @@ void build(const float* x, int64_t count, int64_t dims, const BuildScratch& scra
   pad(index.top, index.tops, up_to(index.tops, kLanes));
 }
 
-// A point, or a box, from which distances are measured.
+// Point or box as the origin of distances.
 struct Place {
   Vec low[3], high[3];
 };
@@ -318,8 +318,8 @@ OG_REID_INLINE Place leaf_of(const Index& index, int64_t leaf) {
   return place;
 }
 
-// Squared distances to kLanes boxes. Rounding keeps order, so no point of a box is measured nearer
-// than its box: the bound needs no tolerance.
+// Squared distances to kLanes boxes. Rounding is monotonic, so no measured distance of a point is
+// below that of its box: the bound needs no tolerance.
 OG_REID_INLINE Vec gaps(const Boxes& boxes, int64_t begin, const Place& from) {
   Vec gap[3];
   for (int a = 0; a < 3; ++a) {
@@ -330,7 +330,7 @@ OG_REID_INLINE Vec gaps(const Boxes& boxes, int64_t begin, const Place& from) {
   return squared(gap[0], gap[1], gap[2]);
 }
 
-// Calls visit(first leaf) for each group that a bound reaches; visit may lower the bound.
+// Calls visit(first leaf) for each group within a bound, which visit may lower.
 template <typename Visit>
 OG_REID_INLINE void visit_groups(const Index& index, const Place& from, const float& bound,
                                  const Visit& visit) {

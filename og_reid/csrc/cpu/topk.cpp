@@ -11,7 +11,7 @@ struct List {
   int64_t size;
 };
 
-// Equal ones come after those that are there: items arrive in ascending order.
+// Equal ones are inserted after existing ones: items arrive in ascending order.
 OG_REID_INLINE void insert(const List list, float value, int64_t item) {
   int64_t place = list.size - 1;
   if (!(value < list.values[place])) return;

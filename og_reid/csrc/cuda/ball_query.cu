@@ -1,6 +1,6 @@
 // The first points within balls around centres, or their number, on a GPU.
 //
-// A warp per centre walks the points in order, 32 at a time; lane s keeps what concerns scale s.
+// A warp per centre reads the points in order, 32 at a time; lane s keeps the state of scale s.
 #include <cfloat>
 
 #include "device.h"
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads) ball_kernel(Balls balls) {
     if constexpr (kCount) {
       if (mine) balls.out[0][center * balls.scales + lane] = found;
     } else {
-      // What is missing is the first point, or point 0.
+      // Padding: the first point, or point 0.
       for (int s = 0; s < balls.scales; ++s) {
         const int64_t kept = __shfl_sync(kAll, (long long)found, s);
         const int64_t filler = __shfl_sync(kAll, (long long)first, s);

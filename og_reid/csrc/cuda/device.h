@@ -1,4 +1,4 @@
-// Shared by the CUDA kernels: device guard, launch check, bounds of clouds.
+// Common parts of the CUDA kernels: device guard, launch check, bounds of clouds.
 #ifndef OG_REID_CUDA_DEVICE_H_
 #define OG_REID_CUDA_DEVICE_H_
 
@@ -30,14 +30,14 @@ struct Range {
   int64_t begin, end;
 };
 
-// The rows of a cloud, whatever ptr says.
+// The rows of a cloud, clamped to valid rows.
 __device__ inline Range rows_of(const int64_t* ptr, int64_t cloud, int64_t rows) {
   const int64_t begin = ptr[cloud] < 0 ? 0 : ptr[cloud];
   const int64_t end = ptr[cloud + 1] > rows ? rows : ptr[cloud + 1];
   return {begin, end};
 }
 
-// The cloud that holds a row: the last one that starts there or before.
+// The cloud of a row: the last one that starts there or before.
 __device__ inline int64_t cloud_of(const int64_t* ptr, int64_t clouds, int64_t row) {
   int64_t low = 0, high = clouds;
   while (high - low > 1) {
@@ -55,7 +55,7 @@ inline unsigned blocks_for(int64_t work, int64_t per_block) {
   return unsigned(needed < 1 ? 1 : needed > kMostBlocks ? kMostBlocks : needed);
 }
 
-// Starts a kernel on the device and stream of a queue; the current device stays what it was.
+// Starts a kernel on the device and stream of a queue; the current device is restored.
 template <typename... Parameters, typename... Arguments>
 int launch(const og_reid_queue& queue, dim3 grid, dim3 block, void (*kernel)(Parameters...),
            Arguments... arguments) {

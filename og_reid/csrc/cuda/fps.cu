@@ -11,7 +11,7 @@ namespace {
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / kWarp;
 constexpr float kFar = 1e10f;       // distance to no pick at all
-constexpr float kNever = -1.0f;     // of a point that must not be picked
+constexpr float kNever = -1.0f;     // excluded point
 constexpr float kDeadZone = 1e-3f;  // squared norm up to which the reference rule skips points
 
 struct Best {
@@ -24,7 +24,7 @@ __device__ inline Best best_of_warp(Best mine) {
   return {key, __reduce_min_sync(kAll, mine.key == key ? mine.index : kAll)};
 }
 
-// The same of the block. Calls alternate between two rows of slots, so that one barrier is enough.
+// The same over the block. Calls alternate between two rows of slots, so that one barrier suffices.
 __device__ inline Best best_of_block(Best mine, Best (*slots)[kWarps], int turn) {
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
   mine = best_of_warp(mine);
@@ -37,7 +37,7 @@ __device__ inline float squared(const float* a, float x, float y, float z) {
   return add_square(add_square(add_square(0.0f, a[0], x), a[1], y), a[2], z);
 }
 
-// In float64, as the twin.
+// In float64, like the twin.
 __device__ inline float from_centroid(const float* a, const double* centroid) {
   double total = 0.0;
   for (int axis = 0; axis < 3; ++axis) {
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(og_reid_fps task) {
         float& nearest = kPer ? kept[kPer ? i : 0] : spilled[index];
         const float distance = squared(a, px, py, pz);
         float after = distance < nearest ? distance : nearest;
-        // Never again, even when all other points have a pick at distance 0.
+        // Excluded from now on, even when all other points have a pick at distance 0.
         if (once && unsigned(index) == pick) after = kNever;
         nearest = after;
         const unsigned key = ordered(after);

@@ -1,9 +1,9 @@
 // Exact k nearest neighbours on a GPU, in the total order (squared distance, index).
 //
-// A block takes a tile of queries and walks the points of their clouds tile by tile: each thread
-// makes 4 x 4 distances in registers from shared memory, then each warp offers the distances of its
-// queries to their lists. A list of up to 128 neighbours lies sorted across the lanes of a warp.
-// More neighbours are found one after the other, by a warp per query.
+// A block has a tile of queries and reads the points of their clouds tile by tile: each thread
+// computes 4 x 4 distances in registers from shared memory, then each warp inserts the distances of
+// its queries into their lists. A list of up to 128 neighbours is sorted across the lanes of a
+// warp. More neighbours are found one after the other, by a warp per query.
 #include "knn_neighbors.h"
 
 namespace {
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           const int place = warp * kRows + r;
-          // The same for all lanes, which must meet in `offer`.
+          // Uniform over the lanes, which must converge in `offer`.
           if (first + place < mine.begin || first + place >= mine.end) continue;
           for (int half = 0; half < kTile; half += kWarp) {
             const int64_t at = start + half + lane;

@@ -3,8 +3,8 @@
 //
 // The points are sorted along a Hilbert curve through each cloud and cut into leaves of a warp
 // each, with a box around each leaf and around each group of leaves. A warp per query scans the
-// leaves around its own, then those whose box is no farther than the k-th neighbour so far. Which
-// leaves these are decides about speed only: what is found is the same for any order of the points.
+// leaves around its own, then those with a box no farther than the k-th neighbour so far. The
+// choice of leaves affects speed only: the result is the same for any order of the points.
 #include <cmath>
 
 #include "knn_neighbors.h"
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kWarps = kThreads / kWarp;
-// Rows that a warp looks at for the bounds of their clouds before it tells the others.
+// Rows that a warp reduces to bounds of their clouds before an atomic update.
 constexpr int64_t kRun = 32 * kWarp;
 // Cells along the longest side of a cloud are 1 << kCellBits.
 constexpr int kCellBits = 16;
@@ -30,7 +30,7 @@ struct Point {
   unsigned row;
 };
 
-// Dimensions that a cloud does not have are zeros, and change no distance.
+// Missing dimensions of a cloud are zeros, and change no distance.
 __device__ inline Point point_of(const og_reid_clouds& clouds, int64_t row) {
   Point point = {{0.0f, 0.0f, 0.0f}, unsigned(row)};
   for (int axis = 0; axis < 3; ++axis)
@@ -43,7 +43,7 @@ __device__ inline bool finite(const Point& point) {
          fabsf(point.at[2]) <= FLT_MAX;
 }
 
-// Largest coordinates, and largest of the inverted ones: both start at 0.
+// Largest coordinates, and largest inverted coordinates: both start at 0.
 __device__ inline void raise_bounds(unsigned* bounds, int64_t cloud, const unsigned (&most)[6]) {
   for (int side = 0; side < 6; ++side) {
     const unsigned value = __reduce_max_sync(kAll, most[side]);
@@ -51,7 +51,7 @@ __device__ inline void raise_bounds(unsigned* bounds, int64_t cloud, const unsig
   }
 }
 
-// The largest is the same whatever the order of the warps, so this repeats.
+// A maximum does not depend on the order of the warps, so this is deterministic.
 __global__ void __launch_bounds__(kThreads)
     bounds_kernel(og_reid_clouds clouds, int64_t points, unsigned* bounds) {
   const int lane = int(threadIdx.x) % kWarp;
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Puts two zeros before each of the lowest 16 bits.
+// Inserts two zeros before each of the lowest 16 bits.
 __device__ inline Key spaced(unsigned value) {
   Key wide = value;
   wide = (wide | wide << 16) & 0x0000FF0000FFull;
@@ -118,7 +118,7 @@ __device__ inline unsigned cell_of(float value, float low, float scale) {
 }
 
 // The number of the cloud above the place on its curve. Points that are not finite come last in
-// their cloud, rows of no cloud before or after all clouds: the rest lies where ptr says.
+// their cloud, rows of no cloud before or after all clouds, so that clouds start at ptr.
 __global__ void __launch_bounds__(kThreads)
     places_kernel(og_reid_clouds clouds, int64_t points, const unsigned* bounds, int64_t* places) {
   for (int64_t row = blockIdx.x * int64_t{kThreads} + threadIdx.x; row < points;
@@ -212,8 +212,8 @@ __global__ void __launch_bounds__(kThreads) groups_kernel(Tree tree) {
   }
 }
 
-// Rounding keeps order, so no point of a box is measured nearer than its box: the bound needs no
-// tolerance.
+// Rounding is monotonic, so no measured distance of a point is below that of its box: the bound
+// needs no tolerance.
 __device__ inline float gap(const Box& box, const Point& query) {
   float total = 0.0f;
   for (int axis = 0; axis < 3; ++axis) {
@@ -240,7 +240,7 @@ __device__ inline int64_t nearest_box(const Box* boxes, int64_t first, int64_t l
   return first + int64_t(best & kAll);
 }
 
-// What a warp looks for, and in which points of the curve.
+// Query of a warp, and its points of the curve.
 struct Search {
   Point query;
   Range range;
@@ -269,14 +269,14 @@ __device__ inline float reach_of(const Search& search, const Key (&list)[kRounds
   return worst == kNone ? FLT_MAX : __uint_as_float(unsigned(worst >> 32));
 }
 
-// Calls visit(lane) for the lanes whose gap is within the reach, which visits shorten.
+// Calls visit(lane) for the lanes with a gap within the reach, which visits shorten.
 template <int kRounds, typename Visit>
 __device__ inline void visit_near(const Search& search, const Key (&list)[kRounds], float off,
                                   const Visit& visit) {
   const int lane = int(threadIdx.x) % kWarp;
   bool open = true;
   while (true) {
-    const float reach = reach_of(search, list);  // all lanes meet here, the closed ones, too
+    const float reach = reach_of(search, list);  // all lanes converge here, closed ones, too
     const unsigned near = __ballot_sync(kAll, open && off <= reach);
     if (!near) return;
     const int chosen = __ffs(int(near)) - 1;
@@ -317,7 +317,7 @@ __global__ void __launch_bounds__(kThreads)
     search_kernel(og_reid_knn task, Tree tree, int64_t points, int64_t queries, bool own) {
   for (int64_t turn = blockIdx.x * kWarps + threadIdx.x / kWarp; turn < queries;
        turn += gridDim.x * kWarps) {
-    // The points' own neighbours are asked for along the curve, whose leaves are then in the cache.
+    // Queries equal to the points run along the curve, with its leaves in the cache.
     const Point query = own ? tree.points[turn] : point_of(task.queries, turn);
     const int64_t row = own ? int64_t(query.row) : turn;
     const int64_t cloud = cloud_of(task.queries.ptr, task.queries.clouds, row);
@@ -326,7 +326,7 @@ __global__ void __launch_bounds__(kThreads)
     Key list[kRounds];
 #pragma unroll
     for (int round = 0; round < kRounds; ++round) list[round] = kNone;
-    // The same for all lanes.
+    // Uniform over the lanes.
     if (row >= mine.begin && row < mine.end && theirs.begin < theirs.end && finite(query)) {
       const Search search = {query, theirs, int((task.k - 1) % kWarp)};
       search_tree(tree, search, own ? turn / kWarp : int64_t{-1}, list);

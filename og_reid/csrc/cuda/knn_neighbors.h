@@ -1,5 +1,5 @@
-// Lists of the nearest neighbours of one query, in the order (squared distance, index), which lie
-// sorted across the lanes of a warp.
+// Lists of the nearest neighbours of one query, sorted by (squared distance, index) across the
+// lanes of a warp.
 #ifndef OG_REID_CUDA_KNN_NEIGHBORS_H_
 #define OG_REID_CUDA_KNN_NEIGHBORS_H_
 
@@ -9,7 +9,7 @@
 
 namespace {
 
-// Distance bits above the index within the cloud: keys are in the order that is wanted.
+// Distance bits above the index within the cloud: keys sort as (distance, index).
 using Key = unsigned long long;
 constexpr Key kNone = ~Key{0};
 
@@ -22,7 +22,7 @@ __device__ inline Key key_of(float distance, int64_t index) {
   return (Key(__float_as_uint(distance)) << 32) | Key(index);
 }
 
-// Offers one key per lane to a list whose entry p is in round p / 32 of lane p % 32.
+// Inserts one key per lane into a list with entry p in round p / 32 of lane p % 32.
 template <int kRounds>
 __device__ inline void offer(Key (&list)[kRounds], Key key, int last_lane) {
   const int lane = int(threadIdx.x) % kWarp;
@@ -58,7 +58,7 @@ __device__ inline void write(const og_reid_knn& task, int64_t query, const Key (
   }
 }
 
-// Whether a task is within the limits of every kernel.
+// True for a task within the limits of every kernel.
 inline bool fits(const og_reid_knn& task, int64_t points, int64_t queries) {
   return task.k >= 1 && points >= 0 && points <= int64_t{kAll} && queries >= 0 &&
          task.points.clouds == task.queries.clouds && task.points.dims == task.queries.dims &&

@@ -1,6 +1,6 @@
 // Pooling of gathered rows over neighbours on a GPU: a thread per entry of the result, neighbouring
-// threads on neighbouring channels. The backward pass walks the edges that end in a row, in order,
-// so nothing is atomic and results repeat bit by bit.
+// threads on neighbouring channels. The backward pass sums the edges that end in a row, in order,
+// without atomics, so results are bit-exact between runs.
 #include "device.h"
 
 namespace {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads) pool_kernel(og_reid_pool task) {
       if (neighbor < 0 || neighbor >= task.count) continue;
       const float value = x[neighbor * task.stride];
       total += value;
-      // A NaN is not at most anything, and stays.
+      // Comparisons with a NaN are false, so it stays.
       if (found++ == 0 || (!(value <= best) && best == best)) {
         best = value;
         where = t;
@@ -62,7 +62,7 @@ struct Shape {
   dim3 grid, block;
 };
 
-// Few channels leave room for several rows in a block.
+// With few channels a block has several rows.
 Shape shape_for(int64_t rows, int64_t channels) {
   unsigned wide = kWarp;
   while (wide < kThreads && wide < channels) wide *= 2;
