@@ -1,7 +1,7 @@
-"""Whole jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo.
+"""Complete jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo.
 
-Each takes a frozen specification that checks itself and, optionally, a callback of progress with
-(stage, done, total); what is remarkable is logged by the logger ``og_reid``. Names are imported on
+Each takes a frozen, self-checking specification and an optional progress callback
+(stage, done, total); notes are logged by the logger ``og_reid``. Names are imported on
 first use.
 
     >>> from og_reid.pipelines import DataSpec

@@ -1,4 +1,4 @@
-"""Cache of lifted point clouds and estimated poses: its list, its size, the removal of entries."""
+"""Cache of lifted point clouds and estimated poses: list, size, removal of entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CacheSpec:
     """Job on a cache of lifted point clouds and estimated poses.
 
     Attributes:
-        action: ``list``: entries by kind and settings; ``size``: of all; ``forget``: remove all
+        action: ``list``: entries by kind and settings; ``size``: total size; ``forget``: remove the
             entries of images; ``clear``: remove all entries.
         images: Image files, or names of entries, to forget.
         entries: List every entry.
@@ -53,7 +53,7 @@ class CacheSpec:
 
 
 def manage_cache(spec: CacheSpec) -> list[str]:
-    """Lists, measures, forgets or clears; returns the outcome, as lines."""
+    """Runs a job on the cache; returns the result as lines."""
     from ..data.clouds.cache_folder import cache_groups, clear_cache, forget_images
 
     folder = spec.cache or default_cache()
@@ -68,11 +68,11 @@ def manage_cache(spec: CacheSpec) -> list[str]:
 
 
 def format_group(group: CacheGroup, *, entries: bool = False) -> str:
-    """Kind, number, size, folder and settings of some entries of a cache.
+    """Kind, number, size, folder and settings of a group of entries.
 
     Args:
         group: Entries of the same settings.
-        entries: Name every entry.
+        entries: List every entry.
     """
     old = " (of another version, not used: og-reid cache clear --old)"
     lines = [
@@ -95,13 +95,13 @@ def format_total(groups: Sequence[CacheGroup]) -> str:
 
 
 def _format_forgotten(each: Forgotten) -> str:
-    """Entries of an image that were removed."""
+    """Removed entries of an image."""
     old = f", {each.old} files of earlier versions" if each.old else ""
     return f"{each.image}: removed {each.clouds} clouds, {each.poses} poses{old}"
 
 
 def _size(count: int) -> str:
-    """Bytes in a unit that leaves few digits."""
+    """Size in bytes, kB, MB or GB, with few digits."""
     value = float(count)
     for unit in ("B", "kB", "MB"):
         if value < 1000:

@@ -24,8 +24,8 @@ class CompareSpec:
 
     Attributes:
         first: File of `og_reid.evaluation.results.save_results`, or the folder of a run with one.
-        other: Another one, to compare it with; None for none.
-        details: Of one evaluation: everything about each row.
+        other: Second evaluation, for the comparison, or None.
+        details: All metrics of each row, for one evaluation.
     """
 
     first: Path
@@ -68,12 +68,12 @@ def compare(spec: CompareSpec, progress: StageProgress | None = None) -> str:
     lines = [format_differences(pairs)]
     for file, names in zip((spec.first, spec.other), unpaired(first, second, pairs), strict=True):
         if names:
-            lines.append(f"left out, of {file} alone: {'; '.join(names)}")
+            lines.append(f"left out, only in {file}: {'; '.join(names)}")
     return "\n".join(lines)
 
 
 def _printable(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """Rows of a file, whose names may be any text, as a terminal shows them."""
+    """Rows of a file with printable names."""
     return [
         replace(each, method=printable(each.method), queries=printable(each.queries))
         for each in rows

@@ -1,4 +1,4 @@
-"""Data of a job as a typed value, and what is made of it: images with keypoints, point clouds."""
+"""Data of a job as a typed value, and its images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 _LOG = logging.getLogger("og_reid")
 
-#: Advice on data laid out like Market-1501.
+#: Hint for data in the layout of Market-1501.
 MARKET_FOLDER = "give the folder that holds bounding_box_train, query, bounding_box_test"
 #: Layouts of `og_reid.data.datasets.from_folder`.
 Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "splits", "table"]
@@ -45,19 +45,19 @@ Layout = Literal["people", "cameras", "people-cameras", "folders", "names", "spl
 
 @dataclass(frozen=True)
 class DataSpec(KeypointSpec):
-    """Data set, how far it is to be trusted, and the source of its keypoints.
+    """Data set, its verification, and the source of its keypoints.
 
     Attributes:
-        path: Folder laid out like Market-1501, store of point clouds, cloud set, or CSV file; None
-            where a job makes its own.
-        dataset: Name of `og_reid.data.datasets`; None for anything laid out like Market-1501.
+        path: Folder in the layout of Market-1501, store of point clouds, cloud set, or CSV file;
+            None for jobs that make their own.
+        dataset: Name of `og_reid.data.datasets`; None for the layout of Market-1501.
         verify: Compare a data set with its published counts.
-        allow_absolute: Let a CSV file name images outside its own folder.
-        layout: Reading of a folder that can be read in several ways; None: found out, or an error.
-        train_share: Fraction of the identities of a custom data set that are for training, where
-            nothing says which; None for 0.5.
-        unlabelled: Folder, or CSV file with the column ``path``, of images without an identity to
-            train with, too.
+        allow_absolute: Allow images outside of the folder of a CSV file.
+        layout: Layout of a folder with ambiguous structure; None: detected, or an error.
+        train_share: Fraction of training identities of a custom data set without given splits;
+            None for 0.5.
+        unlabelled: Folder, or CSV file with the column ``path``, of additional training images
+            without identities.
 
     Raises:
         ValueError: A value is out of its range, or not one of its choices.
@@ -81,23 +81,23 @@ class DataSpec(KeypointSpec):
 
     @property
     def place(self) -> Path:
-        """The path of the data.
+        """Path of the data.
 
         Raises:
-            ValueError: There is none.
+            ValueError: ``path`` is None.
         """
         if self.path is None:
             raise ValueError("--data (path) must be given: the place of a data set")
         return self.path
 
     def list_images(self, progress: StageProgress | None = None) -> Splits:
-        """Images of the data set, listed once for this value.
+        """Images of the data set; cached.
 
         Args:
             progress: Called with ("listing", files done, files in all).
 
         Raises:
-            ValueError: The data set holds point clouds, or is not as it should be.
+            ValueError: The data set holds point clouds, or is invalid.
         """
         known: Splits | None = self.__dict__.get("_listed")
         if known is None:
@@ -107,7 +107,7 @@ class DataSpec(KeypointSpec):
 
     @property
     def holds_images(self) -> bool:
-        """True if the data are a named data set, or a folder of images rather than clouds."""
+        """True for a named data set or a folder of images; False for clouds."""
         path = self.place
         if self.dataset is not None:
             return True
@@ -125,24 +125,24 @@ def as_data(spec: object, name: str = "data") -> None:
 
 
 def list_training_images(data: DataSpec, progress: StageProgress | None = None) -> Splits:
-    """Images of a data set that has training images; ``progress`` as of `DataSpec.list_images`.
+    """Images of a data set with training images; ``progress`` as for `DataSpec.list_images`.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The data set has no training images.
     """
     images = data.list_images(progress)
     if not images.train:
         raise ValueError(
-            f"{data.dataset or data.path} has no training images: it is there to test on"
+            f"{data.dataset or data.path} has no training images: it is for testing only"
         )
     return images
 
 
 def list_test_images(data: DataSpec, progress: StageProgress | None = None) -> Splits:
-    """Images of a data set that has queries and a gallery; ``progress`` as of `list_images`.
+    """Images of a data set with queries and a gallery; ``progress`` as for `list_images`.
 
     Raises:
-        ValueError: It lacks one of them.
+        ValueError: Queries or gallery are missing.
     """
     images = data.list_images(progress)
     if data.dataset is None:
@@ -182,15 +182,15 @@ def _images(data: DataSpec, progress: StageProgress | None) -> Dataset:
 def load_named(
     data: DataSpec, *, verify: bool | None = None, progress: StageProgress | None = None
 ) -> Dataset:
-    """A data set by its name; what is remarkable about it is logged.
+    """Data set by name; deviations and notes are logged.
 
     Args:
         data: Data set.
-        verify: In place of that of ``data``.
+        verify: Override of ``data.verify``.
         progress: Called with ("listing", files done, files in all).
 
     Raises:
-        ValueError: It is unknown, or not as it should be.
+        ValueError: The name is unknown, or the data set is invalid.
     """
     from ..data import load_dataset
     from ..data.datasets import CUSTOM
@@ -212,7 +212,7 @@ def load_named(
             layout=data.layout,
             train_share=0.5 if share is None else share,
         )
-    for each in caught:  # what is among the notes is not said twice
+    for each in caught:  # notes are not repeated as warnings
         if not any(note in str(each.message) for note in dataset.notes):
             _LOG.warning("note: %s", each.message)
     for difference in dataset.differences:
@@ -227,21 +227,19 @@ def _unsearchable(what: object, images: Splits) -> str:
     text = f"{what} has no queries or no gallery to evaluate on"
     counts = Counter(each.pid for each in images.gallery if each.pid > 0)
     if images.gallery and not images.query and max(counts.values(), default=0) < 2:
-        return (
-            f"{text}: no identity for testing has 2 images, one to search with and one to be found"
-        )
+        return f"{text}: no test identity has 2 images, one as query and one in the gallery"
     if not images.train:
         return text
     return (
         f"{text}: all {people:,} identities are for training; put test images into folders query "
-        "and gallery, give a CSV file with a column split, or say --train-share 0"
+        "and gallery, give a CSV file with a column split, or --train-share 0"
     )
 
 
 def can_validate(images: Splits) -> bool:
-    """True if there are queries of one image each, and a gallery with answers to some.
+    """True if queries are single images and some have a match in the gallery.
 
-    Without any answer a validation would fail after all the lifting and training.
+    Without a match, validation would fail after lifting and training.
     """
     if not (images.query and images.gallery) or _of_tracklets(images):
         return False
@@ -255,10 +253,10 @@ def can_validate(images: Splits) -> bool:
 
 
 def check_searchable(images: Splits, dataset: str | None, protocol: str) -> None:
-    """Refuses a data set whose queries cannot be scored image by image, with the reason.
+    """Refuses a data set with queries that cannot be scored image by image.
 
     Raises:
-        ValueError: It is such a one.
+        ValueError: Gives the reason.
     """
     if not (images.query and images.gallery):
         raise ValueError(f"{dataset} has no queries or no gallery to evaluate on")
@@ -276,13 +274,13 @@ def check_searchable(images: Splits, dataset: str | None, protocol: str) -> None
 def check_answers(
     query: Sequence[tuple[int, int]], gallery: Sequence[tuple[int, int]], protocol: str
 ) -> None:
-    """Finds before the work, not after it, that a search has no right answer.
+    """Refuses a search without any match, before the work.
 
-    A gallery of a single identity, where all answers are right, is warned of.
+    Warns of a gallery with a single identity, where all answers are correct.
 
     Args:
-        query: Identity and camera of each.
-        gallery: The same.
+        query: Identity and camera of each query.
+        gallery: Identity and camera of each gallery image.
         protocol: Name of an `og_reid.evaluation.Protocol`.
 
     Raises:
@@ -298,21 +296,21 @@ def check_answers(
     find_matches(LabelIndex.of(labels), cameras=protocol != "unfiltered")
     if len(set(gallery_pids) - {-1}) == 1:
         _LOG.warning(
-            "the gallery holds a single identity: every answer is right, and the metrics say "
-            "nothing about the model"
+            "the gallery holds a single identity: every answer is correct, so the metrics do "
+            "not measure the model"
         )
 
 
 def _of_tracklets(images: Splits) -> bool:
-    """True if queries are several images each, which are not to be scored one by one."""
+    """True if queries are tracklets, which must not be scored image by image."""
     return any(getattr(sample, "tracklet", "") for sample in images.query)
 
 
 def refuse_keypoints(data: DataSpec) -> None:
-    """Refuses sources of keypoints where images are lifted, which has its own.
+    """Refuses sources of keypoints for lifted images, which use mediapipe.
 
     Raises:
-        ValueError: There is one other than mediapipe.
+        ValueError: Another source is given.
     """
     given = {
         "--keypoints": data.keypoints,
@@ -330,12 +328,12 @@ def refuse_keypoints(data: DataSpec) -> None:
 def check_search_inputs(
     data: DataSpec, model: str | Path, progress: StageProgress | None = None
 ) -> None:
-    """Finds mistakes in the data of a search before heavy packages are imported.
+    """Checks the data of a search before heavy packages are imported.
 
     Args:
         data: Data set; its images are listed.
         model: ``default``, a file, or the folder of a run.
-        progress: As of `DataSpec.list_images`.
+        progress: As for `DataSpec.list_images`.
 
     Raises:
         ValueError: The model or the data are missing, or the data cannot be searched.
@@ -345,6 +343,6 @@ def check_search_inputs(
     if shipped:
         refuse_keypoints(data)
     check_keypoint_files(data)
-    # What is wrong with a model that must be read for it is said before data are missed.
+    # Errors of the model come before those of missing data.
     if (shipped or data.place.exists()) and data.holds_images:
         list_test_images(data, progress)

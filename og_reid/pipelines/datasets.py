@@ -1,4 +1,4 @@
-"""Data sets by name: their list, their check, the building of Occluded-Duke."""
+"""Data sets by name: list, integrity check, construction of Occluded-Duke."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ class DatasetCheck:
     report: IntegrityReport
 
     def lines(self) -> list[str]:
-        """Counts and findings, one a line."""
+        """Counts and findings, one per line."""
         lines = []
         for split in ("train", "query", "gallery"):
             samples = self.dataset.split(split)
             people = len({each.pid for each in samples if each.pid > 0})
-            lines.append(f"{split:8} {len(samples):>9,} images of {people:,} people")
+            lines.append(f"{split:8} {len(samples):>9,} images of {people:,} identities")
         for title, found in _findings(self.report).items():
             lines += [f"{title}: {len(found):,}", *(f"  {line}" for line in found[:_SHOWN])]
             if len(found) > _SHOWN:
                 lines.append(f"  ... and {len(found) - _SHOWN:,} more")
         if self.report.good:
-            lines.append(f"{self.report.files:,} files can be read, none is there twice")
+            lines.append(f"{self.report.files:,} files are readable, without duplicates")
         return lines
 
     def raise_problems(self, *, verify: bool = True) -> None:
-        """Raises an error about what is wrong.
+        """Raises an error for the findings.
 
         Args:
-            verify: Whether differences from the published counts are wrong.
+            verify: Whether differences from the published counts are errors.
 
         Raises:
-            ValueError: Something is wrong.
+            ValueError: There are findings.
         """
         root, count = self.dataset.root, f"{self.report.files:,}"
         if not self.report.good:
@@ -79,11 +79,11 @@ def check_dataset(data: DataSpec, progress: StageProgress | None = None) -> Data
         progress: Called with ("listing" or "reading", files done, files in all).
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The data set cannot be read.
     """
     from ..data.datasets import check_dataset as check
 
-    # Whatever the counts, the files are opened: one call finds all that is wrong.
+    # Files are opened whatever the counts: one call reports all findings.
     dataset = load_named(data, verify=False, progress=progress)
     return DatasetCheck(dataset, check(dataset, progress=stage_progress(progress, "reading")))
 
@@ -102,10 +102,10 @@ def _findings(report: IntegrityReport) -> dict[str, list[str]]:
 def describe_datasets(
     root: str | Path | None = None, progress: StageProgress | None = None
 ) -> list[str]:
-    """Data sets that can be read by name, one a line.
+    """Data sets that can be read by name, one per line.
 
     Args:
-        root: Folder of data sets: their state in it is added; None for none.
+        root: Folder of data sets, to add their state in it; or None.
         progress: Called with ("looking", parts done, parts in all).
 
     Raises:
@@ -118,8 +118,8 @@ def describe_datasets(
     states = {} if root is None else _states(DATASETS, Path(root), progress)
     rows = {name: f"{each.title}{states.get(name, '')}" for name, each in DATASETS.items()}
     rows |= dict.fromkeys(added, "added to this installation")
-    rows["folder"] = "your own: folders of people, of cameras, of queries and gallery"
-    rows["csv"] = "your own: a file with the columns path, pid and, if known, camid, split"
+    rows["folder"] = "custom: folders of identities, of cameras, of queries and gallery"
+    rows["csv"] = "custom: a file with the columns path, pid and, if known, camid, split"
     return [f"{name:{width}}  {text}" for name, text in rows.items()]
 
 
@@ -144,7 +144,7 @@ def _state(spec: DatasetSpec, root: Path, progress: Callable[[int, int], None]) 
         raise ValueError(f"--root must be a folder; got {root}")
     folder = find_folder(spec, root)
     if folder is None:
-        return "- not here"
+        return "- not found"
     try:
         dataset = read_dataset(spec, folder, notice=lambda _: None, progress=progress)
     except (ValueError, OSError) as error:
@@ -160,7 +160,7 @@ class PrepareSpec:
     """Sources of Occluded-Duke, and the folder to build.
 
     Attributes:
-        duke: DukeMTMC-reID, as a .zip file or unpacked.
+        duke: DukeMTMC-reID, .zip file or folder.
         lists: Folder with train.list, query.list and gallery.list.
         out: Folder to build.
     """
@@ -183,7 +183,7 @@ def prepare_occluded_duke(spec: PrepareSpec, progress: StageProgress | None = No
         progress: Called with ("building", images done, images in all).
 
     Raises:
-        ValueError: A source is missing, or not as published.
+        ValueError: A source is missing, or differs from the published one.
     """
     check_exists(spec.duke, "give --duke the folder of DukeMTMC-reID, or its .zip file")
     check_exists(spec.lists, "give --lists the folder with the three lists")

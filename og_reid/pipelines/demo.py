@@ -1,8 +1,7 @@
-"""The demonstration: an image lifted, a synthetic data set made, learned and searched, a report.
+"""Demonstration: lift of an image, training and evaluation on a synthetic data set, a report.
 
-Nothing is downloaded and no data set is needed. Everything that a real experiment uses is used
-here in the same way: the world is written as a folder of images, and those are read, lifted,
-trained on and ranked by the code that serves real ones.
+Nothing is downloaded and no data set is needed. The code is that of a real experiment: the world is
+rendered to a folder of images, and these are read, lifted, trained on and ranked.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def run_demo(
     workers: int = 2,
     progress: DemoProgress | None = None,
 ) -> Path:
-    """Run the demonstration. Finished parts of an interrupted run are kept and used again.
+    """Run the demonstration; resumable.
 
     The metrics depend on the size alone: training has a number of steps and one thread, and no
     clock decides anything. Processors with other instructions round otherwise in the last bits.
@@ -60,8 +59,8 @@ def run_demo(
         out_dir: folder for the world, the run and the report.
         image: Image of one person to lift; None takes the astronaut portrait that comes with
             scikit-image (NASA, public domain).
-        size: how much to do; None takes about six minutes of processor time, four of them
-            beyond the making of the world.
+        size: size of the demonstration; None: about six minutes of processor time, four of them
+            beyond rendering the world.
         workers: processes that render and lift.
         progress: called with (stage, done, total, note).
 
@@ -69,8 +68,8 @@ def run_demo(
         The report, ``out_dir/report.html``.
 
     Raises:
-        NoPersonError: nobody was found in ``image``.
-        ImportError: a package of the extra ``demo`` is missing; the message says how to get it.
+        NoPersonError: no person was found in ``image``.
+        ImportError: a package of the extra ``demo`` is missing.
     """
     size = size or DemoSize()
     out = Path(out_dir)
@@ -97,7 +96,7 @@ def run_demo(
         reading_section(),
     ]
     report = out / "report.html"
-    write_report(report, sections, title="og_reid: re-identification of occluded people")
+    write_report(report, sections, title="og_reid: re-identification of occluded persons")
     tell("report", 1, 1, str(report))
     return report
 
@@ -105,7 +104,7 @@ def run_demo(
 def _world(
     root: Path, size: DemoSize, workers: int, tell: DemoProgress
 ) -> tuple[Splits, dict[str, Attributes]]:
-    """Make the world and read it back like any other data set."""
+    """Render the world and read it back as a data set."""
     write_world(
         root,
         train_identities=size.train_identities,
@@ -147,7 +146,7 @@ def _train(
 
 
 def _models(config: TrainConfig, trained: Path) -> dict[str, Encoder]:
-    """The three networks of the comparison; the untrained one has the trained one's start."""
+    """Networks of the comparison: untrained (initial weights of the run), trained, default."""
     start = build_model(config.model, 0, torch.Generator().manual_seed(config.seed))
     return {
         UNTRAINED: CloudEncoder(start.eval(), Preprocessing(config.data.num_points)),

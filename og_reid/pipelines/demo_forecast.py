@@ -28,9 +28,9 @@ __all__ = [
 #: Called with (stage, done, total, note).
 DemoProgress = Callable[[str, float, float, str], None]
 
-#: First identity: the shipped weights were trained on others, see configs/synthetic.
+#: First identity; the default weights were trained on others, see configs/synthetic.
 FIRST_IDENTITY = 1_000_000
-# Processor time of a step of training, and of lifting an image, in times of making an image.
+# Processor time of a training step, and of lifting an image, relative to rendering an image.
 _STEP, _LIFT = 9.0, 0.9
 
 
@@ -39,9 +39,9 @@ class DemoSize:
     """Size of the demonstration.
 
     Attributes:
-        train_identities: Identities to train on.
-        test_identities: Other identities, to search for.
-        views: Images of each.
+        train_identities: Number of training identities.
+        test_identities: Number of other identities, for queries and gallery.
+        views: Images per identity.
         cameras: Cameras of the synthetic world.
         overrides: Settings that replace those of configs/synthetic/og_net_small.yaml.
     """
@@ -56,7 +56,7 @@ class DemoSize:
 def with_forecast(
     show: DemoProgress, size: DemoSize, steps: int, workers: int, out: Path
 ) -> DemoProgress:
-    """Adds to each note how long the rest will take; what an earlier run has made is left out."""
+    """Progress callback with the time left in each note; finished parts are left out."""
     people = {"train": size.train_identities, "test": size.test_identities}
     images = {name: count * size.views for name, count in people.items()}
     share = 1 / max(1, min(workers, os.cpu_count() or 1))
@@ -88,7 +88,7 @@ def with_forecast(
 
 
 def time_per_image() -> float:
-    """A first measurement of this machine: what one image of a world takes, beside its load."""
+    """Seconds of processor time to render one image of a world on this machine."""
     scene = sample_scene(FIRST_IDENTITY, draw_camera(1, 1), torch.Generator().manual_seed(0))
     seconds = []
     with one_thread():
@@ -96,7 +96,7 @@ def time_per_image() -> float:
             start = time.perf_counter()
             render(scene)
             seconds.append(time.perf_counter() - start)
-    # Three images fit between the turns of other processes; minutes do not.
+    # Measured over three images, which other processes rarely interrupt.
     return min(seconds) * max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
 
 

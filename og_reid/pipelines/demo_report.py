@@ -35,14 +35,14 @@ __all__ = [
     "results_section", "training_section", "world_section",
 ]  # fmt: skip
 
-#: The model of the run.
+#: Name of the trained model in tables.
 TRAINED = "OG-Net-Small, trained just now"
-#: Its start.
+#: Name of the model with its initial weights.
 UNTRAINED = "OG-Net-Small, untrained"
-#: The weights of the package.
+#: Name of the default model.
 SHIPPED = "OG-Net-Small, shipped weights"
 _SHOWN, _TOP = 5, 5  # rankings in the report, and their length
-_QUALITY = 85  # of pictures with images, in percent
+_QUALITY = 85  # JPEG quality of figures with images, in percent
 
 
 def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
@@ -102,7 +102,7 @@ def world_section(splits: Splits, attributes: Mapping[str, Attributes]) -> Secti
         f"{people[0]} training and {people[1]} other test identities; {len(splits.train)} training "
         f"images, {len(splits.query)} queries and {len(splits.gallery)} gallery images; "
         f"{len(occluded)} of the queries are occluded. All are rendered, and lifted from the "
-        "images alone, by the code that lifted the one above."
+        "images alone, by the same code as the image above."
     )
     return Section(
         "A synthetic data set",
@@ -145,7 +145,7 @@ def results_section(rows: Sequence[ResultRow], splits: Splits) -> Section:
     columns = [name for name in next(iter(table.values())) if name != "method"]
     text = (
         "In percent; gallery images of the query's identity and camera are left out. The histogram "
-        "compares the colours of 13 body parts and learns nothing. The shipped weights are the "
+        "compares the colours of 13 body parts, without learning. The shipped weights are the "
         "same network trained longer, on other identities of such worlds. The last row adds the "
         "distances of the histogram and of the network. Bold: the best of a column."
     )
@@ -162,14 +162,14 @@ def results_section(rows: Sequence[ResultRow], splits: Splits) -> Section:
 def ranking_section(
     distances: Mapping[str, Search], splits: Splits, attributes: Mapping[str, Attributes]
 ) -> Section:
-    """The shipped weights' answers to evenly chosen queries, occluded and not, and the worst."""
+    """Rankings of the default model for evenly chosen queries, occluded and not, and the worst."""
     query, gallery = splits.query, splits.gallery
     best = rank_distances(
         distances[SHIPPED],
         Labels.of(query, gallery),
         k=len(gallery),
     ).indices.tolist()
-    # The place of each query's first right answer, from 1.
+    # Rank of each query's first correct answer, from 1.
     first = [
         next(n for n, j in enumerate(row, 1) if j >= 0 and gallery[j].pid == query[i].pid)
         for i, row in enumerate(best)
@@ -202,12 +202,12 @@ def ranking_section(
             even = [some[len(some) * i // count] for i in range(count)]
             blocks.append(picture(f"{title} queries, chosen evenly.", even))
     worst = sorted(range(len(query)), key=lambda i: (-first[i], i))[:_SHOWN]
-    blocks.append(picture("The queries that went worst.", worst))
+    blocks.append(picture("Queries with the worst rankings.", worst))
     return Section("Rankings", blocks)
 
 
 def reading_section() -> Section:
-    """Code for one's own images."""
+    """Example code for other images."""
     code = (
         "import og_reid\n\n"
         'cloud = og_reid.lift("image.jpg")      # a coloured point cloud\n'

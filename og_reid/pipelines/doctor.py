@@ -23,9 +23,9 @@ from ..ops import (
 
 __all__ = ["CheckResult", "format_checks", "run_checks"]
 
-#: Packages without which nothing works.
+#: Required packages.
 REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pyyaml")
-#: Packages that some functions need, and what brings them.
+#: Optional packages, and the command that installs them.
 OPTIONAL = {
     "open3d": "pip install .",
     "trimesh": "pip install .",
@@ -49,8 +49,8 @@ class CheckResult:
     Attributes:
         topic: `system`, `packages`, `native`, `devices` or `weights`.
         name: Subject of the check.
-        value: Finding, in words.
-        good: False where something does not work or is slower than it could be.
+        value: Finding.
+        good: False for a failure or avoidable slowness.
         hint: Remedy, or empty.
     """
 
@@ -69,14 +69,14 @@ def run_checks() -> tuple[CheckResult, ...]:
     """Checks of this installation; nothing is changed, downloaded or printed.
 
     Returns:
-        Results, those of one topic together. An optional package that is missing is good, but
-        comes with the command that installs it.
+        Results, grouped by topic. A missing optional package is good, with its installation
+        command as hint.
     """
     return (*_system(), *_packages(), *_native(), *_devices(), *_weights())
 
 
 def format_checks(results: Sequence[CheckResult]) -> str:
-    """Results by topic, one a line."""
+    """Results by topic, one per line."""
     lines: list[str] = []
     topic = ""
     for result in results:
@@ -135,7 +135,7 @@ def _native() -> Iterator[CheckResult]:
 
 
 def _operators_agree() -> bool:
-    """True if the native operators and their twins give the same for a small cloud."""
+    """True if the native operators and their twins agree on a small cloud."""
     x = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0))
     wide = torch.cat([x, x * x], dim=-1)
     samples = farthest_point_sample(x, 40), farthest_point_sample_torch(x, 40)

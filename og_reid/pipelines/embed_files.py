@@ -1,4 +1,4 @@
-"""Embeddings of many files, each of which may fail on its own."""
+"""Embeddings of many files, with per-file failures."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ __all__ = [
     "holds_embeddings",
 ]
 
-_BACKGROUND = 1500  # points, as of `og_reid.lift`
-_ALONE = "pointcloud[0]: "  # the name of a file that is embedded alone, in messages
+_BACKGROUND = 1500  # points, as in `og_reid.lift`
+_ALONE = "pointcloud[0]: "  # prefix of messages on a file embedded alone
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedFiles:
-    """Embeddings of the files that could be embedded.
+    """Embeddings of files, and failures.
 
     Attributes:
         features: (n, D) float32 in the order of the files, of unit norm for models without parts;
-            (n, 0) of models without a global feature, (0, 0) where all files failed.
-        names: n, the files as they were given.
-        failures: The other files, in order.
-        warnings: About doubtful files, one for each kind.
-        embedding: The same with the features of parts; None where all files failed.
+            (n, 0) for models without a global feature, (0, 0) if all files failed.
+        names: Paths of the n files, as given.
+        failures: Files without an embedding, in order.
+        warnings: Warnings on files, one per kind.
+        embedding: Embeddings with features of parts; None if all files failed.
     """
 
     features: Tensor
@@ -72,16 +72,16 @@ def embed_files(
         paths: Images, and for models of clouds point clouds (``.ply``, ``.npz``, ``.obj``), by
             their endings.
         model: See `og_reid.embed`.
-        workers: Processes that lift, see `og_reid.data.clouds.lift_dataset.lift_many`.
-        cache: Folder for lifted clouds, see there; a run that was interrupted goes on from it. Not
+        workers: Processes of the lift, see `og_reid.data.clouds.lift_dataset.lift_many`.
+        cache: Cache folder of lifted clouds, likewise, from which an interrupted run resumes. Not
             used for models of the reference layout.
-        estimator: See there; None for mediapipe's.
+        estimator: Likewise; None for mediapipe's.
         batch_size: Clouds per forward pass.
         progress: Called with (files done, files in all).
 
     Raises:
-        ValueError: The model cannot be read, or an argument is wrong.
-        OSError: A cloud cannot be kept in ``cache``.
+        ValueError: The model cannot be read, or an argument is invalid.
+        OSError: A cloud cannot be written to ``cache``.
     """
     stored = as_encoder(model)
     files = [Path(path) for path in paths]
@@ -136,7 +136,7 @@ def _lifted(
     rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
-    """Images of models that take packed clouds."""
+    """Images for models of packed clouds."""
     wanted = stored.preprocessing
     waiting: list[tuple[int, CloudSet]] = []
 
@@ -178,7 +178,7 @@ def _reference(
     rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
-    """Images of models that take a point for each pixel, as `og_reid.lift` gives them."""
+    """Images for models of the reference layout (a point per pixel, see `og_reid.lift`)."""
     find = estimator()
     for row in places:
         with collected() as raised:
@@ -200,7 +200,7 @@ def _images(
     rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
-    """Images of models that take them, alone or with their clouds."""
+    """Images for models of images, or of images and clouds."""
     lifted = stored.inputs == "both"
     find = estimator() if lifted or stored.needs_keypoints else None
     for start in range(0, len(places), batch_size):
@@ -230,7 +230,7 @@ def _embed_some(
     rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> _Raised:
-    """Files of clouds or images together; one by one where one of them fails or is doubtful."""
+    """Files of clouds or images in one batch; one by one after a failure or warning."""
     with collected() as raised:
         try:
             for _, path, _ in some:
@@ -238,8 +238,8 @@ def _embed_some(
                     raise ValueError(f"{path} is a folder, a pipe or a device")
                 if holds_embeddings(path):
                     raise ValueError(
-                        f"{path} holds embeddings (og-reid embed wrote it), no point cloud: give "
-                        "the images or clouds that they are of"
+                        f"{path} holds embeddings (of og-reid embed), no point cloud: give "
+                        "their images or clouds"
                     )
             keypoints = None if stored.inputs == "cloud" else [pose for *_, pose in some]
             paths = [path for _, path, _ in some]
@@ -261,7 +261,7 @@ def _as_embedding(made: Tensor | Embedding) -> Embedding:
 
 
 def holds_embeddings(path: str | Path) -> bool:
-    """True if a file is what ``og-reid embed`` writes."""
+    """True for a file written by ``og-reid embed``."""
     if Path(path).suffix.lower() != ".npz":
         return False
     try:

@@ -26,15 +26,15 @@ class EmbedSpec:
     """Files to embed, the model, and the file of the embeddings.
 
     Attributes:
-        inputs: Point clouds, images, and folders: of their images, or of their point clouds where
-            they have no images; at least one.
+        inputs: Point clouds, images, and folders (their images; their point clouds if they have no
+            images); at least one.
         out: File with the arrays ``features`` (n, D) and ``names`` (n); for models with parts,
             such as PGFA and fused ones, also ``parts`` (n, P, C) and ``visibility`` (n, P), and no
             ``features`` where there is no global feature.
-        model: See `og_reid.load_model`; or what it gave.
+        model: Path for `og_reid.load_model`, or its result.
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
-        workers: Processes that lift.
+        workers: Number of processes of the lift.
 
     Raises:
         ValueError: A value is out of its range.
@@ -64,9 +64,9 @@ class Embedded(Bulk):
     Attributes:
         features: (n, D) float32 in the order of the files, of unit norm for models without parts;
             (n, 0) without a global feature.
-        names: n, the files.
-        embedding: The same with the features of parts; None where all files failed.
-        similarity: Of two files; None for another number of them.
+        names: Paths of the n files.
+        embedding: Embeddings with features of parts; None if all files failed.
+        similarity: Similarity of two files; None for other numbers of files.
     """
 
     features: Tensor
@@ -76,14 +76,14 @@ class Embedded(Bulk):
 
     @property
     def contents(self) -> str:
-        """Numbers in an embedding, in words."""
+        """Dimensions of an embedding, in words."""
         dims, parts, channels = (0, 0, 0) if self.embedding is None else self.embedding.layout
         whole = [f"{dims} numbers"] if dims else []
         return " and ".join(whole + ([f"{parts} parts of {channels} numbers"] if parts else []))
 
 
 def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embedded:
-    """Embeds files, and writes the embeddings.
+    """Embeds files and writes the embeddings.
 
     Args:
         spec: Files, model, output.
@@ -107,7 +107,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
     from ..inference.pretrained import as_encoder
     from .embed_files import embed_files, holds_embeddings
 
-    # The model first: its mistakes are found before minutes of lifting.
+    # The model first: its errors are found before minutes of lifting.
     check_output(spec.out)
     stored = as_encoder(spec.model)
     inputs, missing = list_files(
@@ -115,7 +115,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
     )
     own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
     if own and not (inputs := [each for each in inputs if each not in own]):
-        raise ValueError(f"{own[0].path} holds embeddings (og-reid embed wrote it), no point cloud")
+        raise ValueError(f"{own[0].path} holds embeddings (of og-reid embed), no point cloud")
     if any(_same(each.path, spec.out) for each in inputs):
         raise ValueError(f"--out {spec.out} is one of the inputs: give another name")
     done = embed_files(
@@ -150,7 +150,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
 
 
 def _not_embedded(each: Input) -> str | None:
-    """Reason why a file can be neither lifted nor embedded; None where it can."""
+    """Reason why a file can be neither lifted nor embedded, or None."""
     from ..data.files.image_files import image_endings
     from ..data.files.inputs import CLOUD_ENDINGS
     from .embed_files import holds_embeddings
@@ -161,10 +161,7 @@ def _not_embedded(each: Input) -> str | None:
             f"({', '.join(sorted(image_endings()))}): convert it"
         )
     if not each.listed and holds_embeddings(each.path):
-        return (
-            "holds embeddings (og-reid embed wrote it), no point cloud: give the images or clouds "
-            "that they are of"
-        )
+        return "holds embeddings (of og-reid embed), no point cloud: give their images or clouds"
     return None
 
 

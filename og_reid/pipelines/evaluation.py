@@ -50,7 +50,7 @@ __all__ = [
     "score_distances",
 ]
 
-#: Variant of k-reciprocal re-ranking, or the graph's, by the name of `og_reid.rerank`.
+#: Name of a re-ranking: a variant of `k_reciprocal`, or ``gnn`` (`og_reid.rerank`).
 Reranking = Variant | Literal["gnn"]
 
 
@@ -60,14 +60,14 @@ class EvaluateSpec:
 
     Attributes:
         data: Data set, or store of point clouds.
-        model: See `og_reid.load_model`; or what it gave.
-        name: Name of the model in the table; None: after its path.
+        model: Path for `og_reid.load_model`, or its result.
+        name: Name of the model in the table; None: from its path.
         mirror: See `EmbedOptions`.
         test_view: Likewise.
         descriptor: Likewise.
         ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
         protocol: See `og_reid.evaluation.Protocol`.
-        by: Groups of queries that are scored apart, see `score_distances`.
+        by: Slices of queries to score separately, see `score_distances`.
         rerank: Also score the model re-ranked.
 
     Raises:
@@ -99,23 +99,23 @@ class EvaluateSpec:
 
     @property
     def options(self) -> EmbedOptions:
-        """Choices at test time."""
+        """Options at test time."""
         return EmbedOptions(self.mirror, self.test_view, self.descriptor)
 
 
 def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple[ResultRow, ...]:
-    """Ranks the gallery of a data set for every query, and scores the rankings.
+    """Metrics of a model on the queries and the gallery of a data set.
 
     Args:
-        spec: Model, data, and how they are scored.
+        spec: Model, data, and options of the evaluation.
         progress: Called with (stage, items done, items in all).
 
     Returns:
         Rows by method, then by queries: the model with its ablations, for lifted point clouds the
-        colour histogram alone and with the model, each also re-ranked where that is asked for.
+        colour histogram alone and with the model; all also re-ranked with ``rerank``.
 
     Raises:
-        ValueError: Model, data and choices do not fit; found before images are lifted or embedded.
+        ValueError: Model, data and options do not fit; raised before images are lifted or embedded.
         OSError: A file cannot be read.
     """
     check_model(spec.model)
@@ -163,10 +163,10 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
 
 
 def _check_choices(model: Encoder, spec: EvaluateSpec) -> None:
-    """Refuses data and choices that a kind of model does not take.
+    """Refuses data and options that a kind of model lacks.
 
     Raises:
-        ValueError: One sentence with the reason.
+        ValueError: Gives the reason.
     """
     if model.inputs == "cloud":
         refuse_keypoints(spec.data)
@@ -178,10 +178,10 @@ def _check_choices(model: Encoder, spec: EvaluateSpec) -> None:
 
 
 def _check_images(images: Splits, attributes: Mapping[str, Attributes], spec: EvaluateSpec) -> None:
-    """Finds before the work, not after it, that images cannot be scored as asked for.
+    """Refuses images that cannot be scored with the options, before the work.
 
     Raises:
-        ValueError: No query has an answer, or something that ``by`` needs is unknown.
+        ValueError: No query has a match, or attributes for ``by`` are unknown.
     """
     check_searchable(images, spec.data.dataset, spec.protocol)
     query, gallery = ([each.name for each in side] for side in (images.query, images.gallery))
@@ -199,7 +199,7 @@ def _stored(model: Encoder, spec: EvaluateSpec) -> tuple[LabelledImages, Labelle
     """Query and gallery of a store of point clouds.
 
     Raises:
-        ValueError: The model takes images, or something that ``by`` needs is unknown.
+        ValueError: The model takes images, or attributes for ``by`` are unknown.
     """
     if model.inputs != "cloud":
         raise ValueError(
@@ -212,7 +212,7 @@ def _stored(model: Encoder, spec: EvaluateSpec) -> tuple[LabelledImages, Labelle
         for side in (query, gallery)
     ]
     check_answers(labels[0], labels[1], spec.protocol)
-    query_slices(query, gallery, {}, spec.by)  # refuses what is not known of a store
+    query_slices(query, gallery, {}, spec.by)  # refuses slices that a store has no attributes for
     return query, gallery
 
 
@@ -234,15 +234,14 @@ def compute_distances(
     progress: Progress | None = None,
     rerank_progress: StageProgress | None = None,
 ) -> dict[str, Search]:
-    """Searches by method: baseline, every model with its ablations, model and baseline together.
+    """Searches by method: baseline, every model with its ablations, model and baseline combined.
 
-    The baseline is the colour histogram of body parts, which lifted point clouds have; images and
-    stores of published clouds go without it.
+    The baseline is the colour histogram of body parts, for lifted point clouds only.
 
     Args:
-        query: Items to search with, as `Encoder.prepare` gives them, or point clouds.
-        gallery: Items to search in.
-        models: By name, in the order of the table.
+        query: Query items from `Encoder.prepare`, or point clouds.
+        gallery: Gallery items.
+        models: Models by name, in the order of the table.
         mirror: See `EmbedOptions`.
         test_view: Likewise.
         descriptor: Likewise.
@@ -256,7 +255,7 @@ def compute_distances(
         each divided by its standard deviation over all pairs.
 
     Raises:
-        ValueError: Items are not those of a model, or it lacks an option.
+        ValueError: Items do not fit a model, or it lacks an option.
     """
     options = EmbedOptions(mirror, test_view, descriptor)
     searches: dict[str, Search] = {}
@@ -283,7 +282,7 @@ def compute_distances(
 
 
 def method_name(model: str | Path, encoder: Encoder) -> str:
-    """Name of a model in tables: what was given for clouds, the stem of the file otherwise."""
+    """Name of a model in tables: the given name for clouds, the stem of the file otherwise."""
     if encoder.inputs == "cloud":
         return str(model)
     name = Path(model)
@@ -305,7 +304,7 @@ def rerank_by(
     gallery: Features,
     progress: Progress | None = None,
 ) -> LazyDistances:
-    """Re-ranking by its name, with the parameters of its authors."""
+    """Re-ranking by name, with the parameters of its authors."""
     if name == "gnn":
         return gnn_rerank(query, gallery, progress=progress)
     return k_reciprocal(query, gallery, variant=name, progress=progress)
@@ -331,24 +330,24 @@ def score_distances(
     """Metrics of searches by method, then by queries.
 
     Args:
-        searches: Of `compute_distances`.
+        searches: Result of `compute_distances`.
         query: Names, identities and cameras of the queries.
         gallery: Likewise.
-        attributes: By image name, of queries and (for ``yaw``) gallery.
+        attributes: Attributes by image name, of queries and (for ``yaw``) gallery.
         ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
         protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
-        by: Groups of queries that are scored apart, see
+        by: Slices of queries to score separately, see
             `og_reid.evaluation.query_slices.query_slices`; ``cameras`` scores the queries of each
-            camera in the images of each other one.
+            camera against the images of each other one.
         views: Name of the test-time views of the models, see
-            `og_reid.inference.preprocessing.name_views`; kept with their metrics.
+            `og_reid.inference.preprocessing.name_views`; stored with their metrics.
         progress: Called with (queries done, queries in all), over the methods.
 
     Returns:
         Rows by method, then by queries.
 
     Raises:
-        ValueError: No query has a match, or something that ``by`` needs is unknown.
+        ValueError: No query has a match, or attributes for ``by`` are unknown.
     """
     pairs = [each for each in searches.values() if isinstance(each, tuple)]
     seen = next((pair[0].visibility for pair in pairs if pair[0].visibility is not None), None)

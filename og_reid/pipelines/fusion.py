@@ -66,14 +66,14 @@ class FuseSpec:
 
 
 def fuse(spec: FuseSpec, progress: StageProgress | None = None) -> Fusion:
-    """Chooses the weights of two models, and writes both as one folder for `load_model`.
+    """Chooses the fusion weights of two models and writes a folder for `load_model`.
 
     Args:
         spec: Models, data and settings.
         progress: Called with (stage, items done, items in all).
 
     Returns:
-        The weights, with the identities on which they were chosen.
+        The weights, with the identities of the choice.
 
     Raises:
         ValueError: The models cannot be fused, data are missing, or a model was trained on
@@ -111,7 +111,7 @@ def _check_features(path: Path, model: Encoder, *, parts: bool) -> None:
 def _choose(
     config: FusionConfig, both: FusedEncoder, spec: FuseSpec, progress: StageProgress | None
 ) -> Fusion:
-    """The weights of the largest mAP on training identities that neither model was trained on."""
+    """Weights of the largest mAP on identities that neither model was trained on."""
     if spec.data.path is None:
         raise ValueError(
             "--data must be given to choose weights on its training identities; without it, give "

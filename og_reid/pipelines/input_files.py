@@ -1,4 +1,4 @@
-"""Files of a job: missing ones are refused before the work, failures are named after it."""
+"""Files of a job: missing ones are refused before the work, failures are listed after it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,17 @@ def list_files(
     skip: bool,
     check: Callable[[Input], str | None] = lambda _: None,
 ) -> tuple[list[Input], list[Failure]]:
-    """Files of a job, and those that it leaves out.
+    """Files of a job, and files left out.
 
     Args:
         given: Files and folders.
         endings: As for `og_reid.data.files.inputs.list_inputs`.
-        others: As there.
-        skip: Leave out what is not there.
-        check: Why a file cannot be taken; None where it can.
+        others: Likewise.
+        skip: Leave out missing files.
+        check: Function to the reason why a file is refused, or None.
 
     Raises:
-        ValueError: Without ``skip``, or when nothing is left: what is not there, or cannot be
-            taken.
+        ValueError: Files are missing or refused, without ``skip`` or with none left.
     """
     from ..data.files.inputs import Failure, list_inputs
 
@@ -71,14 +70,14 @@ def list_files(
 
 
 def check_readable(samples: Sequence[Sample], threads: int) -> None:
-    """Refuses images that are missing or damaged, all by name, before the work.
+    """Refuses missing or damaged images before the work, and logs their names.
 
     Args:
         samples: Images.
-        threads: That read them.
+        threads: Number of threads that read them.
 
     Raises:
-        ValueError: There are such.
+        ValueError: An image is missing or damaged.
     """
     from ..data.files.inputs import unreadable_images
 
@@ -88,7 +87,7 @@ def check_readable(samples: Sequence[Sample], threads: int) -> None:
 
 
 def refuse_files(failures: Sequence[Failure], total: int) -> None:
-    """Refuses files, all by name.
+    """Logs the names of failed files and raises an error.
 
     Raises:
         ValueError: Always.
@@ -103,14 +102,14 @@ def refuse_files(failures: Sequence[Failure], total: int) -> None:
 
 @dataclass(frozen=True)
 class Bulk:
-    """Outcome of a job over many files, each of which may fail on its own.
+    """Result of a job over many files, with per-file failures.
 
     Attributes:
-        out: File or folder that was written.
-        made: Number of files that something was made of.
+        out: Written file or folder.
+        made: Number of successful files.
         total: Number of files.
-        failures: The other files, in order.
-        warnings: About doubtful files, one for each kind.
+        failures: Failed files, in order.
+        warnings: Warnings on files, one per kind.
         report: CSV file for the failures.
     """
 
@@ -126,8 +125,8 @@ def report_failures(done: Bulk, *, skip: bool) -> None:
     """Logs failures by name, after the rest is written, and lists them in a file.
 
     Args:
-        done: Outcome of a job.
-        skip: Whether failures are no error.
+        done: Result of a job.
+        skip: Whether failures are tolerated.
 
     Raises:
         ValueError: There are failures, and ``skip`` is off or nothing was made.
@@ -144,7 +143,7 @@ def report_failures(done: Bulk, *, skip: bool) -> None:
     if not done.made:
         raise ValueError(f"{text}: nothing is written")
     if not skip:
-        raise ValueError(f"{text}; the others are written. --skip makes this no error")
+        raise ValueError(f"{text}; the others are written. --skip tolerates failures")
     _LOG.warning("%s", text)
 
 
@@ -157,7 +156,7 @@ def _log_failures(failures: Sequence[Failure]) -> None:
 
 
 def not_image(each: Input) -> str | None:
-    """Reason why a file is no image by its name; None where it is one."""
+    """Reason why a file is no image by its name, or None."""
     from ..data.files.image_files import image_endings
 
     if each.path.suffix.lower() in image_endings():
@@ -166,10 +165,10 @@ def not_image(each: Input) -> str | None:
 
 
 def check_output(path: Path, *, folder: bool = False) -> None:
-    """Finds before the work, not after it, that a file (or folder) cannot be written.
+    """Refuses an output file (or folder) that cannot be written, before the work.
 
     Raises:
-        ValueError: What is there already, or above it, is in the way.
+        ValueError: The path is of the wrong type or not writable.
     """
     if path.exists() and path.is_dir() != folder:
         there, wanted = ("file", "folder") if folder else ("folder", "file")
@@ -179,7 +178,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
         above = above.parent
     if not path.exists() and not above.is_dir():
         raise ValueError(f"--out must lie in a folder; {above} is a file: give another name")
-    # A file is replaced by one written beside it.
+    # A file is replaced by a temporary one in the same folder.
     place = above if above.is_dir() else above.absolute().parent
     if not os.access(place, os.W_OK | os.X_OK):
         raise ValueError(f"--out {path} cannot be written: {place} is not writable; give another")
@@ -189,21 +188,21 @@ def check_exists(path: object, advice: str) -> None:
     """Refuses a path that is missing.
 
     Args:
-        path: File or folder; anything but a path is not looked for.
+        path: File or folder; other types are ignored.
         advice: Remedy, for the message.
 
     Raises:
-        ValueError: It is missing.
+        ValueError: The path does not exist.
     """
     if isinstance(path, Path) and not is_there(path):
         raise ValueError(f"{path} is not there: {advice}")
 
 
 def is_there(path: Path) -> bool:
-    """True if there is a file or folder, as far as this user can tell."""
+    """True for an accessible file or folder."""
     try:
         return path.exists()
-    except OSError:  # too long a name, or a folder that may not be looked into
+    except OSError:  # name too long, or folder not accessible
         return os.path.lexists(path)
 
 
@@ -214,7 +213,7 @@ def check_model(name: object) -> None:
         name: ``default``, a file, or the folder of a run; a loaded model is there.
 
     Raises:
-        ValueError: It is missing, or a folder without a finished model.
+        ValueError: The model is missing, or a folder without a final model.
     """
     if not isinstance(name, str | Path) or str(name) == "default":
         return

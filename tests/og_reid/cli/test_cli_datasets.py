@@ -61,7 +61,7 @@ def test_the_list_shows_the_state_on_the_disk(tmp_path: Path, capsys: Told) -> N
     assert main(["datasets"]) == 0
     out = capsys.readouterr().out
     assert all(f"{name} " in out for name in (*DATASETS, "folder", "csv"))
-    assert "not here" not in out
+    assert "not found" not in out
     partial_reid(tmp_path / "Partial-REID")
     (tmp_path / "MARS").mkdir()
     assert main(["datasets", "--root", str(tmp_path)]) == 0
@@ -70,7 +70,7 @@ def test_the_list_shows_the_state_on_the_disk(tmp_path: Path, capsys: Told) -> N
     assert lines["partial-reid"].endswith("as published")
     assert "BAD: " in lines["mars"]
     assert "holds no bbox_train" in lines["mars"]
-    assert lines["market-1501"].endswith("- not here")
+    assert lines["market-1501"].endswith("- not found")
     assert main(["datasets", "--root", str(tmp_path / "nowhere")]) == 1
     assert "--root must be a folder" in capsys.readouterr().err
 
@@ -82,7 +82,7 @@ def test_check(tmp_path: Path, capsys: Told) -> None:
     assert main(command) == 0
     captured = capsys.readouterr()
     assert "query            2 images of 2 people" in captured.out
-    assert "4 files can be read, none is there twice" in captured.out
+    assert "4 files are readable, without duplicates" in captured.out
     assert captured.err.count("models are trained on Market-1501") == 1
     cut = root / "whole_body_images/002_001.jpg"
     cut.write_bytes(cut.read_bytes()[:300])

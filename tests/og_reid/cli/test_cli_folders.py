@@ -42,7 +42,7 @@ def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Capture) -> N
     assert captured.err.count("note: 1 query of 1 identity: one answer moves rank-1 by 100") == 1
     command = ["train", "synthetic/og_net_small", "--data", str(tmp_path), "--out"]
     assert main([*command, str(tmp_path / "run")]) == 1
-    assert f"{tmp_path} has no training images: it is there to test on" in capsys.readouterr().err
+    assert f"{tmp_path} has no training images: it is for testing only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_identities_of_one_image_each_cannot_be_searched(
     assert main(command) == 1
     error = capsys.readouterr().err
     assert "no identity for testing has 2 images" in error
-    assert "say --train-share 0" not in error
+    assert "--train-share 0" not in error
 
 
 def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Capture) -> None:

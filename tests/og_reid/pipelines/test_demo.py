@@ -36,7 +36,7 @@ def test_the_whole_chain_small(tmp_path):
     page = report.read_text()
     assert page.count("data:image/webp;base64,") == 5
     assert page.count("data:image/png;base64,") == 1
-    assert "The queries that went worst." in page
+    assert "Queries with the worst rankings." in page
     for text in ("untrained", "trained just now", "shipped weights", "histogram", "occluded"):
         assert text in page
     assert "http://" not in page

@@ -242,7 +242,7 @@ def test_embeddings_are_no_clouds(tmp_path: Path, model: Path, capsys: Capture) 
     assert run(model, tmp_path / "features.npz", image) == 0
     capsys.readouterr()
     assert run(model, tmp_path / "f.npz", tmp_path / "features.npz") == 1
-    assert "features.npz: holds embeddings (og-reid embed wrote it)" in capsys.readouterr().err
+    assert "features.npz: holds embeddings (of og-reid embed)" in capsys.readouterr().err
     # Found in a folder of clouds, where they are the output, they are left out.
     write_cloud(tmp_path / "clouds" / "a.ply", 1)
     for _ in range(2):

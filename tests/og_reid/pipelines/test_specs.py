@@ -131,7 +131,7 @@ def test_a_run_from_python_is_silent_and_its_notes_are_logged(
     assert (done.made, done.total, done.found) == (1, 2, 0)
     assert [failure.path.name for failure in done.failures] == ["b.png"]
     assert stages == [("estimating poses", 2, 2)]
-    with pytest.raises(ValueError, match=r"1 of 2 files failed, .*--skip makes this no error"):
+    with pytest.raises(ValueError, match=r"1 of 2 files failed, .*--skip tolerates failures"):
         pipelines.report_failures(done, skip=False)
     assert "b.png" in caplog.text
     assert capsys.readouterr() == ("", "")
