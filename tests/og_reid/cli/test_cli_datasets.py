@@ -81,7 +81,7 @@ def test_check(tmp_path: Path, capsys: Told) -> None:
     command = ["check", "partial-reid", "--data", str(root)]
     assert main(command) == 0
     captured = capsys.readouterr()
-    assert "query            2 images of 2 people" in captured.out
+    assert "query            2 images of 2 identities" in captured.out
     assert "4 files are readable, without duplicates" in captured.out
     assert captured.err.count("models are trained on Market-1501") == 1
     cut = root / "whole_body_images/002_001.jpg"

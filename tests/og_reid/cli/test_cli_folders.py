@@ -121,7 +121,7 @@ def test_identities_of_one_image_each_cannot_be_searched(
     command = ["evaluate", "--dataset", "folder", "--data", str(tmp_path), "--train-share", share]
     assert main(command) == 1
     error = capsys.readouterr().err
-    assert "no identity for testing has 2 images" in error
+    assert "no test identity has 2 images" in error
     assert "--train-share 0" not in error
 
 
@@ -132,7 +132,7 @@ def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Cap
     assert "folder has no queries or no gallery to evaluate on: all 1 identities are for" in error
     assert "put test images into folders query and gallery" in error
     assert main(["check", "folder", "--data", str(root), "--train-share", "0"]) == 0
-    assert "train            0 images of 0 people" in capsys.readouterr().out
+    assert "train            0 images of 0 identities" in capsys.readouterr().out
     for dataset in ([], ["--dataset", "mars"]):
         command = ["evaluate", "--data", str(root), "--train-share", "0", *dataset]
         assert main(command) == 1

@@ -73,7 +73,7 @@ def test_the_command_line_takes_it(root: Path, capsys: Capture) -> None:
     assert "ours" in capsys.readouterr().out
     assert main(["check", "ours", "--data", str(root)]) == 1  # the files are empty
     captured = capsys.readouterr()
-    assert "gallery          2 images of 1 people" in captured.out
+    assert "gallery          2 images of 1 identities" in captured.out
     assert "cannot be read: 4" in captured.out
 
 
