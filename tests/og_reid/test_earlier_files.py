@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from og_reid import embed
 from og_reid.config.load import load_config
 from og_reid.data import CloudSet, Sample
+from og_reid.data.clouds.attempts import estimator_settings
 from og_reid.data.clouds.lift_dataset import lift_dataset
 from og_reid.data.clouds.store import CloudStore
 from og_reid.evaluation.metrics import load_metrics
@@ -117,3 +118,12 @@ def test_a_model_of_images_is_read(kind: str, tmp_path: Path) -> None:
     stored = load_model(tmp_path / "model.safetensors")
     assert stored.preprocessing.height == 384
     assert stored.model.state_dict().keys() == weights.keys()
+
+
+def test_what_an_estimator_found_is_kept_by_its_name_of_then() -> None:
+    pytest.importorskip("mediapipe")
+    from pose.estimators.mediapipe import MediapipePose
+
+    settings = estimator_settings(MediapipePose)
+    assert settings["type"] == "pose.mediapipe_estimator.MediapipePose"
+    assert {"estimator", "model"} < settings.keys()

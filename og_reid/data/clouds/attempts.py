@@ -55,6 +55,13 @@ class Attempt:
     warnings: tuple[str, ...] = ()
 
 
+# Modules of `pose` -> their paths in version 0.1.0, by which what it lifted is found.
+_KEPT_PATHS = {
+    "pose.estimators.mediapipe": "pose.mediapipe_estimator",
+    "pose.estimators.mmpose": "pose.mmpose_estimator",
+    "pose.estimators.precomputed": "pose.precomputed",
+}
+
 _estimators: dict[Callable[[], PoseEstimator], PoseEstimator] = {}  # one per process: slow to make
 
 
@@ -84,7 +91,7 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
             "the extra demo (pip install 'og-reid[demo]')"
         ) from error
     if settings:
-        return {"type": kind, **settings}
+        return {"type": _kept_path(type(made).__module__, type(made).__qualname__), **settings}
     name = getattr(estimator, "__qualname__", "<partial>")
     if "<lambda>" in name or "<partial>" in name:
         raise ValueError(
@@ -92,7 +99,14 @@ def estimator_settings(estimator: Callable[[], PoseEstimator]) -> dict[str, Any]
             f"results to be kept; {kind} has none, and {estimator!r} does not identify it: "
             "add them, or give a class or a function of a module"
         )
-    return {"type": kind, "maker": f"{estimator.__module__}.{name}"}
+    return {
+        "type": _kept_path(type(made).__module__, type(made).__qualname__),
+        "maker": _kept_path(estimator.__module__, name),
+    }
+
+
+def _kept_path(module: str, name: str) -> str:
+    return f"{_KEPT_PATHS.get(module, module)}.{name}"
 
 
 @plain_torch()
