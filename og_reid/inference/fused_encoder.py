@@ -145,7 +145,8 @@ class FusedEncoder:
         """
         if replace(options, batch_size=None) != DEFAULT_OPTIONS:
             raise ValueError(
-                "--flip-tta, --tta and --features are not for fused models: leave them out"
+                "--flip-tta, --tta and --features (mirror, test_view, descriptor) are not for "
+                "fused models: leave them out"
             )
 
     def check_identities(self, pids: Tensor, dataset: str | None) -> None:

@@ -4,6 +4,10 @@ Each takes a frozen, self-checking specification and an optional progress callba
 (stage, done, total); notes are logged by the logger ``og_reid``. Names are imported on
 first use.
 
+Messages name a value by its flag: ``--pose-config`` is the field ``pose_config``. Five names
+differ: ``--data`` is `DataSpec.path`, ``--slice-by`` ``by``, ``--flip-tta`` ``mirror``, ``--tta``
+``test_view``, and ``--features`` ``descriptor``.
+
     >>> from og_reid.pipelines import DataSpec
     >>> DataSpec("market", workers=0)
     Traceback (most recent call last):
