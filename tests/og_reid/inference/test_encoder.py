@@ -30,17 +30,28 @@ from og_reid.inference import (
     Preprocessing,
     load_model,
 )
+from og_reid.inference.encoder import GivenInput
 from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.given_images import ArraySet, as_images, default_estimator
 from og_reid.inference.model_file import FileContent, FileKind, write_model
 from og_reid.inference.pretrained import _KINDS, register_kind
 from og_reid.models import PGFA, OGNet, StripeNet
-from og_reid.pipelines import DataSpec, EvaluateSpec, FuseSpec, describe_run, evaluate, fuse
+from og_reid.pipelines import (
+    DataSpec,
+    EmbedSpec,
+    EvaluateSpec,
+    FuseSpec,
+    describe_run,
+    embed_inputs,
+    evaluate,
+    fuse,
+)
 from pose import COCO_17, Keypoints
 from pose.runtime.torchvision_import import import_torchvision
 
 KINDS = ("cloud", "pgfa", "guided", "whole", "stripes", "fused")
 SIZE = ImagePreprocessing(32, 16)
+FIELDS = ("features", "parts", "visibility")
 
 
 def made_cloud(pid: int, camid: int = 0) -> PointCloud:
@@ -89,7 +100,9 @@ def encoders() -> dict[str, Encoder]:
         for name, network in image.items()
     }
     fusion = Fusion(0.3, 0.6, 0.5, frozenset([7]))
-    return {"cloud": cloud, **images, "fused": FusedEncoder(images["pgfa"], cloud, fusion, "own")}
+    chosen = {"seed": 5, "config": {"val_identities": 2}}
+    fused = FusedEncoder(images["pgfa"], cloud, fusion, "own", chosen)
+    return {"cloud": cloud, **images, "fused": fused}
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +204,77 @@ def test_vectors_come_as_tensors_and_parts_as_an_embedding(
     similarity = model.compare(found, found)
     assert similarity.shape == (2, 2)
     assert (similarity.diagonal() >= similarity.max(1).values - 1e-5).all()
+
+
+def upper_half() -> Keypoints:
+    """Keypoints of an image whose lower half is occluded."""
+    whole = made_keypoints()
+    return Keypoints(whole.xy, (whole.xy[:, 1] < 20).float(), names=COCO_17)
+
+
+def test_keypoints_of_an_image_are_those_of_its_visibility(known: dict[str, Encoder]) -> None:
+    images, seen = [made_image(11), made_image(12)], [upper_half(), made_keypoints()]
+    found = og_reid.embed(images, known["guided"], keypoints=seen)
+    assert isinstance(found, Embedding)
+    assert found.visibility is not None
+    assert found.visibility.tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    whole = og_reid.embed(images, known["guided"], keypoints=[made_keypoints()] * 2)
+    assert isinstance(whole, Embedding)
+    assert not torch.allclose(found.features[0], whole.features[0])  # guided by the joints
+    torch.testing.assert_close(found.features[1], whole.features[1])
+
+
+def same(one: Embedding, other: Embedding) -> bool:
+    pairs = [(getattr(one, name), getattr(other, name)) for name in FIELDS]
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
+
+
+def test_searches_of_images_are_visible_parts_all_parts_and_the_whole(
+    known: dict[str, Encoder],
+) -> None:
+    model = known["guided"]
+    items, _ = model.accept(GivenInput([made_image(11)], [upper_half()]))
+    (whole,) = model.embed(items)
+    assert whole.visibility is not None
+    assert whole.visibility.tolist() == [[1.0, 0.0]]
+    found = model.searches("m", items, items)
+    assert list(found) == ["m", "m unmasked", "m global"]
+    all_parts = Embedding(whole.features, whole.parts, torch.ones(1, 2))
+    for name, expected in (
+        ("m", whole), ("m unmasked", all_parts), ("m global", Embedding(whole.features))
+    ):  # fmt: skip
+        assert same(found[name][0], expected), name
+        assert same(found[name][1], expected), name
+
+
+def test_searches_of_a_fused_model_are_the_fusion_and_each_model(known: dict[str, Encoder]) -> None:
+    model = known["fused"]
+    assert isinstance(model, FusedEncoder)
+    images, rest = given("fused", [11, 12])
+    items, _ = model.accept(GivenInput(images, **rest))
+    found = model.searches("m", items, items)
+    assert list(found) == ["m", "m first", "m second"]
+    assert same(found["m"][0], next(model.embed(items)))
+    assert same(found["m first"][0], Embedding.cat(model.first.embed(items.first)))
+    assert same(found["m second"][0], Embedding.cat(model.second.embed(items.second)))
+    assert all(same(query, gallery) for query, gallery in found.values())
+
+
+@pytest.mark.parametrize("kind", ["pgfa", "whole", "stripes"])
+def test_a_file_of_embeddings_holds_all_that_an_embedding_has(
+    kind: str, known: dict[str, Encoder], data: Path, tmp_path: Path
+) -> None:
+    images = sorted((data / "query").iterdir())
+    done = embed_inputs(EmbedSpec(images, tmp_path / "f.npz", known[kind], workers=1))
+    found = og_reid.embed(images, known[kind])
+    found = found if isinstance(found, Embedding) else Embedding(found)
+    expected = {name: each for name in FIELDS if (each := getattr(found, name)) is not None}
+    with np.load(tmp_path / "f.npz") as kept:
+        assert {*kept} == {"names", *expected}
+        assert list(kept["names"]) == [str(path) for path in images]
+        for name, values in expected.items():
+            torch.testing.assert_close(torch.from_numpy(kept[name]), values)
+    assert done.made == len(images)
 
 
 @pytest.mark.parametrize("kind", KINDS)

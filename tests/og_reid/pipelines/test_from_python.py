@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from meshes.world import write_world
@@ -28,4 +29,5 @@ def test_pgfa_is_trained_evaluated_and_compared(tmp_path: Path) -> None:
         rows.append(evaluate(EvaluateSpec(data, run.model)))
     row = compare_runs(*rows)[0]
     assert (row.first.method, row.second.queries) == ("model", "all")
-    assert -1 <= row.difference.mean <= 1
+    gain = row.second.metrics.mAP - row.first.metrics.mAP
+    assert row.difference.mean == pytest.approx(gain, abs=1e-6)
