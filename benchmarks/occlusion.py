@@ -89,7 +89,10 @@ def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
             torch.nn.init.zeros_(weight)
     optimizer = torch.optim.AdamW(network.parameters(), args.lr, weight_decay=5e-4)
     config = LossConfig(part_weight=0.5)
-    objective = CombinedLoss(config, 256, len(identities), task="image", parts=args.parts)
+    whole = network.global_head is not None
+    objective = CombinedLoss(
+        config, 256, len(identities), task="image", parts=args.parts, whole=whole
+    )
     steps = args.epochs * (len(labels) // args.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, max(1, steps))
     for epoch in range(args.epochs):
@@ -98,8 +101,10 @@ def train(people: ImageBatch, args: argparse.Namespace) -> PGFA:
             chosen = torch.rand(len(rows), generator=generator) < 0.5
             batch = rows_of(people, rows).mirrored(chosen)
             features = network(batch.images, batch.heatmaps)
-            by_part, whole = network.classify(features)
-            loss = objective(network, None, labels[rows], part_logits=by_part, image_logits=whole)
+            by_part, by_image = network.classify(features)
+            loss = objective(
+                network, None, labels[rows], part_logits=by_part, image_logits=by_image
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
