@@ -19,13 +19,13 @@ def _single(value) -> torch.Tensor:
     return torch.from_numpy(clouds[0].to_array())
 
 
-def test_arrays_and_tensors(table):
+def test_arrays_and_tensors_are_converted(table):
     assert torch.equal(_single(table), table)
     assert torch.equal(_single(table.numpy().astype(np.float64)), table)
     assert torch.equal(_single(PointCloud.from_array(table)), table)
 
 
-def test_batches_and_sequences(table):
+def test_batches_and_sequences_are_converted(table):
     stacked, single = as_pointclouds(torch.stack([table, table + 0.0]))
     assert not single
     assert len(stacked) == 2
@@ -37,14 +37,14 @@ def test_batches_and_sequences(table):
 
 
 @pytest.mark.parametrize("ending", ["npz", "ply", "obj"])
-def test_paths(table, tmp_path, ending):
+def test_paths_of_clouds_are_read(table, tmp_path, ending):
     path = tmp_path / f"cloud.{ending}"
     write_pointcloud(path, PointCloud.from_array(table))
     torch.testing.assert_close(_single(path), table, atol=1e-6, rtol=0)
     torch.testing.assert_close(_single(str(path)), table, atol=1e-6, rtol=0)
 
 
-def test_open3d_clouds(table):
+def test_open3d_clouds_are_converted(table):
     open3d = pytest.importorskip("open3d")
     legacy = PointCloud.from_array(table).to_open3d()
     torch.testing.assert_close(_single(legacy), table, atol=1e-6, rtol=0)
@@ -57,7 +57,7 @@ def test_open3d_clouds(table):
         as_pointclouds(legacy)
 
 
-def test_trimesh_clouds(table):
+def test_trimesh_clouds_are_converted(table):
     trimesh = pytest.importorskip("trimesh")
     colors = (table[:, 3:] * 255).round().byte().numpy()
     cloud = trimesh.PointCloud(table[:, :3].numpy(), colors=colors)
@@ -68,7 +68,7 @@ def test_trimesh_clouds(table):
         as_pointclouds(trimesh.creation.box())
 
 
-def test_torch_geometric_data_and_batch(table):
+def test_torch_geometric_data_and_batches_are_converted(table):
     geometric = pytest.importorskip("torch_geometric.data")
     data = geometric.Data(pos=table[:, :3], x=table[:, 3:])
     assert torch.equal(_single(data), table)

@@ -142,7 +142,7 @@ def test_national_grids_are_centred_before_they_are_rounded(make: Make, kind: st
 
 @pytest.mark.usefixtures("_silent")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_floats(dtype: torch.dtype) -> None:
+def test_half_floats_are_accepted(dtype: torch.dtype) -> None:
     table = torch.from_numpy(np.hstack([POINTS, BYTES / 255])).to(dtype)
     data = pytest.importorskip("torch_geometric.data").Data(pos=table[:, :3], x=table[:, 3:])
     for value in (table, data, table.requires_grad_()):
@@ -170,7 +170,7 @@ def test_other_types_than_clouds_are_refused_with_a_reason(value: Any, message: 
         as_pointclouds(value)
 
 
-def test_half_filled_objects_are_refused_with_words() -> None:
+def test_incomplete_objects_are_refused_with_a_reason() -> None:
     open3d, trimesh = pytest.importorskip("open3d"), pytest.importorskip("trimesh")
     data = pytest.importorskip("torch_geometric.data")
     tensor = open3d.t.geometry.PointCloud()

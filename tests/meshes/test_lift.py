@@ -67,7 +67,7 @@ def colors(body):
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.8, 1.57, 3.14, -2.0])
-def test_known_colours_come_back_on_seen_vertices_only(body, colors, yaw):
+def test_known_colours_are_recovered_on_visible_vertices_only(body, colors, yaw):
     open3d = pytest.importorskip("open3d")
     fit = _fit(body, yaw)
     view = project_body(fit, HEIGHT, WIDTH)
@@ -163,7 +163,7 @@ def test_no_person_gives_background_only(body):
     assert cloud.is_background.any()
 
 
-def test_many_equal_one_by_one_and_repeat(body, colors):
+def test_many_lifts_equal_single_ones_and_repeat(body, colors):
     poses = [_pose(_fit(body, yaw)) for yaw in (0.0, 1.0)]
     images = [
         (_painted(_fit(body, 0.0), colors) * 255).byte().numpy(),
@@ -179,7 +179,7 @@ def test_many_equal_one_by_one_and_repeat(body, colors):
     assert lift_images([], [], body) == []
 
 
-def test_a_person_far_outside_the_image_is_unseen(body):
+def test_a_person_far_outside_the_image_is_invisible(body):
     keypoints = _pose(_fit(body)).keypoints
     away = Keypoints(keypoints.xy + 5000, keypoints.score, names=COCO_17_FEET, xyz=keypoints.xyz)
     cloud = lift_image(np.zeros((64, 64, 3), np.uint8), Pose(away), body).cloud

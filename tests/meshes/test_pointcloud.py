@@ -20,14 +20,14 @@ def _cloud(count: int = 50, seed: int = 0) -> PointCloud:
     )
 
 
-def test_defaults_mean_a_seen_body():
+def test_defaults_mean_a_visible_body():
     cloud = PointCloud(torch.zeros(3, 3), torch.zeros(3, 3))
     assert cloud.visible.tolist() == [True] * 3
     assert cloud.part.tolist() == [0] * 3
     assert len(cloud.seen()) == 3
 
 
-def test_seen_body_and_background_split_the_cloud():
+def test_visible_body_and_background_split_the_cloud():
     cloud = PointCloud(
         torch.arange(12.0).reshape(4, 3),
         torch.full((4, 3), 0.5),
@@ -90,7 +90,7 @@ def test_files_keep_everything(tmp_path_factory, count, seed, ending):
     assert torch.equal(back.part, cloud.part)
 
 
-def test_own_obj_keeps_the_frame_and_the_authors_is_turned(tmp_path):
+def test_own_obj_files_keep_the_frame_and_the_authors_are_turned(tmp_path):
     cloud = _cloud(4)
     write_pointcloud(tmp_path / "ours.obj", cloud)
     torch.testing.assert_close(
@@ -122,7 +122,7 @@ def test_reference_files_are_as_the_authors_write_them(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_open3d_reads_our_ply_and_we_read_theirs(tmp_path):
+def test_ply_files_are_exchanged_with_open3d(tmp_path):
     open3d = pytest.importorskip("open3d")
     cloud = _cloud(30)
     write_pointcloud(tmp_path / "a.ply", cloud)

@@ -44,7 +44,7 @@ def keypoints_of(body, score: float = 0.95) -> Keypoints:
     return Keypoints(pixels, torch.full((21,), score), names=COCO_17_FEET, xyz=chosen[0])
 
 
-def test_exact_keypoints_of_a_body_are_not_doubtful(body):
+def test_exact_keypoints_of_a_body_are_sound(body):
     quality = lift_image(IMAGE, Pose(keypoints_of(body)), body).quality
     assert isinstance(quality, LiftQuality)
     assert quality.reprojection_error < 0.01

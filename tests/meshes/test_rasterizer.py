@@ -97,7 +97,7 @@ def test_faces_with_bad_vertices_are_dropped(bad):
     assert (rasterize(corners[None], faces, 8, 8).face == -1).all()
 
 
-def test_nothing_to_draw():
+def test_an_empty_mesh_gives_an_empty_raster():
     empty = rasterize(torch.zeros(1, 3, 3), torch.zeros(0, 3, dtype=torch.int64), 4, 5)
     assert empty.face.shape == (1, 4, 5)
     assert (empty.face == -1).all()

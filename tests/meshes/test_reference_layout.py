@@ -354,7 +354,7 @@ def test_lift_makes_the_layout_from_an_image(body):
     assert torch.equal(bare.part, body.part)
 
 
-def test_no_person_gives_an_unseen_body(body):
+def test_no_person_gives_an_invisible_body(body):
     nobody = Pose(Keypoints.none(COCO_17_FEET, xyz=True))
     cloud = lift_image(unlike(128, 64).numpy(), nobody, body, layout="reference").cloud
     assert len(cloud) == 8192

@@ -41,7 +41,7 @@ def test_stripes_agree_with_the_keypoints(shot, lifted):
     assert part_visibility(whole, size, parts=1)[0] > part_visibility(legless, size, parts=1)[0]
 
 
-def test_parts_of_the_body(lifted, body):
+def test_body_visibility_is_a_fraction_per_part(lifted, body):
     (whole, legless, nobody), _ = lifted
     shares = body_visibility(legless)
     assert shares.shape == (len(body.joint_names),)
@@ -57,7 +57,7 @@ def test_no_person_is_no_evidence(shot, lifted):
     assert part_visibility(lifted[0][2], shot.image.shape[:2], parts=6).eq(1).all()
 
 
-def test_bad_arguments(shot, lifted):
+def test_bad_arguments_are_refused(shot, lifted):
     with pytest.raises(ValueError, match="parts and size must be above 0"):
         part_visibility(lifted[0][0], (256, 128), parts=0)
     image = np.ascontiguousarray(shot.image.numpy())

@@ -149,7 +149,7 @@ def test_a_name_that_is_gone_is_refused_with_what_to_use(path, forgotten):
     assert REMOVED[path] in str(refused.value)
 
 
-def test_the_kind_of_a_model_is_found_as_before(tmp_path, forgotten):
+def test_the_old_model_kind_predicate_gives_the_old_result(tmp_path, forgotten):
     with pytest.warns(DeprecationWarning, match="fusion_run"):
         from og_reid.fusion_run import is_fusion
     assert not is_fusion(tmp_path)
@@ -209,7 +209,7 @@ def test_the_line_of_the_user_is_named():
     assert places == ["user.py:2", "user.py:2", "user.py:3"]
 
 
-def test_a_name_of_no_table_is_refused_as_ever(forgotten):
+def test_an_unknown_name_is_an_attribute_error(forgotten):
     import og_reid.ops
 
     with pytest.raises(AttributeError, match=r"module 'og_reid.ops' has no attribute 'gone'"):

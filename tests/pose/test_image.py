@@ -62,7 +62,7 @@ def test_transparency_is_laid_over_white(tmp_path, mode):
         assert (image[16:] == 255).all()
 
 
-def test_palette_with_and_without_transparency(tmp_path):
+def test_palettes_with_and_without_transparency_are_converted(tmp_path):
     palette = Image.new("P", (WIDTH, HEIGHT), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     assert (read_image(saved(tmp_path, palette)) == (10, 20, 30)).all()
@@ -75,7 +75,7 @@ def test_other_colour_spaces_are_converted(mode):
     assert (read_image(white) >= 254).all()
 
 
-def test_cmyk_jpeg(tmp_path):
+def test_cmyk_jpeg_is_converted(tmp_path):
     red = Image.new("RGB", (WIDTH, HEIGHT), (255, 0, 0)).convert("CMYK")
     image = read_image(saved(tmp_path, red, "photo.jpg"))
     assert (np.abs(image.astype(int) - (255, 0, 0)) < 20).all()
@@ -104,7 +104,7 @@ def test_exif_orientation_is_applied(tmp_path, pixels):
         read_image(saved(tmp_path, Image.fromarray(pixels[:8]), "flat.png"))
 
 
-def test_missing_folder_and_empty(tmp_path):
+def test_missing_files_folders_and_empty_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
         read_image(tmp_path / "nowhere.jpg")
     with pytest.raises(ValueError, match="is a folder"):
@@ -115,7 +115,7 @@ def test_missing_folder_and_empty(tmp_path):
         read_image(empty)
 
 
-def test_not_an_image(tmp_path):
+def test_files_that_are_no_images_are_refused(tmp_path):
     text = tmp_path / "notes.jpg"
     text.write_text("not an image")
     with pytest.raises(ValueError, match="Pillow can read"):
@@ -123,7 +123,7 @@ def test_not_an_image(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
-def test_truncated_file(tmp_path, kind):
+def test_a_truncated_file_is_refused(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (200, 100, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, kind)

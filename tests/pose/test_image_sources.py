@@ -73,7 +73,7 @@ def test_other_objects_than_binary_files_are_named(tmp_path):
         read_image(encoded("PNG")[:-200])
 
 
-def test_the_answer_of_an_asynchronous_read_is_named():
+def test_an_asynchronous_file_object_is_refused():
     class Upload:
         async def read(self, size=-1):
             return encoded("PNG")
@@ -89,7 +89,7 @@ def test_the_answer_of_an_asynchronous_read_is_named():
     ["https://example.org/a.jpg", "HTTP://example.org/a.jpg", "s3://bucket/a.jpg",
      "file:///a/b.jpg", "data:image/png;base64,iVBORw0KGgo="],
 )  # fmt: skip
-def test_addresses_are_refused_with_the_way_to_do_it(address, monkeypatch):
+def test_urls_are_refused_with_advice(address, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("the network was used")
 
@@ -177,7 +177,7 @@ def test_rows_at_a_time_equal_all_at_once(monkeypatch, kind):
         np.testing.assert_array_equal(arrays, whole)
 
 
-def test_an_image_of_the_callers_is_left_as_it_is():
+def test_a_given_pil_image_is_not_changed():
     image = Image.fromarray(PIXELS)
     image.getexif()[0x0112] = 6
     assert read_image(image).shape == (16, 24, 3)

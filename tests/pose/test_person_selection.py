@@ -31,7 +31,7 @@ THREE = people(
         ("most_central", 1),
     ],
 )
-def test_policies(target, expected):
+def test_each_target_rule_selects_its_person(target, expected):
     assert select_person(THREE, target, size=(100, 100)) == expected
     # Who is nowhere over the threshold is no candidate, and does not shift the numbers.
     faint = people([(9, 9, 0.2)] * 4)
@@ -46,12 +46,12 @@ def test_ties_go_to_the_first_by_default():
     assert select_person(twins, "most_joints_last") == 1
 
 
-def test_no_person():
+def test_no_candidate_gives_none():
     assert select_person(people([(9, 9, 0.2)] * 4)) is None
     assert select_person(Keypoints(torch.zeros(0, 4, 2), torch.zeros(0, 4), names=NAMES)) is None
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"people must be \(P,\)"):
         select_person(THREE[0])
     with pytest.raises(ValueError, match="target must be one of first"):

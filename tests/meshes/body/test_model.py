@@ -167,7 +167,7 @@ def test_a_body_needs_faces(body):
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.device("meta")])
-def test_the_embedded_body_does_not_remember_the_mode_of_its_first_use(mode, monkeypatch):
+def test_the_embedded_body_does_not_depend_on_the_mode_of_its_first_use(mode, monkeypatch):
     monkeypatch.setattr(
         meshes.body.load, "_embedded_body", MadeOnce(meshes.body.load._embedded_body._make)
     )

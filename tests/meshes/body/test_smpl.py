@@ -32,7 +32,7 @@ def _same_body(loaded, body) -> None:
     )
 
 
-def test_npz_file(body, tmp_path):
+def test_an_npz_file_gives_the_model(body, tmp_path):
     np.savez(tmp_path / "body.npz", **_arrays(body))
     loaded = load_body(tmp_path / "body.npz")
     _same_body(loaded, body)

@@ -89,16 +89,16 @@ def refused(tmp_path: Path, name: str, value: Any, match: str = MISSING) -> None
         load_body(path)
 
 
-def test_an_array_of_objects_over_its_own_bytes(tmp_path: Path) -> None:
+def test_an_object_array_over_its_own_bytes_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "v_template", array((8,), "O8", b"\x41" * 64), "integers or floats")
 
 
 @pytest.mark.parametrize("code", ["O", "|O8", "V8", "M8[s]", "S8", "U2", "f16", "c8", "b1", "f4,O"])
-def test_types_that_are_no_plain_numbers(tmp_path: Path, code: str) -> None:
+def test_types_that_are_no_plain_numbers_are_refused(tmp_path: Path, code: str) -> None:
     refused(tmp_path, "v_template", array((8,), code, b"\x41" * 64), "integers or floats")
 
 
-def test_a_type_with_fields_of_objects(tmp_path: Path) -> None:
+def test_a_type_with_fields_of_objects_is_refused(tmp_path: Path) -> None:
     fields = (("a",), {"a": (Call("numpy", "dtype", "O8", 0, 1), 0)})
     refused(tmp_path, "v_template", array((8,), "f8", b"\x41" * 64, fields=fields), "with fields")
 
@@ -108,7 +108,9 @@ def test_a_type_with_fields_of_objects(tmp_path: Path) -> None:
     [((2**31 - 1, 2**31 - 1), b""), ((2**40,), b""), ((-1, 8), b"\0" * 64), ((8, 3), b"\0" * 24),
      ((2**20, 3), b"\0" * 24), ("ab", b""), (None, b""), ((1,) * 40, b"\0" * 8)],
 )  # fmt: skip
-def test_shapes_that_the_bytes_do_not_have(tmp_path: Path, shape: Any, raw: bytes) -> None:
+def test_shapes_that_do_not_match_the_bytes_are_refused(
+    tmp_path: Path, shape: Any, raw: bytes
+) -> None:
     refused(tmp_path, "v_template", array(shape, "f8", raw), "bytes for an array|axes|as bytes")
 
 
@@ -127,7 +129,7 @@ def test_shapes_that_the_bytes_do_not_have(tmp_path: Path, shape: Any, raw: byte
         ([0, 1, 2], [0, 3, 1, *[3] * 8]),
     ],
 )
-def test_sparse_matrices_that_reach_outside(
+def test_sparse_indices_out_of_range_are_refused(
     tmp_path: Path, indices: list[int], indptr: list[int]
 ) -> None:
     vertices = array((10, 3), "f8", bytes(240))
@@ -138,7 +140,7 @@ def test_sparse_matrices_that_reach_outside(
         load_body(path)
 
 
-def test_a_sparse_matrix_that_would_take_gigabytes(tmp_path: Path) -> None:
+def test_a_sparse_matrix_of_gigabytes_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "J_regressor", sparse((2**31 - 1, 2**31 - 1), [], [0]), "at most 0 elements")
 
 
@@ -189,7 +191,7 @@ def test_the_name_in_a_refusal_has_no_escapes_of_terminals(tmp_path: Path) -> No
         b"\x80\x02}cnumpy\ndtype\n(tRb.",  # a state for a dict
     ],
 )
-def test_calls_of_other_things_than_names(tmp_path: Path, code: bytes) -> None:
+def test_calls_of_other_objects_than_names_are_refused(tmp_path: Path, code: bytes) -> None:
     path = tmp_path / "body.pkl"
     path.write_bytes(code)
     with pytest.raises(ValueError, match=r"body\.pkl: "):
@@ -200,7 +202,7 @@ def test_calls_of_other_things_than_names(tmp_path: Path, code: bytes) -> None:
     "code", [b"\x80\x02K\x01Q.", b"Pname\n.", b"\x82\x01.", b"\x83\x01\x00.", b"\x80\x05\x97."],
     ids=["persistent", "persistent text", "extension", "extension 2", "outer buffer"],
 )  # fmt: skip
-def test_values_from_outside_the_file(tmp_path: Path, code: bytes) -> None:
+def test_values_from_outside_the_file_are_refused(tmp_path: Path, code: bytes) -> None:
     path = tmp_path / "body.pkl"
     path.write_bytes(code)
     with pytest.raises(ValueError, match="refused: the file needs"):
@@ -383,7 +385,7 @@ def test_bodies_in_other_units_are_refused(tmp_path: Path, factor: float) -> Non
         load_body(tmp_path / "body.npz")
 
 
-def test_a_body_that_lies_is_refused(tmp_path: Path) -> None:
+def test_a_lying_body_is_refused(tmp_path: Path) -> None:
     arrays = body_arrays()
     arrays["v_template"] = arrays["v_template"][:, [1, 0, 2]].copy()
     (tmp_path / "body.npz").write_bytes(packed(arrays))

@@ -40,7 +40,7 @@ def _without_depth(people: Keypoints) -> Keypoints:
 
 
 @pytest.mark.parametrize("depth", [True, False])
-def test_alone_and_in_company_are_equal(body, people, depth):
+def test_a_fit_is_equal_alone_and_in_a_batch(body, people, depth):
     people = people if depth else _without_depth(people)
     together = fit_body(people, SIZE, body)
     for number in range(0, COUNT, 3):
@@ -52,7 +52,7 @@ def test_alone_and_in_company_are_equal(body, people, depth):
 
 
 @pytest.mark.parametrize("depth", [True, False])
-def test_any_order_and_size_of_a_batch_are_equal(body, people, depth):
+def test_a_fit_is_equal_in_any_order_and_size_of_the_batch(body, people, depth):
     people = people if depth else _without_depth(people)
     together = fit_body(people, SIZE, body).vertices
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
@@ -61,7 +61,7 @@ def test_any_order_and_size_of_a_batch_are_equal(body, people, depth):
         torch.testing.assert_close(rows, together[part], atol=1e-5, rtol=0)
 
 
-def test_empty_is_the_same_alone_and_beside_people_with_or_without_depth(body, people):
+def test_a_fit_without_keypoints_is_equal_alone_and_in_batches_with_or_without_depth(body, people):
     empty = Keypoints.none(COCO_17_FEET)
     alone = fit_body(empty, SIZE, body).vertices[0]
     for others in (people, _without_depth(people)):
@@ -72,7 +72,7 @@ def test_empty_is_the_same_alone_and_beside_people_with_or_without_depth(body, p
     torch.testing.assert_close(with_depth, alone, atol=1e-5, rtol=0)
 
 
-def test_lifted_clouds_are_equal_alone_and_in_company(body, people):
+def test_lifted_clouds_are_equal_alone_and_in_a_batch(body, people):
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 255, (*SIZE, 3), dtype=np.uint8) for _ in range(9)]
     poses = [Pose(people[number]) for number in range(9)]

@@ -80,7 +80,7 @@ def test_files_of_open3d_and_trimesh_are_not_turned(tmp_path):
     upright(read(tmp_path, cloud.export(file_type="obj")))
 
 
-def test_a_file_of_ours_that_another_program_wrote_again_stays_upright(tmp_path):
+def test_an_own_file_rewritten_by_another_program_stays_upright(tmp_path):
     trimesh = pytest.importorskip("trimesh")
     cloud = PointCloud.from_array(ROWS)
     write_pointcloud(tmp_path / "ours.obj", cloud)
@@ -88,7 +88,7 @@ def test_a_file_of_ours_that_another_program_wrote_again_stays_upright(tmp_path)
     upright(read(tmp_path, (tmp_path / "again.obj").read_bytes()))
 
 
-def test_the_authors_files_are_turned_without_a_word(tmp_path):
+def test_the_authors_files_are_turned_without_a_warning(tmp_path):
     turned(read(tmp_path, lines() + "f 1 2 3\n"))
     turned(read(tmp_path, lines().replace("\n", "\r\n") + "f 1 2 3\r\n"))
     upright(read(tmp_path, lines() + "f 1 2 3\n", frame="y-up"))
@@ -231,7 +231,7 @@ def _cuts(data: bytes) -> range:
     return range(1, len(data) - 1)  # without its last newline a file is whole
 
 
-def test_each_cut_of_our_own_files_is_noticed(tmp_path):
+def test_each_cut_of_own_files_is_noticed(tmp_path):
     write_pointcloud(tmp_path / "ours.obj", PointCloud.from_array(ROWS))
     data = (tmp_path / "ours.obj").read_bytes()
     assert data.splitlines()[0].decode() == OLD_HEADER.strip() + "; 3 points"
@@ -240,7 +240,7 @@ def test_each_cut_of_our_own_files_is_noticed(tmp_path):
             read(tmp_path, data[:stop])
 
 
-def test_a_line_that_is_lost_from_our_own_files_is_noticed(tmp_path):
+def test_a_lost_line_of_own_files_is_noticed(tmp_path):
     write_pointcloud(tmp_path / "ours.obj", PointCloud.from_array(ROWS))
     first, *rest = (tmp_path / "ours.obj").read_text().splitlines(keepends=True)
     for kept in (rest[1:], rest[:-1], [*rest, rest[0]]):
@@ -248,7 +248,7 @@ def test_a_line_that_is_lost_from_our_own_files_is_noticed(tmp_path):
             read(tmp_path, "".join([first, *kept]))
 
 
-def test_our_own_files_without_a_number_are_still_read(tmp_path):
+def test_own_files_without_a_count_are_read(tmp_path):
     upright(read(tmp_path, OLD_HEADER + lines()))
     for stop in range(len(lines()) - 8, len(lines()) - 1):  # in the last number
         with pytest.raises(ValueError, match="cut short"):
@@ -267,7 +267,7 @@ def test_each_cut_of_the_authors_files_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     "header", ["# Created by Open3D\n# number of vertices: 4\n", "# Meshlab\n# Vertices: 4\n"]
 )
-def test_numbers_in_headers_of_others_are_compared(tmp_path, header):
+def test_vertex_counts_in_foreign_headers_are_verified(tmp_path, header):
     with pytest.raises(ValueError, match=r"as its header states, .*4'; got 3"):
         read(tmp_path, header + lines())
 

@@ -179,7 +179,7 @@ def test_further_columns_are_left_out(tmp_path, encoding):
     check(read(tmp_path, ply_bytes({"vertex": vertex}, encoding)))
 
 
-def test_comments_and_files_that_they_name_are_not_followed(tmp_path):
+def test_files_named_in_comments_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     comments = [
         "comment TextureFile pipe.png", "comment end_header", "obj_info of a scanner", "comment",
@@ -204,7 +204,7 @@ def test_national_grids_are_centred_before_they_are_rounded(tmp_path, encoding):
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("faces", [True, False])
-def test_files_of_open3d(tmp_path, binary, faces):
+def test_files_of_open3d_are_read(tmp_path, binary, faces):
     open3d = pytest.importorskip("open3d")
     path = str(tmp_path / "a.ply")
     points = open3d.utility.Vector3dVector(POINTS.astype(float))
@@ -225,7 +225,7 @@ def test_files_of_open3d(tmp_path, binary, faces):
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("points", [np.float32, np.float64])
 @pytest.mark.parametrize("colors", [np.uint8, np.uint16, np.float32, np.float64])
-def test_files_of_open3d_tensors(tmp_path, binary, points, colors):
+def test_files_of_open3d_tensors_are_read(tmp_path, binary, points, colors):
     open3d = pytest.importorskip("open3d")
     largest = np.iinfo(colors).max if np.issubdtype(colors, np.integer) else 1
     cloud = open3d.t.geometry.PointCloud()
@@ -241,7 +241,7 @@ def test_files_of_open3d_tensors(tmp_path, binary, points, colors):
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 @pytest.mark.parametrize("faces", [True, False])
-def test_files_of_trimesh(tmp_path, encoding, faces):
+def test_files_of_trimesh_are_read(tmp_path, encoding, faces):
     trimesh = pytest.importorskip("trimesh")
     colors = BYTES.astype(np.uint8)
     geometry: Any = trimesh.PointCloud(POINTS, colors=colors)
@@ -252,7 +252,7 @@ def test_files_of_trimesh(tmp_path, encoding, faces):
     np.testing.assert_allclose(found.colors.numpy(), BYTES / 255, atol=1e-6)
 
 
-def test_our_own_files(tmp_path):
+def test_own_files_are_read_back(tmp_path):
     cloud = PointCloud(
         torch.from_numpy(POINTS), torch.from_numpy(BYTES / 255).float(),
         part=torch.tensor([-1, 0, 1, 2, 3, 100_000]),
@@ -340,7 +340,7 @@ def test_each_cut_before_the_last_vertex_is_noticed(tmp_path, encoding, first):
         b"element camera 999999999999\nproperty double a\nelement vertex 6\n",
     ],
 )  # fmt: skip
-def test_promises_of_a_header_cost_nothing(tmp_path, encoding, promise):
+def test_false_sizes_in_a_header_allocate_nothing(tmp_path, encoding, promise):
     data = ply_bytes({"vertex": XYZ + RGB}, encoding).replace(b"element vertex 6\n", promise)
     tracemalloc.start()
     start = time.process_time()
@@ -351,7 +351,7 @@ def test_promises_of_a_header_cost_nothing(tmp_path, encoding, promise):
     assert time.process_time() - start < 5
 
 
-def test_elements_without_properties_cost_nothing(tmp_path):
+def test_elements_without_properties_allocate_nothing(tmp_path):
     for encoding in ENCODINGS:
         data = ply_bytes({"vertex": XYZ + RGB}, encoding)
         promise = b"element void 999999999999999999\nelement vertex"
@@ -372,7 +372,7 @@ def test_pipes_and_folders_are_no_clouds(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_files_of_holes_are_not_read(tmp_path, encoding):
+def test_sparse_files_are_refused_unread(tmp_path, encoding):
     wide = columns("double", "x y z", POINTS) + [
         Column("double", f"c{index}", [0.0] * COUNT) for index in range(100)
     ]

@@ -105,7 +105,7 @@ def test_every_query_has_a_match_in_another_camera(identities, views, cameras):
     assert len({(shot.split, shot.name) for shot in shots}) == len(shots)
 
 
-def test_shares_of_occlusion():
+def test_the_occluded_fraction_is_exact():
     shots = plan_world(WorldPlan(30, 30, 8, 4, seed=0))
     share = {
         split: sum(s.occluded for s in shots if s.split == split)

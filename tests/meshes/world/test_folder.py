@@ -72,7 +72,7 @@ def test_empty_folders_of_a_killed_process_are_taken_over(
     assert digest(tmp_path) == digest(world)
 
 
-def test_folders_with_images_of_others_are_not_taken_over(tmp_path: Path) -> None:
+def test_folders_with_foreign_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / SPLITS[0]).mkdir()
     (tmp_path / SPLITS[0] / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="must be new or empty"):

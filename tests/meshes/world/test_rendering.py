@@ -102,7 +102,7 @@ def test_visible_joints_lie_on_the_person(clear):
 
 
 @pytest.mark.parametrize("kind", OCCLUDERS)
-def test_occlusions_hide_a_sensible_share(kind):
+def test_occlusions_hide_a_fraction_in_the_documented_range(kind):
     scene = _scene(40 + OCCLUDERS.index(kind), kind)
     result = render(scene)
     assert 0.2 <= 1 - result.visible_fraction <= 0.8

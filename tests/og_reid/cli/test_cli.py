@@ -158,7 +158,7 @@ def test_training_on_a_world_of_its_own(
     assert load_model(run / "model.safetensors").training["world"] == plan
 
 
-def test_given_data_no_world_is_made(
+def test_no_world_is_rendered_when_data_are_given(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshes.world.write_world", lambda *_, **__: pytest.fail("a world"))
@@ -167,7 +167,7 @@ def test_given_data_no_world_is_made(
     assert not (tmp_path / "run" / "world").exists()
 
 
-def test_without_data_and_world_there_is_nothing_to_train_on(
+def test_training_without_data_and_world_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("meshes.world.write_world", lambda *_, **__: pytest.fail("a world"))
@@ -181,7 +181,7 @@ def test_without_data_and_world_there_is_nothing_to_train_on(
     assert not run.exists()
 
 
-def test_evaluation_tells_occluded_queries_apart(
+def test_evaluation_reports_occluded_queries_separately(
     market: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = ["split,name,occluder,visible_fraction,yaw"]
@@ -214,7 +214,7 @@ def test_lifting_writes_a_cloud(
     )
 
 
-def test_embedding_photographs_and_clouds(
+def test_embedding_images_and_clouds(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lifted(path: Path, **_: object) -> PointCloud:
@@ -237,7 +237,9 @@ def test_embedding_photographs_and_clouds(
     assert "similarity: 1.000" in capsys.readouterr().out
 
 
-def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_the_installation(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     findings = [
         CheckResult("system", "python", "3.11"),
         CheckResult("native", "cpu library", "here"),
@@ -389,7 +391,7 @@ def test_help_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize(("argument", "code"), [("datasets", 141), ("--help", 0)])
-def test_nobody_listens(argument: str, code: int) -> None:
+def test_a_closed_output_pipe_is_no_error(argument: str, code: int) -> None:
     """As ``og-reid datasets | head -1``: no complaint; argparse takes it for success."""
     read, write = os.pipe()
     os.close(read)

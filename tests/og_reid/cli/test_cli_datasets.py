@@ -76,7 +76,7 @@ def test_the_list_shows_the_state_on_the_disk(tmp_path: Path, capsys: Told) -> N
 
 
 @pytest.mark.usefixtures("small_partial")
-def test_check(tmp_path: Path, capsys: Told) -> None:
+def test_check_reports_findings(tmp_path: Path, capsys: Told) -> None:
     root = partial_reid(tmp_path / "set")
     command = ["check", "partial-reid", "--data", str(root)]
     assert main(command) == 0
@@ -130,7 +130,7 @@ def test_a_set_without_cameras_is_evaluated_whole(tmp_path: Path, model: str, ca
 
 
 @pytest.mark.usefixtures("lifted")
-def test_what_cannot_be_ranked_by_image_is_refused(
+def test_data_sets_without_image_ranking_are_refused(
     tmp_path: Path, model: str, capsys: Told
 ) -> None:
     video = tmp_path / "video"

@@ -93,7 +93,7 @@ def test_images_are_listed_once(
 
 
 @pytest.mark.usefixtures("lifted")
-def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Capture) -> None:
+def test_an_ambiguous_layout_is_refused_with_its_option(tmp_path: Path, capsys: Capture) -> None:
     for camera in "AB":
         for person in range(6):
             photo(tmp_path / f"cam {camera}" / f"p{person}.png", 20 * person + (camera == "A"))
@@ -112,7 +112,7 @@ def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("share", ["0", "0.5"])
-def test_identities_of_one_image_each_cannot_be_searched(
+def test_identities_of_one_image_each_cannot_be_evaluated(
     tmp_path: Path, capsys: Capture, share: str
 ) -> None:
     for number in range(8):
@@ -125,7 +125,9 @@ def test_identities_of_one_image_each_cannot_be_searched(
     assert "--train-share 0" not in error
 
 
-def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Capture) -> None:
+def test_a_data_set_of_training_identities_alone_is_refused(
+    tmp_path: Path, capsys: Capture
+) -> None:
     root = people(tmp_path / "all", 1)  # the hash puts this identity to training
     assert main(["evaluate", "--dataset", "folder", "--data", str(root)]) == 1
     error = capsys.readouterr().err
@@ -139,7 +141,7 @@ def test_a_data_set_of_training_people_alone_says_so(tmp_path: Path, capsys: Cap
         assert "is for --dataset folder" in capsys.readouterr().err
 
 
-def test_a_validation_without_answers_is_found_before_lifting(
+def test_a_validation_without_matches_is_refused_before_lifting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "og_reid")

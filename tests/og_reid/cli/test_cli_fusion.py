@@ -134,7 +134,7 @@ def test_fused_models_are_chosen_shown_and_scored(
     assert rows[0].metrics.mAP == rows[2].metrics.mAP
 
 
-def test_people_that_a_model_knows_are_refused(
+def test_training_identities_of_a_model_are_refused(
     run: Callable[..., int], runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("fuse", *fuse(runs, tmp_path, "all"), "val_identities=3") == 1
@@ -184,7 +184,7 @@ def test_a_configuration_of_the_other_command_is_named(capsys: pytest.CaptureFix
             load_config("occluded_duke/fusion", [setting], FusionConfig)
 
 
-def test_generated_images_are_learned_from(
+def test_fusion_accepts_models_trained_with_unlabelled_images(
     run: Callable[..., int], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """LSRO: images of nobody, in any folder and with any name."""
@@ -229,7 +229,7 @@ def test_generated_images_are_learned_from(
     assert "--unlabelled must be a folder with images" in capsys.readouterr().err
 
 
-def test_a_model_of_the_resting_pose_is_given_it(
+def test_a_canonical_model_gets_canonical_clouds(
     run: Callable[..., int], runs: Path, tmp_path: Path
 ) -> None:
     settings = [

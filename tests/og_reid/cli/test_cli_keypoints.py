@@ -62,7 +62,9 @@ def test_fractions_of_the_image_are_refused(data, command, capsys: Captured) -> 
     assert "people in" not in shown.out
 
 
-def test_coordinates_of_the_whole_frame_are_no_people(data, command, capsys: Captured) -> None:
+def test_people_in_coordinates_of_the_whole_frame_are_left_out(
+    data, command, capsys: Captured
+) -> None:
     write(data, XY + 400)
     assert main(command) == 1
     shown = capsys.readouterr().err
@@ -87,7 +89,9 @@ def test_people_outside_their_image_do_not_count(data, command, capsys: Captured
     assert "people in 1 of 2 images\npeople in 2 of 3" in shown.out
 
 
-def test_animals_are_refused_and_names_correct_it(data, command, capsys: Captured) -> None:
+def test_animal_skeletons_are_refused_and_names_correct_them(
+    data, command, capsys: Captured
+) -> None:
     write(data, XY)
     path = data.parent / "people.json"
     content = json.loads(path.read_text())

@@ -61,7 +61,7 @@ def names(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("skip", "code"), [((), 1), (("--skip",), 0)])
-def test_what_worked_is_written_and_failures_are_named(
+def test_poses_are_written_and_failures_are_named(
     images: Path, tmp_path: Path, capsys: Capture, skip: tuple[str, ...], code: int
 ) -> None:
     out = tmp_path / "poses.json"

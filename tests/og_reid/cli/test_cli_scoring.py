@@ -80,7 +80,7 @@ def write_keypoints(data: Path) -> str:
     return str(data.parent / "people.json")
 
 
-def test_networks_of_photographs_know_all_protocols_and_slices(
+def test_image_networks_have_all_protocols_and_slices(
     data: Path, network: str, tmp_path: Path, capsys: Told
 ) -> None:
     out = tmp_path / "run.json"
@@ -122,7 +122,7 @@ def test_networks_of_photographs_know_all_protocols_and_slices(
     assert "is a folder: give a file of og-reid evaluate" in capsys.readouterr().err
 
 
-def test_clouds_are_reranked_beside_what_they_were(
+def test_clouds_are_evaluated_with_and_without_reranking(
     data: Path, clouds: str, tmp_path: Path, capsys: Told
 ) -> None:
     out = tmp_path / "run.json"
@@ -136,7 +136,7 @@ def test_clouds_are_reranked_beside_what_they_were(
     assert rows[f"{clouds} + histogram"].reranking == "none"
 
 
-def test_a_search_without_answers_is_refused_before_the_work(
+def test_a_gallery_without_matches_is_refused_before_the_work(
     data: Path, clouds: str, network: str, monkeypatch: pytest.MonkeyPatch, capsys: Told
 ) -> None:
     def lift(*_: object, **__: object) -> CloudSet:
@@ -163,7 +163,7 @@ def test_a_search_without_answers_is_refused_before_the_work(
     assert "folders mixed up" in capsys.readouterr().err
 
 
-def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
+def test_slices_without_attributes_are_refused_before_the_work(
     data: Path, clouds: str, network: str, monkeypatch: pytest.MonkeyPatch, capsys: Told
 ) -> None:
     def work(*_: object, **__: object) -> None:
@@ -184,7 +184,7 @@ def test_slices_of_which_nothing_is_known_are_refused_before_the_work(
             assert f"{missing} are missing" in said
 
 
-def test_slices_of_one_camera_are_told_before_the_work(
+def test_slices_of_one_camera_are_refused_before_the_work(
     data: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
 ) -> None:
     for path in sorted((data / "bounding_box_test").iterdir()):

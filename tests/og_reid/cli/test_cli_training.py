@@ -33,7 +33,7 @@ def train(tmp_path: Path) -> list[str]:
     return ["train", "synthetic/default", *SHORT, "--data", data, "--out", run]
 
 
-def test_a_run_tells_what_it_is(
+def test_a_run_logs_its_settings(
     train: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*train, "seed=5"]) == 0
@@ -58,7 +58,7 @@ def test_a_run_tells_what_it_is(
         assert told["config"]["budget"]["steps"] == 3
 
 
-def test_figures_of_a_validated_run_are_told(
+def test_metrics_of_a_validated_run_are_printed(
     tmp_path: Path, train: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(train) == 0
@@ -73,7 +73,7 @@ def test_figures_of_a_validated_run_are_told(
     assert "best: step 2, mAP 0.7500, rank-1 0.5000\n" in shown
 
 
-def test_a_finished_network_stays_the_best_when_its_run_goes_on(
+def test_a_finished_model_stays_the_best_when_its_run_is_extended(
     tmp_path: Path,
     train: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -93,7 +93,9 @@ def test_a_finished_network_stays_the_best_when_its_run_goes_on(
     assert "best: step 3, mAP 1.0000, rank-1 1.0000\n" in shown
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
     for name, message in (
         ("missing", "is not there: give the folder of a run"),
@@ -122,7 +124,7 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_ctrl_c_tells_how_to_go_on(train: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_names_the_command_to_resume(train: list[str], tmp_path: Path) -> None:
     child = start([sys.executable, "-m", "og_reid.cli", *train, "budget.steps=100000"])
     log = tmp_path / "run" / "log.csv"
     try:
@@ -157,7 +159,7 @@ def test_torchrun_trains_with_two_processes(train: list[str], tmp_path: Path) ->
     assert two[0].loss == pytest.approx(one[0].loss, rel=1e-4)
 
 
-def test_people_held_out_validate_and_are_not_learned_from(
+def test_held_out_identities_validate_and_are_not_trained_on(
     tmp_path: Path, train: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     clouds = CloudSet.from_clouds((cloud(i), i // 2, i % 2, str(i)) for i in range(14))

@@ -16,7 +16,7 @@ def by_name(findings: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
     return {finding.name: finding for finding in findings}
 
 
-def test_it_names_what_is_there() -> None:
+def test_doctor_lists_versions_and_packages() -> None:
     findings = by_name(run_checks())
     assert findings["torch"].value == torch.__version__
     assert findings["torch"].good
@@ -29,7 +29,7 @@ def test_it_names_what_is_there() -> None:
     assert str(CheckResult("native", "a", "b", hint="c")) == "a: b (c)"
 
 
-def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     findings = by_name(run_checks())
     assert not findings["numpy"].good
@@ -38,7 +38,7 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "demo" in findings["mediapipe"].hint
 
 
-def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_native_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = dict.fromkeys(native_info())
     monkeypatch.setattr(doctor, "native_info", lambda: nothing)
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
@@ -49,7 +49,7 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "switched off" in by_name(run_checks())["cpu library"].value
 
 
-def test_a_gpu_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_and_its_library_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     found = SimpleNamespace(name="A100", total_memory=80 << 30)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

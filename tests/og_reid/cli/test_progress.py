@@ -11,7 +11,7 @@ from og_reid.cli import progress
 from og_reid.cli.progress import progress_bar, progress_stages
 
 
-def test_plain_lines_elsewhere(
+def test_progress_without_a_terminal_is_plain_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
@@ -28,7 +28,7 @@ def test_plain_lines_elsewhere(
     ]
 
 
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
 
     class Terminal(io.StringIO):
@@ -42,7 +42,9 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "100 %" in terminal.getvalue()
 
 
-def test_lines_on_a_terminal_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_on_a_terminal_without_rich_is_plain_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -58,7 +58,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
     return replace
 
 
-def test_what_commands_print_has_no_controls(
+def test_output_of_commands_has_no_controls(
     answer: Callable[[Callable[[], object]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer(lambda: (sys.stdout.write(f"model: {EVIL}\n"), sys.stderr.write(f"note: {EVIL}\n")))
@@ -107,7 +107,7 @@ def test_a_name_with_a_line_break_is_one_line(
     assert capsys.readouterr().out.startswith(f"{tmp_path}/a\\nog-reid: done\\nb.npz: 60 points")
 
 
-def test_what_a_model_says_of_itself_has_no_controls(
+def test_descriptions_in_models_have_no_controls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = {name: EVIL for name in ("seed", "step")} | {"versions": {EVIL: EVIL}}
@@ -158,7 +158,7 @@ def test_unexpected_errors_are_one_line_and_whole_with_debug(
         main(["doctor", "--debug"])
 
 
-def test_an_error_without_a_text_has_its_kind(
+def test_an_error_without_a_message_shows_its_type(
     answer: Callable[[Callable[[], object]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
@@ -276,7 +276,7 @@ def test_closed_streams_are_no_error() -> None:
         assert not done.stderr
 
 
-def test_there_may_be_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose user has a number only."""
 
     def no_home() -> Path:

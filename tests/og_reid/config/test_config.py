@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_file_says_what_differs(tmp_path: Path) -> None:
+def test_a_file_holds_the_differences_from_the_defaults(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "seed: 3\noptim:\n  lr: 1e-4\nbudget: {wall_minutes: 2}\n")
     config = load_config(path)
     assert config.seed == 3
@@ -115,12 +115,12 @@ def test_wrong_overrides_are_explained(tmp_path: Path, override: str, message: s
         load_config(write(tmp_path / "a.yaml", "seed: 1"), [override])
 
 
-def test_a_missing_file_lists_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_file_lists_the_available_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file .*nowhere.*synthetic/default"):
         load_config(tmp_path / "nowhere.yaml")
 
 
-def test_to_dict_is_json_and_comes_back() -> None:
+def test_to_dict_is_json_and_is_read_back() -> None:
     config = from_dict({"data": {"num_instances": 5}, "model": {"ball_samples": [1, 2, 3]}})
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 

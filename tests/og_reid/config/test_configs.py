@@ -244,13 +244,13 @@ def test_a_configuration_builds_its_network(name: str) -> None:
         assert len(build_image_network(config, 5).part_heads) == config.model.parts
 
 
-def test_the_others_differ_in_numbers_alone() -> None:
+def test_untrained_configurations_differ_from_trained_ones_in_numbers_alone() -> None:
     assert set().union(*map(kinds, TRAINED)) == set().union(*map(kinds, NAMES))
     assert {name.split("/")[0] for name in TRAINED} == {name.split("/")[0] for name in NAMES}
 
 
 @pytest.mark.parametrize("name", ALL_NAMES)
-def test_a_configuration_says_what_to_expect(name: str) -> None:
+def test_a_configuration_states_its_expected_metrics(name: str) -> None:
     """A comment at the top: a result, or that there is none; and that it was not verified."""
     lines = (config_folder() / f"{name}.yaml").read_text().splitlines()
     comment = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))

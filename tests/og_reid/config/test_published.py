@@ -53,14 +53,14 @@ msmt17_deep_circle    4e-4  600 5e-4 no  balance 30 64 47.32 24.07
 TABLE = {row.split()[0]: row.split()[1:] for row in ROWS.strip().splitlines()}
 
 
-def test_every_row_has_its_file() -> None:
+def test_every_published_result_has_its_file() -> None:
     files = {path.stem for path in (config_folder() / "og_net").glob("*.yaml")}
     assert files == set(TABLE)
     assert len(files) == 24
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_settings_of_a_row(name: str) -> None:
+def test_settings_of_a_published_result(name: str) -> None:
     lr, epochs, decay, averaged, sampling, size, gamma, *_ = TABLE[name]
     config = load_config(f"og_net/{name}")
     optim, loss, data, model = config.optim, config.loss, config.data, config.model
@@ -97,7 +97,7 @@ def test_settings_of_a_row(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_row_says_what_was_published(name: str) -> None:
+def test_a_file_states_its_published_metrics(name: str) -> None:
     *_, rank1, mean_ap = TABLE[name]
     text = (config_folder() / "og_net" / f"{name}.yaml").read_text()
     comment = " ".join(line[2:] for line in text.splitlines() if line.startswith("# "))
@@ -255,7 +255,7 @@ def test_clouds_keep_their_frame(tmp_path: Path) -> None:
     assert all(points[..., 0].mean() > 0.25 for points, _ in model.inputs)
 
 
-def test_og_net_learns_by_the_recipe(tmp_path: Path) -> None:
+def test_og_net_trains_by_the_recipe(tmp_path: Path) -> None:
     config = recipe(budget={"epochs": 3})
     query, gallery = Clouds(6, 2, seed=1), Clouds(6, 2, seed=1)
     gallery.camids = gallery.camids + 2

@@ -21,7 +21,7 @@ def test_numbers_depend_on_the_key_alone() -> None:
     assert torch.equal(again.uniform(3, 2)[0], again.keyed(1, 5, indices).uniform(3, 2)[2])
 
 
-def test_longer_rows_begin_alike() -> None:
+def test_leading_numbers_do_not_depend_on_the_count() -> None:
     keys = torch.arange(3)
     assert torch.equal(
         KeyedRandom.keyed(keys).uniform(9)[:, :4], KeyedRandom.keyed(keys).uniform(4)
@@ -40,7 +40,7 @@ def test_every_part_of_a_key_and_every_call_matters() -> None:
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_distributions(across: bool) -> None:
+def test_uniform_normal_and_integer_distributions(across: bool) -> None:
     """Along a row, and over rows of consecutive keys: mean, spread, quartiles, independence."""
     draws = KeyedRandom.keyed(3, torch.arange(20000 if across else 4))
     count = 5 if across else 40001
@@ -66,7 +66,7 @@ def test_distributions(across: bool) -> None:
     assert ((numbers - expected).abs() < 5 * expected.sqrt()).all()
 
 
-def test_copies_are_counted() -> None:
+def test_occurrence_index_counts_copies() -> None:
     assert occurrence_index(torch.tensor([5, 2, 5, 5, 2, 9])).tolist() == [0, 0, 1, 2, 1, 0]
     assert occurrence_index(torch.zeros(0, dtype=torch.int64)).tolist() == []
 

@@ -31,7 +31,7 @@ def test_a_batch_holds_p_identities_of_k_images() -> None:
         assert len(groups[:, 0].unique()) == 3
 
 
-def test_steps_are_addressed() -> None:
+def test_a_step_of_pk_does_not_depend_on_earlier_ones() -> None:
     forwards = PKSampler(PIDS, CAMIDS, identities=2, views=3, seed=4)
     backwards = PKSampler(PIDS, CAMIDS, identities=2, views=3, seed=4)
     wanted = {step: forwards.indices(step) for step in range(10)}
@@ -41,7 +41,7 @@ def test_steps_are_addressed() -> None:
     assert any(not torch.equal(other.indices(step), wanted[step]) for step in range(10))
 
 
-def test_every_identity_comes_once_a_round() -> None:
+def test_every_identity_occurs_once_an_epoch() -> None:
     sampler = PKSampler(PIDS, identities=2, views=1)
     assert sampler.steps_per_epoch == 2
     for turn in range(5):
@@ -49,7 +49,7 @@ def test_every_identity_comes_once_a_round() -> None:
         assert seen.sort().values.tolist() == [2, 5, 7, 9]
 
 
-def test_few_images_are_all_shown_and_repeated() -> None:
+def test_all_of_few_images_are_drawn_and_repeated() -> None:
     sampler = PKSampler(PIDS, identities=4, views=5)
     indices = sampler.indices(0).reshape(4, 5)
     row = indices[PIDS[indices[:, 0]] == 2].squeeze(0)
@@ -58,7 +58,7 @@ def test_few_images_are_all_shown_and_repeated() -> None:
     assert set(full.tolist()) == {11, 12, 13, 14, 15}
 
 
-def test_views_prefer_other_cameras() -> None:
+def test_images_of_an_identity_spread_over_its_cameras() -> None:
     sampler = PKSampler(PIDS, CAMIDS, identities=4, views=3)
     for step in range(10):
         indices = sampler.indices(step).reshape(4, 3)
@@ -69,7 +69,7 @@ def test_views_prefer_other_cameras() -> None:
                 assert len(row.unique()) == 3
 
 
-def test_different_images_come_up() -> None:
+def test_images_of_an_identity_vary_over_epochs() -> None:
     sampler = PKSampler(PIDS, CAMIDS, identities=4, views=3)
     seen = torch.cat([sampler.indices(step) for step in range(30)]).unique()
     assert seen.tolist() == list(range(16))
@@ -104,7 +104,7 @@ def samplers(seed: int) -> list[Sampler]:
 
 
 @pytest.mark.parametrize("kind", range(6))
-def test_steps_of_all_samplers_are_addressed(kind: int) -> None:
+def test_steps_of_all_samplers_do_not_depend_on_earlier_ones(kind: int) -> None:
     forwards, backwards = samplers(4)[kind], samplers(4)[kind]
     wanted = {step: forwards.indices(step) for step in range(10)}
     for step in reversed(range(10)):
@@ -127,7 +127,7 @@ def test_shuffling_shows_an_image_at_most_once_an_epoch() -> None:
     assert len(torch.cat(epochs).unique()) == 16, "the dropped image is another one each time"
 
 
-def test_balancing_shows_people_equally_often() -> None:
+def test_balanced_sampling_draws_identities_equally_often() -> None:
     sampler = BalancedSampler(PIDS, batch_size=8, seed=1)
     assert sampler.steps_per_epoch == 2
     drawn = torch.cat([sampler.indices(step) for step in range(2000)])
@@ -140,7 +140,7 @@ def test_balancing_shows_people_equally_often() -> None:
     assert repeats > 50, "drawn with replacement"
 
 
-def test_a_pass_over_classes_shows_each_so_often() -> None:
+def test_a_pass_over_classes_has_each_identity_images_times() -> None:
     sampler = ClassSampler(PIDS, images=3, batch_size=4, seed=2)
     # 4 people x 3 = 12 draws a pass, and 16 images take two passes.
     assert sampler.steps_per_epoch == 6
@@ -183,7 +183,7 @@ def _drawn(kind: int, steps: list[int], results: multiprocessing.SimpleQueue) ->
 
 
 @pytest.mark.parametrize("kind", range(6))
-def test_workers_and_ranks_see_one_order(kind: int) -> None:
+def test_order_does_not_depend_on_workers_and_ranks(kind: int) -> None:
     """Processes that share the steps, and ranks that share each batch, make the same whole."""
     sampler = samplers(4)[kind]
     wanted = {step: sampler.indices(step).tolist() for step in range(12)}
@@ -205,7 +205,7 @@ def test_workers_and_ranks_see_one_order(kind: int) -> None:
             assert whole.tolist() == wanted[step]
 
 
-def test_strata_have_their_places() -> None:
+def test_stratified_sampling_gives_each_identity_its_number_of_places() -> None:
     # 6, 2, 3 and 5 images; roots 2.449, 1.414, 1.732 and 2.236 of 7.832, of 16 places:
     # 5.004, 2.889, 3.538 and 4.568, whole 5, 2, 3 and 4, the other two to .889 and .568.
     sampler = StratifiedSampler(PIDS, batch_size=4, seed=1)
@@ -221,7 +221,7 @@ def test_strata_have_their_places() -> None:
 
 
 @pytest.mark.parametrize(("tail", "places"), [(0.0, [2, 6, 5, 3]), (1.0, [4, 4, 4, 4])])
-def test_ends_of_stratification(tail: float, places: list[int]) -> None:
+def test_stratified_sampling_with_tail_0_and_1(tail: float, places: list[int]) -> None:
     sampler = StratifiedSampler(PIDS, batch_size=4, tail=tail)
     assert sampler.places.tolist() == places
     often = samples_per_epoch(sampler, PIDS, epochs=3)
@@ -243,7 +243,7 @@ def test_a_long_tail_keeps_all_identities() -> None:
         StratifiedSampler(PIDS, batch_size=17)
 
 
-def test_cameras_of_a_person_come_equally_often() -> None:
+def test_cameras_of_an_identity_are_drawn_equally_often() -> None:
     sampler = BalancedSampler(PIDS, CAMIDS, batch_size=8, seed=1)
     drawn = torch.cat([sampler.indices(step) for step in range(2000)])
     for pid, camids in ((5, (1, 2, 3)), (2, (1,)), (9, (1, 2, 3)), (7, (4,))):
@@ -255,6 +255,6 @@ def test_cameras_of_a_person_come_equally_often() -> None:
             assert share == pytest.approx(1 / len(camids), abs=0.03)
 
 
-def test_effective_epochs_of_shuffling() -> None:
+def test_samples_per_epoch_of_shuffling() -> None:
     sampler = ShuffleSampler(len(PIDS), batch_size=16)
     torch.testing.assert_close(samples_per_epoch(sampler, PIDS), torch.ones(4))

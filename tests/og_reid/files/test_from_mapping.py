@@ -49,7 +49,7 @@ def test_any_text_is_read_or_refused_at_once(tmp_path: Path, text: str) -> None:
     assert len(str(caught.value)) < 1500
 
 
-def test_the_classic_one_is_small() -> None:
+def test_nested_aliases_are_refused_in_little_memory() -> None:
     assert len(LAUGHS) < 500
 
 
@@ -65,7 +65,9 @@ def test_aliases_of_few_values_are_read_and_stay_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_editors_of_other_systems(tmp_path: Path, encoding: str, newline: str) -> None:
+def test_encodings_and_newlines_of_other_systems_are_read(
+    tmp_path: Path, encoding: str, newline: str
+) -> None:
     text = "# für uns\nseed: 3\nmodel:\n  init_from: default\n".replace("\n", newline)
     (tmp_path / "a.yaml").write_bytes(text.encode(encoding))
     config = load_config(tmp_path / "a.yaml")
@@ -120,7 +122,7 @@ def test_odd_values_are_refused_by_name(override: str, message: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def test_a_mistake_of_the_file_names_it_and_one_of_an_override_does_not(tmp_path: Path) -> None:
+def test_mistakes_in_the_file_name_it_and_those_in_overrides_do_not(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("optim: {lr: fast}\n")
     for overrides in ([], ["seed=3"]):

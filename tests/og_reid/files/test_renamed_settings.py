@@ -106,13 +106,13 @@ def test_fields_are_replaced_by_their_old_names() -> None:
     assert (config.num_instances, config) == (4, DataConfig(num_instances=4))
 
 
-def test_settings_of_programs_are_renamed_without_a_word() -> None:
+def test_settings_of_programs_are_renamed_without_a_warning() -> None:
     old = {"photos": {"flip": 0}, "model": {"mode": "continuous", "neck": True}, "others": [1]}
     new = {"image": {"flip": 0}, "model": {"mode": "soft", "bnneck": True}, "others": [1]}
     assert rename_settings(old, warn=False) == rename_settings(new) == new
 
 
-def test_a_run_of_the_old_names_goes_on(tmp_path: Path) -> None:
+def test_a_run_with_old_names_resumes(tmp_path: Path) -> None:
     config = from_dict({"model": {"mode": "soft", "ball_samples": [2, 3, 4]}})
     kept = to_dict(config)
     kept["model"] |= {"mode": "continuous", "ball_counts": kept["model"].pop("ball_samples")}

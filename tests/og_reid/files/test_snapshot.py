@@ -90,7 +90,7 @@ def test_the_network_is_found_inside(
         assert torch.equal(found.state_dict()[key], value), key
 
 
-def test_it_is_found_in_safetensors(tmp_path: Path, network: OGNet) -> None:
+def test_the_network_is_found_in_safetensors(tmp_path: Path, network: OGNet) -> None:
     state = prefixed(without_counters(network.state_dict()), "model.module.")
     save_file(state, tmp_path / "w.safetensors")
     found = OGNet.from_reference(tmp_path / "w.safetensors", k=3, num_points=8)
@@ -106,14 +106,14 @@ def test_a_wrapped_network_is_written_as_it_is(
     assert torch.equal(found.embs[0].weight, network.embs[0].weight)  # type: ignore[operator,union-attr]
 
 
-def test_of_two_networks_one_must_be_named(network: OGNet) -> None:
+def test_a_file_with_two_networks_is_refused(network: OGNet) -> None:
     state = network.state_dict()
     both = {**prefixed(state, "student."), **prefixed(state, "teacher.")}
     with pytest.raises(ValueError, match=r"holds 2 networks, student\., teacher\.: save"):
         OGNet.from_reference(both, k=3)
 
 
-def test_the_backbone_of_photographs_is_found_inside() -> None:
+def test_the_image_backbone_is_found_inside() -> None:
     from og_reid.models.resnet50 import make_resnet50
 
     state = without_counters(make_resnet50().state_dict())
@@ -131,7 +131,7 @@ def test_old_weights_of_a_backbone_are_taken(tmp_path: Path) -> None:
     assert found.keys() == make_resnet50().state_dict().keys()
 
 
-def test_advice_does_not_lead_back(network: OGNet) -> None:
+def test_the_advice_of_an_error_is_not_refused_itself(network: OGNet) -> None:
     """A file that fits the named architecture but for a weight: no advice to name it again."""
     state = OGNet.preset("ognet-small", num_classes=2).state_dict()
     del state["conv.0.bias"]

@@ -86,7 +86,7 @@ def test_content_for_other_programs_is_unchanged(model: Path, state: Path) -> No
     assert "embs.0.weight" in load_file(model)
 
 
-def test_a_digest_costs_little(tmp_path: Path) -> None:
+def test_verifying_a_digest_takes_little_time(tmp_path: Path) -> None:
     """Processor time of 40 MB, beside that of writing and reading them."""
     tensors = {"w": torch.randn(10_000_000)}
     begin = time.process_time()
@@ -185,7 +185,7 @@ def test_descriptions_of_no_network_are_refused_at_once(
         '{"validation": {"mAP": 1, "x": 2}}',
     ],
 )
-def test_the_origin_in_a_header_is_checked(model: Path, origin: str) -> None:
+def test_the_provenance_in_a_header_is_checked(model: Path, origin: str) -> None:
     edit(model, origin=origin)
     with pytest.raises(ValueError, match=r"m\.safetensors: must be a model of this package"):
         read_provenance(model)
@@ -207,7 +207,7 @@ def test_compressed_members_of_a_state_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_files_that_promise_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+def test_files_with_false_sizes_are_refused(tmp_path: Path) -> None:
     """Both formats, and what torch wrote before it used zip files."""
     header = (
         b'{"w": {"dtype": "F32", "shape": [1000000000000], "data_offsets": [0, 4000000000000]}}'
@@ -224,7 +224,7 @@ def test_files_that_promise_more_than_they_hold_are_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_file_of_lists_in_lists_is_read_in_a_moment(tmp_path: Path) -> None:
+def test_nested_repeated_lists_are_read_in_short_time(tmp_path: Path) -> None:
     value: list[object] = [torch.zeros(1)]
     for _ in range(40):
         value = [value, value]

@@ -51,7 +51,7 @@ def test_a_quoted_value_may_hold_the_sign_of_comments(tmp_path: Path) -> None:
     assert load_config(file, ["model.init_from='a #b'"]).model.init_from == "a #b"
 
 
-def test_blanks_around_a_name_do_not_matter(tmp_path: Path) -> None:
+def test_blanks_around_a_name_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "empty.yaml"
     file.write_text("")
     assert load_config(file, ["optim.lr = 0.5"]).optim.lr == 0.5

@@ -185,7 +185,7 @@ def test_a_saved_model_gives_the_same_embeddings(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_vectors_come_as_tensors_and_parts_as_an_embedding(
+def test_global_embeddings_are_tensors_and_parts_an_embedding(
     kind: str, known: dict[str, Encoder]
 ) -> None:
     model = known[kind]
@@ -461,7 +461,7 @@ def own_kind() -> Iterator[None]:
     _KINDS.update(before)
 
 
-def test_a_kind_of_ones_own_is_one_class(
+def test_a_custom_kind_is_one_class(
     own_kind: None, data: Path, tmp_path: Path, known: dict[str, Encoder]
 ) -> None:
     model = MeanColor()

@@ -48,7 +48,7 @@ def make_set(count: int, rng: torch.Generator) -> CloudSet:
     )
 
 
-def test_descriptors_have_unit_length_and_keep_the_order(rng: torch.Generator) -> None:
+def test_embeddings_have_unit_length_and_keep_the_order(rng: torch.Generator) -> None:
     clouds, model = make_set(7, rng), Moments()
     features = embed_set(model, clouds, 16, batch_size=3)
     assert features.shape == (7, 9)
@@ -57,7 +57,7 @@ def test_descriptors_have_unit_length_and_keep_the_order(rng: torch.Generator) -
     torch.testing.assert_close(embed_set(model, clouds.select([4]), 16), features[4:5])
 
 
-def test_the_model_sees_centred_colours_and_keeps_its_mode(rng: torch.Generator) -> None:
+def test_the_model_gets_centred_colours_and_keeps_its_mode(rng: torch.Generator) -> None:
     clouds, model = make_set(5, rng), Moments()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     embed_set(model, clouds, 16)
@@ -73,7 +73,7 @@ def test_the_model_sees_centred_colours_and_keeps_its_mode(rng: torch.Generator)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_hidden_colours_change_no_descriptor(rng: torch.Generator) -> None:
+def test_hidden_colours_change_no_embedding(rng: torch.Generator) -> None:
     clouds, model = make_set(4, rng), Moments()
     features = embed_set(model, clouds, 16)
     noise = torch.randint(256, clouds.colors.shape, generator=rng, dtype=torch.uint8)
@@ -83,7 +83,7 @@ def test_hidden_colours_change_no_descriptor(rng: torch.Generator) -> None:
     assert not torch.allclose(embed_set(model, replace(clouds, colors=seen), 16), features)
 
 
-def test_mirrored_clouds_have_equal_descriptors_when_mirrored_too(rng: torch.Generator) -> None:
+def test_flip_tta_gives_mirrored_clouds_equal_embeddings(rng: torch.Generator) -> None:
     model = Moments().eval()
     batch = make_set(4, rng).batch(torch.arange(4), 16)
     points = batch.points * torch.tensor([-1.0, 1.0, 1.0])
@@ -95,7 +95,7 @@ def test_mirrored_clouds_have_equal_descriptors_when_mirrored_too(rng: torch.Gen
     torch.testing.assert_close(both.norm(dim=1), torch.ones(4))
 
 
-def test_the_larger_view_is_added_before_the_direction_is_taken(rng: torch.Generator) -> None:
+def test_the_scaled_view_is_added_before_normalisation(rng: torch.Generator) -> None:
     clouds, model = make_set(5, rng), Moments()
     model.norm.running_mean.normal_(generator=rng)
     features = embed_set(model, clouds, 16, batch_size=2, test_view="scale-1.1")
@@ -110,7 +110,7 @@ def test_the_larger_view_is_added_before_the_direction_is_taken(rng: torch.Gener
     assert torch.equal(embed_set(model, clouds, 16, test_view="none"), embed_set(model, clouds, 16))
 
 
-def test_both_views_together(rng: torch.Generator) -> None:
+def test_flipped_and_scaled_views_combine(rng: torch.Generator) -> None:
     model, batch = Moments().eval(), make_set(4, rng).batch(torch.arange(4), 16)
     swapped = replace(batch, points=batch.points * torch.tensor([-1.0, 1.0, 1.0]))
     one, other = (
@@ -144,7 +144,7 @@ class Stored:
         return CloudBatch(points, colors, torch.full(shown.shape, -1), shown, centered=True)
 
 
-def test_the_published_test_descriptor() -> None:
+def test_the_published_test_embedding() -> None:
     """Against vectors made with the authors' own model definition."""
     golden = load_file(GOLDEN / "small_io.safetensors")
     state = load_file(GOLDEN / "small_state.safetensors")
@@ -171,7 +171,7 @@ def test_an_unknown_view_is_refused(rng: torch.Generator) -> None:
         embed_set(Moments(), make_set(2, rng), 8, test_view="flip")
 
 
-def test_progress_is_told(rng: torch.Generator) -> None:
+def test_progress_is_reported(rng: torch.Generator) -> None:
     calls: list[tuple[int, int]] = []
     embed_set(
         Moments(), make_set(5, rng), 8, batch_size=2, progress=lambda *done: calls.append(done)

@@ -62,7 +62,7 @@ def low(pid):
         (nothing, high, low, lambda f: f.second > 0 and f.parts > 0),
     ],
 )
-def test_who_knows_gets_the_weight(rng, first, second, parts, good):
+def test_the_discriminative_model_gets_the_weight(rng, first, second, parts, good):
     query, gallery = (side(rng, first, second, parts) for _ in range(2))
     fusion = fit_fusion_weights(query, gallery)
     assert good(fusion), fusion
@@ -73,7 +73,7 @@ def test_who_knows_gets_the_weight(rng, first, second, parts, good):
         assert alone.evaluate(*test).mAP <= fusion.evaluate(*test).mAP + 1e-9
 
 
-def test_of_two_that_know_the_less_noisy_one_gets_more(rng):
+def test_the_less_noisy_model_gets_more_weight(rng):
     def noisy(amount):
         # Identities in noise: the best share of two independent witnesses follows their noise.
         return codes(rng, know) + amount * torch.randn(PEOPLE * EACH, PEOPLE, generator=rng)
@@ -118,7 +118,7 @@ def test_the_fused_embedding_is_the_formula(rng):
     torch.testing.assert_close(first_alone, visible_part_similarity(query, gallery))
 
 
-def test_people_of_the_choice_are_refused(rng):
+def test_identities_of_the_fitting_data_are_refused(rng):
     query, gallery = (side(rng, know, nothing, nothing) for _ in range(2))
     fusion = fit_fusion_weights(query, gallery)
     assert fusion.people == frozenset(range(1, PEOPLE + 1))
@@ -129,7 +129,7 @@ def test_people_of_the_choice_are_refused(rng):
     assert fit_fusion_weights(numbered, numbered).people == frozenset(range(PEOPLE))
 
 
-def test_what_does_not_fit_is_refused(rng):
+def test_unfitting_inputs_are_refused(rng):
     good = side(rng, know, know, know)
     with pytest.raises(ValueError, match="parts must be in"):
         Fusion(0.5, 1.5)

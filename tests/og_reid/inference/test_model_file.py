@@ -27,7 +27,7 @@ def stored(path: Path) -> tuple[dict, dict]:
         return load_file(path), file.metadata()
 
 
-def test_a_model_comes_back(tmp_path: Path, model: OGNet, rng: torch.Generator) -> None:
+def test_a_model_is_read_back(tmp_path: Path, model: OGNet, rng: torch.Generator) -> None:
     path = tmp_path / "runs" / "model.safetensors"
     save_network(path, model, Preprocessing(12, min_points=5), {"seed": 3})
     loaded = load_model(path)
@@ -111,7 +111,7 @@ def test_weights_of_another_network_are_named(tmp_path: Path, model: OGNet) -> N
         load_model(path)
 
 
-def test_a_state_comes_back(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_back(tmp_path: Path) -> None:
     state = {
         "origin": {},
         "step": 3,
@@ -124,7 +124,7 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert loaded == state
 
 
-def test_bad_states_are_refused(tmp_path: Path) -> None:
+def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.pt"
     with pytest.raises(ValueError, match="no training state to resume from"):
         load_checkpoint(path)

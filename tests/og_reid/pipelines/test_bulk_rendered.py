@@ -28,7 +28,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_folders_give_what_single_images_give(images: Path, tmp_path: Path) -> None:
+def test_results_of_a_folder_equal_those_of_single_images(images: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     inputs = [str(images), str(tmp_path / "empty.png"), "--skip", "--workers", "1"]
     assert main(["lift", *inputs, "--out", str(tmp_path / "clouds")]) == 0

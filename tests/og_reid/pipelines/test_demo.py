@@ -18,7 +18,7 @@ TINY = DemoSize(
 )  # fmt: skip
 
 
-def test_the_whole_chain_small(tmp_path):
+def test_a_small_demo_runs_all_stages(tmp_path):
     """World, lift, training, evaluation, report: everything that the demonstration does."""
     for package in ("mediapipe", "skimage", "matplotlib"):
         pytest.importorskip(package)
@@ -47,7 +47,7 @@ def test_the_whole_chain_small(tmp_path):
     assert (world / "attributes.csv").is_file()
 
 
-def test_no_clock_decides_how_much_is_learned():
+def test_the_number_of_steps_does_not_depend_on_time():
     budget = load_config("synthetic/og_net_small", DemoSize().overrides).budget
     assert budget.steps == 240
     assert (budget.wall_minutes, budget.cpu_minutes, budget.epochs) == (None, None, None)
@@ -75,7 +75,7 @@ def test_training_does_not_depend_on_the_threads_of_the_machine(monkeypatch):
     assert seen == [1, 1]
 
 
-def test_it_says_at_the_start_how_long_it_will_take(monkeypatch):
+def test_a_forecast_of_the_duration_is_printed_first(monkeypatch):
     notes = []
 
     def stop(_, tell):
@@ -92,7 +92,7 @@ def test_it_says_at_the_start_how_long_it_will_take(monkeypatch):
     assert notes[2].startswith("loss 1.00, about ")
 
 
-def test_a_photograph_without_a_person_ends_it_early(tmp_path):
+def test_an_image_without_a_person_ends_the_demo_early(tmp_path):
     pytest.importorskip("mediapipe")
     from PIL import Image
 
@@ -101,7 +101,7 @@ def test_a_photograph_without_a_person_ends_it_early(tmp_path):
         run_demo(tmp_path / "out", tmp_path / "black.png", size=TINY)
 
 
-def test_what_an_earlier_run_has_made_is_not_forecast(tmp_path, monkeypatch):
+def test_the_forecast_excludes_results_of_an_earlier_run(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.06)
     notes = []
 

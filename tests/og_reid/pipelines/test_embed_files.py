@@ -130,13 +130,13 @@ def test_failures_are_named_and_the_rest_keeps_its_order(
     torch.testing.assert_close(done.features, embed_files(good, stored).features)
 
 
-def test_all_failed(tmp_path: Path, stored: CloudEncoder) -> None:
+def test_a_run_with_failures_only_is_an_error(tmp_path: Path, stored: CloudEncoder) -> None:
     done = embed_files([plain_image(tmp_path / "none.png", 0)], stored)
     assert done.features.shape == (0, 0)
     assert len(done.failures) == 1
 
 
-def test_a_run_goes_on_from_the_cache(tmp_path: Path, stored: CloudEncoder) -> None:
+def test_a_run_resumes_from_the_cache(tmp_path: Path, stored: CloudEncoder) -> None:
     paths = [plain_image(tmp_path / f"{shade}.png", shade) for shade in (0, 100, 150)]
     cache = tmp_path / "cache"
     first = embed_files(paths, stored, cache=cache)
@@ -147,7 +147,7 @@ def test_a_run_goes_on_from_the_cache(tmp_path: Path, stored: CloudEncoder) -> N
     assert again.failures == first.failures
 
 
-def test_workers_change_nothing(
+def test_embeddings_do_not_depend_on_workers(
     tmp_path: Path, stored: CloudEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("og_reid.data.clouds.lift_dataset.CHUNK", 2)
@@ -217,7 +217,9 @@ def test_the_command_refuses_missing_files_before_the_work(
     assert np.load(tmp_path / "f.npz")["names"].tolist() == [str(images[0])]
 
 
-def test_the_command_writes_what_worked(tmp_path: Path, model: Path, capsys: Capture) -> None:
+def test_the_command_writes_the_successful_embeddings(
+    tmp_path: Path, model: Path, capsys: Capture
+) -> None:
     folder, out = tmp_path / "in", tmp_path / "f.npz"
     good = [plain_image(folder / "b.png", 100), plain_image(folder / "deep" / "a.png", 150)]
     bad = [plain_image(folder / "a.png", 0), folder / "c.jpg"]

@@ -7,7 +7,7 @@ import pytest
 from og_reid.pipelines.forecast import Forecast
 
 
-def test_a_forecast_measures_what_was_done() -> None:
+def test_a_forecast_is_measured_from_finished_work() -> None:
     now = [0.0]
     forecast = Forecast({"a": 10, "b": 30}, 2.0, lambda: now[0])
     assert forecast.note("a", 0, 5) == "about 80 seconds left"
@@ -22,7 +22,7 @@ def test_a_forecast_measures_what_was_done() -> None:
     assert forecast.note("c", 1, 2) == "about 2 minutes left"  # no stage of the task
 
 
-def test_a_forecast_leaves_out_what_an_earlier_run_has_done() -> None:
+def test_a_forecast_excludes_the_work_of_an_earlier_run() -> None:
     now = [0.0]
     forecast = Forecast({"a": 100, "b": 20}, 1.0, lambda: now[0])
     forecast.note("a", 90, 100)

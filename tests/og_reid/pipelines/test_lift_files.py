@@ -93,7 +93,7 @@ def test_with_skip_failures_are_no_error(images: Path, tmp_path: Path, capsys: C
     assert not (out / "failures.csv").exists()
 
 
-def test_nothing_made_is_an_error_in_any_case(tmp_path: Path, capsys: Capture) -> None:
+def test_a_run_without_any_result_is_an_error(tmp_path: Path, capsys: Capture) -> None:
     plain_image(tmp_path / "in" / "none.png", 0)
     command = ["lift", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--skip"]
     assert main(command) == 1
@@ -101,7 +101,7 @@ def test_nothing_made_is_an_error_in_any_case(tmp_path: Path, capsys: Capture) -
 
 
 @pytest.mark.parametrize("change", ["nothing", "touch", "content", "output", "cut", "version"])
-def test_what_is_lifted_is_kept(
+def test_lifted_clouds_are_not_made_again(
     images: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -150,7 +150,7 @@ def test_rows_of_other_images_stay_in_the_table(images: Path, tmp_path: Path) ->
     assert lift_folder(images, tmp_path / "out").kept == 2
 
 
-def test_a_table_that_was_cut_off_is_gone_on_with(images: Path, tmp_path: Path) -> None:
+def test_a_truncated_table_is_continued(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lift_folder(images, out)
     whole = (out / LIFT_TABLE).read_bytes()
@@ -237,7 +237,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_that_is_killed_goes_on(tmp_path: Path) -> None:
+def test_a_killed_run_resumes(tmp_path: Path) -> None:
     for shade in range(100, 120):
         plain_image(tmp_path / "in" / f"{shade}.png", shade)
     script, out = tmp_path / "run.py", tmp_path / "out"
@@ -301,7 +301,7 @@ print([each.kept for each in found])
 """
 
 
-def test_names_beyond_ascii_are_known_again_in_the_c_locale(tmp_path: Path) -> None:
+def test_names_beyond_ascii_are_matched_in_the_c_locale(tmp_path: Path) -> None:
     plain_image(tmp_path / "in" / "grün.png", 100)
     shared = Path(__file__).parents[2] / "shared"
     done = subprocess.run(

@@ -19,7 +19,7 @@ def run(folder: Path, model: str = "model.safetensors") -> Path:
 
 
 @pytest.mark.parametrize("model", ["model.safetensors", "fusion.json", "checkpoint.pt"])
-def test_a_run_without_an_evaluation_says_what_to_do(model: str, tmp_path: Path) -> None:
+def test_a_run_without_an_evaluation_names_the_command(model: str, tmp_path: Path) -> None:
     folder = run(tmp_path / "run", model)
     command = f"og-reid evaluate --data FOLDER --model {folder} --out {folder / 'evaluation.json'}"
     with pytest.raises(ValueError, match=f"without a saved evaluation: .*{re.escape(command)}"):

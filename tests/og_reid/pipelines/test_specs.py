@@ -51,7 +51,7 @@ def test_a_single_value_is_not_a_sequence_of_letters() -> None:
     assert (spec.data, spec.by) == (DataSpec("data"), ("cameras",))
 
 
-def test_several_images_are_no_job_of_one() -> None:
+def test_several_images_are_refused_for_a_single_one() -> None:
     with pytest.raises(ValueError, match="must be one for lift_file; got 2"):
         pipelines.lift_file(LiftSpec(("a.jpg", "b.jpg")))
 
@@ -102,7 +102,7 @@ def test_images_are_listed_once_for_a_value(tmp_path: Path) -> None:
     assert len(images.train) == 2
 
 
-def test_every_name_of_the_package_is_there_and_needs_no_import_of_its_own() -> None:
+def test_every_name_of_the_package_is_accessible_without_an_import_of_its_own() -> None:
     for name in pipelines.__all__:
         assert getattr(pipelines, name).__doc__, name
     assert set(pipelines.__all__) == set(pipelines._HOME)

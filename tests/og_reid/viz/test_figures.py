@@ -184,7 +184,7 @@ def test_ranking_frames_and_marks(photo):
     assert drawn(figure)
 
 
-def test_rankings_check_themselves(photo):
+def test_bad_rankings_are_refused(photo):
     with pytest.raises(ValueError, match="one entry per result; got 1 for 2"):
         Ranking(photo, [photo] * 2, [True])
     with pytest.raises(ValueError, match=r"results\[1\] must be"):

@@ -37,12 +37,12 @@ def test_some_results_may_be_known(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.array, torch.tensor])
-def test_truth_of_arrays(kind) -> None:
+def test_correct_may_be_an_array(kind) -> None:
     figure = ranking_figure([Ranking(PHOTO, [PHOTO] * 2, kind([False, True]))], top=2)
     assert frames(figure) == [RED, GREEN]
 
 
-def test_labels_are_no_formulas() -> None:
+def test_labels_are_not_parsed_as_formulas() -> None:
     figure = ranking_figure([Ranking(PHOTO, [PHOTO], label=r"a$\frac{$.jpg")], top=1)
     figure.savefig(io.BytesIO())
     assert figure.axes[0].get_xlabel() == r"a$\frac{$.jpg"

@@ -18,7 +18,9 @@ from pose import COCO_17, Keypoints
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", [torch.tensor, np.asarray])
-def test_images_are_the_same(state: str, kind: Callable[[np.ndarray], Any]) -> None:
+def test_renderings_do_not_depend_on_the_callers_torch_state(
+    state: str, kind: Callable[[np.ndarray], Any]
+) -> None:
     draw = np.random.default_rng(0)
     arrays = draw.standard_normal((80, 3)), draw.random((80, 3)), draw.standard_normal((80, 3))
     arrays[2][:] /= np.linalg.norm(arrays[2], axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import torch
 from pose import Keypoints, NoPersonError, Pose, PoseEstimator
 
 
-def test_found():
+def test_found_is_true_for_a_person_with_a_score():
     assert not Pose(Keypoints.none()).found
     assert Pose(Keypoints(torch.zeros(17, 2), torch.ones(17)), torch.ones(4, 3)).found
 
@@ -49,7 +49,7 @@ def test_people_are_the_target_then_the_others():
         Pose(person(1), others=Keypoints.stack([person(2)]).select(["nose"]))
 
 
-def test_keypoints_are_joined():
+def test_people_concatenate_target_and_others():
     two = Keypoints.stack([Keypoints.none()] * 2)
     assert Keypoints.cat([two, two[:1]]).shape == (3,)
     with pytest.raises(ValueError, match="one layout"):

@@ -43,7 +43,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("others", [True, False])
-def test_the_second_time_is_remembered_and_the_same(tmp_path, others):
+def test_a_cached_pose_equals_the_first_one(tmp_path, others):
     estimator = Counting(others=others)
     cached = CachedPose(estimator, tmp_path)
     assert isinstance(cached, PoseEstimator)
@@ -77,7 +77,7 @@ def test_images_of_the_same_bytes_but_another_shape_differ(tmp_path):
     assert cached(picture(9, (10, 20, 3))).mask.shape == (10, 20)
 
 
-def test_other_settings_never_read_it(tmp_path):
+def test_entries_of_other_settings_are_not_read(tmp_path):
     CachedPose(Counting(0.5), tmp_path)(picture(5))
     other = Counting(0.4)
     CachedPose(other, tmp_path)(picture(5))
@@ -198,7 +198,7 @@ def test_mediapipe_settings_hold_its_thresholds():
     assert MediapipePose(0.3).settings != MediapipePose(0.4).settings
 
 
-def test_a_folder_that_can_be_read_only_still_serves(tmp_path, monkeypatch):
+def test_a_read_only_folder_serves_its_entries(tmp_path, monkeypatch):
     cached = CachedPose(Counting(), tmp_path)
     first = cached(picture(5))
 

@@ -14,7 +14,7 @@ from pose.estimators.mediapipe import visibility_from_raw
 from pose.estimators.native_graph import _QUIET_ENV
 
 
-def test_visibility_map_is_increasing_and_parts_the_three_states():
+def test_visibility_map_is_increasing_and_separates_the_three_states():
     raw = torch.linspace(0, 1, 101)
     mapped = visibility_from_raw(raw)
     assert (mapped.diff() > 0).all()
@@ -71,7 +71,7 @@ def by_name(keypoints, name):
     return keypoints.select([name])
 
 
-def test_finds_the_astronaut(estimator, astronaut_pose):
+def test_the_person_of_a_portrait_is_found(estimator, astronaut_pose):
     assert isinstance(estimator, PoseEstimator)
     keypoints = astronaut_pose.keypoints
     assert astronaut_pose.found
@@ -160,7 +160,7 @@ def test_pickle_leaves_the_model_out(estimator, astronaut, astronaut_pose):
         assert torch.equal(copy(astronaut).keypoints.xy, astronaut_pose.keypoints.xy)
 
 
-def test_native_logs_are_hushed_and_the_environment_restored():
+def test_native_logs_are_silenced_and_the_environment_restored():
     pytest.importorskip("mediapipe")
     program = (
         "import os, sys, numpy as np\n"

@@ -62,14 +62,14 @@ def estimator(checkpoints):
     return MMPose(RTMPOSE, checkpoints(RTMPOSE))
 
 
-def test_nothing_of_the_placeholders_stays(apis):
+def test_placeholder_modules_are_removed(apis):
     assert "mmdet" not in sys.modules
     assert find_spec("mmdet") is None
     assert getattr(sys.modules.get("mmcv.ops"), "__file__", "real") is not None
 
 
 @pytest.mark.parametrize("name", [RTMPOSE, HRNET, SIMPLE, VITPOSE])
-def test_equals_mmpose_itself(apis, checkpoints, name):
+def test_results_equal_those_of_mmpose(apis, checkpoints, name):
     if name == VITPOSE:
         pytest.importorskip("mmpretrain")
     ours = MMPose(config_file(name), checkpoints(name))
@@ -135,7 +135,7 @@ def test_a_batch_of_images_equals_them_one_by_one(estimator):
     assert estimator.batch([]) == []
 
 
-def test_paths_are_read(estimator, tmp_path):
+def test_image_paths_are_read(estimator, tmp_path):
     image = pytest.importorskip("PIL.Image")
     image.fromarray(picture(3)).save(tmp_path / "a.png")
     assert torch.equal(
@@ -163,7 +163,7 @@ def test_bad_images_are_refused(estimator):
         estimator(np.zeros((64, 32), np.uint8))
 
 
-def test_travels_to_another_process(estimator):
+def test_an_estimator_can_be_pickled(estimator):
     again = pickle.loads(pickle.dumps(estimator))
     assert torch.equal(again(picture(4)).keypoints.xy, estimator(picture(4)).keypoints.xy)
     assert again.settings == estimator.settings

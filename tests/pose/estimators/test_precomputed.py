@@ -64,7 +64,7 @@ def test_every_format_gives_target_and_others(source, tmp_path):
     assert missing.people.shape == (0,)
 
 
-def test_of_images_with_one_name_the_folder_decides(tmp_path):
+def test_images_of_one_name_are_matched_by_folder(tmp_path):
     """As Occluded-Duke's, of which most queries are in the gallery, too."""
     found = people(5, 6, 7)
     write_coco(tmp_path / "a.json", CocoKeypoints(found, ("query/1.jpg", "gallery/1.jpg", "2.jpg")))

@@ -17,7 +17,7 @@ import pytest
 from pose.files.atomic_write import atomic_write
 
 
-def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_file_do_not_interfere(tmp_path: Path) -> None:
     path, barrier = tmp_path / "folder" / "file", Barrier(4)
 
     def write(text: str) -> None:
@@ -64,7 +64,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_the_temporary_file_of_a_secret_is_secret(tmp_path: Path) -> None:
+def test_the_temporary_file_has_the_permissions_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch(mode=0o600)
     with atomic_write(path) as partial:

@@ -48,7 +48,7 @@ def test_shapes_are_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
         ({"content": "numbers"}, "arrays of numbers; c is of type <U1"),
     ],
 )
-def test_caps_and_types_are_the_callers(tmp_path, options, message):
+def test_limits_and_types_of_the_caller_apply(tmp_path, options, message):
     arrays = {"a": np.zeros((2, 3)), "b": np.zeros(2, bool), "c": np.array(["x"])}
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
@@ -67,7 +67,7 @@ def test_names_of_arrays(tmp_path):
         array_names(tmp_path / "bare.npy")
 
 
-def test_a_header_is_not_run(tmp_path: Path) -> None:
+def test_an_npy_header_is_not_evaluated(tmp_path: Path) -> None:
     text = f"{{'descr': [('a', __import__('pathlib').Path({str(tmp_path / 'owned')!r}).touch())]}}"
     member = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:

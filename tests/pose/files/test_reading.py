@@ -38,7 +38,7 @@ def test_errors_of_the_system_keep_their_type_and_get_a_path():
             raise PermissionError(errno.EACCES, "Permission denied", "other")
 
 
-def test_own_messages_are_named_once():
+def test_a_message_with_the_path_gets_no_second_path():
     with pytest.raises(ValueError, match=r"^a\.csv: must hold a column path$"):
         with reading("a.csv", "must be a table"):
             raise ValueError("must hold a column path")

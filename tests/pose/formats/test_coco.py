@@ -55,7 +55,7 @@ def test_scores_are_taken_only_when_asked_for(tmp_path):
         read_coco(written(tmp_path, [{"keypoints": FLAT}]), values="scores")
 
 
-def test_dict_with_images(tmp_path):
+def test_a_dict_with_images_gives_their_names(tmp_path):
     content = {
         "images": [{"id": 3, "file_name": "b.jpg"}, {"id": 1, "file_name": "a.jpg"}],
         "annotations": [{"keypoints": FLAT, "image_id": 1}, {"keypoints": FLAT, "image_id": 3}],
@@ -81,7 +81,7 @@ def test_coco_round_trip(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.json", "people.json"]
 
 
-def test_other_layouts(tmp_path):
+def test_other_layouts_are_read_by_names(tmp_path):
     flat = [0.0, 1.0, 2] * 21
     people = read_coco(written(tmp_path, [{"keypoints": flat}]), names=COCO_17_FEET)
     assert people.keypoints.names == COCO_17_FEET
@@ -126,7 +126,7 @@ def test_broken_json_names_file_entry_and_rule(tmp_path, content, message):
     assert str(path) in str(caught.value)
 
 
-def test_not_text_and_missing(tmp_path):
+def test_binary_and_missing_files_are_refused(tmp_path):
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(ValueError, match="whole JSON file"):
         read_coco(tmp_path / "binary.json")
@@ -160,7 +160,7 @@ def test_npz_round_trip_is_exact(tmp_path, batch, xyz):
     assert not xyz or torch.equal(again.xyz, keypoints.xyz)
 
 
-def test_broken_npz(tmp_path):
+def test_broken_npz_files_are_refused(tmp_path):
     path = tmp_path / "k.npz"
     good = {"xy": np.zeros((17, 2)), "score": np.zeros(17), "names": np.array(COCO_17)}
 
@@ -251,7 +251,7 @@ def test_npz_of_another_byte_order_is_read(tmp_path):
     assert found.score.eq(0.5).all()
 
 
-def test_npz_that_promises_more_than_it_holds_takes_no_memory(tmp_path):
+def test_npz_with_false_sizes_takes_no_memory(tmp_path):
     path = tmp_path / "k.npz"
     header = npy(np.zeros((1, 1), np.float64)).replace(b"(1, 1)", b"(9999999999999, 17, 2)")
     zipped(path, {"xy.npy": header[:200], "score.npy": npy(np.zeros(17)), "names.npy": b""})

@@ -63,7 +63,7 @@ def assert_rows(found: Keypoints, shifts: list[float], names: tuple[str, ...], c
     ("group", "key"),
     [("people", "pose_keypoints_2d"), ("people", "pose_keypoints"), ("bodies", "joints")],
 )
-def test_openpose(tmp_path, count, names, group, key):
+def test_openpose_files_are_read(tmp_path, count, names, group, key):
     content = {"version": 1.3, group: [{key: flat(count, s), "person_id": [-1]} for s in (0, 5)]}
     assert_rows(read_openpose(written(tmp_path, content)), [0, 5], names, count)
 
@@ -265,7 +265,7 @@ READERS = [read_openpose, read_sep_json, read_alphapose, read_kpr, read_mmpose]
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_damaged_files(tmp_path, read):
+def test_damaged_files_are_refused(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="there is no keypoint file"):
         read(tmp_path / "missing.json")
     with pytest.raises(ValueError, match="it is a folder"):
@@ -357,7 +357,7 @@ def test_bad_entries_are_named(tmp_path, values, message):
         ),
     ],
 )
-def test_rules_of_each_format(tmp_path, read, content, message):
+def test_broken_rules_of_each_format_are_named(tmp_path, read, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(written(tmp_path, content))
     assert "people.json" in str(caught.value)

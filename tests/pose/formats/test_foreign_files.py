@@ -74,7 +74,7 @@ def test_predictions_of_several_images_are_numbered(tmp_path: Path) -> None:
     assert found.keypoints.xy[:, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_the_warning_of_fractions_is_at_the_line_of_the_call(tmp_path: Path) -> None:
+def test_the_warning_about_fractions_is_at_the_line_of_the_call(tmp_path: Path) -> None:
     triples = [each for i in range(17) for each in (i / 17, i / 34, 2)]
     content = _with_cars([{**_person(), "keypoints": triples}])
     path = _write(tmp_path / "a.json", content)

@@ -63,7 +63,7 @@ def check(keypoints, names, count):
 @pytest.mark.parametrize("order", ["coco", "reversed", "spelled"])
 @pytest.mark.parametrize("values", ["flags", "scores"])
 @pytest.mark.parametrize("listed", [True, False])
-def test_coco(tmp_path, encoding, images, order, values, listed):
+def test_coco_files_of_each_skeleton(tmp_path, encoding, images, order, values, listed):
     names = COCO_17[::-1] if order == "reversed" else COCO_17
     spelled = [name.title().replace("_", " ") for name in names] if order == "spelled" else names
     annotations = []
@@ -113,7 +113,7 @@ ALPHAPOSE = {"coco": (COCO_17, 0), "halpe26": (HALPE_26, 0), "halpe136": (HALPE_
 @pytest.mark.parametrize("images", IMAGES)
 @pytest.mark.parametrize("layout", ALPHAPOSE)
 @pytest.mark.parametrize("indent", [None, 2])
-def test_alphapose(tmp_path, encoding, images, layout, indent):
+def test_alphapose_files_of_each_skeleton(tmp_path, encoding, images, layout, indent):
     names, more = ALPHAPOSE[layout]
     content = [
         {"image_id": image, "category_id": 1, "keypoints": flat(rows(person, names, more)),
@@ -154,7 +154,7 @@ def test_openpose_of_an_image_and_of_many(tmp_path, encoding, group, key, count,
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("target", [None, 0, -1])
-def test_kpr(tmp_path, encoding, count, nested, target):
+def test_kpr_files_of_each_skeleton(tmp_path, encoding, count, nested, target):
     order = list(range(count))
     if target is not None:
         order.insert(0, order.pop(target))
@@ -174,7 +174,7 @@ MMPOSE = {"coco": (COCO_17, 0), "halpe26": (HALPE_26, 0), "wholebody": (WHOLEBOD
 @pytest.mark.parametrize("layout", MMPOSE)
 @pytest.mark.parametrize("form", ["image", "demo", "video", "results", "named"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_mmpose(tmp_path, encoding, layout, form, count):
+def test_mmpose_files_of_each_skeleton(tmp_path, encoding, layout, form, count):
     names, more = MMPOSE[layout]
     people = [rows(person, names, more) for person in range(count)]
     instances = [
@@ -215,7 +215,7 @@ def test_the_names_of_mmpose_are_taken_in_their_order(tmp_path, encoding):
 
 
 @pytest.mark.parametrize(("encoding", "count"), itertools.product(ENCODINGS, [0, 2]))
-def test_easy_vitpose(tmp_path, encoding, count):
+def test_easy_vitpose_files_of_each_skeleton(tmp_path, encoding, count):
     content = {
         "keypoints": [
             {str(p): [[y, x, score] for x, y, score in rows(p, COCO_17)] for p in range(count)}

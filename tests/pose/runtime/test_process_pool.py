@@ -61,7 +61,7 @@ def test_busy_workers_end_with_a_killed_parent(tmp_path, held):
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_doubts_of_tasks_are_raised_here_and_once(capfd, ordered):
+def test_input_warnings_of_tasks_are_raised_once_in_the_caller(capfd, ordered):
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         assert sorted(map_in_processes(doubtful, [1, 2, 1, 3], 2, ordered=ordered)) == [1, 1, 2, 3]
@@ -76,7 +76,7 @@ def test_doubts_of_tasks_are_raised_here_and_once(capfd, ordered):
     assert "RuntimeWarning: of a task" in error  # others are as they were
 
 
-def test_filters_of_this_process_decide_about_doubts():
+def test_warning_filters_of_the_caller_apply_to_tasks():
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)
         with pytest.raises(InputWarning, match="doubtful 1"):

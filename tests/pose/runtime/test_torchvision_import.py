@@ -48,7 +48,7 @@ def test_the_operator_is_declared_only_where_it_is_missing(tmp_path, source, dec
         ("raise RuntimeError('compiled for torch 1.0')", "does not fit torch"),
     ],
 )
-def test_clear_errors(tmp_path, source, message):
+def test_missing_and_mismatched_torchvision_are_named(tmp_path, source, message):
     done = run(tmp_path, source)
     assert done.returncode == 1
     assert "ImportError" in done.stderr.splitlines()[-1]

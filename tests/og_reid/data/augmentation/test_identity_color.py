@@ -55,7 +55,7 @@ def test_an_identity_is_recoloured_as_one() -> None:
     torch.testing.assert_close(changed.amax(-1), one.expand(5, -1, -1).amax(-1))
 
 
-def test_exchanged_channels_make_other_people() -> None:
+def test_permuted_channels_make_new_identities() -> None:
     colors = torch.rand(1, 30, 3, generator=seeded(5)).expand(400, -1, -1)
     labels = torch.arange(200).repeat(2)
     changed, people = permute_identities(colors, labels, draws(labels), probability=0.6)

@@ -63,7 +63,7 @@ def test_no_strength_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("strength", [Augmentation(), STRONG])
-def test_the_generator_decides(strength: Augmentation) -> None:
+def test_changes_depend_on_the_random_source_alone(strength: Augmentation) -> None:
     before = clouds(hidden=0.3)
     copies = {name: tensor.clone() for name, tensor in tensors(before).items()}
     first = tensors(augment(before, strength, draws=draws(before, 1)))
@@ -120,7 +120,7 @@ def test_every_strength_does_something(name: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), hidden=st.sampled_from([0.0, 0.3, 0.9, 1.0]))
-def test_hidden_points_stay_hidden_and_a_quarter_of_the_seen_stays(
+def test_hidden_points_stay_hidden_and_a_quarter_of_the_visible_stays(
     seed: int, hidden: float
 ) -> None:
     before = clouds(8, 37, hidden)
@@ -174,7 +174,7 @@ def test_the_left_hand_becomes_the_right_hand() -> None:
     assert torch.equal(mirror(once, torch.tensor([True])).part, every.part)
 
 
-def test_a_cloud_changes_alike_in_any_company() -> None:
+def test_a_cloud_changes_alike_in_any_batch() -> None:
     """Whole batch, every second cloud of it (as a rank has it), one alone, another order."""
     before = clouds(6, 50, hidden=0.2)
     keys = torch.tensor([11, 5, 7, 400, 2, 3])
@@ -257,7 +257,7 @@ def test_jitter_is_cut() -> None:
     assert (moved.abs() == torch.tensor(0.01)).float().mean() == pytest.approx(0.317, abs=0.01)
 
 
-def test_erasing_hides_one_run() -> None:
+def test_contiguous_dropout_hides_one_run() -> None:
     before = clouds(3000, 40)
     after = hide_points(
         before, replace(Augmentation.none(), contiguous_dropout=0.6), draws=draws(before)
@@ -290,7 +290,7 @@ def test_hiding_moves_and_recolours_nothing() -> None:
     assert after.visible.sum() < before.visible.sum()
 
 
-def test_the_points_given_back_are_random_seen_ones() -> None:
+def test_the_restored_points_are_random_visible_ones() -> None:
     """All is erased, a quarter of the seen points must come back: any of them, no other."""
     before = clouds(300, 40, hidden=0.5)
     one = CloudBatch(before.points, before.colors, torch.zeros_like(before.part), before.visible)
@@ -313,7 +313,7 @@ def test_kept_points_are_not_added_to() -> None:
     assert share.min() > MIN_KEPT
 
 
-def test_occluders_hide_the_drawn_share_of_some_clouds() -> None:
+def test_occluders_hide_the_drawn_fraction_of_some_clouds() -> None:
     strength = replace(Augmentation.none(), occlude=0.5, occlude_max=0.6)
     left = (
         hide_points(clouds(400, 50), strength, draws=draws(clouds(400, 50)))
@@ -370,7 +370,7 @@ def test_colours_stay_in_range(seed: int, hidden: float) -> None:
     assert changed.max() <= 1
 
 
-def test_contrast_is_about_the_mean_of_the_seen_colours() -> None:
+def test_contrast_is_about_the_mean_of_the_visible_colours() -> None:
     """Seen colours .4 and .6: they part or meet about .5, whatever is hidden."""
     colors = torch.tensor([0.4, 0.6, 0.9, 0.9])[None, :, None].expand(50, 4, 3)
     visible = torch.tensor([True, True, False, False]).expand(50, 4)

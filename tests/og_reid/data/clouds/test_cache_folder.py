@@ -68,7 +68,7 @@ def test_an_image_is_forgotten_by_its_content(
     assert (again.clouds, again.poses, again.old) == (0, 0, 0)
 
 
-def test_files_of_earlier_versions_go_with_an_image_of_their_names(
+def test_files_of_earlier_versions_are_removed_by_image_name(
     cache: Path, images: list[Path]
 ) -> None:
     done = forget_images(cache, images)
@@ -112,7 +112,7 @@ def test_old_clouds_are_cleared_alone(
     assert counts(cache) == {"clouds": 3, "poses": 2, "old clouds": 0}
 
 
-def test_a_missing_or_foreign_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_empty_and_a_file_is_refused(tmp_path: Path) -> None:
     assert cache_groups(tmp_path / "none") == clear_cache(tmp_path / "none") == ()
     (tmp_path / "in" / "clouds" / "ab").mkdir(parents=True)
     (tmp_path / "in" / "clouds" / "ab" / "me.safetensors").touch()
@@ -123,7 +123,9 @@ def test_a_missing_or_foreign_folder(tmp_path: Path) -> None:
         cache_groups(tmp_path / "file")
 
 
-def test_the_command(cache: Path, images: list[Path], capsys: Capture) -> None:
+def test_the_cache_command_lists_forgets_and_clears(
+    cache: Path, images: list[Path], capsys: Capture
+) -> None:
     command = ["--cache", str(cache)]
     assert main(["cache", "list", *command]) == 0
     output = capsys.readouterr().out

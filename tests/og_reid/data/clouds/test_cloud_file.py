@@ -44,7 +44,7 @@ def test_a_cut_file_is_refused_at_every_length(path: Path) -> None:
             CloudSet.load(path)
 
 
-def test_files_of_before_the_hash_are_read(path: Path) -> None:
+def test_files_without_a_digest_are_read(path: Path) -> None:
     tensors = load_file(path)
     save_file(tensors, path, {**OLD, "names": '["0.jpg", "1.jpg"]'})
     assert torch.equal(CloudSet.load(path).points, small().points)
@@ -71,7 +71,7 @@ def test_files_of_the_first_digest_are_read_and_checked(path: Path) -> None:
         CloudSet.load(path)
 
 
-def test_a_file_that_lost_its_hash_is_refused(path: Path) -> None:
+def test_a_file_with_a_damaged_digest_is_refused(path: Path) -> None:
     save_file(load_file(path), path, {**OLD, "names": '["0.jpg", "1.jpg"]', "sha255": "0"})
     with pytest.raises(ValueError, match="is damaged"):
         CloudSet.load(path)

@@ -100,7 +100,7 @@ def test_body_points_are_kept_in_farthest_point_order() -> None:
     assert packed.names == ("a.jpg",)
 
 
-def test_the_order_does_not_look_at_flags() -> None:
+def test_the_order_does_not_depend_on_visibility() -> None:
     """Of 129 points on a line 17 are every eighth one, on its seen and on its hidden half."""
     x = torch.linspace(-1, 1, 129)
     cloud = PointCloud(
@@ -215,7 +215,7 @@ def test_batch_repeats_points_cyclically() -> None:
     torch.testing.assert_close(batch.colors[0, :40][seen], stored[seen])
 
 
-def test_points_at_one_place_share_their_colour() -> None:
+def test_points_at_one_place_have_one_colour() -> None:
     colors = torch.tensor([[10.0, 0, 0], [200, 0, 0], [30, 0, 0]])
     batch = make_line([1.0, 5.0, 1.0], [True, True, True], colors).batch([0], 6)
     expected = [20.0, 200.0, 20.0] * 2

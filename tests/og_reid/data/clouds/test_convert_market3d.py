@@ -99,7 +99,7 @@ def convert_and_die(tree: Path, out: Path, where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["reading", "writing", "between"])
-def test_a_killed_conversion_goes_on(tree: Path, tmp_path: Path, where: str) -> None:
+def test_a_killed_conversion_resumes(tree: Path, tmp_path: Path, where: str) -> None:
     out = tmp_path / "out"
     process = multiprocessing.get_context("fork").Process(
         target=convert_and_die, args=(tree, out, where)
@@ -180,7 +180,7 @@ def _flipped(data: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_shards_of_a_larger_source_go(tree: Path, tmp_path: Path) -> None:
+def test_surplus_shards_of_a_larger_source_are_removed(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     convert_small(tree, out)
     done = convert_small(tree, out, splits=["train"])
@@ -189,7 +189,7 @@ def test_shards_of_a_larger_source_go(tree: Path, tmp_path: Path) -> None:
     assert len(CloudStore(out)) == 4
 
 
-def test_a_bad_cloud_stops_it_and_is_named(tree: Path, tmp_path: Path) -> None:
+def test_a_bad_cloud_stops_the_conversion_and_is_named(tree: Path, tmp_path: Path) -> None:
     bad = sorted((tree / "gallery").rglob("*.obj"))[-1]
     text = bad.read_text()
     convert_small(tree, tmp_path / "out")
@@ -208,7 +208,7 @@ def test_a_bad_cloud_stops_it_and_is_named(tree: Path, tmp_path: Path) -> None:
     assert len(CloudStore(tmp_path / "out")) == COUNT
 
 
-def test_folders_of_others_and_two_writers_are_refused(tree: Path, tmp_path: Path) -> None:
+def test_foreign_folders_and_concurrent_writers_are_refused(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds other files: \['gallery', 'query', 'train'\]"):
         convert_small(tree, tree)
     (tmp_path / "file").touch()

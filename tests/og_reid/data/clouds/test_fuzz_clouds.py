@@ -27,7 +27,7 @@ def test_sound_files_are_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_damaged_files_are_refused_in_one_kind(tmp_path: Path, name: str) -> None:
+def test_damaged_files_are_refused_with_one_kind_of_error(tmp_path: Path, name: str) -> None:
     ending, reader, seeds = TARGETS[name]
     path = tmp_path / f"a{ending}"
 

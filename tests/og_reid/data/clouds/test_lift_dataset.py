@@ -78,7 +78,7 @@ def folders(cache):
     return list((cache / "clouds").iterdir())
 
 
-def test_finished_parts_are_used_again(samples, tmp_path, monkeypatch):
+def test_cached_clouds_are_reused(samples, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = lift_dataset(samples, estimator=StandingPerson, cache=cache)
     part = entries(cache)[2]
@@ -94,7 +94,7 @@ def test_finished_parts_are_used_again(samples, tmp_path, monkeypatch):
     assert (StandingPerson.made, part.stat().st_mtime_ns) == before
 
 
-def test_a_damaged_or_outdated_part_is_made_again(samples, tmp_path):
+def test_a_damaged_or_outdated_entry_is_made_again(samples, tmp_path):
     cache = tmp_path / "cache"
     first = lift_dataset(samples, estimator=StandingPerson, cache=cache)
     whole = {part: part.read_bytes() for part in entries(cache)}
@@ -133,13 +133,13 @@ class OtherPerson(StandingPerson):
     pass
 
 
-def test_another_estimator_has_parts_of_its_own(samples, tmp_path):
+def test_another_estimator_has_entries_of_its_own(samples, tmp_path):
     lift_dataset(samples, estimator=StandingPerson, cache=tmp_path / "cache")
     lift_dataset(samples, estimator=OtherPerson, cache=tmp_path / "cache")
     assert len(folders(tmp_path / "cache")) == 2
 
 
-def test_people_in_the_resting_pose_stand_alike(samples, tmp_path):
+def test_canonical_clouds_have_one_pose(samples, tmp_path):
     """Their points are those of one pose, and parts in the cache are told apart."""
     settings = LiftSettings(max_points=200)
     common = {"estimator": StandingPerson, "settings": settings, "cache": tmp_path / "cache"}

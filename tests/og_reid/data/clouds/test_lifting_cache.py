@@ -110,7 +110,7 @@ def test_images_of_equal_bytes_are_lifted_once(tmp_path: Path) -> None:
     assert len(entries(tmp_path / "cache")) == 2
 
 
-def test_the_cache_changes_nothing(tmp_path: Path) -> None:
+def test_results_do_not_depend_on_the_cache(tmp_path: Path) -> None:
     samples = people(tmp_path, 100, 0, 150)
     plain = lifted(samples, None)
     for _ in range(2):
@@ -138,7 +138,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str) -> None:
     assert len(StandingPerson.calls) == 1
 
 
-def test_parts_of_earlier_versions_are_left_alone(tmp_path: Path) -> None:
+def test_files_of_earlier_versions_are_not_touched(tmp_path: Path) -> None:
     old = tmp_path / "cache" / f"{'a' * 24}.safetensors"
     samples = people(tmp_path, 100)
     lifted(samples, None).save(old)
@@ -149,7 +149,7 @@ def test_parts_of_earlier_versions_are_left_alone(tmp_path: Path) -> None:
     assert old.read_bytes() == before
 
 
-def test_a_cache_that_can_be_read_only_still_serves(
+def test_a_read_only_cache_serves_its_entries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = people(tmp_path, 100, 150)
@@ -237,7 +237,7 @@ class Doubtful(StandingPerson):
         return super().__call__(image)
 
 
-def test_doubts_about_an_image_come_with_its_entry(tmp_path: Path) -> None:
+def test_doubts_about_an_image_are_cached(tmp_path: Path) -> None:
     samples = people(tmp_path, 100, 150)
     for _ in range(2):
         with pytest.warns(InputWarning, match=r"2 files: 100 people were found \(.*0000.*0001"):
@@ -277,7 +277,7 @@ def start(tmp_path: Path, workers: int = 1) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, workers: int) -> None:
+def test_a_killed_run_resumes(tmp_path: Path, workers: int) -> None:
     """The process that meets the deadly image, in the third chunk, is killed on the spot."""
     samples = people(tmp_path / "in", *range(100, 110), DEADLY)
     run = start(tmp_path, workers)

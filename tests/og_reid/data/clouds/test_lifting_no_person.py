@@ -62,7 +62,7 @@ def test_images_without_a_person_are_counted_and_named_once(tmp_path: Path) -> N
     assert "0001_c1s1" not in text
 
 
-def test_they_are_counted_when_they_come_out_of_the_cache(tmp_path: Path) -> None:
+def test_cached_images_without_a_person_are_counted(tmp_path: Path) -> None:
     given = samples(tmp_path, [200, 0])
     first = lifted(given, cache=tmp_path / "cache")
     assert lifted(given, cache=tmp_path / "cache") == first
@@ -74,6 +74,6 @@ def test_images_of_people_are_lifted_without_a_warning(tmp_path: Path) -> None:
     assert lifted(samples(tmp_path, [200, 150])) == []
 
 
-def test_the_text_describes_the_clouds(tmp_path: Path) -> None:
+def test_the_warning_describes_the_clouds(tmp_path: Path) -> None:
     with pytest.warns(InputWarning, match="resting pose and the background: .*crop"):
         lift_dataset(samples(tmp_path, [0]), estimator=PersonUnlessBlack, settings=SMALL)

@@ -54,7 +54,7 @@ levels = st.integers(0, 1_000_000)
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(*[micrometres] * 3, *[levels] * 3), min_size=1, max_size=20))
-def test_both_ways_of_reading_give_the_nearest_float(rows: list[tuple[int, ...]]) -> None:
+def test_both_parsers_give_the_nearest_float(rows: list[tuple[int, ...]]) -> None:
     words = [[f"{'-' * (n < 0)}{abs(n) / 1e6:.6f}" for n in row] for row in rows]
     text = "".join(f"v {' '.join(row)}\n" for row in words).encode()
     expected = np.array([[float(word) for word in row] for row in words])
@@ -74,14 +74,14 @@ def test_both_ways_of_reading_give_the_nearest_float(rows: list[tuple[int, ...]]
         (b" 1.000000\nv 9", b"\nv 1.000000 9"),
     ],
 )  # fmt: skip
-def test_the_fast_way_takes_nothing_else(change: tuple[bytes, bytes]) -> None:
+def test_the_fast_parser_refuses_other_formats(change: tuple[bytes, bytes]) -> None:
     text = THREE[: THREE.index(b"f")]
     assert reference_obj._parse_fixed(text) is not None
     assert change[0] in text
     assert reference_obj._parse_fixed(text.replace(*change, 1)) is None
 
 
-def test_the_published_format_takes_the_fast_way(
+def test_the_published_format_uses_the_fast_parser(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference_obj, "_parse_any", lambda text: pytest.fail("slow"))
@@ -159,7 +159,7 @@ def cloud_of(count: int, blank: list[int], seed: int = 0) -> RawCloud:
     return RawCloud(torch.randn(count, 3, generator=generator), colors)
 
 
-def test_frames_and_shapes() -> None:
+def test_frames_are_converted_and_shapes_checked() -> None:
     cloud = cloud_of(10, [])
     turned = cloud.to_pointcloud()
     torch.testing.assert_close(turned.points, cloud.points * torch.tensor([1.0, -1.0, -1.0]))
@@ -210,7 +210,7 @@ def naive_slim(
     st.booleans(),
     st.integers(0, 9),
 )
-def test_slim_is_the_authors_rule(
+def test_subsampling_equals_the_authors_rule(
     shape: tuple[int, list[int]], share: float, train: bool, seed: int
 ) -> None:
     cloud = cloud_of(*shape)
@@ -243,7 +243,7 @@ def test_training_draws_both_kinds_and_never_the_last() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
-def test_bad_shares_are_refused(share: float) -> None:
+def test_bad_fractions_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\]"):
         subsample(cloud_of(10, []), share)
 

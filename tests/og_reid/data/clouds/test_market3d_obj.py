@@ -42,7 +42,7 @@ def test_national_grids_are_centred_before_they_are_rounded(tmp_path):
     np.testing.assert_allclose(found, place - place.mean(0), atol=2e-6)
 
 
-def test_files_of_other_writers_are_sent_to_the_reader_of_all(tmp_path):
+def test_files_of_other_writers_are_refused_with_the_general_reader(tmp_path):
     path = tmp_path / "a.obj"
     path.write_bytes(b"# https://trimesh.org\nv 1 2 3 0 0 0\nf 1 1 1\n")
     with pytest.raises(ValueError, match=r"got '# https://trimesh.org': read .*read_pointcloud"):

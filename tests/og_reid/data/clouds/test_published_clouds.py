@@ -105,7 +105,7 @@ def test_embedding_turns_a_cloud_to_the_frame_and_order_of_the_weights(
         og_reid.embed([cloud, cloud.select(torch.arange(19))], stored)
 
 
-def test_a_model_is_not_given_clouds_of_another_layout(
+def test_clouds_of_another_layout_than_the_model_are_refused(
     tmp_path: Path, stored: CloudEncoder
 ) -> None:
     tree, folder = write_tree(tmp_path / "3DMarket+bg"), tmp_path / "store"

@@ -87,7 +87,7 @@ def test_selections_and_splits_read_the_same_clouds(store: CloudStore) -> None:
         train.select([3])
 
 
-def test_whole_clouds_come_as_batches(store: CloudStore) -> None:
+def test_whole_clouds_are_read_in_batches(store: CloudStore) -> None:
     points, colors = store.read(torch.tensor([3, 1]))
     assert points.shape == colors.shape == (2, 40, 3)
     assert torch.equal(points[0], store[3].points)
@@ -135,7 +135,7 @@ def test_blank_points_are_hidden_in_batches(store: CloudStore) -> None:
         store.batch([0], 41)
 
 
-def test_it_travels_to_other_processes(store: CloudStore) -> None:
+def test_a_store_can_be_pickled(store: CloudStore) -> None:
     data = pickle.dumps(store.split("train"))
     assert len(data) < 1000  # where it lies, and not what is in it
     copy = pickle.loads(data)
@@ -156,7 +156,7 @@ class Clouds(Dataset):
         return self.store.batch([row], 20).points[0]
 
 
-def test_workers_of_a_loader_read_it(store: CloudStore) -> None:
+def test_workers_of_a_loader_read_the_store(store: CloudStore) -> None:
     rows = Clouds(store)
     loaded = list(DataLoader(rows, batch_size=2, num_workers=2, multiprocessing_context="fork"))
     assert torch.equal(torch.cat(loaded), torch.stack([rows[row] for row in range(len(rows))]))
@@ -212,7 +212,7 @@ def test_damage_inside_is_found(store: CloudStore) -> None:
         found.verify()
 
 
-def test_the_manifest_is_plain(store: CloudStore) -> None:
+def test_the_manifest_is_plain_json(store: CloudStore) -> None:
     content = json.loads((store.folder / MANIFEST).read_text())
     assert content["frame"].startswith("metres, x right, y down")
     assert [each["clouds"] for each in content["shards"]] == [2, 2, 1]

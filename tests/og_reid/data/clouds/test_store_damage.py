@@ -70,7 +70,7 @@ def change(store: Path, work: Callable[[dict[str, Any]], object]) -> None:
         (lambda c: c.pop("shards"), "KeyError"),
     ],
 )
-def test_wrong_descriptions_are_refused(
+def test_wrong_manifests_are_refused(
     store: Path, work: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     change(store, work)
@@ -158,7 +158,7 @@ def test_compressed_columns_are_refused_before_they_are_expanded(tmp_path: Path)
         ("xyz", pa.array([[None], [[1, 2, 3]]], pa.list_(pa.list_(pa.uint16(), 3)))),
     ],
 )
-def test_columns_that_make_no_clouds_are_refused(store: Path, column: str, value: Any) -> None:
+def test_columns_without_valid_clouds_are_refused(store: Path, column: str, value: Any) -> None:
     path = store / "clouds-000000.arrow"
     rewrite(path, **{column: value})
     with pytest.raises(ValueError, match=r"clouds-000000\.arrow is missing, damaged or no shard"):

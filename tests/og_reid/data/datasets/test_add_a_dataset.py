@@ -58,7 +58,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sys.modules.pop("lab_cameras")
 
 
-def test_it_is_loaded_checked_and_split_in_python(lab: Path) -> None:
+def test_an_added_data_set_is_loaded_checked_and_split_in_python(lab: Path) -> None:
     from og_reid.data import ImageSet, check_dataset, holdout_split, load_dataset
 
     dataset = load_dataset("lab", lab)
@@ -76,7 +76,7 @@ def test_it_is_loaded_checked_and_split_in_python(lab: Path) -> None:
     assert not torch.isin(images.pids[split.train], images.pids[split.query]).any()
 
 
-def test_the_command_line_lists_and_checks_it(
+def test_the_command_line_lists_and_checks_an_added_data_set(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["datasets"]) == 0

@@ -84,7 +84,7 @@ def leftovers(out: Path) -> list[str]:
     return [path.name for path in out.parent.iterdir() if path.name.startswith(".")]
 
 
-def test_the_published_lists_are_those_of_the_description() -> None:
+def test_the_published_lists_match_the_specification() -> None:
     from og_reid.data.datasets import dataset_spec
 
     splits = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
@@ -96,7 +96,7 @@ def test_the_published_lists_are_those_of_the_description() -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_it_is_built(
+def test_occluded_duke_is_built_from_the_lists(
     kind: str, request: pytest.FixtureRequest, lists: Path, tmp_path: Path
 ) -> None:
     duke = request.getfixturevalue(kind)
@@ -259,9 +259,7 @@ def test_a_full_disk_loses_nothing(
     assert not leftovers(out)
 
 
-def test_something_else_in_the_way_is_left_alone(
-    archive: Path, lists: Path, tmp_path: Path
-) -> None:
+def test_other_content_of_the_target_is_refused(archive: Path, lists: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     prepare_occluded_duke(archive, lists, out)  # an empty folder is in nobody's way
@@ -272,7 +270,7 @@ def test_something_else_in_the_way_is_left_alone(
     assert (out / "query" / "mine.txt").read_text() == "mine"
 
 
-def test_command(
+def test_the_prepare_command_builds_the_set(
     archive: Path, lists: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"

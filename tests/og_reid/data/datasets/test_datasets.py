@@ -139,7 +139,7 @@ def test_every_layout_is_read(name: str, tmp_path: Path) -> None:
     assert load_dataset(name, tmp_path, verify=False) == dataset  # the folder that holds it
 
 
-def test_no_description_is_left_out() -> None:
+def test_every_specification_is_tested() -> None:
     families = ("university", *OF_LISTS)
     assert {each for each in DATASETS if not each.startswith(families)} == {
         each for each in TREES if not each.startswith(families)

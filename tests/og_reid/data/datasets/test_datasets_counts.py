@@ -138,7 +138,7 @@ def test_mixed_up_folders_are_found(tmp_path: Path) -> None:
     assert "none of the identities in query is in the gallery" in str(error.value)
 
 
-def test_notes(tmp_path: Path) -> None:
+def test_notes_of_a_data_set(tmp_path: Path) -> None:
     make("dukemtmc-reid", tmp_path)
     touch(tmp_path, ["query/0005_c5_f0051781.jpg", "query/0006_c1_f0000001.jpg"])
     notes = " ".join(read_dataset(small(dataset_spec("dukemtmc-reid")), tmp_path).notes)

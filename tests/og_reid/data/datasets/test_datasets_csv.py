@@ -33,7 +33,7 @@ def lines(header: str, *values: str, separator: str = ",") -> str:
     return "\n".join((header, *rows))
 
 
-def test_identities_from_zero_are_all_people(root: Path) -> None:
+def test_identities_from_zero_all_count(root: Path) -> None:
     dataset = from_csv(write(root, lines("path,pid", *"001122")), train_share=0)
     assert [each.pid for each in dataset.query] == [1, 2, 3]
     assert [each.pid for each in dataset.gallery] == [1, 2, 3]
@@ -51,7 +51,7 @@ def test_identities_from_zero_with_splits(root: Path) -> None:
     assert "1 images of identity -1, which is junk, ignored in the ranking" in dataset.notes
 
 
-def test_zero_among_words_is_a_person_too(root: Path) -> None:
+def test_zero_among_words_is_an_identity(root: Path) -> None:
     dataset = from_csv(write(root, lines("path,pid", "0", "0", "bo", "bo", "-1", "-1")))
     assert dataset.identity_names == {"-1": -1, "0": 1, "bo": 2}
 
@@ -79,7 +79,7 @@ def test_whole_numbers_as_spreadsheets_write_them(root: Path) -> None:
 @pytest.mark.parametrize(
     "header", ["path,pid,camid", "Path,PID,CamID", "File_Name,person_id,Camera", "filepath,pid,cam"]
 )
-def test_dialects(root: Path, encoding: str, separator: str, header: str) -> None:
+def test_csv_dialects_are_read(root: Path, encoding: str, separator: str, header: str) -> None:
     values = ("x,1", "x,2", "y,1", "y,2", "z,1", "z,2")
     text = lines(header, *values).replace(",", separator).replace("/", "\\").replace("\n", "\r\n")
     dataset = from_csv(write(root, text, encoding), train_share=0)
@@ -149,7 +149,7 @@ def test_listed_files_that_are_no_images_are_warned_of(root: Path) -> None:
         from_csv(write(root, "path,pid\na/film.mp4,1\na/photo.heic,1\n"))
 
 
-def test_a_column_that_may_be_the_identity_is_asked_about(root: Path) -> None:
+def test_an_ambiguous_identity_column_is_refused_with_advice(root: Path) -> None:
     with pytest.raises(ValueError, match=r"has no column pid; .*: if 'id' is pid, call it pid"):
         from_csv(write(root, lines("path,id", *"001122")))
 

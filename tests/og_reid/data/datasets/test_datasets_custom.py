@@ -36,7 +36,7 @@ def pids(dataset: Dataset, split: str) -> set[int]:
     return {each.pid for each in dataset.split(split)}
 
 
-def test_a_folder_is_split_by_people(tmp_path: Path) -> None:
+def test_a_folder_is_split_by_identities(tmp_path: Path) -> None:
     dataset = from_folder(people(tmp_path))
     assert pids(dataset, "train") | pids(dataset, "query") == set(range(1, 13))
     assert not pids(dataset, "train") & pids(dataset, "gallery")
@@ -61,7 +61,7 @@ def test_a_split_made_by_default_is_noted(tmp_path: Path) -> None:
     assert from_folder(tmp_path, train_share=0).notes == ()
 
 
-def test_names_of_people_become_numbers(tmp_path: Path) -> None:
+def test_names_of_identities_become_numbers(tmp_path: Path) -> None:
     for name in ("anna", "bert"):
         photo(tmp_path / name / "a.png", 1)
     dataset = from_folder(tmp_path, train_share=0)
@@ -86,7 +86,7 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         from_folder(people(tmp_path, 1), train_share=2)
 
 
-def test_a_csv_with_all_columns(tmp_path: Path) -> None:
+def test_a_csv_with_all_columns_is_read(tmp_path: Path) -> None:
     people(tmp_path, 2)
     path = write_csv(
         tmp_path,
@@ -103,7 +103,7 @@ def test_a_csv_with_all_columns(tmp_path: Path) -> None:
     assert [(each.pid, each.camid) for each in dataset.gallery] == [(8, 2), (-1, 2)]
 
 
-def test_a_csv_with_words_and_no_split(tmp_path: Path) -> None:
+def test_a_csv_with_words_and_no_split_is_read(tmp_path: Path) -> None:
     people(tmp_path, 2)
     path = write_csv(tmp_path, "pid,path,camid", "bo,1/0.png,door", "bo,1/1.png,yard")
     dataset = from_csv(path, train_share=0)
@@ -123,7 +123,9 @@ def test_a_csv_with_words_and_no_split(tmp_path: Path) -> None:
         (["007", "007", "11", "11"], [7, 7, 11, 11]),
     ],
 )
-def test_identities_of_a_csv(pids: list[str], expected: list[int], tmp_path: Path) -> None:
+def test_identities_of_a_csv_are_numbered(
+    pids: list[str], expected: list[int], tmp_path: Path
+) -> None:
     people(tmp_path, 2)
     names = ("1/0.png", "1/1.png", "2/0.png", "2/1.png")
     lines = [f"{name},{pid},gallery" for name, pid in zip(names, pids, strict=True)]

@@ -44,14 +44,14 @@ def test_dates_above_cameras_with_images_are_no_identities(tmp_path: Path) -> No
         from_folder(tmp_path)
 
 
-def test_folders_below_cameras_of_identities_are_asked_about(tmp_path: Path) -> None:
+def test_folders_below_cameras_of_identities_are_ambiguous(tmp_path: Path) -> None:
     images(tmp_path, *(f"{site}/cam{camera}/{person}/1.jpg" for site in ("north", "south")
                        for camera in (1, 2) for person in PEOPLE))  # fmt: skip
     with pytest.raises(ValueError, match="several ways"):
         from_folder(tmp_path)
 
 
-def test_recordings_below_cameras_of_identities_are_theirs(tmp_path: Path) -> None:
+def test_recordings_below_cameras_of_identities_count_for_these(tmp_path: Path) -> None:
     images(tmp_path, *(f"{person}/cam{camera}/session{take}/1.jpg" for person in PEOPLE
                        for camera in (1, 2) for take in (1, 2)))  # fmt: skip
     dataset = from_folder(tmp_path)
@@ -118,6 +118,6 @@ def test_equal_names_in_few_folders_are_pointed_out(tmp_path: Path) -> None:
     assert any("layout='cameras'" in note for note in from_folder(tmp_path).notes)
 
 
-def test_images_numbered_alike_in_many_folders_are_not(tmp_path: Path) -> None:
+def test_images_numbered_alike_in_many_folders_are_not_pointed_out(tmp_path: Path) -> None:
     images(tmp_path, *(f"{person}/{number}.png" for person in PEOPLE for number in range(3)))
     assert not any("layout='cameras'" in note for note in from_folder(tmp_path).notes)

@@ -58,7 +58,7 @@ def test_the_command_line_offers_all_layouts() -> None:
         ("2024-05-01/x.jpeg", "2024-05-02/x.jpeg"),
     ],
 )
-def test_folders_of_people_of_any_depth(
+def test_folders_of_identities_of_any_depth_are_read(
     tmp_path: Path, names: tuple[str, ...], layout: str | None
 ) -> None:
     if "a/b/c/1.webp" in names:
@@ -84,7 +84,7 @@ CAMERAS = [
 @pytest.mark.parametrize(("cameras", "numbers"), CAMERAS)
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("deep", ["", "x"])
-def test_cameras_with_people_and_people_with_cameras(
+def test_cameras_above_and_below_identities_are_read(
     tmp_path: Path, cameras: tuple[str, ...], numbers: tuple[int, ...], swapped: bool, deep: str
 ) -> None:
     paths = camera_tree(tmp_path, cameras, swapped, deep)
@@ -102,7 +102,7 @@ def test_cameras_with_people_and_people_with_cameras(
     assert any("2 identities (anna, bert) in 2 cameras" in note for note in dataset.notes)
 
 
-def test_folders_of_cameras_are_not_taken_for_people(tmp_path: Path) -> None:
+def test_folders_of_cameras_are_not_taken_for_identities(tmp_path: Path) -> None:
     touch(tmp_path, (f"cam {each}/{name}.jpg" for each in "AB" for name in ("anna_1", "bert_1")))
     with pytest.raises(ValueError, match="can be read in several ways") as error:
         from_folder(tmp_path)
@@ -169,7 +169,7 @@ def test_a_folder_around_all_others_is_passed_through(tmp_path: Path) -> None:
     assert any("all images lie in photos: read from there" in note for note in dataset.notes)
 
 
-def test_many_folders_called_c_are_people(tmp_path: Path) -> None:
+def test_many_folders_called_c_are_identities(tmp_path: Path) -> None:
     touch(tmp_path, (f"c{i:03}/{j}.jpg" for i in range(1, 41) for j in (1, 2)))
     assert len(set(labels(from_folder(tmp_path)).values())) == 40
 
@@ -177,7 +177,7 @@ def test_many_folders_called_c_are_people(tmp_path: Path) -> None:
 NAMES = ("0001_c1s1_000151_01.jpg", "0001_c2s1_000051_00.jpg", "0002_c1_f0000123.JPG")
 
 
-def test_flat_names_as_of_market(tmp_path: Path) -> None:
+def test_flat_folders_with_names_of_market_are_read(tmp_path: Path) -> None:
     touch(tmp_path, NAMES)
     expected = {NAMES[0]: (1, 1), NAMES[1]: (1, 2), NAMES[2]: (2, 1)}
     assert everything(from_folder(tmp_path)) == expected
@@ -195,7 +195,7 @@ def test_a_flat_folder_without_labels_is_refused(tmp_path: Path) -> None:
         from_folder(tmp_path)
 
 
-def test_a_flat_folder_with_a_table(tmp_path: Path) -> None:
+def test_a_flat_folder_with_a_table_is_read(tmp_path: Path) -> None:
     touch(tmp_path, [f"{i}.jpg" for i in range(4)])
     (tmp_path / "attributes.csv").write_text("name,yaw\n0.jpg,0\n")
     lines = ["0.jpg;x;1;query", "1.jpg;x;2;gallery", "2.jpg;y;1;train", "3.jpg;y;2;train"]
@@ -210,7 +210,7 @@ def test_a_flat_folder_with_a_table(tmp_path: Path) -> None:
         from_folder(tmp_path)
 
 
-def test_a_table_beside_folders_of_people_is_asked_about(tmp_path: Path) -> None:
+def test_a_table_beside_folders_of_identities_is_ambiguous(tmp_path: Path) -> None:
     touch(tmp_path, ["anna/1.jpg", "bert/1.jpg"])
     (tmp_path / "labels.csv").write_text("path,pid\nanna/1.jpg,5\nbert/1.jpg,5\n")
     with pytest.raises(ValueError, match=r"as table, by labels\.csv; or as people"):
@@ -230,7 +230,7 @@ def test_a_table_beside_folders_of_people_is_asked_about(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.parametrize("inner", ["names", "people", "named people", "cameras"])
-def test_folders_of_splits(
+def test_folders_of_splits_are_read(
     tmp_path: Path, query: str, gallery: str, train: str, inner: str
 ) -> None:
     def paths(person: int, camera: int) -> str:
@@ -258,7 +258,7 @@ def test_folders_of_splits(
     assert dataset.has_cameras == (inner != "people")
 
 
-def test_train_and_test_alone(tmp_path: Path) -> None:
+def test_train_and_test_folders_alone_are_read(tmp_path: Path) -> None:
     touch(tmp_path, [f"train/{p}/{i}.jpg" for p in ("a", "b") for i in range(2)])
     touch(tmp_path, [f"test/{p}/{i}.jpg" for p in ("c", "d") for i in range(3)])
     dataset = load_dataset("folder", tmp_path)
@@ -267,7 +267,7 @@ def test_train_and_test_alone(tmp_path: Path) -> None:
     assert len(dataset.gallery) == 4
 
 
-def test_splits_that_share_people_are_refused(tmp_path: Path) -> None:
+def test_splits_with_common_identities_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, ["train/a/1.jpg", "query/a/1.jpg", "gallery/a/2.jpg"])
     with pytest.raises(ValueError, match="1 identities are in the training and in the test images"):
         from_folder(tmp_path)
@@ -316,7 +316,7 @@ def test_layouts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tops", [("querry", "gallery"), ("train", "val"), ("query", "anna")])
 @pytest.mark.parametrize("inner", ["{}.jpg", "p{}/1.jpg"])
-def test_splits_that_are_not_whole_are_not_taken_for_people(
+def test_incomplete_splits_are_not_taken_for_identities(
     tmp_path: Path, tops: tuple[str, str], inner: str
 ) -> None:
     touch(tmp_path, (f"{top}/{inner.format(i)}" for top in tops for i in range(2)))
@@ -339,7 +339,7 @@ FOLDERS = st.text(LETTERS, min_size=1, max_size=12).filter(
     ending=st.sampled_from((".jpg", ".JPEG", ".png", ".Webp")),
 )
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
-def test_whatever_people_are_called_no_image_is_lost_or_mixed_up(
+def test_no_image_is_lost_or_relabelled_for_any_names(
     names: set[str], counts: list[int], ending: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -73,7 +73,7 @@ def test_without_a_format_its_files_are_left_out_and_named(
         image_files.image_endings.cache_clear()
 
 
-def test_heic_is_named_with_how_to_get_it(root: Path) -> None:
+def test_heic_files_are_named_with_advice(root: Path) -> None:
     touch(root, [f"carl/{i}.HEIC" for i in range(5)])
     with pytest.warns(InputWarning, match="5 HEIC images, which Pillow does not read") as caught:
         dataset = from_folder(root)
@@ -93,7 +93,7 @@ def test_other_files_empty_folders_and_hidden_images_are_noted(root: Path) -> No
     assert note(dataset, "1 folder without images") == "1 folder without images: dora"
 
 
-def test_images_beside_the_folders_of_people_are_named(root: Path) -> None:
+def test_images_beside_the_folders_of_identities_are_named(root: Path) -> None:
     photo(root / "loose.png", 200)
     with pytest.warns(InputWarning, match=r"left out: 1 images beside the folders.*: loose\.png"):
         from_folder(root)
@@ -205,7 +205,7 @@ def test_a_folder_without_any_image_is_refused_with_its_content(tmp_path: Path) 
         from_folder(tmp_path)
 
 
-def test_queries_that_find_themselves_are_named(root: Path) -> None:
+def test_queries_also_in_the_gallery_are_named(root: Path) -> None:
     (root / "anna" / "copy.png").write_bytes((root / "anna" / "1.png").read_bytes())
     with pytest.warns(InputWarning, match=r"1 queries are in the gallery as the same image, and f"):
         from_folder(root, train_share=0)

@@ -12,7 +12,7 @@ PIDS = torch.tensor([pid for pid in range(10, 20) for _ in range(4)] + [-1, -1])
 CAMIDS = torch.tensor([1, 1, 2, 2] * 10 + [0, 0])
 
 
-def test_people_are_parted_and_evenly_spread() -> None:
+def test_held_out_identities_are_disjoint_and_evenly_spread() -> None:
     held = holdout_split(PIDS, CAMIDS, 2)
     assert PIDS[held.gallery].unique().tolist() == [12, 17]
     assert held.train.tolist() + held.gallery.tolist() != list(range(len(PIDS)))
@@ -22,7 +22,7 @@ def test_people_are_parted_and_evenly_spread() -> None:
     assert (PIDS[held.train] == -1).sum() == 2, "nobody is not held out"
 
 
-def test_the_people_do_not_depend_on_the_order_of_images() -> None:
+def test_the_split_does_not_depend_on_the_order_of_images() -> None:
     order = torch.randperm(len(PIDS), generator=torch.Generator().manual_seed(0))
     held = holdout_split(PIDS[order], CAMIDS[order], 3)
     assert set(PIDS[order][held.gallery].tolist()) == set(
@@ -30,7 +30,7 @@ def test_the_people_do_not_depend_on_the_order_of_images() -> None:
     )
 
 
-def test_a_person_of_one_camera_is_only_searched_in() -> None:
+def test_an_identity_of_one_camera_is_in_the_gallery_only() -> None:
     camids = CAMIDS.clone()
     camids[PIDS == 12] = 1
     held = holdout_split(PIDS, camids, 2)
@@ -38,7 +38,7 @@ def test_a_person_of_one_camera_is_only_searched_in() -> None:
     assert PIDS[held.gallery].unique().tolist() == [12, 17]
 
 
-def test_too_many_people_and_people_of_one_camera_are_refused() -> None:
+def test_too_many_identities_and_identities_of_one_camera_are_refused() -> None:
     for people in (0, 9, 100):
         with pytest.raises(ValueError, match=rf"from 1 to 8, .* got {people}"):
             holdout_split(PIDS, CAMIDS, people)

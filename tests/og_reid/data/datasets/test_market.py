@@ -97,7 +97,7 @@ def test_shared_identities_give_a_warning(market: Path) -> None:
         load_market(market)
 
 
-def test_attributes(market: Path) -> None:
+def test_attributes_are_read_by_file_name(market: Path) -> None:
     assert read_attributes(market) == {}
     lines = [
         "split,name,occluder,visible_fraction,yaw",

@@ -46,7 +46,7 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
         load_market(tmp_path)
 
 
-def test_a_folder_of_people_is_pointed_to_its_name(tmp_path: Path) -> None:
+def test_a_folder_of_identities_is_refused_with_the_name_of_its_layout(tmp_path: Path) -> None:
     touch(tmp_path, ["anna/1.jpg"])
     with pytest.raises(
         ValueError, match=r"holds no query and no bounding_box_test: .*--dataset fol"
@@ -61,13 +61,13 @@ def test_endings_may_be_in_capitals(tmp_path: Path, ending: str) -> None:
     assert [(each.pid, each.camid) for each in load_market(tmp_path).query] == [(3, 12)]
 
 
-def test_images_that_cannot_be_read_are_not_passed_over(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, [f"query/{QUERY}", "query/0004_c1s1_000001_00.heic", f"gallery/{GALLERY}"])
     with pytest.raises(ValueError, match=r"1 of 2 images are not called .*_00\.heic"):
         load_market(tmp_path)
 
 
-def test_few_queries(tmp_path: Path) -> None:
+def test_few_queries_are_noted(tmp_path: Path) -> None:
     for person in range(1, 11):
         touch(tmp_path, [f"query/{person:04}_c1s1_000001_00.jpg"])
         touch(tmp_path, [f"test/{person:04}_c2s1_000001_00.jpg"])
@@ -116,7 +116,7 @@ def test_attributes_that_are_no_text_are_refused(market: Path, data: bytes) -> N
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_attributes_in_dialects(market: Path, encoding: str, separator: str) -> None:
+def test_attributes_in_csv_dialects_are_read(market: Path, encoding: str, separator: str) -> None:
     text = f"{HEADER}\r\n\r\nquery,{QUERY},bus,0.25,-3.1\r\ngallery,{GALLERY},,1,6.2\r\n"
     (market / "attributes.csv").write_bytes(text.replace(",", separator).encode(encoding))
     with warnings.catch_warnings():

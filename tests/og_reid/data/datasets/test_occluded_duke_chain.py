@@ -96,7 +96,9 @@ def run(*arguments: object) -> None:
     assert main([str(each) for each in arguments]) == 0, arguments
 
 
-def test_prepare_pose_train_evaluate(duke, lists, tmp_path, monkeypatch, capsys):
+def test_commands_from_prepare_to_evaluate_work_on_occluded_duke(
+    duke, lists, tmp_path, monkeypatch, capsys
+):
     import_torchvision("the test", "pip install torchvision")
     monkeypatch.setattr("pose.MediapipePose", FakePose)
     monkeypatch.setattr(FakePose, "calls", 0)

@@ -79,14 +79,14 @@ WRITERS: dict[str, Callable[[str, str], str]] = {
 @pytest.mark.parametrize(
     "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]
 )
-def test_archives_of_all_writers(
+def test_archives_of_all_writers_are_read(
     tmp_path: Path, lists: tuple[Path, tuple[NameList, ...]], writer: str, compression: int
 ) -> None:
     archive = write(tmp_path / "duke.zip", WRITERS[writer], compression)
     build(archive, lists)
 
 
-def test_unpacked_folders_in_capitals(
+def test_unpacked_folders_in_capitals_are_read(
     tmp_path: Path, lists: tuple[Path, tuple[NameList, ...]]
 ) -> None:
     for folder, names in NAMES.items():
@@ -114,7 +114,7 @@ def refused(archive: Path, lists: tuple[Path, tuple[NameList, ...]], message: st
     assert not (archive.parent / "out").exists()
 
 
-def test_members_that_lead_out_are_refused(
+def test_members_outside_the_archive_are_refused(
     tmp_path: Path, lists: tuple[Path, tuple[NameList, ...]]
 ) -> None:
     archive = write(tmp_path / "duke.zip", lambda folder, name: f"a/../../{folder}/{name}")

@@ -67,7 +67,7 @@ def test_a_specification_is_a_data_set(root: Path) -> None:
     assert dataset_spec("ours").title == "Ours"
 
 
-def test_the_command_line_takes_it(root: Path, capsys: Capture) -> None:
+def test_the_command_line_accepts_a_registered_data_set(root: Path, capsys: Capture) -> None:
     register_dataset("ours", list_images)
     assert main(["datasets"]) == 0
     assert "ours" in capsys.readouterr().out

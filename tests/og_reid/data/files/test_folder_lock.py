@@ -81,7 +81,7 @@ def test_the_holder_may_lock_again_and_another_thread_may_not(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+def test_a_made_folder_left_empty_is_removed(tmp_path: Path) -> None:
     def fail() -> None:
         with locked_folder(tmp_path / "new", "is in use"):
             raise RuntimeError("stopped")
@@ -105,7 +105,7 @@ def test_a_file_system_without_locks_is_used_without(
         pass
 
 
-def test_only_one_of_many_holds_it_at_a_time(tmp_path: Path) -> None:
+def test_only_one_process_holds_the_lock_at_a_time(tmp_path: Path) -> None:
     """Threads that lock and unlock: the file is removed and made again all the time."""
     inside, most, done = [0], [0], [0]
     guard = threading.Lock()
@@ -179,7 +179,7 @@ def joined(rank: int, port: int, folder: Path, queue: multiprocessing.SimpleQueu
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_two_processes_of_one_run_share_it(
+def test_two_processes_of_one_run_have_one_lock(
     tmp_path: Path, request: pytest.FixtureRequest, busy: bool
 ) -> None:
     if busy:

@@ -89,7 +89,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     assert len(list_inputs([tmp_path / "in"], ENDINGS).inputs) == 1
 
 
-def test_failures_in_words() -> None:
+def test_failures_are_listed_with_their_reasons() -> None:
     one = Failure(Path("a.png"), "is empty")
     assert name_failures([one], 1) == "a.png: is empty"
     assert name_failures([one], 3) == "1 of 3 files failed: a.png: is empty"
@@ -129,7 +129,7 @@ def test_warnings_differ_by_more_than_numbers_and_names() -> None:
     assert summarize_warnings([(a, "in/a1.png is grey")]) == ("in/a1.png is grey",)
 
 
-def test_names_of_the_c_locale_are_those_of_others() -> None:
+def test_names_in_the_c_locale_equal_those_of_other_locales() -> None:
     assert portable_name("gr\udcc3\udcbcn.png") == "grün.png"
     assert portable_name("grün.png") == "grün.png"
     assert portable_name("a\udcff.png") == "a\udcff.png"  # of no encoding

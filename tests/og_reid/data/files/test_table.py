@@ -41,7 +41,7 @@ def test_dialects_read_to_the_same_values(tmp_path: Path, encoding: str, delimit
         assert not found.renamed
 
 
-def test_the_line_of_excel_that_names_the_separator_is_understood(tmp_path: Path) -> None:
+def test_the_separator_line_of_excel_is_read(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("sep=;\npath;pid\na,b.png;1\n")
     (row,) = read_table(file, NEEDED, "path and pid").rows

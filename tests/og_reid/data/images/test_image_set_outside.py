@@ -32,7 +32,7 @@ def set_of(tmp_path, *found, **changes) -> ImageSet:
 
 @pytest.mark.parametrize("mode", ["corrected", "reference"])
 @pytest.mark.parametrize("bad", [{"shift": 400}, {"scale": 0.01}, {"scale": 50}])
-def test_they_count_as_not_found_with_one_warning(tmp_path, mode, bad):
+def test_people_outside_the_image_count_as_not_found_with_one_warning(tmp_path, mode, bad):
     data = set_of(tmp_path, people(**bad), people(**bad), people(), mode=mode)
     rows = torch.arange(3)
     with warnings.catch_warnings(record=True) as caught:

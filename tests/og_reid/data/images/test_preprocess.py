@@ -39,7 +39,7 @@ def test_equals_the_transforms_of_the_authors(shape):
     assert torch.equal(preprocess_image(image), chain(Image.fromarray(image)))
 
 
-def test_mirror():
+def test_mirroring_swaps_left_and_right():
     images = torch.arange(24.0).reshape(2, 1, 3, 4)
     heatmaps = torch.arange(8.0).reshape(2, 2, 1, 2)
     chosen = torch.tensor([True, False])
@@ -50,7 +50,7 @@ def test_mirror():
     assert torch.equal(maps[1], heatmaps[1])
 
 
-def test_bad_images():
+def test_bad_images_are_refused():
     for bad in (photo().astype(float), photo()[..., 0], photo()[:0]):
         with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8 RGB"):
             preprocess_image(bad)
