@@ -132,8 +132,7 @@ def _renamed(arguments: list[str]) -> list[str]:
     """Arguments with new names in place of deprecated ones, which are noted."""
     from pose.deprecation import rename_arguments
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True, action="always") as caught:
         arguments = rename_arguments(arguments)
     for each in caught:
         print(f"og-reid: note: {each.message}", file=sys.stderr)

@@ -16,7 +16,7 @@ __all__ = ["guarded", "log_lines"]
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard streams are `PrintableStream`, and warnings about input are single lines."""
+    """Standard streams are `PrintableStream`, and warnings of input and old names are lines."""
     before, seen = (sys.stdout, sys.stderr), set[str]()
     with warnings.catch_warnings():
         usual = warnings.showwarning
@@ -27,11 +27,11 @@ def guarded() -> Iterator[None]:
         ) -> None:  # fmt: skip
             # Not imported for this: the package above it needs torch.
             reading = sys.modules.get("pose.files.reading")
-            if reading is None or not issubclass(category, reading.InputWarning):
+            kind = "note" if " is deprecated and goes with " in str(message) else "warning"
+            text = f"og-reid: {kind}: {printable(message)}"
+            if kind == "warning" and not (reading and issubclass(category, reading.InputWarning)):
                 usual(message, category, filename, lineno, file, line)
-                return
-            text = f"og-reid: warning: {printable(message)}"
-            if text not in seen:
+            elif text not in seen:
                 seen.add(text)
                 print(text, file=sys.stderr)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import pytest
 
 from og_reid.cli import main
@@ -51,6 +54,20 @@ def test_old_values_of_features_are_noted(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         parse(COMMANDS, [*command, "tail"])
     assert "(choose from backbone, head)" in capsys.readouterr().err
+
+
+def test_old_settings_are_noted_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "synthetic/default", "keep=2", "--out", str(tmp_path / "run")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main([*command, "--data", str(tmp_path / "none")]) == 1
+    notes = [each for each in capsys.readouterr().err.splitlines() if "deprecated" in each]
+    assert notes == [
+        "og-reid: note: the setting keep is deprecated and goes with the next release: "
+        "use keep_checkpoints"
+    ]
 
 
 def test_trust_in_data_is_a_field_of_their_specification() -> None:

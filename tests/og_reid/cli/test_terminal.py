@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from interpreter import run_python
 from og_reid import api, evaluate
@@ -114,7 +115,7 @@ def test_descriptions_in_models_have_no_controls(
     said |= {"config": {EVIL: EVIL}, "source": {"commit": EVIL, "changed": False}}
     monkeypatch.setattr(checkpoint, "read_provenance", lambda _: said)
     path = tmp_path / "m.safetensors"
-    path.touch()
+    save_file({"a": torch.zeros(1)}, path, {"format": "og_reid.model"})
     assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
     assert not set(text) & set("\x1b\x07\r\x9b\u202e")
