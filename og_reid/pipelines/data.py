@@ -111,6 +111,7 @@ class DataSpec(KeypointSpec):
         path = self.place
         if self.dataset is not None:
             return True
+        # As `og_reid.data.clouds.store.is_store`, which imports torch.
         stored = path.is_dir() and (
             (path / "store.json").is_file() or any(path.glob("clouds-*.arrow"))
         )

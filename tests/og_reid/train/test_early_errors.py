@@ -36,7 +36,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("photographs were lifted, estimated or made")
 
     monkeypatch.setattr("og_reid.data.clouds.lift_dataset.lift_dataset", refuse)
-    monkeypatch.setattr("og_reid.pipelines.training.image_set", refuse)
+    monkeypatch.setattr("og_reid.pipelines.training_task.image_set", refuse)
     monkeypatch.setattr("meshes.world.write_world", refuse)
 
 
