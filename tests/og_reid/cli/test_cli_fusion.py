@@ -184,7 +184,7 @@ def test_a_configuration_of_the_other_command_is_named(capsys: pytest.CaptureFix
             load_config("occluded_duke/fusion", [setting], FusionConfig)
 
 
-def test_fusion_accepts_models_trained_with_unlabelled_images(
+def test_training_uses_unlabelled_images(
     run: Callable[..., int], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """LSRO: images of nobody, in any folder and with any name."""

@@ -33,7 +33,7 @@ def train(tmp_path: Path) -> list[str]:
     return ["train", "synthetic/default", *SHORT, "--data", data, "--out", run]
 
 
-def test_a_run_logs_its_settings(
+def test_info_shows_steps_versions_and_settings_of_a_run(
     train: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*train, "seed=5"]) == 0

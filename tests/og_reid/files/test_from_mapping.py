@@ -49,7 +49,7 @@ def test_any_text_is_read_or_refused_at_once(tmp_path: Path, text: str) -> None:
     assert len(str(caught.value)) < 1500
 
 
-def test_nested_aliases_are_refused_in_little_memory() -> None:
+def test_the_document_of_nested_aliases_is_small() -> None:
     assert len(LAUGHS) < 500
 
 

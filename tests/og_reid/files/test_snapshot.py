@@ -131,7 +131,7 @@ def test_old_weights_of_a_backbone_are_taken(tmp_path: Path) -> None:
     assert found.keys() == make_resnet50().state_dict().keys()
 
 
-def test_the_advice_of_an_error_is_not_refused_itself(network: OGNet) -> None:
+def test_misfits_get_no_useless_advice_to_name_a_preset(network: OGNet) -> None:
     """A file that fits the named architecture but for a weight: no advice to name it again."""
     state = OGNet.preset("ognet-small", num_classes=2).state_dict()
     del state["conv.0.bias"]

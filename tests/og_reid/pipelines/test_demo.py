@@ -47,7 +47,7 @@ def test_a_small_demo_runs_all_stages(tmp_path):
     assert (world / "attributes.csv").is_file()
 
 
-def test_the_number_of_steps_does_not_depend_on_time():
+def test_the_budget_of_the_demo_is_in_steps():
     budget = load_config("synthetic/og_net_small", DemoSize().overrides).budget
     assert budget.steps == 240
     assert (budget.wall_minutes, budget.cpu_minutes, budget.epochs) == (None, None, None)
