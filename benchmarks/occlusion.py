@@ -161,7 +161,7 @@ def report(network: PGFA, query: ImageBatch, gallery: ImageBatch) -> None:
             "global": precisions(alone[0], alone[1], (query, gallery)),
         }
         for group, rows in groups.items():
-            write(f"descriptor {descriptor}, {int(rows.sum())} queries: {group}")
+            write(f"features {descriptor}, {int(rows.sum())} queries: {group}")
             for name, values in found.items():
                 write(f"  {name:20} mAP {interval(values[rows])}")
             for pair in (("masked", "unmasked"), ("unmasked", "global"), ("masked", "global")):

@@ -17,7 +17,7 @@ from .rasterizer import Raster, rasterize, vertex_normals, visible_in
 
 __all__ = ["BodyView", "color_vertices", "part_evidence", "project_body"]
 
-_ROWS = 400  # raster rows for self-occlusion, whatever the image's size
+_ROWS = 400  # raster rows for self-occlusion, independent of the image's size
 _TOLERANCE = 0.01  # metres
 _EDGE = 0.01  # metres: a pixel this far off a vertex's depth shows another surface
 _PERSON = 0.5  # least mask value of person pixels
@@ -116,7 +116,7 @@ def color_vertices(
     return colors.clamp(0, 1), seen
 
 
-# Keypoints at the two ends of each part, as (start, end); the two sides of the torso share them.
+# Keypoints at the two ends of each part, as (start, end); common to both sides of the torso.
 _LIMBS: dict[str, tuple[str, str]] = {
     "hip": ("hip", "knee"),
     "knee": ("knee", "ankle"),

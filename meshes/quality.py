@@ -164,7 +164,7 @@ def _repeats_rows(grey: Tensor) -> bool:
     steps = changes.diff().float()
     if not 8 <= len(steps) < _MIN_ROWS:
         return False
-    # Where rows are equal for another reason, as on a plain wall, the steps differ.
+    # Rows that are equal for another reason, as on a plain wall, have other steps.
     low, high = steps.quantile(torch.tensor([0.1, 0.9])).tolist()
     return high - low <= 1 and low >= 2
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 __all__ = ["Raster", "rasterize", "vertex_normals", "visible_in"]
 
-# Candidates handled at once: bounds the peak memory whatever the triangles' sizes.
+# Candidates handled at once: bounds the peak memory for triangles of any size.
 _CHUNK = 1 << 20
 _EMPTY = torch.iinfo(torch.int64).max
 
@@ -97,7 +97,7 @@ def _check(projected: Tensor, faces: Tensor, height: int, width: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Boxes:
-    """T triangles whose bounding boxes hold a pixel centre.
+    """T triangles with a pixel centre in their bounding boxes.
 
     Attributes:
         face: (T,) index of the face.

@@ -188,7 +188,7 @@ def reference_cloud(image: Tensor, fit: BodyFit, *, background: bool = True) -> 
     Args:
         image: (H, W, 3) uint8 RGB; resized bilinearly, with smoothing where it shrinks.
         fit: the body in it (B = 1).
-        background: as for ``reference_layout``.
+        background: see ``reference_layout``.
 
     Returns:
         8192 points; V without background. The same person's points differ from those of the

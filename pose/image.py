@@ -154,7 +154,7 @@ def _opened(source: str | Path | IO[bytes]) -> Image.Image:
     """Image with its header read and nothing decoded."""
     pil = _import_pil()
     with _filters, warnings.catch_warnings():
-        # Our own size limit holds, before anything is decoded.
+        # The size limit of this module applies, before decoding.
         warnings.simplefilter("ignore", pil.DecompressionBombWarning)
         opened: Image.Image = pil.open(source)
     return opened

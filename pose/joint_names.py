@@ -56,7 +56,7 @@ def human_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]
         paw, or two names mean one joint.
     """
     if "spine1" in names and set(names) <= _SMPL:
-        return tuple(names), tuple(range(len(names)))  # whose pelvis and head are its own joints
+        return tuple(names), tuple(range(len(names)))  # with its own joints pelvis and head
     words = [_words(name) for name in names]
     ankles = any(_sided(each) in ("left_ankle", "right_ankle") for each in words)
     found: list[tuple[str, int]] = []

@@ -128,7 +128,7 @@ class Keypoints:
 
         Args:
             names: the layout.
-            xyz: also hold a zero `xyz`, for an estimator whose other results have one.
+            xyz: also hold a zero `xyz`, for an estimator with ``xyz`` in its other results.
         """
         count = len(names)
         zero = torch.zeros(count)
@@ -230,7 +230,7 @@ class Keypoints:
         """The keypoints of the mirrored image: x becomes `width - x`, left becomes right.
 
         Args:
-            width: of the image, pixels.
+            width: width of the image, pixels.
         """
         swapped = self.select([_mirrored(name) for name in self.names])
         xy = swapped.xy * swapped.xy.new_tensor([-1, 1]) + swapped.xy.new_tensor([width, 0])

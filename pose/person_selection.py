@@ -32,7 +32,7 @@ def select_person(
         target: ``first``: in order. ``most_joints``: with most joints, as PGFA chooses for its
             heat maps; ``most_joints_last``: the last of those, as PGFA chooses for its labels.
             ``most_confident``: with the largest sum of scores. ``largest``: with the largest box
-            around the joints. ``most_central``: with the box whose middle is nearest to the
+            around the joints. ``most_central``: with the box centre nearest to the
             image's, as fractions of its size.
         size: height and width of the image in pixels; needed by ``most_central`` alone.
         threshold: joints with a score above it count as found.

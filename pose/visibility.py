@@ -105,13 +105,13 @@ def part_visibility(
     """Visibility of the horizontal stripes of an image.
 
     Args:
-        people: as for `heatmaps`.
+        people: see `heatmaps`.
         size: height and width of the image in pixels.
         parts: number of stripes, all of one height.
         mode: see the module.
         target: selection among people, see `select_person`; None: ``most_joints``, in mode
             ``reference`` ``most_joints_last``.
-        threshold: as for `heatmaps`.
+        threshold: see `heatmaps`.
 
     Returns:
         (parts,) float32, 1 = stripe with a joint, from top to bottom. All ones when there is no

@@ -59,7 +59,7 @@ JOINT_NAMES: tuple[str, ...] = (
 PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21,
 )  # fmt: skip
-# The bone of the "game engine" rig whose head is joint j. The two hands (22, 23) have no bone of
+# The bone of the "game engine" rig with joint j as its head. The two hands (22, 23) have no bone of
 # their own: all finger bones move with them.
 BONES: tuple[str, ...] = (
     "pelvis", "thigh_l", "thigh_r", "spine_01", "calf_l", "calf_r", "spine_02", "foot_l", "foot_r",
@@ -253,7 +253,7 @@ def skin_weights(bones: dict[str, list[list[float]]], num_body: int) -> np.ndarr
 
 
 def _joint_vertices(rig: dict[str, Any], groups: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Vertices whose mean is the joint: the cube at the bone's head; the knuckles for a hand."""
+    """Vertices with the joint as mean: the cube at the bone's head; the knuckles for a hand."""
     joints = [groups[rig[bone]["head"]["cube_name"]] for bone in BONES]
     for side in "lr":
         knuckles = [groups[f"joint-{side}-finger-{finger}-1"] for finger in (2, 3, 4, 5)]

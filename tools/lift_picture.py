@@ -30,7 +30,7 @@ from pose import MediapipePose, Pose
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (720, 360)  # pixels, height and width
-DPI = 100  # of the figure
+DPI = 100  # resolution of the figure
 
 
 def draw_person(identity: int, seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:

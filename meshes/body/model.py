@@ -158,7 +158,7 @@ class BodyModel:
             transl: (B, 3) added to vertices and joints, metres.
 
         Returns:
-            The posed vertices and joints. With identity rotations the rest pose comes back.
+            The posed vertices and joints. Identity rotations give the rest pose.
         """
         return self.skin(self.shaped(betas), rotations, betas, transl)
 

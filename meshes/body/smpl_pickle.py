@@ -283,7 +283,7 @@ def _lookup(module: str, name: str) -> Name:
 
 
 def _python2_text(line: bytes) -> str:
-    """Text of protocol 0, whose bytes are escaped and may be any."""
+    """Text of protocol 0, with any bytes, escaped."""
     text = line.rstrip(b"\r\n")
     if not line.endswith(b"\n") or len(text) < 2 or text[:1] not in b"'\"" or text[-1:] != text[:1]:
         raise ValueError("damaged pickle file: text without quotes")

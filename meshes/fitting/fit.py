@@ -188,7 +188,7 @@ class _Fitter:
             vector[:, 1] = quarter * torch.pi / 2
             state = self._place(self._start(axis_angle_to_matrix(vector)), targets, size)
             state, cost = self._descend(state, targets, _WARM_UP + _REFINE, use_image=True)
-            # Of headings of equal cost, as without keypoints, the first one, whatever the rounding.
+            # Headings of equal cost, as without keypoints: the first one, for any rounding.
             better = cost < lowest - _EQUAL * (1 + cost)
             best = state if best is None else state.where(better, best)
             lowest = torch.minimum(cost, lowest)

@@ -16,7 +16,7 @@ from .skeleton import Skeleton
 
 __all__ = ["FitTargets", "PosePrior"]
 
-# Bones whose direction a 3D estimator determines well: (from, to, weight).
+# Bones with reliable directions in 3D estimates: (from, to, weight).
 _BONES: tuple[tuple[str, str, float], ...] = (
     ("left_shoulder", "left_elbow", 1.0),
     ("left_elbow", "left_wrist", 1.0),

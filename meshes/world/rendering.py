@@ -30,7 +30,7 @@ __all__ = ["Rendered", "render", "true_points"]
 _SAMPLES = 2
 # Radius of the dark spot under a foot, metres.
 _CONTACT = 0.13
-# How far a joint lies below the skin, metres: a surface this much nearer does not hide it.
+# Depth of a joint below the skin, metres: a surface this much nearer does not occlude it.
 _DEPTH = {"shoulder": 0.13, "hip": 0.17, "knee": 0.1, "elbow": 0.09, "ankle": 0.09, "wrist": 0.07,
           "heel": 0.05, "toe": 0.05, "ear": 0.05, "eye": 0.035, "nose": 0.035}  # fmt: skip
 

@@ -145,7 +145,7 @@ class BalancedSampler:
 
     An image is drawn with a weight of 1 / (number of images of its identity), as
     ``WeightedRandomSampler`` does for the OG-Net authors' ``--balance``. With cameras, the cameras
-    of an identity are equally frequent, too, whatever their numbers of images. An epoch has as many
+    of an identity are equally frequent, too, for any numbers of images. An epoch has as many
     images as the data.
     """
 

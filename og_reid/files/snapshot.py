@@ -58,7 +58,7 @@ def unwrap_state_dict(given: Any, marker: str | None, name: str) -> Any:
         if len(around) > 1:
             raise ValueError(
                 f"{name} holds {len(around)} networks, {', '.join(around[:4])}: save the "
-                "state_dict of the one that is wanted"
+                "state_dict of one of them alone"
             )
         for prefix in around:
             plain = {
@@ -94,7 +94,7 @@ def _content(given: Mapping[Any, Any], marker: str | None, name: str) -> Mapping
         names = [".".join(path) for path in found]
         raise ValueError(
             f"{name} holds {len(found)} networks, {', '.join(names[:4])}: save the state_dict of "
-            "the one that is wanted"
+            "one of them alone"
         )
     for key in _CONTAINERS:
         inner = given.get(key)

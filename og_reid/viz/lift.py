@@ -127,7 +127,7 @@ def _overlay(image: np.ndarray, given: np.ndarray) -> np.ndarray:
     inside = given > 0.5
     tinted = image.astype(np.float32)
     tinted[inside] = 0.6 * tinted[inside] + 0.4 * _TINT
-    line = max(1, round(image.shape[0] / 200))  # as thick in the figure whatever the image's size
+    line = max(1, round(image.shape[0] / 200))  # equally thick for images of any size
     tinted[inside & ~binary_erosion(inside, iterations=line)] = _TINT
     return tinted.round().astype(np.uint8)
 

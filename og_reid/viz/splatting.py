@@ -70,7 +70,7 @@ def fit_frame(points: Tensor, height: int, width: int, *, margin: float = 0.04) 
 
 @plain_torch()
 def splat_radius(points: Tensor, *, neighbours: int = 4) -> Tensor:
-    """Radius of each point for a surface that looks closed.
+    """Radius of each point for a closed surface.
 
     Args:
         points: (N, 3) metres.

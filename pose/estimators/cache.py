@@ -32,14 +32,14 @@ class CachedPose:
     """Pose estimator with a cache on disk, by image content and settings.
 
     The key of an image is a hash of its pixels, not its name. Each setting of the estimator has a
-    folder of entries, whose ``estimator.json`` holds model, versions and thresholds; an entry of
+    folder of entries, with model, versions and thresholds in ``estimator.json``; an entry of
     another setting, or a damaged one, is made anew. Writes are atomic, so that several processes
     may share a folder. A read-only folder serves its entries; new poses are not kept then, with one
     warning.
 
     Args:
         estimator: any; without an attribute `settings`, the argument is required.
-        folder: of the cache; made when needed.
+        folder: folder of the cache; made when needed.
         settings: plain values that differ between estimators of different results; None: those of
             the estimator.
 
@@ -114,7 +114,7 @@ class CachedPose:
                 partial.write_text(json.dumps(json.loads(self._text), indent=1), encoding="utf-8")
 
     def _read(self, path: Path) -> Pose | None:
-        """The pose in an entry; None where there is none, or a damaged one, which is made anew.
+        """Pose of an entry; None for a missing or damaged one, which is made again.
 
         Raises:
             PermissionError: before hours of work that could not be kept.

@@ -141,7 +141,7 @@ class MediapipePose:
 
 
 def _found(model: Any, image: np.ndarray) -> Any:
-    """Native result, whose mask is a copy: the next run may write to the original."""
+    """Native result, with a copy of the mask: the next run may write to the original."""
     result = model.process(image)
     if result.segmentation_mask is not None:
         result.segmentation_mask = np.array(result.segmentation_mask)

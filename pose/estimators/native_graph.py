@@ -48,7 +48,7 @@ class NativeGraph:
         load: constructor of the graph.
 
     Attributes:
-        model: what ``load`` made; None before the first run and after `close`.
+        model: result of ``load``; None before the first run and after `close`.
     """
 
     def __init__(self, load: Callable[[], Any]) -> None:

@@ -44,7 +44,7 @@ class PrecomputedPose:
     and images are matched by name, and by folder as far as the entry has folders. An
     entry belongs to one image (or to copies of it).
 
-    People whose joints cannot be pixels of the image, see `person_selection.lies_outside`, are left
+    People with joints that cannot be pixels of the image (`person_selection.lies_outside`) are left
     out with one warning; `left_out` counts them.
 
     Args:
@@ -57,7 +57,7 @@ class PrecomputedPose:
             readers' defaults (`read_coco` and `read_mmpose`: the names in the file).
 
     Attributes:
-        left_out: number of people so far whose joints lie outside their image.
+        left_out: number of people so far with joints outside their image.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -105,7 +105,7 @@ class PrecomputedPose:
                 that of another image of the same name.
 
         Warns:
-            InputWarning: the first people whose joints lie outside their image.
+            InputWarning: the first people with joints outside their image.
         """
         if not isinstance(image, (str, Path)):
             raise ValueError(
@@ -151,7 +151,7 @@ class PrecomputedPose:
         )
 
     def _within(self, path: Path, people: Keypoints, size: tuple[int, int]) -> Keypoints:
-        """People without those whose joints lie outside the image."""
+        """People with joints inside the image."""
         outside = lies_outside(people, size, self.threshold)
         count = int(outside.sum())
         if not count:

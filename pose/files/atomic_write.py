@@ -50,7 +50,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     The first write of a process into a folder removes those that are older than a day.
 
     Args:
-        path: Where the finished file shall lie.
+        path: Path of the finished file.
 
     Yields:
         The path to write to. No file is there yet, or an empty one
@@ -58,7 +58,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Raises:
         OSError: The disk is full, a limit is reached, ``path`` is a folder or a device, or the
-            like; with ``path`` as the name of the file, whatever the writer in the block raised.
+            like; with ``path`` as the name of the file, for any exception of the writer.
     """
     path = Path(path)
     target, before = _target(path)
@@ -68,7 +68,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         with _naming(path, partial):
             partial.touch()
-            mode = stat.S_IMODE(partial.stat().st_mode)  # as the user wants new files
+            mode = stat.S_IMODE(partial.stat().st_mode)  # by the umask
             if before is None:
                 partial.unlink()
             else:

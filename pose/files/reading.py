@@ -31,8 +31,8 @@ def reading(path: str | Path, rule: str = "must be a whole, readable file") -> I
             exception is not a ``ValueError`` that names the path itself.
 
     Raises:
-        OSError: As it came (no such file, no permission, disk error), with the path.
-        ImportError: As it came: an optional package is missing.
+        OSError: Unchanged (no such file, no permission, disk error), with the path.
+        ImportError: Unchanged: an optional package is missing.
         ValueError: Anything else.
     """
     try:
@@ -68,5 +68,5 @@ def _message(path: str | Path, rule: str, error: Exception) -> str:
     # The text of a KeyError is a bare key, of a MemoryError often nothing.
     plain = isinstance(error, ValueError | OSError)
     cause = str(error) if plain else f"{type(error).__name__}: {error}".rstrip(": ")
-    # Rules of our own ("must hold ...") stand alone.
+    # Rules of this package ("must hold ...") stand alone.
     return f"{path}: {cause}" if cause.startswith("must ") else f"{path}: {rule}: {cause}"

@@ -44,7 +44,7 @@ def read_json(path: Path) -> Any:
     """Content of a JSON file."""
     check_file(path)
     with reading(path, "must be a whole JSON file"):
-        # Of bytes: UTF-8, UTF-16 and UTF-32, with and without a byte order mark.
+        # From bytes: UTF-8, UTF-16 and UTF-32, with and without a byte order mark.
         return json.loads(path.read_bytes())
 
 
@@ -120,7 +120,7 @@ def are_fractions(keypoints: Keypoints, threshold: float = 0.0) -> bool:
 
 
 def warn_of_fractions(path: str | Path, keypoints: Keypoints) -> None:
-    """Warns, at the caller of a reader, of a file whose joints all lie in [-1, 1]."""
+    """Warns, at the caller of a reader, of a file with all joints in [-1, 1]."""
     if are_fractions(keypoints):
         warnings.warn(
             f"{path}: keypoints must be in pixels; all joints lie in [-1, 1], as fractions of the "

@@ -49,7 +49,7 @@ def plain_torch() -> Iterator[None]:
 
 
 class _SinglePrecision(TorchFunctionMode):
-    """Float32 wherever torch would take its default dtype.
+    """Float32 in place of torch's default dtype.
 
     The default dtype belongs to the process, so changing it would affect other threads; this mode
     applies to one thread.

@@ -29,7 +29,7 @@ def map_in_processes(
     Workers are started by ``spawn``: a fork of a process in which torch or mediapipe already run
     threads can deadlock. A script that uses them needs the ``if __name__ == "__main__":`` guard.
     Each `InputWarning` of a task is raised in the calling process, when its result is there: once
-    for all tasks of a call, and as the filters and the output of that process want it.
+    for all tasks of a call, and by the filters and the output of that process.
     Workers watch their parent and end within seconds of its death, ``kill -9`` included. When a
     task raises, or the iterator is closed, items that were not begun are dropped.
 

@@ -25,7 +25,7 @@ VERTICES = 64
 
 
 def body_arrays() -> dict[str, np.ndarray]:
-    """The arrays of an SMPL file with 64 vertices, none of them shared with earlier calls."""
+    """Arrays of an SMPL file with 64 vertices, new at each call."""
     return {name: array.copy() for name, array in _arrays().items()}
 
 

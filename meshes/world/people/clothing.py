@@ -300,7 +300,7 @@ def build_outfit(identity: Identity) -> Outfit:
     )
     lowest = _bottom_thickness(coords, identity.bottom, seed)
     first = fit.shell(everywhere, lowest, fit.shaped)
-    # Where a top hangs over the bottom it lies outside of it.
+    # A top that hangs over the bottom lies outside of it.
     overlap = torch.where(coords[:, 1] < 0.14, lowest + 0.007, torch.zeros_like(lowest))
     under = torch.maximum(_top_thickness(coords, identity.top, seed), overlap)
     second = fit.shell(everywhere, under, fit.shaped)

@@ -74,7 +74,7 @@ def place_occluder(
         kind: one of ``OCCLUDERS`` but "cut".
         rng: source of randomness.
         origin: (3,) ground point below the person.
-        turn: (3, 3) rotation whose columns are right, up and towards the camera.
+        turn: (3, 3) rotation with the columns right, up and towards the camera.
         target: fraction of the person's area to occlude, in (0, 1).
         coverage: occluded fraction under given pieces.
 

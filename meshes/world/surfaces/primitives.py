@@ -120,7 +120,7 @@ def tube(path: Tensor, radius: float | Tensor, segments: int = 8) -> Mesh:
 
 
 def disc(center: Sequence[float], radius: float, axis: int, segments: int = 18) -> Mesh:
-    """Flat round plate whose normal is the given coordinate axis."""
+    """Flat round plate, normal to a coordinate axis."""
     around = torch.arange(segments) * (2 * math.pi / segments)
     ring = torch.zeros(segments, 3)
     ring[:, (axis + 1) % 3], ring[:, (axis + 2) % 3] = around.cos(), around.sin()

@@ -11,7 +11,7 @@ from ..keyed_random import KeyedRandom
 
 __all__ = ["CHANNEL_ORDERS", "permute_identities", "recolor_identities", "shift_hue"]
 
-#: Orders of the channels of a colour; the first leaves it as it is.
+#: Orders of the channels of a colour; the first is the identity.
 CHANNEL_ORDERS = tuple(permutations(range(3)))
 
 

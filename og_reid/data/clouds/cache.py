@@ -68,7 +68,7 @@ def hash_file(path: str | Path) -> str:
 class CloudCache:
     """Lifted clouds of one setting.
 
-    Several processes may share a folder: writes are atomic, and equal keys have equal content. A
+    Several processes may use a folder: writes are atomic, and equal keys have equal content. A
     damaged entry counts as missing.
 
     Args:

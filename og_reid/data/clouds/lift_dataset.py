@@ -199,7 +199,7 @@ def lift_many(
         raise ValueError(f"workers must be at least 1; got {workers}")
     settings = settings or LiftSettings()
     files = [Path(path) for path in paths]
-    if not files:  # what estimators need is not asked for
+    if not files:  # the packages of estimators are not needed
         return
     store = None
     if cache is not None:

@@ -373,5 +373,5 @@ class Shard:
     def _damaged(self, what: str) -> ValueError:
         return ValueError(
             f"{self._path} is missing, damaged or no shard of a cloud store: {what}; convert again "
-            "into the same folder, which makes what is damaged anew"
+            "into the same folder, which makes damaged shards again"
         )

@@ -37,7 +37,7 @@ __all__ = ["MANIFEST", "CloudStore", "ShardInfo", "is_store", "write_manifest"]
 
 #: File name of the list of shards.
 MANIFEST = "store.json"
-_AGAIN = "convert again into the same folder, which makes what is damaged anew"
+_AGAIN = "convert again into the same folder, which makes damaged shards again"
 _MOST_BYTES = 1 << 24  # largest manifest: tens of millions of clouds
 
 
@@ -81,7 +81,7 @@ def _read_manifest(folder: Path) -> list[ShardInfo]:
     if not path.is_file():
         raise ValueError(
             f"{folder} is no finished cloud store ({MANIFEST} is missing): run og-reid pack, "
-            "which goes on where it stopped"
+            "which resumes"
         )
     try:
         with reading(path, "it is damaged"):
@@ -166,7 +166,7 @@ class CloudStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         infos = _read_manifest(self.folder)
-        # Sizes first: one look at each file, before any is opened.
+        # Sizes first: one status call per file, before any is opened.
         for info in infos:
             path = self.folder / info.file
             size = path.stat().st_size if path.is_file() else None

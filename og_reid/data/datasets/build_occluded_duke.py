@@ -356,7 +356,7 @@ def _write(
             raise OSError(
                 error.errno,
                 f"{error.strerror or error}, after {done:,} of {len(jobs):,} images; they stay in "
-                f"{place}, where the same command goes on",
+                f"{place}, from which the same command resumes",
             ) from error
         if progress is not None:
             progress(done + 1, len(jobs))

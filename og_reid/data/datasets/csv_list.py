@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..files.image_files import image_endings
-from ..files.inputs import named
+from ..files.inputs import counted, named
 from ..files.table import Row, Table, read_table
 from .numbering import doubtful_names, is_unknown, listed_numbers, normal, numbers, whole
 from .parting import by_people, finish, refuse_shared
@@ -178,18 +178,18 @@ def _identities(
     )
     junk = sum(pids[name] == -1 for name in names)
     if junk:
-        notes.append(f"{junk:,} images of identity -1, which is junk, ignored in the ranking")
+        notes.append(f"{counted(junk, 'image')} of identity -1: junk, ignored in the ranking")
     if person:
         zero = names[zeros[0]]
         notes.append(
-            f"identity {zero} is a person like others (-1 alone is junk) and gets number "
+            f"identity {zero} counts as an identity (-1 alone is junk) and gets number "
             f"{pids[zero]}, because 0 means a distractor"
             + (": every number is one higher than in the file" if pids[zero] == 1 else "")
         )
     elif zeros:
         notes.append(
-            f"{len(zeros):,} images of identity 0, in {' and '.join(sorted(shown))} alone: a "
-            "distractor, ranked as a wrong answer"
+            f"{counted(len(zeros), 'image')} of identity 0, in {' and '.join(sorted(shown))} "
+            "alone: a distractor, never a match"
         )
     return pids
 
@@ -284,6 +284,6 @@ def _unreadable(paths: Sequence[Path]) -> list[str]:
     if not wrong:
         return []
     return [
-        f"{len(wrong):,} listed files are no images that can be read here, by their endings: "
-        f"{named(wrong)}"
+        f"{counted(len(wrong), 'listed file')} of formats that cannot be read here, by the "
+        f"endings: {named(wrong)}"
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files.inputs import named
+from ..files.inputs import counted, named
 from .csv_list import from_csv, is_list
 from .layout import Sides, decide, find_sides
 from .numbering import camera_numbers, doubtful_names, listed_numbers, numbers, whole
@@ -62,7 +62,7 @@ def from_folder(
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: give the one that holds a folder a person")
+        raise ValueError(f"{folder} is not a folder: give the one with a folder per identity")
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)} or None; got {layout!r}")
     if not 0 <= train_share <= 1:
@@ -77,10 +77,10 @@ def from_folder(
     paths, loose = _in_folders(tree, layout)
     if not paths:
         found = f"; {'; '.join([*doubts, *notes])}" if doubts or notes else ""
-        raise ValueError(f"{folder} must hold images as <person>/<image>; got none{found}")
+        raise ValueError(f"{folder} must hold images as <identity>/<image>; got none{found}")
     if loose:
         doubts.append(
-            f"left out: {len(loose):,} images beside the folders, of unknown identity: "
+            f"left out: {counted(len(loose), 'image')} beside the folders, of unknown identity: "
             f"{named(loose)}"
         )
     sides = _sides(folder, paths, layout)
@@ -171,8 +171,8 @@ def _of_sides(
     others = [path for path in paths if path[0] not in sides.folders]
     if others:
         doubts.append(
-            f"left out: {len(others):,} images in folders beside {', '.join(sides.folders)}: "
-            f"{named(sides.others)}"
+            f"left out: {counted(len(others), 'image')} in folders beside "
+            f"{', '.join(sides.folders)}: {named(sides.others)}"
         )
     inner = [path[1:] for path in used]
     if all(_named_alike(path) for path in inner):
@@ -250,8 +250,8 @@ def _labelled(
     doubts += doubtful_names(names)
     numbered = (listed_numbers(pids, "identities"), listed_numbers(cameras, "cameras"))
     notes += [each for each in numbered if each]
-    for pid, meaning in ((-1, "junk, which is ignored"), (0, "a distractor, a wrong answer")):
+    for pid, meaning in ((-1, "junk, ignored"), (0, "a distractor, never a match")):
         count = names.count(str(pid)) if pid in pids.values() else 0
         if count:
-            notes.append(f"{count:,} images of identity {pid}, which is {meaning}")
+            notes.append(f"{counted(count, 'image')} of identity {pid}: {meaning}")
     return samples, (pids, cameras)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..files.inputs import named
+from ..files.inputs import counted, named
 from .readings import MARKET_NAME, Parts, Reading, read_as
 
 __all__ = ["Sides", "decide", "find_sides"]
@@ -136,7 +136,7 @@ def _flat(paths: Sequence[Parts], where: str) -> Reading:
     if isinstance(reading, Reading):
         return reading
     raise ValueError(
-        f"{where} holds {len(paths):,} images in one folder, of unknown identities: "
+        f"{where} holds {counted(len(paths), 'image')} in one folder, of unknown identities: "
         "give each identity a folder (<identity>/<image>), put a CSV file with the columns path "
         "and pid beside them, or name all images <identity>_c<camera>_<anything>; first: "
         f"{named(['/'.join(path) for path in paths])}"
@@ -199,8 +199,8 @@ def _found_out(reading: Reading) -> str:
 def _deeper(deeper: Sequence[Parts]) -> str:
     folders = sorted({"/".join(path[:-1]) for path in deeper})
     return (
-        f"{len(deeper):,} images in folders below those of the identities count for these: "
-        f"{named(folders)}"
+        f"{counted(len(deeper), 'image')} in folders below those of the identities, counted for "
+        f"these: {named(folders)}"
     )
 
 

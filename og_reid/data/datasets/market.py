@@ -2,7 +2,7 @@
 
 The root holds ``query``, ``bounding_box_test`` and, for training, ``bounding_box_train``; an image
 is called ``<pid>_c<camera>s<sequence>_<frame>_<box>.jpg`` (or ``.png``). Identity -1 is junk (never
-ranked) and identity 0 a distractor (ranked as a wrong answer); both may only occur in the gallery.
+ranked) and identity 0 a distractor (never a match); both may only occur in the gallery.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..files.image_files import IMAGE_ENDINGS, image_endings, is_unread_image
+from ..files.inputs import counted
 from ..files.table import read_table
 from ..sample import Sample, Splits
 
@@ -48,14 +49,11 @@ def few_queries(splits: Splits) -> str:
     if not queries or (queries >= FEW_QUERIES and identities >= FEW_IDENTITIES):
         return ""
     return (
-        f"{_ones(queries, 'query', 'queries')} of {_ones(identities, 'identity', 'identities')}: "
-        f"one answer moves rank-1 by {100 / queries:.0f} points; metrics of fewer than "
+        f"{counted(queries, 'query', 'queries')} of "
+        f"{counted(identities, 'identity', 'identities')}: "
+        f"one query moves rank-1 by {100 / queries:.0f} points; metrics of fewer than "
         f"{FEW_QUERIES} queries or {FEW_IDENTITIES} identities mean little"
     )
-
-
-def _ones(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,9 @@ def load_market(root: str | Path) -> Splits:
     shared = sorted(train_pids & test_pids)
     if shared:
         warnings.warn(
-            f"{folder}: {len(shared)} identities are in the training and in the test images "
-            f"(first: {shared[:5]}); metrics of a model trained here would be too good",
+            f"{folder}: {counted(len(shared), 'identity', 'identities')} in both the training and "
+            f"the test images (first: {shared[:5]}); metrics of a model trained here would be too "
+            "good",
             stacklevel=2,
         )
     return Splits(**splits)

@@ -117,8 +117,8 @@ _POSETRACK = DatasetSpec(
     notice=(
         "PoseTrack21 has terms of its own, to be accepted on its authors' page. The protocol "
         "filters nothing from the gallery; `source_camid` keeps the video. Identities are those "
-        f"of the files plus one, in the validation part plus {_VALIDATION:,}: the parts count "
-        "anew, and 0 means a distractor."
+        f"of the files plus one, in the validation part plus {_VALIDATION:,}: the parts restart "
+        "at 0, and 0 means a distractor."
     ),
     when_missing=(
         "get PoseTrack21 and, from the authors of Keypoint Promptable Re-Identification, the "

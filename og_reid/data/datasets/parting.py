@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..files.inputs import named
+from ..files.inputs import counted, named
 from .market import few_queries
 from .schema import SPLITS, Dataset, DatasetSample
 from .tree import same_images
@@ -71,8 +71,8 @@ def refuse_shared(where: Path, splits: Mapping[str, Sequence[DatasetSample]]) ->
     }
     if shared:
         raise ValueError(
-            f"{where}: {len(shared):,} identities are in the training and in the test images, "
-            f"first: {sorted(shared)[:3]}: give each identity to one side"
+            f"{where}: {counted(len(shared), 'identity', 'identities')} in both the training and "
+            f"the test images, first: {sorted(shared)[:3]}: give each identity to one side"
         )
 
 
@@ -146,7 +146,7 @@ def _doubts(splits: Mapping[str, Sequence[DatasetSample]], *, has_cameras: bool)
     for group in groups:
         copies = {gallery[path]: path for path in reversed(group) if path in gallery}
         for path in group:
-            # Of the same camera they are left out of the ranking.
+            # Matches of the same camera are excluded from the ranking.
             others = [
                 copy
                 for camid, copy in copies.items()
@@ -156,8 +156,8 @@ def _doubts(splits: Mapping[str, Sequence[DatasetSample]], *, has_cameras: bool)
                 found.append(f"{path} = {others[0]}")
     if found:
         doubts.append(
-            f"{len(found):,} queries are in the gallery as the same image, and find themselves: "
-            f"{named(found)}"
+            f"{counted(len(found), 'query', 'queries')} also in the gallery as the same image, and "
+            f"therefore trivial matches: {named(found)}"
         )
     if splits["query"] and not splits["gallery"]:
         doubts.append("there are queries but no gallery")

@@ -22,7 +22,7 @@ DUKE_NOTICE = (
     "DukeMTMC was withdrawn by its authors and is not distributed any more; whether you may use a "
     "copy that you have is for you to decide."
 )
-#: Note of data sets whose identities start at 0.
+#: Note of data sets with identities from 0.
 NUMBERED_UP = "Identities are those of the files plus one, because 0 means a distractor."
 _REAL_PEOPLE = (
     "It shows real people who were not asked, and was published for research; no licence comes "

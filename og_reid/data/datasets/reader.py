@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pose.deprecation import deprecated_keywords
 
+from ..files.inputs import counted
 from ..sample import Sample
 from .schema import SPLITS, Counts, Dataset, DatasetSample, DatasetSpec, Folder, Source
 from .sources import is_there, list_source, walk
@@ -33,8 +34,8 @@ def read_dataset(
     Args:
         spec: Specification of the data set.
         root: Its folder or the parent folder.
-        verify: Refuse a data set whose numbers of images, identities or tracklets differ from the
-            published ones, or whose training and test identities overlap. Otherwise the
+        verify: Refuse a data set with other numbers of images, identities or tracklets than the
+            published ones, or with overlapping training and test identities. Otherwise the
             result lists the differences.
         notice: Called with the licence or state of the data set; None: a warning at the first
             reading.
@@ -62,7 +63,7 @@ def read_dataset(
     found, notes = _mixed_up(splits), _notes(spec, splits)
     counted = differences(spec, splits)
     if spec.counts_from == "papers":
-        notes += [f"{each}: a number of the paper, not counted again by us" for each in counted]
+        notes += [f"{each}: a number of the paper, not verified by counting" for each in counted]
     else:
         found = counted + found
     if found and verify:
@@ -172,7 +173,7 @@ def differences(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> lis
         ]
     pids = {each.pid for samples in splits.values() for each in samples if each.pid > 0}
     if spec.identities is not None and len(pids) != spec.identities and not found:
-        found.append(f"there are {len(pids):,} identities, expected {spec.identities:,}")
+        found.append(_difference(len(pids), spec.identities, "identity", "identities") + " in all")
     return found
 
 
@@ -182,19 +183,19 @@ def _count_differences(
     found = []
     if expected.images is not None and len(samples) != expected.images:
         hint = _hint(spec, split, len(samples))
-        found.append(_difference(len(samples), expected.images, "images") + hint)
+        found.append(_difference(len(samples), expected.images, "image") + hint)
     tracklets = {each.tracklet for each in samples if isinstance(each, DatasetSample)}
     if expected.tracklets is not None and len(tracklets) != expected.tracklets:
-        found.append(_difference(len(tracklets), expected.tracklets, "tracklets"))
+        found.append(_difference(len(tracklets), expected.tracklets, "tracklet"))
     identities = len({each.pid for each in samples if each.pid > 0})
     if expected.identities is not None and identities != expected.identities:
-        found.append(_difference(identities, expected.identities, "identities"))
+        found.append(_difference(identities, expected.identities, "identity", "identities"))
     if found:
         return found
     if expected.cameras is not None:
         cameras = Counter(each.camid for each in samples if each.pid >= 0)
         found += [
-            f"{_difference(cameras[camid], count, 'images')} of camera {camid}"
+            f"{_difference(cameras[camid], count, 'image')} of camera {camid}"
             for camid, count in expected.cameras.items()
             if cameras[camid] != count
         ]
@@ -205,8 +206,8 @@ def _count_differences(
     return found
 
 
-def _difference(found: int, expected: int, what: str) -> str:
-    return f"{found:,} {what}, expected {expected:,} ({found - expected:+,})"
+def _difference(found: int, expected: int, one: str, many: str = "") -> str:
+    return f"{counted(found, one, many)}, expected {expected:,} ({found - expected:+,})"
 
 
 def _hint(spec: DatasetSpec, split: str, count: int) -> str:
@@ -237,8 +238,8 @@ def _mixed_up(splits: dict[str, tuple[Sample, ...]]) -> list[str]:
     shared = sorted(train & (query | gallery))
     if shared:
         found.append(
-            f"{len(shared):,} identities are in the training and in the test images (first: "
-            f"{shared[:3]}): are the folders mixed up?"
+            f"{counted(len(shared), 'identity', 'identities')} in both the training and the test "
+            f"images (first: {shared[:3]}): are the folders mixed up?"
         )
     if query and gallery and not query & gallery:
         found.append("none of the identities in query is in the gallery: are the folders mixed up?")
@@ -250,7 +251,7 @@ def _notes(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str
     if spec.counts_from == "nowhere":
         variant = spec.variants.get(len(splits["train"]))
         notes.append(
-            "no published numbers are known: nothing was counted against them"
+            "no published counts are known: none were verified"
             + (f"; train looks like {variant}" if variant else "")
         )
     if not (splits["query"] and splits["gallery"]) and (spec.query or spec.gallery):
@@ -258,8 +259,8 @@ def _notes(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str
     both = {each.name for each in splits["query"]} & {each.name for each in splits["gallery"]}
     if both and spec.has_cameras:
         notes.append(
-            f"{len(both):,} query images are in the gallery, too: only the rule about the same "
-            "camera keeps them from being found"
+            f"{counted(len(both), 'query image')} also in the gallery: excluded only by the rule "
+            "about the same camera"
         )
     cameras: dict[int, set[int]] = {}
     for each in splits["gallery"]:
@@ -270,7 +271,10 @@ def _notes(spec: DatasetSpec, splits: dict[str, tuple[Sample, ...]]) -> list[str
         if not cameras.get(each.pid, set()) - {each.camid}
     }
     if alone:
-        notes.append(f"{len(alone):,} queries have no match of another camera in the gallery")
+        notes.append(
+            f"{counted(len(alone), 'query', 'queries')} without a match of another camera in the "
+            "gallery"
+        )
     return notes
 
 

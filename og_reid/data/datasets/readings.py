@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from ..files.inputs import named
+from ..files.inputs import counted, named
 from .numbering import normal
 
 __all__ = ["LAYOUTS", "MARKET_NAME", "Layout", "Parts", "Reading", "read_as"]
@@ -61,13 +61,11 @@ class Reading:
         """The reading with its counts, for messages."""
         identities = sorted({identity for identity, _ in self.labels})
         cameras = sorted({camera for _, camera in self.labels if camera is not None})
-        ones = "1 identity" if len(identities) == 1 else f"{len(identities):,} identities"
-        text = f"{self.layout} ({self.shape}): {ones} ({named(identities)})"
+        number = counted(len(identities), "identity", "identities")
+        text = f"{self.layout} ({self.shape}): {number} ({named(identities)})"
         if cameras:
-            eyes = "1 camera" if len(cameras) == 1 else f"{len(cameras):,} cameras"
-            text += f" in {eyes} ({named(cameras)})"
-        images = "1 image" if len(self.paths) == 1 else f"{len(self.paths):,} images"
-        return f"{text}, {images}"
+            text += f" in {counted(len(cameras), 'camera')} ({named(cameras)})"
+        return f"{text}, {counted(len(self.paths), 'image')}"
 
     @property
     def shape(self) -> str:

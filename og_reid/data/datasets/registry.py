@@ -107,7 +107,7 @@ def find_dataset(name: str) -> DatasetSpec | Loader:
         if point.name == name:
             try:
                 source = point.load()
-            except Exception as error:  # whatever the import of another package raises
+            except Exception as error:  # anything that the import of another package raises
                 raise ValueError(
                     f"data set {name!r} is offered by {point.value}, which cannot be loaded: "
                     f"{type(error).__name__}: {error}"

@@ -288,6 +288,6 @@ def _load_mat(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         if 0 not in data[:4]:
             return read_mat(data, _MAX_BYTES)
-        from scipy.io import loadmat  # of version 4, whose reader is Python
+        from scipy.io import loadmat  # for version 4, with a reader in Python
 
         return {name: each for name, each in loadmat(path).items() if name[:2] != "__"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files.image_files import image_endings, is_unread_image
-from ..files.inputs import named
+from ..files.inputs import counted, named
 
 __all__ = ["Tree", "same_images", "scan"]
 
@@ -34,7 +34,7 @@ class Tree:
         broken: Folders that cannot be listed, links that lead nowhere or in a circle, and images
             that are no regular files.
         empty: Images of 0 bytes; they are among the images.
-        hidden: Images and folders whose name begins with a dot.
+        hidden: Images and folders with names that begin with a dot.
         bare: Folders without images at any depth.
         others: Other files.
         tables: CSV files in the folder itself.
@@ -57,13 +57,13 @@ class Tree:
         other = [each for each in self.unread if not each.lower().endswith(_HEIC)]
         if heic:
             doubts.append(
-                f"left out: {_count(heic, 'HEIC image')}, which Pillow does not read: "
+                f"left out: {counted(len(heic), 'HEIC image')}, which Pillow does not read: "
                 f"{named(heic)}; convert to JPEG (or, in Python, pip install pillow-heif and call "
                 "pillow_heif.register_heif_opener())"
             )
         if other:
             doubts.append(
-                f"left out: {_count(other, 'file')} of formats that cannot be read here "
+                f"left out: {counted(len(other), 'file')} of formats that cannot be read here "
                 f"({', '.join(sorted({_ending(each) for each in other}))}): {named(other)}; "
                 "convert to JPEG or PNG"
             )
@@ -73,14 +73,14 @@ class Tree:
                 f"links that lead nowhere or in a circle): {named(self.broken)}"
             )
         if self.empty:
-            doubts.append(f"{_count(self.empty, 'image')} of 0 bytes: {named(self.empty)}")
+            doubts.append(f"{counted(len(self.empty), 'image')} of 0 bytes: {named(self.empty)}")
         if self.hidden:
             notes.append(f"left out: {len(self.hidden):,} hidden: {named(self.hidden)}")
         if self.bare:
-            notes.append(f"{_count(self.bare, 'folder')} without images: {named(self.bare)}")
+            notes.append(f"{counted(len(self.bare), 'folder')} without images: {named(self.bare)}")
         if self.others:
             notes.append(
-                f"left out: {_count(self.others, 'file')} that are no images by their endings "
+                f"left out: {counted(len(self.others), 'file')} with endings of no images "
                 f"({', '.join(sorted({_ending(each) for each in self.others})[:8])}): "
                 f"{named(self.others)}"
             )
@@ -176,7 +176,7 @@ def _tree(root: Path, found: _Found) -> Tree:
         full.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
     full.update(found.broken)
     bare = [path for path in found.folders if path not in full]
-    # Of nested ones the outermost suffices.
+    # The outermost of nested folders suffices.
     nested = set(bare)
     bare = [path for path in bare if os.path.dirname(path) not in nested]
 
@@ -220,10 +220,6 @@ def _grouped(paths: list[Path], head: int) -> list[list[Path]]:
                 data = file.read(head)
                 groups[hashlib.blake2b(data, digest_size=16).digest()].append(path)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def _count(items: Sequence[object], what: str) -> str:
-    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"
 
 
 def _ending(name: str) -> str:

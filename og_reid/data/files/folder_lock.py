@@ -54,7 +54,9 @@ def locked_folder(folder: str | Path, refusal: str) -> Iterator[None]:
     finally:
         if lock is not None:
             with suppress(OSError):
-                (path / LOCK_FILE).unlink()  # before the lock ends, so that it is ours
+                (
+                    path / LOCK_FILE
+                ).unlink()  # before the lock ends, so that no other run has locked it
             lock.close()
         if new:
             with suppress(OSError):

@@ -125,7 +125,7 @@ def list_inputs(
 def _absence(path: Path) -> str:
     """Reason why a path is no file."""
     if path.exists():
-        return "is no regular file"  # a pipe, say, which waits for ever
+        return "is no regular file"  # such as a pipe, which would block for ever
     return "is a link to a file that is not there" if path.is_symlink() else "there is no such file"
 
 
@@ -243,6 +243,11 @@ def summarize_warnings(raised: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
         )
         summaries.append(f"{count}{text}{named}")
     return tuple(summaries)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Number with its noun: ``1 image``, ``2,000 images``; ``many`` is an irregular plural."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def named(items: Sequence[object], count: int = 3) -> str:

@@ -66,7 +66,7 @@ def read_table(
 ) -> Table:
     """Reads a table with column names in the first line.
 
-    Values are separated by commas, semicolons, tabs or bars, whichever separates the needed
+    Values are separated by commas, semicolons, tabs or bars: the separator that gives the needed
     columns in the first line. The text is UTF-8, with or without a byte-order mark, or UTF-16 with
     one. Capitals, blanks, ``-`` and ``_`` in names of columns do not matter.
 

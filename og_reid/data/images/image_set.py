@@ -58,7 +58,7 @@ class ImageBatch:
 class ImageSet:
     """Set of labelled images, read and preprocessed batch by batch.
 
-    People whose joints cannot be pixels of their image (see
+    People with joints that cannot be pixels of their image (see
     `pose.person_selection.lies_outside`, or all joints in [-1, 1]) are left out: all stripes would
     be occluded, or none. The first batch with such people warns (`InputWarning`).
 

@@ -49,7 +49,7 @@ def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Capture) -> N
     ("dataset", "message"),
     [
         ([], "holds no bounding_box_test"),
-        (["--dataset", "folder"], "must hold images as <person>/<image>; got none"),
+        (["--dataset", "folder"], "must hold images as <identity>/<image>; got none"),
         (["--dataset", "market-1501"], "holds no bounding_box_train"),
         (["--dataset", "csv"], "line 2: there is no file"),
     ],

@@ -113,7 +113,7 @@ def test_occluded_duke_is_built_from_the_lists(
     verify(out)
     dataset = load_dataset("occluded-duke", out, verify=False)
     assert [each.pid for each in dataset.query] == [3, 4]
-    assert "1 query images are in the gallery, too" in " ".join(dataset.notes)
+    assert "1 query image also in the gallery" in " ".join(dataset.notes)
 
 
 def test_an_unpacked_set_is_linked_or_copied(

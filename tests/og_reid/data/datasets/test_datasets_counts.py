@@ -71,11 +71,11 @@ def test_correct_counts_pass_and_the_notice_is_given_once(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("split", "counts", "message"),
     [
-        ("train", Counts(2), r"train \(bounding_box_train\) has 1 images, expected 2 \(-1\)"),
-        ("query", Counts(1, 2), r"query \(query\) has 1 identities, expected 2 \(-1\)"),
-        ("gallery", Counts(3, cameras={1: 1, 2: 2}), "1 images, expected 2 .-1. of camera 2"),
+        ("train", Counts(2), r"train \(bounding_box_train\) has 1 image, expected 2 \(-1\)"),
+        ("query", Counts(1, 2), r"query \(query\) has 1 identity, expected 2 \(-1\)"),
+        ("gallery", Counts(3, cameras={1: 1, 2: 2}), "1 image, expected 2 .-1. of camera 2"),
         ("query", Counts(1, names_sha256="00"), "right number of images, but other names"),
-        ("query", Counts(3), "has 1 images, expected 3 .-2. - as many as train should have: are"),
+        ("query", Counts(3), "has 1 image, expected 3 .-2. - as many as train should have: are"),
         ("gallery", Counts(4), "has 3 images, expected 4 .-1. - this looks like a thing"),
     ],
 )
@@ -89,7 +89,7 @@ def test_differences_are_named(split: str, counts: Counts, message: str, tmp_pat
     # Numbers that only a paper gives are no reason to refuse.
     dataset = read_dataset(replace(spec, counts_from="papers"), tmp_path)
     assert dataset.differences == ()
-    assert "a number of the paper, not counted again by us" in dataset.notes[-1]
+    assert "a number of the paper, not verified by counting" in dataset.notes[-1]
 
 
 def test_the_real_counts_are_verified_by_default(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_mixed_up_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "bounding_box_train").rename(tmp_path / "other")
     (tmp_path / "query").rename(tmp_path / "bounding_box_train")
     (tmp_path / "other").rename(tmp_path / "query")
-    with pytest.raises(ValueError, match="1 identities are in the training and") as error:
+    with pytest.raises(ValueError, match="1 identity in both the training and") as error:
         read_dataset(spec, tmp_path)
     assert "none of the identities in query is in the gallery" in str(error.value)
 
@@ -142,5 +142,5 @@ def test_notes_of_a_data_set(tmp_path: Path) -> None:
     make("dukemtmc-reid", tmp_path)
     touch(tmp_path, ["query/0005_c5_f0051781.jpg", "query/0006_c1_f0000001.jpg"])
     notes = " ".join(read_dataset(small(dataset_spec("dukemtmc-reid")), tmp_path).notes)
-    assert "1 query images are in the gallery, too" in notes
-    assert "2 queries have no match of another camera" in notes
+    assert "1 query image also in the gallery" in notes
+    assert "2 queries without a match of another camera" in notes

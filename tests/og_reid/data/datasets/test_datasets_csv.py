@@ -38,7 +38,7 @@ def test_identities_from_zero_all_count(root: Path) -> None:
     assert [each.pid for each in dataset.query] == [1, 2, 3]
     assert [each.pid for each in dataset.gallery] == [1, 2, 3]
     assert dataset.identity_names == {"0": 1, "1": 2, "2": 3}
-    assert any("identity 0 is a person like others (-1 alone is junk)" in n for n in dataset.notes)
+    assert any("identity 0 counts as an identity (-1 alone is junk)" in n for n in dataset.notes)
 
 
 def test_identities_from_zero_with_splits(root: Path) -> None:
@@ -48,7 +48,7 @@ def test_identities_from_zero_with_splits(root: Path) -> None:
     assert [each.pid for each in dataset.query] == [1, 2]
     assert [each.pid for each in dataset.gallery] == [1, 2, -1]
     assert [each.pid for each in dataset.train] == [3]
-    assert "1 images of identity -1, which is junk, ignored in the ranking" in dataset.notes
+    assert "1 image of identity -1: junk, ignored in the ranking" in dataset.notes
 
 
 def test_zero_among_words_is_an_identity(root: Path) -> None:
@@ -145,7 +145,7 @@ def test_unknown_identities_are_warned_of(root: Path, value: str, message: str) 
 
 def test_listed_files_that_are_no_images_are_warned_of(root: Path) -> None:
     touch(root, ["a/film.mp4", "a/photo.heic"])
-    with pytest.warns(InputWarning, match="2 listed files are no images that can be read here"):
+    with pytest.warns(InputWarning, match="2 listed files of formats that cannot be read here"):
         from_csv(write(root, "path,pid\na/film.mp4,1\na/photo.heic,1\n"))
 
 

@@ -80,7 +80,7 @@ def test_names_of_identities_become_numbers(tmp_path: Path) -> None:
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a folder"):
         from_folder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="must hold images as <person>/<image>; got none"):
+    with pytest.raises(ValueError, match="must hold images as <identity>/<image>; got none"):
         from_folder(tmp_path)
     with pytest.raises(ValueError, match=r"train_share must be in \[0, 1\]; got 2"):
         from_folder(people(tmp_path, 1), train_share=2)
@@ -150,7 +150,7 @@ def test_identities_of_a_csv_are_numbered(
         (["path,pid,split", "1/0.png,0,query"], "line 2: identities -1 .* got 0 in query"),
         (
             ["path,pid,split", "1/0.png,1,train", "1/1.png,1,query"],
-            "1 identities are in the training",
+            "1 identity in both the training",
         ),
         (["path,pid,camid", "1/0.png,1,2", "1/1.png,1,"], "line 3: camid must be given in all"),
         (["path,pid", "1/0.png,1", "1/1.png,01"], "pid '01' and '1' are one number"),

@@ -186,7 +186,7 @@ def test_flat_folders_with_names_of_market_are_read(tmp_path: Path) -> None:
     junk = read(dataset, "gallery")
     assert junk["-1_c1s1_000001_00.jpg"] == (-1, 1)
     assert junk["0000_c1s1_000001_00.jpg"] == (0, 1)
-    assert "1 images of identity 0, which is a distractor, a wrong answer" in dataset.notes
+    assert "1 image of identity 0: a distractor, never a match" in dataset.notes
 
 
 def test_a_flat_folder_without_labels_is_refused(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_train_and_test_folders_alone_are_read(tmp_path: Path) -> None:
 
 def test_splits_with_common_identities_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, ["train/a/1.jpg", "query/a/1.jpg", "gallery/a/2.jpg"])
-    with pytest.raises(ValueError, match="1 identities are in the training and in the test images"):
+    with pytest.raises(ValueError, match="1 identity in both the training and the test images"):
         from_folder(tmp_path)
 
 

@@ -95,7 +95,7 @@ def test_other_files_empty_folders_and_hidden_images_are_noted(root: Path) -> No
 
 def test_images_beside_the_folders_of_identities_are_named(root: Path) -> None:
     photo(root / "loose.png", 200)
-    with pytest.warns(InputWarning, match=r"left out: 1 images beside the folders.*: loose\.png"):
+    with pytest.warns(InputWarning, match=r"left out: 1 image beside the folders.*: loose\.png"):
         from_folder(root)
 
 
@@ -200,19 +200,19 @@ def test_few_queries_are_noted_when_reading(tmp_path: Path) -> None:
 
 def test_a_folder_without_any_image_is_refused_with_its_content(tmp_path: Path) -> None:
     touch(tmp_path, ["anna/1.heic", "anna/2.heic"])
-    message = "must hold images as <person>/<image>; got none; left out: 2 HEIC images"
+    message = "must hold images as <identity>/<image>; got none; left out: 2 HEIC images"
     with pytest.raises(ValueError, match=message):
         from_folder(tmp_path)
 
 
 def test_queries_also_in_the_gallery_are_named(root: Path) -> None:
     (root / "anna" / "copy.png").write_bytes((root / "anna" / "1.png").read_bytes())
-    with pytest.warns(InputWarning, match=r"1 queries are in the gallery as the same image, and f"):
+    with pytest.warns(InputWarning, match=r"1 query also in the gallery as the same image, and t"):
         from_folder(root, train_share=0)
     listed = root / "list.csv"
     text = "path,pid,camid,split\nanna/1.png,1,1,query\nanna/copy.png,1,{},gallery\n"
     listed.write_text(text.format(2) + "anna/2.png,1,2,gallery\n")
-    with pytest.warns(InputWarning, match="1 queries are in the gallery"):
+    with pytest.warns(InputWarning, match="1 query also in the gallery"):
         from_csv(listed)
     listed.write_text(text.format(1) + "anna/2.png,1,2,gallery\n")
     with warnings.catch_warnings():

@@ -93,7 +93,7 @@ def test_shared_identities_give_a_warning(market: Path) -> None:
         warnings.simplefilter("error")
         load_market(market)
     (market / "bounding_box_train" / "0003_c1s1_000001_00.jpg").touch()
-    with pytest.warns(UserWarning, match="1 identities are in the training"):
+    with pytest.warns(UserWarning, match="1 identity in both the training"):
         load_market(market)
 
 
