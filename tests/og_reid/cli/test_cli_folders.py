@@ -39,7 +39,7 @@ def test_a_search_needs_no_training_images(tmp_path: Path, capsys: Capture) -> N
     assert main(["evaluate", "--data", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert "100.0" in captured.out
-    assert captured.err.count("note: 1 query of 1 identity: one answer moves rank-1 by 100") == 1
+    assert captured.err.count("note: 1 query of 1 identity: one query moves rank-1 by 100") == 1
     command = ["train", "synthetic/og_net_small", "--data", str(tmp_path), "--out"]
     assert main([*command, str(tmp_path / "run")]) == 1
     assert f"{tmp_path} has no training images: it is for testing only" in capsys.readouterr().err

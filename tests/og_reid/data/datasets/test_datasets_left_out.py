@@ -194,7 +194,7 @@ def test_few_queries_are_noted_when_reading(tmp_path: Path) -> None:
     assert from_folder(tmp_path, train_share=0).notes == ()
     (summary,) = from_folder(tmp_path).notes
     assert "are for training" in summary
-    assert "one answer moves rank-1 by" in summary
+    assert "one query moves rank-1 by" in summary
     assert "metrics of fewer than 10 queries or 5 identities mean little" in summary
 
 

@@ -109,7 +109,7 @@ def test_every_list_is_read(name: str, tmp_path: Path) -> None:
 
 def test_test_splits_without_identities_are_noted(tmp_path: Path) -> None:
     cars = load_dataset("aicity-vehicles", make("aicity-vehicles", tmp_path))
-    assert "nothing was counted" in " ".join(cars.notes)
+    assert "no published counts are known" in " ".join(cars.notes)
     assert "no test images with known identities" in " ".join(cars.notes)
 
 

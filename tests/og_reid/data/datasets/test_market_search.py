@@ -74,7 +74,7 @@ def test_few_queries_are_noted(tmp_path: Path) -> None:
     assert few_queries(load_market(tmp_path)) == ""
     (tmp_path / "query" / "0010_c1s1_000001_00.jpg").unlink()
     note = few_queries(load_market(tmp_path))
-    assert note.startswith("9 queries of 9 identities: one answer moves rank-1 by 11 points")
+    assert note.startswith("9 queries of 9 identities: one query moves rank-1 by 11 points")
 
 
 @pytest.fixture
