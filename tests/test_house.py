@@ -60,6 +60,11 @@ def _imports(path: Path) -> list[tuple[str, int, bool]]:
                     found.extend((f"{module}.{a.name}", child.lineno, inner) for a in child.names)
                 else:
                     found.append((module, child.lineno, inner))
+            elif isinstance(child, ast.Call) and child.args:
+                name, given = ast.unparse(child.func).split(".")[-1], child.args[0]
+                named = isinstance(given, ast.Constant) and name in {"import_module", "__import__"}
+                if named and path.name != "deprecation.py":  # which forwards old names
+                    found.append((str(given.value), child.lineno, inner))
             visit(child, inner)
 
     visit(ast.parse(path.read_text()), False)

@@ -58,10 +58,9 @@ _MODELS = (
         path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
             "their clouds where they have no images", "INPUT", nargs="+"),
         MODEL,
-        path("--out", "file with the arrays `names` (n), `features` (n, D), unless a model has "
-            "parts alone, and of models with parts `parts` (n, P, D) and `visibility` (n, P) "
-            "(default: %(default)s); inputs that failed are in FILE with the ending .failures.csv",
-            "FILE", default=Path("features.npz")),
+        path("--out", "file with the arrays `names`, `features` (n, D) (models of parts alone have "
+            "none), and of parts `parts`, `visibility` (default: %(default)s); failures: in FILE "
+            "with the ending .failures.csv", "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
     Command("train", "train a model",
         "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
