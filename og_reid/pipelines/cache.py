@@ -13,7 +13,7 @@ from .keypoints import default_cache
 if TYPE_CHECKING:
     from ..data.clouds.cache_folder import CacheGroup, Forgotten
 
-__all__ = ["CacheAction", "CacheSpec", "format_group", "format_total", "manage_cache"]
+__all__ = ["CacheAction", "CacheSpec", "manage_cache"]
 
 #: Jobs on a cache.
 CacheAction = Literal["list", "size", "forget", "clear"]
@@ -60,14 +60,14 @@ def manage_cache(spec: CacheSpec) -> list[str]:
     if spec.action == "forget":
         return [_format_forgotten(each) for each in forget_images(folder, spec.images)]
     if spec.action == "clear":
-        return [f"{folder}: removed {format_total(clear_cache(folder, old=spec.old))}"]
+        return [f"{folder}: removed {_format_total(clear_cache(folder, old=spec.old))}"]
     groups = cache_groups(folder)
     listed = groups if spec.action == "list" else ()
-    lines = [format_group(group, entries=spec.entries) for group in listed]
-    return [*lines, f"{folder}: {format_total(groups)}"]
+    lines = [_format_group(group, entries=spec.entries) for group in listed]
+    return [*lines, f"{folder}: {_format_total(groups)}"]
 
 
-def format_group(group: CacheGroup, *, entries: bool = False) -> str:
+def _format_group(group: CacheGroup, *, entries: bool = False) -> str:
     """Kind, number, size, folder and settings of a group of entries.
 
     Args:
@@ -84,7 +84,7 @@ def format_group(group: CacheGroup, *, entries: bool = False) -> str:
     return "\n".join(lines)
 
 
-def format_total(groups: Sequence[CacheGroup]) -> str:
+def _format_total(groups: Sequence[CacheGroup]) -> str:
     """Number and size of the entries of a cache."""
     counts = {
         kind: sum(len(group.entries) for group in groups if group.kind == kind)

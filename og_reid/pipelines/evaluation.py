@@ -45,7 +45,6 @@ __all__ = [
     "Reranking",
     "compute_distances",
     "evaluate",
-    "method_name",
     "rerank_by",
     "score_distances",
 ]
@@ -136,7 +135,7 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
         query, gallery = _stored(model, spec)
     model.check_identities(query.pids, spec.data.dataset)
     name = spec.name or (
-        type(model).__name__ if isinstance(spec.model, Encoder) else method_name(spec.model, model)
+        type(model).__name__ if isinstance(spec.model, Encoder) else _method_name(spec.model, model)
     )
     searches = compute_distances(
         query,
@@ -281,7 +280,7 @@ def compute_distances(
     return searches
 
 
-def method_name(model: str | Path, encoder: Encoder) -> str:
+def _method_name(model: str | Path, encoder: Encoder) -> str:
     """Name of a model in tables: the given name for clouds, the stem of the file otherwise."""
     if encoder.inputs == "cloud":
         return str(model)

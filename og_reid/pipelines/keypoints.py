@@ -31,7 +31,6 @@ __all__ = [
     "default_cache",
     "estimate_all",
     "find_keypoints",
-    "guess_format",
     "naming_unreadable",
 ]
 
@@ -127,7 +126,7 @@ def build_estimator(spec: KeypointSpec) -> PoseEstimator:
     if spec.keypoints is not None:
         if spec.estimator is not None:
             raise ValueError("--keypoints and --estimator exclude each other: give one of them")
-        format = spec.keypoints_format or guess_format(spec.keypoints)
+        format = spec.keypoints_format or _guess_format(spec.keypoints)
         names = spec.keypoints_names
         return PrecomputedPose(
             spec.keypoints, format, target=spec.person, names=None if names is None else list(names)
@@ -150,7 +149,7 @@ def build_estimator(spec: KeypointSpec) -> PoseEstimator:
     return CachedPose(inner, spec.cache_folder / "poses")
 
 
-def guess_format(path: Path) -> FileFormat:
+def _guess_format(path: Path) -> FileFormat:
     """Usual format of a folder or a file of keypoints, by its first character.
 
     Raises:

@@ -9,7 +9,7 @@ from ..evaluation.results import FORMATS, WRITER, ResultRow, load_results
 from ..inference.fusion_file import FUSION_FILE
 from ..inference.pretrained import MODEL_FILE
 
-__all__ = ["find_evaluation", "load_run_results"]
+__all__ = ["load_run_results"]
 
 
 def load_run_results(path: str | Path) -> tuple[ResultRow, ...]:
@@ -23,7 +23,7 @@ def load_run_results(path: str | Path) -> tuple[ResultRow, ...]:
         ValueError: It is another file, damaged, or a folder without such a file.
         OSError: It cannot be read.
     """
-    return load_results(find_evaluation(Path(path)) if _is_run(path) else path)
+    return load_results(_find_evaluation(Path(path)) if _is_run(path) else path)
 
 
 def _is_run(path: str | Path) -> bool:
@@ -31,7 +31,7 @@ def _is_run(path: str | Path) -> bool:
     return any((Path(path) / name).is_file() for name in (MODEL_FILE, FUSION_FILE, "checkpoint.pt"))
 
 
-def find_evaluation(folder: Path) -> Path:
+def _find_evaluation(folder: Path) -> Path:
     """Path of the saved evaluation in the folder of a run.
 
     Raises:
