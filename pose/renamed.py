@@ -74,8 +74,8 @@ og_reid.checkpoint -> og_reid.inference.image_encoder: StoredPeopleModel=ImageEn
 og_reid.checkpoint -> og_reid.inference.pretrained: read_model=load_model
     read_people_model=load_model save_model=save_network save_people_model=save_network
 og_reid.clouds_in -> og_reid.data.clouds.market3d: ReferenceClouds
-og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow load_comparisons=load_results
-    save_comparisons=save_results
+og_reid.comparison -> og_reid.evaluation.results: Comparison=ResultRow save_comparisons=save_results
+og_reid.comparison -> og_reid.pipelines.run_results: load_comparisons=load_run_results
 og_reid.comparison -> og_reid.data.clouds.source: Clouds=CloudDataset
 og_reid.comparison -> og_reid.inference.encoder: Search
 og_reid.comparison -> og_reid.pipelines.evaluation: Reranking measure_distances=compute_distances

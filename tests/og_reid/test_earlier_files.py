@@ -102,6 +102,15 @@ def test_metrics_are_read() -> None:
     assert rows[0].metrics.mAP == load_metrics(FILES / "metrics.json").mAP == 0.75
 
 
+def test_results_of_a_run_are_read_by_the_name_of_then(tmp_path: Path) -> None:
+    from og_reid.comparison import load_comparisons
+
+    shutil.copy(FILES / "evaluation.json", tmp_path)
+    (tmp_path / "checkpoint.pt").touch()
+    methods = [row.method for row in load_comparisons(tmp_path)]
+    assert methods == [row.method for row in load_results(FILES / "evaluation.json")]
+
+
 @pytest.mark.parametrize("kind", ["pgfa", "stripes"])
 def test_a_model_of_images_is_read(kind: str, tmp_path: Path) -> None:
     """Its header is that of version 0.1.0, its weights are fresh ones."""
