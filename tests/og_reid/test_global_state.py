@@ -104,7 +104,7 @@ def test_after_first_calls_in_a_state_of_the_caller_one_can_train(state):
 
 TRAINING = """
 from random_clouds import cloud
-from og_reid.config.schema import from_dict
+from og_reid.config.load import from_dict
 from og_reid.data import CloudSet
 from og_reid.train import train
 

@@ -10,7 +10,7 @@ import torch
 import og_reid
 from meshes import LiftQuality, PointCloud
 from meshes.fitting.skeleton import Skeleton
-from og_reid import api
+from og_reid.inference import given_images
 from pose import COCO_17_FEET, Keypoints, NoPersonError, Pose
 from pose.files.reading import InputWarning
 from rendered_people import one_person, two_people
@@ -224,7 +224,9 @@ class TestEstimated:
 
     def test_another_estimator_needs_no_detector(self, monkeypatch, standing):
         monkeypatch.setitem(sys.modules, "mediapipe.python.solution_base", None)
-        monkeypatch.setattr(api, "_estimator", lambda: lambda image: Pose(standing, others=None))
+        monkeypatch.setattr(
+            given_images, "default_estimator", lambda: lambda image: Pose(standing, others=None)
+        )
         monkeypatch.setattr("pose.estimators.people_detector._detector.model", None)
         with pytest.raises(ImportError, match="mediapipe"):
             og_reid.lift(IMAGE)

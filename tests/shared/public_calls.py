@@ -24,6 +24,7 @@ from og_reid.data import CloudSet, ImageSet
 from og_reid.data.clouds.lift_dataset import lift_many
 from og_reid.data.files.inputs import Input
 from og_reid.data.sample import Sample
+from og_reid.inference import given_images
 from og_reid.pipelines.embed_files import embed_files
 from og_reid.pipelines.lift_files import lift_files
 from og_reid.rerank import k_reciprocal
@@ -79,7 +80,7 @@ def _cloud_fields(cloud: PointCloud) -> list[Tensor]:
 def _estimate() -> list[Tensor]:
     from skimage.data import astronaut
 
-    pose = og_reid.api._estimator()(np.ascontiguousarray(astronaut()[::4, ::4]))
+    pose = given_images.default_estimator()(np.ascontiguousarray(astronaut()[::4, ::4]))
     assert pose.mask is not None
     return [pose.keypoints.xy, pose.keypoints.score, pose.keypoints.visibility, pose.mask]
 
@@ -187,7 +188,7 @@ def _everybody() -> list[Tensor]:
     from skimage.data import astronaut
 
     image = np.ascontiguousarray(astronaut()[::4, ::4])
-    return [pose.keypoints.xy for pose in find_people(image, og_reid.api._estimator())]
+    return [pose.keypoints.xy for pose in find_people(image, given_images.default_estimator())]
 
 
 def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:

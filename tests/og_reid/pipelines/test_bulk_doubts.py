@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from og_reid import api
 from og_reid.cli import main
 from og_reid.data import Sample
 from og_reid.data.clouds.attempts import attempt_lifts
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
 from og_reid.data.files.inputs import list_inputs
+from og_reid.inference import given_images
 from og_reid.inference.preprocessing import Preprocessing
 from og_reid.inference.pretrained import save_network
 from og_reid.models import OGNet
@@ -93,7 +93,7 @@ def test_commands_print_the_doubts_of_a_single_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = str(one_tint(tmp_path / "a.png"))
-    monkeypatch.setattr(api, "_estimator", StandingPerson)
+    monkeypatch.setattr(given_images, "default_estimator", StandingPerson)
     monkeypatch.setattr("meshes.lift_people.find_spots", lambda _: [])
     monkeypatch.setattr("og_reid.pipelines.embed_files.MediapipePose", StandingPerson)
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=torch.Generator())

@@ -204,7 +204,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np, torch
 from safetensors.torch import save_file
-from pose.files.atomic_write import replacing
+from pose.files.atomic_write import atomic_write
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 big = torch.zeros(100_000)
 def opened(partial, write):
@@ -221,7 +221,7 @@ writers = {
 for name, writer in writers.items():
     path = Path(sys.argv[1], name)
     try:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             writer(partial)
     except OSError as error:
         assert error.filename == str(path), (name, error)
