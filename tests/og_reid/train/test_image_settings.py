@@ -227,10 +227,7 @@ def test_unlabelled_images_without_lsro_are_refused(people: Callable[..., ImageS
         ImageTask(settings, people(settings))
 
 
-@pytest.mark.parametrize(
-    ("smoothing", "rule"),
-    [(-0.1, r"in \[0, 1\)"), (1.0, r"in \[0, 1\)"), (float("nan"), "a number; got nan")],
-)
-def test_smoothing_out_of_its_range_is_refused(smoothing: float, rule: str) -> None:
-    with pytest.raises(ValueError, match=rf"loss\.part_smoothing must be {rule}"):
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+def test_smoothing_out_of_its_range_is_refused(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"loss\.part_smoothing must be in \[0, 1\)"):
         config(loss={"part_smoothing": smoothing})
