@@ -1,4 +1,4 @@
-"""The command ``og-reid``: arguments in, functions called, results printed."""
+"""Command ``og-reid``: argument parsing, calls of `og_reid.pipelines`, printed results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .terminal import guarded, log_lines
 __all__ = ["main"]
 
 _DONE, _FAILED, _INTERRUPTED, _UNHEARD = 0, 1, 130, 141
-# What wrong input may raise: their texts are written for the user.
+# Errors of invalid input, with messages for the user.
 _OF_INPUT = (ValueError, OSError, ImportError, RuntimeError)
 
 
@@ -24,12 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        arguments: What follows ``og-reid``; None takes it from the process.
+        arguments: Arguments after ``og-reid``; None: those of the process.
 
     Returns:
-        0 when it went well, 1 when it could not be done, 130 when it was interrupted, 141 when
-        what it prints is not read any more (``og-reid ... | head``). Wrong usage ends the process
-        with 2.
+        Exit status: 0 for success, 1 for an error, 130 for an interrupt, 141 for a closed output
+        (``og-reid ... | head``). Wrong usage ends the process with 2.
     """
     with guarded(), log_lines():
         try:
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _UNHEARD
         except OSError as error:  # of the flush: a full disk behind `og-reid ... > FILE`
             _silence()
-            _complain(f"what was printed is lost: {error}")
+            _complain(f"the output is lost: {error}")
             return _FAILED
 
 
@@ -69,7 +68,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, _OF_INPUT):
             _complain(str(error) or type(error).__name__)
         else:
-            _complain(f"{_unexpected(error)}; with --debug: where it came from")
+            _complain(f"{_unexpected(error)}; --debug shows its origin")
         return _FAILED
     return _DONE
 
@@ -84,7 +83,7 @@ def _complain(text: str) -> None:
 
 
 def _silence() -> None:
-    """Discards all further output, of which Python would complain at its end."""
+    """Discards all further output, to avoid an error at exit."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -1,4 +1,4 @@
-"""``python -m og_reid.cli``, where the command is not on the path."""
+"""``python -m og_reid.cli``, for a command that is not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands: a typed specification of the options, one call, what came of it printed."""
+"""Commands: a typed specification from the options, one call, a printed result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Outcome = TypeVar("Outcome")
 
 
 def call(job: Callable[..., Outcome], *arguments: Any) -> Outcome:
-    """What a job of `og_reid.pipelines` gives; its progress is shown."""
+    """Result of a job of `og_reid.pipelines`, with a progress bar."""
     with progress_stages() as show:
         return job(*arguments, show)
 
@@ -31,8 +31,8 @@ def call(job: Callable[..., Outcome], *arguments: Any) -> Outcome:
 def do_demo(options: Namespace) -> None:
     check_exists(options.image, "give --image an image of one person")
     print(
-        "about 6 minutes of processor time; what an earlier run has made is used again. The times "
-        "below are on the clock, at the load of this machine",
+        "about 6 minutes of processor time; finished parts of an earlier run are kept. The times "
+        "below are wall-clock times under the current load",
         file=sys.stderr,
     )
     with progress_stages() as show:

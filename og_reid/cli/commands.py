@@ -28,166 +28,162 @@ __all__ = ["COMMANDS"]
 
 # fmt: off
 _DATA = (
-    Command("demo", "see everything work, in about five minutes and without data",
-        "Lifts an image, makes a synthetic data set, trains on it, searches it, and writes a "
-        "report to look at in a browser. About six minutes of processor time, four to five on the "
-        "clock with two idle cores; longer where others work, with the same metrics. A run that "
-        "was stopped goes on where it was when it is started again.",
-        path("--image", "your own image of one person", "IMAGE"),
-        path("--out", "where the report goes (default: %(default)s)", "FOLDER",
+    Command("demo", "run a demonstration, in about five minutes and without data",
+        "Lifts an image, renders a synthetic data set, trains and evaluates on it, and writes an "
+        "HTML report. About six minutes of processor time, or four to five minutes on two idle "
+        "cores. Resumable: the same command continues a stopped run.",
+        path("--image", "image of one person (default: a portrait of scikit-image)", "IMAGE"),
+        path("--out", "folder of the report (default: %(default)s)", "FOLDER",
             default=Path("runs/demo")),
         workers()),
-    Command("lift", "turn images of a person into point clouds",
+    Command("lift", "lift images of persons to point clouds",
         "Estimates the pose of the person in an image, fits a body to it and colours its points. "
-        "Of a folder, or of many images, a folder of clouds is made that mirrors theirs, with a "
-        "table lift.csv; started again, it goes on where it was.",
+        "For a folder or several images, writes a folder of clouds with the same structure and a "
+        "table lift.csv. Resumable: the same command continues a stopped run.",
         option("images", "images of one person each, or folders of them", type=existing_image,
             nargs="+", metavar="IMAGE"),
-        path("--out", "of one image: cloud to write, .ply, .npz or .obj (default: the image's "
-            "name with .ply); of many: folder to write"),
-        choice("--format", "of many clouds (default: ply)", ("ply", "npz", "obj")),
+        path("--out", "for one image: cloud to write, .ply, .npz or .obj (default: name of the "
+            "image with .ply); for several: folder to write"),
+        choice("--format", "format of several clouds (default: ply)", ("ply", "npz", "obj")),
         SKIP,
-        workers("processes that lift")),
+        workers("processes for lifting")),
 )
 _MODELS = (
-    Command("embed", "turn clouds or images into embeddings",
-        "Writes one embedding per input, in the order given, those of a folder by name: a unit "
-        "vector, whose dot product with another is their similarity, or features of parts, where "
-        "the model has them. For models of clouds images are lifted first; what is lifted is kept, "
-        "so that a run that was stopped goes on where it was.",
-        path("inputs", "clouds (.ply, .npz, .obj), images, and folders: of their images, or of "
-            "their clouds where they have no images", "INPUT", nargs="+"),
+    Command("embed", "embed point clouds or images",
+        "Writes one embedding per input, in the given order (in a folder, by name): a unit vector, "
+        "with the dot product as similarity, or features of parts for models with parts. Models "
+        "of clouds lift images first; lifted clouds are cached. Resumable.",
+        path("inputs", "clouds (.ply, .npz, .obj), images, and folders (their images; their "
+            "clouds if they have no images)", "INPUT", nargs="+"),
         MODEL,
-        path("--out", "file with the arrays `names`, `features` (n, D) (models of parts alone have "
-            "none), and of parts `parts`, `visibility` (default: %(default)s); failures: in FILE "
-            "with the ending .failures.csv", "FILE", default=Path("features.npz")),
+        path("--out", "file with the arrays `names` (n), `features` (n, D), unless a model has "
+            "parts only, and for models with parts `parts` (n, P, D) and `visibility` (n, P) "
+            "(default: %(default)s); failed inputs are in FILE with the ending .failures.csv",
+            "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
     Command("train", "train a model",
         "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
         "model.safetensors.",
         config("synthetic/og_net_small, og_net/market_small or occluded_duke/pgfa"),
         settings("optim.lr=0.001"),
-        path("--data", "folder laid out like Market-1501 or a store of og-reid pack (their test "
-            "images then validate), or a cloud set (.safetensors); without it the run makes the "
-            "synthetic world that CONFIG asks for", "DATA"),
+        path("--data", "folder in the layout of Market-1501 or store of og-reid pack (their test "
+            "images are the validation data), or cloud set (.safetensors); default: the synthetic "
+            "world of CONFIG", "DATA"),
         *DATASET,
-        path("--unlabelled", "folder, or CSV file with the column path, of images without an "
-            "identity to train with, too (loss.lsro, data.sampling=shuffle)"),
+        path("--unlabelled", "folder, or CSV file with the column path, of additional images "
+            "without identities (loss.lsro, data.sampling=shuffle)"),
         RUN_FOLDER,
-        option("--resume", "go on from the last checkpoint in --out"),
-        option("--dist-timeout", "how long a process started by torchrun waits for the others "
+        option("--resume", "resume from the last checkpoint in --out"),
+        option("--dist-timeout", "timeout of processes started by torchrun "
             "(default: %(default)s)", type=float, default=1800.0, metavar="SECONDS"),
         *KEYPOINTS, *LIFTING),
     Command("fuse", "join a model of images and one of clouds",
-        "Chooses how much a PGFA and an OG-Net count, on training identities that neither has "
-        "learned from (trained with data.val_identities), and writes both as one run for og-reid "
-        "evaluate.",
+        "Chooses the fusion weights of a PGFA and an OG-Net on identities held out of the training "
+        "of both (data.val_identities), and writes both as one run for og-reid evaluate.",
         config("occluded_duke/fusion"),
-        path("first", "run, or model, of PGFA", "FIRST"),
-        path("second", "run, or model, of clouds", "SECOND"),
+        path("first", "run or model file of PGFA", "FIRST"),
+        path("second", "run or model file of clouds", "SECOND"),
         settings("cloud_weight=0.5"),
-        path("--data", "what both were trained on; not needed where CONFIG gives both weights",
+        path("--data", "training data of both; not needed if CONFIG gives both weights",
             "FOLDER"),
         *DATASET, RUN_FOLDER, *KEYPOINTS, *LIFTING),
-    Command("info", "show what a run was made with, and how far it is",
+    Command("info", "show the settings, provenance and progress of a run",
         "Prints the settings, versions, source and seed of a training run, and its last metrics.",
-        path("run_folder", "folder that og-reid train wrote, or a model or checkpoint in it",
+        path("run_folder", "folder of og-reid train, or a model or checkpoint in it",
             "RUN")),
     Command("evaluate", "score a model on a data set",
-        "Ranks the gallery for every query by the model, by a colour histogram baseline, and by "
-        "both together. Occluded queries are scored apart where attributes.csv names them; "
-        "--slice-by scores others apart.",
-        path("--data", "folder laid out like Market-1501, or a store of og-reid pack", "FOLDER",
+        "Metrics of the model, of a colour histogram baseline, and of both combined. Occluded "
+        "queries are also scored separately if attributes.csv is given; --slice-by selects other "
+        "slices.",
+        path("--data", "folder in the layout of Market-1501, or store of og-reid pack", "FOLDER",
             required=True),
         *DATASET, MODEL,
-        option("--flip-tta", "average each embedding with the mirror image's", dest="mirror"),
-        choice("--tta", "add the embedding of the cloud 1.1 times as large, as the OG-Net authors "
-            "do (default: %(default)s)", ("none", "scale-1.1"), default="none", dest="test_view"),
-        choice("--ap", "how average precision is computed (default: %(default)s)",
+        option("--flip-tta", "average embeddings with those of mirrored inputs", dest="mirror"),
+        choice("--tta", "add the embedding of the cloud scaled by 1.1, as in the OG-Net authors' "
+            "code (default: %(default)s)", ("none", "scale-1.1"), default="none", dest="test_view"),
+        choice("--ap", "convention of average precision (default: %(default)s)",
             ("step", "trapezoid"), default="step"),
-        choice("--protocol", "which answers count: those of other cameras; those, in random "
-            "galleries of one image an identity; all (default: %(default)s)",
+        choice("--protocol", "cross-camera; cross-camera in random galleries of one image per "
+            "identity; no filter (default: %(default)s)",
             ("market", "single-gallery-shot", "unfiltered"), default="market"),
-        choice("--slice-by", "score queries apart by: occlusion; visibility (quarters of the "
-            "person seen); parts (body parts, or stripes, that are seen); yaw (turned how far from "
-            "the best right answer); cameras (each in each other). All but parts and cameras need "
-            "attributes.csv (default: occlusion, where it is known)",
+        choice("--slice-by", "score slices of the queries: occlusion; visibility (quarters of the "
+            "visible fraction); parts (number of visible body parts or stripes); yaw (angle to the "
+            "most similar view among the matches); cameras (each camera against each other). All "
+            "but parts and cameras need attributes.csv (default: occlusion, if known)",
             ("occlusion", "visibility", "parts", "yaw", "cameras"), nargs="+", metavar="WHAT",
             default=["occlusion"], dest="by"),
-        choice("--rerank", "also score the model re-ranked: by k-reciprocal neighbours, in the "
-            "original or a variant of the field, or by a graph of neighbours",
+        choice("--rerank", "also score the re-ranked model: k-reciprocal re-ranking, original or a "
+            "published variant, or graph propagation (gnn)",
             ("original", "layumi", "fast-reid", "transreid", "gnn")),
         path("--out", "JSON with the metrics of every query, for og-reid compare", "FILE"),
-        option("--features", "of PGFA's stripes: their means in the backbone's feature map, as its "
-            "authors compare, or the codes of the heads, as their paper says (default: "
+        option("--features", "local features of PGFA: stripe means of the backbone, as in the "
+            "authors' code, or embeddings of the heads, as in the paper (default: "
             "%(default)s)", type=descriptor, default="backbone", metavar="{backbone,head}",
             dest="descriptor"),
         *KEYPOINTS, *LIFTING),
-    Command("compare", "print saved runs again, or compare two of them",
-        "Prints what og-reid evaluate --out (or Metrics.to_json) wrote. With a second file: how "
-        "much better that one is on the same queries, with a 95 % interval and a p-value.",
-        path("first", "file of og-reid evaluate --out, or the folder of a run that such a file is "
-            "in", "RUN"),
-        path("other", "another one", "OTHER", nargs="?"),
-        option("--details", "of one run: everything about each row, both conventions and intervals "
-            "among it")),
+    Command("compare", "print a saved evaluation, or compare two",
+        "Prints an evaluation of og-reid evaluate --out (or Metrics.to_json). With a second file: "
+        "differences on the same queries, with 95 % intervals and p-values.",
+        path("first", "file of og-reid evaluate --out, or a run folder with such a file", "RUN"),
+        path("other", "second evaluation", "OTHER", nargs="?"),
+        option("--details", "for one evaluation: all metrics of each row, both conventions and "
+            "intervals")),
 )
 _DATASETS = (
     Command("pack", "make a compact store of published .obj clouds",
         "Packs a tree <split>/<identity>/<image name>.obj of the OG-Net authors, such as "
-        "3DMarket+bg, into a store that is small and read at random. A run that was stopped goes "
-        "on where it was when it is started again.",
+        "3DMarket+bg, into a compact store with random access. Resumable: the same command "
+        "continues a stopped run.",
         path("source", "folder with the folders train, train_all, val, gallery, query, or some of "
             "them", "SOURCE_TREE"),
         path("out", "folder of the store", "OUT"),
-        option("--splits", "pack only these (default: all there are)", nargs="+", metavar="SPLIT"),
-        option("--points", "points that every cloud must have; 0 takes any number (default: "
+        option("--splits", "splits to pack (default: all)", nargs="+", metavar="SPLIT"),
+        option("--points", "required number of points per cloud; 0 = any (default: "
             "%(default)s)", type=int, default=8192, metavar="N"),
-        workers("processes that read and write")),
+        workers("processes for reading and writing")),
     Command("datasets", "list the data sets that can be read by name",
         "Lists the data sets that --dataset takes. None is downloaded.",
-        path("--root", "folder of data sets: show which are there, and whether their numbers are "
-            "right", "DIR")),
+        path("--root", "folder of data sets: show those found in it, and whether their counts "
+            "are as published", "DIR")),
     Command("check", "verify a data set",
         "Compares the numbers of images and identities with the published ones, and opens every "
-        "file to find damaged ones and ones that are there twice.",
-        option("dataset", "a name of og-reid datasets", metavar="DATASET"),
-        path("--data", "its folder, or the CSV file", required=True),
+        "file to find damaged files and duplicates.",
+        option("dataset", "name of the data set (og-reid datasets lists them)", metavar="DATASET"),
+        path("--data", "folder of the data set, or CSV file", required=True),
         *TRUST),
     Command("prepare", "build Occluded-Duke from DukeMTMC-reID",
-        "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors, which are "
-        "verified. A run that was stopped goes on where it was when it is started again.",
-        choice("what", "the data set to build", ("occluded-duke",)),
-        path("--duke", "DukeMTMC-reID, as a .zip file or unpacked (hard links are made then, where "
-            "possible)", required=True),
+        "Builds Occluded-DukeMTMC from DukeMTMC-reID and the three lists of its authors; both are "
+        "verified. Resumable: the same command continues a stopped run.",
+        choice("what", "data set to build", ("occluded-duke",)),
+        path("--duke", "DukeMTMC-reID: .zip file, or folder (hard-linked, if possible)",
+            required=True),
         path("--lists", "folder with train.list, query.list and gallery.list", "DIR",
             required=True),
         path("--out", "folder to build", "DIR", required=True)),
     Command("pose", "estimate the poses of people in images",
-        "Writes the keypoints of the people in each image: the one that it is about first, then "
-        "the others. What was estimated before is remembered.",
+        "Writes the keypoints of the people in each image, the target person first. Estimated "
+        "poses are cached.",
         path("images", "images, or folders of them", "IMAGES", nargs="+"),
         SKIP, *ESTIMATOR,
-        choice("--format", "alphapose: one list; coco: one file, which has flags in place of "
-            "scores; sep-json: a folder with a file per image, as PGFA reads them (default: "
+        choice("--format", "alphapose: one list; coco: one file, with flags in place of "
+            "scores; sep-json: a folder with a file per image, for PGFA (default: "
             "%(default)s)", ("alphapose", "coco", "sep-json"), default="alphapose"),
         path("--out", "file, or folder, to write", required=True),
         cache("estimated poses")),
-    Command("cache", "list, measure or clear what is kept of images",
-        "Lifted clouds and estimated poses are kept, an entry for each image and setting, known by "
-        "the image's content.",
-        choice("action", "list: entries by kind and settings; size: of all; forget: remove all "
+    Command("cache", "list, measure or clear the cache of clouds and poses",
+        "The cache holds lifted clouds and estimated poses, an entry for each image (by its "
+        "content) and settings.",
+        choice("action", "list: entries by kind and settings; size: total size; forget: remove "
             "entries of images; clear: remove all entries", ("list", "size", "forget", "clear")),
-        option("images", "of forget: image files, or names of entries as list --entries shows them",
+        option("images", "for forget: image files, or names of entries (list --entries)",
             nargs="*", metavar="IMAGE"),
-        option("--entries", "of list: show every entry"),
-        option("--old", "of clear: only clouds of other versions of og-reid, which this one does "
-            "not use"),
+        option("--entries", "for list: show every entry"),
+        option("--old", "for clear: only clouds of other versions of og-reid, which are unused"),
         cache("lifted clouds and estimated poses")),
-    Command("doctor", "show what is installed, and what is wrong with it",
-        "Prints versions, native kernels with their instruction level, devices, and how to mend "
-        "what does not work."),
+    Command("doctor", "check the installation",
+        "Prints versions, native kernels with their instruction level, devices, and remedies for "
+        "failures."),
 )
 # fmt: on
-#: All, in the order of the help.
+#: All commands, in the order of the help.
 COMMANDS = (*_DATA, *_MODELS, *_DATASETS)

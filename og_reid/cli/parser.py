@@ -12,17 +12,17 @@ from typing import Any, NoReturn, TypeAlias
 __all__ = ["Command", "Option", "Parser", "build_parser", "option", "parse"]
 
 
-#: Name of an argument, and what argparse is given about it.
+#: Name of an argument, and its keyword arguments for argparse.
 Option: TypeAlias = tuple[str, dict[str, Any]]
 
 
 def option(name: str, help: str, **settings: Any) -> Option:
-    """An argument; without a type, default, choices or placeholder, ``--name`` is a flag.
+    """Argument of a command; without type, default, choices or placeholder, a flag.
 
     Args:
-        name: ``--name``, or that of a positional argument.
+        name: ``--name``, or the name of a positional argument.
         help: One phrase.
-        settings: As of `argparse.ArgumentParser.add_argument`.
+        settings: Arguments of `argparse.ArgumentParser.add_argument`.
     """
     if name.startswith("--") and not {"type", "default", "choices", "metavar"} & set(settings):
         settings.setdefault("action", "store_true")
@@ -38,15 +38,15 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest command, choice or option."""
+    """Argument parser with errors that name the nearest command, choice or option."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As of any parser; the arguments are remembered for errors."""
+        """Parses as usual, and stores the arguments for error messages."""
         self._given: Sequence[str] = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Ends the process, with the options that unknown ones resemble."""
+        """Ends the process with a message that suggests similar options."""
         hints = []
         for each in self._given[: [*self._given, "--"].index("--")]:
             name = each.partition("=")[0]
@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
-    """The parser of some commands, and that of each."""
+    """Parser of all commands, and the parser of each."""
     parser = Parser(
         prog="og-reid",
         description="Person re-identification that survives occlusion: lift images to coloured 3D "
@@ -93,22 +93,22 @@ def build_parser(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]
 
 
 def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of a command. Without any, the help.
+    """Options of a command; prints the help without any.
 
     Args:
-        commands: All there are.
-        arguments: What follows ``og-reid``; None takes it from the process.
+        commands: All commands.
+        arguments: Arguments after ``og-reid``; None: those of the process.
     """
     parser, known = build_parser(commands)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         parser.print_help(sys.stderr)
         parser.exit(2)
-    if given[0] == "--version":  # read only when it is asked for: it needs the metadata
+    if given[0] == "--version":  # read on demand: it needs the metadata
         print(f"og-reid {_version()}")
         parser.exit()
     options, rest = parser.parse_known_args(_renamed(given))
-    # argparse takes KEY=VALUE right after CONFIG only; behind the options they mean the same.
+    # argparse accepts KEY=VALUE right after CONFIG only; here also after the options.
     settings = [each for each in rest if "=" in each and not each.startswith("-")]
     wrong = [each for each in rest if each not in settings or not hasattr(options, "settings")]
     if wrong:
@@ -129,7 +129,7 @@ def _version() -> str:
 
 
 def _renamed(arguments: list[str]) -> list[str]:
-    """Arguments with new names in place of deprecated ones, which are noted."""
+    """Arguments with deprecated names replaced, with a note on each."""
     from pose.deprecation import rename_arguments
 
     with warnings.catch_warnings(record=True, action="always") as caught:

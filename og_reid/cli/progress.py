@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, lines elsewhere, and no control characters of others."""
+"""Progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Stages(Protocol):
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
-    """Gives a function of (done, total, note) that shows how far a task is, on standard error.
+    """Progress display of a task on standard error: a function of (done, total, note).
 
     Uses rich where it is installed and standard error is a terminal; writes plain lines otherwise,
     at most one every ten seconds and one at the end.
@@ -34,13 +34,13 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
         except ImportError:
             yield _lines(title)
             return
-        # Its own controls must pass, where a stream lets none pass.
+        # Control characters of rich itself must pass the filtered stream.
         stream: TextIO = getattr(sys.stderr, "beneath", sys.stderr)
         title_column = TextColumn("{task.description}", markup=False)
         percent, note_column = (
             TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[note]}", markup=False)
         )  # fmt: skip
-        # Not redirected: rich would pass on the escapes in what others print.
+        # Not redirected: rich would pass escapes in other output.
         with Progress(
             title_column, BarColumn(), percent, TimeRemainingColumn(), note_column,
             console=Console(file=stream), redirect_stdout=False, redirect_stderr=False,
@@ -59,7 +59,7 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
 
 @contextmanager
 def progress_stages() -> Iterator[_Stages]:
-    """Gives a function of (stage, done, total, note): a bar for each stage, one after the other."""
+    """Progress display of stages: a function of (stage, done, total, note), a bar per stage."""
     with ExitStack() as stack:
         current: tuple[str, Callable[[float, float, str], None]] | None = None
 

@@ -1,4 +1,4 @@
-"""Output to the terminal: text without control characters, in letters that it has."""
+"""Terminal output without control characters, in the encoding of the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["guarded", "log_lines"]
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard streams are `PrintableStream`, and warnings of input and old names are lines."""
+    """Context with `PrintableStream` streams, and warnings of input and old names as lines."""
     before, seen = (sys.stdout, sys.stderr), set[str]()
     with warnings.catch_warnings():
         usual = warnings.showwarning
@@ -25,7 +25,7 @@ def guarded() -> Iterator[None]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int,
             file: TextIO | None = None, line: str | None = None,
         ) -> None:  # fmt: skip
-            # Not imported for this: the package above it needs torch.
+            # Not imported here: the package above it needs torch.
             reading = sys.modules.get("pose.files.reading")
             kind = "note" if " is deprecated and goes with " in str(message) else "warning"
             text = f"og-reid: {kind}: {printable(message)}"
@@ -36,7 +36,7 @@ def guarded() -> Iterator[None]:
                 print(text, file=sys.stderr)
 
         warnings.showwarning = show
-        # None where the process was started with a closed stream.
+        # None if the process was started with a closed stream.
         sys.stdout, sys.stderr = (
             PrintableStream(stream) if stream is not None else None for stream in before
         )
@@ -47,7 +47,7 @@ def guarded() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Records of the package as plain lines: notes on standard error, the others on output."""
+    """Log handler with plain lines: warnings on standard error, others on standard output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(record.getMessage(), file=sys.stderr if record.levelno > logging.INFO else sys.stdout)
@@ -55,7 +55,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def log_lines() -> Iterator[None]:
-    """Prints what the package logs."""
+    """Context that prints the log records of the package."""
     log, lines = logging.getLogger("og_reid"), _Lines()
     level = log.level
     log.addHandler(lines)

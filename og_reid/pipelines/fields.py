@@ -1,4 +1,4 @@
-"""Fields of specifications: what a caller gives, made the declared type, and checks of values."""
+"""Fields of specifications: conversion to the declared types, and checks of values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["as_path", "as_tuple", "check_choice", "check_workers"]
 
 
 def as_path(spec: object, name: str) -> None:
-    """Makes a path of a string in a frozen dataclass."""
+    """Converts a string field of a frozen dataclass to a path."""
     value = getattr(spec, name)
     if isinstance(value, str):
         object.__setattr__(spec, name, Path(value))

@@ -1,4 +1,4 @@
-"""Keypoints of images: where they come from, as a typed value, and their estimation."""
+"""Keypoints of images: their source as a typed value, and their estimation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 _LOG = logging.getLogger("og_reid")
 _BATCH = 32  # images
-_NAMED = 5  # unreadable images that a message names
+_NAMED = 5  # unreadable images listed in a message
 
 #: Pose estimators by name.
 Estimator = Literal["mediapipe", "mmpose"]
@@ -55,7 +55,7 @@ class KeypointSpec:
         pose_config: Model of mmpose: a file, or a name such as
             ``rtmpose-s_8xb256-420e_coco-256x192``.
         pose_checkpoint: Weights of mmpose; None downloads those of ``pose_config``.
-        person: Rule that chooses among several people; None for ``most_joints``.
+        person: Selection rule for several people; None for ``most_joints``.
         cache: Folder of lifted point clouds and estimated poses; None for `default_cache`.
         workers: Processes that lift, and threads that read.
 
@@ -96,13 +96,13 @@ class KeypointSpec:
 
 
 def default_cache() -> Path:
-    """Folder of results that are kept: ``og-reid`` in $XDG_CACHE_HOME, or in ``~/.cache``.
+    """Default cache folder: ``og-reid`` in $XDG_CACHE_HOME, or in ``~/.cache``.
 
     Raises:
-        ValueError: There is no home folder, as in a container whose user has a number only.
+        ValueError: There is no home folder, as in a container with an unnamed user.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # relative ones are to be ignored, says the standard
+    if given.is_absolute():  # relative ones are ignored by the XDG standard
         return given / "og-reid"
     try:
         home = Path.home()
@@ -141,8 +141,8 @@ def build_estimator(spec: KeypointSpec) -> PoseEstimator:
         )
     elif spec.person is not None:
         raise ValueError(
-            "--person is for --keypoints and --estimator mmpose: mediapipe takes one of several "
-            "people without saying which"
+            "--person is for --keypoints and --estimator mmpose: mediapipe detects one of several "
+            "people, by its own choice"
         )
     else:
         inner = MediapipePose()
@@ -178,12 +178,12 @@ def estimate_all(
         estimator: Pose estimator.
         stage: Name of the work, for ``progress``.
         progress: Called with (stage, images done, images in all).
-        failed: Takes images that fail, with their reasons, and these are left out; None: the first
-            is an error.
-        raised: Takes warnings; None: they are raised again, once for each kind.
+        failed: Filled with failed images, which are left out, and their reasons; None: the first
+            failure is an error.
+        raised: Filled with warnings; None: warnings are issued again, once per kind.
 
     Raises:
-        ValueError: Without ``failed``: images that cannot be read, all by name.
+        ValueError: Without ``failed``: lists the unreadable images.
     """
     from pose import Pose, estimate_batch
     from pose.files.reading import InputWarning, level_outside
@@ -220,16 +220,16 @@ def find_keypoints(
     required: bool = False,
     progress: StageProgress | None = None,
 ) -> Callable[[Sample], Keypoints | None]:
-    """Keypoints by image, read or estimated; None where an image has none.
+    """Keypoints by image, read or estimated; None for images without keypoints.
 
     Args:
         samples: Images.
         spec: Source of the keypoints.
-        required: Refuse to go without keypoints.
+        required: Refuse a missing source of keypoints.
         progress: Called with ("looking for people", images done, images in all).
 
     Raises:
-        ValueError: No image has keypoints, or none are to be had.
+        ValueError: No image has keypoints, or their source is missing.
     """
     from pose import to_openpose18
 
@@ -241,7 +241,7 @@ def find_keypoints(
         found = sum(pose.found for pose in poses)
         if not found:
             raise ValueError(
-                f"nobody was found in any of {len(paths):,} images, such as {paths[0]}: are "
+                f"no person was found in any of {len(paths):,} images, such as {paths[0]}: are "
                 "the keypoints of other images?"
             )
         _LOG.info("people in %s of %s images", f"{found:,}", f"{len(paths):,}")
@@ -251,23 +251,23 @@ def find_keypoints(
 
 
 def check_keypoints(spec: KeypointSpec) -> None:
-    """Refuses to go without the keypoints that a network is guided by.
+    """Refuses a missing source of keypoints, for networks guided by them.
 
     Raises:
         ValueError: There is no source of keypoints.
     """
     if not spec.has_keypoints:
         raise ValueError(
-            "--keypoints or --estimator must be given: the network is guided by the joints "
+            "--keypoints or --estimator must be given: the network is guided by keypoints "
             "(og-reid pose writes them)"
         )
 
 
 def check_keypoint_files(spec: KeypointSpec) -> None:
-    """Refuses files of keypoints or of a pose estimator that are missing.
+    """Refuses missing files of keypoints or of a pose estimator.
 
     Raises:
-        ValueError: One is.
+        ValueError: A file is missing.
     """
     check_exists(spec.keypoints, "give --keypoints a file, or a folder with a file for each image")
     advice = "give --pose-checkpoint the weights of --pose-config, or leave it out"
@@ -276,9 +276,9 @@ def check_keypoint_files(spec: KeypointSpec) -> None:
 
 @contextmanager
 def naming_unreadable(paths: Sequence[Path]) -> Iterator[None]:
-    """Turns an error about one image into one about all that cannot be read.
+    """Extends an error about one image to all unreadable images.
 
-    They are opened after an error only; one that has another cause stays as it is.
+    Images are checked after an error only; errors of other causes are unchanged.
     """
     try:
         yield
@@ -289,7 +289,7 @@ def naming_unreadable(paths: Sequence[Path]) -> Iterator[None]:
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         raise ValueError(
             f"{len(bad)} of {len(paths)} images cannot be read: "
-            f"{', '.join(map(str, bad[:_NAMED]))}{more}; get them again or leave them out"
+            f"{', '.join(map(str, bad[:_NAMED]))}{more}; replace them or leave them out"
         ) from error
 
 

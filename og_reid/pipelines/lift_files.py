@@ -1,4 +1,4 @@
-"""Images of a folder lifted to files of clouds, a table of them beside, resumable."""
+"""Lift of images to files of clouds, with a table of the results; resumable."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from ..data.files.inputs import Failure, Input, summarize_warnings
 
 __all__ = ["LIFT_TABLE", "LiftedFile", "LiftedFiles", "lift_files", "lift_targets"]
 
-#: The table in a folder of lifted images.
+#: File name of the table in a folder of lifted images.
 LIFT_TABLE = "lift.csv"
-_BACKGROUND = 1500  # points, as of `og_reid.lift`
+_BACKGROUND = 1500  # points, as in `og_reid.lift`
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class LiftedFile:
-    """A row of the table.
+    """Row of the table.
 
     Attributes:
-        image: The image as it was given.
-        cloud: The file below the output folder, with ``/``.
-        points: Of the cloud; 0 where there is none.
-        seen: Points of the body that the image shows.
-        size: Of the file, bytes.
-        key: Of the image's bytes and of all that decides its lift.
-        reason: Why there is no cloud; empty where there is one.
+        image: Path of the image, as given.
+        cloud: Path of the cloud below the output folder, with ``/``.
+        points: Number of points; 0 without a cloud.
+        seen: Number of visible body points.
+        size: Size of the file in bytes.
+        key: Digest of the image's bytes and the settings of the lift.
+        reason: Reason of a failure; empty for a cloud.
     """
 
     image: str
@@ -59,10 +59,10 @@ class LiftedFiles:
     """Results of a bulk lift.
 
     Attributes:
-        rows: All, in the order of the images.
-        kept: Number of those that an earlier run had lifted.
+        rows: Rows of all images, in order.
+        kept: Number of clouds kept from an earlier run.
         failures: Images without a cloud, in order.
-        warnings: About doubtful images, one for each kind.
+        warnings: Warnings on images, one per kind.
     """
 
     rows: tuple[LiftedFile, ...]
@@ -72,10 +72,10 @@ class LiftedFiles:
 
 
 def lift_targets(inputs: Sequence[Input], ending: str = ".ply") -> dict[str, Path]:
-    """The files of clouds, below an output folder, that mirror the tree of the images.
+    """Files of clouds below an output folder, mirroring the tree of the images.
 
     Returns:
-        The image of each file, in order; one that is given twice has one.
+        Image by file name, in order, without duplicates.
 
     Raises:
         ValueError: Two images would have one file; the message names both.
@@ -108,16 +108,16 @@ def lift_files(
 ) -> LiftedFiles:
     """Lifts images to files of clouds; each cloud is that of `og_reid.lift`.
 
-    The table ``lift.csv`` in ``out`` grows while the work goes on. The same call goes on with a run
-    that was killed: clouds that the table lists for the same image (by its bytes), estimator and
-    versions, and that have their size, are kept. Rows of other images stay in the table.
+    The table ``lift.csv`` in ``out`` is extended during the work, and the same call resumes a
+    killed run: clouds in the table of the same image (by its bytes), estimator and versions, and of
+    the stored size, are kept. Rows of other images stay in the table.
 
     Args:
         inputs: Image files and their names below ``out``.
-        out: Folder; made when needed.
+        out: Folder; created if missing.
         ending: ``.ply``, ``.npz`` or ``.obj``.
-        workers: Processes. With more than one, a script needs the ``if __name__ == "__main__":``
-            guard, because workers import it again.
+        workers: Number of processes. With more than one, a script needs the ``if __name__ ==
+            "__main__":`` guard, because workers import it again.
         estimator: Makes the pose estimator; picklable when ``workers`` > 1; None for mediapipe's.
         progress: Called with (images done, images in all).
 
@@ -149,7 +149,7 @@ def lift_files(
     task = partial(_lift_chunk, folder=folder, settings=settings, estimator=make)
     raised: list[tuple[Path, str]] = []
     if jobs:
-        _write_table(table, known.values())  # whole lines, to which others are added
+        _write_table(table, known.values())  # complete lines, before others are appended
     with closing(run_chunks(task, chunks, workers)) as results:
         for chunk in results:
             rows.update((row.cloud, row) for row, _ in chunk)
@@ -158,7 +158,7 @@ def lift_files(
             if progress is not None:
                 progress(len(rows), len(targets))
     ordered = tuple(rows[target] for target in targets)
-    # Of other images, those of another run at the same time among them.
+    # Rows of other images, also from a concurrent run.
     known.update(_read_table(table))
     others = [row for target, row in known.items() if target not in rows]
     _write_table(table, [*ordered, *others])
@@ -183,7 +183,7 @@ def _lift_chunk(
     jobs: tuple[_Job, ...], *, folder: Path, settings: str, estimator: Callable[[], PoseEstimator]
 ) -> list[tuple[LiftedFile, tuple[str, ...]]]:
     done = []
-    # Of the bytes before the lift: an image that changes meanwhile is lifted again.
+    # Digest before the lift: an image that changes meanwhile is lifted again.
     keys = [_key(job.path, settings) for job in jobs]
     attempts = attempt_lifts([job.path for job in jobs], estimator, _BACKGROUND)
     for job, key, attempt in zip(jobs, keys, attempts, strict=True):
@@ -210,7 +210,7 @@ def _append(path: Path, rows: Iterable[LiftedFile]) -> None:
         with path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(_lines(rows))
     except OSError as error:
-        if error.filename is None:  # of the write: a full disk
+        if error.filename is None:  # from the write: a full disk
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -225,10 +225,10 @@ def _write_table(path: Path, rows: Iterable[LiftedFile]) -> None:
 
 
 def _read_table(path: Path) -> dict[str, LiftedFile]:
-    """The rows by their clouds; a last one that a killed run has not finished is left out.
+    """Rows by cloud, without a last incomplete one.
 
     Raises:
-        ValueError: The file is no such table.
+        ValueError: The file is no table of a lift.
     """
     if not path.exists():
         return {}
@@ -240,7 +240,7 @@ def _read_table(path: Path) -> dict[str, LiftedFile]:
         if next(lines, None) != names:
             raise ValueError("its columns are others")
         for line in lines:
-            # Cut off by a kill, or changed since: that image is lifted again.
+            # Truncated by a kill, or changed since: the image is lifted again.
             if len(line) == len(names) and all(map(str.isdecimal, line[2:5])):
                 image, cloud = map(_native, line[:2])
                 points, seen, size, key, reason = line[2:]
@@ -255,5 +255,5 @@ def _read_table(path: Path) -> dict[str, LiftedFile]:
 
 
 def _native(name: str) -> str:
-    """A name of the table as this process has names: in the C locale otherwise than in UTF-8."""
+    """Name in the table, in the file-name encoding of this process."""
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))

@@ -21,14 +21,14 @@ CloudFormat = Literal["ply", "npz", "obj"]
 
 @dataclass(frozen=True)
 class LiftSpec:
-    """Images to lift, and the place of their point clouds.
+    """Images to lift, and the output of their point clouds.
 
     Attributes:
         images: Images of one person each, and folders of them.
         out: Folder; for `lift_file` a file, None for the image's name with another ending.
         format: Ending of the files; None for ``ply``.
         skip: Leave out images that are missing.
-        workers: Processes.
+        workers: Number of processes.
 
     Raises:
         ValueError: A value is out of its range, or not one of its choices.
@@ -51,13 +51,13 @@ class LiftSpec:
 
     @property
     def single(self) -> bool:
-        """True if it is one image, not a folder or several."""
+        """True for a single image."""
         return len(self.images) == 1 and not self.images[0].is_dir()
 
 
 @dataclass(frozen=True)
 class LiftedFolder(Bulk):
-    """Outcome of `lift_folder`.
+    """Result of `lift_folder`.
 
     Attributes:
         kept: Number of point clouds of an earlier run.
@@ -72,12 +72,12 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     """Lifts one image, and writes its point cloud.
 
     Returns:
-        The file, and what it holds.
+        The file, and its point cloud.
 
     Raises:
         ValueError: There are several images, the image is missing, or the ending of ``out`` is not
             that of a point cloud.
-        NoPersonError: There is no person in the image.
+        NoPersonError: No person was found in the image.
     """
     from ..data.files.inputs import CLOUD_ENDINGS
 
@@ -86,7 +86,7 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     (image,) = spec.images
     out = spec.out or image.with_suffix(f".{spec.format or 'ply'}")
     if spec.format and out.suffix.lower() != f".{spec.format}":
-        raise ValueError(f"--format is for folders; the ending of {out} says it here")
+        raise ValueError(f"--format is for folders; for one image the ending of {out} decides")
     if out.suffix.lower() not in CLOUD_ENDINGS:
         raise ValueError(f"--out must end in .ply, .npz or .obj for one image; got {out}")
     check_output(out)

@@ -17,14 +17,14 @@ __all__ = ["PackSpec", "pack_clouds"]
 
 @dataclass(frozen=True)
 class PackSpec:
-    """Tree of point clouds, and the store that is made of it.
+    """Tree of point clouds, and the folder of their store.
 
     Attributes:
         source: Folder with the folders train, train_all, val, gallery, query, or some of them.
         out: Folder of the store.
         splits: Folders to pack; None for all.
         points: Points that every cloud must have; 0 takes any number.
-        workers: Processes.
+        workers: Number of processes.
 
     Raises:
         ValueError: A value is out of its range.

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EstimatedPoses", "PoseFormat", "PoseSpec", "estimate_poses"]
 
-#: Formats that are written.
+#: Output formats.
 PoseFormat = Literal["alphapose", "coco", "sep-json"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSpec(KeypointSpec):
-    """Images whose poses are estimated, and the file of them.
+    """Images, pose estimator, and the output file of keypoints.
 
     Attributes:
         images: Images, and folders of them.
         out: File; for ``sep-json`` a folder.
         format: ``alphapose``: one list; ``coco``: one file, with flags in place of scores;
-            ``sep-json``: a file for each image, as PGFA reads them.
+            ``sep-json``: a file for each image, the input of PGFA.
         skip: Leave out images that are missing.
 
     Raises:
@@ -55,10 +55,10 @@ class PoseSpec(KeypointSpec):
 
 @dataclass(frozen=True)
 class EstimatedPoses(Bulk):
-    """Outcome of `estimate_poses`.
+    """Result of `estimate_poses`.
 
     Attributes:
-        found: Number of images with a person.
+        found: Number of images with a detected person.
     """
 
     found: int
@@ -67,7 +67,7 @@ class EstimatedPoses(Bulk):
 def estimate_poses(spec: PoseSpec, progress: StageProgress | None = None) -> EstimatedPoses:
     """Estimates the keypoints of the people in images, and writes them.
 
-    In each image the person that it is about is first. Estimated poses are cached.
+    The target person of each image is first. Estimated poses are cached.
 
     Args:
         spec: Images, estimator, output.
@@ -126,7 +126,7 @@ def _write(spec: PoseSpec, images: Sequence[Input], poses: Sequence[Pose]) -> No
         return
     names = [each.name for each, found in zip(images, people, strict=True) for _ in found.score]
     everyone = CocoKeypoints(Keypoints.cat(people), tuple(names))
-    # COCO json has 17 keypoints: what reads it knows no others.
+    # COCO json has 17 keypoints; its readers expect no others.
     if spec.format == "coco" or "neck" not in everyone.keypoints.names:
         everyone = CocoKeypoints(everyone.keypoints.select(COCO_17), everyone.images)
     write = write_coco if spec.format == "coco" else write_alphapose
@@ -134,7 +134,7 @@ def _write(spec: PoseSpec, images: Sequence[Input], poses: Sequence[Pose]) -> No
 
 
 def _check_unique(inputs: Sequence[Input], *, stems: bool) -> None:
-    """Refuses two images of one entry: of one stem, or of one name below their folders."""
+    """Refuses two images with one entry: of one stem, or of one name below their folders."""
     known: dict[str, Path] = {}
     for each in inputs:
         name = each.path.stem if stems else each.name

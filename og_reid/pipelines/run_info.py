@@ -1,4 +1,4 @@
-"""Settings, provenance and progress of a run, a model or a checkpoint, in words."""
+"""Settings, provenance and progress of a run, a model or a checkpoint, as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_run(path: str | Path) -> str:
         path: Folder of a run, or a model or checkpoint in it.
 
     Raises:
-        ValueError: It is missing, or no run.
+        ValueError: The path is missing, or no run.
     """
     folder = Path(path)
     check_exists(folder, "give the folder of a run, or a file of one")
@@ -51,7 +51,7 @@ def _run(folder: Path) -> list[str]:
     files = [folder / name for name in (MODEL_FILE, STATE_FILE, BEST_FILE)]
     files = [each for each in files if each.is_file()] if folder.is_dir() else [folder]
     if not files:
-        raise ValueError(f"{folder} holds no {MODEL_FILE} and no {STATE_FILE}: it is no run yet")
+        raise ValueError(f"{folder} holds no {MODEL_FILE} and no {STATE_FILE}: it is not a run yet")
     try:
         about = read_provenance(files[0])
     except ValueError as error:
@@ -75,7 +75,7 @@ def _run(folder: Path) -> list[str]:
 def _metrics(
     records: Sequence[StepLog], final: Mapping[str, Any] | None, best: Mapping[str, Any]
 ) -> list[str]:
-    """The last step, and the last, the final and the best validation."""
+    """Metrics of the last step, and of the last, the final and the best validation."""
     lines = []
     if records:
         last = records[-1]
@@ -93,7 +93,7 @@ def _metrics(
     if final is not None:
         metrics.append(("the finished model", final["mAP"], final["rank1"]))
         shown.append(("final validation", metrics[-1]))
-    if "validation" in best:  # perhaps a network that was finished before the run went on
+    if "validation" in best:  # perhaps of the final network of a run that was then resumed
         chosen = best["validation"]
         metrics.append((f"step {best['step']}", chosen["mAP"], chosen["rank1"]))
     if validated:

@@ -16,18 +16,18 @@ def load_run_results(path: str | Path) -> tuple[ResultRow, ...]:
     """Rows of a saved evaluation.
 
     Args:
-        path: File of `save_results` or `Metrics.to_json`, or the folder of a run, in which it is
-            ``evaluation.json`` or the only such file.
+        path: File of `save_results` or `Metrics.to_json`, or the folder of a run with
+            ``evaluation.json`` or only one such file.
 
     Raises:
-        ValueError: It is another file, damaged, or a folder without such a file.
-        OSError: It cannot be read.
+        ValueError: The file is of another kind or damaged, or the folder has none.
+        OSError: The file cannot be read.
     """
     return load_results(_find_evaluation(Path(path)) if _is_run(path) else path)
 
 
 def _is_run(path: str | Path) -> bool:
-    """True if a folder is that of a run, finished or not."""
+    """True for the folder of a run, finished or not."""
     return any((Path(path) / name).is_file() for name in (MODEL_FILE, FUSION_FILE, "checkpoint.pt"))
 
 

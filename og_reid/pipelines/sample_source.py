@@ -33,11 +33,11 @@ class DataSource:
 
     @property
     def threads(self) -> int:
-        """Threads that read images."""
+        """Number of threads that read images."""
         return self.data.workers
 
     def clouds(self, samples: Sequence[Sample], *, canonical: bool) -> CloudSet:
-        """Images lifted to point clouds, perhaps in the resting pose."""
+        """Images lifted to point clouds; in the resting pose if ``canonical``."""
         return lift_samples(samples, "lifting images", self.data, canonical, self.progress)
 
     def keypoints(
@@ -46,6 +46,6 @@ class DataSource:
         """Keypoints by sample.
 
         Raises:
-            ValueError: They are required, and there is no source of them.
+            ValueError: They are required, without a source.
         """
         return find_keypoints(samples, self.data, required=required, progress=self.progress)

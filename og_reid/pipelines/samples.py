@@ -1,4 +1,4 @@
-"""Samples of a data set made ready: images with keypoints, lifted and stored point clouds."""
+"""Prepared samples of a data set: images with keypoints, lifted and stored point clouds."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _LOG = logging.getLogger("og_reid")
 
 
 def unlabelled_samples(data: DataSpec) -> tuple[Sample, ...]:
-    """Images of ``unlabelled``, with identity -1.
+    """Images of ``data.unlabelled``, with identity -1.
 
     Raises:
-        ValueError: There are none.
+        ValueError: No image was found.
     """
     from ..data import Sample
     from ..data.datasets import paths_from_csv
@@ -58,7 +58,7 @@ def unlabelled_samples(data: DataSpec) -> tuple[Sample, ...]:
 
 
 def hold_out_identities(samples: Sequence[Sample], count: int) -> HoldoutSplit:
-    """Split of training images with ``count`` identities kept back for validation."""
+    """Split of training images with ``count`` identities held out for validation."""
     import torch
 
     from ..data.datasets.holdout import holdout_split
@@ -76,9 +76,9 @@ def stored_test(store: CloudStore) -> tuple[CloudStore, CloudStore]:
 def lift_test(
     images: Splits, data: DataSpec, canonical: bool, progress: StageProgress | None = None
 ) -> tuple[CloudSet, CloudSet]:
-    """Query and gallery, lifted to point clouds or found in the cache.
+    """Query and gallery, lifted to point clouds or read from the cache.
 
-    They are lifted in one go: all that cannot be read are named before the work.
+    Both are lifted in one pass, so that all unreadable images are listed before the work.
     """
     samples = (*images.query, *images.gallery)
     both = lift_samples(samples, "lifting images", data, canonical, progress)
@@ -93,13 +93,13 @@ def lift_samples(
     canonical: bool,
     progress: StageProgress | None = None,
 ) -> CloudSet:
-    """Point clouds of images, in the resting pose when ``canonical``.
+    """Point clouds of images.
 
     Args:
         samples: Images.
         stage: Name of the work, for ``progress``.
-        data: Its workers and cache are used.
-        canonical: Whether bodies are put into the resting pose.
+        data: Number of workers, and cache folder.
+        canonical: Bodies in the resting pose.
         progress: Called with (stage, images done, images in all).
     """
     from ..data.clouds.lift_dataset import lift_dataset
@@ -122,14 +122,14 @@ def image_set(
     guided: bool = False,
     progress: StageProgress | None = None,
 ) -> ImageSet:
-    """Images with the keypoints of the people in them.
+    """Images with the keypoints of their people.
 
     Args:
         samples: Images.
-        parts: Stripes, as `og_reid.data.ImageSet` takes them.
+        parts: Stripes, see `og_reid.data.ImageSet`.
         preprocessing: Height, width and mode.
         data: Source of the keypoints, threads.
-        guided: Refuse to go without keypoints.
+        guided: Refuse a missing source of keypoints.
         progress: Called with ("looking for people", images done, images in all).
 
     Raises:
@@ -143,7 +143,7 @@ def image_set(
         parts=parts,
         size=(preprocessing.height, preprocessing.width),
         mode=preprocessing.mode,
-        # The authors' rules choose among people in two ways; otherwise the estimator has chosen.
+        # The PGFA authors' rules choose among people; otherwise the estimator has chosen.
         target=None if preprocessing.mode == "reference" else "first",
         threads=data.workers,
     )

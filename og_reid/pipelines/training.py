@@ -1,4 +1,4 @@
-"""Training of a network on a data set, or on a synthetic one that the run makes."""
+"""Training of a network on a data set or on a synthetic world."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainSpec", "TrainedRun", "check_data", "check_run_inputs", "train"]
 
-# Columns that are drawn, and about how many points of each.
+# Columns of the curves, and about the number of points of each.
 _CURVES = ("step", "loss", "accuracy", "mAP", "rank1")
 _DRAWN = 2000
 
@@ -32,10 +32,10 @@ class TrainSpec:
     Attributes:
         config: Settings, a YAML file of them, or the name of one that comes with the package.
         out: Folder of the run.
-        data: Data set; without a path the run makes the synthetic world of ``config``.
+        data: Data set; without a path, the synthetic world of ``config``.
         settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
-        resume: Go on from the last checkpoint in ``out``.
-        dist_timeout: Seconds that a process started by torchrun waits for the others.
+        resume: Resume from the last checkpoint in ``out``.
+        dist_timeout: Timeout in seconds of processes started by torchrun.
 
     Raises:
         ValueError: ``settings`` are given beside settings, or a value is out of its range.
@@ -75,13 +75,13 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished training run.
+    """Finished training run.
 
     Attributes:
         model: File of the model.
         result: Log and validation.
-        curves: Picture of the learning curves; None without matplotlib, and in further processes.
-        main_process: Whether this process wrote the files.
+        curves: Image file of the learning curves; None without matplotlib, and on ranks above 0.
+        main_process: True on rank 0, which wrote the files.
     """
 
     model: Path
@@ -90,7 +90,7 @@ class TrainedRun:
     main_process: bool
 
     def __str__(self) -> str:
-        """The files, and the metrics of the validation."""
+        """Files, and metrics of the validation."""
         lines = [f"model: {self.model}"]
         metrics = self.result.validation
         if metrics is not None:
@@ -107,15 +107,15 @@ def train(
     progress: StageProgress | None = None,
     on_step: Callable[[StepLog], None] | None = None,
 ) -> TrainedRun:
-    """Trains a network, and writes its model, log, checkpoints and learning curves.
+    """Trains a network and writes its model, log, checkpoints and learning curves.
 
     Args:
         spec: The run.
-        progress: Called with (stage, done, total) while data are made ready.
-        on_step: Called with the record of each step, in the first process.
+        progress: Called with (stage, done, total) during the preparation of data.
+        on_step: Called with the log of each step, on rank 0.
 
     Raises:
-        ValueError: Settings, data or the folder do not fit; found before images are lifted.
+        ValueError: Settings, data or the folder do not fit; raised before images are lifted.
         RuntimeError: Another process of the run failed.
     """
     check_run_inputs(spec.config, spec.data, spec.settings)
@@ -140,12 +140,12 @@ def train(
 
     config = spec.load_config()
     if spec.data.dataset is not None and spec.data.path is None:
-        raise ValueError(f"--data must say where {spec.data.dataset} is")
+        raise ValueError(f"--data must be the folder of {spec.data.dataset}")
     if spec.data.path is not None:
         check_data(spec.data.path)
     if config.tensorboard:
         require_tensorboard()
-    # All that can be wrong is found before hours of lifting.
+    # All checks come before hours of lifting.
     if spec.resume:
         check_resumable(spec.out, config)
     else:
@@ -153,14 +153,14 @@ def train(
     device = choose_device(config.device)
     check_precision(config.optim, device)
     if config.model.arch not in IMAGE_ARCHITECTURES:
-        build_model(config.model, 0, torch.Generator())  # refuses wrong settings and weights
+        build_model(config.model, 0, torch.Generator())  # checks settings and weights
     elif config.model.init_from is not None:
         imagenet_state(config.model.init_from)
     with (
         init_distributed(device.type, seconds=spec.dist_timeout) as processes,
         only_run(spec.out, processes, device),
     ):
-        # What the first process makes or lifts, the others find.
+        # Rank 0 fills the caches that the other ranks read.
         task = main_process_first(
             processes, lambda: build_task(config, spec.data, spec.out, progress)
         )
@@ -179,7 +179,7 @@ def check_run_inputs(config: object, data: DataSpec, settings: Sequence[str]) ->
     """Refuses missing files before heavy packages are imported.
 
     Args:
-        config: YAML file, or the name of one in the package; settings themselves are there.
+        config: YAML file, or the name of one in the package; settings are not checked.
         data: Data set of the run.
         settings: Settings that replace those of the file.
 
@@ -192,23 +192,23 @@ def check_run_inputs(config: object, data: DataSpec, settings: Sequence[str]) ->
         find_config(config)
     check_exists(data.unlabelled, "give --unlabelled a folder of images, or a CSV file")
     check_keypoint_files(data)
-    # Settings that are wrong are named before data that are missing.
+    # Errors of settings come before those of missing data.
     if data.path is not None and not settings:
         check_data(data.path)
 
 
 def check_data(path: Path) -> None:
-    """Refuses data that are missing.
+    """Refuses missing data.
 
     Raises:
-        ValueError: They are.
+        ValueError: The path does not exist.
     """
     if not is_there(path):
         raise ValueError(f"{path} is not a folder: {MARKET_FOLDER}; or a file: a cloud set, or CSV")
 
 
 def _draw_curves(folder: Path, result: TrainResult) -> Path | None:
-    """Learning curves as a picture; None without matplotlib."""
+    """Image file of the learning curves; None without matplotlib."""
     from pose.files.atomic_write import atomic_write
 
     from ..viz.curves import curves_figure

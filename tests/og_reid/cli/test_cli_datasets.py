@@ -126,7 +126,7 @@ def test_a_set_without_cameras_is_evaluated_whole(tmp_path: Path, model: str, ca
     assert main([*command, "--data", data, "--out", str(tmp_path / "run")]) == 1
     assert "partial-reid has no training images" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "run")]) == 1
-    assert "--data must say where partial-reid is" in capsys.readouterr().err
+    assert "--data must be the folder of partial-reid" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("lifted")

@@ -70,7 +70,7 @@ def test_people_in_coordinates_of_the_whole_frame_are_left_out(
     shown = capsys.readouterr().err
     assert "warning: " in shown
     assert "at most one joint lies inside" in shown
-    assert "nobody was found in any" in shown
+    assert "no person was found in any" in shown
 
 
 def test_people_outside_their_image_do_not_count(data, command, capsys: Captured) -> None:

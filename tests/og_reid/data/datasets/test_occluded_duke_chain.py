@@ -178,4 +178,4 @@ def test_baselines_need_no_keypoints_and_pgfa_does(duke, lists, tmp_path, capsys
     wrong.mkdir()
     (wrong / "x.json").write_text('{"people": []}')
     assert main([*map(str, arguments), "--keypoints", str(wrong)]) == 1
-    assert "nobody was found in any of 12 images" in capsys.readouterr().err
+    assert "no person was found in any of 12 images" in capsys.readouterr().err
