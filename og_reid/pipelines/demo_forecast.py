@@ -78,7 +78,7 @@ def with_forecast(
     whole = f"{format_duration(forecast.seconds())} in all"
 
     def tell(stage: str, done: float, total: float, note: str) -> None:
-        if stage == "lifting a photograph":
+        if stage == "lifting an image":
             show(stage, done, total, whole)
             return
         left = "" if stage == "report" else forecast.note(stage, done, total)

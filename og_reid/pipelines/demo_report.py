@@ -47,7 +47,7 @@ _QUALITY = 85  # JPEG quality of figures with images, in percent
 
 def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
     """Image, keypoints, fitted body and point cloud of one image."""
-    tell("lifting a photograph", 0, 1, "")
+    tell("lifting an image", 0, 1, "")
     pixels = read_image(_astronaut() if image is None else image)
     pose = MediapipePose()(pixels)
     if not pose.found:
@@ -56,7 +56,7 @@ def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
             "60 pixels tall"
         )
     lifted = lift_image(pixels, pose)
-    tell("lifting a photograph", 1, 1, "")
+    tell("lifting an image", 1, 1, "")
     seen = len(lifted.cloud.seen())
     text = (
         "The pose network finds keypoints and their visibility; a body is fitted to them; each of "

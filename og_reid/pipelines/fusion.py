@@ -27,7 +27,7 @@ class FuseSpec:
     """Fusion of two models.
 
     Attributes:
-        config: Settings, a YAML file of them, or the name of one that comes with the package.
+        config: Settings, a YAML file of them, or the name of one in the package.
         first: Run, or model file, with parts and a global feature, such as PGFA.
         second: Run, or model file, with a global feature alone, such as OG-Net.
         out: Folder of the fusion.
@@ -35,7 +35,7 @@ class FuseSpec:
         settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
 
     Raises:
-        ValueError: ``settings`` are given beside settings.
+        ValueError: ``settings`` beside a ``config`` that is no file.
     """
 
     config: str | Path | FusionConfig

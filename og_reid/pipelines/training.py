@@ -27,10 +27,10 @@ _DRAWN = 2000
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """A training run.
+    """Specification of a training run.
 
     Attributes:
-        config: Settings, a YAML file of them, or the name of one that comes with the package.
+        config: Settings, a YAML file of them, or the name of one in the package.
         out: Folder of the run.
         data: Data set; without a path, the synthetic world of ``config``.
         settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
@@ -38,7 +38,7 @@ class TrainSpec:
         dist_timeout: Timeout in seconds of processes started by torchrun.
 
     Raises:
-        ValueError: ``settings`` are given beside settings, or a value is out of its range.
+        ValueError: ``settings`` beside a ``config`` that is no file, or a value out of range.
     """
 
     config: str | Path | TrainConfig
@@ -69,7 +69,7 @@ class TrainSpec:
 
         given = self.config
         config = load_config(given, self.settings) if isinstance(given, str | Path) else given
-        # The model's file says what it was made of.
+        # Stored in the model's file.
         return config if self.data.path is None else replace(config, world=WorldConfig())
 
 
@@ -98,7 +98,7 @@ class TrainedRun:
             lines.append(f"validation: rank-1 {rank1:.1f} %, mAP {mean:.1f} %")
             if metrics.test_view != "none":
                 lines.append(f"with test-time views: {metrics.test_view}")
-        lacking = f"not drawn, for lack of matplotlib; {self.result.log} has the numbers"
+        lacking = f"not drawn without matplotlib; {self.result.log} holds the values"
         return "\n".join([*lines, f"curves: {self.curves or lacking}"])
 
 

@@ -1,4 +1,4 @@
-"""Task of a training run: its images or point clouds, made ready by the settings."""
+"""Task of a training run: images or point clouds, prepared by the settings."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def build_task(
 
     Args:
         config: All settings.
-        data: Data set; without a path the synthetic world of ``config`` is made.
-        out: Folder of the run, in which a world is made.
+        data: Data set; without a path, the synthetic world of ``config``.
+        out: Folder of the run, also for the world.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -102,7 +102,7 @@ def _cloud_task(config: TrainConfig, data: DataSpec, progress: StageProgress | N
 def _clouds(
     config: TrainConfig, data: DataSpec, progress: StageProgress | None
 ) -> tuple[CloudSet | CloudStore, Any]:
-    """Point clouds to train on, and query and gallery to validate on, if any."""
+    """Training clouds, and query and gallery for validation, if any."""
     from ..data import CloudSet
     from ..data.clouds.store import CloudStore, is_store
 
@@ -135,14 +135,14 @@ def _clouds(
 
 
 def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
-    """Refuses identities that the settings cannot train on, before their images are lifted.
+    """Checks the training identities against the settings, before images are lifted.
 
     Args:
         config: All settings of the run.
-        samples: Training images, held-out identities among them.
+        samples: Training images, including held-out identities.
 
     Raises:
-        ValueError: There are too few identities or images, or processes cannot share a batch.
+        ValueError: Too few identities or images, or a batch that does not divide among ranks.
     """
     import torch
 
@@ -159,7 +159,7 @@ def check_identities(config: TrainConfig, samples: Sequence[Sample]) -> None:
 
 
 def _world_samples(plan: WorldConfig) -> list[Sample]:
-    """The identities of a world, without its images."""
+    """Samples of a world, before its images are rendered."""
     from ..data import Sample
 
     return [
@@ -170,7 +170,7 @@ def _world_samples(plan: WorldConfig) -> list[Sample]:
 
 
 def _make_world(plan: WorldConfig, out: Path, workers: int, progress: StageProgress | None) -> Path:
-    """The world of a configuration, made beside the run, or found there."""
+    """Folder of the world of a configuration, rendered in the run unless it exists."""
     from meshes.world import write_world
 
     if not plan.train_identities:

@@ -30,7 +30,7 @@ def test_a_small_demo_runs_all_stages(tmp_path):
         progress=lambda stage, done, total, note: stages.append(stage),
     )
     assert list(dict.fromkeys(stages)) == [
-        "lifting a photograph", "making a world", "lifting train", "lifting query",
+        "lifting an image", "making a world", "lifting train", "lifting query",
         "lifting gallery", "training", "report",
     ]  # fmt: skip
     page = report.read_text()
@@ -79,7 +79,7 @@ def test_a_forecast_of_the_duration_is_printed_first(monkeypatch):
     notes = []
 
     def stop(_, tell):
-        tell("lifting a photograph", 0, 1, "")
+        tell("lifting an image", 0, 1, "")
         tell("making a world", 0, 960, "")
         tell("training", 0.5, 1.0, "loss 1.00")
         raise InterruptedError
@@ -109,7 +109,7 @@ def test_the_forecast_excludes_results_of_an_earlier_run(tmp_path, monkeypatch):
         tell = demo_forecast.with_forecast(
             lambda stage, done, total, note: notes.append(note), DemoSize(), 240, 1, tmp_path
         )
-        tell("lifting a photograph", 0, 1, "")
+        tell("lifting an image", 0, 1, "")
         return notes[-1]
 
     assert start() == "about 4 minutes in all"
