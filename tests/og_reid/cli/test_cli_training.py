@@ -112,7 +112,7 @@ def test_curves_without_matplotlib_are_missed_in_a_line(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(train) == 0
-    assert "curves: not drawn, for lack of matplotlib; " in capsys.readouterr().out
+    assert "curves: not drawn without matplotlib; " in capsys.readouterr().out
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
