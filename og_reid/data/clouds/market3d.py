@@ -141,7 +141,7 @@ def subsample_to(
 def subsample_batch(
     clouds: Sequence[RawCloud], wanted: int, *, draws: KeyedRandom | None = None
 ) -> CloudBatch:
-    """Batch as of the authors' loader: centred with their background, then `subsample_to`.
+    """Batch as in the authors' loader: centred with their background, then `subsample_to`.
 
     Args:
         clouds: B clouds.

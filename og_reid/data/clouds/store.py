@@ -270,7 +270,7 @@ class CloudStore:
         num_points: int,
         draws: KeyedRandom | None = None,
     ) -> CloudBatch:
-        """Batch as of the authors' loader, see `market3d.subsample_batch`.
+        """Batch as in the authors' loader, see `market3d.subsample_batch`.
 
         Args:
             indices: B clouds.

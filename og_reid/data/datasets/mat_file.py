@@ -46,7 +46,7 @@ def read_mat(data: bytes, most: int) -> dict[str, Any]:
         most: Largest size of the unpacked content, bytes.
 
     Returns:
-        Variables by name, as of ``scipy.io.loadmat``: arrays of numbers in their Matlab shape, of
+        Variables by name, as from ``scipy.io.loadmat``: arrays of numbers in their Matlab shape, of
         str for each row of text, of objects for cells.
 
     Raises:

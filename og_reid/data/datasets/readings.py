@@ -155,7 +155,7 @@ def _by_cameras(paths: tuple[Parts, ...]) -> Reading | str:
 def _identity_rule(paths: Sequence[Parts]) -> tuple[Callable[[str], str], str] | None:
     """Rule for the identity in file names: the part shared by several cameras' folders."""
     if all(MARKET_NAME.fullmatch(path[-1]) for path in paths):
-        return lambda name: _of_name(name)[0], "names as of Market-1501"
+        return lambda name: _of_name(name)[0], "names as in Market-1501"
 
     def stem(name: str) -> str:
         return os.path.splitext(name)[0]

@@ -29,7 +29,7 @@ class ImageBatch:
     """Batch of B images.
 
     Attributes:
-        images: (B, 3, H, W) as of `preprocess_image`.
+        images: (B, 3, H, W) as from `preprocess_image`.
         heatmaps: (B, K, H / 16, W / 16) in [0, 1], one per joint.
         visibility: (B, P) in [0, 1], visibility of the stripes.
         pids: (B,) int64 identities.
@@ -63,7 +63,7 @@ class ImageSet:
     be occluded, or none. The first batch with such people warns (`InputWarning`).
 
     Args:
-        samples: images, such as of `load_market`.
+        samples: images, such as from `load_market`.
         keypoints: function from a sample to its people, in pixels and of one layout; without it, or
             without people, all stripes count as visible. For PGFA's own files ``lambda s:
             pose.read_sep_json(folder / f"{s.path.stem}.json", missing_ok=True)``.

@@ -18,7 +18,7 @@ def preprocess_image(image: np.ndarray, size: tuple[int, int] = IMAGE_SIZE) -> T
     """Resize by Pillow's bicubic filter and normalise by ImageNet's colours.
 
     Args:
-        image: (H, W, 3) uint8 RGB, such as of `pose.read_image`.
+        image: (H, W, 3) uint8 RGB, such as from `pose.read_image`.
         size: height and width of the result.
 
     Returns:
