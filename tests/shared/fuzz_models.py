@@ -18,6 +18,7 @@ from og_reid.config.load import load_config
 from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
+from og_reid.inference.fused_encoder import FUSED_KIND, read_fused_record
 from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
@@ -85,6 +86,27 @@ def _read_people(path: Path) -> object:
         if "weights do not fit" not in str(error):
             raise
         return str(error)
+
+
+def _fused_models() -> list[bytes]:
+    """Headers of files of fused models, without their weights."""
+    models = {
+        name: {"format": kind, "preprocessing": asdict(seen), "training": {"seed": 3},
+               "version": "1.0.0", "origin": {"people": [1, 2]}}
+        for name, kind, seen in (
+            ("first", "og_reid.model of photographs", ImagePreprocessing()),
+            ("second", "og_reid.model", Preprocessing(12)),
+        )
+    }  # fmt: skip
+    fusion = {"second": 0.3, "parts": 0.6, "mAP": 0.5, "people": [7]}
+    metadata = {
+        "format": FUSED_KIND.format,
+        "version": "1.0.0",
+        "preprocessing": json.dumps({**models, "fusion": fusion, "dataset": None}),
+        "training": json.dumps({"val_identities": 2}),
+        "origin": json.dumps({"people": [7]}),
+    }
+    return [save({}, metadata)]
 
 
 def _torch(content: object, *, old: bool = False) -> bytes:
@@ -207,6 +229,7 @@ def _read_fusion(path: Path) -> object:
 TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "model": (".safetensors", load_model, _models()),
     "people_model": (".safetensors", _read_people, _people_models()),
+    "fused": (".safetensors", read_fused_record, _fused_models()),
     "origin": (
         ".safetensors",
         read_provenance,
