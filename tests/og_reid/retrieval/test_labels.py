@@ -224,7 +224,7 @@ def test_labels_without_cameras_leave_nothing_out(rng: torch.Generator) -> None:
         (lambda: ImageLabels([1, 2], tracklets="ab"), "tracklets must have|tracklets must be"),
         (lambda: ImageLabels([[1, 2]]), r"identities must be \(n,\); got \(1, 2\)"),
         (lambda: ImageLabels(4), "identities must have one number for each row; got a single"),
-        (lambda: ImageLabels(["a", "b"]), "identities must be whole numbers; got <U1: of names"),
+        (lambda: ImageLabels(["a", "b"]), "identities must be whole numbers; got <U1: for names"),
         (lambda: ImageLabels([1.5, 2.0]), "identities must be whole numbers; got float64"),
         (
             lambda: ImageLabels([1, 2], [1, float("nan")]),
