@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 import og_reid
-from meshes.pointcloud import PointCloud
+from encoder_kinds import (
+    KINDS,
+    made_cloud,
+    made_image,
+    made_keypoints,
+    write_keypoints,
+)
 from og_reid import Embedding
-from og_reid.data import CloudSet, Sample, load_market
-from og_reid.data.clouds import lift_dataset as lifting
-from og_reid.evaluation import evaluate_distances
 from og_reid.inference import (
-    CloudEncoder,
-    EmbedOptions,
     Encoder,
     FusedEncoder,
-    Fusion,
-    ImageEncoder,
-    ImagePreprocessing,
-    Preprocessing,
     load_model,
 )
 from og_reid.inference.encoder import GivenInput
 from og_reid.inference.fusion import FusionConfig
-from og_reid.inference.given_images import ArraySet, as_images, default_estimator
-from og_reid.inference.model_file import FileContent, FileKind, write_model
-from og_reid.inference.pretrained import _KINDS, register_kind
-from og_reid.models import PGFA, OGNet, StripeNet
 from og_reid.pipelines import (
     DataSpec,
     EmbedSpec,
@@ -47,95 +38,8 @@ from og_reid.pipelines import (
     fuse,
 )
 from pose import COCO_17, Keypoints
-from pose.runtime.torchvision_import import import_torchvision
 
-KINDS = ("cloud", "pgfa", "guided", "whole", "stripes", "fused")
-SIZE = ImagePreprocessing(32, 16)
 FIELDS = ("features", "parts", "visibility")
-
-
-def made_cloud(pid: int, camid: int = 0) -> PointCloud:
-    rng = torch.Generator().manual_seed(100 * camid + pid)
-    return PointCloud(
-        points=torch.randn(64, 3, generator=rng) * 0.3,
-        colors=torch.rand(3, generator=torch.Generator().manual_seed(pid)).expand(64, 3),
-        part=torch.zeros(64, dtype=torch.int64),
-    )
-
-
-def made_image(pid: int, camid: int = 0) -> np.ndarray:
-    image = np.full((40, 20, 3), np.random.default_rng(pid).integers(0, 256, 3), np.uint8)
-    image[25:] = 60 * camid
-    return image
-
-
-def made_keypoints() -> Keypoints:
-    across = torch.linspace(4.0, 16.0, 17)
-    return Keypoints(torch.stack([across, 2 * across], 1), torch.ones(17), names=COCO_17)
-
-
-def encoders() -> dict[str, Encoder]:
-    """One of each kind with small networks, always the same weights."""
-    import_torchvision("the test", "pip install torchvision")
-    sizes: dict[str, Any] = {"dims": (4, 8), "k": 3, "num_points": 8, "ball_counts": (2, 3, 4)}
-
-    def rng() -> torch.Generator:
-        return torch.Generator().manual_seed(0)
-
-    people = {"people": [1, 2]}
-    cloud = CloudEncoder(
-        OGNet(**sizes, embedding_dim=6, generator=rng()).eval(),
-        Preprocessing(16, min_points=5),
-        {"seed": 3},
-        provenance=people,
-    )
-    image = {
-        "pgfa": PGFA(3, 2, global_branch="average", generator=rng()),
-        "guided": PGFA(3, 2, generator=rng()),
-        "whole": PGFA(3, 0, global_branch="average", generator=rng()),
-        "stripes": StripeNet(3, ((1, 2),), generator=rng()),
-    }
-    images = {
-        name: ImageEncoder(network.eval(), SIZE, {"seed": 3}, provenance=people)
-        for name, network in image.items()
-    }
-    fusion = Fusion(0.3, 0.6, 0.5, frozenset([7]))
-    chosen = {"seed": 5, "config": {"val_identities": 2}}
-    fused = FusedEncoder(images["pgfa"], cloud, fusion, "own", chosen)
-    return {"cloud": cloud, **images, "fused": fused}
-
-
-@pytest.fixture(scope="module")
-def known() -> dict[str, Encoder]:
-    return encoders()
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("encoders") / "data"
-    for folder, pids, cameras in (
-        ("bounding_box_train", range(1, 9), (1, 2)),
-        ("query", range(11, 15), (1,)),
-        ("bounding_box_test", range(11, 15), (2,)),
-    ):
-        (root / folder).mkdir(parents=True)
-        for pid in pids:
-            for camera in cameras:
-                path = root / folder / f"{pid:04}_c{camera}s1_{pid:06}_00.png"
-                Image.fromarray(made_image(pid, camera)).save(path)
-    return root
-
-
-@pytest.fixture
-def lifted_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of the lift: the cloud of the identity and camera."""
-
-    def lift(samples: Sequence[Sample], **_: object) -> CloudSet:
-        return CloudSet.from_clouds(
-            (made_cloud(each.pid, each.camid), each.pid, each.camid, each.name) for each in samples
-        )
-
-    monkeypatch.setattr(lifting, "lift_dataset", lift)
 
 
 def given(kind: str, pids: Sequence[int]) -> tuple[list[Any], dict[str, Any]]:
@@ -303,14 +207,6 @@ def test_a_model_is_evaluated(
     assert again[name] == rows[methods.index(name)].metrics.mAP
 
 
-def write_keypoints(data: Path, path: Path) -> Path:
-    from pose import CocoKeypoints, write_alphapose
-
-    images = sorted(each.name for each in data.rglob("*.png"))
-    write_alphapose(path, CocoKeypoints(Keypoints.stack([made_keypoints()] * len(images)), images))
-    return path
-
-
 @pytest.mark.parametrize(
     ("first", "second", "refused"),
     [
@@ -353,142 +249,3 @@ def test_models_are_fused(
     assert load_model(file).provenance == model.provenance
     assert describe_run(file) == describe_run(tmp_path / "both").replace("both", "one.safetensors")
     assert "val_identities: 2" in describe_run(file)
-
-
-@pytest.mark.parametrize(
-    ("kind", "inputs", "rest", "message"),
-    [
-        ("pgfa", made_cloud(1), {}, "takes images; got a point cloud"),
-        ("pgfa", "a.ply", {}, "takes images; got a point cloud"),
-        ("fused", np.zeros((9, 6)), {}, "takes images; got a point cloud"),
-        ("cloud", made_image(1), {}, "pointcloud must be"),
-        ("cloud", made_cloud(1), {"keypoints": made_keypoints()}, "keypoints are for models of im"),
-        ("pgfa", made_image(1), {"clouds": made_cloud(1)}, "clouds are for models of both"),
-        ("pgfa", [made_image(1)], {"keypoints": [None, None]}, "for each of 1 images; got 2"),
-        ("fused", [made_image(1)], {"clouds": [made_cloud(1)] * 2}, "got 2 for 1 images"),
-    ],
-)
-def test_input_of_another_kind_is_refused(
-    kind: str, inputs: Any, rest: dict[str, Any], message: str, known: dict[str, Encoder]
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        og_reid.embed(inputs, known[kind], **rest)
-
-
-def test_options_of_another_kind_are_refused(known: dict[str, Encoder]) -> None:
-    for kind, options, message in (
-        ("cloud", EmbedOptions(descriptor="head"), "is for models of images; leave it out"),
-        ("pgfa", EmbedOptions(mirror=True), "are for models of clouds"),
-        ("fused", EmbedOptions(test_view="scale-1.1"), "are not for fused models"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            known[kind].check(options)
-
-
-def test_a_guided_model_without_keypoints_and_mediapipe_is_refused(
-    known: dict[str, Encoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mediapipe", None)
-    default_estimator.cache_clear()
-    with pytest.raises(ImportError, match="keypoints must be given: the model needs them"):
-        og_reid.embed(made_image(1), known["guided"])
-    default_estimator.cache_clear()
-    assert isinstance(og_reid.embed(made_image(1), known["pgfa"]), Embedding)
-
-
-@dataclass(frozen=True, eq=False)
-class MeanColor:
-    """A kind of model of one's own: the mean colour of an image, over a learned gain."""
-
-    model: nn.Linear = field(default_factory=lambda: nn.Linear(3, 3))
-    preprocessing: str = "as it is"
-    training: dict[str, Any] = field(default_factory=dict)
-    version: str = ""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    inputs = "image"
-    has_parts = needs_keypoints = False
-    has_global = True
-
-    def check(self, options: EmbedOptions) -> None:
-        assert not options.mirror
-
-    def check_identities(self, pids: Tensor, dataset: str | None) -> None:
-        pass
-
-    def accept(self, given: Any) -> tuple[ArraySet, bool]:
-        images, single = as_images(given.items)
-        return ArraySet(images, [None] * len(images), parts=0), single
-
-    def prepare(self, splits: Sequence[Sequence[Sample]], source: Any) -> tuple[ArraySet, ...]:
-        from og_reid.data import ImageSet
-
-        return tuple(ImageSet(samples, lambda _: None, parts=0) for samples in splits)
-
-    def embed(
-        self, items: Any, options: Any = None, *, progress: Any = None
-    ) -> Iterator[Embedding]:
-        colors = [items.read(each).mean((0, 1)) for each in items.samples]
-        with torch.no_grad():
-            yield Embedding(self.model(torch.tensor(np.stack(colors), dtype=torch.float32)))
-
-    def searches(
-        self, name: str, query: Any, gallery: Any, options: Any = None, *, progress: Any = None
-    ) -> dict[str, tuple[Embedding, Embedding]]:
-        return {name: (next(self.embed(query)), next(self.embed(gallery)))}
-
-    def compare(self, query: Embedding, gallery: Embedding) -> Tensor:
-        return -torch.cdist(query.features, gallery.features)
-
-    def search(self, query: Embedding, gallery: Embedding) -> Tensor:
-        return -self.compare(query, gallery)
-
-    def to(self, device: Any) -> MeanColor:
-        return self
-
-    def save(self, path: str | Path) -> None:
-        write_model(path, FileContent("test mean colour", self.model.state_dict(), {}, {}))
-
-
-@pytest.fixture
-def own_kind() -> Iterator[None]:
-    before = dict(_KINDS)
-    make = MeanColor
-    register_kind(
-        FileKind("test mean colour", lambda _: nn.Linear(3, 3), lambda _: "as it is", make)
-    )
-    yield
-    _KINDS.clear()
-    _KINDS.update(before)
-
-
-def test_a_custom_kind_is_one_class(
-    own_kind: None, data: Path, tmp_path: Path, known: dict[str, Encoder]
-) -> None:
-    model = MeanColor()
-    assert isinstance(model, Encoder)
-    model.save(tmp_path / "color.safetensors")
-    again = load_model(tmp_path / "color.safetensors")
-    assert isinstance(again, MeanColor)
-    images = [made_image(11), made_image(12)]
-    found = og_reid.embed(images, again)
-    assert isinstance(found, Tensor)
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
-    torch.testing.assert_close(found, og_reid.embed(images, model))
-    (row,) = evaluate(EvaluateSpec(DataSpec(data), model, name="color"))
-    colors = [
-        next(model.embed(model.prepare([samples], None)[0])).features
-        for samples in (load_market(data).query, load_market(data).gallery)
-    ]
-    pids = torch.arange(11, 15)
-    expected = evaluate_distances(torch.cdist(*colors), query_pids=pids, gallery_pids=pids)
-    assert (row.method, row.metrics.mAP) == ("color", expected.mAP)
-    known["pgfa"].save(tmp_path / "pgfa.safetensors")
-    fixed = FusionConfig(cloud_weight=1.0, part_weight=0.0)
-    files = tmp_path / "pgfa.safetensors", tmp_path / "color.safetensors"
-    fuse(FuseSpec(fixed, *files, tmp_path / "both"))
-    rows = evaluate(EvaluateSpec(DataSpec(data), tmp_path / "both"))
-    assert [row.method for row in rows] == ["both", "both first", "both second"]
-    with pytest.raises(ValueError, match="is that of another kind"):
-        register_kind(
-            FileKind("og_reid.model", lambda _: nn.Linear(1, 1), lambda _: None, MeanColor)
-        )
