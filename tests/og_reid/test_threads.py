@@ -12,7 +12,7 @@ import asyncio, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, torch
 import og_reid
-from pose import CachedPose, MediapipePose
+from pose import CachedPose, MediapipePose, NoPersonError
 from skimage.data import astronaut
 
 torch.set_num_threads(1)
@@ -26,7 +26,7 @@ images = [
 def lift(image):
     try:
         return og_reid.lift(image)
-    except og_reid.api.NoPersonError:
+    except NoPersonError:
         return None
 
 def equal(got, expected):

@@ -294,7 +294,7 @@ def test_items_of_a_batch_are_named(tmp_path: Path) -> None:
     model = Tiny()
     model.points[0].weight.data.fill_(torch.nan)
     clouds = people(12)
-    with pytest.raises(RuntimeError, match=r"named in .*failed_batch\.txt"):
+    with pytest.raises(RuntimeError, match=r"listed in .*failed_batch\.txt"):
         train(config(), clouds, out_dir=tmp_path, model=model)
     lines = (tmp_path / "failed_batch.txt").read_text().splitlines()
     assert len(lines) == 6 * 3
