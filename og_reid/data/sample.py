@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Sample", "Splits"]
+__all__ = ["FEW_IDENTITIES", "FEW_QUERIES", "Sample", "Splits"]
+
+#: Valid queries below which metrics are marked as unreliable.
+FEW_QUERIES = 10
+#: Identities of queries below which metrics are marked as unreliable.
+FEW_IDENTITIES = 5
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pose.deprecation import deprecated_keywords, deprecated_members
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
-from ..data.datasets.market import FEW_IDENTITIES, FEW_QUERIES
+from ..data.sample import FEW_IDENTITIES, FEW_QUERIES
 from ..retrieval.inputs import as_count, as_tensor
 from .records import METRICS_FORMAT, metrics_fields, read_record, without_nan
 from .significance import bootstrap_interval, score_interval

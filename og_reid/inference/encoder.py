@@ -17,17 +17,17 @@ from torch import Tensor
 
 from pose.deprecation import present_value
 
-from ..evaluation.query_slices import LabelledImages
 from ..models.embedding import Embedding
 from ..models.pgfa import Descriptor
-from ..rerank import LazyDistances
 from ..retrieval.progress import Progress
+from ..retrieval.reranked import LazyDistances
 from .preprocessing import TestView
 
 if TYPE_CHECKING:
     from pose import Keypoints
 
     from ..data import CloudSet, Sample
+    from ..evaluation.query_slices import LabelledImages
 
 __all__ = [
     "DEFAULT_OPTIONS",

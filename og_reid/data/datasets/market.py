@@ -18,7 +18,7 @@ from pathlib import Path
 from ..files.image_files import IMAGE_ENDINGS, image_endings, is_unread_image
 from ..files.inputs import counted
 from ..files.table import read_table
-from ..sample import Sample, Splits
+from ..sample import FEW_IDENTITIES, FEW_QUERIES, Sample, Splits
 
 __all__ = [
     "IMAGE_ENDINGS",
@@ -27,8 +27,6 @@ __all__ = [
     "read_attributes",
 ]
 
-#: Metrics of fewer valid queries or identities are marked as unreliable.
-FEW_QUERIES, FEW_IDENTITIES = 10, 5
 
 SPLIT_NAMES = {
     "train": ("bounding_box_train", "train", "training"),
