@@ -7,12 +7,9 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from og_reid import embed
 from og_reid.config.load import load_config
@@ -22,36 +19,13 @@ from og_reid.data.clouds.lift_dataset import lift_dataset
 from og_reid.data.clouds.store import CloudStore
 from og_reid.evaluation.metrics import load_metrics
 from og_reid.evaluation.results import load_results
-from og_reid.models import PointNetwork, register_network
+from og_reid.models import register_network
 from og_reid.train import train
+from point_mean import PointMean
 from random_clouds import cloud
 from standing_person import StandingPerson
 
 FILES = Path(__file__).parents[1] / "golden" / "earlier"
-
-
-class PointMean(PointNetwork):
-    """The mean over a linear map of the points; that of the files."""
-
-    def __init__(
-        self,
-        width: int = 8,
-        embedding_dim: int = 512,
-        num_classes: int = 0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.width, self.dropout = width, 0.0
-        self.points = nn.Linear(6, width)
-        self.out = nn.Linear(width, embedding_dim)
-        self.proj_output = nn.Linear(embedding_dim, num_classes) if num_classes else None
-        self._initialize(generator)
-
-    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
-        return self.out(self.points(torch.cat([points, colors], -1)).relu().mean(1))
-
-    def architecture(self) -> dict[str, Any]:
-        return {"width": self.width, "embedding_dim": self.out.out_features}
 
 
 @pytest.fixture(autouse=True)
