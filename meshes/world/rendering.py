@@ -19,15 +19,19 @@ from pose.runtime.defaults import plain_torch
 from ..body.model import SMPL_JOINTS
 from .imaging.camera import View
 from .imaging.sensor import apply_sensor
-from .imaging.shading import Shadow, cast_rays, light_of
+from .imaging.shading import Hit, Shadow, cast_rays, light_of
 from .people.clothing import world_body
 from .people.figure import Figure
 from .rng import Rng
 from .scene import Scene
 
-__all__ = ["Rendered", "render", "true_points"]
+__all__ = ["VERTEX_STRIDE", "Rendered", "render", "true_points"]
+
+#: Pixels between two cells of ``Rendered.vertex``.
+VERTEX_STRIDE = 4
 
 _SAMPLES = 2
+_EVERY = 4
 # Radius of the dark spot under a foot, metres.
 _CONTACT = 0.13
 # Depth of a joint below the skin, metres: a surface this much nearer does not occlude it.
@@ -43,6 +47,8 @@ class Rendered:
         image: (H, W, 3) uint8 sRGB.
         mask: (H, W) bool, the person's own visible pixels, clothes and carried things included.
         amodal: (H, W) bool, the same without occluders.
+        vertex: (H / 4, W / 4) int16, vertex of the bare body nearest to the person's surface at the
+            middle of each 4 x 4 block, occluded or not; -1 off the person.
         keypoints: 21 points of ``COCO_17_FEET`` in pixels; visibility 1 seen, 0.5 hidden by the
             own body, 0 hidden by something else or outside the image.
         joints: (24, 3) metres, camera frame: x right, y up, z towards the camera, origin at it.
@@ -59,6 +65,7 @@ class Rendered:
     image: Tensor
     mask: Tensor
     amodal: Tensor
+    vertex: Tensor
     keypoints: Keypoints
     joints: Tensor
     rotations: Tensor
@@ -165,6 +172,7 @@ def render(scene: Scene) -> Rendered:
         image=image,
         mask=_average(mine.float().reshape(*shape, 1))[..., 0] >= 0.5,
         amodal=_average(amodal.float().reshape(*shape, 1))[..., 0] >= 0.5,
+        vertex=_nearest_vertices(scene.figure, own, shape),
         keypoints=_keypoints(scene, own.depth.reshape(shape), front_depth, fine),
         joints=view.to_camera(scene.figure.joints),
         rotations=rotations,
@@ -175,6 +183,23 @@ def render(scene: Scene) -> Rendered:
         occluder=scene.occluder,
         visible_fraction=visible,
     )
+
+
+def _nearest_vertices(figure: Figure, own: Hit, shape: tuple[int, int]) -> Tensor:
+    """Nearest body vertex at every eighth sub-pixel; -1 off the person."""
+    step = VERTEX_STRIDE * _SAMPLES
+    cells = torch.arange(shape[0] * shape[1]).reshape(shape)[step // 2 :: step, step // 2 :: step]
+    result = torch.full(cells.shape, -1, dtype=torch.int16)
+    face = own.face[cells]
+    there = face >= 0
+    chosen = cells[there]
+    corners = own.faces.index_select(0, face[there])
+    points = own.mix(own.places[:, :3].contiguous(), corners, own.weights[chosen])
+    # Every fourth vertex is a few centimetres from the next: enough for a part or a height.
+    vertices = figure.vertices[::_EVERY]
+    nearest = torch.cdist(points, vertices).argmin(1)
+    result[there] = (nearest * _EVERY).to(torch.int16)
+    return result
 
 
 def _average(fine: Tensor) -> Tensor:

@@ -1,0 +1,270 @@
+"""Labelled images of the world: own-surface masks, body vertices and keypoints, in shards.
+
+A shard holds all images of some identities. Any number of workers writes the same bytes, and an
+interrupted set is completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pose.files.atomic_write import atomic_write
+from pose.files.npz import read_npz_arrays
+from pose.files.reading import reading
+from pose.keypoints import COCO_17_FEET
+from pose.runtime.defaults import plain_torch
+from pose.runtime.process_pool import map_in_processes
+
+from .folder import claim
+from .imaging.camera import draw_camera
+from .rendering import VERTEX_STRIDE, Rendered, render
+from .rng import Rng
+from .scene import IMAGE_SIZE, sample_scene
+
+__all__ = [
+    "LabelledImages",
+    "LabelledPlan",
+    "labelled_shards",
+    "read_labelled_shard",
+    "write_labelled_world",
+]
+
+_VERSION = 1
+_KIND = "labelled"
+_IDENTITIES = 20  # of a shard
+_GRID = (IMAGE_SIZE[0] // VERTEX_STRIDE, IMAGE_SIZE[1] // VERTEX_STRIDE)
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class LabelledPlan:
+    """Parameters that determine every byte of a labelled world.
+
+    Attributes:
+        identities: number of identities.
+        views: images per identity, each in a camera drawn for it.
+        seed: seed of cameras, places, poses and occlusions.
+        cameras: number of cameras.
+        first_identity: number of the first identity (see ``draw_identity``).
+        occluded_fraction: fraction of occluded images, in [0, 1].
+    """
+
+    identities: int
+    views: int
+    seed: int
+    cameras: int = 40
+    first_identity: int = 0
+    occluded_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        limits = {"identities": 1, "views": 1, "seed": 0, "cameras": 1, "first_identity": 0}
+        for name, low in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
+        if not 0 <= self.occluded_fraction <= 1:
+            raise ValueError(f"occluded_fraction must be in [0, 1]; got {self.occluded_fraction}")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images of a shard with their labels; arrays have one row an image.
+
+    Attributes:
+        image: (N, 256, 128, 3) uint8 sRGB.
+        mask: (N, 256, 128) bool, visible pixels of the person, clothes and carried things included.
+        amodal: (N, 256, 128) bool, the same without occluders.
+        vertex: (N, 64, 32) int16, body vertex nearest to the person's surface at the middle of each
+            4 x 4 block, occluded or not; -1 off the person.
+        keypoints: (N, 21, 2) float32, pixels, of ``COCO_17_FEET``.
+        keypoint_visibility: (N, 21) float32: 1 seen, 0.5 hidden by the own body, 0 hidden by
+            something else or outside.
+        identity: (N,) int64, index of the identity in the set.
+        camera: (N,) int64, from 1.
+        yaw: (N,) float32, radians, 0 towards the camera.
+        visible_fraction: (N,) float32 in [0, 1].
+        occluder: (N,) text, "none" or the kind.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    amodal: np.ndarray
+    vertex: np.ndarray
+    keypoints: np.ndarray
+    keypoint_visibility: np.ndarray
+    identity: np.ndarray
+    camera: np.ndarray
+    yaw: np.ndarray
+    visible_fraction: np.ndarray
+    occluder: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
+        _check_shapes(shapes)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.identity)
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    number = shapes["identity"][0] if shapes["identity"] else 0
+    height, width = IMAGE_SIZE
+    points = len(COCO_17_FEET)
+    rows = {
+        "image": (height, width, 3), "mask": (height, width), "amodal": (height, width),
+        "vertex": _GRID, "keypoints": (points, 2), "keypoint_visibility": (points,),
+        "identity": (), "camera": (), "yaw": (), "visible_fraction": (), "occluder": (),
+    }  # fmt: skip
+    for name, row in rows.items():
+        if shapes[name] != (number, *row):
+            raise ValueError(f"{name} must be {(number, *row)}; got {shapes[name]}")
+
+
+def write_labelled_world(
+    root: str | Path,
+    *,
+    identities: int,
+    views: int,
+    seed: int,
+    cameras: int = 40,
+    first_identity: int = 0,
+    occluded_fraction: float = 0.5,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render labelled images, or finish an interrupted set.
+
+    The same parameters give the same images, with any number of workers. Complete shards are kept.
+
+    Args:
+        root: folder to fill; new, empty, or holding the same set.
+        identities: number of identities.
+        views: images per identity.
+        seed: seed of everything but the identities.
+        cameras: number of cameras.
+        first_identity: number of the first identity; disjoint ranges give disjoint identities.
+        occluded_fraction: fraction of occluded images.
+        workers: processes to use; 0 works in this one. Started by "spawn": a script with workers
+            must guard its start with ``if __name__ == "__main__"``.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: parameters out of range, or a ``world.json`` that is no manifest of a world.
+        FileExistsError: the folder holds something else.
+        OSError: a shard cannot be written; with its path.
+    """
+    plan = LabelledPlan(identities, views, seed, cameras, first_identity, occluded_fraction)
+    folder = Path(root)
+    claim(folder, {"kind": _KIND, "version": _VERSION, **asdict(plan)}, ())
+    starts = list(range(0, plan.identities, _IDENTITIES))
+    missing = [start for start in starts if not _shard(folder, start).is_file()]
+    total = plan.identities * plan.views
+    done = total - sum(_size(plan, start) for start in missing)
+    if progress is not None:
+        progress(done, total)
+    for written in _write_all(folder, plan, missing, workers):
+        done += written
+        if progress is not None:
+            progress(done, total)
+    return folder
+
+
+def labelled_shards(root: str | Path) -> list[Path]:
+    """Shards of a folder, in the order of their identities."""
+    return sorted(Path(root).glob("identities_*.npz"))
+
+
+def read_labelled_shard(path: str | Path) -> LabelledImages:
+    """Images and labels of one shard.
+
+    Raises:
+        ValueError: the file is damaged or no shard of a labelled world.
+        OSError: the file cannot be read.
+    """
+    names = [field.name for field in fields(LabelledImages)]
+    with reading(path, "must be a shard of labelled images as og_reid writes it"):
+        arrays = read_npz_arrays(
+            path, names, content="numbers or text", most_bytes=_MOST_BYTES, check=_check_packed
+        )
+        for name in ("mask", "amodal"):
+            bits = np.unpackbits(arrays[name], axis=1)
+            arrays[name] = bits.reshape(-1, *IMAGE_SIZE).astype(bool)
+        return LabelledImages(**arrays)
+
+
+def _check_packed(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    number = shapes["identity"][0] if shapes["identity"] else 0
+    packed = (number, IMAGE_SIZE[0] * IMAGE_SIZE[1] // 8)
+    for name in ("mask", "amodal"):
+        if shapes[name] != packed:
+            raise ValueError(f"must hold {name} as packed bits {packed}; got {shapes[name]}")
+    _check_shapes({**shapes, "mask": (number, *IMAGE_SIZE), "amodal": (number, *IMAGE_SIZE)})
+
+
+def _shard(folder: Path, start: int) -> Path:
+    return folder / f"identities_{start:06d}.npz"
+
+
+def _size(plan: LabelledPlan, start: int) -> int:
+    return min(_IDENTITIES, plan.identities - start) * plan.views
+
+
+def _write_all(
+    folder: Path, plan: LabelledPlan, starts: list[int], workers: int
+) -> Iterator[int]:
+    task = partial(_write_shard, str(folder), plan)
+    if workers > 0:
+        yield from map_in_processes(task, starts, workers, ordered=False)
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the number of threads can change the last bit of a sum
+    try:
+        yield from map(task, starts)
+    finally:
+        torch.set_num_threads(before)
+
+
+@plain_torch()
+def _write_shard(folder: str, plan: LabelledPlan, start: int) -> int:
+    rows = []
+    for index in range(start, min(start + _IDENTITIES, plan.identities)):
+        for view in range(plan.views):
+            rows.append(_row(plan, index, view))
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    with atomic_write(_shard(Path(folder), start)) as partial_path:
+        with open(partial_path, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+    return len(rows)
+
+
+def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, np.ndarray]:
+    identity = plan.first_identity + index
+    rng = Rng.seeded("labelled", plan.seed, identity, view)
+    camera = rng.integer(1, plan.cameras + 1)
+    occlusion = "any" if rng.flag(plan.occluded_fraction) else None
+    made = render(sample_scene(identity, draw_camera(plan.seed, camera), rng.generator, occlusion))
+    return {
+        "image": made.image.numpy(),
+        "mask": np.packbits(made.mask.numpy()),
+        "amodal": np.packbits(made.amodal.numpy()),
+        "vertex": made.vertex.numpy(),
+        "keypoints": made.keypoints.xy.numpy(),
+        "keypoint_visibility": made.keypoints.visibility.numpy(),
+        "identity": np.int64(index),
+        "camera": np.int64(camera),
+        "yaw": np.float32(made.yaw),
+        "visible_fraction": np.float32(made.visible_fraction),
+        "occluder": np.str_(made.occluder),
+    }
