@@ -35,7 +35,7 @@ ORDER = {
         ("scenery",),
         ("scene",),
         ("rendering", "folder"),
-        ("dataset",),
+        ("dataset", "labelled"),
     ),
     "og_reid.data": (
         ("files", "sample", "keyed_random", "samplers"),

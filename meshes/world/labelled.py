@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from pose.runtime.process_pool import map_in_processes
 
 from .folder import claim
 from .imaging.camera import draw_camera
-from .rendering import VERTEX_STRIDE, Rendered, render
+from .rendering import VERTEX_STRIDE, render
 from .rng import Rng
 from .scene import IMAGE_SIZE, sample_scene
 
@@ -221,9 +222,7 @@ def _size(plan: LabelledPlan, start: int) -> int:
     return min(_IDENTITIES, plan.identities - start) * plan.views
 
 
-def _write_all(
-    folder: Path, plan: LabelledPlan, starts: list[int], workers: int
-) -> Iterator[int]:
+def _write_all(folder: Path, plan: LabelledPlan, starts: list[int], workers: int) -> Iterator[int]:
     task = partial(_write_shard, str(folder), plan)
     if workers > 0:
         yield from map_in_processes(task, starts, workers, ordered=False)
@@ -249,7 +248,7 @@ def _write_shard(folder: str, plan: LabelledPlan, start: int) -> int:
     return len(rows)
 
 
-def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, np.ndarray]:
+def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
     identity = plan.first_identity + index
     rng = Rng.seeded("labelled", plan.seed, identity, view)
     camera = rng.integer(1, plan.cameras + 1)

@@ -18,6 +18,7 @@ from scipy.sparse import csc_matrix
 from meshes.body.load import load_body
 from meshes.body.model import SMPL_PARENTS
 from meshes.world.folder import image_attributes, read_manifest
+from meshes.world.labelled import read_labelled_shard
 
 Target = tuple[str, Callable[[Path], object], list[bytes]]
 
@@ -98,6 +99,25 @@ def _image() -> bytes:
     return stream.getvalue()
 
 
+def _shard() -> bytes:
+    bits = np.zeros((1, 4096), np.uint8)
+    return _plain(
+        {
+            "image": np.zeros((1, 256, 128, 3), np.uint8),
+            "mask": bits,
+            "amodal": bits,
+            "vertex": np.full((1, 64, 32), -1, np.int16),
+            "keypoints": np.zeros((1, 21, 2), np.float32),
+            "keypoint_visibility": np.ones((1, 21), np.float32),
+            "identity": np.zeros(1, np.int64),
+            "camera": np.ones(1, np.int64),
+            "yaw": np.zeros(1, np.float32),
+            "visible_fraction": np.ones(1, np.float32),
+            "occluder": np.array(["none"]),
+        }
+    )
+
+
 #: Name: (ending, reader of a path, sound files).
 TARGETS: dict[str, Target] = {
     "pickle": (".pkl", load_body, _pickles()),
@@ -116,4 +136,5 @@ TARGETS: dict[str, Target] = {
         [b'{\n "version": 1,\n "views": 12,\n "occluded_share": 0.3333333333333333\n}\n', b"{}"],
     ),
     "image": (".jpg", image_attributes, [_image()]),
+    "labelled": (".npz", read_labelled_shard, [_shard()]),
 }

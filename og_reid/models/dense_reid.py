@@ -1,0 +1,245 @@
+"""Dense local features on the visible surface of a person, with a part map and a global embedding.
+
+The backbone is that of EfficientNet-Lite0. Local features are compared by late interaction
+(`og_reid.ops.late_interaction`) under the part map, the global embedding selects candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .efficientnet_lite import EfficientNetLite, imagenet_weights
+from .local_features import BODY_PARTS, LocalFeatures
+
+__all__ = ["DenseOutput", "DenseReID", "Positions"]
+
+#: Place of a cell that late interaction compares: predicted height on the body, or image row.
+Positions = Literal["body", "image"]
+_WIDTH = 48  # channels of the part head
+_POOLED = 96  # channels that are pooled for the global embedding
+_ENOUGH = 0.02  # visible surface at which a part counts fully, fraction of all cells
+_EPS = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class DenseOutput:
+    """Output of a `DenseReID` for B images; h x w = H / 16 x W / 16 cells, row by row.
+
+    Attributes:
+        local: (B, h * w, C) unit vectors.
+        logits: (B, P + 1, H / 8, W / 8) of the part map; class 0: not the person's visible surface.
+        height: (B, h * w) predicted height on the body, 0 at the feet, 1 at the top of the head.
+        pooled: (B, D) global embedding, not normalised.
+    """
+
+    local: Tensor
+    logits: Tensor
+    height: Tensor
+    pooled: Tensor
+
+
+class _Separable(nn.Sequential):
+    """Depthwise 5 x 5 and pointwise convolution."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(
+            nn.Conv2d(
+                width, width, 5, padding=2 * dilation, dilation=dilation, groups=width, bias=False
+            ),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+
+
+class DenseReID(nn.Module):
+    """Dense local features, part map and global embedding.
+
+    Args:
+        dim: C, channels of local features.
+        embedding_dim: D, channels of the global embedding.
+        positions: `Positions` for late interaction.
+        generator: source of the initial weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        dim: int = 128,
+        embedding_dim: int = 256,
+        *,
+        positions: Positions = "image",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if min(dim, embedding_dim) < 1:
+            raise ValueError(
+                f"dim and embedding_dim must be at least 1; got {dim} and {embedding_dim}"
+            )
+        if positions not in ("body", "image"):
+            raise ValueError(f"positions must be 'body' or 'image'; got {positions!r}")
+        self.dim, self.embedding_dim, self.positions = dim, embedding_dim, positions
+        self.backbone = EfficientNetLite()
+        fine, middle, coarse = EfficientNetLite.channels
+        raw = fine + middle + coarse
+        self.register_buffer("mean", torch.zeros(raw))
+        self.register_buffer("scale", torch.ones(raw))
+        self.project = nn.Conv2d(raw, dim, 1)
+        parts = len(BODY_PARTS)
+        self.part_fine = nn.Conv2d(fine + 4, _WIDTH, 1)
+        self.part_coarse = nn.Conv2d(middle + coarse, _WIDTH, 1)
+        self.part_layers = nn.ModuleList(_Separable(_WIDTH, dilation) for dilation in (1, 2, 3))
+        self.part_logits = nn.Conv2d(_WIDTH, parts + 1, 1)
+        self.body_height = nn.Conv2d(_WIDTH, 1, 1)
+        self.pool_features = nn.Conv2d(raw, _POOLED, 1)
+        self.embed_pooled = nn.Linear(_POOLED * (parts + 2) + parts, embedding_dim)
+        self._initialize(generator)
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def architecture(self) -> dict[str, Any]:
+        """Arguments of the network, as plain values."""
+        return {
+            "dim": self.dim,
+            "embedding_dim": self.embedding_dim,
+            "positions": self.positions,
+        }
+
+    def load_imagenet(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Loads the backbone's weights; None: `imagenet_weights` of the installed package."""
+        self.backbone.load_state_dict(imagenet_weights() if weights is None else weights)
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Sets the standardisation of raw features, and the projection to their main components.
+
+        Args:
+            images: (N, 3, H, W) RGB in [0, 255], some hundred typical images.
+        """
+        rows = []
+        for batch in images.split(32):
+            rows.append(self._joined(*self.backbone(batch)).permute(0, 2, 3, 1).flatten(0, 2))
+        raw = torch.cat(rows).double()
+        mean = raw.mean(0)
+        scale = torch.empty_like(mean)
+        start = 0
+        # One scale a feature map: channels keep their proportions, maps have equal energy.
+        for channels in EfficientNetLite.channels:
+            part = slice(start, start + channels)
+            scale[part] = (raw[:, part] - mean[part]).square().sum(1).mean().sqrt()
+            start += channels
+        centred = (raw - mean) / scale
+        components = torch.linalg.eigh(centred.T @ centred / len(centred))[1]
+        components = components[:, -self.dim :]
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        self.project.weight.zero_()
+        self.project.weight[: components.shape[1], :, 0, 0] = components.T.float()
+        assert self.project.bias is not None
+        self.project.bias.zero_()
+
+    def forward(self, images: Tensor, prompt: Tensor | None = None) -> DenseOutput:
+        """Local features, part map and global embedding.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 255]; H and W multiples of 16.
+            prompt: (B, 2, H / 8, W / 8) in [0, 1]: evidence for the person meant, and for other
+                people; None: the person at the centre.
+        """
+        fine, middle, coarse = self.backbone(images)
+        head = self._part_features(fine, middle, coarse, prompt)
+        logits = self.part_logits(head)
+        height = functional.avg_pool2d(self.body_height(head), 2).sigmoid()
+        raw = self._standardized(fine, middle, coarse)
+        local = functional.normalize(self.project(raw), dim=1)
+        weights = cell_weights(logits.detach())
+        return DenseOutput(
+            local=local.flatten(2).transpose(1, 2),
+            logits=logits,
+            height=height.flatten(1),
+            pooled=self._pool(raw, weights),
+        )
+
+    def local_features(self, output: DenseOutput) -> LocalFeatures:
+        """Local features of an output, for late interaction."""
+        weights = cell_weights(output.logits).transpose(1, 2)
+        return LocalFeatures(
+            output.local, weights, part_visibility(weights), self.cell_positions(output)
+        )
+
+    def cell_positions(self, output: DenseOutput) -> Tensor:
+        """(B, h * w) positions of the cells."""
+        if self.positions == "body":
+            return output.height
+        rows, columns = output.logits.shape[2] // 2, output.logits.shape[3] // 2
+        row = (torch.arange(rows, device=output.local.device) + 0.5) / rows
+        return row.repeat_interleave(columns).expand(len(output.local), -1)
+
+    def _part_features(
+        self, fine: Tensor, middle: Tensor, coarse: Tensor, prompt: Tensor | None
+    ) -> Tensor:
+        batch, _, rows, columns = fine.shape
+        if prompt is None:
+            prompt = fine.new_zeros(batch, 2, rows, columns)
+        place = _place(rows, columns, fine).expand(batch, -1, -1, -1)
+        wide = functional.interpolate(
+            self.part_coarse(torch.cat([middle, coarse], 1)),
+            scale_factor=2.0, mode="bilinear", align_corners=False,
+        )  # fmt: skip
+        head = functional.relu(self.part_fine(torch.cat([fine, place, prompt], 1)) + wide)
+        for layer in self.part_layers:
+            head = head + layer(head)
+        return head
+
+    def _joined(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        return torch.cat([functional.avg_pool2d(fine, 2), middle, coarse], 1)
+
+    def _standardized(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        raw = self._joined(fine, middle, coarse)
+        return (raw - self.mean[:, None, None]) / self.scale[:, None, None]
+
+    def _pool(self, raw: Tensor, weights: Tensor) -> Tensor:
+        """(B, D) from raw features (B, R, h, w) and weights (B, P, h * w)."""
+        features = functional.relu(self.pool_features(raw)).flatten(2)  # (B, F, L)
+        mass = weights.sum(2)
+        by_part = torch.einsum("bpl,bfl->bpf", weights, features) / (mass[..., None] + 1.0)
+        whole = weights.sum(1)  # (B, L)
+        mean = (features * whole[:, None]).sum(2) / (whole.sum(1, keepdim=True) + _EPS)
+        highest = (features * whole[:, None]).amax(2)
+        seen = part_visibility(weights.transpose(1, 2))
+        result: Tensor = self.embed_pooled(torch.cat([by_part.flatten(1), mean, highest, seen], 1))
+        return result
+
+
+def cell_weights(logits: Tensor) -> Tensor:
+    """(B, P, h * w) fractions of each cell that are visible surface, from logits at stride 8."""
+    return functional.avg_pool2d(logits.softmax(1)[:, 1:], 2).flatten(2)
+
+
+def part_visibility(weights: Tensor) -> Tensor:
+    """(B, P) visibility of parts, from weights (B, L, P): 1 from a fiftieth of the image on."""
+    return (weights.sum(1) / (_ENOUGH * weights.shape[1])).clamp(max=1.0)
+
+
+def _place(rows: int, columns: int, like: Tensor) -> Tensor:
+    """(1, 2, rows, columns) coordinates in [-1, 1]: down and right."""
+    down = (torch.arange(rows, device=like.device) + 0.5) / rows * 2 - 1
+    right = (torch.arange(columns, device=like.device) + 0.5) / columns * 2 - 1
+    grid = torch.stack(torch.meshgrid(down, right, indexing="ij"))
+    return grid[None].to(like.dtype)

@@ -1,0 +1,77 @@
+"""Local features of images with their visible surface, for late interaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["BODY_PARTS", "LocalFeatures"]
+
+#: Body parts of part maps, in their order.
+BODY_PARTS = ("head", "torso", "arms", "thighs", "calves", "feet")
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFeatures:
+    """Local features of N images, L cells each.
+
+    Attributes:
+        features: (N, L, C) unit vectors.
+        weights: (N, L, P), fraction of each cell that shows the person's own surface, by body part;
+            in [0, 1], with a sum over the parts of at most 1.
+        visibility: (N, P) in [0, 1], 1 for parts of which enough is visible.
+        positions: (N, L), place of the cell along the body or the image, in [0, 1].
+    """
+
+    features: Tensor
+    weights: Tensor
+    visibility: Tensor
+    positions: Tensor
+
+    def __post_init__(self) -> None:
+        """Checks the shapes."""
+        if self.features.dim() != 3 or self.weights.dim() != 3:
+            raise ValueError(
+                "features must be (N, L, C) and weights (N, L, P); got "
+                f"{tuple(self.features.shape)} and {tuple(self.weights.shape)}"
+            )
+        number, cells = self.features.shape[:2]
+        parts = self.weights.shape[2]
+        for name, shape in (
+            ("weights", (number, cells, parts)),
+            ("visibility", (number, parts)),
+            ("positions", (number, cells)),
+        ):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must be {shape}; got {tuple(getattr(self, name).shape)}")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.features)
+
+    def __getitem__(self, rows: slice | Tensor) -> LocalFeatures:
+        """Local features of the images of a slice, of indices or of a mask."""
+        return LocalFeatures(*(each[rows] for each in self.tensors))
+
+    @classmethod
+    def cat(cls, pieces: Iterable[LocalFeatures]) -> LocalFeatures:
+        """Concatenation of local features of one layout."""
+        columns = zip(*(piece.tensors for piece in pieces), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+    def to(self, device: torch.device | str) -> LocalFeatures:
+        """The local features on another device."""
+        return LocalFeatures(*(each.to(device) for each in self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, weights, visibility and positions."""
+        return self.features, self.weights, self.visibility, self.positions
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """(L, C, P)."""
+        return (self.features.shape[1], self.features.shape[2], self.weights.shape[2])
