@@ -29,7 +29,7 @@ ORDER = (
 # Of other packages alone: pictures are drawn from point clouds and plain values.
 APART = ("viz",)
 USERS_OF_VIZ = ("pipelines", "cli")
-LOOSE = {"__init__.py", "api.py"}
+LOOSE = {"__init__.py"}
 HEAVY = {
     "mediapipe", "open3d", "trimesh", "matplotlib", "skimage", "torch_geometric", "rich", "PIL",
     "cv2", "smplx", "scipy", "torchvision", "pytorch_metric_learning", "sklearn", "mmpose",
@@ -99,7 +99,7 @@ def test_every_room_has_its_place_and_none_is_loose():
     parts = {path.name for path in (ROOT / "og_reid").glob("*.py")}
     assert parts == LOOSE
     rooms = {path.name for path in (ROOT / "og_reid").iterdir() if (path / "__init__.py").is_file()}
-    assert rooms == set().union(*ORDER, APART) - {"api"}
+    assert rooms == set().union(*ORDER, APART)
     assert not [path for path in _modules() if "utils" in path.stem.split("_")]
 
 

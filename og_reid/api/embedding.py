@@ -18,14 +18,14 @@ from pose.image import ImageSource
 from pose.person_selection import Target
 from pose.runtime.defaults import plain_torch
 
-from .inference.cloud_encoder import CloudEncoder
-from .inference.encoder import EmbedOptions, Encoder, GivenInput
-from .inference.extract import usable_device
-from .inference.fused_encoder import FusedEncoder
-from .inference.given_images import GivenKeypoints, lift_people
-from .inference.pretrained import DEFAULT_MODEL, as_encoder, load_model
-from .models.embedding import Embedding
-from .ops._arguments import whole
+from ..inference.cloud_encoder import CloudEncoder
+from ..inference.encoder import EmbedOptions, Encoder, GivenInput
+from ..inference.extract import usable_device
+from ..inference.fused_encoder import FusedEncoder
+from ..inference.given_images import GivenKeypoints, lift_people
+from ..inference.pretrained import DEFAULT_MODEL, as_encoder, load_model
+from ..models.embedding import Embedding
+from ..ops._arguments import whole
 
 __all__ = ["embed", "lift", "load_model"]
 

@@ -1,0 +1,27 @@
+"""Public functions: lift an image, embed clouds and images.
+
+Names are imported on first use, so that importing stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..inference.pretrained import load_model
+    from .embedding import embed, lift
+
+__all__ = ["embed", "lift", "load_model"]
+
+_HOME = {"embed": "embedding", "lift": "embedding", "load_model": "embedding"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
