@@ -59,6 +59,7 @@ POINTS, FEATURES = _array(2, 200, 3), _array(2, 60, 24)
 TABLE = torch.cat([_array(300, 3) + torch.tensor([0.0, -0.5, 0.0], dtype=torch.float32),
                    _array(300, 3)], 1)  # fmt: skip
 VECTORS = _array(30, 16)
+CELLS = (_array(4, 12, 16), _array(4, 12, 6) / 6, _array(4, 6), _array(4, 12))
 IDENTITIES = np.arange(30) % 5
 CAMERAS = np.arange(30) % 3
 _ROWS = [0.1] * 5 + [0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9, 0.92, 0.92,
@@ -209,6 +210,7 @@ def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "ball_query": lambda: ops.ball_query(POINTS, POINTS[:, :40], (0.2, 0.4), (4, 8)),
         "sample": lambda: ops.farthest_point_sample(POINTS, 30),
         "radius_count": lambda: ops.radius_count(POINTS, POINTS, (0.2,)),
+        "late_interaction": lambda: ops.late_interaction(*CELLS, *CELLS),
         "pool": lambda: ops.pool_neighbors(FEATURES, ops.knn(FEATURES, 5)),
         "clouds": _clouds,
         "files": lambda: _files(folder),

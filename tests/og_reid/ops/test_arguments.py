@@ -20,6 +20,12 @@ TERMS = EdgeTerms(
     torch.rand(4, 2), torch.rand(4),
 )  # fmt: skip
 THRESHOLDS = RankThresholds.empty_at(torch.tensor([0, 1, 2]), torch.tensor([0.5, 0.5]))
+SIDE = (torch.rand(2, 5, 8), torch.rand(2, 5, 3), torch.rand(2, 3), torch.rand(2, 5))
+CELLS = {
+    f"{side}_{field}": tensor
+    for side in ("query", "gallery")
+    for field, tensor in zip(("features", "weights", "visibility", "positions"), SIDE, strict=True)
+}
 IDS = torch.zeros(2, dtype=torch.int32), torch.zeros(3, dtype=torch.int32)
 
 #: A sound call of each operator; every argument is then given in wrong types.
@@ -53,6 +59,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"distances": torch.rand(2, 3), "query_ids": IDS[0], "item_ids": IDS[1],
          "thresholds": THRESHOLDS, "start": 0},
     ),
+    "late_interaction": (ops.late_interaction, CELLS),
+    "late_interaction_torch": (ops.late_interaction_torch, CELLS),
     "merge_topk": (
         ops.merge_topk,
         {"distances": torch.rand(2, 3), "nearest": TopK.none(2, 2), "start": 0},
