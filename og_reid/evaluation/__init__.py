@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from pose.deprecation import deprecated_getattr
 
 from ..retrieval.labels import ImageLabels, Labels
-from ..retrieval.search import RetrievalResult, rank, rank_distances
+from ..retrieval.result import RetrievalResult
+from ..retrieval.search import rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
 from .paired import PairedDifference, compare_paired, compare_runs
 from .protocols import Protocol, ProtocolName
+from .reliability import Reliability, reliability
 from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
 from .verification import OpenSet, Verification, identify, verify
@@ -34,6 +36,7 @@ __all__ = [
     "PairedDifference",
     "Protocol",
     "ProtocolName",
+    "Reliability",
     "ResultRow",
     "RetrievalResult",
     "Verification",
@@ -49,6 +52,7 @@ __all__ = [
     "load_results",
     "rank",
     "rank_distances",
+    "reliability",
     "save_results",
     "verify",
     "yaw_difference",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,10 +18,10 @@ from .labels import LabelKeywords, Labels, as_labels, check_labels
 from .match_distances import count_block, empty_values
 from .matches import LabelIndex, find_matches, has_matches
 from .progress import Progress
+from .result import RetrievalResult
 from .similarity_warning import warn_of_similarities
 
 __all__ = [
-    "RetrievalResult",
     "as_feature_sources",
     "nearest_features",
     "nearest_rows",
@@ -30,39 +29,6 @@ __all__ = [
     "rank",
     "rank_distances",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class RetrievalResult:
-    """Nearest gallery items of each query.
-
-    Attributes:
-        indices: (Q, k) int64, k at most G; ``indices[i, j] = g`` means gallery item g is the j-th
-            nearest to query i, lower indices first among equals; -1 where fewer may be ranked.
-        distances: (Q, k) float32, ascending; infinity where the index is -1.
-    """
-
-    indices: Tensor
-    distances: Tensor
-
-    def __post_init__(self) -> None:
-        """Checks types, shape and order."""
-        if not isinstance(self.indices, Tensor) or not isinstance(self.distances, Tensor):
-            raise ValueError(
-                "indices and distances must be tensors; got "
-                f"{type(self.indices).__name__} and {type(self.distances).__name__}"
-            )
-        if self.indices.shape != self.distances.shape:
-            raise ValueError(
-                "indices and distances must have one shape; "
-                f"got {tuple(self.indices.shape)} and {tuple(self.distances.shape)}"
-            )
-        if self.distances.isnan().any():
-            raise ValueError("distances must not be NaN")
-        if (self.distances[:, 1:] < self.distances[:, :-1]).any():
-            raise ValueError(
-                "distances must ascend in each row: for similarities, give 1 - similarity"
-            )
 
 
 def open_search(
