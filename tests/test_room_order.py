@@ -39,7 +39,7 @@ ORDER = {
     ),
     "og_reid.data": (
         ("files", "sample", "keyed_random", "samplers"),
-        ("clouds", "images"),
+        ("clouds", "images", "labelled"),
         ("datasets", "augmentation"),
     ),
     "og_reid.viz": (

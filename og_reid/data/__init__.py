@@ -1,7 +1,8 @@
-"""Data sets, point clouds, images with keypoints, augmentation and the order of batches.
+"""Data sets, point clouds, images with keypoints or labels, augmentation, order of batches.
 
-Subpackages, in order of dependency: ``files``, ``clouds`` and ``images``, ``datasets`` and
-``augmentation``. Names are imported on first use, so that listing a folder needs no torch.
+Subpackages, in order of dependency: ``files``, ``clouds``, ``images`` and ``labelled``,
+``datasets`` and ``augmentation``. Names are imported on first use, so that listing a folder needs
+no torch.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from .images.image_set import ImageBatch, ImageSet
     from .images.preprocess import preprocess_image
     from .keyed_random import KeyedRandom, occurrence_index
+    from .labelled.batch import LabelledBatch
+    from .labelled.config import CompositeConfig
+    from .labelled.images import LabelledSet
     from .sample import Sample, Splits
     from .samplers import PKSampler
 
@@ -47,11 +51,14 @@ __all__ = [
     "CloudDataset",
     "CloudSet",
     "CloudStore",
+    "CompositeConfig",
     "Dataset",
     "HoldoutSplit",
     "ImageBatch",
     "ImageSet",
     "KeyedRandom",
+    "LabelledBatch",
+    "LabelledSet",
     "PKSampler",
     "RawCloud",
     "ReferenceClouds",
@@ -86,11 +93,14 @@ _HOME = {
     "CloudDataset": "clouds.source",
     "CloudSet": "clouds.cloud_set",
     "CloudStore": "clouds.store",
+    "CompositeConfig": "labelled.config",
     "Dataset": "datasets",
     "HoldoutSplit": "datasets.holdout",
     "ImageBatch": "images.image_set",
     "ImageSet": "images.image_set",
     "KeyedRandom": "keyed_random",
+    "LabelledBatch": "labelled.batch",
+    "LabelledSet": "labelled.images",
     "PKSampler": "samplers",
     "RawCloud": "clouds.market3d",
     "ReferenceClouds": "clouds.market3d",
@@ -118,7 +128,7 @@ _HOME = {
 }
 
 # Accessible without an import of their own, as in ``og_reid.data.datasets.from_folder``.
-_MODULES = {"augmentation", "clouds", "datasets", "images", "samplers"}
+_MODULES = {"augmentation", "clouds", "datasets", "images", "labelled", "samplers"}
 
 
 def __getattr__(name: str) -> Any:

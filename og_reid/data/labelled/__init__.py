@@ -1,0 +1,1 @@
+"""Training batches of labelled images of the world, with heavy augmentation and exact truth."""

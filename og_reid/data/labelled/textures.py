@@ -1,0 +1,147 @@
+"""Textures of things in front and backgrounds: noise, stripes, checks, regions of other images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .draws import Draws
+from .layers import View, resized, soft
+
+__all__ = ["background_texture", "color", "noise_field", "scenery", "texture"]
+
+Shape = tuple[int, int]
+
+
+def color(draws: Draws) -> np.ndarray:
+    """(3,) float32 RGB in [0, 255]: mostly greys and muted colours."""
+    value = 255 * draws.uniform(0.06, 0.97)
+    spread = draws.pick((0.04, 0.25, 0.8), (0.45, 0.35, 0.2))
+    tint = draws.uniforms(3)
+    return (value * (1 - spread * (1 - tint / tint.max()))).astype(np.float32)
+
+
+def noise_field(draws: Draws, shape: Shape, cells: int, octaves: int = 2) -> np.ndarray:
+    """(H, W) float32 smooth noise of mean 0 and about unit deviation.
+
+    Args:
+        draws: Random numbers.
+        shape: H and W.
+        cells: Waves over the width, from 1.
+        octaves: Number of octaves, each of half the strength.
+    """
+    total = np.zeros(shape, np.float32)
+    for octave in range(octaves):
+        wide = min(shape[1], cells << octave) + 1
+        high = min(shape[0], max(2, round(wide * shape[0] / shape[1])))
+        total += 0.5**octave * resized(draws.normals(high, wide), shape, cubic=True)
+    return total * 1.4
+
+
+def texture(draws: Draws, shape: Shape, other: Callable[[], View]) -> np.ndarray:
+    """(H, W, 3) float32 RGB in [0, 255], shaded.
+
+    Args:
+        draws: Random numbers.
+        shape: H and W.
+        other: Function that gives another image of the set.
+    """
+    kind = draws.pick((_flat, _stripes, _speckled, None), (0.35, 0.2, 0.2, 0.25))
+    if kind is None:
+        surface = scenery(draws, other())
+    else:
+        surface = kind(draws, shape)
+    top, bottom = draws.uniform(0.6, 1.3), draws.uniform(0.6, 1.1)
+    left, right = draws.uniform(0.8, 1.2), draws.uniform(0.8, 1.2)
+    down = np.linspace(top, bottom, shape[0], dtype=np.float32)[:, None, None]
+    along = np.linspace(left, right, shape[1], dtype=np.float32)[None, :, None]
+    return np.clip(surface * (down * along), 0, 255)
+
+
+def background_texture(draws: Draws, shape: Shape, other: Callable[[], View]) -> np.ndarray:
+    """(H, W, 3) float32 RGB in [0, 255]: region of another image, or an artificial scene."""
+    if draws.flag(0.7):
+        return scenery(draws, other())
+    wall, floor = _plain(draws, shape), _plain(draws, shape)
+    if draws.flag(0.7):
+        line = int(shape[0] * draws.uniform(0.15, 0.85))
+        wall = np.concatenate([wall[:line], floor[line:]])
+    return wall
+
+
+def scenery(draws: Draws, view: View) -> np.ndarray:
+    """(H, W, 3) float32 RGB of another image without its person, at a random scale and place.
+
+    The person's place takes the colours of the other half of its side, or of around.
+    """
+    high, wide = view.mask.shape
+    image, free = view.image.astype(np.float32), 1 - soft(view.mask)
+    half = wide // 2
+    order = np.concatenate([np.arange(half)[::-1], np.arange(half, wide)[::-1]])
+    free = free[..., None] * (view.mask[..., None] == 0)
+    image = _filled(image * free + (1 - free) * 0, free, image[:, order], free[:, order])
+    zoom = draws.log_uniform(1.0, 2.0)
+    rows, columns = high / zoom, wide / zoom
+    top, left = draws.uniform(0, high - rows), draws.uniform(0, wide - columns)
+    box = (top, left, top + rows, left + columns)
+    found = resized(image.astype(np.uint8), (high, wide), box=box)
+    return (found[:, ::-1] if draws.flag(0.5) else found).astype(np.float32)
+
+
+def _filled(
+    image: np.ndarray, free: np.ndarray, second: np.ndarray, second_free: np.ndarray
+) -> np.ndarray:
+    """Colours of ``image`` where free, else of ``second``, else of the surroundings."""
+    weight = free + (1 - free) * second_free
+    image = image + second * ((1 - free) * second_free)
+    high, wide = weight.shape[:2]
+    blocks = (high // 8, 8, wide // 8, 8)
+    colors = image.reshape(*blocks, 3).mean((1, 3))
+    mass = weight.reshape(*blocks, 1).mean((1, 3)) + 1e-4
+    around = colors + 1e-4 * (colors.sum((0, 1)) / mass.sum((0, 1)))
+    for _ in range(6):  # each step spreads colours by two blocks
+        around, mass = _spread(around), _spread(mass)
+    smooth = np.clip(around / mass, 0, 255).astype(np.uint8)
+    return image + (1 - weight) * resized(smooth, (high, wide)).astype(np.float32)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    padded = np.pad(values, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    rows = padded[:-4] + padded[2:-2] + padded[4:]
+    mean: np.ndarray = (rows[:, :-4] + rows[:, 2:-2] + rows[:, 4:]) / 9
+    return mean
+
+
+def _plain(draws: Draws, shape: Shape) -> np.ndarray:
+    return draws.pick((_flat, _stripes, _speckled), (0.4, 0.25, 0.35))(draws, shape)
+
+
+def _flat(draws: Draws, shape: Shape) -> np.ndarray:
+    """One colour with faint smooth unevenness."""
+    uneven = noise_field(draws, shape, draws.integer(1, 6), 1)
+    return color(draws) * (1 + draws.uniform(0.0, 0.12) * uneven)[..., None]
+
+
+def _stripes(draws: Draws, shape: Shape) -> np.ndarray:
+    """Stripes or checks, straight or slanted."""
+    period = draws.log_uniform(5, 50)
+    angle = draws.pick((0.0, np.pi / 2, draws.uniform(0, np.pi)), (0.4, 0.4, 0.2))
+    rows = np.arange(shape[0], dtype=np.float32)[:, None]
+    columns = np.arange(shape[1], dtype=np.float32)[None]
+    along = (rows * np.sin(angle) + columns * np.cos(angle)) * (2 * np.pi / period)
+    wave = np.sin(along + draws.uniform(0, 6.3))
+    if draws.flag(0.4):
+        other = draws.log_uniform(5, 50)
+        across = (columns * np.sin(angle) - rows * np.cos(angle)) * (2 * np.pi / other)
+        wave = wave * np.sin(across + draws.uniform(0, 6.3))
+    level = draws.uniform(-0.6, 0.6)
+    blend = np.clip((wave - level) * 4 + 0.5, 0, 1)[..., None]
+    return color(draws) * blend + color(draws) * (1 - blend)
+
+
+def _speckled(draws: Draws, shape: Shape) -> np.ndarray:
+    """Two colours, blended by noise: stone, foliage, cloth."""
+    field = noise_field(draws, shape, draws.integer(2, 24), 3)
+    blend = np.clip(0.5 + draws.uniform(0.2, 1.0) * field, 0, 1)[..., None]
+    return color(draws) * blend + color(draws) * (1 - blend)
