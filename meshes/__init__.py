@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .fitting.camera import CropCamera
     from .fitting.fit import BodyFit, fit_body
     from .lift import Lift, lift_image, lift_images
+    from .local_features import sample_features
     from .pointcloud import PointCloud
     from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
     from .quality import LiftQuality
@@ -36,6 +37,7 @@ __all__ = [
     "load_body",
     "part_visibility",
     "read_pointcloud",
+    "sample_features",
     "write_pointcloud",
     "write_reference_obj",
 ]
@@ -55,6 +57,7 @@ _HOME = {
     "load_body": "body.load",
     "part_visibility": "visibility",
     "read_pointcloud": "pointcloud_io",
+    "sample_features": "local_features",
     "write_pointcloud": "pointcloud_io",
     "write_reference_obj": "pointcloud_io",
 }

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,7 @@ def _unflagged(cloud: PointCloud) -> PointCloud:
     if not bool(cloud.visible.all()) or bool(cloud.is_background.any()):
         return cloud
     shown = (cloud.colors - HIDDEN_GREY).abs().amax(1) > _GREY_STEP
-    return PointCloud(cloud.points, cloud.colors, cloud.normals, visible=shown, part=cloud.part)
+    return replace(cloud, visible=shown)
 
 
 def _package(value: Any) -> str:
@@ -205,7 +206,7 @@ def _pyg(data: Any) -> _Doubted:
     pos, x = getattr(data, "pos", None), getattr(data, "x", None)
     if pos is None or x is None or x.ndim != 2 or x.shape[1] < 3:
         raise ValueError("the torch-geometric Data needs pos (N, 3) and x (N, 3), rgb in [0, 1]")
-    flags = {name: data[name] for name in ("visible", "part") if name in data}
+    flags = {name: data[name] for name in ("visible", "part", "features") if name in data}
     return _checked(pos, x[:, :3], **flags)
 
 
@@ -215,7 +216,7 @@ def near_origin(cloud: PointCloud) -> PointCloud:
         return cloud
     points = cloud.points.double()
     points = (points - points.mean(dim=0)).float()
-    return PointCloud(points, cloud.colors, cloud.normals, cloud.visible, cloud.part)
+    return replace(cloud, points=points)
 
 
 def check_extents(clouds: Iterable[PointCloud], single: bool) -> None:

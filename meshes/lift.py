@@ -64,17 +64,15 @@ class Lift:
         turn = torch.zeros(3)
         turn[0] = -self.fit.pitch[0]
         matrix = axis_angle_to_matrix(turn)
-        return PointCloud(
+        return replace(
+            self.cloud,
             points=self.cloud.points @ matrix.T,
-            colors=self.cloud.colors,
             normals=None if self.cloud.normals is None else self.cloud.normals @ matrix.T,
-            visible=self.cloud.visible,
-            part=self.cloud.part,
         )
 
     @plain_torch()
     def canonical(self) -> PointCloud:
-        """Body in its resting pose, with the colours of its points.
+        """Body in its resting pose, with the colours and features of its points.
 
         Pose normalisation in 3D: two images of a person differ in the visible points, but not in
         pose. It needs the fit, so it precedes packing. Without background and normals; the origin
@@ -91,12 +89,8 @@ class Lift:
                 f"{int(kept.sum())}: lift with layout='surface'"
             )
         rest = torch.eye(3).expand(1, body.num_joints, 3, 3)
-        return PointCloud(
-            points=body.pose(rest, self.fit.betas).vertices[0],
-            colors=self.cloud.colors[kept],
-            visible=self.cloud.visible[kept],
-            part=self.cloud.part[kept],
-        )
+        points = body.pose(rest, self.fit.betas).vertices[0]
+        return replace(self.cloud.select(kept), points=points, normals=None)
 
 
 @plain_torch()

@@ -43,6 +43,8 @@ class PointCloud:
             Defaults to all True.
         part: (N,) int64, ``part[i] = j`` means point i belongs to body joint j; -1 is background.
             Defaults to all 0 ("on the body").
+        features: (N, C) float32 local features of any length C above 0, such as those of an image
+            network (`meshes.sample_features`), or None.
 
     Example:
         >>> PointCloud([[0, 0, 0], [0, 1, 0]], [[255, 0, 0], [0, 0, 255]]).colors
@@ -59,6 +61,7 @@ class PointCloud:
     normals: Tensor | None = None
     visible: Tensor = None  # type: ignore[assignment]  # filled in by __post_init__
     part: Tensor = None  # type: ignore[assignment]  # filled in by __post_init__
+    features: Tensor | None = None
 
     @plain_torch()
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class PointCloud:
             if len(normals) != count:
                 raise ValueError(f"normals must be ({count}, 3); got {tuple(normals.shape)}")
             object.__setattr__(self, "normals", normals)
+        if self.features is not None:
+            object.__setattr__(self, "features", _features(self.features, count, device))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "colors", colors)
         object.__setattr__(self, "visible", visible)
@@ -126,6 +131,7 @@ class PointCloud:
             normals=None if self.normals is None else self.normals[index],
             visible=self.visible[index],
             part=self.part[index],
+            features=None if self.features is None else self.features[index],
         )
 
     def seen(self) -> PointCloud:
@@ -144,13 +150,17 @@ class PointCloud:
             normals=None if self.normals is None else self.normals.to(device),
             visible=self.visible.to(device),
             part=self.part.to(device),
+            features=None if self.features is None else self.features.to(device),
         )
 
     def to_pyg(self) -> Any:  # a torch_geometric.data.Data; the package is imported on use
-        """The cloud as torch-geometric ``Data``: pos, x (rgb), visible, part."""
+        """The cloud as torch-geometric ``Data``: pos, x (rgb), visible, part, features if any."""
         from torch_geometric.data import Data
 
-        return Data(pos=self.points, x=self.colors, visible=self.visible, part=self.part)
+        data = Data(pos=self.points, x=self.colors, visible=self.visible, part=self.part)
+        if self.features is not None:
+            data.features = self.features
+        return data
 
     def to_open3d(self) -> Any:  # an open3d.geometry.PointCloud; the package is imported on use
         """The cloud as a legacy Open3D ``PointCloud`` (positions, colours, normals)."""
@@ -169,6 +179,21 @@ def _rows(value: Any, name: str) -> Tensor:
     tensor = numeric_tensor(value, name)
     if tensor.ndim != 2 or tensor.shape[1] != 3:
         raise ValueError(f"{name} must be (N, 3); got {tuple(tensor.shape)}")
+    return _finite(tensor, name)
+
+
+def _features(value: Any, count: int, device: torch.device) -> Tensor:
+    """(N, C) finite float32 numbers."""
+    tensor = numeric_tensor(value, "features")
+    if tensor.ndim != 2 or len(tensor) != count or not tensor.shape[1]:
+        raise ValueError(
+            f"features must be ({count}, C) with C above 0, a row for each point; got "
+            f"{tuple(tensor.shape)}"
+        )
+    return _finite(tensor.float().to(device), "features")
+
+
+def _finite(tensor: Tensor, name: str) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     bad = ~torch.isfinite(tensor).all(1)

@@ -8,6 +8,7 @@ header.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ _COLORS = (
     ("r", "g", "b"),
 )
 _SPLATS = ("f_dc_0", "f_dc_1", "f_dc_2")
+_FEATURE = "feature_"  # columns of local features, numbered from 0
 _HARMONIC = 0.5 / np.sqrt(np.pi)  # of degree 0
 
 
@@ -52,10 +54,11 @@ def read_pointcloud(path: str | Path, *, frame: Frame | None = None) -> PointClo
     Meshes give their vertices. Referenced materials, textures and other files are never opened.
 
     Args:
-        path: ``.npz`` (points, colors and optionally normals, visible, part), ``.ply`` (ASCII or
-            binary; x, y, z and the colours red, green, blue, or diffuse_red ..., or r, g, b, or
-            f_dc_0 ... of Gaussian splats), or ``.obj`` (lines ``v x y z r g b``). At most 5 million
-            points; coordinates and colours by the rules of ``PointCloud``.
+        path: ``.npz`` (points, colors and optionally normals, visible, part, features), ``.ply``
+            (ASCII or binary; x, y, z and the colours red, green, blue, or diffuse_red ..., or r, g,
+            b, or f_dc_0 ... of Gaussian splats; optionally visible, part, feature_0 ...), or
+            ``.obj`` (lines ``v x y z r g b``). At most 5 million points; coordinates and colours by
+            the rules of ``PointCloud``.
         frame: frame of the file. ``"y-up"``: y up, z towards the camera; ``"reference"`` (y down, z
             away, as in the OG-Net authors' files) is turned to it. None takes ``.npz``, ``.ply``
             and ``.obj`` of known programs (og_reid, Open3D, trimesh, MeshLab, Blender,
@@ -140,8 +143,8 @@ def _tensor(array: np.ndarray, name: str) -> Tensor:
 def write_pointcloud(path: str | Path, cloud: PointCloud) -> None:
     """Write a cloud; format by the ending: ``.npz``, ``.ply`` (binary) or ``.obj``.
 
-    The write is atomic. ``.ply`` keeps visible and part as extra columns, ``.obj``
-    keeps positions and colours only.
+    The write is atomic. ``.ply`` keeps visible, part and features as extra columns, but no normals;
+    ``.obj`` keeps positions and colours only.
     """
     path = Path(path)
     writers: dict[str, Callable[[BinaryIO, PointCloud], None]] = {
@@ -189,7 +192,7 @@ def _read_npz(path: Path, frame: Frame | None) -> _Raw:
     arrays = read_npz_arrays(
         path,
         ("points", "colors"),
-        ("normals", "visible", "part"),
+        ("normals", "visible", "part", "features"),
         most_numbers=3 * MAX_POINTS,
     )
     return _Raw(arrays.pop("points"), arrays.pop("colors"), frame or "y-up", optional=arrays)
@@ -204,6 +207,8 @@ def _write_npz(stream: BinaryIO, cloud: PointCloud) -> None:
     }
     if cloud.normals is not None:
         arrays["normals"] = cloud.normals.cpu().numpy()
+    if cloud.features is not None:
+        arrays["features"] = cloud.features.cpu().numpy()
     np.savez_compressed(stream, **arrays)
 
 
@@ -212,6 +217,8 @@ def _write_ply(stream: BinaryIO, cloud: PointCloud) -> None:
     columns += [(name, "u1") for name in ("red", "green", "blue", "visible")]
     wide = len(cloud) > 0 and int(cloud.part.abs().max()) >= 2**15
     columns += [("part", "<i4" if wide else "<i2")]
+    features = np.zeros((len(cloud), 0)) if cloud.features is None else cloud.features.cpu().numpy()
+    columns += [(f"{_FEATURE}{channel}", "<f4") for channel in range(features.shape[1])]
     rows = np.zeros(len(cloud), dtype=columns)
     points, colors = cloud.points.cpu().numpy(), cloud.colors.cpu().numpy()
     for axis, name in enumerate(("x", "y", "z")):
@@ -220,6 +227,8 @@ def _write_ply(stream: BinaryIO, cloud: PointCloud) -> None:
         rows[name] = np.round(colors[:, channel] * 255)
     rows["visible"] = cloud.visible.cpu().numpy()
     rows["part"] = cloud.part.cpu().numpy()
+    for channel in range(features.shape[1]):
+        rows[f"{_FEATURE}{channel}"] = features[:, channel]
     names = {"<f4": "float", "u1": "uchar", "<i2": "short", "<i4": "int"}
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud)}"]
     header += [f"property {names[kind]} {name}" for name, kind in columns]
@@ -242,11 +251,17 @@ def _read_ply(path: Path, frame: Frame | None) -> _Raw:
         if colors.dtype.kind != "f":
             raise ValueError(f"must hold {', '.join(names)} as floats; got {colors.dtype}")
         colors = (0.5 + _HARMONIC * colors.astype(np.float64)).clip(0, 1)
+    flags = ("visible", "part")
+    optional: dict[str, np.ndarray] = {name: columns[name] for name in flags if name in columns}
+    numbered = (f"{_FEATURE}{channel}" for channel in itertools.count())
+    features = [columns[name] for name in itertools.takewhile(columns.__contains__, numbered)]
+    if features:
+        optional["features"] = np.stack(features, axis=1)
     return _Raw(
         points=np.stack([columns[name].astype(np.float64) for name in ("x", "y", "z")], axis=1),
         colors=colors,
         frame=frame or "y-up",
-        optional={name: columns[name] for name in ("visible", "part") if name in columns},
+        optional=optional,
     )
 
 

@@ -26,7 +26,7 @@ ORDER = {
         ("adapters", "color"),
         ("quality", "reference_layout"),
         ("lift",),
-        ("lift_people", "visibility", "world"),
+        ("lift_people", "local_features", "visibility", "world"),
     ),
     "meshes.world": (
         ("rng",),

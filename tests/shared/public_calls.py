@@ -12,11 +12,13 @@ from torch import Tensor
 
 import og_reid
 from meshes import (
+    Lift,
     PointCloud,
     fit_body,
     lift_images,
     load_body,
     read_pointcloud,
+    sample_features,
     write_pointcloud,
 )
 from og_reid import ops
@@ -60,6 +62,7 @@ TABLE = torch.cat([_array(300, 3) + torch.tensor([0.0, -0.5, 0.0], dtype=torch.f
                    _array(300, 3)], 1)  # fmt: skip
 VECTORS = _array(30, 16)
 CELLS = (_array(4, 12, 16), _array(4, 12, 6) / 6, _array(4, 6), _array(4, 12))
+MAP = _array(4, 8, 4)
 IDENTITIES = np.arange(30) % 5
 CAMERAS = np.arange(30) % 3
 _ROWS = [0.1] * 5 + [0.2, 0.2, 0.35, 0.35, 0.48, 0.48, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9, 0.92, 0.92,
@@ -89,6 +92,10 @@ def _estimate() -> list[Tensor]:
 def _fit() -> list[Tensor]:
     fit = fit_body(STANDING, (128, 64))
     return [fit.vertices, fit.joints, fit.yaw, fit.camera.scale]
+
+
+def _lift() -> Lift:
+    return lift_images([IMAGE], [Pose(STANDING)])[0]
 
 
 def _clouds() -> list[Tensor]:
@@ -180,7 +187,7 @@ def _many(folder: Path) -> list[Tensor]:
     found.append(embed_files([path], estimator=_Standing).features)
     lift_files([Input(path, "1.png")], folder, estimator=_Standing, ending=".npz")
     found.append(read_pointcloud(folder / "1.npz").points)
-    (lift,) = lift_images([IMAGE], [Pose(STANDING)])
+    lift = _lift()
     numbers = (lift.quality.reprojection_error, lift.quality.mean_score)
     return [*found, torch.from_numpy(np.array(numbers))]
 
@@ -202,7 +209,8 @@ def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "lift": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING)),
         "lift canonical": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING, canonical=True)),
         "lift reference": lambda: _cloud_fields(og_reid.lift(IMAGE, STANDING, layout="reference")),
-        "lift_images": lambda: _cloud_fields(lift_images([IMAGE], [Pose(STANDING)])[0].upright()),
+        "lift_images": lambda: _cloud_fields(_lift().upright()),
+        "sample_features": lambda: [sample_features(_lift(), MAP, (128, 64)).cloud.features],
         "estimate": _estimate,
         "heatmaps": lambda: [heatmaps(STANDING, (128, 64)), part_visibility(STANDING, (128, 64))],
         "knn": lambda: ops.knn(POINTS, 5),
