@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cloud_encoder import CloudEncoder
+    from .dense_encoder import DenseEncoder
     from .encoder import EmbedOptions, Encoder
     from .fused_encoder import FusedEncoder
     from .fusion import Fusion
     from .image_encoder import ImageEncoder
-    from .preprocessing import ImagePreprocessing, Preprocessing
+    from .preprocessing import DensePreprocessing, ImagePreprocessing, Preprocessing
     from .pretrained import load_model
 
 __all__ = [
     "CloudEncoder",
+    "DenseEncoder",
+    "DensePreprocessing",
     "EmbedOptions",
     "Encoder",
     "FusedEncoder",
@@ -31,6 +34,8 @@ __all__ = [
 
 _HOME = {
     "CloudEncoder": "cloud_encoder",
+    "DenseEncoder": "dense_encoder",
+    "DensePreprocessing": "preprocessing",
     "EmbedOptions": "encoder",
     "Encoder": "encoder",
     "FusedEncoder": "fused_encoder",

@@ -20,7 +20,7 @@ from pose.deprecation import present_value
 from ..models.embedding import Embedding
 from ..models.pgfa import Descriptor
 from ..retrieval.progress import Progress
-from ..retrieval.reranked import LazyDistances
+from ..retrieval.reranked import DistanceRows, LazyDistances
 from .preprocessing import TestView
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Inputs = Literal["cloud", "image", "both"]
 #: Embeddings of queries and gallery.
 Pair = tuple[Embedding, Embedding]
 #: Ranking of a gallery: (Q, G) distances, or the embeddings to compare.
-Search = Tensor | LazyDistances | Pair
+Search = Tensor | LazyDistances | DistanceRows | Pair
 
 E = TypeVar("E", bound="Encoder")
 
@@ -55,7 +55,7 @@ class EmbedOptions:
     """Options at test time; those that a kind of model lacks stay at their defaults.
 
     Attributes:
-        mirror: Average with the embedding of the mirrored input (point clouds).
+        mirror: Average with the embedding of the mirrored input (point clouds, dense networks).
         test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large (point clouds).
         descriptor: Part features, see `og_reid.models.PGFA.embed` (images).
         batch_size: Items per forward pass; None: the usual number of the kind.
@@ -90,12 +90,16 @@ class GivenInput:
         keypoints: Keypoints of one image, or a sequence with those of each image (None: unknown).
         clouds: Clouds of the same images, for models of both; None lifts the images.
         lift: True if ``items`` are images, which models of clouds lift.
+        masks: Masks of the person meant, (H, W) in [0, 1] of the image's size, or (2, H, W) with
+            those of other people: of one image, or a sequence with those of each image (None:
+            unknown). For dense networks only.
     """
 
     items: Any
     keypoints: Any = None
     clouds: Any = None
     lift: bool = False
+    masks: Any = None
 
 
 class SampleSource(Protocol):

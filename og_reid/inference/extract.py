@@ -13,7 +13,11 @@ from ..data.augmentation.transforms import mirror_x
 from ..data.clouds.batch import CloudBatch
 from ..data.clouds.source import CloudDataset
 from ..data.images.image_set import ImageSet
+from ..data.images.prompted_set import PromptedSet
+from ..models.dense_reid import DenseReID
 from ..models.embedding import Embedding
+from ..models.imagenet_cells import ImageNetCells
+from ..models.local_features import LocalFeatures
 from ..models.pgfa import PGFA, Descriptor
 from ..models.stripe_net import StripeNet
 from .preprocessing import TestView
@@ -21,6 +25,7 @@ from .preprocessing import TestView
 __all__ = [
     "embed_batch",
     "embed_images",
+    "embed_prompted",
     "embed_set",
     "usable_device",
 ]
@@ -172,3 +177,77 @@ def embed_images(
             yield found.to("cpu")
     finally:
         network.train(training)
+
+
+@torch.no_grad()
+def embed_prompted(
+    network: DenseReID | ImageNetCells,
+    images: PromptedSet,
+    batch_size: int = 32,
+    *,
+    mirror: bool = False,
+) -> Iterator[Embedding]:
+    """Global embeddings and local features of images, batch by batch.
+
+    Args:
+        network: Dense network; its mode is restored.
+        images: n images.
+        batch_size: Images per forward pass; only changes speed and memory.
+        mirror: Average with the embeddings of the mirrored images, cell by cell.
+
+    Yields:
+        Embeddings of at most ``batch_size`` images, on the CPU.
+    """
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    try:
+        for rows in torch.arange(len(images)).split(batch_size):
+            batch = images.batch(rows).to(device)
+            pixels = batch.images.contiguous(memory_format=torch.channels_last)
+            found, step = [], _pass_size(device, batch_size)
+            for start in range(0, len(rows), step):
+                some = slice(start, start + step)
+                prompt = None if batch.prompt is None else batch.prompt[some]
+                found.append(_embed_views(network, pixels[some], prompt, mirror))
+            yield Embedding.cat(found).to("cpu")
+    finally:
+        network.train(training)
+
+
+def _pass_size(device: torch.device, batch_size: int) -> int:
+    """Images per forward pass; on a CPU so few that feature maps stay in its caches."""
+    return 2 * torch.get_num_threads() if device.type == "cpu" else batch_size
+
+
+def _embed_views(
+    network: DenseReID | ImageNetCells, pixels: Tensor, prompt: Tensor | None, mirror: bool
+) -> Embedding:
+    found = network.embed(pixels, prompt)
+    if not mirror:
+        return found
+    turned = None if prompt is None else prompt.flip(-1)
+    return _averaged(found, network.embed(pixels.flip(-1), turned), pixels.shape[3])
+
+
+def _averaged(one: Embedding, mirrored: Embedding, width: int) -> Embedding:
+    """Mean of the embeddings of images and of mirrored images, whose cells trade places."""
+    assert one.features is not None
+    assert mirrored.features is not None
+    assert one.local is not None
+    assert mirrored.local is not None
+    columns = width // 16
+
+    def mean(first: Tensor, second: Tensor) -> Tensor:
+        cells = second.unflatten(1, (-1, columns)).flip(2).flatten(1, 2)
+        return (first + cells) / 2
+
+    first, second = one.local, mirrored.local
+    local = LocalFeatures(
+        functional.normalize(mean(first.features, second.features), dim=2),
+        mean(first.weights, second.weights),
+        (first.visibility + second.visibility) / 2,
+        mean(first.positions, second.positions),
+    )
+    whole = [functional.normalize(each, dim=1) for each in (one.features, mirrored.features)]
+    return Embedding((whole[0] + whole[1]) / 2, local=local)

@@ -99,7 +99,8 @@ class FusedEncoder:
         """Checks the features of both models."""
         if not (self.first.has_parts and self.first.has_global):
             raise ValueError("first must be a model with parts and a global feature, such as PGFA")
-        if self.second.has_parts or not self.second.has_global:
+        local = getattr(self.second, "has_local", False)
+        if self.second.has_parts or local or not self.second.has_global:
             raise ValueError("second must be a model with a global feature alone, such as OG-Net")
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from meshes import BodyModel, LiftQuality, PointCloud, lift_image, load_body
 from meshes.lift import Layout, Lift
@@ -40,9 +41,11 @@ __all__ = [
     "as_images",
     "default_estimator",
     "estimate_keypoints",
+    "estimate_mask",
     "keypoints_of_each",
     "lift_arrays",
     "lift_people",
+    "masks_of_each",
 ]
 
 #: Keypoints of one image, or a sequence with those of each image; None: unknown.
@@ -129,6 +132,40 @@ def _openpose(given: Keypoints | Pose) -> Keypoints:
         raise TypeError(f"keypoints must be Keypoints or a Pose; got {type(given).__name__}")
     people = given.people if isinstance(given, Pose) else given
     return to_openpose18(people if people.shape else Keypoints.stack([people]))
+
+
+def masks_of_each(given: Any, count: int, single: bool) -> list[Any]:
+    """Masks of each image, None where unknown; not checked.
+
+    Args:
+        given: Mask of a single image; a sequence of masks and None for several; None: unknown.
+        count: Number of images.
+        single: True for a single image.
+
+    Raises:
+        ValueError: Numbers of masks and images differ.
+    """
+    values = [given] if single else [None] * count if given is None else list(given)
+    if len(values) != count:
+        raise ValueError(f"masks must be given for each of {count} images; got {len(values)}")
+    return values
+
+
+def estimate_mask(image: np.ndarray) -> Tensor:
+    """(H, W) mask of the person in an image by mediapipe; zero without a person.
+
+    Raises:
+        ImportError: mediapipe is missing.
+    """
+    try:
+        mask = default_estimator()(image).mask
+    except ImportError as error:
+        raise ImportError(
+            "masks must be given: the model needs them, and mediapipe, which would estimate "
+            f"them, is missing ({error})"
+        ) from error
+    assert mask is not None
+    return mask
 
 
 def estimate_keypoints(image: np.ndarray) -> Keypoints:

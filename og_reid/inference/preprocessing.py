@@ -1,4 +1,4 @@
-"""Preprocessing of a model: input sizes, point order, keypoint mode, test-time views."""
+"""Preprocessing of a model: input sizes, point order, keypoint mode, test-time views, costs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Literal, get_args
 from pose.visibility import Mode
 
 from ..files.renamed_settings import renamed_fields
+from ..retrieval.late_interaction import Interaction
 
-__all__ = ["ImagePreprocessing", "PointOrder", "Preprocessing", "TestView", "name_views"]
+__all__ = [
+    "DensePreprocessing",
+    "ImagePreprocessing",
+    "PointOrder",
+    "Preprocessing",
+    "TestView",
+    "name_views",
+]
 
 #: Additional view of a cloud at test time: none, or scaled by 1.1 (the OG-Net authors').
 TestView = Literal["none", "scale-1.1"]
@@ -68,6 +76,40 @@ class ImagePreprocessing:
             )
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
+
+
+@dataclass(frozen=True)
+class DensePreprocessing:
+    """Input size of a dense network, and the costs of its similarity; belongs to the weights.
+
+    Attributes:
+        height: Pixels of the network's input, a multiple of 16.
+        width: Likewise.
+        mirror: Average with the embedding of the mirrored image.
+        penalty: Cost of a position difference of 1, see `og_reid.ops.late_interaction`.
+        background: Cost of a best cell without own surface, likewise.
+        symmetric: Gallery cells have best query cells, too, likewise.
+    """
+
+    height: int = 256
+    width: int = 128
+    mirror: bool = False
+    penalty: float = 1.0
+    background: float = 0.5
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if any(side < 16 or side % 16 for side in (self.height, self.width)):
+            raise ValueError(
+                f"height and width must be multiples of 16; got {self.height} and {self.width}"
+            )
+        self.interaction  # noqa: B018 - checks
+
+    @property
+    def interaction(self) -> Interaction:
+        """Costs of late interaction."""
+        return Interaction(self.penalty, self.background, self.symmetric)
 
 
 def name_views(mirror: bool, test_view: TestView) -> str:

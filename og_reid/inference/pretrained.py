@@ -14,6 +14,7 @@ from pose.deprecation import deprecated_keywords
 from pose.runtime.defaults import MadeOnce, plain_torch
 
 from .cloud_encoder import CLOUD_KIND, CloudEncoder
+from .dense_encoder import DENSE_KIND
 from .encoder import Encoder
 from .fused_encoder import FUSED_KIND
 from .fusion_file import FUSION_FILE, read_fusion
@@ -37,7 +38,9 @@ __all__ = [
 DEFAULT_MODEL = "default"
 #: Name of the final model in the folder of a run.
 MODEL_FILE = "model.safetensors"
-_KINDS: dict[str, FileKind] = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, FUSED_KIND)}
+_KINDS: dict[str, FileKind] = {
+    each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, DENSE_KIND, FUSED_KIND)
+}
 
 
 def register_kind(kind: FileKind) -> None:

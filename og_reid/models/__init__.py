@@ -1,4 +1,4 @@
-"""Networks: OG-Net and its baselines for point clouds, PGFA and its baselines for images."""
+"""Networks: OG-Net and its baselines for point clouds, DenseReID, PGFA and others for images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from pose.deprecation import deprecated_getattr
 
+from .dense_reid import DenseOutput, DenseReID
 from .dgcnn import DGCNN
 from .embedding import Embedding
 from .heads import HPM_STRIPES, MGN_STRIPES, BNNeck, StripeHeads
+from .imagenet_cells import ImageNetCells
+from .local_features import BODY_PARTS, LocalFeatures
 from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .point_network import PointNetwork
@@ -26,13 +29,18 @@ from .stripe_net import StripeNet
 
 __all__ = [
     "ARCHITECTURES",
+    "BODY_PARTS",
     "DGCNN",
     "HPM_STRIPES",
     "MGN_STRIPES",
     "PGFA",
     "PRESETS",
     "BNNeck",
+    "DenseOutput",
+    "DenseReID",
     "Embedding",
+    "ImageNetCells",
+    "LocalFeatures",
     "OGNet",
     "PointNet2",
     "PointNetwork",

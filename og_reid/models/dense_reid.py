@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .efficientnet_lite import EfficientNetLite, imagenet_weights
+from .embedding import Embedding
+from .init import init_from_generator
 from .local_features import BODY_PARTS, LocalFeatures
 
 __all__ = ["DenseOutput", "DenseReID", "Positions"]
@@ -73,6 +75,7 @@ class DenseReID(nn.Module):
     mean: Tensor
     scale: Tensor
 
+    @init_from_generator
     def __init__(
         self,
         dim: int = 128,
@@ -182,6 +185,12 @@ class DenseReID(nn.Module):
         return LocalFeatures(
             output.local, weights, part_visibility(weights), self.cell_positions(output)
         )
+
+    @torch.no_grad()
+    def embed(self, images: Tensor, prompt: Tensor | None = None) -> Embedding:
+        """Global embeddings and local features; arguments as for `forward`."""
+        output = self(images, prompt)
+        return Embedding(output.pooled, local=self.local_features(output))
 
     def cell_positions(self, output: DenseOutput) -> Tensor:
         """(B, h * w) positions of the cells."""

@@ -1,12 +1,15 @@
-"""Embeddings of images: a global embedding each, local features of parts, or both."""
+"""Embeddings of images: a global embedding each, features of parts, local features of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from .local_features import LocalFeatures
 
 __all__ = ["Embedding"]
 
@@ -19,16 +22,18 @@ class Embedding:
         features: (N, D) global embeddings, or None.
         parts: (N, P, C) local features of P body parts, or None.
         visibility: (N, P) in [0, 1], visible fraction of each part; given with ``parts`` only.
+        local: Local features of the cells of a grid, for late interaction, or None.
     """
 
     features: Tensor | None = None
     parts: Tensor | None = None
     visibility: Tensor | None = None
+    local: LocalFeatures | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes, types and the range of visibility."""
-        if self.features is None and self.parts is None:
-            raise ValueError("features or parts must be given; got neither")
+        if self.features is None and self.parts is None and self.local is None:
+            raise ValueError("features, parts or local must be given; got neither")
         if (self.parts is None) != (self.visibility is None):
             raise ValueError("parts and visibility must be given together or not at all")
         for name, each, dims in (
@@ -48,11 +53,16 @@ class Embedding:
                 )
             if not ((self.visibility >= 0) & (self.visibility <= 1)).all():
                 raise ValueError("visibility must be in [0, 1]; got other values or NaN")
-            if self.features is not None and len(self.features) != len(self.parts):
-                raise ValueError(
-                    "features and parts must be of the same images; "
-                    f"got {len(self.features)} and {len(self.parts)} rows"
-                )
+        rows = {
+            name: len(each)
+            for name in ("features", "parts", "local")
+            if (each := getattr(self, name)) is not None
+        }
+        if len(set(rows.values())) > 1:
+            raise ValueError(
+                f"{' and '.join(rows)} must be of the same images; got "
+                f"{' and '.join(map(str, rows.values()))} rows"
+            )
 
     def __len__(self) -> int:
         """Number of images."""
@@ -60,7 +70,7 @@ class Embedding:
 
     def __getitem__(self, rows: slice | Tensor) -> Embedding:
         """Embeddings of the images of a slice, of indices or of a mask."""
-        return Embedding(*(None if each is None else each[rows] for each in self._tensors))
+        return self._mapped(lambda each: each[rows])
 
     @classmethod
     def cat(cls, pieces: Iterable[Embedding]) -> Embedding:
@@ -74,18 +84,32 @@ class Embedding:
             )
         if len(pieces) == 1:
             return pieces[0]
+        local = [piece.local for piece in pieces if piece.local is not None]
+        if len(local) not in (0, len(pieces)):
+            raise ValueError(
+                f"pieces must all have local features or none; got {len(local)} of {len(pieces)} "
+                "with local features"
+            )
         columns = zip(*(piece._tensors for piece in pieces), strict=True)
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+        features, parts, visibility = (
+            None if column[0] is None else torch.cat(column) for column in columns
+        )
+        return cls(features, parts, visibility, LocalFeatures.cat(local) if local else None)
 
     def to(self, device: torch.device | str) -> Embedding:
         """The embeddings on another device."""
-        return Embedding(*(None if each is None else each.to(device) for each in self._tensors))
+        return self._mapped(lambda each: each.to(device))
+
+    def _mapped(self, change: Callable[[Any], Any]) -> Embedding:
+        return Embedding(
+            *(None if each is None else change(each) for each in (*self._tensors, self.local))
+        )
 
     def unmasked(self) -> Embedding:
-        """The embeddings with the visibility of every part set to 1."""
-        if self.visibility is None:
-            return self
-        return replace(self, visibility=torch.ones_like(self.visibility))
+        """The embeddings with the visibility of all parts and the weight of all cells set to 1."""
+        visibility = None if self.visibility is None else torch.ones_like(self.visibility)
+        local = None if self.local is None else self.local.unmasked()
+        return replace(self, visibility=visibility, local=local)
 
     def without_parts(self) -> Embedding:
         """The global embeddings alone.
@@ -102,7 +126,10 @@ class Embedding:
 
     @property
     def layout(self) -> tuple[int, int, int]:
-        """(D, P, C), 0 for a missing field; embeddings of equal layouts can be compared."""
+        """(D, P, C), 0 for a missing field; embeddings of equal layouts can be compared.
+
+        That of local features is `LocalFeatures.layout`; their number of cells may differ.
+        """
         dims = 0 if self.features is None else self.features.shape[1]
         parts = (0, 0) if self.parts is None else tuple(self.parts.shape[1:])
         return (dims, parts[0], parts[1])
@@ -114,5 +141,7 @@ class Embedding:
     @property
     def _some(self) -> Tensor:
         some = self.parts if self.features is None else self.features
-        assert some is not None
+        if some is None:
+            assert self.local is not None
+            return self.local.features
         return some

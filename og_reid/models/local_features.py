@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -59,12 +59,28 @@ class LocalFeatures:
     @classmethod
     def cat(cls, pieces: Iterable[LocalFeatures]) -> LocalFeatures:
         """Concatenation of local features of one layout."""
+        pieces = list(pieces)
+        layouts = {piece.layout for piece in pieces}
+        if len(layouts) != 1:
+            raise ValueError(
+                "pieces must be at least one, all with the same layout (L, C, P); got "
+                + (" and ".join(map(str, sorted(layouts))) or "none")
+            )
         columns = zip(*(piece.tensors for piece in pieces), strict=True)
         return cls(*(torch.cat(column) for column in columns))
 
     def to(self, device: torch.device | str) -> LocalFeatures:
         """The local features on another device."""
         return LocalFeatures(*(each.to(device) for each in self.tensors))
+
+    def unmasked(self) -> LocalFeatures:
+        """The same features with all cells visible: weights of 1 in all, all parts visible."""
+        parts = self.weights.shape[2]
+        return replace(
+            self,
+            weights=torch.full_like(self.weights, 1 / parts),
+            visibility=torch.ones_like(self.visibility),
+        )
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ __all__ = ["check_spec"]
 # is trainable, so that only damaged or crafted files are refused.
 _RANGES: Mapping[str, tuple[int, int]] = {
     "dims": (1, 1 << 14),
+    "dim": (1, 1 << 14),
     "k": (1, 1 << 16),
     "num_conv": (1, 16),
     "num_points": (1, 1 << 20),

@@ -33,6 +33,7 @@ from .data import DataSpec, as_data, check_answers, check_searchable, refuse_key
 from .fields import as_tuple, check_choice
 from .input_files import check_model, check_readable
 from .keypoints import check_keypoint_files, check_keypoints
+from .local_rerank import check_local_rerank, rerank_local
 from .progress import StageProgress, stage_progress
 from .sample_source import DataSource
 from .samples import stored_test
@@ -172,6 +173,8 @@ def _check_choices(model: Encoder, spec: EvaluateSpec) -> None:
     elif model.needs_keypoints:
         check_keypoints(spec.data)
     model.check(spec.options)
+    if getattr(model, "has_local", False):
+        check_local_rerank(spec.rerank)
     if "parts" in spec.by and model.inputs != "cloud" and not model.has_parts:
         raise ValueError("--slice-by parts needs a network with stripes; this one has none")
 
@@ -274,7 +277,12 @@ def compute_distances(
         if rerank is not None:
             for method, pair in pairs.items():
                 shown = stage_progress(rerank_progress, f"re-ranking {method}")
-                searches[f"{method} re-ranked"] = rerank_by(rerank, *pair, progress=shown)
+                local = pair[0].local is not None
+                searches[f"{method} re-ranked"] = (
+                    rerank_local(rerank, model, pair, progress=shown)
+                    if local
+                    else rerank_by(rerank, *pair, progress=shown)
+                )
     if isinstance(learned, Tensor) and colors is not None:
         searches[f"{name} + histogram"] = learned / _spread(learned) + colors / _spread(colors)
     return searches

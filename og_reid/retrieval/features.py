@@ -193,6 +193,12 @@ def as_feature_source(features: Features, name: str, length: int | None = None) 
 def _as_rows(features: Any, name: str) -> Embedding | np.ndarray:
     """Embedding, or the array itself, which may be on disk."""
     if isinstance(features, Embedding):
+        if features.local is not None:
+            raise ValueError(
+                f"{name} must not have local features, which the model compares: give "
+                "distance=model.search(query, gallery), or the global embeddings: "
+                f"{name}.without_parts()"
+            )
         return features
     if not isinstance(features, Tensor | np.ndarray):
         raise ValueError(

@@ -151,6 +151,11 @@ def _dtype(embedding: Embedding) -> torch.dtype:
 
 
 def _check_pair(query: Embedding, gallery: Embedding) -> None:
+    if query.local is not None or gallery.local is not None:
+        raise ValueError(
+            "query and gallery must not have local features, which are compared by "
+            "og_reid.ops.late_interaction: leave them out by without_parts()"
+        )
     if query.layout != gallery.layout:
         raise ValueError(
             "query and gallery must have features of the same layout (length of the global one, "

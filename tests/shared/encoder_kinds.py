@@ -11,6 +11,8 @@ import torch
 from meshes.pointcloud import PointCloud
 from og_reid.inference import (
     CloudEncoder,
+    DenseEncoder,
+    DensePreprocessing,
     Encoder,
     FusedEncoder,
     Fusion,
@@ -18,12 +20,13 @@ from og_reid.inference import (
     ImagePreprocessing,
     Preprocessing,
 )
-from og_reid.models import PGFA, OGNet, StripeNet
+from og_reid.models import PGFA, DenseReID, ImageNetCells, OGNet, StripeNet
 from pose import COCO_17, Keypoints
 from pose.runtime.torchvision_import import import_torchvision
 
-KINDS = ("cloud", "pgfa", "guided", "whole", "stripes", "fused")
+KINDS = ("cloud", "pgfa", "guided", "whole", "stripes", "dense", "cells", "fused")
 SIZE = ImagePreprocessing(32, 16)
+DENSE_SIZE = DensePreprocessing(64, 32, penalty=0.5)
 
 
 def made_cloud(pid: int, camid: int = 0) -> PointCloud:
@@ -71,10 +74,27 @@ def encoders() -> dict[str, Encoder]:
         name: ImageEncoder(network.eval(), SIZE, {"seed": 3}, provenance=people)
         for name, network in image.items()
     }
+    dense = {
+        "dense": DenseEncoder(_dense(rng()), DENSE_SIZE, {"seed": 3}, provenance=people),
+        "cells": DenseEncoder(_cells(rng()), DensePreprocessing(32, 16), {"seed": 3}),
+    }
     fusion = Fusion(0.3, 0.6, 0.5, frozenset([7]))
     chosen = {"seed": 5, "config": {"val_identities": 2}}
     fused = FusedEncoder(images["pgfa"], cloud, fusion, "own", chosen)
-    return {"cloud": cloud, **images, "fused": fused}
+    return {"cloud": cloud, **images, **dense, "fused": fused}
+
+
+def _dense(generator: torch.Generator) -> DenseReID:
+    """Calibrated on noise, so that features of images differ."""
+    network = DenseReID(16, 8, generator=generator).eval()
+    network.calibrate(torch.rand(8, 3, 64, 32, generator=generator) * 255)
+    return network
+
+
+def _cells(generator: torch.Generator) -> ImageNetCells:
+    network = ImageNetCells(generator=generator).eval()
+    network.calibrate(torch.rand(8, 3, 64, 32, generator=generator) * 255)
+    return network
 
 
 def write_keypoints(data: Path, path: Path) -> Path:
