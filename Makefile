@@ -88,7 +88,7 @@ SANITIZED := build/sanitize
 PRELOADED = $(foreach name,libasan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
 # Tests that run kernels, without those that build the libraries or start other processes.
 OPERATORS := knn knn_patches ball_query fps gather pool gated_pool soft_pool soft_gated_pool edge_conv \
-  rank_counts topk library
+  rank_counts topk late_interaction library
 
 sanitize: install
 	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \

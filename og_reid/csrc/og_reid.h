@@ -309,6 +309,61 @@ struct og_reid_topk {
 
 OG_REID_API int og_reid_topk_cpu(const struct og_reid_topk* task);
 
+// Late interaction --------------------------------------------------------------------------------
+
+enum og_reid_feature_type {
+  OG_REID_FLOAT32 = 0,
+  OG_REID_BFLOAT16 = 1,
+  OG_REID_INT8 = 2  // directions of any length
+};
+
+struct og_reid_late_images {
+  int64_t images, cells, type;
+  const void* features;     // (images, cells, channels) of the type
+  const float* weights;     // (images, cells, parts), not below 0
+  const float* visibility;  // (images, parts), not below 0
+  const float* positions;   // (images, cells)
+};
+
+// score_ij = f_i . f_j - penalty |p_i - p_j|; for each query cell the largest of score_ij -
+// background (1 - min(1, sum_k w_jk)) over the gallery cells, weighted by sum_k w_ik v_k with the
+// gallery's v; with `symmetric` the same from the gallery's side. -1 - penalty - background where a
+// side has no weight, NaN where a number of either image is not finite.
+struct og_reid_late_interaction {
+  struct og_reid_late_images query, gallery;
+  int64_t channels, parts, threads, symmetric;
+  int64_t every;  // 1: cells without weight have best cells, too
+  float penalty, background;
+  float* similarity;  // (queries, gallery): mean of both sides, or the query's
+  float* shared;      // (queries, gallery): weight / cells, the smaller of both sides
+  int32_t* forward;   // (queries, gallery, query cells): best gallery cell, or -1; or null
+  int32_t* backward;  // (queries, gallery, gallery cells), or null where not symmetric
+  void* workspace;    // og_reid_late_interaction_workspace bytes
+};
+
+OG_REID_API int64_t og_reid_late_interaction_workspace(const struct og_reid_late_interaction* task);
+OG_REID_API int og_reid_late_interaction_cpu(const struct og_reid_late_interaction* task);
+
+// Its gradient towards the tensors of one side, from the best cells; features are float32. Cells
+// whose best cell is -1 have none.
+struct og_reid_late_grad {
+  struct og_reid_late_images query, gallery;
+  int64_t channels, parts, threads, symmetric;
+  int64_t of_gallery;  // 1: towards the gallery's tensors, 0: towards the queries'
+  float penalty, background;
+  const float* grad_similarity;  // (queries, gallery)
+  const float* grad_shared;      // (queries, gallery)
+  const int32_t* forward;
+  const int32_t* backward;
+  float* features;  // this and the next three are added to; null where unwanted
+  float* weights;
+  float* visibility;
+  float* positions;
+  float* scratch;  // per thread: (threads, 2 (query cells + gallery cells))
+};
+
+OG_REID_API int og_reid_late_grad_cpu(const struct og_reid_late_grad* task);
+
 #ifdef __cplusplus
 }
 #endif

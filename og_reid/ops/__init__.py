@@ -19,7 +19,7 @@ from .fps import farthest_point_sample, farthest_point_sample_torch
 from .gated_pool import EdgeTerms, gated_max
 from .gather import gather_neighbors
 from .knn import knn, knn_torch
-from .late_interaction import late_interaction, late_interaction_torch
+from .late_interaction import int8_features, late_interaction, late_interaction_torch
 from .neighbor_index import in_degree
 from .pool import mean_neighbors, pool_neighbors
 from .rank_counts import RankThresholds, count_closer, count_closer_torch
@@ -40,6 +40,7 @@ __all__ = [
     "gated_max",
     "gather_neighbors",
     "in_degree",
+    "int8_features",
     "knn",
     "knn_torch",
     "late_interaction",

@@ -12,28 +12,36 @@ similarity     mean of both sides, or the query side alone
 shared         sum_i u_i / number of cells: the smaller of both sides, or that of the query side
 nothing        where a side has no shared mass: similarity -1 - penalty - background, below that
                of unit vectors at positions in [0, 1] with any shared mass; shared is 0
-ties           the gradient goes to the first best cell
+ties           the gradient goes to one of the best cells
 NaN            or infinity in an image: its similarities and shared masses are NaN
+storage        features are float32, bfloat16 (products within 2^-8) or int8 (`int8_features`); all
+               sums are in float32 at least
+native         on a CPU, and never more scores than a tile in memory; with gradients only the places
+               of the best cells are kept; first derivatives
+anything else  the plain-torch twin
 =============  ====================================================================================
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._arguments import check_floating, check_tensors
+from ._native.dispatch import can_bypass_dispatcher
+from ._native.late_interaction import (
+    FEATURE_TYPES,
+    MOST_CHANNELS,
+    late_grad_cpu,
+    late_interaction_cpu,
+    late_library,
+)
+from ._torch.late_interaction import LateRules, LateSide, late_interaction_tiles
 
-__all__ = ["late_interaction", "late_interaction_torch"]
-
-#: Added to the shared mass that a sum of weighted scores is divided by.
-EPSILON = 1e-6
-#: Scores of one tile of pairs: 4 MiB in float32 on a CPU, more on a GPU.
-TILE_ENTRIES = 1 << 20
-TILE_ENTRIES_GPU = 1 << 26
+__all__ = ["int8_features", "late_interaction", "late_interaction_torch"]
 
 
 def late_interaction(
@@ -56,7 +64,7 @@ def late_interaction(
     `og_reid.models.local_features.LocalFeatures.tensors`.
 
     Args:
-        query_features: (Q, L, C) floating point unit vectors, L >= 1 cells of each query.
+        query_features: (Q, L, C) unit vectors, floating point or int8, L >= 1 cells of each query.
         query_weights: (Q, L, P) fraction of each cell that shows the person's own surface, by
             part, in [0, 1] (not checked).
         query_visibility: (Q, P) visibility of each part, in [0, 1] (not checked).
@@ -80,8 +88,20 @@ def late_interaction(
         (query_features, query_weights, query_visibility, query_positions),
         (gallery_features, gallery_weights, gallery_visibility, gallery_positions),
     )
-    _check_costs(penalty, background)
-    return _torch(query, gallery, _Rules(float(penalty), float(background), bool(symmetric)))
+    rules = _rules(penalty, background, symmetric)
+    if not _native_for(query, gallery):
+        return late_interaction_tiles(*_one_type(query, gallery), rules)
+    tensors = (*query, *gallery)
+    if can_bypass_dispatcher(*tensors):
+        similarity, shared, _, _ = _interaction(*tensors, *rules, False, False)
+        return similarity, shared
+    wanted = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+    every = any(each.requires_grad for each in (*query[1:3], *gallery[1:3]))
+    if wanted:
+        tensors = (*query.full(torch.float32), *gallery.full(torch.float32))
+    operator = torch.ops.og_reid.late_interaction
+    similarity, shared, _, _ = operator(*tensors, *rules, wanted, wanted and every)
+    return similarity, shared
 
 
 def late_interaction_torch(
@@ -103,56 +123,63 @@ def late_interaction_torch(
         (query_features, query_weights, query_visibility, query_positions),
         (gallery_features, gallery_weights, gallery_visibility, gallery_positions),
     )
-    _check_costs(penalty, background)
-    return _torch(query, gallery, _Rules(float(penalty), float(background), bool(symmetric)))
+    rules = _rules(penalty, background, symmetric)
+    return late_interaction_tiles(*_one_type(query, gallery), rules)
 
 
-class _Side(NamedTuple):
-    """Features (N, L, C), weights (N, L, P), visibility (N, P), positions (N, L) of images."""
+def int8_features(features: Tensor) -> Tensor:
+    """Unit vectors as int8 directions, a quarter of the memory.
 
-    features: Tensor
-    weights: Tensor
-    visibility: Tensor
-    positions: Tensor
+    Each vector is scaled to a largest entry of 127 and rounded; `late_interaction` scales int8
+    vectors to unit length again. Between the vectors of two images that changes a product by at
+    most (1 + e) e from each, e = sqrt(C) m / 254 with the vector's largest entry m; for C = 128
+    typically by 5e-4.
 
-    def rows(self, start: int, count: int) -> _Side:
-        return _Side(*(each[start : start + count] for each in self))
+    Args:
+        features: (..., C) floating point, finite (not checked).
+
+    Returns:
+        (..., C) int8; zeros where all entries are 0.
+    """
+    check_tensors(features=features)
+    if not features.is_floating_point() or features.ndim < 1:
+        raise ValueError(f"features must be (..., C) floating point; got {features.dtype}")
+    if not features.numel():
+        return features.to(torch.int8)
+    highest = features.abs().amax(-1, keepdim=True)
+    scale = torch.where(highest > 0, 127 / highest, 0.0)
+    return (features * scale).round().clamp(-127, 127).to(torch.int8)
 
 
-class _Rules(NamedTuple):
-    penalty: float
-    background: float
-    symmetric: bool
-
-
-def _sides(query: tuple[Tensor, ...], gallery: tuple[Tensor, ...]) -> tuple[_Side, _Side]:
-    """Both sides in one dtype, checked."""
-    sides = {"query": _Side(*query), "gallery": _Side(*gallery)}
+def _sides(query: tuple[Tensor, ...], gallery: tuple[Tensor, ...]) -> tuple[LateSide, LateSide]:
+    """Both sides, checked."""
+    sides = {"query": LateSide(*query), "gallery": LateSide(*gallery)}
     for name, side in sides.items():
         named = {f"{name}_{field}": tensor for field, tensor in side._asdict().items()}
-        check_tensors(**named)
         for argument, tensor in named.items():
             if tensor is None:
                 raise ValueError(f"{argument} must be a tensor; got None")
+        check_tensors(**named)
+        features = named.pop(f"{name}_features")
         check_floating(**named)
+        if not features.is_floating_point() and features.dtype != torch.int8:
+            raise ValueError(
+                f"{name}_features must be floating point, or int8 from int8_features; got "
+                f"{features.dtype}"
+            )
         _check_shapes(name, side)
     first, second = sides.values()
-    if first.features.shape[2] != second.features.shape[2]:
-        raise ValueError(
-            "gallery_features must have as many channels as query_features; got "
-            f"{second.features.shape[2]} and {first.features.shape[2]}"
-        )
-    if first.weights.shape[2] != second.weights.shape[2]:
-        raise ValueError(
-            "gallery_weights must have as many parts as query_weights; got "
-            f"{second.weights.shape[2]} and {first.weights.shape[2]}"
-        )
-    double = torch.float64 in (first.features.dtype, second.features.dtype)
-    dtype = torch.float64 if double else torch.float32
-    return tuple(_Side(*(each.to(dtype) for each in side)) for side in (first, second))  # type: ignore[return-value]
+    for field, what in (("features", "channels"), ("weights", "parts")):
+        of_query, of_gallery = (getattr(side, field).shape[2] for side in (first, second))
+        if of_query != of_gallery:
+            raise ValueError(
+                f"gallery_{field} must have as many {what} as query_{field}; got {of_gallery} "
+                f"and {of_query}"
+            )
+    return first, second
 
 
-def _check_shapes(name: str, side: _Side) -> None:
+def _check_shapes(name: str, side: LateSide) -> None:
     features, weights = side.features, side.weights
     if features.ndim != 3 or features.shape[1] < 1 or features.shape[2] < 1:
         raise ValueError(
@@ -177,76 +204,144 @@ def _check_shapes(name: str, side: _Side) -> None:
         )
 
 
-def _check_costs(penalty: Any, background: Any) -> None:
+def _rules(penalty: Any, background: Any, symmetric: Any) -> LateRules:
     for name, value in (("penalty", penalty), ("background", background)):
         number = hasattr(value, "__float__") and not isinstance(value, (str, bytes, Tensor))
         if not number or not math.isfinite(value) or value < 0:
             raise ValueError(f"{name} must be a finite number of at least 0; got {str(value)[:40]}")
+    return LateRules(float(penalty), float(background), bool(symmetric))
 
 
-# Plain torch -------------------------------------------------------------------------------------
+def _one_type(query: LateSide, gallery: LateSide) -> tuple[LateSide, LateSide]:
+    """Both in float32, or in float64 if one has such features."""
+    double = torch.float64 in (query.features.dtype, gallery.features.dtype)
+    dtype = torch.float64 if double else torch.float32
+    return query.full(dtype), gallery.full(dtype)
 
 
-def _torch(query: _Side, gallery: _Side, rules: _Rules) -> tuple[Tensor, Tensor]:
-    """Tile by tile of pairs, so that without gradients only the scores of one tile are held."""
-    queries, items = len(query.features), len(gallery.features)
-    pair = query.features.shape[1] * gallery.features.shape[1]
-    on_cpu = query.features.device.type == "cpu"
-    most = max(1, (TILE_ENTRIES if on_cpu else TILE_ENTRIES_GPU) // pair)
-    wide = min(max(1, items), most)
-    high = max(1, most // wide)
-    rows = []
-    for start in range(0, queries, high):
-        part = query.rows(start, high)
-        tiles = [_tile(part, gallery.rows(first, wide), rules) for first in range(0, items, wide)]
-        rows.append([torch.cat(each, 1) for each in zip(*tiles, strict=True)] if tiles else [])
-    if not rows or not items:
-        empty = query.features.new_zeros(queries, items)
-        return empty, empty.clone()
-    similarity, shared = (torch.cat(each) for each in zip(*rows, strict=True))
-    return similarity, shared
+def _native_for(query: LateSide, gallery: LateSide) -> bool:
+    for each in (*query, *gallery):
+        if each.device.type != "cpu" or not each.numel():
+            return False
+    kinds = query.features.dtype in FEATURE_TYPES and gallery.features.dtype in FEATURE_TYPES
+    return kinds and query.features.shape[2] <= MOST_CHANNELS and _has_library()
 
 
-def _tile(query: _Side, gallery: _Side, rules: _Rules) -> tuple[Tensor, Tensor]:
-    with torch.autocast(query.features.device.type, enabled=False):
-        return _tile_in_full(query, gallery, rules)
+def _has_library() -> bool:
+    return late_library()
 
 
-def _tile_in_full(query: _Side, gallery: _Side, rules: _Rules) -> tuple[Tensor, Tensor]:
-    (q, n, c), (g, m) = query.features.shape, gallery.features.shape[:2]
-    products = query.features.reshape(q * n, c) @ gallery.features.reshape(g * m, c).t()
-    apart = query.positions.reshape(q, n, 1, 1) - gallery.positions.reshape(1, 1, g, m)
-    scores = torch.sub(products.view(q, n, g, m), apart.abs(), alpha=rules.penalty)
-    # Weights of the cells of one side by the parts that the other shows, (q, n, g) and (q, g, m).
-    shown = torch.einsum("qlk,gk->qlg", query.weights, gallery.visibility)
-    best = (scores - _absent(gallery, rules)).max(3).values
-    side, mass = _weighted_mean(shown, best, 1)
-    nothing, shared = mass == 0, mass / n
-    if rules.symmetric:
-        shown = torch.einsum("gmk,qk->qgm", gallery.weights, query.visibility)
-        best = (scores - _absent(query, rules)[:, :, None, None]).max(1).values
-        other, mass = _weighted_mean(shown, best, 2)
-        nothing, shared = nothing | (mass == 0), torch.minimum(shared, mass / m)
-        side = (side + other) / 2
-    sound = _finite(query)[:, None] & _finite(gallery)
-    side = side.masked_fill(nothing, -1 - rules.penalty - rules.background)
-    return (
-        side.masked_fill(~sound, torch.nan),
-        shared.masked_fill(nothing, 0).masked_fill(~sound, torch.nan),
+# The effect of torch.compiler.assume_constant_result, which would load the compiler (a second).
+_has_library.__dict__["_dynamo_marked_constant"] = True
+
+
+# Registration ------------------------------------------------------------------------------------
+
+
+def _interaction(
+    query_features: Tensor, query_weights: Tensor, query_visibility: Tensor,
+    query_positions: Tensor, gallery_features: Tensor, gallery_weights: Tensor,
+    gallery_visibility: Tensor, gallery_positions: Tensor,
+    penalty: float, background: float, symmetric: bool, best: bool, every: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    query = (query_features, query_weights, query_visibility, query_positions)
+    gallery = (gallery_features, gallery_weights, gallery_visibility, gallery_positions)
+    rules = LateRules(penalty, background, symmetric)
+    results = _empty_results(query_features, gallery_features, symmetric, best)
+    late_interaction_cpu(_plain(query), _plain(gallery), rules, results, every)
+    return results
+
+
+def _plain(side: tuple[Tensor, ...]) -> list[Tensor]:
+    features, *rest = side
+    return [features.contiguous(), *(each.float().contiguous() for each in rest)]
+
+
+def _empty_results(
+    query: Tensor, gallery: Tensor, symmetric: bool, best: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Similarity, shared, best cells of the query's and of the gallery's cells."""
+    pairs = len(query), len(gallery)
+    like = query.new_empty(0, dtype=torch.float32)
+    found = [
+        like.new_empty((*pairs, side.shape[1]) if wanted else 0, dtype=torch.int32)
+        for side, wanted in ((query, best), (gallery, best and symmetric))
+    ]
+    return like.new_empty(pairs), like.new_empty(pairs), found[0], found[1]
+
+
+def _interaction_fake(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _empty_results(inputs[0], inputs[4], inputs[10], inputs[11])
+
+
+def _grad(
+    grad_similarity: Tensor, grad_shared: Tensor, tensors: list[Tensor], forward: Tensor,
+    backward: Tensor, penalty: float, background: float, symmetric: bool, wanted: list[bool],
+) -> list[Tensor]:  # fmt: skip
+    grads = [
+        each.new_zeros(each.shape if want else 0)
+        for each, want in zip(tensors, wanted, strict=True)
+    ]
+    query, gallery = _plain(tuple(tensors[:4])), _plain(tuple(tensors[4:]))
+    given = [each.contiguous() for each in (grad_similarity, grad_shared, forward, backward)]
+    rules = LateRules(penalty, background, symmetric)
+    for of_gallery in (False, True):
+        chosen = slice(4, 8) if of_gallery else slice(0, 4)
+        if any(wanted[chosen]):
+            late_grad_cpu(query, gallery, rules, given, grads[chosen], of_gallery)
+    return grads
+
+
+def _grad_fake(
+    grad_similarity: Tensor, grad_shared: Tensor, tensors: list[Tensor], *rest: Any
+) -> list[Tensor]:
+    wanted = rest[-1]
+    return [
+        each.new_empty(each.shape if want else 0)
+        for each, want in zip(tensors, wanted, strict=True)
+    ]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.mark_non_differentiable(*output[2:])
+    ctx.save_for_backward(*inputs[:8], *output[2:])
+    ctx.rules = inputs[8:11]
+
+
+def _backward(
+    ctx: Any, grad_similarity: Tensor, grad_shared: Tensor, *_: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    *tensors, forward, backward = ctx.saved_tensors
+    wanted = list(ctx.needs_input_grad[:8])
+    grads = torch.ops.og_reid.late_interaction_grad(
+        grad_similarity, grad_shared, tensors, forward, backward, *ctx.rules, wanted
+    )
+    found = (grad if want else None for grad, want in zip(grads, wanted, strict=True))
+    return (*found, None, None, None, None, None)
+
+
+def _no_second(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError(
+        "late_interaction has no second derivatives; use late_interaction_torch for them"
     )
 
 
-def _absent(side: _Side, rules: _Rules) -> Tensor:
-    """(N, L) cost of the cells that show little of the person."""
-    return rules.background * (1 - side.weights.sum(2).clamp(max=1))
-
-
-def _weighted_mean(shown: Tensor, best: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    mass = shown.sum(dim)
-    return (shown * best).sum(dim) / (mass + EPSILON), mass
-
-
-def _finite(side: _Side) -> Tensor:
-    """(N,) whether all numbers of an image are finite."""
-    found = [each.isfinite().flatten(1).all(1) for each in side]
-    return torch.stack(found).all(0)
+_TENSORS = ", ".join(
+    f"Tensor {side}_{field}" for side in ("query", "gallery") for field in LateSide._fields
+)
+torch.library.define(
+    "og_reid::late_interaction",
+    f"({_TENSORS}, float penalty, float background, bool symmetric, bool best, bool every) -> "
+    "(Tensor, Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "og_reid::late_interaction_grad",
+    "(Tensor grad_similarity, Tensor grad_shared, Tensor[] tensors, Tensor forward, "
+    "Tensor backward, float penalty, float background, bool symmetric, bool[] wanted) -> Tensor[]",
+)
+torch.library.impl("og_reid::late_interaction", "CPU", _interaction)
+torch.library.impl("og_reid::late_interaction_grad", "CPU", _grad)
+torch.library.register_fake("og_reid::late_interaction", _interaction_fake)
+torch.library.register_fake("og_reid::late_interaction_grad", _grad_fake)
+torch.library.register_autograd("og_reid::late_interaction", _backward, setup_context=_save)
+torch.library.register_autograd("og_reid::late_interaction_grad", _no_second)

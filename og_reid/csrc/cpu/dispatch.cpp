@@ -28,6 +28,12 @@ Level choose() {
 
 const Level kLevel = choose();
 
+// Level v4 with products of bfloat16 and int8 features, unless a level is requested.
+#ifdef OG_REID_LEVELS
+const bool kDots = kLevel == Level::kV4 && std::getenv("OG_REID_CPU_LEVEL") == nullptr &&
+                   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+#endif
+
 }  // namespace
 
 #ifdef OG_REID_LEVELS
@@ -40,7 +46,19 @@ const Level kLevel = choose();
     if (kLevel == Level::kV3) return name##_v3 arguments;    \
     return name##_baseline arguments;                        \
   }
+#define OG_REID_FORWARD_DOTS(result, name, parameters, arguments) \
+  extern "C" result name##_baseline parameters;                   \
+  extern "C" result name##_v3 parameters;                         \
+  extern "C" result name##_v4 parameters;                         \
+  extern "C" result name##_v4dot parameters;                      \
+  extern "C" result name parameters {                             \
+    if (kDots) return name##_v4dot arguments;                     \
+    if (kLevel == Level::kV4) return name##_v4 arguments;         \
+    if (kLevel == Level::kV3) return name##_v3 arguments;         \
+    return name##_baseline arguments;                             \
+  }
 #else
+#define OG_REID_FORWARD_DOTS OG_REID_FORWARD
 #define OG_REID_FORWARD(result, name, parameters, arguments) \
   extern "C" result name##_baseline parameters;              \
   extern "C" result name parameters { return name##_baseline arguments; }
@@ -84,3 +102,10 @@ OG_REID_FORWARD(int, og_reid_gated_pool_grad_cpu,
 
 OG_REID_FORWARD(int, og_reid_rank_counts_cpu, (const struct og_reid_rank_counts* task), (task))
 OG_REID_FORWARD(int, og_reid_topk_cpu, (const struct og_reid_topk* task), (task))
+
+OG_REID_FORWARD_DOTS(int64_t, og_reid_late_interaction_workspace,
+                     (const struct og_reid_late_interaction* task), (task))
+OG_REID_FORWARD_DOTS(int, og_reid_late_interaction_cpu,
+                     (const struct og_reid_late_interaction* task), (task))
+
+OG_REID_FORWARD(int, og_reid_late_grad_cpu, (const struct og_reid_late_grad* task), (task))

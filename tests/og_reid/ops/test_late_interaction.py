@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from og_reid.ops import late_interaction, late_interaction_torch
-from tests.shared.local_features import Side, images
+from interpreter import run_python
+from local_features import Side, images
+from og_reid.ops import int8_features, late_interaction, late_interaction_torch
 
 BODIES = [late_interaction, late_interaction_torch]
 
@@ -164,7 +165,7 @@ def test_rows_apart_and_other_types(body: Callable[..., Any]) -> None:
 def test_tiles_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery = images(7, 9, 20), images(11, 8, 20, seed=1)
     want = late_interaction(*query, *gallery)
-    module = importlib.import_module("og_reid.ops.late_interaction")
+    module = importlib.import_module("og_reid.ops._torch.late_interaction")
     monkeypatch.setattr(module, "TILE_ENTRIES", 200)
     torch.set_num_threads(3)
     try:
@@ -226,3 +227,201 @@ def test_wrong_arguments_are_refused(changed: dict[str, Any], message: str) -> N
     for body in BODIES:
         with pytest.raises(ValueError, match=message):
             body(**{**given, **changed})
+
+
+@pytest.mark.native
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(*(st.integers(1, top) for top in (7, 9, 150, 150, 200, 7))),
+    symmetric=st.booleans(),
+    storage=st.sampled_from([torch.float32, torch.bfloat16, torch.int8]),
+    mixed=st.booleans(),
+)
+def test_the_kernel_equals_its_twin(
+    seed: int, shape: tuple[int, ...], symmetric: bool, storage: torch.dtype, mixed: bool
+) -> None:
+    q, g, cells, others, channels, parts = shape
+    query = images(q, cells, channels, parts, seed=seed)
+    gallery = images(g, others, channels, parts, seed=seed + 1)
+    gallery[0] = stored(gallery[0], storage)
+    query[0] = query[0] if mixed else stored(query[0], storage)
+    want = late_interaction_torch(*query, *gallery, symmetric=symmetric)
+    for got, expected in zip(
+        late_interaction(*query, *gallery, symmetric=symmetric), want, strict=True
+    ):
+        assert torch.allclose(got, expected, rtol=0, atol=2e-6)
+
+
+def stored(features: Tensor, dtype: torch.dtype) -> Tensor:
+    return int8_features(features) if dtype == torch.int8 else features.to(dtype)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_gradients_of_the_kernel_equal_those_of_its_twin(symmetric: bool, every: bool) -> None:
+    """Of features and positions alone, cells without weight are left out."""
+    sides = images(5, 37, 21, 3, seed=2), images(6, 30, 21, 3, seed=3)
+    sides[0][1][2] = 0
+    draw = torch.Generator().manual_seed(0)
+    grads = torch.randn(2, 5, 6, generator=draw)
+    found = []
+    for body in BODIES:
+        leaves = [each.clone() for side in sides for each in side]
+        wanted = leaves if every else [leaves[0], leaves[3], leaves[4], leaves[7]]
+        for each in wanted:
+            each.requires_grad_()
+        results = body(*leaves, symmetric=symmetric)
+        loss = sum((each * grad).sum() for each, grad in zip(results, grads, strict=True))
+        assert isinstance(loss, Tensor)
+        found.append(torch.autograd.grad(loss, wanted, allow_unused=True))
+    for got, want in zip(*found, strict=True):
+        assert torch.allclose(got, torch.zeros_like(got) if want is None else want, atol=2e-5)
+        assert want is None or bool(want.any())
+
+
+@pytest.mark.native
+def test_gradients_repeat_with_any_number_of_threads() -> None:
+    sides = [*images(9, 20, 32), *images(8, 24, 32, seed=1)]
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            leaves = [each.clone().requires_grad_() for each in sides]
+            late_interaction(*leaves)[0].square().sum().backward()
+            found.append([each.grad for each in leaves])
+        finally:
+            torch.set_num_threads(1)
+    assert all(map(torch.equal, *found))
+
+
+def test_half_of_each_equal_share_is_its_gradient() -> None:
+    """Both sides show the same fraction: as torch.minimum, half of the gradient to each."""
+    sides = [*images(2, 6, 8), *images(2, 6, 8)]
+    for weights, visibility in ((sides[1], sides[2]), (sides[5], sides[6])):
+        weights.fill_(0.125)
+        visibility.fill_(1.0)
+    grads = []
+    for body in BODIES:
+        leaves = [each.clone().requires_grad_() for each in sides]
+        body(*leaves)[1].sum().backward()
+        grads.append([leaves[at].grad for at in (1, 2, 5, 6)])
+    assert all(torch.allclose(got, want) for got, want in zip(*grads, strict=True))
+
+
+def test_types_of_features_with_gradients() -> None:
+    """Weights have gradients beside features of less memory; bfloat16 features have theirs."""
+    query, gallery = images(2, 9, 16), images(3, 8, 16, seed=1)
+    weights = query[1].clone().requires_grad_()
+    args = (int8_features(query[0]), weights, *query[2:], *gallery)
+    late_interaction(*args)[0].sum().backward()
+    assert weights.grad is not None
+    want = torch.autograd.grad(late_interaction_torch(*args)[0].sum(), weights)[0]
+    assert torch.allclose(weights.grad, want, atol=1e-5)
+    short = query[0].bfloat16().requires_grad_()
+    late_interaction(short, *query[1:], *gallery)[0].sum().backward()
+    assert short.grad is not None
+    assert short.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("channels", [1, 8, 128, 200])
+@pytest.mark.parametrize("kind", ["random", "few", "one"])
+def test_bounds_of_stored_features(channels: int, kind: str) -> None:
+    """Products of int8 features are within (1 + e) e of each side, those of bfloat16 in 2^-8."""
+    query, gallery = images(4, 40, channels), images(5, 30, channels, seed=1)
+    for side in (query, gallery):
+        if kind != "random":
+            side[0][..., (1 if kind == "one" else 3) :] *= 1e-3
+            side[0] = torch.nn.functional.normalize(side[0], dim=2)
+    want = late_interaction(*query, *gallery)[0]
+    short = late_interaction(query[0].bfloat16(), *query[1:], gallery[0].bfloat16(), *gallery[1:])
+    assert float((short[0] - want).abs().max()) <= 2**-8 + 2**-16
+    bound = 0.0
+    for side in (query, gallery):
+        error = channels**0.5 * float(side[0].abs().max()) / 254
+        bound += (1 + error) * error
+    small = late_interaction(
+        int8_features(query[0]), *query[1:], int8_features(gallery[0]), *gallery[1:]
+    )
+    assert float((small[0] - want).abs().max()) <= bound + 1e-6
+    if kind == "random" and channels == 128:
+        assert float((small[0] - want).abs().max()) < 2e-3
+
+
+def test_int8_features() -> None:
+    features = torch.tensor([[0.6, -0.8, 0.0], [0.0, 0.0, 0.0], [1e-30, 0.0, 0.0]])
+    assert int8_features(features).tolist() == [[95, -127, 0], [0, 0, 0], [127, 0, 0]]
+    assert int8_features(torch.zeros(3, 0, 4)).shape == (3, 0, 4)
+    with pytest.raises(ValueError, match=r"features must be .* floating point"):
+        int8_features(torch.ones(2, 3, dtype=torch.int64))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("level", ["baseline", "x86-64-v3", "x86-64-v4"])
+def test_all_levels_agree(level: str) -> None:
+    script = (
+        "import sys; sys.path[:0] = ['.', 'tests/shared']; import torch;"
+        "from local_features import images; from og_reid.ops import *;"
+        "q, g = images(5, 40, 70), images(6, 37, 70, seed=1); torch.set_num_threads(1);"
+        "kinds = (torch.clone, torch.Tensor.bfloat16, int8_features);\n"
+        "for kind in kinds:\n"
+        "    pair = kind(q[0]), *q[1:], kind(g[0]), *g[1:]\n"
+        "    for got, want in zip(late_interaction(*pair), late_interaction_torch(*pair)):\n"
+        "        assert torch.allclose(got, want, rtol=0, atol=2e-6)\n"
+        "leaves = [each.requires_grad_() for each in (*q, *g)]\n"
+        "for body in (late_interaction, late_interaction_torch):\n"
+        "    body(*leaves)[0].square().sum().backward()\n"
+        "    found = [each.grad for each in leaves]\n"
+        "    for each in leaves: each.grad = None\n"
+        "    last = found if body is late_interaction else last\n"
+        "assert all(torch.allclose(a, b, atol=2e-5) for a, b in zip(found, last))\n"
+        "print(native_info()['cpu_level'])"
+    )
+    done = run_python(script, OG_REID_CPU_LEVEL=level)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("baseline", "x86-64-v3", level)
+
+
+@pytest.mark.native
+def test_equal_cells_are_ties() -> None:
+    """The gradient goes to one of the best cells, and only to best cells."""
+    query, gallery = images(1, 3, 8), images(1, 40, 8, seed=1)
+    gallery[0][:] = gallery[0][:, :1].clone()
+    gallery[3].fill_(0.5)
+    gallery[1].fill_(1 / 6)
+    query[1].fill_(1 / 6)
+    query[2].fill_(1.0)
+    features = gallery[0].clone().requires_grad_()
+    similarity, _ = late_interaction(*query, features, *gallery[1:], symmetric=False)
+    assert close(similarity, late_interaction_torch(*query, *gallery, symmetric=False)[0])
+    similarity.sum().backward()
+    assert features.grad is not None
+    total = torch.autograd.grad(
+        late_interaction_torch(*query, features, *gallery[1:], symmetric=False)[0].sum(), features
+    )[0]
+    assert torch.allclose(features.grad.sum(1), total.sum(1), atol=1e-6)
+
+
+@pytest.mark.native
+def test_overflowing_scores_do_not_leave_memory() -> None:
+    query, gallery = images(2, 20, 8), images(2, 20, 8, seed=1)
+    query[0] *= 1e30
+    gallery[0] *= 1e30
+    leaves = [each.clone().requires_grad_() for each in (*query, *gallery)]
+    late_interaction(*leaves)[0].sum().backward()
+
+
+@pytest.mark.native
+def test_registration() -> None:
+    tensors = [*images(2, 9, 12), *images(3, 8, 12, seed=1)]
+    operator = torch.ops.og_reid.late_interaction.default
+    torch.library.opcheck(operator, (*tensors, 1.0, 0.5, True, False, False))
+    leaves = [each.requires_grad_() for each in tensors]
+    for symmetric in (True, False):
+        torch.library.opcheck(operator, (*leaves, 1.0, 0.5, symmetric, True, True))
+    compiled = torch.compile(late_interaction, backend="aot_eager", fullgraph=True)
+    for got, want in zip(compiled(*leaves), late_interaction(*leaves), strict=True):
+        assert torch.equal(got, want)
+    fake = [each.detach().to("meta") for each in tensors]
+    assert [each.shape for each in late_interaction(*fake)] == [(2, 3), (2, 3)]
