@@ -109,6 +109,8 @@ class ModelConfig:
     k: int = 12  # neighbours per point
     ball_samples: tuple[int, int, int] = (8, 16, 32)  # points per ball, small to large balls
     embedding_dim: int = 512  # length of the embedding
+    # ognet-*: local features per point of the clouds, beside colours; 0 = none
+    feature_channels: int = 0
     # reference = depends on the order of points; soft = continuous in the points
     mode: Literal["robust", "reference", "soft"] = "robust"
     parts: int = 3  # pgfa: horizontal stripes; 0 = global branch alone
@@ -141,6 +143,7 @@ class ModelConfig:
         )
         sizes: dict[str, Any] = {"k": self.k, "embedding_dim": self.embedding_dim}
         sizes |= {"ball_counts": self.ball_samples, "parts": self.parts, "branches": self.stripes}
+        sizes["feature_channels"] = self.feature_channels
         try:
             check_spec(sizes)
         except ValueError as error:
@@ -311,6 +314,13 @@ class TrainConfig:
             "model.num_points must be at most data.num_points",
             self.model.num_points,
             self.data.num_points,
+        )
+        _require(
+            not (self.model.feature_channels and (self.data.recolor or self.data.channel_permute)),
+            "data.recolor and data.channel_permute must be 0 with model.feature_channels, as "
+            "features keep the identity that new colours replace",
+            self.data.recolor,
+            self.data.channel_permute,
         )
         self._check_loss()
 

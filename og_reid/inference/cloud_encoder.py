@@ -105,6 +105,7 @@ class CloudEncoder:
         """
         reference = self.preprocessing.point_order == "reference"
         if given.lift and given.clouds is None:
+            self._check_features(0)  # lifted clouds have none
             images, single = as_images(given.items)
             clouds = lift_arrays(
                 images,
@@ -139,9 +140,11 @@ class CloudEncoder:
         """Images lifted to point clouds in one pass, so that unreadable ones are listed first.
 
         Raises:
-            ValueError: The model needs another point order than that of lifted clouds.
+            ValueError: The model needs another point order than that of lifted clouds, or local
+                features.
         """
         self.check_point_order(CloudSet.point_order)
+        self._check_features(0)  # lifted clouds have none
         everything = [sample for samples in splits for sample in samples]
         clouds = source.clouds(everything, canonical=self.preprocessing.canonical)
         parts, start = [], 0
@@ -163,6 +166,15 @@ class CloudEncoder:
                 f"other clouds, or a model trained with data.point_order={point_order}"
             )
 
+    def _check_features(self, channels: int) -> None:
+        """Refuses clouds with another number of features than the network takes, if any."""
+        wanted = getattr(self.model, "feature_channels", 0)
+        if wanted and channels != wanted:
+            raise ValueError(
+                f"the model takes clouds with {wanted} local features per point; got {channels}: "
+                "sample them with meshes.sample_features and give the clouds"
+            )
+
     def embed(
         self,
         items: CloudDataset,
@@ -179,6 +191,7 @@ class CloudEncoder:
         """
         self.check(options)
         self.check_point_order(point_order_of(items))
+        self._check_features(getattr(items, "feature_channels", 0))
         yield Embedding(
             embed_set(
                 self.model,

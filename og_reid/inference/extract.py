@@ -70,7 +70,8 @@ def embed_batch(
 
     Args:
         model: Network of points (B, N, 3) in metres and colours (B, N, 3) in [-0.5, 0.5]; put in
-            evaluation mode by the caller.
+            evaluation mode by the caller. One with ``feature_channels`` also takes the features of
+            the clouds; others leave them out.
         batch: B clouds, on the model's device.
         mirror: Also embed the clouds with left and right swapped, and average the directions.
         test_view: ``scale-1.1`` adds the output for the cloud 1.1 times as large before the
@@ -82,20 +83,23 @@ def embed_batch(
     if test_view not in ("none", "scale-1.1"):
         raise ValueError(f"test_view must be 'none' or 'scale-1.1'; got {test_view!r}")
     points, colors = batch.network_input()
-    features = _direction(model, points, colors, test_view)
+    local = (batch.network_features(),) if getattr(model, "feature_channels", 0) else ()
+    features = _direction(model, points, (colors, *local), test_view)
     if mirror:
         everything = torch.ones(len(points), dtype=torch.bool, device=points.device)
-        swapped = _direction(model, mirror_x(points, everything), colors, test_view)
+        swapped = _direction(model, mirror_x(points, everything), (colors, *local), test_view)
         features = functional.normalize(features + swapped, dim=1)
     return features
 
 
-def _direction(model: nn.Module, points: Tensor, colors: Tensor, test_view: TestView) -> Tensor:
-    """(B, D) unit vectors."""
+def _direction(
+    model: nn.Module, points: Tensor, values: tuple[Tensor | None, ...], test_view: TestView
+) -> Tensor:
+    """(B, D) unit vectors; `values` are colours and, where the network takes them, features."""
     neck = getattr(model, "neck", None) or nn.Identity()
-    features = neck(model(points, colors))
+    features = neck(model(points, *values))
     if test_view == "scale-1.1":
-        features = features + neck(model(1.1 * points, colors))
+        features = features + neck(model(1.1 * points, *values))
     return functional.normalize(features, dim=1)
 
 

@@ -24,9 +24,9 @@ from ..ops.lattice import Vertices, lattice_vertices
 from ..ops.soft_neighbors import SoftNeighbors, masked_knn_graph, soft_knn_graph
 from .edge_conv import MaxMeanMix, edge_conv
 from .init import init_from_generator
-from .point_network import SLOPE, PointNetwork, check_clouds
+from .point_network import SLOPE, PointNetwork, check_clouds, check_features
 from .reference_weights import load_reference, to_reference
-from .set_abstraction import RADII, SetAbstraction
+from .set_abstraction import RADII, SetAbstraction, note_step
 from .soft_layers import (
     lattice_spacing,
     record_stage,
@@ -36,6 +36,7 @@ from .soft_layers import (
     soft_global_pool,
     soft_set_abstraction,
 )
+from .spec_bounds import check_sizes
 
 __all__ = ["PRESETS", "OGNet"]
 
@@ -79,6 +80,8 @@ class OGNet(PointNetwork):
             translation. `soft`: continuous in the points as well (`og_reid.models.soft_layers`).
             Weights are trained for one mode.
         ball_counts: slots of the balls of the three scales; fewer are faster.
+        feature_channels: local features per point, such as those of `meshes.sample_features`, that
+            the network takes beside colours; 0: colours alone.
         generator: source of the initial weights; None: torch's global one.
 
     Raises:
@@ -87,7 +90,7 @@ class OGNet(PointNetwork):
 
     ARGUMENTS = (
         *("dims", "k", "num_conv", "residual"),
-        *("num_points", "embedding_dim", "mode", "ball_counts"),
+        *("num_points", "embedding_dim", "mode", "ball_counts", "feature_channels"),
     )
 
     @init_from_generator
@@ -103,6 +106,7 @@ class OGNet(PointNetwork):
         dropout: float = 0.7,
         mode: Mode = "robust",
         ball_counts: tuple[int, int, int] = BALL_COUNTS,
+        feature_channels: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -112,12 +116,17 @@ class OGNet(PointNetwork):
             mode = cast(Mode, current)
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
-        inputs = (3, *dims[:-1])
-        self.wider = tuple(a != b for a, b in zip(dims, inputs, strict=False))
-        _check_sizes(dims, self.wider, k, num_points)
+        if feature_channels < 0:
+            raise ValueError(f"feature_channels must be at least 0; got {feature_channels}")
+        self.wider = tuple(a != b for a, b in zip(dims, (3, *dims[:-1]), strict=False))
+        if feature_channels and dims:  # whatever the sum is, the first layer samples points
+            self.wider = (True, *self.wider[1:])
+        inputs = (3 + feature_channels, *dims[:-1])
+        check_sizes(dims, self.wider, k, num_points)
         self.dims, self.k, self.num_conv, self.residual = tuple(dims), k, num_conv, residual
         self.num_points, self.dropout, self.mode = num_points, dropout, mode
         self.ball_counts, self.embedding_dim = tuple(ball_counts), embedding_dim
+        self.feature_channels = feature_channels
         pairs = [
             (wide if turn else narrow, wide)
             for narrow, wide in zip(inputs, dims, strict=True)
@@ -182,6 +191,13 @@ class OGNet(PointNetwork):
         """
         return load_reference(cls, PRESETS, weights, preset, classifier, overrides)
 
+    def architecture(self) -> dict[str, Any]:
+        """Arguments that build this network again, see `PointNetwork.architecture`."""
+        values = super().architecture()
+        if not self.feature_channels:  # as in files of earlier versions
+            del values["feature_channels"]
+        return values
+
     def to_reference(self, *, prefix: bool = False, logit_scale: bool = False) -> dict[str, Tensor]:
         """State dict for the authors' code, the inverse of `from_reference`.
 
@@ -193,15 +209,24 @@ class OGNet(PointNetwork):
 
         Returns:
             A state dict of copies on the CPU.
+
+        Raises:
+            ValueError: when the network takes features, which the authors' code lacks.
         """
+        if self.feature_channels:
+            raise ValueError(
+                "the authors' networks take colours alone; this one has "
+                f"feature_channels={self.feature_channels}"
+            )
         return to_reference(self.state_dict(), prefix=prefix, logit_scale=logit_scale)
 
-    def forward(self, points: Tensor, colors: Tensor) -> Tensor:
+    def forward(self, points: Tensor, colors: Tensor, features: Tensor | None = None) -> Tensor:
         """Embed a batch of point clouds.
 
         Args:
             points: (B, N, 3) metres, y up; N >= num_points, or N >= 1 in soft mode.
             colors: (B, N, 3) RGB minus one half, in [-0.5, 0.5].
+            features: (B, N, feature_channels), zeros where unknown; None without such channels.
 
         Returns:
             (B, embedding_dim) embeddings, not normalised.
@@ -209,14 +234,17 @@ class OGNet(PointNetwork):
         Raises:
             ValueError: on wrong shapes, too few points, NaN or Inf, or colours out of range.
         """
-        return self._run(points, colors, None)
+        return self._run(points, colors, features, None)
 
-    def stages(self, points: Tensor, colors: Tensor) -> dict[str, Tensor]:
+    def stages(
+        self, points: Tensor, colors: Tensor, features: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Results of each stage of the network.
 
         Args:
             points: as for `forward`.
             colors: as for `forward`.
+            features: as for `forward`.
 
         Returns:
             By name: `graph.{c}` (B, n, k) neighbours and `pool.{c}` (B, n, C) output before the
@@ -227,14 +255,21 @@ class OGNet(PointNetwork):
             `graph_weight.{c}` and `ball_weight.{s}.{r}` are the weights of the neighbours.
         """
         record: dict[str, Tensor] = {}
-        self._run(points, colors, record)
+        self._run(points, colors, features, record)
         return record
 
-    def _run(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
-        if self.mode == "soft":
-            pooled = self._run_soft(points, colors, record)
-        else:
-            pooled = self._run_on_points(points, colors, record)
+    def _run(
+        self,
+        points: Tensor,
+        colors: Tensor,
+        features: Tensor | None,
+        record: dict[str, Tensor] | None,
+    ) -> Tensor:
+        check_clouds(points, colors, 0 if self.mode == "soft" else self.num_points)
+        check_features(features, points, self.feature_channels)
+        inputs = colors if features is None else torch.cat([colors, features.to(colors)], dim=-1)
+        run = self._run_soft if self.mode == "soft" else self._run_on_points
+        pooled = run(points, inputs, record)
         embedding = self.embs[0](pooled)
         descriptor = self.bn_embs[0](embedding)
         if record is not None:
@@ -242,13 +277,12 @@ class OGNet(PointNetwork):
         return descriptor
 
     def _run_on_points(
-        self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None
+        self, points: Tensor, features: Tensor, record: dict[str, Tensor] | None
     ) -> Tensor:
         """All layers of the modes that sample points; (B, 2 * dims[-1])."""
-        check_clouds(points, colors, self.num_points)
         if self.mode == "robust":
             points = points - points.mean(1, keepdim=True)
-        features, keep, step = colors, self.num_points, 0
+        keep, step = self.num_points, 0
         near: Tensor | None = None
         for layer, wider in enumerate(self.wider):
             if near is None:
@@ -262,21 +296,22 @@ class OGNet(PointNetwork):
                 if self.residual:
                     skip = self.conv_s2[step](gather_neighbors(skip, picks))
                 points, near = centers, None
-                _note_step(record, step, picks, balls, points, features)
+                note_step(record, step, picks, balls, points, features)
                 keep, step = keep // 2, step + 1
             if self.residual:
                 weight = torch.sigmoid(self.p_w[layer])
                 features = torch.lerp(features, skip, weight)
         return torch.cat([features.amax(1), features.mean(1)], dim=-1)
 
-    def _run_soft(self, points: Tensor, colors: Tensor, record: dict[str, Tensor] | None) -> Tensor:
+    def _run_soft(
+        self, points: Tensor, features: Tensor, record: dict[str, Tensor] | None
+    ) -> Tensor:
         """All layers of soft mode; (B, 2 * dims[-1])."""
-        check_clouds(points, colors, 0)
         if not points.shape[1]:
             raise ValueError("points must hold at least one point per cloud; got none")
         points = points - points.mean(1, keepdim=True)
         here, spacing = Vertices(points, points.new_ones(points.shape[:2])), None
-        features, step = colors, 0
+        step = 0
         graph: SoftNeighbors | None = None
         for layer, wider in enumerate(self.wider):
             if graph is None:
@@ -356,35 +391,3 @@ class OGNet(PointNetwork):
         offset = gather_neighbors(points, index) - gather_neighbors(points, picks)[:, :, None]
         squared = offset.detach().square().sum(-1)
         return picks, nearest_in_radius(index, squared, RADII, self.ball_counts)
-
-
-def _note_step(
-    record: dict[str, Tensor] | None,
-    step: int,
-    picks: Tensor,
-    balls: tuple[Tensor, ...],
-    points: Tensor,
-    features: Tensor,
-) -> None:
-    """Adds the results of a down-sampling to the record, if there is one."""
-    if record is None:
-        return
-    record[f"fps.{step}"] = picks
-    record.update({f"ball.{step}.{scale}": ball for scale, ball in enumerate(balls)})
-    record[f"points.{step}"], record[f"features.{step}"] = points, features
-
-
-def _check_sizes(dims: tuple[int, ...], wider: tuple[bool, ...], k: int, num_points: int) -> None:
-    """Refuses sizes whose last graph has fewer points than neighbours."""
-    if not dims or min(dims) < 2 or k < 1 or num_points < 1:
-        raise ValueError(
-            "dims must hold widths >= 2, k and num_points must be positive; got "
-            f"dims={dims}, k={k}, num_points={num_points}"
-        )
-    # Points at the input of the last layer: halved by each widening between it and the first.
-    halvings = max(0, sum(wider[:-1]) - 1)
-    if num_points >> halvings < k:
-        raise ValueError(
-            f"num_points must leave k={k} points to the last layer; {num_points} leave "
-            f"{num_points >> halvings}: use num_points >= {k << halvings} or a smaller k"
-        )

@@ -13,7 +13,7 @@ from pose.deprecation import deprecated_keywords
 
 from ..ops._native.library import values_readable
 
-__all__ = ["SLOPE", "PointNetwork", "check_clouds"]
+__all__ = ["SLOPE", "PointNetwork", "check_clouds", "check_features"]
 
 #: Tolerance beyond [-0.5, 0.5] of valid colours (room for augmentation).
 COLOR_MARGIN = 0.1
@@ -103,6 +103,33 @@ class PointNetwork(nn.Module, ABC):
                 nn.init.zeros_(module.bias)
         if self.proj_output is not None:
             nn.init.normal_(self.proj_output.weight, 0.0, 1e-6, generator=generator)
+
+
+def check_features(features: Tensor | None, points: Tensor, channels: int) -> None:
+    """Validate local features of points.
+
+    Args:
+        features: (B, N, C), or None.
+        points: (B, N, 3).
+        channels: C of the network; 0: it takes no features.
+
+    Raises:
+        ValueError: on features of another shape, missing or superfluous ones, NaN or Inf. Values
+            are checked on a CPU only.
+    """
+    wanted = (*points.shape[:2], channels)
+    if features is None:
+        if channels:
+            raise ValueError(
+                f"features must be {wanted} for feature_channels={channels}; got None: sample them "
+                "with meshes.sample_features"
+            )
+        return
+    if not channels or features.shape != wanted:
+        rule = f"must be {wanted}" if channels else "must be None for feature_channels=0"
+        raise ValueError(f"features {rule}; got {tuple(features.shape)}")
+    if values_readable(features) and not bool(torch.isfinite(features).all()):
+        raise ValueError("features must be finite; got NaN or Inf: remove those points")
 
 
 def check_clouds(points: Tensor, colors: Tensor, least: int, name: str = "num_points") -> None:

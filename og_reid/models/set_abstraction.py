@@ -18,7 +18,7 @@ from ..ops.neighbor_index import in_degree
 from ..ops.pool import mean_neighbors
 from .norm import affine, running, update_running
 
-__all__ = ["RADII", "AbstractionScale", "PointGate", "SetAbstraction"]
+__all__ = ["RADII", "AbstractionScale", "PointGate", "SetAbstraction", "note_step"]
 
 #: Ball radii of the three scales, metres.
 RADII = (0.1, 0.2, 0.4)
@@ -151,3 +151,28 @@ class SetAbstraction(nn.Module):
             )
         )
         return small + middle + large
+
+
+def note_step(
+    record: dict[str, Tensor] | None,
+    step: int,
+    picks: Tensor,
+    balls: tuple[Tensor, ...],
+    points: Tensor,
+    features: Tensor,
+) -> None:
+    """Adds the results of a down-sampling to the record, if there is one; see `OGNet.stages`.
+
+    Args:
+        record: results by name, or None.
+        step: number of the down-sampling.
+        picks: (B, m) sampled points.
+        balls: (B, m, count) neighbours of each scale.
+        points: (B, m, 3) their positions.
+        features: (B, m, C) output.
+    """
+    if record is None:
+        return
+    record[f"fps.{step}"] = picks
+    record.update({f"ball.{step}.{scale}": ball for scale, ball in enumerate(balls)})
+    record[f"points.{step}"], record[f"features.{step}"] = points, features

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["check_spec"]
+__all__ = ["check_sizes", "check_spec"]
 
 # (smallest, largest) number by argument; lists hold numbers of the same range. Far wider than what
 # is trainable, so that only damaged or crafted files are refused.
@@ -17,6 +17,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "num_points": (1, 1 << 20),
     "embedding_dim": (1, 1 << 16),
     "ball_counts": (1, 1 << 16),
+    "feature_channels": (0, 1 << 14),
     "num_classes": (1, 1 << 24),
     "parts": (0, 64),
     "branches": (1, 64),
@@ -71,3 +72,29 @@ def _check_numbers(name: str, value: Any, depth: int) -> None:
 def _short(value: Any) -> str:
     text = repr(value) if isinstance(value, (bool, float, str)) else str(type(value).__name__)
     return str(value)[:40] if type(value) is int and abs(value) < 1 << 64 else text[:40]
+
+
+def check_sizes(dims: tuple[int, ...], wider: tuple[bool, ...], k: int, num_points: int) -> None:
+    """Refuses sizes of an OG-Net whose last graph has fewer points than neighbours.
+
+    Args:
+        dims: channels after each layer.
+        wider: True for layers that are followed by a down-sampling.
+        k: neighbours per point.
+        num_points: points after the first down-sampling.
+
+    Raises:
+        ValueError: a size is too small; the message says which.
+    """
+    if not dims or min(dims) < 2 or k < 1 or num_points < 1:
+        raise ValueError(
+            "dims must hold widths >= 2, k and num_points must be positive; got "
+            f"dims={dims}, k={k}, num_points={num_points}"
+        )
+    # Points at the input of the last layer: halved by each widening between it and the first.
+    halvings = max(0, sum(wider[:-1]) - 1)
+    if num_points >> halvings < k:
+        raise ValueError(
+            f"num_points must leave k={k} points to the last layer; {num_points} leave "
+            f"{num_points >> halvings}: use num_points >= {k << halvings} or a smaller k"
+        )

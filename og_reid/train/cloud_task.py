@@ -58,17 +58,23 @@ class LabelledClouds:
         colors: (B, P, 3) in [-0.5, 0.5].
         ids: (B,) int64 identities within the batch; unlabelled and recoloured ones are unique.
         labels: (B,) int64 training classes in [0, C); -1 for unlabelled or recoloured identities.
+        features: (B, P, F) local features of points, or None.
     """
 
     points: Tensor
     colors: Tensor
     ids: Tensor
     labels: Tensor
+    features: Tensor | None = None
 
     def to(self, device: torch.device | str) -> LabelledClouds:
         """Copy of the batch on another device."""
         return LabelledClouds(
-            *(each.to(device) for each in (self.points, self.colors, self.ids, self.labels))
+            self.points.to(device),
+            self.colors.to(device),
+            self.ids.to(device),
+            self.labels.to(device),
+            None if self.features is None else self.features.to(device),
         )
 
 
@@ -90,6 +96,11 @@ def build_model(config: ModelConfig, num_classes: int, generator: torch.Generato
     known = arch_parameters(config.arch)
     if "mode" not in known and config.mode != "robust":
         raise ValueError(f"{config.arch} has no model.mode; got {config.mode!r}: leave it out")
+    if "feature_channels" not in known and config.feature_channels:
+        raise ValueError(
+            f"{config.arch} has no model.feature_channels; got {config.feature_channels}: leave it "
+            "out"
+        )
     given = {**asdict(config), "ball_counts": config.ball_samples}
     settings = {name: value for name, value in given.items() if name in known}
     model = build(config.arch, **settings, num_classes=num_classes, generator=generator)
@@ -169,6 +180,12 @@ class CloudTask:
                     f"data.point_order is {config.data.point_order!r}; got clouds of "
                     f"{order!r}: give other clouds or change the setting"
                 )
+            channels = getattr(clouds, "feature_channels", 0)
+            if config.model.feature_channels not in (0, channels):
+                raise ValueError(
+                    f"model.feature_channels is {config.model.feature_channels}; got clouds with "
+                    f"{channels} local features per point: sample them with meshes.sample_features"
+                )
         self.present, self.labels, self.sampler = arrange(config, train_set.pids, train_set.camids)
         self.styles = CameraStyles.measure(train_set) if config.data.camera_style else None
         classes = len(self.present) * (len(CHANNEL_ORDERS) if config.data.channel_permute else 1)
@@ -234,8 +251,11 @@ class CloudTask:
                 colors, ids, by_identity, probability=data.channel_permute
             )
         batch = replace(batch, colors=colors)
-        points, colors = augment(batch, self.config.augment, draws=draws).network_input()
-        return LabelledClouds(points, colors, ids, ids.masked_fill(new | (labels < 0), -1))
+        batch = augment(batch, self.config.augment, draws=draws)
+        points, colors = batch.network_input()
+        features = batch.network_features() if self.config.model.feature_channels else None
+        known = ids.masked_fill(new | (labels < 0), -1)
+        return LabelledClouds(points, colors, ids, known, features)
 
     def features(self, batch: LabelledClouds) -> dict[str, Tensor]:
         """Embeddings, identities and labels.
@@ -244,7 +264,8 @@ class CloudTask:
             ``embeddings`` (B, D), ``ids`` (B,), ``labels`` (B,), and ``codes`` (B, D) after the
             neck of networks that have one.
         """
-        embeddings = self.model(batch.points, batch.colors)
+        local = () if batch.features is None else (batch.features,)
+        embeddings = self.model(batch.points, batch.colors, *local)
         found = {"embeddings": embeddings, "ids": batch.ids, "labels": batch.labels}
         neck = getattr(self.model, "neck", None)
         if neck is not None:

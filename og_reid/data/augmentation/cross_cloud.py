@@ -24,7 +24,12 @@ def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> Clo
         batch: B clouds of P points.
         other: B clouds that give the backgrounds.
         chosen: (B,) bool, clouds to change.
+
+    Raises:
+        ValueError: one batch has local features and the other none.
     """
+    if (batch.features is None) != (other.features is None):
+        raise ValueError("batch and other must both have features, or neither")
     there = other.part == -1
     count = there.sum(dim=1, keepdim=True)
     mine = (batch.part == -1) & chosen[:, None] & (count > 0)
@@ -32,11 +37,16 @@ def swap_background(batch: CloudBatch, other: CloudBatch, chosen: Tensor) -> Clo
     turn = (mine.long().cumsum(dim=1) - 1).clamp(min=0) % count.clamp(min=1)
     place = order.gather(1, turn)
     three = place[..., None].expand_as(batch.points)
+    features = batch.features
+    if features is not None and other.features is not None:
+        channels = place[..., None].expand_as(features)
+        features = torch.where(mine[..., None], other.features.gather(1, channels), features)
     return replace(
         batch,
         points=torch.where(mine[..., None], other.points.gather(1, three), batch.points),
         colors=torch.where(mine[..., None], other.colors.gather(1, three), batch.colors),
         visible=torch.where(mine, other.visible.gather(1, place), batch.visible),
+        features=features,
     )
 
 

@@ -181,9 +181,10 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
 
     An occluder hides points beyond a random plane, below a height, in an upright band or in a box
     of the image plane. With probability ``occluder_color_leak`` the points behind it stay visible
-    in its colour, like an occluder that a lift mistakes for clothing.
+    in its colour, like an occluder that a lift mistakes for clothing; their features are zeros, as
+    those of the occluder are unknown.
     """
-    points, colors, part = batch.points, batch.colors, batch.part
+    points, colors, part, features = batch.points, batch.colors, batch.part, batch.features
     size, count = part.shape
     keep = torch.ones_like(part, dtype=torch.bool)
     if strength.point_dropout:
@@ -202,10 +203,12 @@ def hide_points(batch: CloudBatch, strength: Augmentation, *, draws: KeyedRandom
         leaking = _uniform((size, 1), points, draws) < strength.occluder_color_leak
         paint = _uniform((size, 1, 3), points, draws)
         paint = paint + 0.1 * _normal((size, count, 3), points, draws)
-        colors = torch.where((hidden & leaking)[..., None], paint.clamp(0, 1), colors)
+        painted = (hidden & leaking)[..., None]
+        colors = torch.where(painted, paint.clamp(0, 1), colors)
+        features = None if features is None else torch.where(painted, 0.0, features)
         keep &= ~hidden | leaking
     visible = batch.visible & _enough(keep, batch.visible, points, draws)
-    return replace(batch, colors=colors, visible=visible)
+    return replace(batch, colors=colors, visible=visible, features=features)
 
 
 def _run(size: int, count: int, fraction: Tensor, draws: KeyedRandom) -> Tensor:

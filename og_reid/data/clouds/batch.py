@@ -21,6 +21,7 @@ class CloudBatch:
         colors: (B, P, 3) float32 in [0, 1]; ignored at points that are not visible.
         part: (B, P) int64 body joint of each point; -1 = background.
         visible: (B, P) bool, visible points.
+        features: (B, P, C) float32 local features, or None; ignored at points that are not visible.
         centered: True when the points are relative to the network's origin; otherwise
             `network_input` moves the mean of each cloud there.
     """
@@ -30,6 +31,7 @@ class CloudBatch:
     part: Tensor
     visible: Tensor
     centered: bool = False
+    features: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
@@ -40,6 +42,10 @@ class CloudBatch:
                 "points and colors must be (B, P, 3), part and visible (B, P); "
                 f"got {shapes[0]}, {shapes[1]}, {shape}, {shapes[2]}"
             )
+        if self.features is not None and (
+            self.features.ndim != 3 or tuple(self.features.shape[:2]) != shape
+        ):
+            raise ValueError(f"features must be {(*shape, 'C')}; got {tuple(self.features.shape)}")
 
     def __len__(self) -> int:
         return len(self.part)
@@ -52,6 +58,7 @@ class CloudBatch:
             colors=self.colors.to(device),
             part=self.part.to(device),
             visible=self.visible.to(device),
+            features=None if self.features is None else self.features.to(device),
         )
 
     def network_input(self) -> tuple[Tensor, Tensor]:
@@ -65,3 +72,9 @@ class CloudBatch:
             points = points - points.mean(dim=1, keepdim=True)
         shown = torch.where(self.visible[..., None], self.colors, HIDDEN_GREY)
         return points, shown - HIDDEN_GREY
+
+    def network_features(self) -> Tensor | None:
+        """(B, P, C) features with zeros at hidden points; None without features."""
+        if self.features is None:
+            return None
+        return torch.where(self.visible[..., None], self.features, 0.0)

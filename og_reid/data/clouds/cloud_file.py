@@ -64,7 +64,9 @@ def write_cloud_file(
     write_tensors(path, solid, metadata)
 
 
-def read_cloud_file(path: str | Path, fields: Sequence[str]) -> CloudFile:
+def read_cloud_file(
+    path: str | Path, fields: Sequence[str], optional: Sequence[str] = ()
+) -> CloudFile:
     """Reads what `write_cloud_file` wrote.
 
     The header is checked against the size of the file before anything is allocated.
@@ -72,6 +74,7 @@ def read_cloud_file(path: str | Path, fields: Sequence[str]) -> CloudFile:
     Args:
         path: File to read.
         fields: Exact names of the tensors.
+        optional: Names of further tensors that may be there.
 
     Raises:
         ValueError: The file is missing, damaged, or something else; the message names it.
@@ -84,7 +87,7 @@ def read_cloud_file(path: str | Path, fields: Sequence[str]) -> CloudFile:
     missing = [name for name in fields if name not in shapes]
     if missing:
         raise ValueError(f"{path} misses {', '.join(missing)}: write it again")
-    strange = sorted(set(shapes) - set(fields))
+    strange = sorted(set(shapes) - {*fields, *optional})
     if strange:
         raise ValueError(f"{path} holds {strange[:3]}, which no cloud set has: write it again")
     tensors, metadata = read_tensors(path, _OURS)

@@ -30,9 +30,10 @@ _TENSORS = ("points", "colors", "part", "visible", "ptr", "pids", "camids")
 class CloudSet:
     """Packed set of n clouds with M points in all.
 
-    Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of the first four fields. Within a
+    Cloud i owns the rows ``ptr[i]:ptr[i + 1]`` of the first four fields and of the last. Within a
     cloud the points lie in farthest-point order, so any prefix covers the whole cloud evenly.
-    The tensors hold half floats and bytes (11 bytes a point); `batch` gives float32.
+    The tensors hold half floats and bytes (11 bytes a point, 2 C more with features); `batch`
+    gives float32.
 
     Attributes:
         points: (M, 3) float16, metres, camera-aligned with y up, relative to the cloud's mean.
@@ -43,6 +44,7 @@ class CloudSet:
         pids: (n,) int64 identities; -1 = junk, 0 = distractor.
         camids: (n,) int64 cameras.
         names: n names, such as file names.
+        features: (M, C) float16 local features, zeros where hidden, or None.
     """
 
     points: Tensor
@@ -53,6 +55,7 @@ class CloudSet:
     pids: Tensor
     camids: Tensor
     names: tuple[str, ...]
+    features: Tensor | None = None
     point_order: ClassVar[str] = "fps"
 
     def __post_init__(self) -> None:
@@ -81,6 +84,15 @@ class CloudSet:
             )
         if not torch.isfinite(self.points).all():
             raise ValueError("points must be finite; got NaN or infinity")
+        features = self.features
+        if features is not None:
+            if features.ndim != 2 or len(features) != total or features.dtype != torch.float16:
+                raise ValueError(
+                    f"features must be ({total}, C) {torch.float16}; got {tuple(features.shape)} "
+                    f"{features.dtype}"
+                )
+            if not features.shape[1] or not torch.isfinite(features).all():
+                raise ValueError("features must be of at least one channel, and finite in float16")
 
     def __len__(self) -> int:
         """Number of clouds."""
@@ -90,6 +102,11 @@ class CloudSet:
     def counts(self) -> Tensor:
         """(n,) int64 number of points of each cloud."""
         return self.ptr.diff()
+
+    @property
+    def feature_channels(self) -> int:
+        """Local features per point, C; 0 without."""
+        return 0 if self.features is None else self.features.shape[1]
 
     @classmethod
     @plain_torch()
@@ -113,7 +130,7 @@ class CloudSet:
             min_points: Visible body points below which a cloud keeps its background.
 
         Raises:
-            ValueError: No cloud, or a cloud without points.
+            ValueError: No cloud, a cloud without points, or clouds with and without features.
         """
         if max_points < 1:
             raise ValueError(f"max_points must be at least 1; got {max_points}")
@@ -123,7 +140,7 @@ class CloudSet:
         ]
         if not packed:
             raise ValueError("items must hold at least one cloud; got none")
-        points, colors, part, visible, pids, camids, names = zip(*packed, strict=True)
+        points, colors, part, visible, features, pids, camids, names = zip(*packed, strict=True)
         counts = torch.tensor([0, *(len(each) for each in points)])
         return cls(
             points=torch.cat(points),
@@ -134,6 +151,7 @@ class CloudSet:
             pids=torch.tensor(pids, dtype=torch.int64),
             camids=torch.tensor(camids, dtype=torch.int64),
             names=tuple(names),
+            features=_joined(features),
         )
 
     @plain_torch()
@@ -149,6 +167,7 @@ class CloudSet:
             colors=self.colors[rows],
             part=self.part[rows],
             visible=self.visible[rows],
+            features=None if self.features is None else self.features[rows],
             ptr=ptr,
             pids=self.pids[chosen],
             camids=self.camids[chosen],
@@ -165,6 +184,7 @@ class CloudSet:
         return CloudSet(
             ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
             names=tuple(name for each in sets for name in each.names),
+            features=_joined([each.features for each in sets]),
             **{
                 name: torch.cat([getattr(each, name) for each in sets])
                 for name in ("points", "colors", "part", "visible", "pids", "camids")
@@ -180,8 +200,9 @@ class CloudSet:
     ) -> CloudBatch:
         """Batch of clouds of one size.
 
-        P points of a cloud are chosen as centres; each gets the mean colour of its nearest visible
-        points, and is visible if there are any, which averages out the noise of single pixels.
+        P points of a cloud are chosen as centres; each gets the mean colour and features of its
+        nearest visible points, and is visible if there are any, which averages out the noise of
+        single pixels.
 
         Args:
             indices: B clouds.
@@ -202,13 +223,19 @@ class CloudSet:
         rows = self.ptr[chosen, None] + order
         centers = self.points[rows].float()
         colors, seen = torch.empty(centers.shape), torch.empty(rows.shape, dtype=torch.bool)
+        features = None
+        if self.features is not None:
+            features = torch.empty(*rows.shape, self.feature_channels)
         for place, cloud in enumerate(chosen.tolist()):
-            colors[place], seen[place] = self._mean_colors(cloud, centers[place])
-        return CloudBatch(centers, colors, self.part[rows].long(), seen)
+            colors[place], seen[place], mean = self._means(cloud, centers[place])
+            if features is not None:
+                features[place] = mean
+        return CloudBatch(centers, colors, self.part[rows].long(), seen, features=features)
 
-    def _mean_colors(self, cloud: int, centers: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, 3) mean colour of the visible points nearest to each centre; (P,) bool: any such.
+    def _means(self, cloud: int, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means of the visible points nearest to each centre: colours, any such points, features.
 
+        (P, 3), (P,) bool and (P, C).
         Ties go to the first centre; a repeated centre takes the colour of its first copy.
         """
         every = slice(int(self.ptr[cloud]), int(self.ptr[cloud + 1]))
@@ -218,7 +245,11 @@ class CloudSet:
         total = torch.zeros(centers.shape).index_add_(0, owner, colors)
         number = owner.bincount(minlength=len(centers))
         first = _nearest(centers, centers)
-        return (total / number.clamp(min=1)[:, None])[first], (number > 0)[first]
+        weight = number.clamp(min=1)[:, None]
+        mean = torch.zeros(len(centers), self.feature_channels)
+        if self.features is not None:
+            mean.index_add_(0, owner, self.features[every][visible].float())
+        return (total / weight)[first], (number > 0)[first], (mean / weight)[first]
 
     @plain_torch()
     def save(self, path: str | Path) -> None:
@@ -227,7 +258,10 @@ class CloudSet:
         Raises:
             OSError: The file cannot be written, with its path.
         """
-        write_cloud_file(path, {name: getattr(self, name) for name in _TENSORS}, self.names)
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        if self.features is not None:
+            tensors["features"] = self.features
+        write_cloud_file(path, tensors, self.names)
 
     @classmethod
     @plain_torch()
@@ -239,7 +273,7 @@ class CloudSet:
                 the message names it.
             OSError: The file cannot be read.
         """
-        file = read_cloud_file(path, _TENSORS)
+        file = read_cloud_file(path, _TENSORS, ("features",))
         with reading(path):
             return cls(names=file.names, **file.tensors)
 
@@ -255,8 +289,8 @@ def _nearest(points: Tensor, centers: Tensor) -> Tensor:
 
 def _pack(
     cloud: PointCloud, name: str, max_points: int, min_points: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Kept points of one cloud in farthest-point order: points, colors, part, visible."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """Kept points of one cloud in farthest-point order: points, colors, part, visible, features."""
     kept = cloud.body() if int(cloud.seen_mask.sum()) >= min_points else cloud
     if len(kept) == 0:
         raise ValueError(f"cloud {name!r} has no points")
@@ -269,4 +303,17 @@ def _pack(
         (kept.colors * 255).round().to(torch.uint8).cpu(),
         kept.part.to(torch.int8).cpu(),
         kept.visible.cpu(),
+        None if kept.features is None else kept.features.to(torch.float16).cpu(),
     )
+
+
+def _joined(features: Sequence[Tensor | None]) -> Tensor | None:
+    """Concatenation of the features of several clouds or sets, or None where none has any."""
+    found = [each for each in features if each is not None]
+    channels = {each.shape[1] for each in found}
+    if found and (len(found) < len(features) or len(channels) > 1):
+        raise ValueError(
+            "all clouds must have features of the same number of channels, or none; got "
+            f"{len(found)} of {len(features)} with features, of {sorted(channels)} channels"
+        )
+    return torch.cat(found) if found else None
