@@ -238,7 +238,7 @@ def embed(
         encoder = encoder.to(where)
     options = EmbedOptions(batch_size=int(batch_size))
     found = Embedding.cat(encoder.embed(items, options))
-    if encoder.has_parts or found.features is None:
+    if encoder.has_parts or found.features is None or isinstance(encoder, FusedEncoder):
         return found
     features = found.features if encoder.inputs == "cloud" else _unit(found.features)
     return features[0] if single else features

@@ -18,8 +18,10 @@ from ..files.tensors import read_header
 from ..models.embedding import Embedding
 from ..models.spec_bounds import check_spec
 from ..retrieval.progress import Progress, offset_progress
+from ..retrieval.reranked import DistanceRows
 from ..retrieval.similarity import visible_part_similarity
 from .cloud_encoder import CLOUD_KIND, CloudEncoder
+from .dense_encoder import DENSE_KIND, DenseEncoder
 from .encoder import (
     DEFAULT_OPTIONS,
     EmbedOptions,
@@ -82,8 +84,10 @@ class FusedEncoder:
     """Two models joined by weights: an `og_reid.inference.encoder.Encoder`.
 
     Attributes:
-        first: Model with a global feature and parts, such as PGFA.
-        second: Model with a global feature and no parts, such as OG-Net.
+        first: Model with a global feature and parts, such as PGFA, or with local features, such as
+            DenseReID.
+        second: Model with a global feature and no parts, such as OG-Net; beside local features any
+            without these, fused ones included.
         fusion: Weights, and the identities on which these were chosen.
         dataset: Name of the data set of these identities, or None.
         provenance: Provenance of the choice of weights; empty without one.
@@ -97,10 +101,16 @@ class FusedEncoder:
 
     def __post_init__(self) -> None:
         """Checks the features of both models."""
+        if getattr(self.second, "has_local", False):
+            raise ValueError("second must be a model without local features: give that one first")
+        if self.has_local:
+            return
         if not (self.first.has_parts and self.first.has_global):
-            raise ValueError("first must be a model with parts and a global feature, such as PGFA")
-        local = getattr(self.second, "has_local", False)
-        if self.second.has_parts or local or not self.second.has_global:
+            raise ValueError(
+                "first must be a model with parts and a global feature, such as PGFA, or of local "
+                "features, such as DenseReID"
+            )
+        if self.second.has_parts or not self.second.has_global:
             raise ValueError("second must be a model with a global feature alone, such as OG-Net")
 
     @property
@@ -110,13 +120,18 @@ class FusedEncoder:
 
     @property
     def has_parts(self) -> bool:
-        """True: parts of the first model."""
-        return True
+        """True: parts of the first model; beside local features whether the second has parts."""
+        return self.second.has_parts if self.has_local else True
 
     @property
     def has_global(self) -> bool:
-        """True: joined global features of both models."""
-        return True
+        """True: joined global features, beside local features those of the second model."""
+        return self.second.has_global if self.has_local else True
+
+    @property
+    def has_local(self) -> bool:
+        """True if the first model has local features, so that similarities are joined."""
+        return getattr(self.first, "has_local", False)
 
     @property
     def needs_keypoints(self) -> bool:
@@ -158,6 +173,8 @@ class FusedEncoder:
         """
         if dataset == self.dataset:
             self.fusion.check_people(pids)
+        for model in (self.first, self.second):
+            model.check_identities(pids, dataset)
 
     def accept(self, given: GivenInput) -> tuple[FusedItems, bool]:
         """Images, with their clouds given or lifted.
@@ -236,22 +253,58 @@ class FusedEncoder:
             self.embed_both(items, options, progress=offset_progress(progress, start, total))
             for items, start in ((query, 0), (gallery, 2 * len(query)))
         )
+        first = asked.first, searched.first
+        if self.has_local:  # without the global feature, which is not searched
+            first = Embedding(local=first[0].local), Embedding(local=first[1].local)
         return {
             name: (
                 self.fusion(asked.first, asked.second),
                 self.fusion(searched.first, searched.second),
             ),
-            f"{name} first": (asked.first, searched.first),
+            f"{name} first": first,
             f"{name} second": (asked.second, searched.second),
         }
 
     def compare(self, query: Embedding, gallery: Embedding) -> Tensor:
-        """(Q, G) similarity in [0, 1], see `og_reid.inference.fusion`."""
-        return visible_part_similarity(query, gallery)
+        """Similarity of embeddings, see `og_reid.inference.fusion`.
+
+        Embeddings with local features alone are compared by the first model, those without by the
+        second.
+
+        Returns:
+            (Q, G), higher = more similar; in [0, 1] without local features.
+
+        Raises:
+            ValueError: One side alone has local features.
+        """
+        if not self.has_local:
+            return visible_part_similarity(query, gallery)
+        local = [Embedding(local=each.local) for each in (query, gallery) if each.local is not None]
+        if len(local) == 1:
+            raise ValueError("query and gallery must both have local features, or neither")
+        rest = [
+            replace(each, local=None)
+            for each in (query, gallery)
+            if each.features is not None or each.parts is not None
+        ]
+        if not local:
+            return self.second.compare(*rest)
+        first = self.first.compare(*local)
+        return first.lerp(self.second.compare(*rest), self.fusion.second) if rest else first
 
     def search(self, query: Embedding, gallery: Embedding) -> Search:
-        """The embeddings, for block-wise comparison by `og_reid.evaluation`."""
-        return query, gallery
+        """The embeddings, for block-wise comparison by `og_reid.evaluation`.
+
+        With local features distances 1 - similarity in blocks of queries.
+        """
+        if not self.has_local:
+            return query, gallery
+        if query.local is None and gallery.local is None:
+            return self.second.search(query, gallery)
+        return DistanceRows(
+            (len(query), len(gallery)),
+            lambda start, stop: (1 - self.compare(query[start:stop], gallery)).clamp_(min=0),
+        )
 
     def to(self, device: torch.device | str) -> FusedEncoder:
         """The models on a device; copies unless they are on that device already."""
@@ -266,10 +319,10 @@ class FusedEncoder:
         weights: dict[str, Tensor] = {}
         networks, models = {}, {}
         for name, model in (("first", self.first), ("second", self.second)):
-            if not isinstance(model, CloudEncoder | ImageEncoder):
+            if not isinstance(model, CloudEncoder | ImageEncoder | DenseEncoder):
                 raise ValueError(
-                    f"{name} must be a CloudEncoder or an ImageEncoder to be written; got "
-                    f"{type(model).__name__}"
+                    f"{name} must be a CloudEncoder, an ImageEncoder or a DenseEncoder to be "
+                    f"written; got {type(model).__name__}"
                 )
             content = model.content()
             weights |= {f"{name}.{key}": value for key, value in content.weights.items()}
@@ -287,7 +340,7 @@ class FusedEncoder:
         write_model(path, FileContent(_FORMAT, weights, *described, settings, self.provenance))
 
 
-_KINDS = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS)}
+_KINDS = {each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, DENSE_KIND)}
 _SIDES = ("first", "second")
 
 

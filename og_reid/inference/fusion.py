@@ -1,31 +1,37 @@
-"""Fusion of two models: parts and global feature of PGFA, and the global feature of OG-Net.
+"""Fusion of two models: of features with parts, or of scores with local features.
 
-The fused features are an `Embedding`, for ranking, re-ranking and galleries. With cosines c_k of
-the parts, c of the first model's global features and d of the second's,
+Parts and global feature of PGFA, and the global feature of OG-Net: the fused features are an
+`Embedding`, for ranking, re-ranking and galleries. With cosines c_k of the parts, c of the first
+model's global features and d of the second's,
 
     s = (b * sum_k v_qk v_gk (1 + c_k) / 2 + (1 + (1 - a) c + a d) / 2) / (b * sum_k v_qk v_gk + 1):
 
 a = 0 and b = 1 is the first model alone (see `og_reid.retrieval.similarity`), a = 1 and b = 0
 the second.
+
+A first model of local features, such as DenseReID, is joined to any other by similarities, those of
+late interaction and of the other model: s = (1 - a) s_first + a s_second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..evaluation import AveragePrecision, Labels, Metrics, evaluate
+from ..evaluation import AveragePrecision, Labels, Metrics, evaluate, evaluate_distances
 from ..files.renamed_settings import renamed_fields
 from ..models.embedding import Embedding
 
-__all__ = ["Fusion", "FusionConfig", "FusionInputs", "fit_fusion_weights"]
+__all__ = ["Fusion", "FusionConfig", "FusionInputs", "fit_fusion_weights", "fit_score_weight"]
 
 _GRID = tuple(i / 10 for i in range(11))
+# Similarities of late interaction differ less between images than cosines of global features.
+_FINE_GRID = (*(i / 50 for i in range(11)), *_GRID[3:])
 
 
 @renamed_fields("fusion.")
@@ -34,8 +40,10 @@ class FusionConfig:
     """Settings of a fusion; weights that are null are chosen on held-out identities."""
 
     val_identities: int = 100  # training identities held out of both, as data.val_identities
-    cloud_weight: float | None = None  # a: fraction of the second model in the global term
-    part_weight: float | None = None  # b: weight of each part against the global term
+    # a: fraction of the second model in the global term, or in the score
+    cloud_weight: float | None = None
+    # b: weight of each part against the global term; not for models of local features
+    part_weight: float | None = None
     ap_method: AveragePrecision = "step"  # convention of average precision of the choice
 
     def __post_init__(self) -> None:
@@ -53,8 +61,9 @@ class FusionInputs:
     """Embeddings of the same N images by two models, and their labels.
 
     Attributes:
-        first: Global feature, parts and their visibility, such as from PGFA.
-        second: Global feature, such as from OG-Net.
+        first: Global feature, parts and their visibility, such as from PGFA; or local features,
+            such as from DenseReID.
+        second: Global feature, such as from OG-Net; beside local features also parts.
         pids: (N,) int64 identities; -1 is unlabelled.
         camids: (N,) int64 cameras, or None.
     """
@@ -66,9 +75,13 @@ class FusionInputs:
 
     def __post_init__(self) -> None:
         """Checks the kinds of features and the numbers of rows."""
-        if self.first.features is None or self.first.parts is None:
+        if self.second.local is not None:
+            raise ValueError("second must have no local features: give that model first")
+        if self.first.local is not None:
+            pass
+        elif self.first.features is None or self.first.parts is None:
             raise ValueError("first must have a global feature and parts; got one of them alone")
-        if self.second.features is None or self.second.parts is not None:
+        elif self.second.features is None or self.second.parts is not None:
             raise ValueError("second must have a global feature and no parts")
         lengths = [len(self.first), len(self.second), len(self.pids)]
         lengths += [] if self.camids is None else [len(self.camids)]
@@ -86,7 +99,8 @@ class Fusion:
     metrics would be biased.
 
     Attributes:
-        second: a of the module, in [0, 1]: fraction of the second model in the global term.
+        second: a of the module, in [0, 1]: fraction of the second model in the global term, or in
+            the similarity.
         parts: b of the module, in [0, 1]: weight of each part against the global term.
         mAP: mAP in [0, 1] on the identities of the choice; None for given weights.
         people: Identities of the choice; empty for given weights.
@@ -107,6 +121,9 @@ class Fusion:
     def __call__(self, first: Embedding, second: Embedding) -> Embedding:
         """Fused embedding of N images.
 
+        Beside local features of the first model it has the features of the second unchanged: their
+        similarities are joined by `og_reid.inference.FusedEncoder`.
+
         Args:
             first: Embeddings of the first model, see `FusionInputs`.
             second: Embeddings of the second model.
@@ -115,6 +132,8 @@ class Fusion:
             ValueError: A feature is missing, or the numbers of images differ.
         """
         FusionInputs(first, second, torch.zeros(len(first)))
+        if first.local is not None:
+            return replace(second, local=first.local)
         assert first.features is not None
         assert second.features is not None
         assert first.visibility is not None
@@ -197,6 +216,47 @@ def fit_fusion_weights(
     assert best is not None
     people = frozenset(int(pid) for pid in torch.cat([query.pids, gallery.pids]) if pid >= 0)
     return Fusion(best[1].second, best[1].parts, best[0], people)
+
+
+def fit_score_weight(
+    first: Tensor,
+    second: Tensor,
+    labels: Labels,
+    *,
+    weights: Sequence[float] = _FINE_GRID,
+    ap: AveragePrecision = "step",
+) -> Fusion:
+    """Weight of the second similarity of the largest mAP on validation identities.
+
+    Args:
+        first: (Q, G) similarity of the first model, higher = more similar.
+        second: (Q, G) similarity of the second model.
+        labels: Identities and cameras of both sides, disjoint from those of training and testing.
+        weights: Weights to try; the first of the best is chosen.
+        ap: Convention of average precision, see `og_reid.evaluation.evaluate`.
+
+    Returns:
+        The weight, with the identities and the mAP of the choice.
+
+    Raises:
+        ValueError: Nothing to try, shapes differ, or no query has a match.
+    """
+    if not weights:
+        raise ValueError("weights must hold weights to try; got none")
+    if first.shape != second.shape:
+        raise ValueError(
+            f"first and second must be of the same images; got {tuple(first.shape)} and "
+            f"{tuple(second.shape)}"
+        )
+    best: Fusion | None = None
+    for weight in weights:
+        distance = 1 - first.lerp(second, weight)
+        value = evaluate_distances(distance, labels, ap=ap).mAP
+        if best is None or best.mAP is None or value > best.mAP:
+            best = Fusion(weight, 1.0, value)
+    assert best is not None
+    pids = torch.cat([labels.query.identities, labels.gallery.identities])
+    return replace(best, people=frozenset(pids[pids >= 0].tolist()))
 
 
 def _evaluate(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..config.load import load_config
+from ..evaluation import Labels
 from ..inference.encoder import Encoder
 from ..inference.fused_encoder import FusedEncoder
-from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights
+from ..inference.fusion import Fusion, FusionConfig, fit_fusion_weights, fit_score_weight
 from ..inference.fusion_file import check_disjoint_identities, save_fusion
 from ..inference.pretrained import load_model, model_file
 from .data import DataSpec, as_data
@@ -28,8 +30,10 @@ class FuseSpec:
 
     Attributes:
         config: Settings, a YAML file of them, or the name of one in the package.
-        first: Run, or model file, with parts and a global feature, such as PGFA.
-        second: Run, or model file, with a global feature alone, such as OG-Net.
+        first: Run, or model file, with parts and a global feature, such as PGFA, or with local
+            features, such as DenseReID.
+        second: Run, or model file, with a global feature alone, such as OG-Net; beside local
+            features any without these, such as PGFA or the file of a fusion.
         out: Folder of the fusion.
         data: Data set that both were trained on; without a path ``config`` must give both weights.
         settings: Settings ``KEY=VALUE`` that replace those of ``config``, where that is a file.
@@ -87,10 +91,17 @@ def fuse(spec: FuseSpec, progress: StageProgress | None = None) -> Fusion:
     if spec.data.path is not None:
         check_data(spec.data.path)
     first, second = load_model(spec.first), load_model(spec.second)
+    local = getattr(first, "has_local", False)
+    if local and config.part_weight is not None:
+        raise ValueError(
+            f"part_weight must be null for {spec.first}, a model of local features; got "
+            f"{config.part_weight}"
+        )
     _check_features(spec.first, first, parts=True)
-    _check_features(spec.second, second, parts=False)
-    if config.cloud_weight is not None and config.part_weight is not None:
-        fusion = Fusion(config.cloud_weight, config.part_weight)
+    _check_features(spec.second, second, parts=False, any_parts=local)
+    part_weight = 1.0 if local else config.part_weight
+    if config.cloud_weight is not None and part_weight is not None:
+        fusion = Fusion(config.cloud_weight, part_weight)
     else:
         fusion = _choose(config, FusedEncoder(first, second, Fusion(0, 1)), spec, progress)
     files = model_file(spec.first), model_file(spec.second)
@@ -98,14 +109,28 @@ def fuse(spec: FuseSpec, progress: StageProgress | None = None) -> Fusion:
     return fusion
 
 
-def _check_features(path: Path, model: Encoder, *, parts: bool) -> None:
-    if model.has_parts == parts and model.has_global:
+def _check_features(path: Path, model: Encoder, *, parts: bool, any_parts: bool = False) -> None:
+    local = getattr(model, "has_local", False)
+    if (parts and local) or (any_parts and not local):
+        return
+    if model.has_parts == parts and model.has_global and not local:
         return
     kind = {"cloud": "clouds", "image": "images"}.get(model.inputs, "images and clouds")
     raise ValueError(
         f"{path} is a model of {kind}, and cannot be used here: the first must be a model with "
-        "parts and a global feature, such as PGFA, the second one without parts, such as OG-Net"
+        "parts and a global feature, such as PGFA, the second without parts, such as OG-Net; or "
+        "the first of local features, such as DenseReID, the second any other"
     )
+
+
+def _trained_on(model: Encoder) -> dict[str, Any]:
+    """Provenance of a model; of a fused one with the identities that both were trained on."""
+    if not isinstance(model, FusedEncoder):
+        return dict(model.provenance)
+    parts = [_trained_on(model.first), _trained_on(model.second)]
+    if any("people" not in each for each in parts):
+        return {}
+    return {"people": sorted({pid for each in parts for pid in each["people"]})}
 
 
 def _choose(
@@ -130,13 +155,20 @@ def _choose(
         )
     check_disjoint_identities(
         people,
-        {str(spec.first): both.first.provenance, str(spec.second): both.second.provenance},
+        {str(spec.first): _trained_on(both.first), str(spec.second): _trained_on(both.second)},
     )
     shown = stage_progress(progress, "embedding")
     query, gallery = (
         both.embed_both(items, progress=shown)
         for items in both.prepare(samples, DataSource(spec.data, progress))
     )
+    if both.has_local:
+        return fit_score_weight(
+            both.first.compare(query.first, gallery.first),
+            both.second.compare(query.second, gallery.second),
+            Labels.of(query, gallery),
+            ap=config.ap_method,
+        )
     tried = {
         name: (weight,)
         for name, weight in (("second", config.cloud_weight), ("parts", config.part_weight))
