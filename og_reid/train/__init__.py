@@ -1,4 +1,4 @@
-"""Training loop (`fit`) and its tasks (`CloudTask`, `ImageTask`, or a custom `Task`).
+"""Training loop (`fit`) and its tasks (`CloudTask`, `ImageTask`, `DenseTask`, or a custom one).
 
 `fit` runs a task to the end of its budget, on one process or on several ranks, with checkpoints
 from which a run is resumed to the bit.
@@ -13,6 +13,7 @@ from pose.deprecation import deprecated_getattr
 from ..inference.pretrained import MODEL_FILE
 from .checkpoint import load_checkpoint, read_provenance
 from .cloud_task import CloudTask, LabelledClouds, build_model, train
+from .dense_task import DenseTask, build_dense_network
 from .distributed import DistInfo, get_dist_info, init_distributed, main_process_first
 from .image_task import ImageTask, image_metrics, stripe_counts
 from .interrupt import Interrupted
@@ -39,6 +40,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "Batch",
     "CloudTask",
+    "DenseTask",
     "DistInfo",
     "ImageTask",
     "Interrupted",
@@ -47,6 +49,7 @@ __all__ = [
     "StepOutput",
     "Task",
     "TrainResult",
+    "build_dense_network",
     "build_model",
     "build_sampler",
     "check_empty_run_dir",

@@ -68,6 +68,7 @@ class LabelledSet:
     Attributes:
         pids: (N,) int64 identities.
         camids: (N,) int64 cameras.
+        visible_fraction: (N,) float32, visible fraction of the person, in [0, 1].
 
     Raises:
         ValueError: the folder has no shards, or a shard is damaged.
@@ -92,6 +93,7 @@ class LabelledSet:
     def _publish(self) -> None:
         self.pids = torch.from_numpy(self._arrays["identity"])
         self.camids = torch.from_numpy(self._arrays["camera"])
+        self.visible_fraction = torch.from_numpy(self._arrays["visible"])
         # Rows of people large enough to be put into other images.
         fraction = self._arrays["fraction"]
         self._usable = np.flatnonzero(fraction >= min(_LEAST_OTHER, float(np.median(fraction))))

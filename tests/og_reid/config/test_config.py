@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshes.world import WorldPlan, write_world
+from meshes.world.labelled import LabelledPlan
 from og_reid.config.load import config_folder, from_dict, load_config, to_dict
 from og_reid.config.schema import TrainConfig, WorldConfig
 from og_reid.inference.fusion import FusionConfig
@@ -134,7 +135,11 @@ def test_shipped_files_load_by_name() -> None:
         kind = FusionConfig if name.endswith("/fusion.yaml") else TrainConfig
         assert load_config(name, (), kind) == load_config(name.removesuffix(".yaml"), (), kind)
         if name.startswith("synthetic/"):
-            assert WorldPlan(**asdict(load_config(name).world)).train_identities > 0
+            config = load_config(name)
+            if config.model.arch == "dense":
+                assert LabelledPlan(**asdict(config.labelled)).identities > 0
+            else:
+                assert WorldPlan(**asdict(config.world)).train_identities > 0
         assert len((config_folder() / name).read_text().splitlines()) <= 25
 
 

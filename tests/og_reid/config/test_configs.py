@@ -212,7 +212,9 @@ def test_a_configuration_trains(
     config = load_config(name)
     command = ["train", name, *smaller(config), "--out", str(tmp_path)]
     dataset = dataset_of(name)
-    if not dataset:
+    if config.model.arch == "dense":
+        command += ["labelled.identities=2", "labelled.views=2", "dense.sizes=[[64, 32]]"]
+    elif not dataset:
         assert config.world.train_identities
         command += ["--data", str(trees("world", ""))]
     else:
