@@ -12,25 +12,33 @@ from pose.deprecation import deprecated_getattr
 
 from ..retrieval.clustering import cluster, cluster_means
 from ..retrieval.reranked import LazyDistances
+from .centring import center_gallery, center_neighbors
 from .expansion import augment_database, expand_queries
 from .graph import gnn_rerank
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
+from .local import k_reciprocal_local
 from .metadata import add_track_means, body_yaw, penalise_same_camera, penalise_same_direction
+from .search_methods import SearchMethods, search_local
 
 __all__ = [
     "LazyDistances",
+    "SearchMethods",
     "Variant",
     "add_track_means",
     "augment_database",
     "body_yaw",
+    "center_gallery",
+    "center_neighbors",
     "cluster",
     "cluster_means",
     "expand_queries",
     "gnn_rerank",
     "k_reciprocal",
     "k_reciprocal_distances",
+    "k_reciprocal_local",
     "penalise_same_camera",
     "penalise_same_direction",
+    "search_local",
 ]
 
 if not TYPE_CHECKING:  # to mypy, any name would exist
