@@ -1,7 +1,9 @@
 """3D point-cloud and pose-aware person re-identification that survives occlusion.
 
-``lift`` turns an image into a coloured point cloud, ``embed`` a cloud into an embedding, and
-``evaluate`` scores a ranking. Names are imported on first use, so that importing stays light.
+``describe`` embeds images of people with their visible local features, ``similarity``,
+``same_person`` and ``rank`` compare them; ``lift`` turns an image into a coloured point cloud,
+``embed`` a cloud into an embedding, and ``evaluate`` scores a ranking. Names are imported on first
+use, so that importing stays light.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from meshes import PointCloud
     from pose import Keypoints
 
-    from .api import embed, lift, load_model
+    from .api import describe, embed, lift, load_model, rank, same_person, similarity
     from .evaluation import Metrics, evaluate
     from .models import Embedding, OGNet
     from .retrieval import Labels
@@ -27,10 +29,14 @@ __all__ = [
     "Metrics",
     "OGNet",
     "PointCloud",
+    "describe",
     "embed",
     "evaluate",
     "lift",
     "load_model",
+    "rank",
+    "same_person",
+    "similarity",
 ]
 
 _HOME = {
@@ -40,10 +46,14 @@ _HOME = {
     "Metrics": "og_reid.evaluation",
     "OGNet": "og_reid.models",
     "PointCloud": "meshes",
+    "describe": "og_reid.api",
     "embed": "og_reid.api",
     "evaluate": "og_reid.evaluation",
     "lift": "og_reid.api",
     "load_model": "og_reid.api",
+    "rank": "og_reid.api",
+    "same_person": "og_reid.api",
+    "similarity": "og_reid.api",
 }
 
 # Submodules available without their own import, as in ``og_reid.rerank.k_reciprocal``.

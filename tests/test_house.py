@@ -248,8 +248,8 @@ def test_public_names_are_the_known_ones():
     import og_reid
 
     assert sorted(og_reid.__all__) == [
-        "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "embed", "evaluate",
-        "lift", "load_model",
+        "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
+        "embed", "evaluate", "lift", "load_model", "rank", "same_person", "similarity",
     ]  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = og_reid.missing

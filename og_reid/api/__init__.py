@@ -1,4 +1,4 @@
-"""Public functions: lift an image, embed clouds and images.
+"""Public functions: lift an image, embed and describe, compare, verify, rank.
 
 Names are imported on first use, so that importing stays light.
 """
@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..inference.pretrained import load_model
+    from .comparison import describe, rank, same_person, similarity
     from .embedding import embed, lift
 
-__all__ = ["embed", "lift", "load_model"]
+__all__ = ["describe", "embed", "lift", "load_model", "rank", "same_person", "similarity"]
 
-_HOME = {"embed": "embedding", "lift": "embedding", "load_model": "embedding"}
+_HOME = {
+    "describe": "comparison",
+    "embed": "embedding",
+    "lift": "embedding",
+    "load_model": "embedding",
+    "rank": "comparison",
+    "same_person": "comparison",
+    "similarity": "comparison",
+}
 
 
 def __getattr__(name: str) -> Any:

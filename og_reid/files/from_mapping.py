@@ -113,9 +113,11 @@ def _is_mapping(hint: Any) -> bool:
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` if it has the type of the hint; an int may stand for a float."""
-    if typing.get_origin(hint) is types.UnionType:  # only `float | None` and `int | None` occur
+    if typing.get_origin(hint) is types.UnionType:  # of a kind and None only
         absent = value is None or (isinstance(value, str) and value.lower() in _NONE)
         return None if absent else _convert(typing.get_args(hint)[0], value, name)
+    if is_dataclass(hint):
+        return build(hint, value, f"{name}.")
     shown = reprlib.repr(value)
     if typing.get_origin(hint) is Literal:
         # 1 is not True here, nor 0.0 a name for False.

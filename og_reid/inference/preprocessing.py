@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from pose.visibility import Mode
 
 from ..files.renamed_settings import renamed_fields
+from ..retrieval.calibration import Calibration
 from ..retrieval.late_interaction import Interaction
 
 __all__ = [
@@ -89,6 +90,7 @@ class DensePreprocessing:
         penalty: Cost of a position difference of 1, see `og_reid.ops.late_interaction`.
         background: Cost of a best cell without own surface, likewise.
         symmetric: Gallery cells have best query cells, too, likewise.
+        calibration: Calibration of the similarity, for probabilities; None: not calibrated.
     """
 
     height: int = 256
@@ -97,6 +99,7 @@ class DensePreprocessing:
     penalty: float = 1.0
     background: float = 0.5
     symmetric: bool = True
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

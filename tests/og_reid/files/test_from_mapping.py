@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from og_reid.config.load import load_config
-from og_reid.files.from_mapping import read_yaml
+from og_reid.files.from_mapping import build, read_yaml
 from og_reid.inference.fusion import FusionConfig
 
 LAUGHS = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n" + "".join(
@@ -131,3 +132,24 @@ def test_mistakes_in_the_file_name_it_and_those_in_overrides_do_not(tmp_path: Pa
     path.write_text("seed: 3\n")
     with pytest.raises(ValueError, match=r"^optim\.lr must be float; got 'fast'"):
         load_config(path, ["optim.lr=fast"])
+
+
+@dataclass(frozen=True)
+class _Inner:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class _Outer:
+    inner: _Inner | None = None
+
+
+def test_an_optional_group_is_a_group_or_null() -> None:
+    assert build(_Outer, {"inner": {"size": 3}}) == _Outer(_Inner(3))
+    assert build(_Outer, {"inner": None}) == _Outer()
+    with pytest.raises(ValueError, match=r"inner\.size must be int"):
+        build(_Outer, {"inner": {"size": "many"}})
+    with pytest.raises(ValueError, match=r"unknown setting inner\.sise"):
+        build(_Outer, {"inner": {"sise": 3}})
+    with pytest.raises(ValueError, match="inner must be a group"):
+        build(_Outer, {"inner": 3})
