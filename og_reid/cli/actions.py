@@ -49,17 +49,20 @@ def do_lift(options: Namespace) -> None:
         print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
         return
     done = call(pipelines.lift_folder, spec)
-    before = f", {done.kept:,} of them by an earlier run" if done.kept else ""
-    print(f"{done.out}: {done.made:,} clouds{before}; listed in {done.table}")
+    print(done)
     pipelines.report_failures(done, skip=spec.skip)
 
 
 def do_embed(options: Namespace) -> None:
     done = call(pipelines.embed_inputs, fill(pipelines.EmbedSpec, options))
-    if done.embedding is not None:
-        print(f"{done.out}: {len(done.embedding)} embeddings of {done.contents}")
-    if done.similarity is not None:
-        print(f"similarity: {done.similarity:.3f} (1 = the same)")
+    print(done, end="")
+    pipelines.report_failures(done, skip=options.skip)
+
+
+def do_rank(options: Namespace) -> None:
+    done = call(pipelines.rank_files, fill(pipelines.RankSpec, options))
+    if done.result is not None:
+        print(done.result)
     pipelines.report_failures(done, skip=options.skip)
 
 
@@ -121,14 +124,7 @@ def do_compare(options: Namespace) -> None:
 
 
 def do_pack(options: Namespace) -> None:
-    done = call(pipelines.pack_clouds, fill(pipelines.PackSpec, options))
-    count = sum(done.clouds.values())
-    splits = ", ".join(f"{split} {number}" for split, number in done.clouds.items())
-    print(f"{options.out}: {count} clouds ({splits})")
-    print(
-        f"{done.shards} shards, {done.kept} of them found finished; {done.bytes / 1e6:.1f} MB, "
-        f"{done.bytes / count / 1e3:.1f} kB a cloud"
-    )
+    print(f"{options.out}: {call(pipelines.pack_clouds, fill(pipelines.PackSpec, options))}")
 
 
 def do_datasets(options: Namespace) -> None:

@@ -61,6 +61,24 @@ _MODELS = (
             "(default: %(default)s); failed inputs are in FILE with the ending .failures.csv",
             "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
+    Command("rank", "rank a gallery of images for each query",
+        "Compares the visible surface of people in images, or of point clouds, and prints the most "
+        "similar gallery items, with how much both show and the probability of one identity.",
+        path("query", "image or point cloud, or folder of them", "QUERY"),
+        path("gallery", "image or point cloud, or folder of them", "GALLERY"),
+        MODEL,
+        path("--out", "table of all ranked items, .json or .csv", "FILE"),
+        option("--k", "items per query (default: %(default)s)", type=int, default=10, metavar="N"),
+        option("--candidates", "items that global embeddings select, to be compared by local "
+            "features (default: %(default)s)", type=int, default=200, metavar="N"),
+        option("--min-shared", "smallest fraction of the image that both show, for a decision "
+            "(default: that of the weights)", type=float, metavar="F"),
+        option("--flip-tta", "average embeddings with those of mirrored images", dest="mirror"),
+        option("--center-gallery", "subtract the gallery's mean local feature"),
+        option("--center-neighbors", "move gallery items toward their N mutual nearest neighbours "
+            "(default: %(default)s)", type=int, default=0, metavar="N"),
+        option("--rerank", "k-reciprocal re-ranking of all pairs"),
+        SKIP, *LIFTING),
     Command("train", "train a model",
         "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
         "model.safetensors.",

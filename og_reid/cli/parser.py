@@ -105,7 +105,9 @@ def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argpa
         parser.print_help(sys.stderr)
         parser.exit(2)
     if given[0] == "--version":  # read on demand: it needs the metadata
-        print(f"og-reid {_version()}")
+        from ..files.version import package_version
+
+        print(f"og-reid {package_version()}")
         parser.exit()
     options, rest = parser.parse_known_args(_renamed(given))
     # argparse accepts KEY=VALUE right after CONFIG only; here also after the options.
@@ -116,16 +118,6 @@ def parse(commands: Sequence[Command], arguments: Sequence[str] | None) -> argpa
     if settings:
         options.settings = [*options.settings, *settings]
     return options
-
-
-def _version() -> str:
-    # As `og_reid.inference.provenance.package_version`, which would import torch.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("og-reid")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def _renamed(arguments: list[str]) -> list[str]:

@@ -19,10 +19,11 @@ from pose.runtime.defaults import plain_torch
 
 from ..files.renamed_settings import rename_settings
 from ..files.tensors import read_header, read_tensors, write_tensors
+from ..files.version import package_version
 from ..models.init import SkipInit
 from ..models.spec_bounds import check_spec
 from ..models.state_dict import state_dict_mismatch
-from .provenance import checked_provenance, mapping, package_version
+from .provenance import checked_provenance, mapping
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FileContent",
     "FileKind",
-    "package_version",
     "read_kind",
     "save_weights",
     "write_model",

@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ import numpy as np
 import torch
 
 from ..files.renamed_settings import rename_settings
+from ..files.version import package_version
 
-__all__ = ["checked_provenance", "mapping", "package_version", "run_provenance"]
-
-
-def package_version() -> str:
-    """Version of the installed package; ``0+unknown`` when run from a bare source tree."""
-    try:
-        return version("og-reid")
-    except PackageNotFoundError:
-        return "0+unknown"
+__all__ = ["checked_provenance", "mapping", "run_provenance"]
 
 
 def run_provenance(config: Mapping[str, Any], step: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Complete jobs as typed functions: train, evaluate, fuse, embed, lift, estimate poses, demo.
+"""Complete jobs as typed functions: train, evaluate, embed, rank, lift, estimate poses.
 
 Each takes a frozen, self-checking specification and an optional progress callback
 (stage, done, total); notes are logged by the logger ``og_reid``. Names are imported on
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .lifting import LiftSpec, lift_file, lift_folder
     from .packing import PackSpec, pack_clouds
     from .poses import PoseSpec, estimate_poses
+    from .ranking import RankSpec, rank_files
     from .run_info import describe_run
     from .run_results import load_run_results
     from .training import TrainSpec, train
@@ -52,6 +53,7 @@ __all__ = [
     "PackSpec",
     "PoseSpec",
     "PrepareSpec",
+    "RankSpec",
     "TrainSpec",
     "check_dataset",
     "compare",
@@ -68,6 +70,7 @@ __all__ = [
     "manage_cache",
     "pack_clouds",
     "prepare_occluded_duke",
+    "rank_files",
     "report_failures",
     "run_checks",
     "run_demo",
@@ -87,6 +90,7 @@ _HOME = {
     "PackSpec": "packing",
     "PoseSpec": "poses",
     "PrepareSpec": "datasets",
+    "RankSpec": "ranking",
     "TrainSpec": "training",
     "check_dataset": "datasets",
     "compare": "comparison",
@@ -103,6 +107,7 @@ _HOME = {
     "manage_cache": "cache",
     "pack_clouds": "packing",
     "prepare_occluded_duke": "datasets",
+    "rank_files": "ranking",
     "report_failures": "input_files",
     "run_checks": "doctor",
     "run_demo": "demo",

@@ -15,7 +15,7 @@ from pose.files.npz import array_names
 from pose.files.reading import reading
 from pose.runtime.defaults import plain_torch
 
-from ..api import embed, lift
+from ..api import describe, embed, lift
 from ..data.clouds.attempts import NO_PERSON, collected
 from ..data.clouds.cloud_set import CloudSet
 from ..data.clouds.lift_dataset import LiftSettings, lift_many
@@ -64,9 +64,13 @@ def embed_files(
     cache: str | Path | None = None,
     estimator: Callable[[], PoseEstimator] | None = None,
     batch_size: int = 64,
+    mirror: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> EmbeddedFiles:
-    """Embeds images and point clouds; each embedding is that of `og_reid.embed`.
+    """Embeds images and point clouds.
+
+    Each embedding is that of `og_reid.embed`, or for models of local features that of
+    `og_reid.describe`.
 
     Args:
         paths: Images, and for models of clouds point clouds (``.ply``, ``.npz``, ``.obj``), by
@@ -76,7 +80,8 @@ def embed_files(
         cache: Cache folder of lifted clouds, likewise, from which an interrupted run resumes. Not
             used for models of the reference layout.
         estimator: Likewise; None for mediapipe's.
-        batch_size: Clouds per forward pass.
+        batch_size: Clouds or images per forward pass.
+        mirror: Average with the embeddings of mirrored images; for models of local features only.
         progress: Called with (files done, files in all).
 
     Raises:
@@ -84,6 +89,8 @@ def embed_files(
         OSError: A cloud cannot be written to ``cache``.
     """
     stored = as_encoder(model)
+    if mirror and not getattr(stored, "has_local", False):
+        raise ValueError("--flip-tta (mirror) is for models of local features; leave it out")
     files = [Path(path) for path in paths]
     image = [path.suffix.lower() in image_endings() for path in files]
     rows: dict[int, Embedding] = {}
@@ -97,7 +104,7 @@ def embed_files(
     make = estimator or MediapipePose
     places = [row for row, known in enumerate(image) if known]
     if stored.inputs != "cloud":
-        groups = _images(files, places, stored, make, batch_size, rows, failed)
+        groups = _images(files, places, stored, make, batch_size, mirror, rows, failed)
     elif stored.preprocessing.point_order == "reference":
         groups = _reference(files, places, stored, make, rows, failed)
     else:
@@ -197,6 +204,7 @@ def _images(
     stored: Encoder,
     estimator: Callable[[], PoseEstimator],
     batch_size: int,
+    mirror: bool,
     rows: dict[int, Embedding],
     failed: dict[int, str],
 ) -> Iterator[_Raised]:
@@ -218,7 +226,7 @@ def _images(
                 failed[row] = NO_PERSON
             else:
                 some.append((row, files[row], pose))
-        yield noted + (_embed_some(some, stored, rows, failed) if some else [])
+        yield noted + (_embed_some(some, stored, rows, failed, mirror=mirror) if some else [])
 
 
 _Given = tuple[int, Path, Pose | None]
@@ -229,6 +237,8 @@ def _embed_some(
     stored: Encoder,
     rows: dict[int, Embedding],
     failed: dict[int, str],
+    *,
+    mirror: bool = False,
 ) -> _Raised:
     """Files of clouds or images in one batch; one by one after a failure or warning."""
     with collected() as raised:
@@ -243,7 +253,12 @@ def _embed_some(
                     )
             keypoints = None if stored.inputs == "cloud" else [pose for *_, pose in some]
             paths = [path for _, path, _ in some]
-            made = _as_embedding(embed(paths, stored, batch_size=len(some), keypoints=keypoints))
+            if getattr(stored, "has_local", False):
+                made = describe(paths, stored, mirror=mirror)
+            else:
+                made = _as_embedding(
+                    embed(paths, stored, batch_size=len(some), keypoints=keypoints)
+                )
             rows.update((row, made[n : n + 1]) for n, (row, *_) in enumerate(some))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             if len(some) == 1:
@@ -252,7 +267,8 @@ def _embed_some(
         else:
             again = False
     if len(some) > 1 and (again or raised):
-        return [each for given in some for each in _embed_some([given], stored, rows, failed)]
+        alone = (_embed_some([given], stored, rows, failed, mirror=mirror) for given in some)
+        return [each for group in alone for each in group]
     return [(some[0][1], text.removeprefix(_ALONE)) for text in raised]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..inference.encoder import Encoder
     from ..models.embedding import Embedding
 
-__all__ = ["EmbedSpec", "Embedded", "embed_inputs"]
+__all__ = ["EmbedSpec", "Embedded", "embed_inputs", "not_embedded"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class EmbedSpec:
             images); at least one.
         out: File with the arrays ``features`` (n, D) and ``names`` (n); for models with parts,
             such as PGFA and fused ones, also ``parts`` (n, P, C) and ``visibility`` (n, P), and no
-            ``features`` where there is no global feature.
+            ``features`` where there is no global feature; for models of local features also the
+            tensors of `og_reid.models.LocalFeatures` in half precision: ``local_features``
+            (n, L, C), ``local_weights`` (n, L, P), ``local_visibility`` (n, P) and
+            ``local_positions`` (n, L).
         model: Path for `og_reid.load_model`, or its result.
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
@@ -74,12 +77,25 @@ class Embedded(Bulk):
     embedding: Embedding | None = None
     similarity: float | None = None
 
+    def __str__(self) -> str:
+        """Lines on the file and on the similarity of two inputs; empty if all failed."""
+        lines = []
+        if self.embedding is not None:
+            lines.append(f"{self.out}: {len(self.embedding)} embeddings of {self.contents}\n")
+        if self.similarity is not None:
+            lines.append(f"similarity: {self.similarity:.3f} (1 = the same)\n")
+        return "".join(lines)
+
     @property
     def contents(self) -> str:
         """Dimensions of an embedding, in words."""
         dims, parts, channels = (0, 0, 0) if self.embedding is None else self.embedding.layout
         whole = [f"{dims} numbers"] if dims else []
-        return " and ".join(whole + ([f"{parts} parts of {channels} numbers"] if parts else []))
+        whole += [f"{parts} parts of {channels} numbers"] if parts else []
+        if self.embedding is not None and self.embedding.local is not None:
+            cells, channels, _ = self.embedding.local.layout
+            whole.append(f"{cells} local features of {channels} numbers")
+        return " and ".join(whole)
 
 
 def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embedded:
@@ -111,7 +127,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
     check_output(spec.out)
     stored = as_encoder(spec.model)
     inputs, missing = list_files(
-        spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=_not_embedded
+        spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=not_embedded
     )
     own = [each for each in inputs if each.listed and holds_embeddings(each.path)]
     if own and not (inputs := [each for each in inputs if each not in own]):
@@ -131,6 +147,10 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
             "features": found.features, "parts": found.parts, "visibility": found.visibility
         }  # fmt: skip
         arrays = {name: each.numpy() for name, each in tensors.items() if each is not None}
+        if found.local is not None:
+            kinds = ("features", "weights", "visibility", "positions")
+            local = zip(kinds, found.local.tensors, strict=True)
+            arrays |= {f"local_{name}": each.half().numpy() for name, each in local}
         with atomic_write(spec.out) as partial, partial.open("wb") as file:
             names = np.array([portable_name(name) for name in done.names])
             np.savez(file, **arrays, names=names)
@@ -149,7 +169,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
     )
 
 
-def _not_embedded(each: Input) -> str | None:
+def not_embedded(each: Input) -> str | None:
     """Reason why a file can be neither lifted nor embedded, or None."""
     from ..data.files.image_files import image_endings
     from ..data.files.inputs import CLOUD_ENDINGS

@@ -67,6 +67,10 @@ class LiftedFolder(Bulk):
     kept: int
     table: Path
 
+    def __str__(self) -> str:
+        before = f", {self.kept:,} of them by an earlier run" if self.kept else ""
+        return f"{self.out}: {self.made:,} clouds{before}; listed in {self.table}"
+
 
 def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     """Lifts one image, and writes its point cloud.

@@ -43,6 +43,15 @@ class Conversion:
     kept: int
     bytes: int
 
+    def __str__(self) -> str:
+        count = sum(self.clouds.values())
+        splits = ", ".join(f"{split} {number}" for split, number in self.clouds.items())
+        return (
+            f"{count} clouds ({splits})\n"
+            f"{self.shards} shards, {self.kept} of them found finished; "
+            f"{self.bytes / 1e6:.1f} MB, {self.bytes / count / 1e3:.1f} kB a cloud"
+        )
+
 
 @dataclass(frozen=True)
 class _Task:
