@@ -56,7 +56,7 @@ weights: $(VENV)/stamp-demo
 	OMP_NUM_THREADS=1 $(BIN)/og-reid train synthetic/continuous --data runs/default/world \
 	  --out runs/continuous --cache runs/default/clouds --resume
 	mkdir -p og_reid/weights
-	cp runs/continuous/model.safetensors og_reid/weights/default.safetensors
+	cp runs/continuous/model.safetensors og_reid/weights/default-clouds.safetensors
 
 # Strict: a warning, or a broken link (tools/docs_links.py), is an error. The variable silences an
 # announcement of a later generator.

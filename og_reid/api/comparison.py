@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from meshes import PointCloud
 from pose.runtime.defaults import plain_torch
 
-from ..data.files.inputs import CLOUD_ENDINGS
 from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
-from ..inference.given_images import GivenKeypoints
-from ..inference.pretrained import DEFAULT_MODEL, as_encoder, load_cloud_model
+from ..inference.given_images import GivenKeypoints, holds_clouds
+from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 from ..rerank.search_methods import SearchMethods, search_local
 from ..retrieval.calibration import MIN_SHARED, Calibration
@@ -30,8 +28,6 @@ from ..retrieval.result import RetrievalResult, VerificationResult
 from ..retrieval.search import rank_distances
 
 __all__ = ["describe", "rank", "same_person", "similarity"]
-
-_CLOUD_PACKAGES = ("open3d", "trimesh", "torch_geometric")
 
 
 @plain_torch()
@@ -76,8 +72,8 @@ def describe(
     """
     size = as_count(batch_size, "batch_size")
     where = None if device is None else usable_device(device)
-    clouds = _are_clouds(inputs)
-    encoder = _encoder(model, clouds)
+    clouds = holds_clouds(inputs)
+    encoder = encoder_for(model, clouds=clouds)
     if masks is not None and not _has_local(encoder):
         raise ValueError("masks are for models of local features; leave them out")
     if keypoints is not None and clouds:
@@ -249,8 +245,8 @@ def _sides(
     Raises:
         ValueError: Their layouts differ.
     """
-    clouds = any(not isinstance(each, Embedding) and _are_clouds(each) for each in (a, b))
-    encoder = _encoder(model, clouds)
+    clouds = any(not isinstance(each, Embedding) and holds_clouds(each) for each in (a, b))
+    encoder = encoder_for(model, clouds=clouds)
     one, other = (
         each if isinstance(each, Embedding) else describe(each, encoder, **options)
         for each in (a, b)
@@ -266,24 +262,6 @@ def _sides(
 
 def _local_text(embedding: Embedding) -> str:
     return "without local features" if embedding.local is None else "with local features"
-
-
-def _encoder(model: str | Path | Encoder, clouds: bool) -> Encoder:
-    encoder = as_encoder(model)
-    if clouds and encoder.inputs != "cloud" and model == DEFAULT_MODEL:
-        return load_cloud_model()
-    return encoder
-
-
-def _are_clouds(inputs: Any) -> bool:
-    """True for point clouds: by type, file ending, or shape (N, 6) or (B, N, 6)."""
-    first = inputs[0] if isinstance(inputs, list | tuple) and inputs else inputs
-    if isinstance(first, str | Path):
-        return Path(first).suffix.lower() in CLOUD_ENDINGS
-    if isinstance(first, PointCloud) or type(first).__module__.startswith(_CLOUD_PACKAGES):
-        return True
-    shape = tuple(getattr(first, "shape", ()))
-    return len(shape) in (2, 3) and shape[-1] == 6
 
 
 def _has_local(encoder: Encoder) -> bool:

@@ -22,8 +22,8 @@ from ..inference.cloud_encoder import CloudEncoder
 from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
 from ..inference.fused_encoder import FusedEncoder
-from ..inference.given_images import GivenKeypoints, lift_people
-from ..inference.pretrained import DEFAULT_MODEL, as_encoder, load_model
+from ..inference.given_images import GivenKeypoints, holds_clouds, lift_people
+from ..inference.pretrained import DEFAULT_MODEL, encoder_for, load_model
 from ..models.embedding import Embedding
 from ..ops._arguments import whole
 
@@ -228,7 +228,7 @@ def embed(
     if isinstance(batch_size, bool) or whole("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
     where = None if device is None else usable_device(device)
-    encoder = as_encoder(model)
+    encoder = encoder_for(model, clouds=holds_clouds(inputs))
     if keypoints is not None and encoder.inputs == "cloud":
         raise ValueError("keypoints are for models of images; this one takes point clouds")
     if clouds is not None and encoder.inputs != "both":

@@ -42,12 +42,16 @@ __all__ = [
     "default_estimator",
     "estimate_keypoints",
     "estimate_mask",
+    "holds_clouds",
+    "is_cloud",
     "keypoints_of_each",
     "lift_arrays",
     "lift_people",
     "masks_of_each",
 ]
 
+# Packages whose point clouds `og_reid.embed` takes.
+_CLOUD_PACKAGES = ("open3d", "trimesh", "torch_geometric")
 #: Keypoints of one image, or a sequence with those of each image; None: unknown.
 GivenKeypoints = Keypoints | Pose | Sequence[Keypoints | Pose | None] | None
 
@@ -92,7 +96,7 @@ def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
     values = list(value) if many else [value]
     if not values:
         raise ValueError("image must be at least one; got an empty sequence")
-    if any(map(_is_cloud, values)):
+    if any(map(is_cloud, values)):
         raise ValueError(
             "the model takes images; got a point cloud: give the image that it was lifted from, or "
             "a model of clouds"
@@ -100,12 +104,19 @@ def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
     return [read_image(each) for each in values], not many
 
 
-def _is_cloud(value: Any) -> bool:
-    """True for a point cloud: by type, file ending, or (N, 6) shape."""
+def is_cloud(value: Any) -> bool:
+    """True for point clouds: by type, file ending, or shape (N, 6), (B, N, 6)."""
     if isinstance(value, str | Path):
         return Path(value).suffix.lower() in CLOUD_ENDINGS
     shape = tuple(getattr(value, "shape", ()))
-    return isinstance(value, PointCloud) or (len(shape) == 2 and shape[-1] == 6)
+    if isinstance(value, PointCloud) or type(value).__module__.startswith(_CLOUD_PACKAGES):
+        return True
+    return len(shape) in (2, 3) and shape[-1] == 6
+
+
+def holds_clouds(inputs: Any) -> bool:
+    """True for inputs of `og_reid.embed` with a point cloud among them."""
+    return any(map(is_cloud, inputs)) if isinstance(inputs, list | tuple) else is_cloud(inputs)
 
 
 def keypoints_of_each(given: Any, count: int, single: bool) -> list[Keypoints | None]:

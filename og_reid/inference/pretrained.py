@@ -23,9 +23,11 @@ from .model_file import FileKind, read_kind
 from .preprocessing import ImagePreprocessing, Preprocessing
 
 __all__ = [
+    "CLOUD_MODEL",
     "DEFAULT_MODEL",
     "MODEL_FILE",
     "as_encoder",
+    "encoder_for",
     "finished_model",
     "load_cloud_model",
     "load_model",
@@ -34,8 +36,8 @@ __all__ = [
     "save_network",
 ]
 
-#: Name of the weights that come with the package.
-DEFAULT_MODEL = "default"
+#: Name of the weights that come with the package, and of those for point clouds without images.
+DEFAULT_MODEL, CLOUD_MODEL = "default", "default-clouds"
 #: Name of the final model in the folder of a run.
 MODEL_FILE = "model.safetensors"
 _KINDS: dict[str, FileKind] = {
@@ -106,6 +108,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
         )
     if name_or_path == DEFAULT_MODEL:
         return _default_model()
+    if name_or_path == CLOUD_MODEL:
+        return _cloud_model()
     path = Path(name_or_path)
     if not path.suffix and not path.exists():
         raise ValueError(
@@ -120,6 +124,17 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
 def as_encoder(model: str | Path | Encoder) -> Encoder:
     """A loaded model as it is, any other by `load_model`."""
     return model if isinstance(model, Encoder) else load_model(model)
+
+
+def encoder_for(model: str | Path | Encoder, *, clouds: bool) -> Encoder:
+    """`as_encoder`, with the default model of the inputs' kind.
+
+    Args:
+        model: Loaded model, or an argument of `load_model`.
+        clouds: True if a point cloud is among the inputs; otherwise they are images.
+    """
+    default = isinstance(model, str) and model == DEFAULT_MODEL
+    return load_model(CLOUD_MODEL) if default and clouds else as_encoder(model)
 
 
 @deprecated_keywords
@@ -149,7 +164,7 @@ def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
     Raises:
         ValueError: The model is of another kind; or see `load_model`.
     """
-    model = load_model(name_or_path)
+    model = encoder_for(name_or_path, clouds=True)
     if not isinstance(model, CloudEncoder):
         kind = {"image": "images"}.get(model.inputs, "images and clouds")
         raise ValueError(f"{name_or_path} is a model of {kind}: give a model of clouds")
@@ -157,8 +172,17 @@ def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
 
 
 @MadeOnce
-def _default_model() -> CloudEncoder:
-    with as_file(files("og_reid").joinpath("weights/default.safetensors")) as path:
-        model = read_kind(path, _KINDS)
-    assert isinstance(model, CloudEncoder)
-    return model
+def _default_model() -> Encoder:
+    if not files("og_reid").joinpath(f"weights/{DEFAULT_MODEL}.safetensors").is_file():
+        return _cloud_model()
+    return _packaged(DEFAULT_MODEL)
+
+
+@MadeOnce
+def _cloud_model() -> Encoder:
+    return _packaged(CLOUD_MODEL)
+
+
+def _packaged(name: str) -> Encoder:
+    with as_file(files("og_reid").joinpath(f"weights/{name}.safetensors")) as path:
+        return read_kind(path, _KINDS)

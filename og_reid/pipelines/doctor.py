@@ -156,8 +156,12 @@ def _devices() -> Iterator[CheckResult]:
 
 
 def _weights() -> Iterator[CheckResult]:
-    path = Path(__file__).parents[1] / "weights" / "default.safetensors"
-    if path.is_file():
-        yield CheckResult("weights", "default", f"{path.stat().st_size / 2**20:.1f} MiB")
-    else:
-        yield CheckResult("weights", "default", "missing", good=False, hint="pip install . again")
+    folder = Path(__file__).parents[1] / "weights"
+    for name in ("default", "default-clouds"):
+        path = folder / f"{name}.safetensors"
+        if name == "default" and not path.is_file():
+            continue  # the weights for point clouds take its place
+        if path.is_file():
+            yield CheckResult("weights", name, f"{path.stat().st_size / 2**20:.1f} MiB")
+        else:
+            yield CheckResult("weights", name, "missing", good=False, hint="pip install . again")

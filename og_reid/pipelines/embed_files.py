@@ -22,7 +22,7 @@ from ..data.clouds.lift_dataset import LiftSettings, lift_many
 from ..data.files.image_files import image_endings
 from ..data.files.inputs import Failure, cause, summarize_warnings
 from ..inference.encoder import EmbedOptions, Encoder
-from ..inference.pretrained import DEFAULT_MODEL, as_encoder
+from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 
 __all__ = [
@@ -88,11 +88,11 @@ def embed_files(
         ValueError: The model cannot be read, or an argument is invalid.
         OSError: A cloud cannot be written to ``cache``.
     """
-    stored = as_encoder(model)
-    if mirror and not getattr(stored, "has_local", False):
-        raise ValueError("--flip-tta (mirror) is for models of local features; leave it out")
     files = [Path(path) for path in paths]
     image = [path.suffix.lower() in image_endings() for path in files]
+    stored = encoder_for(model, clouds=not all(image))
+    if mirror and not getattr(stored, "has_local", False):
+        raise ValueError("--flip-tta (mirror) is for models of local features; leave it out")
     rows: dict[int, Embedding] = {}
     failed: dict[int, str] = {}
     raised: list[tuple[Path, str]] = []

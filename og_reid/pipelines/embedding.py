@@ -120,12 +120,12 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
 
     from pose.files.atomic_write import atomic_write
 
-    from ..inference.pretrained import as_encoder
+    from ..inference.pretrained import as_encoder, encoder_for
     from .embed_files import embed_files, holds_embeddings
 
     # The model first: its errors are found before minutes of lifting.
     check_output(spec.out)
-    stored = as_encoder(spec.model)
+    as_encoder(spec.model)
     inputs, missing = list_files(
         spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=not_embedded
     )
@@ -134,8 +134,11 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
         raise ValueError(f"{own[0].path} holds embeddings (of og-reid embed), no point cloud")
     if any(_same(each.path, spec.out) for each in inputs):
         raise ValueError(f"--out {spec.out} is one of the inputs: give another name")
+    paths = [each.path for each in inputs]
+    clouds = any(path.suffix.lower() in CLOUD_ENDINGS for path in paths)
+    stored = encoder_for(spec.model, clouds=clouds)
     done = embed_files(
-        [each.path for each in inputs],
+        paths,
         stored,
         workers=spec.workers,
         cache=spec.cache or default_cache(),

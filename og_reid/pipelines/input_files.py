@@ -210,12 +210,13 @@ def check_model(name: object) -> None:
     """Refuses a model that is missing, before heavy packages are imported.
 
     Args:
-        name: ``default``, a file, or the folder of a run; a loaded model is there.
+        name: ``default``, ``default-clouds``, a file, or the folder of a run; a loaded model is
+            there.
 
     Raises:
         ValueError: The model is missing, or a folder without a final model.
     """
-    if not isinstance(name, str | Path) or str(name) == "default":
+    if not isinstance(name, str | Path) or str(name) in ("default", "default-clouds"):
         return
     path = Path(name)
     if path.is_dir():

@@ -15,7 +15,7 @@ from .keypoints import default_cache
 from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..inference.encoder import Encoder
     from ..retrieval.labels import Labels
@@ -116,12 +116,25 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
             raise ValueError(f"{path} is not there: give an image or a folder of images")
 
     from ..api import rank
-    from ..inference.pretrained import as_encoder
+    from ..data.files.image_files import image_endings
+    from ..data.files.inputs import CLOUD_ENDINGS
+    from ..inference.pretrained import as_encoder, encoder_for
     from ..rerank import SearchMethods
+    from .embedding import not_embedded
 
-    model = as_encoder(spec.model)
-    done = [_embedded(spec, model, name, progress) for name in ("query", "gallery")]
-    (query, first_failed), (gallery, second_failed) = done
+    as_encoder(spec.model)  # its errors come before those of files
+    sides = [
+        list_files([path], image_endings, CLOUD_ENDINGS, skip=spec.skip, check=not_embedded)
+        for path in (spec.query, spec.gallery)
+    ]
+    missing = [failure for _, failures in sides for failure in failures]
+    files = [[each.path for each in inputs] for inputs, _ in sides]
+    clouds = any(path.suffix.lower() in CLOUD_ENDINGS for side in files for path in side)
+    model = encoder_for(spec.model, clouds=clouds)
+    query, gallery = (
+        _embedded(spec, model, paths, stage_progress(progress, f"embedding {name}"))
+        for name, paths in zip(("query", "gallery"), files, strict=True)
+    )
     result = None
     if query.embedding is not None and gallery.embedding is not None:
         methods = SearchMethods(
@@ -141,7 +154,7 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
         )  # fmt: skip
         if spec.out is not None:
             _write(spec.out, result)
-    failures = (*first_failed, *query.failures, *second_failed, *gallery.failures)
+    failures = (*missing, *query.failures, *gallery.failures)
     made = len(query.names) + len(gallery.names)
     return Ranked(
         out=spec.out or Path("ranking.json"),
@@ -157,26 +170,18 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
 
 
 def _embedded(
-    spec: RankSpec, model: Encoder, name: str, progress: StageProgress | None
-) -> tuple[EmbeddedFiles, Sequence[Any]]:
-    """Embeddings of the files of a side, and the files left out before."""
-    from ..data.files.image_files import image_endings
-    from ..data.files.inputs import CLOUD_ENDINGS
+    spec: RankSpec, model: Encoder, paths: Sequence[Path], progress: Callable[[int, int], None]
+) -> EmbeddedFiles:
     from .embed_files import embed_files
-    from .embedding import not_embedded
 
-    inputs, missing = list_files(
-        [getattr(spec, name)], image_endings, CLOUD_ENDINGS, skip=spec.skip, check=not_embedded
-    )
-    done = embed_files(
-        [each.path for each in inputs],
+    return embed_files(
+        paths,
         model,
         mirror=spec.mirror,
         workers=spec.workers,
         cache=spec.cache or default_cache(),
-        progress=stage_progress(progress, f"embedding {name}"),
+        progress=progress,
     )
-    return done, missing
 
 
 def _same_files(query: Sequence[str], gallery: Sequence[str]) -> Labels | None:

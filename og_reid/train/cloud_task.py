@@ -31,7 +31,13 @@ from ..inference.cloud_encoder import CloudEncoder
 from ..inference.extract import embed_set
 from ..inference.model_file import save_weights
 from ..inference.preprocessing import Preprocessing, name_views
-from ..inference.pretrained import DEFAULT_MODEL, MODEL_FILE, load_cloud_model, model_file
+from ..inference.pretrained import (
+    CLOUD_MODEL,
+    DEFAULT_MODEL,
+    MODEL_FILE,
+    load_cloud_model,
+    model_file,
+)
 from ..losses.objective import CombinedLoss, batch_knn_accuracy
 from ..models import PointNetwork, arch_parameters, build, can_be_stored
 from ..models.state_dict import state_dict_mismatch
@@ -136,7 +142,7 @@ def _initial_identities(weights: str | None) -> frozenset[int] | None:
 
     The default weights were trained on synthetic identities, which are in no data set.
     """
-    if weights is None or weights == DEFAULT_MODEL:
+    if weights is None or weights in (DEFAULT_MODEL, CLOUD_MODEL):
         return frozenset()
     identities = read_provenance(model_file(weights)).get("people")
     return None if identities is None else frozenset(identities)

@@ -120,8 +120,8 @@ def test_bad_batch_size_is_refused(cloud):
 
 
 def test_default_model_says_how_it_was_made():
-    stored = og_reid.load_model()
-    assert stored is og_reid.load_model("default")
+    stored = og_reid.load_model("default-clouds")
+    assert stored is og_reid.load_model("default-clouds")
     assert stored.training["model"]["arch"] == "ognet-small"
     # What the README says of them is the configuration in the package.
     assert from_dict(stored.training) == load_config("synthetic/continuous")
@@ -132,7 +132,9 @@ def test_default_model_says_how_it_was_made():
 def test_the_folder_of_a_run_is_its_finished_model(tmp_path, cloud, rng):
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
     save_network(tmp_path / "model.safetensors", network, Preprocessing(32))
-    save_network(tmp_path / "best.safetensors", og_reid.load_model().model, Preprocessing(32))
+    save_network(
+        tmp_path / "best.safetensors", og_reid.load_model("default-clouds").model, Preprocessing(32)
+    )
     for folder in (tmp_path, str(tmp_path)):
         weights = og_reid.load_model(folder).model.state_dict()
         assert all(torch.equal(weights[name], each) for name, each in network.state_dict().items())
@@ -173,7 +175,7 @@ def test_a_model_of_another_architecture_names_the_difference(tmp_path):
 
     from safetensors import safe_open
 
-    path = str(files("og_reid") / "weights/default.safetensors")
+    path = str(files("og_reid") / "weights/default-clouds.safetensors")
     weights = load_file(path)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()

@@ -15,6 +15,8 @@ import og_reid
 from encoder_kinds import encoders, made_cloud, made_image, made_keypoints
 from local_people import views
 from og_reid.inference import DenseEncoder
+from og_reid.inference.given_images import holds_clouds
+from og_reid.inference.pretrained import encoder_for, load_cloud_model, load_model
 from og_reid.models import Embedding
 from og_reid.rerank import SearchMethods
 from og_reid.retrieval import Calibration, Labels, RetrievalResult, VerificationResult
@@ -281,3 +283,22 @@ def test_calibration_is_stored_with_the_weights(dense: DenseEncoder, tmp_path: P
         again: Any = og_reid.load_model(tmp_path / "model.safetensors")
         assert again.preprocessing == encoder.preprocessing
         assert again.preprocessing.calibration == expected
+
+
+def test_the_default_model_is_that_of_the_inputs() -> None:
+    clouds = load_model("default-clouds")
+    assert encoder_for("default", clouds=True) is clouds
+    assert encoder_for("default", clouds=False) is load_model()
+    assert encoder_for(clouds, clouds=False) is clouds
+    assert load_cloud_model("default") is clouds
+
+
+@pytest.mark.parametrize(("inputs", "expected"), [
+    (made_cloud(1), True), ([made_cloud(1)], True), ("a.ply", True), (Path("a.NPZ"), True),
+    (np.zeros((50, 6)), True), (torch.zeros(2, 50, 6), True), ([striped(0), "a.obj"], True),
+    (np.zeros((64, 32, 3)), False), (np.zeros((2, 64, 32, 3)), False), ("a.jpg", False),
+    (Image.new("RGB", (4, 8)), False), ([], False), (None, False), (b"\x89PNG", False),
+    (np.zeros((64, 6, 3)), False),
+])  # fmt: skip
+def test_point_clouds_are_told_from_images(inputs: Any, expected: bool) -> None:
+    assert holds_clouds(inputs) is expected

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
-from og_reid.inference.pretrained import _default_model, load_model, save_network
+from og_reid.inference.pretrained import _cloud_model, _default_model, load_model, save_network
 from og_reid.losses import MarginSoftmax
 from og_reid.models import DGCNN, OGNet, PointNet2
 from og_reid.models.heads import BNNeck, StripeHeads
@@ -65,8 +65,10 @@ def test_reading_a_model_draws_nothing(tmp_path):
     assert all(torch.equal(weight, read[name]) for name, weight in network.state_dict().items())
     save_checkpoint(tmp_path / "state.pt", {"origin": {}, "model": network.state_dict()})
     load_checkpoint(tmp_path / "state.pt")
-    _default_model.cache_clear()
+    for made in (_default_model, _cloud_model):
+        made.cache_clear()
     load_model()
+    load_model("default-clouds")
 
 
 @pytest.mark.usefixtures("stream")
