@@ -36,8 +36,10 @@ __all__ = [
     "save_network",
 ]
 
-#: Name of the weights that come with the package, and of those for point clouds without images.
-DEFAULT_MODEL, CLOUD_MODEL = "default", "default-clouds"
+#: Name of the weights that come with the package.
+DEFAULT_MODEL = "default"
+#: Name of the weights in the package for point clouds without images.
+CLOUD_MODEL = "default-clouds"
 #: Name of the final model in the folder of a run.
 MODEL_FILE = "model.safetensors"
 _KINDS: dict[str, FileKind] = {

@@ -26,10 +26,13 @@ from og_reid.data import CloudSet, ImageSet
 from og_reid.data.clouds.lift_dataset import lift_many
 from og_reid.data.files.inputs import Input
 from og_reid.data.sample import Sample
-from og_reid.inference import given_images
+from og_reid.evaluation import reliability
+from og_reid.inference import DenseEncoder, DensePreprocessing, given_images
+from og_reid.models import DenseReID
 from og_reid.pipelines.embed_files import embed_files
 from og_reid.pipelines.lift_files import lift_files
-from og_reid.rerank import k_reciprocal
+from og_reid.rerank import SearchMethods, k_reciprocal
+from og_reid.retrieval import Calibration, fit_calibration
 from pose import COCO_17, COCO_17_FEET, Keypoints, Pose, heatmaps, part_visibility, read_image
 from pose.estimators.people_detector import find_people
 from pose.formats.coco import CocoKeypoints, read_coco, read_npz, write_coco, write_npz
@@ -48,6 +51,7 @@ from pose.formats.estimators import (
     read_sep_json,
 )
 from pose.layouts import to_openpose18
+from pose.runtime.defaults import plain_torch
 
 _RANDOM = np.random.default_rng(0)
 
@@ -133,6 +137,38 @@ def _evaluate() -> list[Tensor]:
 
 def _reranked() -> list[Tensor]:
     return [torch.cat(list(k_reciprocal(VECTORS[:10], VECTORS)))]
+
+
+@plain_torch()
+def _dense() -> DenseEncoder:
+    network = DenseReID(16, 8, generator=torch.Generator().manual_seed(0)).eval()
+    network.calibrate(torch.rand(8, 3, 64, 32, generator=torch.Generator().manual_seed(1)) * 255)
+    return DenseEncoder(network, DensePreprocessing(64, 32))
+
+
+def _compared() -> list[Tensor]:
+    model, images = _dense(), [IMAGE, np.ascontiguousarray(IMAGE[::-1]), 255 - IMAGE]
+    found = og_reid.describe(images, model)
+    assert found.features is not None
+    assert found.local is not None
+    methods = SearchMethods(center_gallery=0.5, center_neighbors=1, rerank=True)
+    results = [
+        og_reid.rank(found, found, model, k=2, candidates=2),
+        og_reid.rank(found, found, model, k=2, methods=methods),
+    ]
+    pair = og_reid.same_person(IMAGE, images[1], model, calibration=Calibration(0.0, 5.0))
+    numbers = torch.from_numpy(np.array([pair.score, pair.shared, pair.probability or 0.0]))
+    lists = [tensor for each in results for tensor in (each.indices, each.distances, each.shared)]
+    scores = og_reid.similarity(images, found, model)
+    return [found.features, *found.local.tensors, scores, numbers, *lists]
+
+
+def _calibrated() -> list[Tensor]:
+    scores, shared = VECTORS[:, 0], 0.1 + 0.8 * VECTORS[:, 1]
+    same = scores + 0.3 * VECTORS[:, 2] > 0.6
+    found = fit_calibration(scores, shared, same)
+    p = found.probability(scores, shared)
+    return [p, reliability(p, same, prior=0.5).observed.nan_to_num()]
 
 
 def _world() -> list[Tensor]:
@@ -230,5 +266,7 @@ def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "everybody": _everybody,
         "evaluate": _evaluate,
         "k_reciprocal": _reranked,
+        "describe and compare": _compared,
+        "calibration": _calibrated,
         "world": _world,
     }
