@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .fused_encoder import FusedEncoder
     from .fusion import Fusion
     from .image_encoder import ImageEncoder
+    from .lifted_features import add_local_features
     from .preprocessing import DensePreprocessing, ImagePreprocessing, Preprocessing
     from .pretrained import load_model
 
@@ -29,6 +30,7 @@ __all__ = [
     "ImageEncoder",
     "ImagePreprocessing",
     "Preprocessing",
+    "add_local_features",
     "load_model",
 ]
 
@@ -43,6 +45,7 @@ _HOME = {
     "ImageEncoder": "image_encoder",
     "ImagePreprocessing": "preprocessing",
     "Preprocessing": "preprocessing",
+    "add_local_features": "lifted_features",
     "load_model": "pretrained",
 }
 
