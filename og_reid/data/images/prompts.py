@@ -15,8 +15,8 @@ from pose.runtime.defaults import plain_torch
 
 __all__ = ["keypoint_prompt", "mask_prompt"]
 
-#: Standard deviation of the Gaussian of a joint, fraction of the image's height.
-SIGMA = 0.03
+#: Standard deviation of the Gaussian of a joint, fraction of the height of the resized image.
+SIGMA = 0.06
 #: Joints of a lower visibility are no evidence.
 LEAST_VISIBILITY = 0.2
 
@@ -40,14 +40,12 @@ def keypoint_prompt(people: Keypoints, size: tuple[int, int], cells: tuple[int, 
     edge = people.xy.new_tensor([width, height])
     shown = ((people.xy >= 0) & (people.xy <= edge)).all(-1) & (people.score > 0)
     shown &= (people.visibility > LEAST_VISIBILITY) & ~lies_outside(people, size)[:, None]
-    across, down = (
-        (torch.arange(count) + 0.5) * (length / count)
-        for count, length in ((cells[1], width), (cells[0], height))
-    )
-    center = people.xy.detach().float().cpu()
-    spread = 2 * (SIGMA * height) ** 2
-    columns = (-(across - center[..., 0, None]).square() / spread).exp()  # (P, K, columns)
-    rows = (-(down - center[..., 1, None]).square() / spread).exp() * shown.cpu()[..., None]
+    # Distances in cells, which are squares of the resized image.
+    place = people.xy.detach().float().cpu() / edge.float().cpu() * torch.tensor(cells[::-1])
+    across, down = (torch.arange(count) + 0.5 for count in cells[::-1])
+    spread = 2 * (SIGMA * cells[0]) ** 2
+    columns = (-(across - place[..., 0, None]).square() / spread).exp()  # (P, K, columns)
+    rows = (-(down - place[..., 1, None]).square() / spread).exp() * shown.cpu()[..., None]
     result = torch.zeros(2, *cells)
     for channel, some in enumerate((slice(0, 1), slice(1, None))):
         blobs = rows[some, :, :, None] * columns[some, :, None]

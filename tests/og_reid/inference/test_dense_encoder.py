@@ -19,7 +19,6 @@ from og_reid.inference import (
     DensePreprocessing,
     EmbedOptions,
     Encoder,
-    FusedEncoder,
     load_model,
 )
 from og_reid.inference import dense_encoder as module
@@ -260,14 +259,3 @@ def test_rerankings_of_global_features_are_refused_early(dense: DenseEncoder, da
     rows = evaluate(EvaluateSpec(DataSpec(data), dense, name="m", rerank="transreid"))
     assert {row.metrics.reranking for row in rows if row.method == "m"} == {"none"}
     assert any("k1 = 50" in str(row.metrics.reranking) for row in rows)
-
-
-def test_dense_models_are_no_part_of_a_fusion(
-    dense: DenseEncoder, known: dict[str, Encoder]
-) -> None:
-    fused = known["fused"]
-    assert isinstance(fused, FusedEncoder)
-    with pytest.raises(ValueError, match="second must be a model with a global feature alone"):
-        replace(fused, second=dense)
-    with pytest.raises(ValueError, match="first must be a model with parts"):
-        replace(fused, first=dense)

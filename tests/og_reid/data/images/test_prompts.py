@@ -12,6 +12,7 @@ from PIL import Image
 
 from og_reid.data.images.prompted_set import PromptedSet, resize_image
 from og_reid.data.images.prompts import SIGMA, keypoint_prompt, mask_prompt
+from og_reid.data.labelled.prompts import point_map
 from og_reid.data.sample import Sample
 from pose import COCO_17, Keypoints
 
@@ -32,11 +33,23 @@ def test_a_joint_is_a_gaussian_around_its_place() -> None:
     expected = torch.zeros(CELLS)
     for row in range(8):
         for column in range(4):
-            away = (8 * column + 4 - 12) ** 2 + (8 * row + 4 - 28) ** 2
-            expected[row, column] = np.exp(-away / (2 * (SIGMA * 64) ** 2))
+            away = (column + 0.5 - 1.5) ** 2 + (row + 0.5 - 3.5) ** 2
+            expected[row, column] = np.exp(-away / (2 * (SIGMA * 8) ** 2))
     torch.testing.assert_close(found[0], expected)
     assert not found[1].any()
     assert found[0].argmax() == 3 * 4 + 1
+    # The same place of an image of another size and aspect.
+    wide = keypoint_prompt(person(120.0, 14.0), (32, 320), CELLS)
+    torch.testing.assert_close(wide, found)
+
+
+def test_joints_look_as_points_do_in_training() -> None:
+    points = np.array([[9.5, 20.5], [25.5, 40.5]], np.float32)  # pixels by their centre
+    joints = Keypoints(
+        torch.from_numpy(points + 0.5), torch.ones(2), names=("left_knee", "right_knee")
+    )
+    found = keypoint_prompt(joints, SIZE, CELLS)[0]
+    torch.testing.assert_close(found, torch.from_numpy(point_map(points, SIZE)))
 
 
 def test_the_first_person_is_meant_and_all_others_are_not() -> None:
