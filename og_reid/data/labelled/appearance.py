@@ -122,13 +122,23 @@ def _spatial(image: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def _night(image: np.ndarray, draws: Draws) -> np.ndarray:
-    """A tenth to a third of the light, less colour, noise of the darkness."""
-    gain = _exposure(image, draws.log_uniform(0.12, 0.4), 0.05, 0.3)
+    """An eighth to half of the light, in half of the cases from a lamp, less colour, noise."""
+    gain = _exposure(image, draws.log_uniform(0.12, 0.5), 0.06, 0.3)
+    if draws.flag(0.5):
+        image = image * _lamp(image.shape[:2], draws)[..., None]
     luma = (image @ _LUMA)[..., None]
     image = (luma + (image - luma) * draws.uniform(0.3, 1.0)) * gain
     tint = np.array([1 + draws.normal(0.12), 1, 1 + draws.normal(0.12)], np.float32)
     noise = draws.uniform(0.004, 0.02) * draws.normals(*image.shape)
     return image * tint + noise
+
+
+def _lamp(shape: tuple[int, ...], draws: Draws) -> np.ndarray:
+    """(H, W) float32 light of a near lamp, of mean 1."""
+    y = (np.arange(shape[0], dtype=np.float32) / shape[0] - draws.uniform(-0.3, 1.0))[:, None]
+    x = (np.arange(shape[1], dtype=np.float32) / shape[0] - draws.uniform(-0.3, 0.8))[None]
+    pool = 1 / (draws.uniform(0.05, 0.4) + x * x + y * y)
+    return pool / pool.mean()
 
 
 def _blurred(image: np.ndarray, draws: Draws) -> np.ndarray:

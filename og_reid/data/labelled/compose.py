@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .draws import Draws
-from .layers import LABEL_STRIDE, Layers, View, cover, resized, soft
+from .layers import LABEL_STRIDE, Box, Layers, View, cover, resized, soft, visible_box
 from .textures import background_texture, texture
-from .things import Box, outline
+from .things import outline
 
 __all__ = [
     "LEAST_VISIBLE",
@@ -18,32 +18,26 @@ __all__ = [
     "add_people",
     "add_things",
     "new_background",
-    "visible_box",
 ]
 
 #: Least fraction of the person's whole surface that stays visible under all that is put in front.
 LEAST_VISIBLE = 0.12
 _LEAST_HIDDEN, _MOST_HIDDEN = 0.05, 0.7
 _TRIES = 5
+_LEAST_CLEAR = 0.9  # visible fraction of people that get another background
 _COARSE = 4  # stride of the search for a place
 
 Other = Callable[[Draws], View]
 
 
-def visible_box(own: np.ndarray) -> Box:
-    """Top, left, bottom and right of the surface: rows and columns with at least one pixel."""
-    rows = np.flatnonzero(own.sum(1) >= 1)
-    columns = np.flatnonzero(own.sum(0) >= 1)
-    if not len(rows) or not len(columns):
-        return 0.0, 0.0, float(own.shape[0]), float(own.shape[1])
-    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
-
-
 def new_background(layers: Layers, draws: Draws, other: Other) -> Layers:
     """The person on another background, where possible smaller and moved.
 
-    A person that touches the border of the image stays in place: the cut would show.
+    A person that touches the border of the image stays in place: the cut would show. Where
+    something is in front of the person, the image stays as it is: the hole would show.
     """
+    if layers.own.sum() < _LEAST_CLEAR * layers.whole:
+        return layers
     shape = layers.own.shape
     mask = layers.own > 0.5
     border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
@@ -87,16 +81,24 @@ def _moved(layers: Layers, alpha: np.ndarray, draws: Draws) -> tuple[Layers, np.
             height=layers.height[at],
             points=points.astype(np.float32),
             whole=layers.whole * scale**2,
+            box=_scaled(layers.box, (rows / high, columns / wide), (top, left)),
         ),
         np.clip(moved, 0, 1),
     )
+
+
+def _scaled(box: Box, factors: tuple[float, float], start: tuple[int, int]) -> Box:
+    return (
+        box[0] * factors[0] + start[0], box[1] * factors[1] + start[1],
+        box[2] * factors[0] + start[0], box[3] * factors[1] + start[1],
+    )  # fmt: skip
 
 
 def add_behind(layers: Layers, draws: Draws, other: Other) -> Layers:
     """One or two other people beside or behind the person."""
     for _ in range(1 + draws.flag(0.3)):
         cutout = _Cutout.draw(draws, other, draws.uniform(0.6, 1.15))
-        top, _, bottom, _ = visible_box(layers.own)
+        top, _, bottom, _ = layers.box
         wide = layers.own.shape[1]
         # Farther people stand higher in the image.
         foot = bottom - draws.uniform(-0.05, 0.2) * (bottom - top)
@@ -117,7 +119,7 @@ def add_people(layers: Layers, draws: Draws, other: Other) -> Layers:
     least = LEAST_VISIBLE * layers.whole
     for _ in range(1 + draws.flag(0.25)):
         cutout = _Cutout.draw(draws, other, draws.log_uniform(0.6, 1.7))
-        place = _search(layers.own, cutout.alpha, draws, draws.uniform(0.1, 0.65))
+        place = _search(layers, cutout.alpha, draws, draws.uniform(0.1, 0.65))
         if place is None:
             continue
         fill, alpha = cutout.placed(layers.own.shape, *place)
@@ -180,15 +182,16 @@ class _Cutout:
 
 
 def _search(
-    own: np.ndarray, alpha: np.ndarray, draws: Draws, target: float
+    layers: Layers, alpha: np.ndarray, draws: Draws, target: float
 ) -> tuple[int, int] | None:
-    """Row and column for a cutout where it hides about ``target`` of a surface.
+    """Row and column for a cutout where it hides about ``target`` of the surface.
 
     Returns:
         The best of some drawn places; None if all hide too little or too much.
     """
-    top, left, bottom, right = visible_box(own)
-    small, mask = own[::_COARSE, ::_COARSE], alpha[::_COARSE, ::_COARSE]
+    _, left, _, right = visible_box(layers.own)
+    top, _, bottom, _ = layers.box
+    small, mask = layers.own[::_COARSE, ::_COARSE], alpha[::_COARSE, ::_COARSE]
     total = max(float(small.sum()), 1e-6)
     best, best_gap = None, np.inf
     for _ in range(12):

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .compose import visible_box
 from .draws import Draws
-from .layers import LABEL_STRIDE, Layers, resized
-from .things import Box
+from .layers import LABEL_STRIDE, Box, Layers, resized, visible_box
 
 __all__ = ["Frame", "Sampled", "detector_frame", "sample", "whole_frame"]
 

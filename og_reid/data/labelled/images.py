@@ -22,7 +22,7 @@ from .compose import add_behind, add_people, add_things, new_background
 from .config import CompositeConfig
 from .crops import Sampled, detector_frame, sample, whole_frame
 from .draws import Draws
-from .layers import Layers, View, mirrored
+from .layers import Layers, View, mirrored, visible_box
 from .prompts import draw_prompt
 from .truth import body_heights, part_fractions
 
@@ -41,7 +41,8 @@ _PART_OF = {
 # Streams of random numbers, one for each group of changes.
 _MIRROR, _BACKGROUND, _BEHIND, _FRONT, _THINGS, _ORDER, _CROP, _LIGHT, _SENSOR, _PROMPT = range(10)
 _FILLED = 8  # cells by which labels grow over outlines
-_LEAST_OTHER = 0.08  # of an image's pixels, for people that are put into other images
+_LEAST_OTHER = 0.1  # of an image's pixels, for people that are put into other images
+_LEAST_WHOLE = 0.95  # of their surface: others would float in the air
 
 
 def vertex_labels(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
@@ -94,9 +95,11 @@ class LabelledSet:
         self.pids = torch.from_numpy(self._arrays["identity"])
         self.camids = torch.from_numpy(self._arrays["camera"])
         self.visible_fraction = torch.from_numpy(self._arrays["visible"])
-        # Rows of people large enough to be put into other images.
-        fraction = self._arrays["fraction"]
-        self._usable = np.flatnonzero(fraction >= min(_LEAST_OTHER, float(np.median(fraction))))
+        # Rows of people to be put into other images; of all, in a set without any such.
+        whole = self._arrays["visible"] >= _LEAST_WHOLE
+        large = self._arrays["fraction"] >= _LEAST_OTHER
+        found = np.flatnonzero(whole & large)
+        self._usable = found if len(found) else np.arange(len(self))
 
     def __len__(self) -> int:
         """N, number of images."""
@@ -128,6 +131,7 @@ class LabelledSet:
             arrays["points"][row],
             arrays["seen"][row],
             float(arrays["visible"][row]),
+            tuple(arrays["box"][row].tolist()),
         )
 
     @plain_torch()
@@ -268,6 +272,7 @@ def _arrays(images: LabelledImages, labels: tuple[np.ndarray, np.ndarray]) -> di
         "points": images.keypoints.astype(np.float32),
         "seen": images.keypoint_visibility > 0.75,
         "visible": images.visible_fraction.astype(np.float32),
+        "box": np.array([visible_box(each) for each in images.amodal], np.float32),
         "fraction": images.mask.mean((1, 2), dtype=np.float32),
         "identity": images.identity.astype(np.int64),
         "camera": images.camera.astype(np.int64),

@@ -6,7 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["LABEL_STRIDE", "Layers", "View", "cover", "mirrored", "resized", "soft"]
+__all__ = [
+    "LABEL_STRIDE",
+    "Box",
+    "Layers",
+    "View",
+    "cover",
+    "mirrored",
+    "resized",
+    "soft",
+    "visible_box",
+]
+
+#: Top, left, bottom and right, pixels.
+Box = tuple[float, float, float, float]
 
 #: Pixels of a side of the cells of body parts and heights.
 LABEL_STRIDE = 4
@@ -24,6 +37,8 @@ class View:
         points: (K, 2) float32 keypoints, pixels.
         seen: (K,) bool, true for visible keypoints.
         visible: Visible fraction of the person, in (0, 1].
+        box: Top, left, bottom and right of the person, occluded parts included; None: those of
+            the mask.
     """
 
     image: np.ndarray
@@ -33,6 +48,7 @@ class View:
     points: np.ndarray
     seen: np.ndarray
     visible: float = 1.0
+    box: Box | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +64,7 @@ class Layers:
         points: (K, 2) float32 keypoints of the person, pixels.
         seen: (K,) bool, true for keypoints that were visible before composition.
         whole: Surface of the person without anything in front, pixels.
+        box: Top, left, bottom and right of the person, occluded parts included.
     """
 
     image: np.ndarray
@@ -58,6 +75,7 @@ class Layers:
     points: np.ndarray
     seen: np.ndarray
     whole: float
+    box: Box
 
     @classmethod
     def of(cls, view: View) -> Layers:
@@ -71,6 +89,7 @@ class Layers:
             view.points,
             view.seen,
             float(view.mask.sum()) / max(view.visible, 0.05),
+            visible_box(view.mask) if view.box is None else view.box,
         )
 
 
@@ -79,6 +98,7 @@ def mirrored(view: View) -> View:
     flip = (slice(None), slice(None, None, -1))
     points = view.points.copy()
     points[:, 0] = view.mask.shape[1] - 1 - points[:, 0]
+    wide, box = view.mask.shape[1], view.box
     return replace(
         view,
         image=view.image[flip],
@@ -86,7 +106,17 @@ def mirrored(view: View) -> View:
         part=view.part[flip],
         height=view.height[flip],
         points=points,
+        box=None if box is None else (box[0], wide - box[3], box[2], wide - box[1]),
     )
+
+
+def visible_box(own: np.ndarray) -> Box:
+    """Top, left, bottom and right of a surface: rows and columns with at least one pixel of it."""
+    rows = np.flatnonzero(own.sum(1) >= 1)
+    columns = np.flatnonzero(own.sum(0) >= 1)
+    if not len(rows) or not len(columns):
+        return 0.0, 0.0, float(own.shape[0]), float(own.shape[1])
+    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
 
 
 def cover(layers: Layers, fill: np.ndarray, alpha: np.ndarray, *, person: bool) -> Layers:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .draws import Draws
-from .layers import View, resized, soft
+from .layers import View, resized
 
 __all__ = ["background_texture", "color", "noise_field", "scenery", "texture"]
 
@@ -61,7 +61,7 @@ def texture(draws: Draws, shape: Shape, other: Callable[[], View]) -> np.ndarray
 
 def background_texture(draws: Draws, shape: Shape, other: Callable[[], View]) -> np.ndarray:
     """(H, W, 3) float32 RGB in [0, 255]: region of another image, or an artificial scene."""
-    if draws.flag(0.7):
+    if draws.flag(0.8):
         return scenery(draws, other())
     wall, floor = _plain(draws, shape), _plain(draws, shape)
     if draws.flag(0.7):
@@ -76,17 +76,26 @@ def scenery(draws: Draws, view: View) -> np.ndarray:
     The person's place takes the colours of the other half of its side, or of around.
     """
     high, wide = view.mask.shape
-    image, free = view.image.astype(np.float32), 1 - soft(view.mask)
+    image, free = view.image.astype(np.float32), _free(view.mask)[..., None]
     half = wide // 2
     order = np.concatenate([np.arange(half)[::-1], np.arange(half, wide)[::-1]])
-    free = free[..., None] * (view.mask[..., None] == 0)
-    image = _filled(image * free + (1 - free) * 0, free, image[:, order], free[:, order])
+    image = _filled(image * free, free, image[:, order], free[:, order])
     zoom = draws.log_uniform(1.0, 2.0)
     rows, columns = high / zoom, wide / zoom
     top, left = draws.uniform(0, high - rows), draws.uniform(0, wide - columns)
     box = (top, left, top + rows, left + columns)
     found = resized(image.astype(np.uint8), (high, wide), box=box)
     return (found[:, ::-1] if draws.flag(0.5) else found).astype(np.float32)
+
+
+def _free(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: 0 on a mask and the two pixels around it, then a soft edge."""
+    counts = np.pad(mask, 4).astype(np.int16).cumsum(0)
+    counts = counts[6:] - counts[:-6]
+    counts = counts.cumsum(1)
+    counts = counts[:, 6:] - counts[:, :-6]
+    around = counts[1 : 1 + mask.shape[0], 1 : 1 + mask.shape[1]]
+    return np.clip(1 - around / 8, 0, 1).astype(np.float32)
 
 
 def _filled(

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .draws import Draws
+from .layers import Box
 from .textures import noise_field
 
-__all__ = ["Box", "outline"]
+__all__ = ["outline"]
 
-#: Top, left, bottom and right, pixels.
-Box = tuple[float, float, float, float]
 Shape = tuple[int, int]
 
 
@@ -105,7 +104,7 @@ def _leaves(draws: Draws, shape: Shape, box: Box) -> np.ndarray:
     else:
         line = draws.uniform(box[1], box[3])
         deep = (columns - line) * draws.pick((-1.0, 1.0)) + 0 * rows
-    leaf = noise_field(draws, shape, draws.integer(12, 40), 2)
+    leaf = noise_field(draws, shape, draws.integer(9, 26), 2)
     return _inside(np.clip(deep + wavy, -25, 40) * 0.1 + leaf * 2.2, 1.5)
 
 
