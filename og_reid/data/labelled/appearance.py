@@ -61,7 +61,7 @@ def degraded(image: np.ndarray, config: CompositeConfig, draws: Draws) -> np.nda
     if blurred:
         image = _blurred(image, draws)
     if small:
-        rows = min(size[0], round(draws.log_uniform(24, 150)))
+        rows = min(size[0], round(draws.uniform(24, 150)))
         columns = max(12, round(rows * size[1] / size[0]))
         image = resized(_bytes(image), (rows, columns), cubic=draws.flag(0.3)).astype(np.float32)
     if noisy:
@@ -69,7 +69,9 @@ def degraded(image: np.ndarray, config: CompositeConfig, draws: Draws) -> np.nda
     if sharp:
         image = image + draws.uniform(0.4, 1.6) * (image - _mean3(image))
     if packed:
-        image = _compressed(_bytes(image), round(draws.uniform(18, 92)))
+        # Blocks of 8 x 8 pixels leave little of a thumbnail at low quality.
+        least = 18 if len(image) >= 80 else 45
+        image = _compressed(_bytes(image), round(draws.uniform(least, 92)))
     if small:
         image = resized(_bytes(image), size, cubic=draws.flag(0.5)).astype(np.float32)
     return np.clip(image, 0, 255)
@@ -81,7 +83,7 @@ def _bytes(image: np.ndarray) -> np.ndarray:
 
 def _toned(image: np.ndarray, draws: Draws) -> np.ndarray:
     """Gain, white balance, contrast, gamma and saturation; highlights clip."""
-    gain = _exposure(image, draws.log_uniform(0.4, 1.6), 0.16, 0.75)
+    gain = _exposure(image, draws.log_uniform(0.5, 1.6), 0.18, 0.75)
     warm, green = draws.normal(0.1), draws.normal(0.04)
     balance = np.array([1 + warm, 1 + green, 1 - warm], np.float32)
     gamma = draws.log_uniform(0.65, 1.5)
@@ -167,6 +169,8 @@ def _noisy(image: np.ndarray, draws: Draws) -> np.ndarray:
     read = draws.uniform(0.3, 4.0) * (1 + max(0.0, 1 - mean / 90))
     shot = draws.uniform(0.0, 0.45)
     deviation = read + shot * np.sqrt(np.maximum(image, 0))
+    # Not so much that nothing is left of the image.
+    deviation *= min(1.0, 0.6 * float(image.std()) / max(float(deviation.mean()), 1e-6))
     noise = draws.normals(*image.shape)
     if draws.flag(0.4):  # luminance alone
         noise[..., 1:] = noise[..., :1]

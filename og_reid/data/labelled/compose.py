@@ -55,7 +55,9 @@ def _moved(layers: Layers, alpha: np.ndarray, draws: Draws) -> tuple[Layers, np.
     high, wide = alpha.shape
     scale = draws.uniform(0.6, 1.0)
     rows, columns = max(8, round(high * scale)), max(8, round(wide * scale))
-    top, left = draws.integer(0, high - rows + 1), draws.integer(0, wide - columns + 1)
+    # Mostly near the middle: the target is the person of the crop.
+    top = round((high - rows) * 0.5 * (draws.uniform() + draws.uniform()))
+    left = round((wide - columns) * 0.5 * (draws.uniform() + draws.uniform()))
     inner = (slice(top, top + rows), slice(left, left + columns))
     image = np.zeros_like(layers.image)
     image[inner] = resized(layers.image.astype(np.uint8), (rows, columns))
@@ -97,7 +99,7 @@ def _scaled(box: Box, factors: tuple[float, float], start: tuple[int, int]) -> B
 def add_behind(layers: Layers, draws: Draws, other: Other) -> Layers:
     """One or two other people beside or behind the person."""
     for _ in range(1 + draws.flag(0.3)):
-        cutout = _Cutout.draw(draws, other, draws.uniform(0.6, 1.15))
+        cutout = _Cutout.draw(draws, other, draws.uniform(0.6, 1.1) * _size(layers))
         top, _, bottom, _ = layers.box
         wide = layers.own.shape[1]
         # Farther people stand higher in the image.
@@ -118,7 +120,7 @@ def add_people(layers: Layers, draws: Draws, other: Other) -> Layers:
     """One or two other people in front, where they hide 5 to 70 % of the visible surface."""
     least = LEAST_VISIBLE * layers.whole
     for _ in range(1 + draws.flag(0.25)):
-        cutout = _Cutout.draw(draws, other, draws.log_uniform(0.6, 1.7))
+        cutout = _Cutout.draw(draws, other, draws.log_uniform(0.6, 1.7) * _size(layers))
         place = _search(layers, cutout.alpha, draws, draws.uniform(0.1, 0.65))
         if place is None:
             continue
@@ -144,6 +146,11 @@ def add_things(layers: Layers, draws: Draws, other: Other) -> Layers:
                 layers = cover(layers, fill, alpha, person=False)
                 break
     return layers
+
+
+def _size(layers: Layers) -> float:
+    """Height of the person, as a fraction of the image's; that of uncut people is about 0.9."""
+    return min(1.0, (layers.box[2] - layers.box[0]) / (0.9 * layers.own.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ class CompositeConfig:
     things: float = 0.4  # one or two things in front
     crop: float = 0.75  # box of a detector in place of the whole image
     light: float = 0.85  # exposure, contrast, colour, gradients, haze, vignetting
-    dark: float = 0.15  # night: an eighth to half of the light
+    dark: float = 0.12  # night: an eighth to half of the light
     backlight: float = 0.1  # person darker than the background
     grey: float = 0.03  # no colour
     blur: float = 0.25  # defocus or motion

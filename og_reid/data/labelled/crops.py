@@ -68,7 +68,8 @@ def detector_frame(layers: Layers, draws: Draws, size: tuple[int, int]) -> Frame
     least = max(_LEAST_LEFT * float(layers.own.sum()), _LEAST_WHOLE * layers.whole)
     kinds = (_loose, _tight, _upper, _cut)
     for _ in range(4):
-        box = _clipped(draws.pick(kinds, (0.3, 0.3, 0.22, 0.18))(draws, visible), shape)
+        drawn = draws.pick(kinds, (0.3, 0.3, 0.22, 0.18))(draws, visible)
+        box = _clipped(_upright(drawn), shape)
         rows, columns = slice(int(box[0]), int(box[2])), slice(int(box[1]), int(box[3]))
         kept = layers.own[rows, columns]
         if kept.sum() >= least and kept.mean() >= 0.08:
@@ -129,6 +130,13 @@ def _clipped(box: Box, shape: tuple[int, ...]) -> Box:
     high, wide = shape[:2]
     top, left = min(max(0.0, box[0]), high - 8), min(max(0.0, box[1]), wide - 8)
     return top, left, min(max(top + 8, box[2]), high), min(max(left + 8, box[3]), wide)
+
+
+def _upright(box: Box) -> Box:
+    """Box grown on both sides to a height of 1 to 4 times its width."""
+    rows, columns = box[2] - box[0], box[3] - box[1]
+    down, along = max(0.0, columns - rows) / 2, max(0.0, rows / 4 - columns) / 2
+    return box[0] - down, box[1] - along, box[2] + down, box[3] + along
 
 
 def _loose(draws: Draws, box: Box) -> Box:
