@@ -20,6 +20,7 @@ from .gated_pool import EdgeTerms, gated_max
 from .gather import gather_neighbors
 from .knn import knn, knn_torch
 from .late_interaction import int8_features, late_interaction, late_interaction_torch
+from .late_topk import LateTopK, late_interaction_topk
 from .neighbor_index import in_degree
 from .pool import mean_neighbors, pool_neighbors
 from .rank_counts import RankThresholds, count_closer, count_closer_torch
@@ -28,6 +29,7 @@ from .topk import TopK, merge_topk, merge_topk_torch
 __all__ = [
     "EdgeNorm",
     "EdgeTerms",
+    "LateTopK",
     "RankThresholds",
     "TopK",
     "ball_query",
@@ -44,6 +46,7 @@ __all__ = [
     "knn",
     "knn_torch",
     "late_interaction",
+    "late_interaction_topk",
     "late_interaction_torch",
     "mean_neighbors",
     "merge_topk",

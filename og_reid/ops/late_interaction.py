@@ -41,7 +41,13 @@ from ._native.late_interaction import (
 )
 from ._torch.late_interaction import LateRules, LateSide, late_interaction_tiles
 
-__all__ = ["int8_features", "late_interaction", "late_interaction_torch"]
+__all__ = [
+    "int8_features",
+    "late_interaction",
+    "late_interaction_torch",
+    "late_rules",
+    "late_sides",
+]
 
 
 def late_interaction(
@@ -84,11 +90,11 @@ def late_interaction(
     Raises:
         ValueError: on shapes, dtypes or numbers that do not fit.
     """
-    query, gallery = _sides(
+    query, gallery = late_sides(
         (query_features, query_weights, query_visibility, query_positions),
         (gallery_features, gallery_weights, gallery_visibility, gallery_positions),
     )
-    rules = _rules(penalty, background, symmetric)
+    rules = late_rules(penalty, background, symmetric)
     if not _native_for(query, gallery):
         return late_interaction_tiles(*_one_type(query, gallery), rules)
     tensors = (*query, *gallery)
@@ -119,11 +125,11 @@ def late_interaction_torch(
     symmetric: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Plain-torch twin of `late_interaction`: its specification."""
-    query, gallery = _sides(
+    query, gallery = late_sides(
         (query_features, query_weights, query_visibility, query_positions),
         (gallery_features, gallery_weights, gallery_visibility, gallery_positions),
     )
-    rules = _rules(penalty, background, symmetric)
+    rules = late_rules(penalty, background, symmetric)
     return late_interaction_tiles(*_one_type(query, gallery), rules)
 
 
@@ -151,8 +157,8 @@ def int8_features(features: Tensor) -> Tensor:
     return (features * scale).round().clamp(-127, 127).to(torch.int8)
 
 
-def _sides(query: tuple[Tensor, ...], gallery: tuple[Tensor, ...]) -> tuple[LateSide, LateSide]:
-    """Both sides, checked."""
+def late_sides(query: tuple[Tensor, ...], gallery: tuple[Tensor, ...]) -> tuple[LateSide, LateSide]:
+    """Both sides of a late interaction, checked; raises ValueError naming the argument."""
     sides = {"query": LateSide(*query), "gallery": LateSide(*gallery)}
     for name, side in sides.items():
         named = {f"{name}_{field}": tensor for field, tensor in side._asdict().items()}
@@ -204,7 +210,8 @@ def _check_shapes(name: str, side: LateSide) -> None:
         )
 
 
-def _rules(penalty: Any, background: Any, symmetric: Any) -> LateRules:
+def late_rules(penalty: Any, background: Any, symmetric: Any) -> LateRules:
+    """Numbers of a late interaction, checked; raises ValueError naming the argument."""
     for name, value in (("penalty", penalty), ("background", background)):
         number = hasattr(value, "__float__") and not isinstance(value, (str, bytes, Tensor))
         if not number or not math.isfinite(value) or value < 0:

@@ -257,6 +257,7 @@ def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "sample": lambda: ops.farthest_point_sample(POINTS, 30),
         "radius_count": lambda: ops.radius_count(POINTS, POINTS, (0.2,)),
         "late_interaction": lambda: ops.late_interaction(*CELLS, *CELLS),
+        "late_interaction_topk": lambda: ops.late_interaction_topk(*CELLS, *CELLS, k=2),
         "pool": lambda: ops.pool_neighbors(FEATURES, ops.knn(FEATURES, 5)),
         "clouds": _clouds,
         "files": lambda: _files(folder),

@@ -144,6 +144,15 @@ OG_REID_INLINE bool any(const float* shown, int64_t count) {
   return found;
 }
 
+// Features of the next gallery image, read ahead while this one is scored.
+struct Ahead {
+  const char *at, *end;
+
+  void step(int64_t lines) {
+    for (; lines > 0 && at < end; --lines, at += 64) __builtin_prefetch(at, 0, 2);
+  }
+};
+
 struct Scratch {
   Packed rows;
   float *column_shown, *row_shown;
@@ -165,8 +174,11 @@ Scratch take_scratch(Arena& arena, const Task& task, int64_t units) {
   return to;
 }
 
+// Cache lines read ahead for each block of scores.
+constexpr int64_t kLinesAhead = 32;
+
 template <typename Dot, bool kIndex>
-void all_blocks(const Packed& columns, const Scratch& scratch, const Task& task) {
+void all_blocks(const Packed& columns, const Scratch& scratch, const Task& task, Ahead& ahead) {
   const Packed& rows = scratch.rows;
   const int64_t width = round_up(columns.cells, kLanes);
   for (int64_t i = 0; i < width; i += kPanel) {
@@ -175,6 +187,7 @@ void all_blocks(const Packed& columns, const Scratch& scratch, const Task& task)
     for (int64_t j = 0; j < rows.cells; j += kTile) {
       const bool backward = task.symmetric && (task.every || any(scratch.row_shown + j, kTile));
       if (!forward && !backward) continue;
+      ahead.step(kLinesAhead);
       const Rules rules = {task.penalty, forward, backward};
       if (count == kPanel) {
         block<Dot, 2, kIndex>(columns, rows, i, j, rules, scratch.best);
@@ -230,7 +243,8 @@ void no_indices(const Task& task, int64_t pair) {
 }
 
 template <typename Dot>
-void one_pair(const Task& task, const Packed& columns, const Scratch& scratch, int64_t pair) {
+void one_pair(const Task& task, const Packed& columns, const Scratch& scratch, int64_t pair,
+              Ahead& ahead) {
   const Packed& rows = scratch.rows;
   float* const similarity = task.similarity + pair;
   float* const shared = task.shared + pair;
@@ -252,9 +266,9 @@ void one_pair(const Task& task, const Packed& columns, const Scratch& scratch, i
     if (task.forward != nullptr) store(scratch.best.row_from + j * kLanes, VecInt{});
   }
   if (task.forward != nullptr) {
-    all_blocks<Dot, true>(columns, scratch, task);
+    all_blocks<Dot, true>(columns, scratch, task, ahead);
   } else {
-    all_blocks<Dot, false>(columns, scratch, task);
+    all_blocks<Dot, false>(columns, scratch, task, ahead);
   }
   const double kept = double(query_mass) + 1e-6;
   *similarity = float(forward_sum(columns, scratch, task, pair) / kept);
@@ -335,8 +349,12 @@ void all_pairs(const Task& task, const Plan& plan) {
       for (int64_t work = thread; work < items * groups; work += task.threads) {
         const int64_t g = work / groups, group = work % groups;
         pack_image(task, task.gallery, g, false, plan.type == OG_REID_FLOAT32, scratch.rows);
+        const int64_t bytes = task.gallery.cells * task.channels * entry_size(task.gallery.type);
+        const char* const next = static_cast<const char*>(task.gallery.features) +
+                                 (work + task.threads) / groups * bytes;
+        Ahead ahead = {next, work + task.threads < items * groups ? next + bytes : next};
         for (int64_t q = count * group / groups; q < count * (group + 1) / groups; ++q) {
-          one_pair<Dot>(task, packed(q), scratch, (start + q) * items + g);
+          one_pair<Dot>(task, packed(q), scratch, (start + q) * items + g, ahead);
         }
       }
     }

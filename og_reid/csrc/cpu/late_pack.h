@@ -113,47 +113,52 @@ void pack_cells(const float* weights, const float* places, int64_t parts, float 
   }
 }
 
-// The units of one cell, zeros behind; float32 from any type if `widen`.
-bool stage_row(const Images& from, int64_t channels, int64_t row, bool widen, Packed& to,
-               int64_t i) {
-  std::memset(to.stage, 0, round_up(to.units, kBlock) * 4);
+OG_REID_INLINE void widen_row(const uint16_t* values, int64_t channels, float* to) {
+  for (int64_t c = 0; c < channels; ++c) {
+    const uint32_t wide = uint32_t(values[c]) << 16;
+    std::memcpy(to + c, &wide, 4);
+  }
+}
+
+OG_REID_INLINE bool all_finite(const uint16_t* values, int64_t count) {
+  uint32_t broken = 0;
+  for (int64_t c = 0; c < count; ++c) broken |= (values[c] & 0x7f80) == 0x7f80;
+  return !broken;
+}
+
+// Address of the units of one cell; float32 from any type if `widen`. Behind the last channel of
+// `stage` are zeros.
+const void* units_of_cell(const Images& from, int64_t channels, int64_t row, bool widen, Packed& to,
+                          int64_t i, bool& sound) {
+  const char* const values =
+      static_cast<const char*>(from.features) + row * channels * entry_size(from.type);
   to.lengths[i] = 1;
   to.offsets[i] = 0;
   if (from.type == OG_REID_FLOAT32) {
-    const float* values = static_cast<const float*>(from.features) + row * channels;
-    std::memcpy(to.stage, values, channels * 4);
-    return all_finite(values, channels);
+    sound &= all_finite(reinterpret_cast<const float*>(values), channels);
+    return values;
   }
   if (from.type == OG_REID_BFLOAT16) {
-    const uint16_t* values = static_cast<const uint16_t*>(from.features) + row * channels;
-    uint32_t broken = 0;
-    for (int64_t c = 0; c < channels; ++c) broken |= (values[c] & 0x7f80) == 0x7f80;
-    if (widen) {
-      uint32_t wide;
-      for (int64_t c = 0; c < channels; ++c) {
-        wide = uint32_t(values[c]) << 16;
-        std::memcpy(to.stage + c, &wide, 4);
-      }
-    } else {
-      std::memcpy(to.stage, values, channels * 2);
-    }
-    return !broken;
+    const uint16_t* entries = reinterpret_cast<const uint16_t*>(values);
+    sound &= all_finite(entries, channels);
+    if (!widen) return values;
+    widen_row(entries, channels, to.stage);
+    return to.stage;
   }
-  const int8_t* values = static_cast<const int8_t*>(from.features) + row * channels;
-  int64_t squares = 0, sum = 0;
+  const int8_t* entries = reinterpret_cast<const int8_t*>(values);
+  int32_t squares = 0, sum = 0;
   for (int64_t c = 0; c < channels; ++c) {
-    squares += int32_t(values[c]) * values[c];
-    sum += values[c];
+    squares += int32_t(entries[c]) * entries[c];
+    sum += entries[c];
   }
   const float length = squares ? 1.0f / std::sqrt(float(squares)) : 0.0f;
   if (widen) {
-    for (int64_t c = 0; c < channels; ++c) to.stage[c] = float(values[c]) * length;
-  } else {
-    std::memcpy(to.stage, values, channels);
-    to.lengths[i] = length;
-    to.offsets[i] = int32_t(128 * sum);
+    for (int64_t c = 0; c < channels; ++c) to.stage[c] = float(entries[c]) * length;
+    return to.stage;
   }
-  return true;
+  to.lengths[i] = length;
+  to.offsets[i] = 128 * sum;
+  return values;
 }
 
 // Packs one image; `widen`: features of any type become float32.
@@ -169,23 +174,33 @@ void pack_image(const Task& task, const Images& from, int64_t image, bool column
                all_finite(to.visibility, parts);
   const int64_t blocks = round_up(to.units, kBlock) / kBlock;
   const int64_t used = columns ? round_up(cells, kLanes) : round_up(cells, kTile);
+  const int64_t bytes = task.channels * (widen ? 4 : entry_size(from.type));
+  const bool whole = !columns && bytes == blocks * kBlock * 4;
+  std::memset(to.stage, 0, blocks * kBlock * 4);
   for (int64_t i = 0; i < used; ++i) {
+    const float* units = to.stage;
     if (i < cells) {
-      sound &= stage_row(from, task.channels, first + to.order[i], widen, to, i);
+      const int64_t row = first + to.order[i];
+      const void* at = units_of_cell(from, task.channels, row, widen, to, i, sound);
+      if (whole) {
+        units = static_cast<const float*>(at);
+      } else if (at != to.stage) {
+        std::memcpy(to.stage, at, bytes);
+      }
     } else {
-      std::memset(to.stage, 0, round_up(to.units, kBlock) * 4);
+      std::memset(to.stage, 0, bytes);
       to.lengths[i] = 0;
       to.offsets[i] = 0;
     }
     if (columns) {
       const int64_t panel = i / kPanel * kPanel;
       const int64_t width = used - panel < kPanel ? kLanes : kPanel;
-      float* at = to.features + panel * to.units + (i - panel);
-      for (int64_t u = 0; u < to.units; ++u) at[u * width] = to.stage[u];
+      float* into = to.features + panel * to.units + (i - panel);
+      for (int64_t u = 0; u < to.units; ++u) into[u * width] = units[u];
     } else {
-      float* at = to.features + (i / kTile * blocks * kTile + i % kTile) * kBlock;
+      float* into = to.features + (i / kTile * blocks * kTile + i % kTile) * kBlock;
       for (int64_t b = 0; b < blocks; ++b) {
-        std::memcpy(at + b * kTile * kBlock, to.stage + b * kBlock, kBlock * 4);
+        std::memcpy(into + b * kTile * kBlock, units + b * kBlock, kBlock * 4);
       }
     }
   }

@@ -61,6 +61,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "late_interaction": (ops.late_interaction, CELLS),
     "late_interaction_torch": (ops.late_interaction_torch, CELLS),
+    "late_interaction_topk": (ops.late_interaction_topk, {**CELLS, "k": 2}),
+    "int8_features": (ops.int8_features, {"features": FEATURES}),
     "merge_topk": (
         ops.merge_topk,
         {"distances": torch.rand(2, 3), "nearest": TopK.none(2, 2), "start": 0},
