@@ -23,10 +23,11 @@ from pose.runtime.defaults import plain_torch
 from pose.runtime.process_pool import map_in_processes
 
 from .folder import claim
-from .imaging.camera import draw_camera
+from .presets import world_settings
 from .rendering import VERTEX_STRIDE, render
 from .rng import Rng
-from .scene import IMAGE_SIZE, sample_scene
+from .scene import HIDDEN_RANGE, IMAGE_SIZE, sample_scene
+from .settings import DEFAULT, SETTINGS
 
 __all__ = [
     "LabelledImages",
@@ -54,6 +55,8 @@ class LabelledPlan:
         cameras: number of cameras.
         first_identity: number of the first identity (see ``draw_identity``).
         occluded_fraction: fraction of occluded images, in [0, 1].
+        settings: name of the world's settings, one of ``SETTINGS``. Those with rules for the images
+            of an identity ("held-out") draw cameras and occlusions by them.
     """
 
     identities: int
@@ -62,6 +65,7 @@ class LabelledPlan:
     cameras: int = 40
     first_identity: int = 0
     occluded_fraction: float = 0.5
+    settings: str = "default"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -72,6 +76,16 @@ class LabelledPlan:
                 raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
         if not 0 <= self.occluded_fraction <= 1:
             raise ValueError(f"occluded_fraction must be in [0, 1]; got {self.occluded_fraction}")
+        if self.settings not in SETTINGS:
+            raise ValueError(f"settings must be one of {SETTINGS}; got {self.settings!r}")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Content of ``world.json``; the default settings go without saying."""
+        values = {"kind": _KIND, "version": _VERSION, **asdict(self)}
+        if self.settings == DEFAULT.name:
+            del values["settings"]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +153,7 @@ def write_labelled_world(
     cameras: int = 40,
     first_identity: int = 0,
     occluded_fraction: float = 0.5,
+    settings: str = "default",
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -154,6 +169,7 @@ def write_labelled_world(
         cameras: number of cameras.
         first_identity: number of the first identity; disjoint ranges give disjoint identities.
         occluded_fraction: fraction of occluded images.
+        settings: name of the world's settings, one of ``SETTINGS``.
         workers: processes to use; 0 works in this one. Started by "spawn": a script with workers
             must guard its start with ``if __name__ == "__main__"``.
         progress: called with (images done, images in all).
@@ -166,9 +182,11 @@ def write_labelled_world(
         FileExistsError: the folder holds something else.
         OSError: a shard cannot be written; with its path.
     """
-    plan = LabelledPlan(identities, views, seed, cameras, first_identity, occluded_fraction)
+    plan = LabelledPlan(
+        identities, views, seed, cameras, first_identity, occluded_fraction, settings
+    )
     folder = Path(root)
-    claim(folder, {"kind": _KIND, "version": _VERSION, **asdict(plan)}, ())
+    claim(folder, plan.manifest, ())
     starts = list(range(0, plan.identities, _IDENTITIES))
     missing = [start for start in starts if not _shard(folder, start).is_file()]
     total = plan.identities * plan.views
@@ -251,9 +269,26 @@ def _write_shard(folder: str, plan: LabelledPlan, start: int) -> int:
 def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
     identity = plan.first_identity + index
     rng = Rng.seeded("labelled", plan.seed, identity, view)
-    camera = rng.integer(1, plan.cameras + 1)
-    occlusion = "any" if rng.flag(plan.occluded_fraction) else None
-    made = render(sample_scene(identity, draw_camera(plan.seed, camera), rng.generator, occlusion))
+    settings = world_settings(plan.settings)
+    rule = settings.views[view % len(settings.views)] if settings.views else None
+    hidden, passers_by = HIDDEN_RANGE, None
+    if rule is None:
+        camera = rng.integer(1, plan.cameras + 1)
+        occluded = rng.flag(plan.occluded_fraction)
+    else:
+        camera = rng.integer(rule.cameras[0], rule.cameras[1] + 1)
+        occluded, hidden = rule.hidden is not None, rule.hidden or HIDDEN_RANGE
+        passers_by = None if rule.passers_by is None else rng.integer(*rule.passers_by)
+    scene = sample_scene(
+        identity,
+        settings.camera(plan.seed, camera),
+        rng.generator,
+        "any" if occluded else None,
+        hidden_range=hidden,
+        passers_by=passers_by,
+        settings=settings,
+    )
+    made = render(scene)
     return {
         "image": made.image.numpy(),
         "mask": np.packbits(made.mask.numpy()),

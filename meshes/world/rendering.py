@@ -18,7 +18,6 @@ from pose.runtime.defaults import plain_torch
 
 from ..body.model import SMPL_JOINTS
 from .imaging.camera import View
-from .imaging.sensor import apply_sensor
 from .imaging.shading import Hit, Shadow, cast_rays, light_of
 from .people.clothing import world_body
 from .people.figure import Figure
@@ -160,7 +159,7 @@ def render(scene: Scene) -> Rendered:
     flat = light.reshape(-1, 3)
     flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, shadow, free)
     light = flat.reshape(light.shape)
-    image = apply_sensor(light, scene.camera, Rng.seeded("sensor", scene.seed))
+    image = scene.sensor(light, scene.camera, Rng.seeded("sensor", scene.seed))
     amodal = own.face >= 0
     shape = (fine.height, fine.width)
     visible = float(mine.sum()) / max(1.0, float(amodal.sum())) * scene.inside

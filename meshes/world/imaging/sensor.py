@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..rng import Rng
 from .camera import Camera
 
-__all__ = ["apply_sensor"]
+__all__ = ["Sensor", "apply_sensor"]
+
+#: Linear light (H, W, 3) to sRGB (H, W, 3) uint8, of a camera.
+Sensor = Callable[[Tensor, Camera, Rng], Tensor]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")
 

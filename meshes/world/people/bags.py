@@ -71,6 +71,10 @@ def carry_bag(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor
         "tote": _tote,
         "hand": _hand,
         "case": _case,
+        "duffel": _duffel,
+        "shopping": _shopping,
+        "instrument": _instrument,
+        "belt": _belt,
     }
     if identity.bag == "none":
         return []
@@ -177,3 +181,67 @@ def _case(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) ->
         wheels.append(box((0, 0, 0), (0.03, 0.06, 0.06)).transformed(turn, corner))
     rolling = solid(join(wheels), PlainPaint((0.05, 0.05, 0.05)), smooth=False)
     return [_bag(identity, half, turn, center, 0.3), _handles(rods, identity), rolling]
+
+
+def _duffel(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    """A long sports bag across the small of the back, on a strap over one shoulder."""
+    side, size = identity.bag_side, identity.bag_size
+    anchor = surface[_nearest(side * 0.06, 0.0, -0.12)]
+    turn = _upright(facing @ torch.tensor([side * 0.35, 0.0, -1.0]))
+    half = (0.3 * size, 0.14 * size, 0.13 * size)
+    center = anchor + turn @ torch.tensor([0.0, -0.06, half[2] * 0.8])
+    shoulder = surface[_nearest(-side * 0.12, 0.5, 0.0)] + torch.tensor([0.0, 0.012, 0.0])
+    chest = surface[_nearest(0.0, 0.3, 0.12)]
+    hip = surface[_nearest(side * 0.16, 0.08, 0.05)]
+    ends = [center + turn @ torch.tensor([end * half[0], half[1] * 0.6, 0.0]) for end in (-1, 1)]
+    back = surface[_nearest(-side * 0.1, 0.4, -0.12)]
+    paths = [torch.stack([shoulder, chest, hip, ends[0]]), torch.stack([shoulder, back, ends[1]])]
+    return [_bag(identity, half, turn, center, 0.7), _handles(paths, identity, 0.018)]
+
+
+def _shopping(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    """A carrier bag in each hand."""
+    size = identity.bag_size
+    half = (0.16 * size, 0.2 * size, 0.08 * size)
+    pieces = []
+    for side, hand in zip((1.0, -1.0), hands, strict=True):
+        turn = _upright(facing @ torch.tensor([side, 0.0, 0.25]))
+        center = hand - torch.tensor([0.0, half[1] + 0.09, 0.0])
+        center[1] = max(float(center[1]), half[1] + 0.02)
+        corners = [
+            center + turn @ torch.tensor([end * half[0], half[1] * 0.9, 0.0]) for end in (-0.5, 0.5)
+        ]
+        pieces.append(_bag(identity, half, turn, center, 0.22))
+        pieces.append(_handles([torch.stack([corners[0], hand, corners[1]])], identity))
+    return pieces
+
+
+def _instrument(
+    identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor
+) -> list[MeshPart]:
+    """A guitar case on the back: body below, neck beside the head."""
+    size = identity.bag_size
+    anchor = (surface[_nearest(0.0, 0.14, -0.1)] + surface[_nearest(0.0, 0.4, -0.1)]) / 2
+    turn = _upright(facing @ torch.tensor([0.0, 0.0, -1.0]))
+    lean = math.radians(16) * identity.bag_side
+    tilt = torch.tensor([[math.cos(lean), -math.sin(lean), 0.0],
+                         [math.sin(lean), math.cos(lean), 0.0], [0.0, 0.0, 1.0]])  # fmt: skip
+    turn = turn @ tilt
+    half = (0.19 * size, 0.27 * size, 0.07 * size)
+    center = anchor + turn @ torch.tensor([0.0, -0.06, half[2] + 0.03])
+    top = center + turn @ torch.tensor([0.0, 0.5 * size, 0.0])
+    neck = (0.06 * size, 0.33 * size, 0.05 * size)
+    return [
+        _bag(identity, half, turn, center, 0.75),
+        _bag(identity, neck, turn, top, 0.4),
+    ]
+
+
+def _belt(identity: Identity, surface: Tensor, hands: Tensor, facing: Tensor) -> list[MeshPart]:
+    """A pouch on the chest or the belly, on a strap across."""
+    high = identity.bag_size > 1.0
+    anchor = surface[_nearest(0.02, 0.33 if high else 0.06, 0.12)]
+    turn = _upright(facing @ torch.tensor([0.1, 0.0, 1.0]))
+    half = (0.13, 0.075, 0.045)
+    center = anchor + turn @ torch.tensor([0.0, 0.0, half[2] * 0.8])
+    return [_bag(identity, half, turn, center, 0.4)]

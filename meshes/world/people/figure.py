@@ -18,7 +18,7 @@ from .bags import carry_bag
 from .clothing import build_outfit, world_body
 from .drape import drape
 from .hair import brim, hanging_hair
-from .identity import Identity
+from .identity import Garment, Identity
 from .poses import Motion
 from .shoes import wear_shoes
 from .skin_textures import ClothPaint, HairPaint, PlainPaint
@@ -103,6 +103,8 @@ def pose_figure(
     pieces += [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
     pieces += _head_pieces(identity, turns, joints)
     pieces += _drapes(identity, vertices, joints, turns)
+    if identity.cape is not None:
+        pieces.append(_cape(identity.cape, vertices[outfit.outer], joints, turns))
     facing = _facing(turns[0])
     hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
     pieces += carry_bag(identity, vertices[outfit.outer], hands, facing)
@@ -188,3 +190,13 @@ def _drapes(identity: Identity, vertices: Tensor, joints: Tensor, turns: Tensor)
             )
         )
     return pieces
+
+
+def _cape(garment: Garment, surface: Tensor, joints: Tensor, turns: Tensor) -> MeshPart:
+    """Poncho around shoulders, arms and hips; it hangs from the neck."""
+    template = world_body().v_template
+    under = (template[:, 1] < 0.5) & (template[:, 1] > -0.5)
+    scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
+    start = 0.47 * max(0.7, min(1.2, scale))
+    facing = _facing(turns[0])
+    return drape(surface[under], joints[0], facing, garment, ClothPaint(garment), start)

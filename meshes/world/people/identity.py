@@ -64,6 +64,7 @@ class Identity:
         bag: "none", "backpack", "shoulder", "tote", "hand" or "case"; bag_fabric its cloth.
         bag_side: -1.0 (right) or 1.0 (left).
         bag_size: factor on the bag's measures.
+        cape: a poncho or cape over everything, or None.
     """
 
     seed: int
@@ -89,6 +90,7 @@ class Identity:
     bag_fabric: Fabric
     bag_side: float
     bag_size: float
+    cape: Garment | None = None
 
     def __post_init__(self) -> None:
         """Check the shape coefficients."""

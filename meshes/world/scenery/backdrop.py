@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,11 +13,19 @@ from ..rng import Rng
 from ..surfaces.fabric import grain, noise
 from ..surfaces.palette import dimmed, vivid_color
 
-__all__ = ["Backdrop", "draw_backdrop"]
+__all__ = ["Backdrop", "Surroundings", "draw_backdrop"]
 
 Color = tuple[float, float, float]
 _GROUNDS = ("asphalt", "tiles", "pavers", "grass", "slabs", "planks", "lines")
 _WALLS = ("plaster", "brick", "panels", "foliage", "shutter", "glass", "none")
+
+
+class Surroundings(Protocol):
+    """Ground, walls and sky, for rays that hit no piece."""
+
+    def look(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Colours, points and normals seen along rays; see `Backdrop.look`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..people.clothing import world_body
 from ..people.figure import pose_figure
-from ..people.identity import draw_identity
+from ..people.identity import Identity, draw_identity
 from ..people.poses import draw_motion
 from ..rng import Rng
 from ..surfaces.pieces import MeshPart
 from . import street, vehicles
 
-__all__ = ["OCCLUDERS", "bystander", "place_occluder", "translated"]
+__all__ = [
+    "OCCLUDERS",
+    "OCCLUDER_KINDS",
+    "Builder",
+    "Occluder",
+    "bystander",
+    "place_occluder",
+    "translated",
+]
 
-OCCLUDERS: tuple[str, ...] = (
-    "car", "shrub", "trunk", "board", "column", "furniture", "luggage", "fence", "bicycle",
-    "umbrella", "person", "cut",
-)  # fmt: skip
-"""Kinds of occlusion. "cut" is the image's border; "person" another identity in front."""
+#: Pieces of an occluder in its own frame, from a source of randomness.
+Builder = Callable[[Rng], list[MeshPart]]
 
-_BUILDERS: dict[str, Callable[[Rng], list[MeshPart]]] = {
-    "car": vehicles.car, "shrub": street.shrub, "trunk": street.trunk, "board": street.board,
-    "column": street.column, "furniture": street.furniture, "luggage": street.luggage,
-    "fence": street.fence, "bicycle": vehicles.bicycle, "umbrella": street.umbrella,
-}  # fmt: skip
-# Metres in front of the person.
-_DEPTH = {
-    "car": (1.1, 1.8), "shrub": (0.5, 1.4), "trunk": (0.4, 1.6), "board": (0.4, 1.5),
-    "column": (0.4, 1.6), "furniture": (0.5, 1.0), "luggage": (0.45, 1.2), "fence": (0.4, 1.0),
-    "bicycle": (0.45, 1.0), "umbrella": (0.7, 1.2), "person": (0.45, 1.3),
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Occluder:
+    """A kind of occlusion.
+
+    Attributes:
+        build: pieces in their own frame: x right, y up (ground at 0), z towards the camera,
+            centred at x = 0, metres; None for the image's border.
+        weight: frequency against other kinds.
+        depth: range of metres in front of the person.
+        lift: range of heights over the ground, metres.
+        hanging: comes from above instead of from the side; None: when "build" draws it so high.
+    """
+
+    build: Builder | None
+    weight: float
+    depth: tuple[float, float] = (0.0, 0.0)
+    lift: tuple[float, float] | None = None
+    hanging: bool | None = False
 
 
 def translated(
@@ -51,17 +64,37 @@ def translated(
     return result
 
 
-def bystander(rng: Rng) -> list[MeshPart]:
-    """A passer-by at the origin, for backgrounds and occlusion."""
+def bystander(rng: Rng, appearance: Callable[[int], Identity] = draw_identity) -> list[MeshPart]:
+    """A passer-by at the origin, for backgrounds and occlusion; numbers give appearances."""
     # Numbers far above any data set's identities: an occluder is never an identity of the set.
-    identity = draw_identity(500_000_000 + rng.integer(0, 4000))
+    identity = appearance(500_000_000 + rng.integer(0, 4000))
     joints = world_body().rest_joints(identity.betas[None])[0]
     motion = draw_motion(rng, identity, joints)
     return list(pose_figure(identity, motion, rng.uniform(-3.14, 3.14), (0.0, 0.0)).pieces)
 
 
+OCCLUDER_KINDS: Mapping[str, Occluder] = {
+    "car": Occluder(vehicles.car, 13, (1.1, 1.8)),
+    "shrub": Occluder(street.shrub, 9, (0.5, 1.4)),
+    "trunk": Occluder(street.trunk, 7, (0.4, 1.6)),
+    "board": Occluder(street.board, 10, (0.4, 1.5), hanging=None),
+    "column": Occluder(street.column, 8, (0.4, 1.6)),
+    "furniture": Occluder(street.furniture, 9, (0.5, 1.0)),
+    "luggage": Occluder(street.luggage, 8, (0.45, 1.2)),
+    "fence": Occluder(street.fence, 6, (0.4, 1.0)),
+    "bicycle": Occluder(vehicles.bicycle, 5, (0.45, 1.0)),
+    "umbrella": Occluder(street.umbrella, 6, (0.7, 1.2), lift=(0.7, 1.25)),
+    "person": Occluder(bystander, 15, (0.45, 1.3)),
+    "cut": Occluder(None, 10),
+}
+"""Occluders of the default world."""
+
+OCCLUDERS: tuple[str, ...] = tuple(OCCLUDER_KINDS)
+"""Kinds of occlusion. "cut" is the image's border; "person" another identity in front."""
+
+
 def place_occluder(
-    kind: str,
+    occluder: Occluder,
     rng: Rng,
     origin: Tensor,
     turn: Tensor,
@@ -71,7 +104,7 @@ def place_occluder(
     """Places an occluder so that it occludes the target fraction of the person.
 
     Args:
-        kind: one of ``OCCLUDERS`` but "cut".
+        occluder: the kind; not the image's border.
         rng: source of randomness.
         origin: (3,) ground point below the person.
         turn: (3, 3) rotation with the columns right, up and towards the camera.
@@ -81,13 +114,15 @@ def place_occluder(
     Returns:
         The placed pieces and the occluded fraction, which may miss the target.
     """
-    if kind not in OCCLUDERS or kind == "cut":
-        raise ValueError(f"kind must be one of {OCCLUDERS[:-1]}; got {kind!r}")
-    pieces = bystander(rng) if kind == "person" else _BUILDERS[kind](rng)
-    depth = rng.uniform(*_DEPTH[kind])
+    if occluder.build is None:
+        raise ValueError("occluder must have pieces to place; the image's border has none")
+    pieces = occluder.build(rng)
+    depth = rng.uniform(*occluder.depth)
     everything = torch.cat([piece.vertices for piece in pieces])
-    hanging = kind == "board" and float(everything[:, 1].max()) > 2.5
-    lift = rng.uniform(0.7, 1.25) if kind == "umbrella" else 0.0
+    hanging = occluder.hanging
+    if hanging is None:
+        hanging = float(everything[:, 1].max()) > 2.5
+    lift = 0.0 if occluder.lift is None else rng.uniform(*occluder.lift)
     side = rng.sign()
     reach = float(everything[:, 0].abs().max()) + 0.45
     sway = rng.uniform(-0.25, 0.25)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..rng import Rng
 
-__all__ = ["PATTERNS", "Fabric", "grain", "noise", "noise_vectors"]
+__all__ = ["PATTERNS", "Fabric", "grain", "noise", "noise_vectors", "unroll"]
 
 #: Names of the fabric patterns.
 PATTERNS: tuple[str, ...] = (
@@ -101,16 +102,17 @@ class Fabric:
     seed: int = 0
     trim: Color | None = None
     _table: Tensor = field(init=False, repr=False, compare=False)
+    patterns: ClassVar[tuple[str, ...]] = PATTERNS
 
     def __post_init__(self) -> None:
         """Check the pattern's name and keep the colours as a tensor."""
-        if self.pattern not in PATTERNS:
-            raise ValueError(f"pattern must be one of {PATTERNS}; got {self.pattern!r}")
+        if self.pattern not in self.patterns:
+            raise ValueError(f"pattern must be one of {self.patterns}; got {self.pattern!r}")
         object.__setattr__(self, "_table", torch.tensor(self.colors))
 
     def __call__(self, coords: Tensor) -> Tensor:
         """Colours (N, 3) in [0, 1] at T-pose coordinates (N, 3) in metres."""
-        along, across, sleeve = _unroll(coords)
+        along, across, sleeve = unroll(coords)
         pattern = self.pattern
         if pattern == "print":
             rgb = self._printed(coords, sleeve)
@@ -202,7 +204,7 @@ class Fabric:
         return self._table[zone]
 
 
-def _unroll(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def unroll(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates along and across a garment, and a mask of the sleeves.
 
     Down the sleeve counts like down the trunk, so that stripes of hanging arms and chest meet.

@@ -1,0 +1,110 @@
+"""Settings of worlds: the distributions of people, cameras, places and occlusions.
+
+The default world serves training. Every other world differs from it in what it draws, so that
+networks trained on the default one are judged on things that they have not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from .imaging.camera import Camera, View, draw_camera
+from .imaging.sensor import Sensor, apply_sensor
+from .people.figure import Figure
+from .people.identity import Identity, draw_identity
+from .rng import Rng
+from .scenery.backdrop import Surroundings, draw_backdrop
+from .scenery.framing import detector_box
+from .scenery.hiding import hide
+from .scenery.occluders import OCCLUDER_KINDS, Occluder, bystander, translated
+from .surfaces.pieces import MeshPart
+
+__all__ = ["DEFAULT", "SETTINGS", "ViewRule", "WorldSettings"]
+
+#: Names of settings.
+SETTINGS = ("default", "held-out")
+
+Range = tuple[float, float]
+Hidden = tuple[str, list[MeshPart], View, float]
+
+
+@dataclass(frozen=True)
+class ViewRule:
+    """Rule for one image of every identity.
+
+    Attributes:
+        cameras: first and last number of the cameras to draw from.
+        hidden: range of the occluded fraction of the person; None: clear.
+        passers_by: range of the number of other people, the upper end not included; None: any.
+    """
+
+    cameras: tuple[int, int]
+    hidden: Range | None = None
+    passers_by: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """Distributions of a world.
+
+    Attributes:
+        name: one of ``SETTINGS``.
+        identity: appearance of an identity number.
+        camera: camera of a seed and a number from 1.
+        backdrop: ground and walls of an image.
+        occluders: kinds of occlusion.
+        box: detector's box around a figure in a view, and the fraction of the figure inside.
+        hide: choice and placing of an occlusion (see `scenery.hiding.hide`).
+        others: people beside and behind; called with the source of randomness, the ground place
+            aside of the camera's axis in metres, the figure, the view and their number or None.
+        sensor: light to pixels.
+        views: rules for the images of an identity in labelled sets, in turn; empty: drawn freely.
+    """
+
+    name: str
+    identity: Callable[[int], Identity]
+    camera: Callable[[int, int], Camera]
+    backdrop: Callable[[Rng], Surroundings]
+    occluders: Mapping[str, Occluder]
+    box: Callable[[Figure, View, Rng], tuple[View, float]]
+    hide: Callable[[Figure, View, Rng, Mapping[str, Occluder], Range], Hidden]
+    others: Callable[[Rng, float, Figure, View, int | None], list[MeshPart]]
+    sensor: Sensor
+    views: tuple[ViewRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        if self.name not in SETTINGS:
+            raise ValueError(f"name must be one of {SETTINGS}; got {self.name!r}")
+
+
+def _passer_by(
+    rng: Rng, aside: float, figure: Figure, view: View, number: int | None
+) -> list[MeshPart]:
+    """Mostly no one; sometimes a person some metres behind."""
+    if number == 0 or (number is None and not rng.flag(0.08)):
+        return []
+    pieces = []
+    for _ in range(number or 1):
+        away = torch.tensor(
+            [aside + rng.sign() * rng.uniform(0.3, 0.9), 0.0, -rng.uniform(1.0, 3.0)]
+        )
+        pieces += translated(bystander(rng), away)
+    return pieces
+
+
+#: Settings of the world that serves training.
+DEFAULT = WorldSettings(
+    name="default",
+    identity=draw_identity,
+    camera=draw_camera,
+    backdrop=draw_backdrop,
+    occluders=OCCLUDER_KINDS,
+    box=detector_box,
+    hide=hide,
+    others=_passer_by,
+    sensor=apply_sensor,
+)
