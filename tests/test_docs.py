@@ -94,7 +94,7 @@ MEASURED = (
     ("5.6 times as fast", "ops", r"fpsample h=5 ([\d.]+)x", 1),
     ("6.3 times as fast", "evaluate", r"compiled: ([\d.]+) times", 1),
     ("14 times as fast", "evaluate", r"dense: ([\d.]+) times", 0),
-    ("25.5 against 24.0 %", "occlusion", r"masked +mAP +([\d.]+)", 1),
+    ("25.5 against 24.0 %", "common_stripes", r"masked +mAP +([\d.]+)", 1),
     ("changes 12 times less", "stability", r"(?s)1e-04 .*?changes ([\d.]+) times", 0),
 )
 

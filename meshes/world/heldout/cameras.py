@@ -17,8 +17,14 @@ from ..rng import Rng
 
 __all__ = ["COARSE", "DARK", "GALLERY", "QUERY", "compressed_sensor", "draw_held_out_camera"]
 
-#: First and last number of the cameras of a role.
-GALLERY, QUERY, DARK, COARSE = (1, 3), (4, 9), (10, 11), (12, 13)
+GALLERY = (1, 3)
+"""First and last number of the cameras of galleries."""
+QUERY = (4, 9)
+"""First and last number of the cameras of queries."""
+DARK = (10, 11)
+"""First and last number of the dark cameras."""
+COARSE = (12, 13)
+"""First and last number of the cameras of low resolution."""
 _STEEPEST = math.radians(48)
 _ROWS = 256
 
