@@ -7,9 +7,11 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
@@ -29,10 +31,13 @@ def _table() -> np.ndarray:
     return np.hstack([draw.uniform(-1, 1, (COUNT, 3)), colors])
 
 
-def _written(write: Callable[[Path, PointCloud], None], ending: str) -> bytes:
+def _written(write: Callable[[Path, PointCloud], None], ending: str, *, channels: int = 0) -> bytes:
+    found = PointCloud.from_array(_table())
+    if channels:
+        found = replace(found, features=np.arange(COUNT * channels).reshape(COUNT, channels) / 8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a{ending}"
-        write(path, PointCloud.from_array(_table()))
+        write(path, found)
         return path.read_bytes()
 
 
@@ -46,7 +51,7 @@ def _ply_files() -> list[bytes]:
     lists = [Column("float", "weights", [[0.5] * (row % 3) for row in range(COUNT)], "ushort")]
     faces, ragged = triangles(4, COUNT), triangles(4, COUNT, "int", ragged=True)
     comments = ["comment TextureFile a.png", "obj_info any"]
-    files = [_written(write_pointcloud, ".ply")]
+    files = [_written(write_pointcloud, ".ply"), _written(write_pointcloud, ".ply", channels=2)]
     for encoding in ("ascii", "binary_little_endian", "binary_big_endian"):
         files += [
             ply_bytes({"vertex": vertex + flags, "face": faces}, encoding, comments=comments),
@@ -73,7 +78,7 @@ def _obj_files() -> list[bytes]:
 
 def _npz_files() -> list[bytes]:
     table = _table()
-    files = [_written(write_pointcloud, ".npz")]
+    files = [_written(write_pointcloud, ".npz"), _written(write_pointcloud, ".npz", channels=3)]
     for kind, method in (("u1", zipfile.ZIP_STORED), (">u2", zipfile.ZIP_DEFLATED)):
         largest = np.iinfo(kind).max
         arrays = {
@@ -94,6 +99,7 @@ def _npz_files() -> list[bytes]:
 def _cloud_sets() -> list[bytes]:
     clouds = [(cloud(seed), seed, 1, f"{seed}.jpg") for seed in range(2)]
     made = CloudSet.from_clouds(clouds, max_points=COUNT)
+    wide = replace(made, features=torch.ones(2 * COUNT, 3, dtype=torch.float16))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.safetensors"
         made.save(path)
@@ -101,14 +107,19 @@ def _cloud_sets() -> list[bytes]:
         # Format of the first version, without a digest, which reveals any change.
         about = {"format": "og_reid.cloud_set", "version": "2", "names": json.dumps(made.names)}
         save_file(load_file(path), path, about)
-        return [whole, path.read_bytes()]
+        old = path.read_bytes()
+        wide.save(path)
+        save_file(load_file(path), path, about)
+        return [whole, old, path.read_bytes()]
 
 
 def _read_set(path: Path) -> object:
     """Reads a set, and a batch of it."""
     found = CloudSet.load(path)
     batch = found.batch(range(len(found)), 4)
-    assert all(bool(each.isfinite().all()) for each in (batch.points, batch.colors))
+    values = [batch.points, batch.colors]
+    values += [] if batch.features is None else [batch.features]
+    assert all(bool(each.isfinite().all()) for each in values)
     return found
 
 
