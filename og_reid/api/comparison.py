@@ -19,13 +19,14 @@ from ..inference.given_images import GivenKeypoints, holds_clouds
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 from ..rerank.search_methods import SearchMethods, search_local
-from ..retrieval.calibration import MIN_SHARED, Calibration
+from ..retrieval.calibration import Calibration
 from ..retrieval.inputs import as_count
 from ..retrieval.labels import Labels
 from ..retrieval.late_interaction import local_similarity
 from ..retrieval.progress import Progress
 from ..retrieval.result import RetrievalResult, VerificationResult
 from ..retrieval.search import rank_distances
+from ..retrieval.two_stage import MIN_RANKED
 
 __all__ = ["describe", "rank", "same_person", "similarity"]
 
@@ -129,7 +130,7 @@ def same_person(
         model: Model of local features.
         calibration: Calibration of the similarity; None: that of the weights.
         min_shared: Smallest shared evidence for a decision, fraction of the image in [0, 1]; None:
-            that of the calibration. Smaller ones than that have no effect.
+            that of the calibration (0.05). Smaller ones have no effect.
         prior: Fraction of pairs of one identity among those that are compared, in (0, 1).
 
     Returns:
@@ -177,7 +178,7 @@ def rank(
     candidates: int = 200,
     labels: Labels | None = None,
     methods: SearchMethods | None = None,
-    min_shared: float | None = None,
+    min_shared: float = MIN_RANKED,
     batch_size: int = 32,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
@@ -198,7 +199,7 @@ def rank(
         methods: Methods at test time, see `og_reid.rerank.SearchMethods`; the result names them.
             None: none.
         min_shared: Smallest shared evidence, fraction of the image in [0, 1]: items with less
-            rank after all others, without a probability. None: that of the calibration, or 0.02.
+            rank after all others, without a probability.
         batch_size: As for `describe`.
         device: Likewise.
         progress: Called with (queries done, Q) by the second stage.
@@ -227,12 +228,10 @@ def rank(
         found = rank_distances(1 - encoder.compare(query, items), labels, k=k)
         found = replace(found, methods=methods.names)
     else:
-        calibration = _calibration(encoder)
-        least = MIN_SHARED if calibration is None else calibration.min_shared
         found = search_local(
             query, items, _interaction(encoder), methods, k=k, candidates=candidates,
-            labels=labels, min_shared=least if min_shared is None else min_shared,
-            calibration=calibration, progress=progress,
+            labels=labels, min_shared=min_shared,
+            calibration=_calibration(encoder), progress=progress,
         )  # fmt: skip
     return replace(found, query_names=names[0], gallery_names=names[1])
 

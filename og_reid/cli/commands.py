@@ -71,8 +71,8 @@ _MODELS = (
         option("--k", "items per query (default: %(default)s)", type=int, default=10, metavar="N"),
         option("--candidates", "items that global embeddings select, to be compared by local "
             "features (default: %(default)s)", type=int, default=200, metavar="N"),
-        option("--min-shared", "smallest fraction of the image that both show, for a decision "
-            "(default: that of the weights)", type=float, metavar="F"),
+        option("--min-shared", "rank items last of which both show a smaller fraction of the image "
+            "(default: %(default)s)", type=float, default=0.02, metavar="F"),
         option("--flip-tta", "average embeddings with those of mirrored images", dest="mirror"),
         option("--center-gallery", "subtract the gallery's mean local feature"),
         option("--center-neighbors", "move gallery items toward their N mutual nearest neighbours "

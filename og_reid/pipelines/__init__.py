@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import CacheSpec, manage_cache
+    from .calibration import CalibrateSpec, calibrate
     from .comparison import CompareSpec, compare
     from .data import DataSpec
     from .datasets import PrepareSpec, check_dataset, describe_datasets, prepare_occluded_duke
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheSpec",
+    "CalibrateSpec",
     "CompareSpec",
     "DataSpec",
     "DemoSize",
@@ -55,6 +57,7 @@ __all__ = [
     "PrepareSpec",
     "RankSpec",
     "TrainSpec",
+    "calibrate",
     "check_dataset",
     "compare",
     "describe_datasets",
@@ -79,6 +82,7 @@ __all__ = [
 
 _HOME = {
     "CacheSpec": "cache",
+    "CalibrateSpec": "calibration",
     "CompareSpec": "comparison",
     "DataSpec": "data",
     "DemoSize": "demo",
@@ -92,6 +96,7 @@ _HOME = {
     "PrepareSpec": "datasets",
     "RankSpec": "ranking",
     "TrainSpec": "training",
+    "calibrate": "calibration",
     "check_dataset": "datasets",
     "compare": "comparison",
     "describe_datasets": "datasets",

@@ -57,7 +57,7 @@ class RankSpec:
     model: str | Path | Encoder = "default"
     k: int = 10
     candidates: int = 200
-    min_shared: float | None = None
+    min_shared: float = 0.02
     mirror: bool = False
     center_gallery: bool = False
     center_neighbors: int = 0
@@ -77,7 +77,7 @@ class RankSpec:
                 raise ValueError(f"--{name} must be at least 1; got {getattr(self, name)}")
         if self.center_neighbors < 0:
             raise ValueError(f"--center-neighbors must be at least 0; got {self.center_neighbors}")
-        if self.min_shared is not None and not 0 <= self.min_shared <= 1:
+        if not 0 <= self.min_shared <= 1:
             raise ValueError(f"--min-shared must be in [0, 1]; got {self.min_shared}")
         check_workers(self.workers)
 

@@ -10,14 +10,14 @@ from torch import Tensor
 from pose.runtime.defaults import plain_torch
 
 from ..models.embedding import Embedding
-from ..retrieval.calibration import MIN_SHARED, Calibration
+from ..retrieval.calibration import Calibration
 from ..retrieval.inputs import as_count, as_number
 from ..retrieval.labels import Labels
 from ..retrieval.late_interaction import Interaction, local_similarity
 from ..retrieval.progress import Progress
 from ..retrieval.result import RetrievalResult
 from ..retrieval.search import rank_distances
-from ..retrieval.two_stage import rank_local
+from ..retrieval.two_stage import MIN_RANKED, rank_local
 from .centring import center_gallery, center_neighbors
 from .local import k_reciprocal_local
 
@@ -69,7 +69,7 @@ def search_local(
     k: int = 10,
     candidates: int = 200,
     labels: Labels | None = None,
-    min_shared: float = MIN_SHARED,
+    min_shared: float = MIN_RANKED,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> RetrievalResult:

@@ -3,7 +3,7 @@
 The same score is more reliable where both images show more of the body, so that the logit depends
 on both:
 
-    logit p = intercept + slope s + (shared_slope + interaction s) log(shared).
+    logit p = intercept + slope s + (shared_slope + interaction s) shared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .inputs import as_number, as_tensor
 __all__ = ["MIN_SHARED", "Calibration", "fit_calibration"]
 
 #: Smallest fraction of the image that both must show of the body for a decision.
-MIN_SHARED = 0.02
+MIN_SHARED = 0.05
 _STEPS = 100
 _HALVINGS = 30
 
@@ -32,10 +32,10 @@ class Calibration:
     """Coefficients of the logistic model, for equal numbers of pairs of one and of two identities.
 
     Attributes:
-        intercept: Logit at score 0 and shared evidence 1.
+        intercept: Logit at score 0, without shared evidence.
         slope: Change per unit of the score.
-        shared_slope: Change per unit of log(shared).
-        interaction: Change of the slope per unit of log(shared).
+        shared_slope: Change per unit of the shared evidence.
+        interaction: Change of the slope per unit of the shared evidence.
         min_shared: Smallest shared evidence with a probability, in (0, 1].
     """
 
@@ -51,7 +51,7 @@ class Calibration:
             object.__setattr__(self, each.name, as_number(getattr(self, each.name), each.name))
         if not 0 < self.min_shared <= 1:
             raise ValueError(f"min_shared must be in (0, 1]; got {self.min_shared}")
-        if min(self.slope, self.slope + self.interaction * math.log(self.min_shared)) <= 0:
+        if _least_slope(self.slope, self.interaction, self.min_shared) <= 0:
             raise ValueError(
                 "slope must be positive at every shared evidence, so that a higher score is a "
                 f"higher probability; got slope {self.slope:g}, interaction {self.interaction:g}"
@@ -74,9 +74,8 @@ class Calibration:
         score, shared = _pair(score, shared)
         if not 0 < as_number(prior, "prior") < 1:
             raise ValueError(f"prior must be in (0, 1); got {prior}")
-        evidence = shared.clamp(min=self.min_shared).log()
         logit = self.intercept + self.slope * score
-        logit = logit + (self.shared_slope + self.interaction * score) * evidence
+        logit = logit + (self.shared_slope + self.interaction * score) * shared
         found = (logit + math.log(prior / (1 - prior))).sigmoid()
         # A float32 number of the least evidence is not below it.
         return found.masked_fill(shared < self.min_shared * (1 - 1e-6), math.nan)
@@ -120,7 +119,7 @@ def fit_calibration(
     if as_number(ridge, "ridge") <= 0:
         raise ValueError(f"ridge must be positive; got {ridge}")
     kept = evidence >= min_shared
-    score, evidence, label = score[kept], evidence[kept].log(), label[kept]
+    score, evidence, label = score[kept], evidence[kept], label[kept]
     genuine = int(label.sum())
     if not 0 < genuine < len(label):
         raise ValueError(
@@ -131,9 +130,13 @@ def fit_calibration(
     for used in (columns, columns[:2]):
         found = _logistic(torch.stack(used, 1), label, ridge)
         intercept, slope, shared_slope, interaction = [*found.tolist(), 0.0][:4]
-        if min(slope, slope + interaction * math.log(min_shared)) > 0:
+        if _least_slope(slope, interaction, min_shared) > 0:
             return Calibration(intercept, slope, shared_slope, interaction, min_shared)
     raise ValueError(f"scores must be higher for pairs of one identity; got a slope of {slope:g}")
+
+
+def _least_slope(slope: float, interaction: float, min_shared: float) -> float:
+    return min(slope + interaction * min_shared, slope + interaction)
 
 
 def _pair(scores: Any, shared: Any) -> tuple[Tensor, Tensor]:

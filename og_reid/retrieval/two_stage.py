@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..models.embedding import Embedding
 from ..models.local_features import LocalFeatures
-from .calibration import MIN_SHARED, Calibration
+from .calibration import Calibration
 from .inputs import as_count, as_number
 from .labels import Labels
 from .late_interaction import Interaction, local_similarity
@@ -15,8 +15,10 @@ from .progress import Progress
 from .result import RetrievalResult
 from .search import rank
 
-__all__ = ["rank_candidates", "rank_local", "select_candidates"]
+__all__ = ["MIN_RANKED", "rank_candidates", "rank_local", "select_candidates"]
 
+#: Smallest fraction of the image that both must show of the body to rank before others.
+MIN_RANKED = 0.02
 _PAIRS = 1 << 18  # of images, compared at a time
 
 
@@ -64,7 +66,7 @@ def rank_candidates(
     settings: Interaction,
     *,
     k: int = 10,
-    min_shared: float = MIN_SHARED,
+    min_shared: float = MIN_RANKED,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> RetrievalResult:
@@ -134,7 +136,7 @@ def rank_local(
     k: int = 10,
     candidates: int = 200,
     labels: Labels | None = None,
-    min_shared: float = MIN_SHARED,
+    min_shared: float = MIN_RANKED,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> RetrievalResult:

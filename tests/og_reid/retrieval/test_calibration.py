@@ -11,7 +11,7 @@ from torch import Tensor
 from og_reid.evaluation.reliability import reliability
 from og_reid.retrieval.calibration import Calibration, fit_calibration
 
-TRUE = Calibration(-6.0, 10.0, shared_slope=0.5, interaction=1.5, min_shared=0.05)
+TRUE = Calibration(-3.0, 4.0, shared_slope=-4.0, interaction=20.0, min_shared=0.05)
 
 
 def drawn(count: int = 40_000, seed: int = 0, prior: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,8 +41,7 @@ def test_newton_agrees_with_a_general_optimiser() -> None:
     from scipy.optimize import minimize
 
     score, shared, same = drawn(800, seed=3)
-    log = shared.log()
-    design = torch.stack([torch.ones_like(score), score, log, score * log], 1).numpy()
+    design = torch.stack([torch.ones_like(score), score, shared, score * shared], 1).numpy()
     label = same.double().numpy()
     weight = (label / label.mean() + (1 - label) / (1 - label.mean())) / 2 / len(label)
 
@@ -105,7 +104,7 @@ def test_higher_scores_are_higher_probabilities_at_every_evidence() -> None:
         shared = 0.02 + 0.9 * torch.rand(60, generator=generator)
         same = score + 0.5 * torch.randn(60, generator=generator) > 0.5
         found = fit_calibration(score, shared, same)
-        for evidence in (0.02, 0.2, 1.0):
+        for evidence in (0.05, 0.2, 1.0):
             p = found.probability(torch.linspace(-2, 1, 50), torch.full((50,), evidence))
             assert (p.diff() >= 0).all()
 
@@ -131,7 +130,7 @@ def test_unusable_pairs_are_refused(change: dict[str, object], message: str) -> 
 
 
 @pytest.mark.parametrize("values", [
-    {"slope": 0.0}, {"slope": -1.0}, {"slope": 1.0, "interaction": 1.0},
+    {"slope": 0.0}, {"slope": -1.0}, {"slope": 1.0, "interaction": -1.0},
     {"slope": float("nan")}, {"slope": 1.0, "min_shared": 0.0},
 ])  # fmt: skip
 def test_impossible_coefficients_are_refused(values: dict[str, float]) -> None:
