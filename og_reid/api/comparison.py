@@ -20,6 +20,7 @@ from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 from ..rerank.search_methods import SearchMethods, search_local
 from ..retrieval.calibration import Calibration
+from ..retrieval.evidence import shared_evidence
 from ..retrieval.inputs import as_count
 from ..retrieval.labels import Labels
 from ..retrieval.late_interaction import local_similarity
@@ -130,7 +131,7 @@ def same_person(
         model: Model of local features.
         calibration: Calibration of the similarity; None: that of the weights.
         min_shared: Smallest shared evidence for a decision, fraction of the image in [0, 1]; None:
-            that of the calibration (0.05). Smaller ones have no effect.
+            that of the calibration (0.03). Smaller ones have no effect.
         prior: Fraction of pairs of one identity among those that are compared, in (0, 1).
 
     Returns:
@@ -161,8 +162,8 @@ def same_person(
             "og_reid.similarity"
         )
     least = used.min_shared if min_shared is None else max(float(min_shared), used.min_shared)
-    scores, evidence = local_similarity(one.local, other.local, _interaction(encoder))
-    score, shared = float(scores), min(float(evidence), 1.0)
+    score = float(local_similarity(one.local, other.local, _interaction(encoder))[0])
+    shared = float(shared_evidence(one.local, other.local))
     p = float(used.probability(score, shared, prior))
     decided = p == p and shared >= least * (1 - 1e-6)
     return VerificationResult(score, shared, p if decided else None, least)

@@ -84,6 +84,7 @@ def calibrate(spec: CalibrateSpec, progress: StageProgress | None = None) -> Cal
     from ..inference.dense_encoder import DenseEncoder
     from ..inference.pretrained import load_model
     from ..retrieval.calibration import fit_calibration
+    from ..retrieval.evidence import shared_evidence
     from ..retrieval.late_interaction import local_similarity
 
     model = load_model(spec.model)
@@ -92,7 +93,8 @@ def calibrate(spec: CalibrateSpec, progress: StageProgress | None = None) -> Cal
     images, identities, cameras = _read(spec.data, spec.images)
     found = describe(images, model, progress=stage_progress(progress, "describing"))
     assert found.local is not None
-    scores, shared = local_similarity(found.local, found.local, model.preprocessing.interaction)
+    scores, _ = local_similarity(found.local, found.local, model.preprocessing.interaction)
+    shared = shared_evidence(found.local, found.local)
     same = identities[:, None] == identities
     # Each pair once; images of one camera have its light and background in common.
     used = torch.ones_like(same).triu(1) & (cameras[:, None] != cameras)
@@ -102,7 +104,7 @@ def calibrate(spec: CalibrateSpec, progress: StageProgress | None = None) -> Cal
     half = fit_calibration(scores[used & first], shared[used & first], same[used & first])
     judged = used & second
     measured = reliability(
-        half.probability(scores[judged], shared[judged].clamp(max=1.0)), same[judged], prior=0.5
+        half.probability(scores[judged], shared[judged]), same[judged], prior=0.5
     )
     calibration = fit_calibration(scores[used], shared[used], same[used])
     calibrated(model, calibration).save(spec.out, half=spec.half)

@@ -11,6 +11,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..models.embedding import Embedding
 from ..retrieval.calibration import Calibration
+from ..retrieval.evidence import shared_evidence
 from ..retrieval.inputs import as_count, as_number
 from ..retrieval.labels import Labels
 from ..retrieval.late_interaction import Interaction, local_similarity
@@ -109,7 +110,8 @@ def search_local(
     if query.local is None or gallery.local is None:
         raise ValueError("query and gallery must have local features to be re-ranked; got none")
     new = k_reciprocal_local(query.local, gallery.local, settings)
-    similarity, shared = local_similarity(query.local, gallery.local, settings)
+    similarity, _ = local_similarity(query.local, gallery.local, settings)
+    shared = shared_evidence(query.local, gallery.local)
     # New distances are at most 1 but for rounding.
     distances = new.dense().to(shared) + 2.0 * (shared < min_shared)
     found = rank_distances(distances, labels, k=k)
@@ -117,7 +119,7 @@ def search_local(
         progress(len(query), len(query))
     place = found.indices.long().clamp(min=0)
     missing = found.indices < 0
-    shared = _taken(shared, place).masked_fill(missing, 0.0).clamp(max=1.0)
+    shared = _taken(shared, place).masked_fill(missing, 0.0)
     probability = None
     if calibration is not None:
         probability = calibration.probability(_taken(similarity, place), shared).float()

@@ -21,8 +21,8 @@ from .inputs import as_number, as_tensor
 
 __all__ = ["MIN_SHARED", "Calibration", "fit_calibration"]
 
-#: Smallest fraction of the image that both must show of the body for a decision.
-MIN_SHARED = 0.05
+#: Smallest fraction of the image that both must surely show of the body for a decision.
+MIN_SHARED = 0.03
 _STEPS = 100
 _HALVINGS = 30
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..models.embedding import Embedding
 from ..models.local_features import LocalFeatures
 from .calibration import Calibration
+from .evidence import shared_evidence
 from .inputs import as_count, as_number
 from .labels import Labels
 from .late_interaction import Interaction, local_similarity
@@ -17,8 +18,8 @@ from .search import rank
 
 __all__ = ["MIN_RANKED", "rank_candidates", "rank_local", "select_candidates"]
 
-#: Smallest fraction of the image that both must show of the body to rank before others.
-MIN_RANKED = 0.02
+#: Smallest `shared_evidence` of items that do not rank after all others.
+MIN_RANKED = 0.01
 _PAIRS = 1 << 18  # of images, compared at a time
 
 
@@ -108,7 +109,8 @@ def rank_candidates(
             allowed = torch.ones(1, len(items), dtype=torch.bool, device=device)
         if not len(items):
             continue
-        score, evidence = local_similarity(query[start:stop], gallery[items], settings)
+        sides = query[start:stop], gallery[items]
+        score, evidence = local_similarity(*sides, settings)[0], shared_evidence(*sides)
         lowered = torch.where(evidence < min_shared, score - (1 - settings.lowest), score)
         order = (1 - lowered).masked_fill(~allowed, torch.inf).sort(dim=1, stable=True)
         width = min(k, len(items))
@@ -117,7 +119,7 @@ def rank_candidates(
         some = slice(start, stop), slice(0, width)
         indices[some] = torch.where(found, items[best], -1)
         distances[some] = order.values[:, :width].float()
-        shared[some] = evidence.gather(1, best).float().clamp(max=1.0) * found
+        shared[some] = evidence.gather(1, best) * found
         similarity[some] = score.gather(1, best).float()
         if progress is not None:
             progress(stop, len(query))

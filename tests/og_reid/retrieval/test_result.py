@@ -78,7 +78,7 @@ def test_a_verification_is_no_truth_value() -> None:
     assert decided.decided
     assert not open_case.decided
     assert "probability 0.90" in str(decided)
-    assert str(open_case) == "not enough seen: 1.0 % of the image shared, 5.0 % needed"
+    assert str(open_case) == "not enough seen: 1.0 % of the image shared, 3.0 % needed"
     with pytest.raises(TypeError, match="neither true nor false"):
         bool(decided)
 
