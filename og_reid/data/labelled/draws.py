@@ -25,9 +25,9 @@ class Draws:
 
     def __init__(self, key: int, group: int = 0) -> None:
         self.key = key
-        self.generator = np.random.Generator(
-            np.random.Philox(key=[key % 2**64, group])  # counter-based: no warm-up, cheap to make
-        )
+        # Unsigned: a list of plain numbers would become float64, and near keys equal.
+        both = np.array([key % 2**64, group], np.uint64)
+        self.generator = np.random.Generator(np.random.Philox(key=both))
 
     def group(self, number: int) -> Draws:
         """Stream of another group of changes of the same image."""
