@@ -92,9 +92,10 @@ class LabelledSet:
         self._publish()
 
     def _publish(self) -> None:
-        self.pids = torch.from_numpy(self._arrays["identity"])
-        self.camids = torch.from_numpy(self._arrays["camera"])
-        self.visible_fraction = torch.from_numpy(self._arrays["visible"])
+        self.pids, self.camids, self.visible_fraction = (
+            torch.from_numpy(np.ascontiguousarray(self._arrays[name]))
+            for name in ("identity", "camera", "visible")
+        )
         # Rows of people to be put into other images; of all, in a set without any such.
         whole = self._arrays["visible"] >= _LEAST_WHOLE
         large = self._arrays["fraction"] >= _LEAST_OTHER
@@ -106,7 +107,7 @@ class LabelledSet:
         return len(self._arrays["identity"])
 
     def select(self, rows: Tensor | Sequence[int] | slice) -> LabelledSet:
-        """Set of some of the images; a slice shares their memory."""
+        """Set of some of the images, which share their pixels."""
         if isinstance(rows, slice):
             index: slice | np.ndarray = rows
         else:
@@ -122,10 +123,10 @@ class LabelledSet:
     def view(self, row: int) -> View:
         """One image with its labels."""
         arrays = self._arrays
-        shape = arrays["image"].shape[1:3]
+        image: np.ndarray = arrays["image"][row]
         return View(
-            arrays["image"][row],
-            np.unpackbits(arrays["mask"][row]).reshape(shape).view(bool),
+            image,
+            np.unpackbits(arrays["mask"][row]).reshape(image.shape[:2]).view(bool),
             arrays["part"][row],
             arrays["height"][row],
             arrays["points"][row],
@@ -264,8 +265,10 @@ class LabelledSet:
 def _arrays(images: LabelledImages, labels: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of a shard as they are kept."""
     part, height = _filled(images.vertex, *labels)
+    image = np.empty(len(images), object)  # rows, so that no joined copy is made
+    image[:] = list(images.image)
     return {
-        "image": images.image,
+        "image": image,
         "mask": np.packbits(images.mask.reshape(len(images), -1), axis=1),
         "part": part,
         "height": height,

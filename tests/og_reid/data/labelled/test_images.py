@@ -240,6 +240,10 @@ def test_selections_keep_their_images(images: LabelledSet) -> None:
     assert torch.equal(
         chosen.clean_batch([0], (192, 96)).images, images.clean_batch([4], (192, 96)).images
     )
+    backwards = images.select(slice(None, None, -1))
+    assert torch.equal(backwards.pids, images.pids.flip(0))
+    assert np.shares_memory(backwards.view(0).image, images.view(len(images) - 1).image)
+    assert len(images.select(images.pids == 1)) == 3
     one = images.select([0])  # without other people to put in front
     batch = one.batch([0], CompositeConfig.off(front=1.0), _keys(0, torch.arange(1)), (192, 96))
     assert len(batch) == 1
