@@ -100,6 +100,7 @@ class MadeOnce(Generic[T]):
         self._make = make
         self._made: list[T] = []
         self.__doc__ = make.__doc__
+        self.__wrapped__ = make
 
     def __call__(self) -> T:
         """The object."""
