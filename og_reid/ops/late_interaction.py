@@ -16,8 +16,8 @@ ties           the gradient goes to one of the best cells
 NaN            or infinity in an image: its similarities and shared masses are NaN
 storage        features are float32, bfloat16 (products within 2^-8) or int8 (`int8_features`); all
                sums are in float32 at least
-native         on a CPU, and never more scores than a tile in memory; with gradients only the places
-               of the best cells are kept; first derivatives
+native         on a CPU, and in float32 on a GPU; never more scores than a tile are in memory; with
+               gradients only the places of the best cells are kept; first derivatives
 anything else  the plain-torch twin
 =============  ====================================================================================
 """
@@ -35,8 +35,11 @@ from ._native.dispatch import can_bypass_dispatcher
 from ._native.late_interaction import (
     FEATURE_TYPES,
     MOST_CHANNELS,
+    MOST_GPU_CELLS,
     late_grad_cpu,
+    late_grad_cuda,
     late_interaction_cpu,
+    late_interaction_cuda,
     late_library,
 )
 from ._torch.late_interaction import LateRules, LateSide, late_interaction_tiles
@@ -103,7 +106,7 @@ def late_interaction(
         return similarity, shared
     wanted = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
     every = any(each.requires_grad for each in (*query[1:3], *gallery[1:3]))
-    if wanted:
+    if wanted or query.features.device.type != "cpu":
         tensors = (*query.full(torch.float32), *gallery.full(torch.float32))
     operator = torch.ops.og_reid.late_interaction
     similarity, shared, _, _ = operator(*tensors, *rules, wanted, wanted and every)
@@ -227,15 +230,21 @@ def _one_type(query: LateSide, gallery: LateSide) -> tuple[LateSide, LateSide]:
 
 
 def _native_for(query: LateSide, gallery: LateSide) -> bool:
+    device = query.features.device.type
     for each in (*query, *gallery):
-        if each.device.type != "cpu" or not each.numel():
+        if each.device.type != device or not each.numel():
             return False
+    if device == "cuda":
+        most = max(query.features.shape[1], gallery.features.shape[1])
+        double = torch.float64 in (query.features.dtype, gallery.features.dtype)
+        return most <= MOST_GPU_CELLS and not double and _has_library("cuda")
     kinds = query.features.dtype in FEATURE_TYPES and gallery.features.dtype in FEATURE_TYPES
-    return kinds and query.features.shape[2] <= MOST_CHANNELS and _has_library()
+    fits = kinds and query.features.shape[2] <= MOST_CHANNELS
+    return device == "cpu" and fits and _has_library("cpu")
 
 
-def _has_library() -> bool:
-    return late_library()
+def _has_library(device: str) -> bool:
+    return late_library(device)
 
 
 # The effect of torch.compiler.assume_constant_result, which would load the compiler (a second).
@@ -255,7 +264,9 @@ def _interaction(
     gallery = (gallery_features, gallery_weights, gallery_visibility, gallery_positions)
     rules = LateRules(penalty, background, symmetric)
     results = _empty_results(query_features, gallery_features, symmetric, best)
-    late_interaction_cpu(_plain(query), _plain(gallery), rules, results, every)
+    on_cpu = query_features.device.type == "cpu"
+    run = late_interaction_cpu if on_cpu else late_interaction_cuda
+    run(_plain(query), _plain(gallery), rules, results, every)
     return results
 
 
@@ -292,10 +303,11 @@ def _grad(
     query, gallery = _plain(tuple(tensors[:4])), _plain(tuple(tensors[4:]))
     given = [each.contiguous() for each in (grad_similarity, grad_shared, forward, backward)]
     rules = LateRules(penalty, background, symmetric)
+    run = late_grad_cpu if grad_similarity.device.type == "cpu" else late_grad_cuda
     for of_gallery in (False, True):
         chosen = slice(4, 8) if of_gallery else slice(0, 4)
         if any(wanted[chosen]):
-            late_grad_cpu(query, gallery, rules, given, grads[chosen], of_gallery)
+            run(query, gallery, rules, given, grads[chosen], of_gallery)
     return grads
 
 
@@ -346,8 +358,9 @@ torch.library.define(
     "(Tensor grad_similarity, Tensor grad_shared, Tensor[] tensors, Tensor forward, "
     "Tensor backward, float penalty, float background, bool symmetric, bool[] wanted) -> Tensor[]",
 )
-torch.library.impl("og_reid::late_interaction", "CPU", _interaction)
-torch.library.impl("og_reid::late_interaction_grad", "CPU", _grad)
+for _key in ("CPU", "CUDA"):
+    torch.library.impl("og_reid::late_interaction", _key, _interaction)
+    torch.library.impl("og_reid::late_interaction_grad", _key, _grad)
 torch.library.register_fake("og_reid::late_interaction", _interaction_fake)
 torch.library.register_fake("og_reid::late_interaction_grad", _grad_fake)
 torch.library.register_autograd("og_reid::late_interaction", _backward, setup_context=_save)

@@ -1,4 +1,4 @@
-"""Call of the native late interaction; tensors on the CPU."""
+"""Calls of the native late interaction."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from torch import Tensor
 
 from .._torch.late_interaction import LateRules, LateSide
 from .knn import workspace
-from .library import check, cpu_library, pointer
+from .library import check, cpu_library, cuda_library, pointer, start_on_gpu
 
 __all__ = [
     "FEATURE_TYPES",
     "MOST_CHANNELS",
+    "MOST_GPU_CELLS",
     "late_grad_cpu",
+    "late_grad_cuda",
     "late_interaction_cpu",
+    "late_interaction_cuda",
     "late_library",
 ]
 
@@ -24,6 +27,8 @@ __all__ = [
 FEATURE_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 #: Most channels that the kernel takes.
 MOST_CHANNELS = 1 << 16
+#: kMostCells of csrc/cuda/late.h.
+MOST_GPU_CELLS = 1024
 
 
 class _Images(ctypes.Structure):
@@ -63,12 +68,13 @@ class _LateGrad(ctypes.Structure):
     ]
 
 
-def late_library() -> bool:
-    """True if the CPU library is loaded and new enough to have this operator."""
-    library = cpu_library()
-    if library is None or not hasattr(library, "og_reid_late_interaction_cpu"):
+def late_library(device: str) -> bool:
+    """True if the library of a device is loaded and new enough to have this operator."""
+    library = cuda_library() if device == "cuda" else cpu_library()
+    if library is None or not hasattr(library, f"og_reid_late_interaction_{device}"):
         return False
-    library.og_reid_late_interaction_workspace.restype = ctypes.c_int64
+    if device == "cpu":
+        library.og_reid_late_interaction_workspace.restype = ctypes.c_int64
     return True
 
 
@@ -92,17 +98,29 @@ def late_interaction_cpu(
     """
     library = cpu_library()
     assert library is not None
-    _, _, channels = query[0].shape
-    task = _LateInteraction(
-        *map(_images, (query, gallery)),
-        *(channels, query[1].shape[2], torch.get_num_threads(), rules.symmetric, every),
-        *(rules.penalty, rules.background),
-        *(pointer(each) if each.numel() else None for each in results),
-    )
+    task = _task(query, gallery, rules, results, every)
     scratch = workspace(task, "og_reid_late_interaction")
     task.workspace = pointer(scratch)
     status = library.og_reid_late_interaction_cpu(ctypes.byref(task))
     check(status, "og_reid_late_interaction_cpu")
+
+
+def late_interaction_cuda(
+    query: Sequence[Tensor],
+    gallery: Sequence[Tensor],
+    rules: LateRules,
+    results: Sequence[Tensor],
+    every: bool = False,
+) -> None:
+    """The same by the CUDA library; float32 features, at most `MOST_GPU_CELLS` cells an image."""
+    task = _task(query, gallery, rules, results, every)
+    sound = [LateSide(*side).finite().to(torch.uint8) for side in (query, gallery)]
+    start_on_gpu(
+        "og_reid_late_interaction_cuda",
+        query[0].device,
+        ctypes.byref(task),
+        *(ctypes.c_void_p(pointer(each)) for each in sound),
+    )
 
 
 def late_grad_cpu(
@@ -128,14 +146,54 @@ def late_grad_cpu(
     threads = torch.get_num_threads()
     room = 2 * (query[0].shape[1] + gallery[0].shape[1])
     scratch = torch.empty(threads, room, dtype=torch.float32, device="cpu")
-    task = _LateGrad(
+    task = _grad_task(query, gallery, rules, given, grads, of_gallery)
+    task.scratch = pointer(scratch)
+    check(library.og_reid_late_grad_cpu(ctypes.byref(task)), "og_reid_late_grad_cpu")
+
+
+def late_grad_cuda(
+    query: Sequence[Tensor],
+    gallery: Sequence[Tensor],
+    rules: LateRules,
+    given: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    of_gallery: bool,
+) -> None:
+    """The same by the CUDA library."""
+    task = _grad_task(query, gallery, rules, given, grads, of_gallery)
+    start_on_gpu("og_reid_late_grad_cuda", query[0].device, ctypes.byref(task))
+
+
+def _task(
+    query: Sequence[Tensor],
+    gallery: Sequence[Tensor],
+    rules: LateRules,
+    results: Sequence[Tensor],
+    every: bool,
+) -> _LateInteraction:
+    return _LateInteraction(
         *map(_images, (query, gallery)),
-        *(query[0].shape[2], query[1].shape[2], threads, rules.symmetric, of_gallery),
+        *(query[0].shape[2], query[1].shape[2], torch.get_num_threads(), rules.symmetric, every),
+        *(rules.penalty, rules.background),
+        *(pointer(each) if each.numel() else None for each in results),
+    )
+
+
+def _grad_task(
+    query: Sequence[Tensor],
+    gallery: Sequence[Tensor],
+    rules: LateRules,
+    given: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    of_gallery: bool,
+) -> _LateGrad:
+    return _LateGrad(
+        *map(_images, (query, gallery)),
+        *(query[0].shape[2], query[1].shape[2], torch.get_num_threads()),
+        *(rules.symmetric, of_gallery),
         *(rules.penalty, rules.background),
         *(pointer(each) if each.numel() else None for each in (*given, *grads)),
-        pointer(scratch),
     )
-    check(library.og_reid_late_grad_cpu(ctypes.byref(task)), "og_reid_late_grad_cpu")
 
 
 def _images(side: Sequence[Tensor]) -> _Images:

@@ -36,6 +36,10 @@ class LateSide(NamedTuple):
         """The images from number ``start`` on."""
         return LateSide(*(each[start : start + count] for each in self))
 
+    def finite(self) -> Tensor:
+        """(N,) whether all numbers of an image are finite."""
+        return torch.stack([each.isfinite().flatten(1).all(1) for each in self]).all(0)
+
     def full(self, dtype: torch.dtype) -> LateSide:
         """All in one floating-point type; int8 features become unit vectors."""
         features, *rest = self
@@ -93,7 +97,7 @@ def _tile_in_full(query: LateSide, gallery: LateSide, rules: LateRules) -> tuple
         other, mass = _weighted_mean(shown, best, 2)
         nothing, shared = nothing | (mass == 0), torch.minimum(shared, mass / m)
         side = (side + other) / 2
-    sound = _finite(query)[:, None] & _finite(gallery)
+    sound = query.finite()[:, None] & gallery.finite()
     side = side.masked_fill(nothing, -1 - rules.penalty - rules.background)
     return (
         side.masked_fill(~sound, torch.nan),
@@ -109,9 +113,3 @@ def _absent(side: LateSide, rules: LateRules) -> Tensor:
 def _weighted_mean(shown: Tensor, best: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     mass = shown.sum(dim)
     return (shown * best).sum(dim) / (mass + EPSILON), mass
-
-
-def _finite(side: LateSide) -> Tensor:
-    """(N,) whether all numbers of an image are finite."""
-    found = [each.isfinite().flatten(1).all(1) for each in side]
-    return torch.stack(found).all(0)

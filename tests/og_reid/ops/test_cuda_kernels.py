@@ -13,12 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from local_features import images
 from og_reid.ops import (
     ball_query_torch,
     farthest_point_sample_torch,
     fps,
     gather,
     knn_torch,
+    late_interaction_torch,
     pool,
     radius_count_torch,
 )
@@ -30,7 +32,10 @@ from og_reid.ops.pool import pool_neighbors_torch
 from tensors import seeded
 
 # The package has functions of these names.
-KNN, BALL = (importlib.import_module(f"og_reid.ops.{name}") for name in ("knn", "ball_query"))
+KNN, BALL, LATE = (
+    importlib.import_module(f"og_reid.ops.{name}")
+    for name in ("knn", "ball_query", "late_interaction")
+)
 ROOT = Path(__file__).resolve().parents[3]
 KERNELS = ROOT / "og_reid" / "csrc" / "cuda"
 COMPILER = shutil.which("g++")
@@ -59,6 +64,8 @@ def _on_this(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "usable_on_gpu", lambda *_: True)
         monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
     monkeypatch.setattr(gather, "pool_grad_cpu", gather.pool_grad_cuda)
+    for name in ("late_interaction", "late_grad"):
+        monkeypatch.setattr(LATE, f"{name}_cpu", getattr(LATE, f"{name}_cuda"))
 
 
 def kinds(batch: int, count: int, dims: int) -> dict[str, Tensor]:
@@ -286,6 +293,47 @@ def test_edges_by_their_ends() -> None:
         assert found.tolist() == [
             e for e in range(48) if row.flatten()[e] == j and index.flatten()[e] >= 0
         ]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 37, 40, 3), (40, 33, 70, 6)])
+def test_late_interaction(shape: tuple[int, int, int, int], symmetric: bool) -> None:
+    cells, others, channels, parts = shape
+    query = images(3, cells, channels, parts, seed=cells)
+    gallery = images(2, others, channels, parts, seed=others)
+    query[1][1] = 0
+    query[2][2:] = gallery[2][1:] = 1
+    gallery[0][0, 0, 0] = torch.nan
+    for got, want in zip(
+        LATE.late_interaction(*query, *gallery, symmetric=symmetric),
+        late_interaction_torch(*query, *gallery, symmetric=symmetric),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, want, equal_nan=True, atol=3e-6, rtol=0)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_gradient_of_late_interaction(symmetric: bool, every: bool) -> None:
+    sides = [*images(3, 9, 20, 3), *images(2, 11, 20, 3, seed=1)]
+    sides[1][2] = 0
+    given = seeded(2, 3, 2, seed=3)
+    found = []
+    for body in (LATE.late_interaction, late_interaction_torch):
+        leaves = [each.clone() for each in sides]
+        wanted = leaves if every else [leaves[0], leaves[3], leaves[4], leaves[7]]
+        for each in wanted:
+            each.requires_grad_()
+        results = body(*leaves, symmetric=symmetric)
+        found.append(
+            torch.autograd.grad(results, wanted, list(given), materialize_grads=True)
+            if every
+            else torch.autograd.grad(results[0], wanted, given[0])
+        )
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
 def test_wrong_sizes_are_refused() -> None:
