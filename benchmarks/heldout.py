@@ -320,10 +320,10 @@ def main() -> None:
         return
     from occlusion_rows import load_network
 
-    network, size = load_network(args.model)
+    network, size, rules = load_network(args.model)
     size = tuple(args.size or size)
     for name, value in score(network, args.folder, size, identities=args.identities,
-                             variants=True).items():  # fmt: skip
+                             variants=True, rules=rules).items():  # fmt: skip
         write(f"{name:24} {value:.3f}")
 
 

@@ -27,7 +27,7 @@ import heldout
 import occlusion_rows
 from heldout import HeldOutSet, write
 from occlusion_report import Cell, mask_lines, plot, row_cells, tables
-from stripes import Kind, stripe_similarity, train_stripes
+from stripes import Kind, StripeNet, stripe_similarity, train_stripes
 
 RESULTS = Path(__file__).parent / "results"
 _KINDS: tuple[Kind, ...] = ("PCB", "PGFA")
@@ -49,7 +49,11 @@ def baseline_rows(
     for kind in _KINDS:
         path = args.cache / f"{kind}_{args.train_baselines:g}_{args.baseline_identities}.pt"
         if path.exists():
-            network = torch.load(path, weights_only=False)
+            state = torch.load(path, weights_only=True)
+            classes = len(state["classifiers.0.weight"])
+            network = StripeNet(kind, classes, torch.Generator())
+            network.load_state_dict(state)
+            network.eval()
         else:
             known = training_set(args.training_set, args.size, args.baseline_identities)
             network = train_stripes(
@@ -57,7 +61,7 @@ def baseline_rows(
                 write=write,
             )  # fmt: skip
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(network, path)
+            torch.save(network.state_dict(), path)
         rows[kind] = stripe_similarity(network, images.images, images.keypoints, queries, gallery)
     return rows
 
@@ -76,8 +80,8 @@ def similarities(
         rows |= baseline_rows(args, images, queries, gallery)
     own = None
     if args.model:
-        network, _ = occlusion_rows.load_network(args.model)
-        more, own = occlusion_rows.dense_rows(network, images, queries, gallery, "dense")
+        network, _, rules = occlusion_rows.load_network(args.model)
+        more, own = occlusion_rows.dense_rows(network, images, queries, gallery, rules, args.ablate)
         rows |= more
         rows["dense + colour histogram"] = occlusion_rows.fused(
             rows["dense"], rows["colour histogram"], 0.3
@@ -110,6 +114,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--train-baselines", type=float, default=0.0, help="CPU minutes for each")
     parser.add_argument("--training-set", type=Path, help="labelled world for the baselines")
     parser.add_argument("--baseline-identities", type=int, default=2400)
+    parser.add_argument("--ablate", action="store_true", help="also changes at test time")
     parser.add_argument("--cache", type=Path, default=Path("occlusion_cache"))
     parser.add_argument("--write", action="store_true", help="write text and plot to results/")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")

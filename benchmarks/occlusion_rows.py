@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,22 @@ _STRIPES = 6
 _BINS = (6, 7, 7)
 
 
-def load_network(name: str) -> tuple[DenseReID, tuple[int, int]]:
-    """Network and input size of a model's name or file, or of a file of weights alone."""
+def load_network(name: str) -> tuple[DenseReID, tuple[int, int], dict[str, float | bool]]:
+    """Network, input size and rules of late interaction, of a model's name or file.
+
+    A ``.pt`` file holds weights alone: 192 x 96 pixels and the rules of the operator.
+    """
     if name.endswith((".pt", ".pth")):
         state = torch.load(name, weights_only=True)
         network = DenseReID(state["project.bias"].numel(), state["embed_pooled.bias"].numel())
         network.load_state_dict(state)
-        return network.eval(), (192, 96)
+        return network.eval(), (192, 96), {}
     from og_reid import load_model
 
     encoder: Any = load_model(name)
     settings = encoder.preprocessing
-    return encoder.model.eval(), (settings.height, settings.width)
+    rules = {key: getattr(settings, key) for key in ("penalty", "background", "symmetric")}
+    return encoder.model.eval(), (settings.height, settings.width), rules
 
 
 def colour_stripes(images: Tensor) -> Tensor:
@@ -90,24 +95,42 @@ def imagenet_cells(images: Tensor, masks: Tensor | None) -> LocalFeatures:
     return LocalFeatures(cells, weights, part_visibility(weights), positions)
 
 
-def compared(local: LocalFeatures, queries: Tensor, gallery: Tensor, **rules: bool) -> Tensor:
+def compared(
+    local: LocalFeatures, queries: Tensor, gallery: Tensor, **rules: float | bool
+) -> Tensor:
     """(Q, G) similarity by late interaction of query and gallery rows."""
     return late_interaction(*local[queries].tensors, *local[gallery].tensors, **rules)[0]
 
 
 def dense_rows(
-    network: DenseReID, images: HeldOutSet, queries: Tensor, gallery: Tensor, name: str
+    network: DenseReID,
+    images: HeldOutSet,
+    queries: Tensor,
+    gallery: Tensor,
+    rules: Mapping[str, float | bool],
+    ablate: bool = False,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Similarities of a dense network by its parts, and its own-surface probabilities (N, h, w)."""
+    """Similarities of a dense network, and own-surface probabilities (N, h, w).
+
+    The rows are "dense" and "dense, global embedding"; with ``ablate``, those of changes at test
+    time, too.
+    """
     found = describe(network, images.images)
+    rows = {
+        "dense": compared(found.local, queries, gallery, **rules),
+        "dense, global embedding": found.pooled[queries] @ found.pooled[gallery].T,
+    }
+    if not ablate:
+        return rows, found.own
     whole = replace_weights(found.local, torch.ones_like(found.local.weights[..., :1]))
     truth = torch.nn.functional.avg_pool2d(images.own[:, None].float(), 2).flatten(1)[..., None]
-    return {
-        name: compared(found.local, queries, gallery),
-        f"{name}, query to gallery": compared(found.local, queries, gallery, symmetric=False),
-        f"{name}, no mask": compared(whole, queries, gallery),
-        f"{name}, true mask": compared(replace_weights(found.local, truth), queries, gallery),
-        f"{name}, global embedding": found.pooled[queries] @ found.pooled[gallery].T,
+    true = replace_weights(found.local, truth)
+    one_way = {**rules, "symmetric": not rules.get("symmetric", True)}
+    other = "query to gallery" if rules.get("symmetric", True) else "both ways"
+    return rows | {
+        f"dense, {other}": compared(found.local, queries, gallery, **one_way),
+        "dense, no mask": compared(whole, queries, gallery, **rules),
+        "dense, true mask": compared(true, queries, gallery, **rules),
     }, found.own
 
 
