@@ -76,43 +76,46 @@ def scenery(draws: Draws, view: View) -> np.ndarray:
     The person's place takes the colours of the other half of its side, or of around.
     """
     high, wide = view.mask.shape
-    image, free = view.image.astype(np.float32), _free(view.mask)[..., None]
     half = wide // 2
-    order = np.concatenate([np.arange(half)[::-1], np.arange(half, wide)[::-1]])
-    image = _filled(image * free, free, image[:, order], free[:, order])
+    person = _grown(view.mask)
+    hollow = view.image * ~person[..., None]
+    image = _around(hollow, ~person) * person[..., None] + hollow
+    for side in (slice(0, half), slice(half, wide)):
+        other = person[:, side][:, ::-1]
+        take = (person[:, side] & ~other)[..., None]
+        np.copyto(image[:, side], hollow[:, side][:, ::-1], where=take)
     zoom = draws.log_uniform(1.0, 2.0)
     rows, columns = high / zoom, wide / zoom
     top, left = draws.uniform(0, high - rows), draws.uniform(0, wide - columns)
-    box = (top, left, top + rows, left + columns)
-    found = resized(image.astype(np.uint8), (high, wide), box=box)
+    found = resized(image, (high, wide), box=(top, left, top + rows, left + columns))
     return (found[:, ::-1] if draws.flag(0.5) else found).astype(np.float32)
 
 
-def _free(mask: np.ndarray) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: 0 on a mask and the two pixels around it, then a soft edge."""
-    counts = np.pad(mask, 4).astype(np.int16).cumsum(0)
-    counts = counts[6:] - counts[:-6]
-    counts = counts.cumsum(1)
-    counts = counts[:, 6:] - counts[:, :-6]
-    around = counts[1 : 1 + mask.shape[0], 1 : 1 + mask.shape[1]]
-    return np.clip(1 - around / 8, 0, 1).astype(np.float32)
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool, the mask and the two pixels around it, where its colours bleed."""
+    rows = mask.copy()
+    for step in (1, 2):
+        rows[step:] |= mask[:-step]
+        rows[:-step] |= mask[step:]
+    found = rows.copy()
+    for step in (1, 2):
+        found[:, step:] |= rows[:, :-step]
+        found[:, :-step] |= rows[:, step:]
+    return found
 
 
-def _filled(
-    image: np.ndarray, free: np.ndarray, second: np.ndarray, second_free: np.ndarray
-) -> np.ndarray:
-    """Colours of ``image`` where free, else of ``second``, else of the surroundings."""
-    weight = free + (1 - free) * second_free
-    image = image + second * ((1 - free) * second_free)
-    high, wide = weight.shape[:2]
-    blocks = (high // 8, 8, wide // 8, 8)
-    colors = image.reshape(*blocks, 3).mean((1, 3))
-    mass = weight.reshape(*blocks, 1).mean((1, 3)) + 1e-4
-    around = colors + 1e-4 * (colors.sum((0, 1)) / mass.sum((0, 1)))
+def _around(hollow: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 smooth colours of the free surroundings of each pixel."""
+    from PIL import Image
+
+    high, wide = free.shape
+    colors = np.asarray(Image.fromarray(hollow).reduce(8)).astype(np.float32)
+    level = Image.fromarray(free.astype(np.uint8) * 255).reduce(8)
+    mass = np.asarray(level).astype(np.float32)[..., None] / 255 + 1e-4
+    colors += 1e-4 * (colors.sum((0, 1)) / mass.sum((0, 1)))
     for _ in range(6):  # each step spreads colours by two blocks
-        around, mass = _spread(around), _spread(mass)
-    smooth = np.clip(around / mass, 0, 255).astype(np.uint8)
-    return image + (1 - weight) * resized(smooth, (high, wide)).astype(np.float32)
+        colors, mass = _spread(colors), _spread(mass)
+    return resized(np.clip(colors / mass, 0, 255).astype(np.uint8), (high, wide))
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
