@@ -31,21 +31,17 @@ from stripes import Kind, StripeNet, stripe_similarity, train_stripes
 
 RESULTS = Path(__file__).parent / "results"
 _KINDS: tuple[Kind, ...] = ("PCB", "PGFA")
+#: Input of PCB and PGFA.
+BASELINE_SIZE = (192, 96)
 #: Rows of the plot.
 _DRAWN = ("colour histogram", "ImageNet cells", "PCB", "PGFA", "dense", "dense, global embedding",
           "OG-Net")  # fmt: skip
 
 
-def training_set(folder: Path, size: tuple[int, int], identities: int) -> HeldOutSet:
-    """The first identities of a labelled world, for the baselines."""
-    return heldout.load(str(folder), size, identities)
-
-
-def baseline_rows(
-    args: argparse.Namespace, images: HeldOutSet, queries: Tensor, gallery: Tensor
-) -> dict[str, Tensor]:
-    """PCB and PGFA, trained here or read from the cache."""
+def baseline_rows(args: argparse.Namespace, queries: Tensor, gallery: Tensor) -> dict[str, Tensor]:
+    """PCB and PGFA, trained here or read from the cache; in their own size."""
     rows = {}
+    images = heldout.load(str(args.folder), BASELINE_SIZE, args.identities)
     for kind in _KINDS:
         path = args.cache / f"{kind}_{args.train_baselines:g}_{args.baseline_identities}.pt"
         if path.exists():
@@ -55,7 +51,7 @@ def baseline_rows(
             network.load_state_dict(state)
             network.eval()
         else:
-            known = training_set(args.training_set, args.size, args.baseline_identities)
+            known = heldout.load(str(args.training_set), BASELINE_SIZE, args.baseline_identities)
             network = train_stripes(
                 kind, known.images, known.keypoints, known.identity, args.train_baselines,
                 write=write,
@@ -77,7 +73,7 @@ def similarities(
         cells = occlusion_rows.imagenet_cells(images.images, masks)
         rows[name] = occlusion_rows.compared(cells, queries, gallery)
     if args.train_baselines:
-        rows |= baseline_rows(args, images, queries, gallery)
+        rows |= baseline_rows(args, queries, gallery)
     own = None
     if args.model:
         network, _, rules = occlusion_rows.load_network(args.model)
