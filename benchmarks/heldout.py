@@ -45,6 +45,8 @@ __all__ = [
     "mask_quality", "query_groups", "recall_at", "score", "write_set",
 ]  # fmt: skip
 
+#: Identities of the set on which costs of the similarity and the calibration were chosen.
+DEVELOPMENT = 160
 #: Parameters of the set behind the figures in results/.
 PLAN = {"identities": 300, "views": 10, "seed": 29, "cameras": 13, "first_identity": 0}
 #: Hidden fractions of the groups of queries; each group reaches 0.1 to both sides.
@@ -113,8 +115,17 @@ def write_set(folder: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def load(folder: str | Path, size: tuple[int, int], identities: int | None = None) -> HeldOutSet:
-    """Images of a folder at a size (height, width), multiples of 16; the first identities."""
+def load(
+    folder: str | Path, size: tuple[int, int], identities: int | None = None, skip: int = 0
+) -> HeldOutSet:
+    """Images of a folder at a size (height, width), multiples of 16; some of the identities.
+
+    Args:
+        folder: a labelled set, complete or not.
+        size: height and width of the images.
+        identities: number of the first identities that are kept; None: all.
+        skip: number of the first identities that are left out.
+    """
     views = json.loads((Path(folder) / "world.json").read_text())["views"]
     images, own, amodal, identity, camera, hidden, points = [], [], [], [], [], [], []
     occluder: list[str] = []
@@ -131,9 +142,10 @@ def load(folder: str | Path, size: tuple[int, int], identities: int | None = Non
         if identities is not None and int(identity[-1].max()) + 1 >= identities:
             break
     number = torch.cat(identity)
-    rows = (
-        torch.arange(len(number)) if identities is None else (number < identities).nonzero()[:, 0]
-    )
+    kept = number >= skip
+    if identities is not None:
+        kept &= number < identities
+    rows = kept.nonzero()[:, 0]
     view = torch.arange(len(number)) % views
     return HeldOutSet(
         *(torch.cat(each)[rows] for each in (images, own, amodal, identity, camera)),
