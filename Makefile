@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the demonstration (runs/demo/report.html)
-# make weights retrain the default weights (about two and a half hours on two cores)
+# make weights retrain the weights of point clouds (about two and a half hours on two cores)
 # make test    install into .venv, check format, types and import order, run the tests
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
 # make docs    install into .venv, build the documentation into site/ and check its links
@@ -56,7 +56,7 @@ weights: $(VENV)/stamp-demo
 	OMP_NUM_THREADS=1 $(BIN)/og-reid train synthetic/continuous --data runs/default/world \
 	  --out runs/continuous --cache runs/default/clouds --resume
 	mkdir -p og_reid/weights
-	cp runs/continuous/model.safetensors og_reid/weights/default-clouds.safetensors
+	cp runs/continuous/model.safetensors og_reid/weights/cloud.safetensors
 
 # Strict: a warning, or a broken link (tools/docs_links.py), is an error. The variable silences an
 # announcement of a later generator.

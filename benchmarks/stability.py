@@ -1,6 +1,6 @@
 """Stability of the embedding under noise on the points, against reference mode.
 
-The default weights are run in soft mode, in which they were trained. In reference mode (the index
+The shipped weights are run in soft mode, in which they were trained. In reference mode (the index
 rules of the authors' code: balls keep the first points in order, sampling starts at point 0 and
 skips points near the origin) the same weights are run unchanged, which compares the rules and not
 two trained networks. Clouds of a CloudSet are in farthest-point order, in which the first points of
@@ -41,7 +41,7 @@ from pose import Pose
 
 #: Standard deviations of the noise on each coordinate, metres.
 NOISE = (1e-6, 1e-5, 1e-4, 1e-3)
-#: First identity of the world: outside the training identities of the default weights.
+#: First identity of the world: outside the training identities of the shipped weights.
 FIRST_PERSON = 900_000
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clouds", type=Path, help="a CloudSet file instead of the world")
-    parser.add_argument("--model", default="default", help="weights, as of og_reid.load_model")
+    parser.add_argument("--model", default="cloud", help="weights, as of og_reid.load_model")
     parser.add_argument("--reference", help="weights for reference mode; default: those of --model")
     parser.add_argument("--count", type=int, default=8, help="clouds")
     parser.add_argument("--draws", type=int, default=4, help="draws of the noise per cloud")

@@ -304,7 +304,9 @@ def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
     assert tops == set(ROOMS)
     for needed in (
         "meshes/data/og_body_compact.npz",
-        "og_reid/weights/default-clouds.safetensors",
+        "og_reid/weights/cloud.safetensors",
+        "og_reid/weights/default.safetensors",
+        "og_reid/weights/imagenet_cells.safetensors",
         "og_reid/configs/synthetic/default.yaml",
         "og_reid/py.typed",
         "pose/py.typed",

@@ -196,9 +196,11 @@ def embed(
             A model of the reference layout needs all points in their order instead: from
             ``lift(..., layout="reference")`` or ``.obj``. For a model of images, or of both: images
             as for ``lift``, best crops of one person; a sequence of those; (B, H, W, 3).
-        model: ``"default"``, a file or folder written by ``og-reid train`` or ``og-reid fuse``, or
-            a result of ``load_model``; a custom network as ``og_reid.inference.CloudEncoder``, with
-            the ``og_reid.inference.Preprocessing`` of its training.
+        model: ``"default"`` (dense local features for images, OG-Net-Small for point clouds),
+            another name for ``load_model``, a file or folder written by ``og-reid train`` or
+            ``og-reid fuse``, or a result of ``load_model``; a custom network as
+            ``og_reid.inference.CloudEncoder``, with the ``og_reid.inference.Preprocessing`` of its
+            training.
         batch_size: inputs per forward pass; changes speed and memory only.
         device: device of the computation; None: that of the model (the CPU after loading).
         keypoints: for images: keypoints of the person, in pixels of the image; for many images a
@@ -210,8 +212,9 @@ def embed(
     Returns:
         Models without parts, such as those of clouds: a tensor (D,) for one input, (B, D) for many,
         float32 on the CPU; unit norm, so that dot products are similarities. D = 512 for the
-        default model. Models with parts, such as PGFA and fused ones: an `Embedding` of 1 or B
-        rows, for ``load_model(...).compare`` or ``og_reid.evaluate``.
+        default model of point clouds, 256 for that of images, whose local features
+        (``og_reid.describe``) say more. Models with parts, such as PGFA and fused ones: an
+        `Embedding` of 1 or B rows, for ``load_model(...).compare`` or ``og_reid.evaluate``.
 
     Warns:
         InputWarning: once per kind: bodies not between 0.3 and 3 m long in any direction, files in

@@ -101,8 +101,8 @@ RUN_FOLDER = path("--out", "folder of the run", "FOLDER", required=True)
 SKIP = option("--skip", "leave out missing and failed files, and end with success unless all "
     "fail; by default missing files are refused before the work, and failures are an error after "
     "the rest is written")
-MODEL = option("--model", "'default' for the weights in the package, a .safetensors file written "
-    "by og-reid train, or a folder written by og-reid train or og-reid fuse (default: %(default)s)",
+MODEL = option("--model", "'default' ('cloud' for point clouds), 'fast', 'imagenet-cells', "
+    "a file of og-reid train, or a folder of og-reid train or fuse (default: %(default)s)",
     default="default", metavar="MODEL")
 TRUST = (
     option("--no-verify", "accept differences from the published counts",

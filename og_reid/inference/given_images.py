@@ -52,6 +52,7 @@ __all__ = [
 
 # Packages whose point clouds `og_reid.embed` takes.
 _CLOUD_PACKAGES = ("open3d", "trimesh", "torch_geometric")
+_COLUMNS = 9  # of a table of points: positions, colours, normals
 #: Keypoints of one image, or a sequence with those of each image; None: unknown.
 GivenKeypoints = Keypoints | Pose | Sequence[Keypoints | Pose | None] | None
 
@@ -105,13 +106,20 @@ def as_images(value: Any) -> tuple[list[np.ndarray], bool]:
 
 
 def is_cloud(value: Any) -> bool:
-    """True for point clouds: by type, file ending, or shape (N, 6), (B, N, 6)."""
+    """True for point clouds: by type, file ending, or shape (N, 6), (B, N, 6).
+
+    Also for tables of few columns of floating-point numbers, which no image has: they are refused
+    as clouds.
+    """
     if isinstance(value, str | Path):
         return Path(value).suffix.lower() in CLOUD_ENDINGS
     shape = tuple(getattr(value, "shape", ()))
     if isinstance(value, PointCloud) or type(value).__module__.startswith(_CLOUD_PACKAGES):
         return True
-    return len(shape) in (2, 3) and shape[-1] == 6
+    table = (
+        len(shape) == 2 and shape[-1] <= _COLUMNS and "float" in str(getattr(value, "dtype", ""))
+    )
+    return table or (len(shape) in (2, 3) and shape[-1] == 6)
 
 
 def holds_clouds(inputs: Any) -> bool:

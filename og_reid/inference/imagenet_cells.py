@@ -12,10 +12,8 @@ from ..models.init import SkipInit
 from .dense_encoder import DenseEncoder
 from .preprocessing import DensePreprocessing
 
-__all__ = ["IMAGENET_CELLS", "load_imagenet_cells"]
+__all__ = ["load_imagenet_cells"]
 
-#: Name of the model for `og_reid.load_model`.
-IMAGENET_CELLS = "imagenet-cells"
 _MEANS = "weights/imagenet_cells.safetensors"
 # Any cell may be the best one, as in the study that the model repeats.
 _PREPROCESSING = DensePreprocessing(256, 128, penalty=1.0, background=0.0)

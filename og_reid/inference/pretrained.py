@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from pose.deprecation import deprecated_keywords
 from pose.runtime.defaults import MadeOnce, plain_torch
 
 from .cloud_encoder import CLOUD_KIND, CloudEncoder
-from .dense_encoder import DENSE_KIND
+from .dense_encoder import DENSE_KIND, DenseEncoder
 from .encoder import Encoder
 from .fused_encoder import FUSED_KIND
 from .fusion_file import FUSION_FILE, read_fusion
 from .image_encoder import IMAGE_KINDS, ImageEncoder
-from .imagenet_cells import IMAGENET_CELLS, load_imagenet_cells
+from .imagenet_cells import load_imagenet_cells
 from .model_file import FileKind, read_kind
+from .model_names import CLOUD_MODEL, DEFAULT_MODEL, FAST_MODEL, IMAGENET_CELLS
 from .preprocessing import ImagePreprocessing, Preprocessing
 
 __all__ = [
@@ -37,12 +39,10 @@ __all__ = [
     "save_network",
 ]
 
-#: Name of the weights that come with the package.
-DEFAULT_MODEL = "default"
-#: Name of the weights in the package for point clouds without images.
-CLOUD_MODEL = "default-clouds"
 #: Name of the final model in the folder of a run.
 MODEL_FILE = "model.safetensors"
+#: Height and width of the input of the fast model.
+FAST_SIZE = (192, 96)
 _KINDS: dict[str, FileKind] = {
     each.format: each for each in (CLOUD_KIND, *IMAGE_KINDS, DENSE_KIND, FUSED_KIND)
 }
@@ -83,19 +83,22 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
     """Load a model of any kind: of point clouds, of images, or of both.
 
     Args:
-        name_or_path: ``"default"`` for the weights in the package (OG-Net-Small, trained on
-            synthetic identities only), a ``.safetensors`` file written by training or
-            `Encoder.save`, the folder of a run (its ``model.safetensors``), or the folder of
-            ``og-reid fuse``.
+        name_or_path: Name of a model in the package: ``"default"``, dense local features of images
+            (`og_reid.models.DenseReID`); ``"fast"``, the same weights with a smaller input;
+            ``"cloud"``, OG-Net-Small for point clouds; all trained on synthetic identities only;
+            ``"imagenet-cells"``, ImageNet features without training (extras ``imagenet`` and
+            ``demo``). Or a ``.safetensors`` file written by training or `Encoder.save`, the folder
+            of a run (its ``model.safetensors``), or the folder of ``og-reid fuse``.
 
     Returns:
-        The network in evaluation mode with its preprocessing and provenance: a `CloudEncoder`,
-        `ImageEncoder` or `FusedEncoder` of `og_reid.inference`. The default one is loaded once
-        and cached.
+        The network in evaluation mode with its preprocessing and provenance: a `DenseEncoder`,
+        `CloudEncoder`, `ImageEncoder` or `FusedEncoder` of `og_reid.inference`. Models in the
+        package are loaded once and cached.
 
     Raises:
         ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
             (which could run code), or of another architecture.
+        ImportError: the package of the ImageNet weights is missing.
     """
     if isinstance(name_or_path, nn.Module):
         raise ValueError(
@@ -106,20 +109,16 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
         )
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(
-            f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
-            f"got {type(name_or_path).__name__}"
+            f"name_or_path must be {_NAMED}, a .safetensors file or the folder of a run; got "
+            f"{type(name_or_path).__name__}"
         )
-    if name_or_path == DEFAULT_MODEL:
-        return _default_model()
-    if name_or_path == CLOUD_MODEL:
-        return _cloud_model()
-    if name_or_path == IMAGENET_CELLS:
-        return load_imagenet_cells()
+    if isinstance(name_or_path, str) and name_or_path in _PACKAGED:
+        return _PACKAGED[name_or_path]()
     path = Path(name_or_path)
     if not path.suffix and not path.exists():
         raise ValueError(
-            f"name_or_path must be {DEFAULT_MODEL!r}, a .safetensors file or the folder of a run; "
-            f"got {name_or_path!r}"
+            f"name_or_path must be {_NAMED}, a .safetensors file or the folder of a run; got "
+            f"{name_or_path!r}"
         )
     if (path / FUSION_FILE).is_file():
         return read_fusion(path, _KINDS)
@@ -163,8 +162,8 @@ def save_network(
     kind(network, preprocessing, training or {}, "", provenance or {}).save(path)
 
 
-def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
-    """`load_model` for models of point clouds only.
+def load_cloud_model(name_or_path: str | Path = CLOUD_MODEL) -> CloudEncoder:
+    """`load_model` for models of point clouds only; ``"default"`` is that of point clouds.
 
     Raises:
         ValueError: The model is of another kind; or see `load_model`.
@@ -178,9 +177,16 @@ def load_cloud_model(name_or_path: str | Path = DEFAULT_MODEL) -> CloudEncoder:
 
 @MadeOnce
 def _default_model() -> Encoder:
-    if not files("og_reid").joinpath(f"weights/{DEFAULT_MODEL}.safetensors").is_file():
-        return _cloud_model()
     return _packaged(DEFAULT_MODEL)
+
+
+@MadeOnce
+def _fast_model() -> Encoder:
+    default = _default_model()
+    assert isinstance(default, DenseEncoder)
+    height, width = FAST_SIZE
+    smaller = replace(default.preprocessing, height=height, width=width)
+    return replace(default, preprocessing=smaller)
 
 
 @MadeOnce
@@ -191,3 +197,13 @@ def _cloud_model() -> Encoder:
 def _packaged(name: str) -> Encoder:
     with as_file(files("og_reid").joinpath(f"weights/{name}.safetensors")) as path:
         return read_kind(path, _KINDS)
+
+
+_PACKAGED: dict[str, Callable[[], Encoder]] = {
+    DEFAULT_MODEL: _default_model,
+    FAST_MODEL: _fast_model,
+    CLOUD_MODEL: _cloud_model,
+    IMAGENET_CELLS: load_imagenet_cells,
+}
+# Beginning of the list of names in messages.
+_NAMED = ", ".join(map(repr, _PACKAGED))

@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ..inference.model_names import CLOUD_MODEL, MODEL_NAMES
 from .fields import as_path, check_choice
 from .input_files import check_model
 from .keypoints import KeypointSpec, check_keypoint_files
@@ -333,15 +334,15 @@ def check_search_inputs(
 
     Args:
         data: Data set; its images are listed.
-        model: ``default``, a file, or the folder of a run.
+        model: Name of a model in the package, a file, or the folder of a run.
         progress: As for `DataSpec.list_images`.
 
     Raises:
         ValueError: The model or the data are missing, or the data cannot be searched.
     """
     check_model(model)
-    shipped = str(model) == "default"
-    if shipped:
+    shipped = str(model) in MODEL_NAMES
+    if str(model) == CLOUD_MODEL:
         refuse_keypoints(data)
     check_keypoint_files(data)
     # Errors of the model come before those of missing data.

@@ -20,13 +20,15 @@ from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes
 from ..data.sample import Sample
 from ..inference.cloud_encoder import CloudEncoder
-from ..inference.encoder import Encoder
+from ..inference.encoder import Encoder, Search
 from ..inference.preprocessing import Preprocessing
-from ..inference.pretrained import load_model
+from ..inference.pretrained import load_cloud_model, load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
 from ..viz.html_report import write_report
+from .data import DataSpec
 from .demo_forecast import FIRST_IDENTITY, DemoProgress, DemoSize, one_thread, with_forecast
 from .demo_report import (
+    DENSE,
     SHIPPED,
     TRAINED,
     UNTRAINED,
@@ -38,6 +40,7 @@ from .demo_report import (
     world_section,
 )
 from .evaluation import compute_distances, score_distances
+from .sample_source import DataSource
 
 __all__ = ["DemoSize", "run_demo"]
 
@@ -85,7 +88,9 @@ def run_demo(
     with one_thread():
         result = _train(config, sets, out / "run", tell)
         models = _models(config, out / "run" / MODEL_FILE)
-        distances = compute_distances(query, gallery, models)
+        distances = compute_distances(query, gallery, models) | _dense(
+            splits, out / "world", workers
+        )
     rows = score_distances(distances, query, gallery, attributes=attributes)
     sections = [
         photo,
@@ -146,10 +151,18 @@ def _train(
 
 
 def _models(config: TrainConfig, trained: Path) -> dict[str, Encoder]:
-    """Networks of the comparison: untrained (initial weights of the run), trained, default."""
+    """Networks of point clouds: untrained (initial weights of the run), trained, shipped."""
     start = build_model(config.model, 0, torch.Generator().manual_seed(config.seed))
     return {
         UNTRAINED: CloudEncoder(start.eval(), Preprocessing(config.data.num_points)),
         TRAINED: load_model(trained),
-        SHIPPED: load_model(),
+        SHIPPED: load_cloud_model(),
     }
+
+
+def _dense(splits: Splits, world: Path, workers: int) -> dict[str, Search]:
+    """Searches of the images themselves by the default model of images."""
+    model = load_model()
+    source = DataSource(DataSpec(world, workers=workers))
+    query, gallery = model.prepare((splits.query, splits.gallery), source)
+    return compute_distances(query, gallery, {DENSE: model})

@@ -31,16 +31,18 @@ if TYPE_CHECKING:
 from .demo_forecast import DemoProgress
 
 __all__ = [
-    "SHIPPED", "TRAINED", "UNTRAINED", "photo_section", "ranking_section", "reading_section",
-    "results_section", "training_section", "world_section",
+    "DENSE", "SHIPPED", "TRAINED", "UNTRAINED", "photo_section", "ranking_section",
+    "reading_section", "results_section", "training_section", "world_section",
 ]  # fmt: skip
 
 #: Name of the trained model in tables.
 TRAINED = "OG-Net-Small, trained just now"
 #: Name of the model with its initial weights.
 UNTRAINED = "OG-Net-Small, untrained"
-#: Name of the default model.
+#: Name of the shipped model of point clouds.
 SHIPPED = "OG-Net-Small, shipped weights"
+#: Name of the default model, of images.
+DENSE = "dense local features, the default"
 _SHOWN, _TOP = 5, 5  # rankings in the report, and their length
 _QUALITY = 85  # JPEG quality of figures with images, in percent
 
@@ -146,8 +148,10 @@ def results_section(rows: Sequence[ResultRow], splits: Splits) -> Section:
     text = (
         "In percent; gallery images of the query's identity and camera are left out. The histogram "
         "compares the colours of 13 body parts, without learning. The shipped weights are the "
-        "same network trained longer, on other identities of such worlds. The last row adds the "
-        "distances of the histogram and of the network. Bold: the best of a column."
+        "same network trained longer, on other identities of such worlds; its sum with the "
+        "histogram adds their distances. Dense local features compare the images themselves, by "
+        "the cells that both show: also by the global embedding alone, and with all cells counted "
+        "in full (unmasked). Bold: the best of a column."
     )
     caption = (
         f"{len(splits.query)} queries, {len(splits.gallery)} gallery images; mAP by the "
@@ -165,7 +169,7 @@ def ranking_section(
     """Rankings of the default model for evenly chosen queries, occluded and not, and the worst."""
     query, gallery = splits.query, splits.gallery
     best = rank_distances(
-        distances[SHIPPED],
+        distances[DENSE],
         Labels.of(query, gallery),
         k=len(gallery),
     ).indices.tolist()
@@ -191,9 +195,9 @@ def ranking_section(
 
     right = sum(place == 1 for place in first)
     blocks: list[str | ReportImage] = [
-        f"By the shipped weights; the first answer is correct for {right} of {len(query)} queries. "
-        "Correct answers have a green frame, wrong ones a red one; under each query is the rank of "
-        "the first correct answer.",
+        f"By dense local features; the first answer is correct for {right} of {len(query)} "
+        "queries. Correct answers have a green frame, wrong ones a red one; under each query is "
+        "the rank of the first correct answer.",
     ]
     for title, kind in (("Occluded", True), ("Unoccluded", False)):
         some = [index for index, hidden in enumerate(occluded) if hidden == kind]
@@ -210,7 +214,10 @@ def reading_section() -> Section:
     """Example code for other images."""
     code = (
         "import og_reid\n\n"
-        'cloud = og_reid.lift("image.jpg")      # a coloured point cloud\n'
+        "# dense local features of two images: at most 1, higher = more alike\n"
+        'similarity = float(og_reid.similarity("image.jpg", "other.jpg"))\n\n'
+        "# the point clouds of both people\n"
+        'cloud = og_reid.lift("image.jpg")\n'
         "embedding = og_reid.embed(cloud)       # (512,), unit norm\n"
         'other = og_reid.embed(og_reid.lift("other.jpg"))\n'
         "similarity = float(embedding @ other)  # 1 = equal embeddings"

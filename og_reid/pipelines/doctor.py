@@ -158,10 +158,8 @@ def _devices() -> Iterator[CheckResult]:
 
 def _weights() -> Iterator[CheckResult]:
     folder = Path(__file__).parents[1] / "weights"
-    for name in ("default", "default-clouds"):
+    for name in ("default", "cloud"):
         path = folder / f"{name}.safetensors"
-        if name == "default" and not path.is_file():
-            continue  # the weights for point clouds take its place
         if path.is_file():
             yield CheckResult("weights", name, f"{path.stat().st_size / 2**20:.1f} MiB")
         else:

@@ -23,7 +23,7 @@ from ..evaluation.results import ResultRow
 from ..evaluation.viewpoints import camera_pairs
 from ..inference.encoder import EmbedOptions, Encoder, Search
 from ..inference.preprocessing import TestView, name_views
-from ..inference.pretrained import DEFAULT_MODEL, as_encoder
+from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.pgfa import Descriptor
 from ..rerank import LazyDistances, Variant, gnn_rerank, k_reciprocal
 from ..retrieval.features import Features
@@ -120,7 +120,7 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
     """
     check_model(spec.model)
     check_keypoint_files(spec.data)
-    model = as_encoder(spec.model)
+    model = encoder_for(spec.model, clouds=not spec.data.holds_images)
     _check_choices(model, spec)
     attributes = _attributes(spec.data)
     query: LabelledImages

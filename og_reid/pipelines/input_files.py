@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files.printable import printable
+from ..inference.model_names import MODEL_NAMES
 
 if TYPE_CHECKING:
     from ..data import Sample
@@ -210,13 +211,13 @@ def check_model(name: object) -> None:
     """Refuses a model that is missing, before heavy packages are imported.
 
     Args:
-        name: ``default``, ``default-clouds``, a file, or the folder of a run; a loaded model is
+        name: Name of a model in the package, a file, or the folder of a run; a loaded model is
             there.
 
     Raises:
         ValueError: The model is missing, or a folder without a final model.
     """
-    if not isinstance(name, str | Path) or str(name) in ("default", "default-clouds"):
+    if not isinstance(name, str | Path) or str(name) in MODEL_NAMES:
         return
     path = Path(name)
     if path.is_dir():
@@ -228,7 +229,8 @@ def check_model(name: object) -> None:
             )
     elif not is_there(path) and not path.suffix:
         raise ValueError(
-            f"--model must be 'default', a .safetensors file or the folder of a run; got {name!r}"
+            f"--model must be {', '.join(map(repr, MODEL_NAMES))}, a .safetensors file or the "
+            f"folder of a run; got {name!r}"
         )
     elif not is_there(path):
         raise ValueError(f"--model {path} is not a file: give one that og-reid train wrote")

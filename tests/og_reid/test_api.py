@@ -104,13 +104,26 @@ def test_colours_of_hidden_points_and_of_the_background_do_not_matter(cloud, rng
         (torch.rand(50, 5), r"must be \(N, 6\)"),
         (torch.full((50, 6), torch.nan), "finite"),
         (torch.rand(50, 6) * 255, "divide 8-bit colours by 255"),
-        ([], "at least one cloud"),
         ("nothing.ply", "nothing.ply"),
-        (None, "pointcloud must be a PointCloud"),
     ],
 )
 def test_bad_clouds_are_refused(value, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    for model in ("default", "cloud"):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            og_reid.embed(value, model)
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "image"),
+    [
+        ([], "pointcloud must hold at least one cloud", "image must be at least one"),
+        (None, "pointcloud must be a PointCloud", "image must be a path"),
+    ],
+)
+def test_inputs_of_no_kind_are_refused(value, message, image):
+    with pytest.raises(ValueError, match=message):
+        og_reid.embed(value, "cloud")
+    with pytest.raises(ValueError, match=image):
         og_reid.embed(value)
 
 
@@ -120,8 +133,8 @@ def test_bad_batch_size_is_refused(cloud):
 
 
 def test_default_model_says_how_it_was_made():
-    stored = og_reid.load_model("default-clouds")
-    assert stored is og_reid.load_model("default-clouds")
+    stored = og_reid.load_model("cloud")
+    assert stored is og_reid.load_model("cloud")
     assert stored.training["model"]["arch"] == "ognet-small"
     # What the README says of them is the configuration in the package.
     assert from_dict(stored.training) == load_config("synthetic/continuous")
@@ -133,7 +146,7 @@ def test_the_folder_of_a_run_is_its_finished_model(tmp_path, cloud, rng):
     network = OGNet((4, 8), k=3, num_points=16, embedding_dim=8, generator=rng)
     save_network(tmp_path / "model.safetensors", network, Preprocessing(32))
     save_network(
-        tmp_path / "best.safetensors", og_reid.load_model("default-clouds").model, Preprocessing(32)
+        tmp_path / "best.safetensors", og_reid.load_model("cloud").model, Preprocessing(32)
     )
     for folder in (tmp_path, str(tmp_path)):
         weights = og_reid.load_model(folder).model.state_dict()
@@ -154,7 +167,7 @@ class _Attack:
 
 def test_models_that_are_none_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"'default', a \.safetensors file or the folder of a run"):
+    with pytest.raises(ValueError, match=r"'default', .*, a \.safetensors file or the folder"):
         og_reid.load_model("resnet50")
     with pytest.raises(ValueError, match="not a file"):
         og_reid.load_model(tmp_path / "none.safetensors")
@@ -175,7 +188,7 @@ def test_a_model_of_another_architecture_names_the_difference(tmp_path):
 
     from safetensors import safe_open
 
-    path = str(files("og_reid") / "weights/default-clouds.safetensors")
+    path = str(files("og_reid") / "weights/cloud.safetensors")
     weights = load_file(path)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()

@@ -20,7 +20,7 @@ SIZES = {"k": 3, "num_points": 32, "embedding_dim": 6}
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_a_model_of_another_precision_is_computed_with_in_single(dtype: torch.dtype) -> None:
-    stored = load_model("default-clouds")
+    stored = load_model("cloud")
     other = replace(stored, model=copy.deepcopy(stored.model).to(dtype))
     found = embed([cloud(0), cloud(1)], other)
     assert found.dtype == torch.float32

@@ -76,7 +76,7 @@ with STATES[sys.argv[1]]():
     first = og_reid.embed(shared.TABLE)
     og_reid.lift(shared.IMAGE, shared.STANDING)
     ops.knn(shared.POINTS, 4)
-model = og_reid.load_model("default-clouds").model
+model = og_reid.load_model("cloud").model
 assert all(not each.is_inference() and each.dtype == torch.float32 and each.is_cpu
            for each in model.parameters())
 assert torch.allclose(og_reid.embed(shared.TABLE), first, atol=1e-5)

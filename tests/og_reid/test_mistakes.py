@@ -187,7 +187,11 @@ def test_wrong_arguments_and_files_are_named(
         (["embed", notes], "neither a cloud (.npz, .obj, .ply) nor an image"),
         (["info", notes], "is no run of og-reid train"),
         (["evaluate", "--data", "x", "--model", str(tmp_path)], "holds no model.safetensors"),
-        (["evaluate", "--data", "x", "--keypoints", "k"], "--keypoints is for networks of images"),
+        (
+            ["evaluate", "--data", "x", "--model", "cloud", "--keypoints", "k"],
+            "--keypoints is for networks of images",
+        ),
+        (["evaluate", "--data", "x", "--keypoints", "k"], "k is not there"),
     ):
         assert main(command) == 1
         assert message in capsys.readouterr().err

@@ -238,9 +238,7 @@ def _everybody() -> list[Tensor]:
 def calls(folder: Path) -> Mapping[str, Callable[[], Any]]:
     """Calls by name; each returns tensors, or a tuple or list of them."""
     return {
-        "load_model": lambda: list(
-            og_reid.load_model("default-clouds").model.state_dict().values()
-        ),
+        "load_model": lambda: list(og_reid.load_model("cloud").model.state_dict().values()),
         "embed": lambda: [og_reid.embed(TABLE), og_reid.embed([TABLE.numpy(), TABLE])],
         "load_body": lambda: [load_body().v_template, load_body().skin_weights],
         "fit_body": _fit,

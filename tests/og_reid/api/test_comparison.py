@@ -286,7 +286,7 @@ def test_calibration_is_stored_with_the_weights(dense: DenseEncoder, tmp_path: P
 
 
 def test_the_default_model_is_that_of_the_inputs() -> None:
-    clouds = load_model("default-clouds")
+    clouds = load_model("cloud")
     assert encoder_for("default", clouds=True) is clouds
     assert encoder_for("default", clouds=False) is load_model()
     assert encoder_for(clouds, clouds=False) is clouds

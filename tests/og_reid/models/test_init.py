@@ -68,7 +68,7 @@ def test_reading_a_model_draws_nothing(tmp_path):
     for made in (_default_model, _cloud_model):
         made.cache_clear()
     load_model()
-    load_model("default-clouds")
+    load_model("cloud")
 
 
 @pytest.mark.usefixtures("stream")

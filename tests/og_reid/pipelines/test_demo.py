@@ -37,7 +37,10 @@ def test_a_small_demo_runs_all_stages(tmp_path):
     assert page.count("data:image/webp;base64,") == 5
     assert page.count("data:image/png;base64,") == 1
     assert "Queries with the worst rankings." in page
-    for text in ("untrained", "trained just now", "shipped weights", "histogram", "occluded"):
+    for text in (
+        "untrained", "trained just now", "shipped weights", "histogram", "occluded",
+        "dense local features, the default", "the default unmasked",
+    ):  # fmt: skip
         assert text in page
     assert "http://" not in page
     assert "https://" not in page

@@ -39,7 +39,7 @@ def saved(path: Path, **settings: object) -> str:
 
 def test_all_but_the_classifier_is_that_of_the_file() -> None:
     model, plain = fresh(init_from="default", **OTHER), fresh(**OTHER)
-    shipped = load_model("default-clouds").model.state_dict()
+    shipped = load_model("cloud").model.state_dict()
     for name, value in model.state_dict().items():
         other = plain.state_dict()[name] if name.startswith("proj_output.") else shipped[name]
         assert torch.equal(value, other), name
@@ -58,7 +58,10 @@ def test_a_neck_is_taken_where_both_have_one(tmp_path: Path, theirs: bool, ours:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"init_from": "imagenet"}, "model.init_from cannot be read: .*'default', a .safetensors"),
+        (
+            {"init_from": "imagenet"},
+            "model.init_from cannot be read: .*'default', .*, a .safetensors",
+        ),
         ({"init_from": "gone.safetensors"}, "model.init_from cannot be read: gone.*is not a file"),
         ({"init_from": "default", "embedding_dim": 64}, "of another shape.*model.embedding_dim"),
         ({"init_from": "default", "arch": "ognet-deep"}, "missing.*model.arch"),
