@@ -1,4 +1,4 @@
-"""Operators on batches of point clouds: neighbours, sampling, pooling, ranks and top-k."""
+"""Operators: neighbours, sampling and pooling of point clouds, late interaction, ranks, top-k."""
 
 from __future__ import annotations
 
