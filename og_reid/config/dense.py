@@ -37,6 +37,9 @@ class DenseConfig:
     true_weights: float = 0.5  # fraction of steps whose similarities use the true part map
     penalty: float = 1.0  # position penalty of late interaction
     background: float = 0.2  # penalty of matches off the person
+    # subtracted from the background's logit in the model file: heavy composition in training makes
+    # part maps too tight for ordinary images
+    background_shift: float = 0.0
     symmetric: bool = True  # matches in both directions; False: queries to gallery alone
 
     def __post_init__(self) -> None:
@@ -44,7 +47,9 @@ class DenseConfig:
         for name in ("temperature", "global_temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"dense.{name} must be above 0; got {getattr(self, name)}")
-        for name in ("part_weight", "height_weight", "global_weight", "penalty", "background"):
+        weights = ("part_weight", "height_weight", "global_weight", "penalty", "background",
+                   "background_shift")  # fmt: skip
+        for name in weights:
             if getattr(self, name) < 0:
                 raise ValueError(f"dense.{name} must be at least 0; got {getattr(self, name)}")
         if not 0 <= self.true_weights <= 1:

@@ -127,6 +127,12 @@ class DenseReID(nn.Module):
             "positions": self.positions,
         }
 
+    @torch.no_grad()
+    def shift_background(self, shift: float) -> None:
+        """Subtracts a constant from the background's logit: part maps become more generous."""
+        assert self.part_logits.bias is not None
+        self.part_logits.bias[0] -= shift
+
     def freeze(self, blocks: int) -> None:
         """Excludes the stem and the first blocks of the backbone from training."""
         frozen = [] if blocks == 0 else [self.backbone.stem, *self.backbone.blocks[:blocks]]

@@ -14,14 +14,14 @@ from ..models.local_features import LocalFeatures
 
 __all__ = ["shared_evidence", "sure_surface"]
 
-_SURE = 0.5
+_SURE = 0.65
 
 
 def sure_surface(images: LocalFeatures) -> Tensor:
     """(N, P) fraction of each image that surely shows the person, by part.
 
     Args:
-        images: N images. Cells of which less than half is the person's own surface do not count.
+        images: N images. Cells of which less than 65 % is the person's own surface do not count.
     """
     weights = images.weights.float()
     sure = weights.sum(2, keepdim=True) >= _SURE

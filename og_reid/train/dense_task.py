@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -198,5 +199,7 @@ class DenseTask:
             symmetric=dense.symmetric,
         )
         record = {**provenance, "people": self.present.tolist()}
-        DenseEncoder(self.model, preprocessing, to_dict(self.config), provenance=record).save(path)
+        network = copy.deepcopy(self.model)
+        network.shift_background(dense.background_shift)
+        DenseEncoder(network, preprocessing, to_dict(self.config), provenance=record).save(path)
         return True

@@ -19,7 +19,7 @@ def test_evidence_is_that_of_a_loop() -> None:
     def mass(side: LocalFeatures, row: int, seen: torch.Tensor) -> float:
         total = 0.0
         for cell in range(side.weights.shape[1]):
-            if float(side.weights[row, cell].sum()) >= 0.5:
+            if float(side.weights[row, cell].sum()) >= 0.65:
                 total += float((side.weights[row, cell] * seen).sum())
         return total / side.weights.shape[1]
 

@@ -99,6 +99,19 @@ def test_a_resumed_run_equals_the_whole_one_and_its_file_is_a_model(
         assert torch.equal(weight, states[1][name]), name
 
 
+def test_the_model_file_has_more_generous_part_maps(images: LabelledSet, tmp_path: Path) -> None:
+    task = DenseTask(settings(background_shift=0.7), images)
+    task.write_model(tmp_path / "model.safetensors", {})
+    stored = load_model(tmp_path / "model.safetensors").model  # type: ignore[attr-defined]
+    batch = images.clean_batch([0], (64, 32))
+    with torch.no_grad():
+        before = task.model.eval()(batch.images).logits
+        after = stored(batch.images).logits
+    difference = torch.zeros(7)
+    difference[0] = 0.7
+    torch.testing.assert_close((before - after).mean((0, 2, 3)), difference, atol=1e-5, rtol=0)
+
+
 def test_validation_ranks_occluded_images(images: LabelledSet) -> None:
     task = DenseTask(settings(), images.select(images.pids < 3), validation=images)
     metrics = task.validate()
@@ -146,6 +159,7 @@ def test_a_configuration_without_images_names_the_remedy(tmp_path: Path) -> None
         ("sizes", [], "dense.sizes"),
         ("frozen_blocks", 12, "dense.frozen_blocks"),
         ("local_dim", 0, "dense.local_dim"),
+        ("background_shift", -0.1, "dense.background_shift"),
     ],
 )
 def test_settings_out_of_range(field: str, value: object, message: str) -> None:
