@@ -14,7 +14,10 @@ from og_reid.retrieval.evidence import shared_evidence, sure_surface
 
 
 def test_evidence_is_that_of_a_loop() -> None:
-    query, gallery = LocalFeatures(*images(3, 10, 4)), LocalFeatures(*images(4, 7, 4, seed=1))
+    query, gallery = (
+        replace(side, weights=1.5 * side.weights)
+        for side in (LocalFeatures(*images(3, 10, 4)), LocalFeatures(*images(4, 7, 4, seed=1)))
+    )
 
     def mass(side: LocalFeatures, row: int, seen: torch.Tensor) -> float:
         total = 0.0
