@@ -143,7 +143,7 @@ def main() -> None:
     rows = {name: row_cells(each, images, images.queries) for name, each in found.items()}
     people = len(images.identity.unique())
     lines = [
-        "$ python benchmarks/occlusion.py " + " ".join(sys.argv[1:]),
+        "$ python benchmarks/occlusion.py " + " ".join(Path(each).name for each in sys.argv[1:]),
         f"{people} identities, {len(images.gallery)} gallery images, {args.size[0]} x "
         f"{args.size[1]} pixels; {(time.process_time() - start) / 60:.1f} CPU minutes",
         *summary(rows),
