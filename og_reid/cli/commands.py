@@ -72,7 +72,7 @@ _MODELS = (
         option("--candidates", "items that global embeddings select, to be compared by local "
             "features (default: %(default)s)", type=int, default=200, metavar="N"),
         option("--min-shared", "rank items last of which both show a smaller fraction of the image "
-            "(default: %(default)s)", type=float, default=0.01, metavar="F"),
+            "(default: %(default)s)", type=float, default=0.0, metavar="F"),
         option("--flip-tta", "average embeddings with those of mirrored images", dest="mirror"),
         option("--center-gallery", "subtract the gallery's mean local feature"),
         option("--center-neighbors", "move gallery items toward their N mutual nearest neighbours "

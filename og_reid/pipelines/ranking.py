@@ -57,7 +57,7 @@ class RankSpec:
     model: str | Path | Encoder = "default"
     k: int = 10
     candidates: int = 200
-    min_shared: float = 0.01
+    min_shared: float = 0.0
     mirror: bool = False
     center_gallery: bool = False
     center_neighbors: int = 0
