@@ -15,7 +15,7 @@
 #endif
 
 // Raised with every change of the interface, so that a stale library is refused.
-#define OG_REID_ABI 9
+#define OG_REID_ABI 10
 
 #ifdef __cplusplus
 extern "C" {

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
-ABI = 9
+ABI = 10
 #: Environment variable that switches the native libraries off (0) or on (1, as without it), or
 #: names the folder to load them from.
 SWITCH = "OG_REID_NATIVE"
