@@ -36,8 +36,8 @@ def dense_task(
 
     Args:
         config: All settings.
-        data: Folder of labelled images (`meshes.world.write_labelled_world`); without a path, those
-            of ``config.labelled``, rendered in the run.
+        data: Folder of labelled images (`meshes.world.labelled.write_labelled_world`); without a
+            path, those of ``config.labelled``, rendered in the run.
         out: Folder of the run.
         progress: Called with (stage, done, total).
 

@@ -59,7 +59,7 @@ def vertex_labels(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
 
 
 class LabelledSet:
-    """Labelled images of a folder of `meshes.world.write_labelled_world`, in memory.
+    """Labelled images of a folder of `meshes.world.labelled.write_labelled_world`, in memory.
 
     12,000 images take 1.4 GB.
 
