@@ -188,7 +188,7 @@ def test_visible_parts_are_reranked(rng: torch.Generator) -> None:
 
     query, gallery = some(6), some(40)
     found = k_reciprocal(query, gallery, k1=8, k2=3).dense()
-    whole = Embedding(*(torch.cat([getattr(query, n), getattr(gallery, n)]) for n in vars(query)))
+    whole = Embedding.cat([query, gallery])
     similarity = torch.zeros(46, 46)
     near = rank(whole, whole, query_pids=range(46), gallery_pids=range(46), k=46)
     similarity.scatter_(1, near.indices, 1 - near.distances)
