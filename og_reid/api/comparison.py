@@ -21,7 +21,7 @@ from ..models.embedding import Embedding
 from ..rerank.search_methods import SearchMethods, search_local
 from ..retrieval.calibration import Calibration
 from ..retrieval.evidence import shared_evidence
-from ..retrieval.inputs import as_count
+from ..retrieval.inputs import as_count, as_number
 from ..retrieval.labels import Labels
 from ..retrieval.late_interaction import local_similarity
 from ..retrieval.progress import Progress
@@ -161,7 +161,11 @@ def same_person(
             "og_reid.retrieval.fit_calibration(scores, shared, same) of labelled pairs, or use "
             "og_reid.similarity"
         )
-    least = used.min_shared if min_shared is None else max(float(min_shared), used.min_shared)
+    least = used.min_shared
+    if min_shared is not None:
+        if not 0 <= as_number(min_shared, "min_shared") <= 1:
+            raise ValueError(f"min_shared must be in [0, 1]; got {min_shared}")
+        least = max(float(min_shared), least)
     score = float(local_similarity(one.local, other.local, _interaction(encoder))[0])
     shared = float(shared_evidence(one.local, other.local))
     p = float(used.probability(score, shared, prior))
@@ -243,7 +247,7 @@ def _sides(
     """The model and the embeddings of both sides, of one layout.
 
     Raises:
-        ValueError: Their layouts differ.
+        ValueError: Their layouts differ, or the model is not theirs.
     """
     clouds = any(not isinstance(each, Embedding) and holds_clouds(each) for each in (a, b))
     encoder = encoder_for(model, clouds=clouds)
@@ -256,6 +260,11 @@ def _sides(
         raise ValueError(
             "both sides must be embeddings of one model; got layouts (D, P, C) "
             f"{layouts[0]} and {layouts[1]}, {_local_text(one)} and {_local_text(other)}"
+        )
+    if one.local is not None and not _has_local(encoder):
+        raise ValueError(
+            "model must be that of the embeddings, which have local features; got one without: "
+            "give the model that described them, or the embeddings' without_parts()"
         )
     return encoder, one, other
 

@@ -51,19 +51,20 @@ _DATA = (
 _MODELS = (
     Command("embed", "embed point clouds or images",
         "Writes one embedding per input, in the given order (in a folder, by name): a unit vector, "
-        "with the dot product as similarity, or features of parts for models with parts. Models "
-        "of clouds lift images first; lifted clouds are cached. Resumable.",
+        "and features of parts or cells for models that have them. Models of clouds lift images "
+        "first; lifted clouds are cached. Resumable.",
         path("inputs", "clouds (.ply, .npz, .obj), images, and folders (their images; their "
             "clouds if they have no images)", "INPUT", nargs="+"),
         MODEL,
-        path("--out", "file with the arrays `names` (n), `features` (n, D), unless a model has "
-            "parts only, and for models with parts `parts` (n, P, D) and `visibility` (n, P) "
-            "(default: %(default)s); failed inputs are in FILE with the ending .failures.csv",
+        path("--out", "npz file of `names` (n), `features` (n, D), unless a model has parts only; "
+            "`parts` (n, P, D), `visibility` (n, P); or local_features, _weights, _visibility and "
+            "_positions (default: %(default)s); failed inputs: FILE with the ending .failures.csv",
             "FILE", default=Path("features.npz")),
         SKIP, *LIFTING),
     Command("rank", "rank a gallery of images for each query",
-        "Compares the visible surface of people in images, or of point clouds, and prints the most "
-        "similar gallery items, with how much both show and the probability of one identity.",
+        "Compares the visible surface of people in images, or point clouds. Prints the five most "
+        "similar gallery items, how much both show, the probability of one identity. A query's own "
+        "file is left out.",
         path("query", "image or point cloud, or folder of them", "QUERY"),
         path("gallery", "image or point cloud, or folder of them", "GALLERY"),
         MODEL,
@@ -80,9 +81,8 @@ _MODELS = (
         option("--rerank", "k-reciprocal re-ranking of all pairs"),
         SKIP, *LIFTING),
     Command("train", "train a model",
-        "Trains OG-Net, or PGFA, on the training identities of a data set and writes "
-        "model.safetensors.",
-        config("synthetic/og_net_small, og_net/market_small or occluded_duke/pgfa"),
+        "Trains a dense network, OG-Net or PGFA on identities; writes model.safetensors.",
+        config("synthetic/dense, synthetic/og_net_small or occluded_duke/pgfa"),
         settings("optim.lr=0.001"),
         path("--data", "folder in the layout of Market-1501 or store of og-reid pack (their test "
             "images are the validation data), or cloud set (.safetensors); default: the synthetic "
@@ -110,9 +110,9 @@ _MODELS = (
         path("run_folder", "folder of og-reid train, or a model or checkpoint in it",
             "RUN")),
     Command("evaluate", "score a model on a data set",
-        "Metrics of the model, of a colour histogram baseline, and of both combined. Occluded "
-        "queries are also scored separately if attributes.csv is given; --slice-by selects other "
-        "slices.",
+        "Metrics of the model; of clouds also of a colour histogram and both combined; of local "
+        "features, also of global embeddings and without masks. Occluded queries are also scored "
+        "separately if attributes.csv is given; --slice-by selects other slices.",
         path("--data", "folder in the layout of Market-1501, or store of og-reid pack", "FOLDER",
             required=True),
         *DATASET, MODEL,

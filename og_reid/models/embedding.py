@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .local_features import LocalFeatures
+from .local_features import LocalFeatures, one_row
 
 __all__ = ["Embedding"]
 
@@ -68,9 +68,25 @@ class Embedding:
         """Number of images."""
         return len(self._some)
 
-    def __getitem__(self, rows: slice | Tensor) -> Embedding:
-        """Embeddings of the images of a slice, of indices or of a mask."""
-        return self._mapped(lambda each: each[rows])
+    def __repr__(self) -> str:
+        """Sizes, not all numbers: those of one image would fill a screen."""
+        names = ("features", "parts", "visibility")
+        shown = [
+            f"{name} {tuple(each.shape)}"
+            for name, each in zip(names, self._tensors, strict=True)
+            if each is not None
+        ]
+        local = [] if self.local is None else [f"local {self.local!r}"]
+        return f"Embedding({', '.join(shown + local)})"
+
+    def __getitem__(self, rows: int | slice | Tensor) -> Embedding:
+        """Embeddings of one image, or of those of a slice, of indices or of a mask.
+
+        Raises:
+            IndexError: There is no such image.
+        """
+        chosen = one_row(rows, len(self))
+        return self._mapped(lambda each: each[chosen])
 
     @classmethod
     def cat(cls, pieces: Iterable[Embedding]) -> Embedding:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -52,9 +54,19 @@ class LocalFeatures:
         """Number of images."""
         return len(self.features)
 
-    def __getitem__(self, rows: slice | Tensor) -> LocalFeatures:
-        """Local features of the images of a slice, of indices or of a mask."""
-        return LocalFeatures(*(each[rows] for each in self.tensors))
+    def __repr__(self) -> str:
+        """Sizes, not the numbers of every cell."""
+        cells, channels, parts = self.layout
+        return f"LocalFeatures({len(self)} x {cells} cells of {channels} channels, {parts} parts)"
+
+    def __getitem__(self, rows: int | slice | Tensor) -> LocalFeatures:
+        """Local features of one image, or of those of a slice, of indices or of a mask.
+
+        Raises:
+            IndexError: There is no such image.
+        """
+        chosen = one_row(rows, len(self))
+        return LocalFeatures(*(each[chosen] for each in self.tensors))
 
     @classmethod
     def cat(cls, pieces: Iterable[LocalFeatures]) -> LocalFeatures:
@@ -91,3 +103,19 @@ class LocalFeatures:
     def layout(self) -> tuple[int, int, int]:
         """(L, C, P)."""
         return (self.features.shape[1], self.features.shape[2], self.weights.shape[2])
+
+
+def one_row(rows: int | slice | Tensor, count: int) -> slice | Tensor:
+    """The slice of one row for its number, so that the axis of images stays; others unchanged.
+
+    Args:
+        rows: Number of a row, negative from the end, or a slice, indices or a mask.
+        count: Number of rows.
+
+    Raises:
+        IndexError: There is no such row.
+    """
+    if getattr(rows, "ndim", 0) or not hasattr(rows, "__index__"):
+        return cast("slice | Tensor", rows)
+    row = range(count)[operator.index(cast("int", rows))]
+    return slice(row, row + 1)

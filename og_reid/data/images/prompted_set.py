@@ -142,7 +142,8 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
             f"image must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: use "
             "pose.read_image"
         )
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    # Arrays of PIL images are read-only, of which torch warns; nothing is written here.
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
     if tuple(image.shape[:2]) != tuple(size):
         pixels = functional.interpolate(
             pixels[None], size, mode="bilinear", align_corners=False, antialias=True

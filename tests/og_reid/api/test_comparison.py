@@ -228,6 +228,11 @@ def test_pairs_that_cannot_be_verified_are_refused(kinds: dict[str, Any]) -> Non
         og_reid.same_person(IMAGES[0], IMAGES[1], kinds["pgfa"], calibration=CALIBRATION)
     with pytest.raises(ValueError, match=r"prior must be in \(0, 1\)"):
         og_reid.same_person(IMAGES[0], IMAGES[1], dense, calibration=CALIBRATION, prior=0.0)
+    for least in (2, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="min_shared must be"):
+            og_reid.same_person(
+                IMAGES[0], IMAGES[1], dense, calibration=CALIBRATION, min_shared=least
+            )
 
 
 def test_embeddings_of_two_models_are_not_compared(kinds: dict[str, Any]) -> None:
@@ -235,6 +240,11 @@ def test_embeddings_of_two_models_are_not_compared(kinds: dict[str, Any]) -> Non
     for other in (og_reid.describe(IMAGES, kinds["pgfa"]), dense.without_parts()):
         with pytest.raises(ValueError, match="embeddings of one model"):
             og_reid.similarity(dense, other, kinds["dense"])
+    for call in (og_reid.similarity, og_reid.rank):
+        with pytest.raises(ValueError, match="model must be that of the embeddings"):
+            call(dense, dense, "cloud")
+    alone = dense.without_parts()
+    assert og_reid.similarity(alone, alone, kinds["dense"]).shape == (4, 4)
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -399,3 +399,20 @@ def test_a_closed_output_pipe_is_no_error(argument: str, code: int) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize(("command", "texts"), [
+    ("embed", ("local_features", "cells")),
+    ("rank", ("own file is left out", "five most")),
+    ("train", ("dense network", "synthetic/dense")),
+    ("evaluate", ("global embeddings", "histogram")),
+])  # fmt: skip
+def test_help_covers_dense_models(
+    command: str, texts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in texts:
+        assert text in shown

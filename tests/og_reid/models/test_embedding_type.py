@@ -80,3 +80,28 @@ def test_local_features_of_other_images_are_refused() -> None:
         Embedding.cat([Embedding(local=_local(2)), Embedding(local=_local(2, 6))])
     with pytest.raises(ValueError, match=r"same layout \(L, C, P\); got none"):
         LocalFeatures.cat([])
+
+
+def test_one_image_is_picked_by_its_number() -> None:
+    whole = Embedding(torch.rand(3, 2), local=_local(3))
+    assert whole.features is not None
+    assert whole.local is not None
+    for row in (1, -2, torch.tensor(1)):
+        one = whole[row]
+        assert one.features is not None
+        assert one.local is not None
+        assert torch.equal(one.features, whole.features[1:2])
+        assert torch.equal(one.local.features, whole.local.features[1:2])
+    assert torch.equal(whole.local[2].positions, whole.local.positions[2:])
+    assert [len(whole[row]) for row in range(3)] == [1, 1, 1]
+    for row in (3, -4):
+        with pytest.raises(IndexError):
+            whole[row]
+
+
+def test_embeddings_are_shown_by_their_sizes() -> None:
+    whole = Embedding(torch.rand(3, 2), local=_local(3))
+    cells = "LocalFeatures(3 x 4 cells of 5 channels, 2 parts)"
+    assert str(whole) == f"Embedding(features (3, 2), local {cells})"
+    parts = Embedding(parts=torch.ones(4, 2, 3), visibility=torch.ones(4, 2))
+    assert repr(parts) == "Embedding(parts (4, 2, 3), visibility (4, 2))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,19 @@ def test_shrinking_averages_instead_of_picking() -> None:
     assert torch.equal(resize_image(own[:, ::-1], (32, 16)).flip(-1), resize_image(own, (32, 16)))
     with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
         resize_image(own.astype(np.float32), (32, 16))
+
+
+def test_read_only_images_give_no_warning() -> None:
+    image = np.zeros((32, 16, 3), np.uint8)
+    image.flags.writeable = False  # as np.asarray(a PIL image) is
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # otherwise once in a process
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert resize_image(image, (32, 16)).shape == (3, 32, 16)
+    finally:
+        torch.set_warn_always(always)
 
 
 def test_threads_read_one_set(samples: list[Sample]) -> None:
