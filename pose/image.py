@@ -107,7 +107,7 @@ def _from_file(image: str | os.PathLike[str]) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f"image must be an existing file; there is no {path}")
     if path.is_dir():
-        raise ValueError(f"image must be a file; {path} is a folder")
+        raise ValueError(f"image must be a file; {path} is a folder: give the files in it")
     if path.stat().st_size == 0:
         raise ValueError(f"image must be a readable file; {path} is empty (0 bytes)")
     return _decoded(path, str(path))

@@ -113,7 +113,7 @@ class RetrievalResult:
         p = math.nan if self.probability is None else float(self.probability[row, place])
         limit = MIN_SHARED if self.probability is None else 0.0
         if shared < limit or (self.probability is not None and math.isnan(p)):
-            return f"  not enough seen ({100 * shared:.0f} % shared)"
+            return f"  not enough seen ({100 * shared:.1f} % shared)"
         text = "" if self.probability is None else f"  probability {p:.2f}"
         return f"{text}  {100 * shared:.0f} % shared"
 

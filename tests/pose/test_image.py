@@ -107,7 +107,7 @@ def test_exif_orientation_is_applied(tmp_path, pixels):
 def test_missing_files_folders_and_empty_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
         read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(ValueError, match="is a folder"):
+    with pytest.raises(ValueError, match="is a folder: give the files in it"):
         read_image(tmp_path)
     empty = tmp_path / "empty.jpg"
     empty.touch()

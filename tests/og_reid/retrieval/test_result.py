@@ -39,7 +39,7 @@ def test_lines_name_items_with_evidence_and_methods() -> None:
         "query a.jpg",
         "  1. z   score  0.900  probability 0.97  40 % shared",
         "  2. x   score  0.600  probability 0.20  30 % shared",
-        "  3. yy  score -2.400  not enough seen (1 % shared)",
+        "  3. yy  score -2.400  not enough seen (1.0 % shared)",
         "query b.jpg",
         "  1. yy  score  0.800  probability 0.60  20 % shared",
         "methods: gallery centring",
