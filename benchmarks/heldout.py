@@ -241,7 +241,7 @@ def mask_quality(own: Tensor, images: HeldOutSet, rows: Tensor) -> dict[str, flo
 
     Returns:
         "auc": over all blocks that are surely own or not; "auc inside": over those of the amodal
-        person, which tells the person from what lies on it; "ece": expected calibration error in
+        person, to separate the person from what lies on it; "ece": expected calibration error in
         ten bins; "recall" and "precision" at 0.5; "other weight": fraction of the weight that lies
         on other things.
     """

@@ -140,16 +140,16 @@ class DenseTask:
         return StepOutput(loss, accuracy)
 
     def _similarity(self, features: dict[str, Tensor], weights: Tensor) -> Tensor:
-        dense = self.config.dense
         side = (features["local"], weights, part_visibility(weights), features["positions"])
-        similarity, _ = late_interaction(
-            *side,
-            *side,
-            penalty=dense.penalty,
-            background=dense.background,
-            symmetric=dense.symmetric,
-        )
-        return similarity
+        return late_interaction(*side, *side, **self._costs)[0]
+
+    @property
+    def _costs(self) -> dict[str, Any]:
+        """Settings of late interaction, in training, in validation and in the file."""
+        return {
+            name: getattr(self.config.dense, name)
+            for name in ("penalty", "background", "symmetric")
+        }
 
     def names(self, step: int) -> list[str]:
         """Index and identity of each image."""
@@ -164,14 +164,8 @@ class DenseTask:
         local = self._described(held)
         occluded = held.visible_fraction < 0.9
         query, gallery = occluded.nonzero()[:, 0], (~occluded).nonzero()[:, 0]
-        dense = self.config.dense
-        similarity, _ = late_interaction(
-            *local[query].tensors,
-            *local[gallery].tensors,
-            penalty=dense.penalty,
-            background=dense.background,
-            symmetric=dense.symmetric,
-        )
+        sides = *local[query].tensors, *local[gallery].tensors
+        similarity, _ = late_interaction(*sides, **self._costs)
         labels = Labels.of(held.select(query), held.select(gallery))
         return evaluate_distances(-similarity, labels, ap=self.config.ap_method)
 
@@ -191,13 +185,7 @@ class DenseTask:
         """Model file, with the settings of the similarity."""
         dense = self.config.dense
         height, width = dense.sizes[0]
-        preprocessing = DensePreprocessing(
-            height,
-            width,
-            penalty=dense.penalty,
-            background=dense.background,
-            symmetric=dense.symmetric,
-        )
+        preprocessing = DensePreprocessing(height, width, **self._costs)
         record = {**provenance, "people": self.present.tolist()}
         network = copy.deepcopy(self.model)
         network.shift_background(dense.background_shift)

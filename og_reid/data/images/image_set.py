@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from pose.visibility import Mode, heatmaps, part_visibility
 
 from ..sample import Sample
 from .preprocess import IMAGE_SIZE, mirror_images, preprocess_image
+from .rows import map_rows
 
 __all__ = ["ImageBatch", "ImageSet"]
 
@@ -129,13 +129,7 @@ class ImageSet:
             ValueError: an image cannot be read, layouts of keypoints differ, or B = 0.
         """
         rows = torch.as_tensor(rows)
-        if not len(rows):
-            raise ValueError("rows must name at least one of the images; got none")
-        if self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                prepared = list(pool.map(self._prepared, rows.tolist()))
-        else:
-            prepared = [self._prepared(row) for row in rows.tolist()]
+        prepared = map_rows(self._prepared, rows.tolist(), self.threads)
         images, maps, visible, left_out = zip(*prepared, strict=True)
         self._warn([row for row, count in zip(rows.tolist(), left_out, strict=True) if count])
         if len({len(each) for each in maps}) > 1:

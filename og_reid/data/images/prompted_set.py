@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from pose import read_image
 from pose.runtime.defaults import plain_torch
 
 from ..sample import Sample
+from .rows import map_rows
 
 __all__ = ["Prompt", "PromptedBatch", "PromptedSet", "resize_image"]
 
@@ -97,14 +97,7 @@ class PromptedSet:
         Raises:
             ValueError: an image cannot be read, or B = 0.
         """
-        rows = torch.as_tensor(rows)
-        if not len(rows):
-            raise ValueError("rows must name at least one of the images; got none")
-        if self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                prepared = list(pool.map(self._prepared, rows.tolist()))
-        else:
-            prepared = [self._prepared(row) for row in rows.tolist()]
+        prepared = map_rows(self._prepared, torch.as_tensor(rows).tolist(), self.threads)
         images, prompts = zip(*prepared, strict=True)
         prompt = None
         if any(each is not None for each in prompts):
