@@ -34,7 +34,7 @@ ORDER = {
         ("imaging", "people"),
         ("scenery",),
         ("settings",),
-        ("heldout", "scene"),
+        ("city", "heldout", "scene"),
         ("presets",),
         ("rendering", "folder"),
         ("dataset", "labelled"),

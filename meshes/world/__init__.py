@@ -1,5 +1,6 @@
 """Synthetic world of people: unlimited identities, cameras, places and occlusions."""
 
+from .city import CITY_GROUPS
 from .dataset import WorldPlan, WorldShot, plan_world, write_world
 from .imaging.camera import Camera, draw_camera
 from .people.identity import Identity, draw_identity
@@ -10,6 +11,7 @@ from .scenery.occluders import OCCLUDERS
 from .settings import SETTINGS, WorldSettings
 
 __all__ = [
+    "CITY_GROUPS",
     "OCCLUDERS",
     "SETTINGS",
     "Camera",

@@ -6,7 +6,7 @@ interrupted set is completed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from .presets import world_settings
 from .rendering import VERTEX_STRIDE, render
 from .rng import Rng
 from .scene import HIDDEN_RANGE, IMAGE_SIZE, sample_scene
-from .settings import DEFAULT, SETTINGS
+from .settings import DEFAULT
 
 __all__ = [
     "LabelledImages",
@@ -57,6 +57,7 @@ class LabelledPlan:
         occluded_fraction: fraction of occluded images, in [0, 1].
         settings: name of the world's settings, one of ``SETTINGS``. Those with rules for the images
             of an identity ("held-out") draw cameras and occlusions by them.
+        without: groups of the settings that are off (see `world_settings`).
     """
 
     identities: int
@@ -66,6 +67,7 @@ class LabelledPlan:
     first_identity: int = 0
     occluded_fraction: float = 0.5
     settings: str = "default"
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -76,15 +78,22 @@ class LabelledPlan:
                 raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
         if not 0 <= self.occluded_fraction <= 1:
             raise ValueError(f"occluded_fraction must be in [0, 1]; got {self.occluded_fraction}")
-        if self.settings not in SETTINGS:
-            raise ValueError(f"settings must be one of {SETTINGS}; got {self.settings!r}")
+        world_settings(self.settings, without=self.without)
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Content of ``world.json``; the default settings go without saying."""
+        """Content of ``world.json``; the default settings go without saying.
+
+        Of settings with groups it names those that are on, so that a folder is not finished with
+        others, nor by a version of the package that has others.
+        """
         values = {"kind": _KIND, "version": _VERSION, **asdict(self)}
+        del values["without"]
+        groups = world_settings(self.settings, without=self.without).groups
         if self.settings == DEFAULT.name:
             del values["settings"]
+        elif world_settings(self.settings).groups:
+            values["groups"] = " ".join(groups)
         return values
 
 
@@ -154,6 +163,7 @@ def write_labelled_world(
     first_identity: int = 0,
     occluded_fraction: float = 0.5,
     settings: str = "default",
+    without: Sequence[str] = (),
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -170,6 +180,7 @@ def write_labelled_world(
         first_identity: number of the first identity; disjoint ranges give disjoint identities.
         occluded_fraction: fraction of occluded images.
         settings: name of the world's settings, one of ``SETTINGS``.
+        without: groups of the settings that are off (see `world_settings`).
         workers: processes to use; 0 works in this one. Started by "spawn": a script with workers
             must guard its start with ``if __name__ == "__main__"``.
         progress: called with (images done, images in all).
@@ -183,7 +194,14 @@ def write_labelled_world(
         OSError: a shard cannot be written; with its path.
     """
     plan = LabelledPlan(
-        identities, views, seed, cameras, first_identity, occluded_fraction, settings
+        identities,
+        views,
+        seed,
+        cameras,
+        first_identity,
+        occluded_fraction,
+        settings,
+        tuple(without),
     )
     folder = Path(root)
     claim(folder, plan.manifest, ())
@@ -269,7 +287,7 @@ def _write_shard(folder: str, plan: LabelledPlan, start: int) -> int:
 def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
     identity = plan.first_identity + index
     rng = Rng.seeded("labelled", plan.seed, identity, view)
-    settings = world_settings(plan.settings)
+    settings = world_settings(plan.settings, without=plan.without)
     rule = settings.views[view % len(settings.views)] if settings.views else None
     hidden, passers_by = HIDDEN_RANGE, None
     if rule is None:

@@ -18,6 +18,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..body.model import SMPL_JOINTS
 from .imaging.camera import View
+from .imaging.sensor import Frame
 from .imaging.shading import Hit, Shadow, cast_rays, light_of
 from .people.clothing import world_body
 from .people.figure import Figure
@@ -159,7 +160,9 @@ def render(scene: Scene) -> Rendered:
     flat = light.reshape(-1, 3)
     flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, shadow, free)
     light = flat.reshape(light.shape)
-    image = scene.sensor(light, scene.camera, Rng.seeded("sensor", scene.seed))
+    shown = _average(mine.float().reshape(fine.height, fine.width, 1))[..., 0]
+    frame = Frame(light, shown, scene.conditions)
+    image = scene.sensor(frame, scene.camera, Rng.seeded("sensor", scene.seed))
     amodal = own.face >= 0
     shape = (fine.height, fine.width)
     visible = float(mine.sum()) / max(1.0, float(amodal.sum())) * scene.inside
@@ -169,7 +172,7 @@ def render(scene: Scene) -> Rendered:
     rotations[0] = turn @ rotations[0]
     return Rendered(
         image=image,
-        mask=_average(mine.float().reshape(*shape, 1))[..., 0] >= 0.5,
+        mask=shown >= 0.5,
         amodal=_average(amodal.float().reshape(*shape, 1))[..., 0] >= 0.5,
         vertex=_nearest_vertices(scene.figure, own, shape),
         keypoints=_keypoints(scene, own.depth.reshape(shape), front_depth, fine),

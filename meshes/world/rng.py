@@ -32,6 +32,14 @@ class Rng:
         generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         return cls(generator)
 
+    def branch(self, name: str) -> Rng:
+        """Source of a part of what this source makes, with a stream of its own.
+
+        It follows from the name and from the seed of this source, not from its draws: draws of one
+        part leave those of all others as they are.
+        """
+        return Rng.seeded("branch", self.generator.initial_seed(), name)
+
     def uniform(self, low: float, high: float) -> float:
         """One number in [low, high)."""
         return low + (high - low) * float(torch.rand((), generator=self.generator))

@@ -10,12 +10,12 @@ import torch
 
 from pose.runtime.defaults import plain_torch
 
-from .imaging.camera import Camera, Light, View, draw_light, take_view
-from .imaging.sensor import Sensor, apply_sensor
+from .imaging.camera import Camera, Light, View, take_view
+from .imaging.conditions import NOON, Conditions
+from .imaging.sensor import Sensor, plain_sensor
 from .people.clothing import world_body
 from .people.figure import Figure, pose_figure
 from .people.identity import Identity
-from .people.poses import draw_motion
 from .rng import Rng
 from .scenery.backdrop import Surroundings
 from .scenery.hiding import HIDDEN_RANGE
@@ -45,6 +45,7 @@ class Scene:
         inside: fraction of the person's area inside the image's borders.
         seed: seed of the sensor's noise.
         sensor: light to pixels.
+        conditions: time, weather and place.
     """
 
     figure: Figure
@@ -57,7 +58,8 @@ class Scene:
     occluder: str
     inside: float
     seed: int
-    sensor: Sensor = apply_sensor
+    sensor: Sensor = plain_sensor
+    conditions: Conditions = NOON
 
 
 @plain_torch()
@@ -91,33 +93,42 @@ def sample_scene(
     low, high = hidden_range
     if not 0 <= low < high <= 1:
         raise ValueError(f"hidden_range must be ordered and in [0, 1]; got {hidden_range}")
-    rng = Rng(generator)
+    source = Rng(generator)
+    if settings.branches:
+        source = Rng.seeded(settings.name, source.integer(0, 1 << 62))
+
+    def stream(part: str) -> Rng:
+        return source.branch(part) if settings.branches else source
+
     joints = world_body().rest_joints(person.betas[None])[0]
-    motion = draw_motion(rng, person, joints)
-    distance = camera.distance * rng.uniform(0.85, 1.2)
-    aside = rng.uniform(-0.16, 0.16) * distance
-    figure = pose_figure(person, motion, _heading(camera, rng), (aside, 0.0))
+    conditions = settings.conditions(camera, stream("conditions"))
+    motion = settings.motion(stream("motion"), person, joints)
+    distance, aside = settings.stand(camera, stream("stand"))
+    heading = _heading(camera, stream("heading"))
+    figure = pose_figure(person, motion, heading, (aside, 0.0))
     whole = take_view(camera, distance, IMAGE_SIZE)
-    view, inside = settings.box(figure, whole, rng)
+    view, inside = settings.box(figure, whole, stream("box"))
     front: list[MeshPart] = []
     occluder = "none"
     if occluders:
-        occluder, front, view, left = settings.hide(figure, view, rng, occluders, hidden_range)
+        hide = settings.hide
+        occluder, front, view, left = hide(figure, view, stream("hide"), occluders, hidden_range)
         inside *= left
-    backdrop = settings.backdrop(rng)
-    behind = settings.others(rng, aside, figure, view, passers_by)
+    backdrop = settings.backdrop(conditions, stream("backdrop"))
+    behind = settings.others(stream("others"), aside, figure, view, passers_by)
     return Scene(
-        figure=figure,
+        figure=settings.moved(figure, view, stream("moved")),
         camera=camera,
         view=view,
-        light=draw_light(camera, rng),
+        light=settings.light(camera, conditions, stream("light")),
         backdrop=backdrop,
         front=tuple(front),
         behind=tuple(behind),
         occluder=occluder,
         inside=inside,
-        seed=rng.integer(0, 1 << 40),
+        seed=stream("seed").integer(0, 1 << 40),
         sensor=settings.sensor,
+        conditions=conditions,
     )
 
 

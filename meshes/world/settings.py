@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from .imaging.camera import Camera, View, draw_camera
-from .imaging.sensor import Sensor, apply_sensor
+from .imaging.camera import Camera, Light, View, draw_camera, draw_light
+from .imaging.conditions import NOON, Conditions
+from .imaging.sensor import Sensor, plain_sensor
 from .people.figure import Figure
 from .people.identity import Identity, draw_identity
+from .people.poses import Motion, draw_motion
 from .rng import Rng
 from .scenery.backdrop import Surroundings, draw_backdrop
 from .scenery.framing import detector_box
@@ -22,10 +25,17 @@ from .scenery.hiding import hide
 from .scenery.occluders import OCCLUDER_KINDS, Occluder, bystander, translated
 from .surfaces.pieces import MeshPart
 
-__all__ = ["DEFAULT", "SETTINGS", "ViewRule", "WorldSettings"]
+__all__ = [
+    "DEFAULT",
+    "SETTINGS",
+    "ViewRule",
+    "WorldSettings",
+    "any_place",
+    "passer_by",
+]
 
 #: Names of settings.
-SETTINGS = ("default", "held-out")
+SETTINGS = ("default", "city", "held-out")
 
 Range = tuple[float, float]
 Hidden = tuple[str, list[MeshPart], View, float]
@@ -46,6 +56,28 @@ class ViewRule:
     passers_by: tuple[int, int] | None = None
 
 
+def _always_day(camera: Camera, rng: Rng) -> Conditions:
+    return NOON
+
+
+def _near_the_axis(camera: Camera, rng: Rng) -> tuple[float, float]:
+    distance = camera.distance * rng.uniform(0.85, 1.2)
+    return distance, rng.uniform(-0.16, 0.16) * distance
+
+
+def _sun_and_sky(camera: Camera, conditions: Conditions, rng: Rng) -> Light:
+    return draw_light(camera, rng)
+
+
+def _unmoved(figure: Figure, view: View, rng: Rng) -> Figure:
+    return figure
+
+
+def any_place(conditions: Conditions, rng: Rng) -> Surroundings:
+    """A backdrop of the default world, whatever the conditions."""
+    return draw_backdrop(rng)
+
+
 @dataclass(frozen=True)
 class WorldSettings:
     """Distributions of a world.
@@ -54,26 +86,40 @@ class WorldSettings:
         name: one of ``SETTINGS``.
         identity: appearance of an identity number.
         camera: camera of a seed and a number from 1.
+        conditions: time of day, weather and place of an image.
+        motion: pose of an identity with the given rest joints (24, 3).
+        stand: ground place of the person: metres away from the camera, and aside of its axis.
         backdrop: ground and walls of an image.
         occluders: kinds of occlusion.
         box: detector's box around a figure in a view, and the fraction of the figure inside.
         hide: choice and placing of an occlusion (see `scenery.hiding.hide`).
         others: people beside and behind; called with the source of randomness, the ground place
             aside of the camera's axis in metres, the figure, the view and their number or None.
+        light: light of an image.
+        moved: the figure as a shutter sees it that exposes row by row; the view is the final one.
         sensor: light to pixels.
         views: rules for the images of an identity in labelled sets, in turn; empty: drawn freely.
+        branches: each part of a scene draws from a stream of its own (`Rng.branch`).
+        groups: names of the groups of settings that are on; empty for worlds without groups.
     """
 
     name: str
     identity: Callable[[int], Identity]
     camera: Callable[[int, int], Camera]
-    backdrop: Callable[[Rng], Surroundings]
+    backdrop: Callable[[Conditions, Rng], Surroundings]
     occluders: Mapping[str, Occluder]
     box: Callable[[Figure, View, Rng], tuple[View, float]]
     hide: Callable[[Figure, View, Rng, Mapping[str, Occluder], Range], Hidden]
     others: Callable[[Rng, float, Figure, View, int | None], list[MeshPart]]
     sensor: Sensor
+    conditions: Callable[[Camera, Rng], Conditions] = _always_day
+    motion: Callable[[Rng, Identity, Tensor], Motion] = draw_motion
+    stand: Callable[[Camera, Rng], tuple[float, float]] = _near_the_axis
+    light: Callable[[Camera, Conditions, Rng], Light] = _sun_and_sky
+    moved: Callable[[Figure, View, Rng], Figure] = _unmoved
     views: tuple[ViewRule, ...] = ()
+    branches: bool = False
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the name."""
@@ -81,7 +127,7 @@ class WorldSettings:
             raise ValueError(f"name must be one of {SETTINGS}; got {self.name!r}")
 
 
-def _passer_by(
+def passer_by(
     rng: Rng, aside: float, figure: Figure, view: View, number: int | None
 ) -> list[MeshPart]:
     """Mostly no one; sometimes a person some metres behind."""
@@ -101,10 +147,10 @@ DEFAULT = WorldSettings(
     name="default",
     identity=draw_identity,
     camera=draw_camera,
-    backdrop=draw_backdrop,
+    backdrop=any_place,
     occluders=OCCLUDER_KINDS,
     box=detector_box,
     hide=hide,
-    others=_passer_by,
-    sensor=apply_sensor,
+    others=passer_by,
+    sensor=plain_sensor,
 )

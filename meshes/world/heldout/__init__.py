@@ -7,7 +7,7 @@ from ..settings import ViewRule, WorldSettings
 from . import greenery, objects
 from .cameras import COARSE, DARK, GALLERY, QUERY, compressed_sensor, draw_held_out_camera
 from .placing import crowd, hide_in_crowd, loose_box, passer_by
-from .surroundings import draw_place
+from .surroundings import any_held_out_place
 from .wardrobe import draw_held_out_identity
 
 __all__ = ["HELD_OUT"]
@@ -47,7 +47,7 @@ HELD_OUT = WorldSettings(
     name="held-out",
     identity=draw_held_out_identity,
     camera=draw_held_out_camera,
-    backdrop=draw_place,
+    backdrop=any_held_out_place,
     occluders=_OCCLUDERS,
     box=loose_box,
     hide=hide_in_crowd,

@@ -12,7 +12,7 @@ from torch import Tensor
 from pose.runtime.defaults import plain_torch
 
 from ..imaging.camera import Camera
-from ..imaging.sensor import apply_sensor
+from ..imaging.sensor import Frame, apply_sensor
 from ..rng import Rng
 
 __all__ = ["COARSE", "DARK", "GALLERY", "QUERY", "compressed_sensor", "draw_held_out_camera"]
@@ -64,17 +64,18 @@ def draw_held_out_camera(seed: int, index: int) -> Camera:
     )  # fmt: skip
 
 
-def compressed_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
+def compressed_sensor(frame: Frame, camera: Camera, rng: Rng) -> Tensor:
     """Image from linear light, at the camera's resolution, noisy, compressed, and enlarged.
 
     Args:
-        light: (H, W, 3) linear light.
+        frame: linear light.
         camera: response, resolution and noise.
         rng: source of randomness.
 
     Returns:
         (H, W, 3) uint8 sRGB.
     """
+    light = frame.light
     height, width = light.shape[:2]
     factor = min(1.0, camera.sharpness * rng.uniform(0.8, 1.2))
     size = (max(32, round(height * factor)), max(16, round(width * factor)))

@@ -9,12 +9,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..imaging.conditions import Conditions
 from ..rng import Rng
 from ..surfaces.fabric import grain, noise
 from .fabrics import draw_color
 from .paints import cells
 
-__all__ = ["Place", "draw_place"]
+__all__ = ["Place", "any_held_out_place"]
 
 Color = tuple[float, float, float]
 _KINDS = ("hall", "shops", "stairs", "night", "panorama")
@@ -181,8 +182,8 @@ def _reach(gap: Tensor, speed: Tensor) -> Tensor:
     return torch.where(distance > 1e-3, distance, torch.full_like(distance, math.inf))
 
 
-def draw_place(rng: Rng) -> Place:
-    """A random place."""
+def any_held_out_place(conditions: Conditions, rng: Rng) -> Place:
+    """A random place, whatever the conditions."""
     kind = rng.pick(_KINDS, (26, 22, 14, 14, 24))
     night = kind == "night"
     sky = (0.05, 0.06, 0.1) if night else rng.pick(((0.9, 0.92, 0.95), (0.5, 0.62, 0.8)))

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..rng import Rng
 from .camera import Camera
+from .conditions import NOON, Conditions
 
-__all__ = ["Sensor", "apply_sensor"]
+__all__ = ["Frame", "Sensor", "apply_sensor", "plain_sensor"]
 
-#: Linear light (H, W, 3) to sRGB (H, W, 3) uint8, of a camera.
-Sensor = Callable[[Tensor, Camera, Rng], Tensor]
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Light that reaches the sensor.
+
+    Attributes:
+        light: (H, W, 3) linear light.
+        own: (H, W) fraction of each pixel that shows the person, in [0, 1].
+        conditions: time, weather and place of the image.
+    """
+
+    light: Tensor
+    own: Tensor
+    conditions: Conditions = NOON
+
+
+#: Light to sRGB (H, W, 3) uint8, of a camera.
+Sensor = Callable[[Frame, Camera, Rng], Tensor]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")
 
@@ -45,6 +63,11 @@ def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
     noise = camera.noise * rng.uniform(0.6, 1.5) / 255
     image = image + noise * rng.normals(*image.shape)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def plain_sensor(frame: Frame, camera: Camera, rng: Rng) -> Tensor:
+    """Sensor of the default world."""
+    return apply_sensor(frame.light, camera, rng)
 
 
 def _resample(image: Tensor, factor: float) -> Tensor:

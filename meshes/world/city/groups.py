@@ -1,0 +1,41 @@
+"""Table of the groups of settings of the city world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from ..settings import DEFAULT, WorldSettings
+from .blur import blur
+from .cameras import cameras
+from .sensor import CITY_SENSOR
+
+__all__ = ["CITY_GROUPS", "city_settings"]
+
+#: Groups by name: settings without the group to settings with it, in the order of application. A
+#: group draws from streams of its own (``rng.branch(name)``, or those of the parts of a scene that
+#: it replaces), so that turning it off leaves the draws of all others as they are.
+_GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
+    "cameras": cameras,
+    "blur": blur,
+}
+#: Names of the groups of settings of the city world, each of which can be turned off.
+CITY_GROUPS = tuple(_GROUPS)
+
+
+@lru_cache(maxsize=64)
+def city_settings(without: tuple[str, ...] = ()) -> WorldSettings:
+    """Settings of the city world without the named groups.
+
+    Raises:
+        ValueError: unknown group.
+    """
+    unknown = [name for name in without if name not in _GROUPS]
+    if unknown:
+        raise ValueError(f"without must be out of {CITY_GROUPS}; got {unknown[0]!r}")
+    on = tuple(name for name in CITY_GROUPS if name not in without)
+    settings = replace(DEFAULT, name="city", sensor=CITY_SENSOR, branches=True, groups=on)
+    for name in on:
+        settings = _GROUPS[name](settings)
+    return settings
