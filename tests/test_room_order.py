@@ -35,7 +35,7 @@ ORDER = {
         ("scenery",),
         ("settings",),
         ("city", "heldout", "scene"),
-        ("presets",),
+        ("presets", "truth"),
         ("rendering", "folder"),
         ("dataset", "labelled"),
     ),

@@ -3,29 +3,38 @@
 from .city import CITY_GROUPS
 from .dataset import WorldPlan, WorldShot, plan_world, write_world
 from .imaging.camera import Camera, draw_camera
+from .people.attributes import Attributes, describe_identity
 from .people.identity import Identity, draw_identity
 from .presets import world_settings
 from .rendering import Rendered, render
 from .scene import Scene, sample_scene
 from .scenery.occluders import OCCLUDERS
 from .settings import SETTINGS, WorldSettings
+from .truth import TRUTH, CameraMatrices, OtherPerson, Truth, scene_truth
 
 __all__ = [
     "CITY_GROUPS",
     "OCCLUDERS",
     "SETTINGS",
+    "TRUTH",
+    "Attributes",
     "Camera",
+    "CameraMatrices",
     "Identity",
+    "OtherPerson",
     "Rendered",
     "Scene",
+    "Truth",
     "WorldPlan",
     "WorldSettings",
     "WorldShot",
+    "describe_identity",
     "draw_camera",
     "draw_identity",
     "plan_world",
     "render",
     "sample_scene",
+    "scene_truth",
     "world_settings",
     "write_world",
 ]

@@ -20,8 +20,8 @@ from ..body.model import SMPL_JOINTS
 from .imaging.camera import View
 from .imaging.sensor import Frame
 from .imaging.shading import Hit, Shadow, cast_rays, light_of
-from .people.clothing import world_body
 from .people.figure import Figure
+from .people.keypoints import SKIN_DEPTH, body_points
 from .rng import Rng
 from .scene import Scene
 
@@ -34,9 +34,6 @@ _SAMPLES = 2
 _EVERY = 4
 # Radius of the dark spot under a foot, metres.
 _CONTACT = 0.13
-# Depth of a joint below the skin, metres: a surface this much nearer does not occlude it.
-_DEPTH = {"shoulder": 0.13, "hip": 0.17, "knee": 0.1, "elbow": 0.09, "ankle": 0.09, "wrist": 0.07,
-          "heel": 0.05, "toe": 0.05, "ear": 0.05, "eye": 0.035, "nose": 0.035}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +97,7 @@ def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tens
 @plain_torch()
 def true_points(figure: Figure) -> Tensor:
     """(21, 3) world positions, metres, of ``COCO_17_FEET``: joints and surface landmarks."""
-    landmarks = world_body().landmarks
-    return torch.stack(
-        [
-            figure.vertices[landmarks[name]]
-            if name in landmarks
-            else figure.joints[SMPL_JOINTS.index(name)]
-            for name in COCO_17_FEET
-        ]
-    )
+    return body_points(figure.vertices, figure.joints)
 
 
 def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypoints:
@@ -118,8 +107,7 @@ def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypo
     x, y, depth = fine.unbind(-1)
     inside = (x >= 0) & (x < view.width) & (y >= 0) & (y < view.height)
     row, column = y.long().clamp(0, view.height - 1), x.long().clamp(0, view.width - 1)
-    slack = torch.tensor([next(v for k, v in _DEPTH.items() if k in name) for name in COCO_17_FEET])
-    self_hidden = own[row, column] < depth - slack
+    self_hidden = own[row, column] < depth - SKIN_DEPTH
     blocked = blocking[row, column] < depth - 0.02
     state = torch.where(self_hidden, 0.5, 1.0)
     state = torch.where(blocked | ~inside, torch.zeros_like(state), state)

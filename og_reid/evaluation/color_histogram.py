@@ -7,35 +7,23 @@ Farenzena et al., CVPR 2010, and Cheng et al., BMVC 2011, on a lifted body).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from meshes.body.parts import LIMB_PARTS, merged_parts
+
 from ..data.clouds.cloud_set import CloudSet
 
 __all__ = ["PARTS", "PartHistograms", "histogram_distance", "part_histograms", "rgb_to_lab"]
 
-# SMPL joints (of 24) of each part, and its number of 6 cm voxels visible in one image of an adult
-# in full view (rounded means over headings, for the embedded body).
-_MERGED: dict[str, tuple[tuple[int, ...], int]] = {
-    "head": ((12, 15), 30),
-    "chest": ((9, 13, 14), 50),
-    "belly": ((3, 6), 28),
-    "hips": ((0,), 24),
-    "left_upper_arm": ((16,), 17),
-    "right_upper_arm": ((17,), 17),
-    "left_forearm": ((18, 20, 22), 22),
-    "right_forearm": ((19, 21, 23), 22),
-    "left_thigh": ((1,), 37),
-    "right_thigh": ((2,), 37),
-    "left_shin": ((4,), 26),
-    "right_shin": ((5,), 26),
-    "feet": ((7, 8, 10, 11), 25),
-}
 #: Names of the body parts, in the order of `PartHistograms`.
-PARTS: tuple[str, ...] = tuple(_MERGED)
+PARTS: tuple[str, ...] = LIMB_PARTS
+# Number of 6 cm voxels of each part that are visible in one image of an adult in full view (rounded
+# means over headings, for the embedded body).
+_VISIBLE = (30, 50, 28, 24, 17, 17, 22, 22, 37, 37, 26, 26, 25)
 _VOXEL = 0.06  # metres
 _BINS = (6, 7, 7)  # lightness, green to red, blue to yellow
 _MIDDLE_GREY = 0.43  # mean colour of an average image, as sRGB in [0, 1]
@@ -155,7 +143,7 @@ def _describe(clouds: CloudSet, brightness: float) -> PartHistograms:
     colors = (colors * gain[owner, None]).clamp(max=1)
 
     owner, colors = owner[on_body], colors[on_body]
-    part = _part_of_joint()[clouds.part[on_body].long()]
+    part = merged_parts(LIMB_PARTS)[clouds.part[on_body].long()].long()
     row = owner * len(PARTS) + part
     histogram = _soft_histogram(rgb_to_lab(colors), row, size * len(PARTS))
     visibility = _visibility(clouds.points[on_body].float(), row, size)
@@ -193,14 +181,5 @@ def _visibility(points: Tensor, row: Tensor, size: int) -> Tensor:
     voxel = (points / _VOXEL).floor().long().clamp(-512, 511) + 512
     key = ((row * 1024 + voxel[:, 0]) * 1024 + voxel[:, 1]) * 1024 + voxel[:, 2]
     occupied = torch.bincount(key.unique() >> 30, minlength=size * len(PARTS))
-    full = torch.tensor([count for _, count in _MERGED.values()])
+    full = torch.tensor(_VISIBLE)
     return (occupied.reshape(size, -1) / full).clamp(max=1)
-
-
-def _part_of_joint() -> Tensor:
-    """(24,) index into `PARTS` of each SMPL joint."""
-    table = torch.zeros(24, dtype=torch.int64)
-    joints: Sequence[int]
-    for part, (joints, _) in enumerate(_MERGED.values()):
-        table[list(joints)] = part
-    return table

@@ -10,10 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-__all__ = ["BODY_PARTS", "LocalFeatures"]
+from meshes.body.parts import BODY_PARTS
 
-#: Body parts of part maps, in their order.
-BODY_PARTS = ("head", "torso", "arms", "thighs", "calves", "feet")
+__all__ = ["BODY_PARTS", "LocalFeatures"]
 
 
 @dataclass(frozen=True, eq=False)

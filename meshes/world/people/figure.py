@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,10 +13,10 @@ from pose.deprecation import deprecated_members
 
 from ...body.model import SMPL_JOINTS
 from ...rasterizer import vertex_normals
-from ..surfaces.pieces import MeshPart
+from ..surfaces.pieces import Bearer, MeshPart, Origin
 from ..surfaces.primitives import Mesh, turn_y
 from .bags import carry_bag
-from .clothing import build_outfit, world_body
+from .clothing import Layer, build_outfit, world_body
 from .drape import drape
 from .hair import brim, hanging_hair
 from .identity import Garment, Identity
@@ -87,28 +88,47 @@ def pose_figure(
     lowest = min(float(shoe.vertices[:, 1].min()) for shoe in shoes)
     shift = torch.tensor([place[0], -lowest, place[1]])
     vertices, joints = vertices + shift, joints + shift
-    pieces = [
-        MeshPart(
-            vertices=layer.cut.carry(vertices[layer.rest]),
-            faces=layer.cut.faces,
-            coords=layer.coords,
-            paint=layer.paint,
-            normals=layer.cut.carry(normals[layer.rest]),
-            closed=layer.closed,
-            wrinkle=layer.wrinkle,
-            gloss=layer.gloss,
-        )
-        for layer in outfit.layers
-    ]
-    pieces += [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
-    pieces += _head_pieces(identity, turns, joints)
-    pieces += _drapes(identity, vertices, joints, turns)
+    bearer = Bearer(identity.seed, vertices[0], joints)
+    pieces = [_skinned(layer, vertices[layer.rest], normals[layer.rest], bearer, identity)
+              for layer in outfit.layers]  # fmt: skip
+    shoes = [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
+    pieces += _worn(shoes, bearer, "shoes")
+    pieces += _head_pieces(identity, turns, joints, bearer)
+    pieces += _drapes(identity, vertices, joints, turns, bearer)
     if identity.cape is not None:
-        pieces.append(_cape(identity.cape, vertices[outfit.outer], joints, turns))
+        cape = _cape(identity.cape, vertices[outfit.outer], joints, turns)
+        pieces += _worn([cape], bearer, identity.cape.kind)
     facing = _facing(turns[0])
     hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
-    pieces += carry_bag(identity, vertices[outfit.outer], hands, facing)
+    pieces += _worn(carry_bag(identity, vertices[outfit.outer], hands, facing), bearer, "bag")
     return Figure(identity, motion, heading, rotations, shift, vertices[0], joints, tuple(pieces))
+
+
+def _worn(pieces: Sequence[MeshPart], bearer: Bearer, label: str) -> list[MeshPart]:
+    """Pieces with their source."""
+    return [replace(each, origin=Origin(bearer, label, each.vertices)) for each in pieces]
+
+
+def _skinned(
+    layer: Layer, vertices: Tensor, normals: Tensor, bearer: Bearer, identity: Identity
+) -> MeshPart:
+    """Piece of a layer of the outfit, from the posed vertices of its shape."""
+    cut = layer.cut
+    garments = {"top": identity.top, "bottom": identity.bottom, "jacket": identity.jacket}
+    garment = garments.get(layer.name)
+    placed = cut.carry(vertices)
+    label = layer.name if garment is None else garment.kind
+    return MeshPart(
+        vertices=placed,
+        faces=cut.faces,
+        coords=layer.coords,
+        paint=layer.paint,
+        normals=cut.carry(normals),
+        closed=layer.closed,
+        wrinkle=layer.wrinkle,
+        gloss=layer.gloss,
+        origin=Origin(bearer, label, placed, (cut.first, cut.second, cut.mix)),
+    )
 
 
 def _facing(turn: Tensor) -> Tensor:
@@ -117,7 +137,9 @@ def _facing(turn: Tensor) -> Tensor:
     return turn_y(math.atan2(float(front[0]), float(front[2])))
 
 
-def _head_pieces(identity: Identity, turns: Tensor, joints: Tensor) -> list[MeshPart]:
+def _head_pieces(
+    identity: Identity, turns: Tensor, joints: Tensor, bearer: Bearer
+) -> list[MeshPart]:
     """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
     body = world_body()
     head, trunk = _JOINT["head"], _JOINT["spine3"]
@@ -136,18 +158,18 @@ def _head_pieces(identity: Identity, turns: Tensor, joints: Tensor) -> list[Mesh
         mix = ((0.58 - points[:, 1:2]) / 0.14).clamp(0, 1)
         return torch.lerp(on_head, on_trunk, mix)
 
-    pieces = []
+    pieces: list[MeshPart] = []
     covered = identity.headwear in ("hood", "scarf")
     hair = (
         None if covered else hanging_hair(identity.hair_style, identity.hair_volume, identity.seed)
     )
     if hair is not None:
-        pieces.append(
-            _attached(hair, attach(hair.vertices), HairPaint(identity.hair, identity.seed), 0.2)
-        )
+        paint = HairPaint(identity.hair, identity.seed)
+        pieces += _worn([_attached(hair, attach(hair.vertices), paint, 0.2)], bearer, "hair")
     peak = brim(identity.headwear)
     if peak is not None:
-        pieces.append(_attached(peak, attach(peak.vertices), PlainPaint(identity.hat_color), 0.05))
+        hat = _attached(peak, attach(peak.vertices), PlainPaint(identity.hat_color), 0.05)
+        pieces += _worn([hat], bearer, "hat")
     return pieces
 
 
@@ -158,37 +180,24 @@ def _attached(
     return MeshPart(vertices, mesh.faces, mesh.vertices, paint, normals, closed=False, gloss=gloss)
 
 
-def _drapes(identity: Identity, vertices: Tensor, joints: Tensor, turns: Tensor) -> list[MeshPart]:
+def _drapes(
+    identity: Identity, vertices: Tensor, joints: Tensor, turns: Tensor, bearer: Bearer
+) -> list[MeshPart]:
     """Skirt, dress and coat tails."""
     template = world_body().v_template
     legs = (template[:, 1] < 0.16) & (template[:, 1] > -0.75)
     facing = _facing(turns[0])
-    pieces = []
     scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
     scale = max(0.7, min(1.2, scale))
-    start = 0.1 * scale
+    hanging = []
     if identity.bottom.kind in ("skirt", "dress"):
-        pieces.append(
-            drape(
-                vertices[0][legs],
-                joints[0],
-                facing,
-                identity.bottom,
-                ClothPaint(identity.bottom),
-                start,
-            )
-        )
+        hanging.append((0, identity.bottom, 0.1 * scale))
     if identity.jacket is not None and identity.jacket.kind == "coat":
-        pieces.append(
-            drape(
-                vertices[1][legs],
-                joints[0],
-                facing,
-                identity.jacket,
-                ClothPaint(identity.jacket),
-                0.12 * scale,
-            )
-        )
+        hanging.append((1, identity.jacket, 0.12 * scale))
+    pieces = []
+    for rest, garment, start in hanging:
+        cloth = drape(vertices[rest][legs], joints[0], facing, garment, ClothPaint(garment), start)
+        pieces += _worn([cloth], bearer, garment.kind)
     return pieces
 
 

@@ -10,10 +10,43 @@ from torch import Tensor
 
 from .primitives import Mesh, turn_y
 
-__all__ = ["MeshPart", "Paint", "front_faces", "merge", "solid", "turned"]
+__all__ = ["Bearer", "MeshPart", "Origin", "Paint", "front_faces", "merge", "solid", "turned"]
 
 #: Surface colour: (N, 3) coordinates of `MeshPart` to (N, 3) sRGB colours in [0, 1].
 Paint = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Bearer:
+    """Person that wears or carries mesh parts, where they were made; compared by identity.
+
+    Attributes:
+        seed: number of the identity.
+        vertices: (V, 3) of the bare body, metres.
+        joints: (J, 3) metres.
+    """
+
+    seed: int
+    vertices: Tensor
+    joints: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Source of a mesh part of a person; placing the part in a scene leaves it as it is.
+
+    Attributes:
+        bearer: the person.
+        label: "skin", "hair", "hat", "shoes", "bag", or the kind of a garment.
+        vertices: (V, 3) of the part where it was made.
+        follows: for parts that are skinned as the body: vertex v lies between the body's vertices
+            ``first[v]`` and ``second[v]``, at ``mix[v]``; all (V,). None for others.
+    """
+
+    bearer: Bearer
+    label: str
+    vertices: Tensor
+    follows: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +62,7 @@ class MeshPart:
         closed: only the outside can be seen, so faces that turn away are skipped.
         wrinkle: strength of the folds that bend the normals, 0 for smooth surfaces.
         gloss: strength of highlights.
+        origin: source of a part of a person; None for things.
     """
 
     vertices: Tensor
@@ -39,6 +73,7 @@ class MeshPart:
     closed: bool = True
     wrinkle: float = 0.0
     gloss: float = 0.0
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes against each other."""

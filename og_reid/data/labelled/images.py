@@ -11,10 +11,10 @@ from torch import Tensor
 
 from meshes.body.load import load_body
 from meshes.body.model import BodyModel
+from meshes.body.parts import BODY_PARTS, merged_parts
 from meshes.world.labelled import LabelledImages, labelled_shards, read_labelled_shard
 from pose.runtime.defaults import plain_torch
 
-from ...models.local_features import BODY_PARTS
 from ..keyed_random import KeyedRandom
 from .appearance import degraded, lit
 from .batch import CELL, LabelledBatch
@@ -28,16 +28,6 @@ from .truth import body_heights, part_fractions
 
 __all__ = ["LabelledSet", "vertex_labels"]
 
-#: Body part of each joint of SMPL.
-_PART_OF = {
-    "pelvis": "torso", "spine1": "torso", "spine2": "torso", "spine3": "torso",
-    "left_collar": "torso", "right_collar": "torso", "neck": "head", "head": "head",
-    "left_shoulder": "arms", "right_shoulder": "arms", "left_elbow": "arms",
-    "right_elbow": "arms", "left_wrist": "arms", "right_wrist": "arms", "left_hand": "arms",
-    "right_hand": "arms", "left_hip": "thighs", "right_hip": "thighs", "left_knee": "calves",
-    "right_knee": "calves", "left_ankle": "feet", "right_ankle": "feet", "left_foot": "feet",
-    "right_foot": "feet",
-}  # fmt: skip
 # Streams of random numbers, one for each group of changes.
 _MIRROR, _BACKGROUND, _BEHIND, _FRONT, _THINGS, _ORDER, _CROP, _LIGHT, _SENSOR, _PROMPT = range(10)
 _FILLED = 8  # cells by which labels grow over outlines
@@ -52,7 +42,7 @@ def vertex_labels(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
         (V,) uint8 index into ``BODY_PARTS`` by the joint of the largest skinning weight, and (V,)
         uint8 height in the rest pose, 0 at the soles and 255 at the top of the head.
     """
-    of_joint = np.array([BODY_PARTS.index(_PART_OF[name]) for name in body.joint_names], np.uint8)
+    of_joint = merged_parts(BODY_PARTS, body.joint_names).numpy()
     level = body.v_template[:, 1].double().numpy()
     height = (level - level.min()) / (level.max() - level.min())
     return of_joint[body.part.numpy()], np.round(255 * height).astype(np.uint8)

@@ -1,0 +1,167 @@
+"""Surfaces of mesh parts at pixel centres, and the body under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ...rasterizer import rasterize
+from ..imaging.camera import View
+from ..surfaces.pieces import MeshPart, Origin, front_faces, merge
+
+__all__ = ["Surface", "find_surface", "placed"]
+
+_CHUNK = 1024  # points whose nearest vertices are looked for at once
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Nearest surface of a group of parts at the centres of H x W pixels.
+
+    Attributes:
+        parts: the group.
+        view: the view.
+        vertices: (V, 3) world positions of all parts.
+        faces: (F, 3) that may be seen.
+        owners: (F,) part of each face.
+        face: (H, W) index into ``faces``; -1 where empty.
+        depth: (H, W) metres; inf where empty.
+        weights: (M, 3) barycentric at the covered pixels, row by row.
+    """
+
+    parts: Sequence[MeshPart]
+    view: View
+    vertices: Tensor
+    faces: Tensor
+    owners: Tensor
+    face: Tensor
+    depth: Tensor
+    weights: Tensor
+
+    @cached_property
+    def covered(self) -> Tensor:
+        """(H, W) bool."""
+        return self.face >= 0
+
+    @cached_property
+    def corners(self) -> Tensor:
+        """(M, 3) vertices of the face at each covered pixel."""
+        return self.faces[self.face[self.covered]]
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """(M,) part at each covered pixel."""
+        return self.owners[self.face[self.covered]]
+
+    def mixed(self, values: Tensor) -> Tensor:
+        """(M, C) values at the covered pixels from (V, C) of the vertices."""
+        return (values[self.corners] * self.weights[..., None]).sum(1)
+
+    def normals(self) -> Tensor:
+        """(M, 3) unit normals in the camera frame, on the side that faces the camera."""
+        a, b, c = (self.vertices[self.corners[:, corner]] for corner in range(3))
+        flat = torch.linalg.cross(b - a, c - a)
+        smooth = torch.cat(
+            [torch.zeros_like(p.vertices) if p.normals is None else p.normals for p in self.parts]
+        )
+        rigid = torch.tensor([part.normals is None for part in self.parts])[self.owner]
+        normals = normalize(torch.where(rigid[:, None], flat, self.mixed(smooth)), dim=-1)
+        to_eye = normalize(self.view.center - self.mixed(self.vertices), dim=-1)
+        # Both sides of a sheet may be seen.
+        facing = (flat * to_eye).sum(-1, keepdim=True).sign()
+        turned = (normals * flat).sum(-1, keepdim=True) * facing < 0
+        normals = torch.where(turned, -normals, normals)
+        # Interpolated normals at an outline may turn away: bend them until they are seen edge-on.
+        away = (normals * to_eye).sum(-1, keepdim=True).clamp(max=0)
+        return normalize(normals - away * to_eye, dim=-1) @ self.view.turn.T
+
+    def body_weights(self) -> tuple[Tensor, Tensor]:
+        """Place on the bare body at each covered pixel.
+
+        Returns:
+            (M, 6) int64 vertices of the body, some of them repeated, and (M, 6) their weights, with
+            a sum of one.
+        """
+        first, second, mix = self._followed()
+        vertices = torch.cat([first[self.corners], second[self.corners]], 1)
+        share = mix[self.corners]
+        return vertices, torch.cat([self.weights * (1 - share), self.weights * share], 1)
+
+    def body_vertices(self) -> Tensor:
+        """(M,) int64 vertex of the bare body with the largest weight at each covered pixel."""
+        vertices, weights = self.body_weights()
+        same = vertices[:, :, None] == vertices[:, None]
+        total = (same * weights[:, None]).sum(-1)
+        # Ties go to the lowest vertex, in whatever order the corners come.
+        best = total >= total.amax(1, keepdim=True) - 1e-6
+        return torch.where(best, vertices, torch.iinfo(torch.int64).max).amin(1)
+
+    def _followed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For all (V,) vertices the two of the body that they follow, and their mix."""
+        used = torch.zeros(len(self.vertices), dtype=torch.bool)
+        used[self.corners.flatten()] = True
+        pieces: list[tuple[Tensor, Tensor, Tensor]] = []
+        start = 0
+        for part in self.parts:
+            end = start + len(part.vertices)
+            origin = part.origin
+            if origin is None:
+                raise ValueError("parts must be those of a person; got one without an origin")
+            if origin.follows is not None:
+                pieces.append(origin.follows)
+            else:
+                nearest = _nearest(part, origin, used[start:end])
+                pieces.append((nearest, nearest, torch.zeros(len(nearest))))
+            start = end
+        firsts, seconds, mixes = zip(*pieces, strict=True)
+        return torch.cat(firsts), torch.cat(seconds), torch.cat(mixes)
+
+
+def find_surface(parts: Sequence[MeshPart], view: View) -> Surface | None:
+    """Nearest surface of parts at the pixel centres of a view; None without parts."""
+    if not parts:
+        return None
+    vertices, faces, owners = merge(parts)
+    projected = view.project(vertices)
+    kept = front_faces(projected, faces, owners, parts)
+    faces, owners = faces[kept], owners[kept]
+    raster = rasterize(projected[None], faces, view.height, view.width, perspective=True)
+    face = raster.face[0]
+    return Surface(
+        parts, view, vertices, faces, owners, face, raster.depth[0],
+        raster.barycentric[0][face >= 0],
+    )  # fmt: skip
+
+
+def placed(part: MeshPart, points: Tensor) -> Tensor:
+    """Points (N, 3) of the bearer of a part, moved as the part was moved into the scene.
+
+    Raises:
+        ValueError: the part is a thing.
+    """
+    origin = part.origin
+    if origin is None:
+        raise ValueError("part must be one of a person; got one without an origin")
+    if origin.vertices is part.vertices:
+        return points
+    # Rigid motion of least squares (Kabsch, Acta Crystallographica A32, 1976).
+    before, after = origin.vertices.double(), part.vertices.double()
+    middle, moved = before.mean(0), after.mean(0)
+    u, _, vh = torch.linalg.svd((before - middle).T @ (after - moved))
+    sign = torch.linalg.det(u) * torch.linalg.det(vh)
+    turn = u @ torch.diag(torch.tensor([1.0, 1.0, float(sign)], dtype=torch.float64)) @ vh
+    return ((points.double() - middle) @ turn + moved).float()
+
+
+def _nearest(part: MeshPart, origin: Origin, used: Tensor) -> Tensor:
+    """(V,) nearest vertex of the bare body for the used vertices of a part; 0 for others."""
+    nearest = torch.zeros(len(part.vertices), dtype=torch.int64)
+    for rows in used.nonzero()[:, 0].split(_CHUNK):
+        distance = torch.cdist(origin.vertices[rows], origin.bearer.vertices)
+        nearest[rows] = distance.argmin(1)
+    return nearest
