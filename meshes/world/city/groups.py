@@ -9,6 +9,7 @@ from functools import lru_cache
 from ..settings import DEFAULT, WorldSettings
 from .blur import blur
 from .cameras import cameras
+from .occluders import things
 from .sensor import CITY_SENSOR
 
 __all__ = ["CITY_GROUPS", "city_settings"]
@@ -19,6 +20,7 @@ __all__ = ["CITY_GROUPS", "city_settings"]
 _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "cameras": cameras,
     "blur": blur,
+    "things": things,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)
