@@ -303,6 +303,7 @@ def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == set(ROOMS)
     for needed in (
+        "meshes/data/og_body_atlas.npz",
         "meshes/data/og_body_compact.npz",
         "og_reid/weights/cloud.safetensors",
         "og_reid/weights/default.safetensors",
