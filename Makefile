@@ -11,6 +11,7 @@ EXTRAS ?= demo,test,dev
 ARGS ?=
 BIN := $(VENV)/bin
 PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
+NATIVE := $(foreach room,og_reid meshes,$(room)/csrc/*.h $(room)/csrc/*/*.h $(room)/csrc/*/*.cpp $(room)/csrc/*/*.cu)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo weights mmpose test docs fuzz sanitize check format install system clean
@@ -31,7 +32,7 @@ system:
 	  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$line"; \
 	  else echo "system libraries are missing; run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
 
-$(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*) | system
+$(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard $(NATIVE)) | system
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	@# Without its dependencies: it pins the torch version of its build.
@@ -71,7 +72,7 @@ check: install
 	$(BIN)/ruff check --target-version py313 --ignore UP $(wildcard $(PYTHON_DIRS))
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.13
-	$(BIN)/clang-format --dry-run --Werror $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*.cpp og_reid/csrc/*/*.cu)
+	$(BIN)/clang-format --dry-run --Werror $(wildcard $(NATIVE))
 	$(BUILD_DOCS)
 
 test: check
@@ -100,7 +101,7 @@ sanitize: install
 format: install
 	$(BIN)/ruff format $(wildcard $(PYTHON_DIRS))
 	$(BIN)/ruff check --fix $(wildcard $(PYTHON_DIRS))
-	$(BIN)/clang-format -i $(wildcard og_reid/csrc/*.h og_reid/csrc/*/*.cpp og_reid/csrc/*/*.cu)
+	$(BIN)/clang-format -i $(wildcard $(NATIVE))
 
 clean:
 	rm -rf $(VENV) build .hypothesis .pytest_cache .mypy_cache .ruff_cache

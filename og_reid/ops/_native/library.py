@@ -1,28 +1,16 @@
-"""Finding and loading the native libraries.
-
-They are torch-free C libraries named like submodules (`og_reid._cpu`, `og_reid._cuda`), so the
-import system finds them: beside the package in a wheel or a source tree, in site-packages under an
-editable install, where the Python files lie elsewhere.
-
-With ``OG_REID_NATIVE=0`` in the environment they are not loaded and plain torch runs, on CPU and
-GPU: for comparison, or to exclude the native code when debugging. With a folder as its value the
-libraries in that folder are loaded, such as those of a sanitizer build. The variable is read once
-per process, at the first use of an operator.
-"""
+"""The native libraries `og_reid._cpu` and `og_reid._cuda`; see `pose.runtime.native`."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
-import os
 import warnings
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import pose.runtime.forks  # noqa: F401  operators run in one thread after a fork
+from pose.runtime.native import find_library, load_library, native_enabled
 
 __all__ = [
     "check",
@@ -40,9 +28,6 @@ __all__ = [
 
 #: Must equal OG_REID_ABI of csrc/og_reid.h.
 ABI = 10
-#: Environment variable that switches the native libraries off (0) or on (1, as without it), or
-#: names the folder to load them from.
-SWITCH = "OG_REID_NATIVE"
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
@@ -56,9 +41,9 @@ def native_info() -> dict[str, str | bool | None]:
     """
     library = _load("_cpu")
     return {
-        "cpu_library": None if library is None else _find("_cpu"),
+        "cpu_library": None if library is None else find_library(f"{PACKAGE}._cpu"),
         "cpu_level": None if library is None else library.og_reid_cpu_level().decode(),
-        "cuda_library": None if _load("_cuda") is None else _find("_cuda"),
+        "cuda_library": None if _load("_cuda") is None else find_library(f"{PACKAGE}._cuda"),
         "cuda_device": torch.cuda.is_available(),
     }
 
@@ -67,7 +52,7 @@ def native_info() -> dict[str, str | bool | None]:
 def cpu_library() -> ctypes.CDLL | None:
     """The CPU library, or None: switched off, or (with one warning per process) not built."""
     library = _load("_cpu")
-    if library is None and _switched_on():
+    if library is None and native_enabled():
         warnings.warn(
             "the native CPU library of og_reid is missing or stale, so slower torch code is used; "
             "build it with: pip install . (needs CMake and a C++ compiler)",
@@ -81,7 +66,7 @@ def cpu_library() -> ctypes.CDLL | None:
 def cuda_library() -> ctypes.CDLL | None:
     """The CUDA library, or None: switched off, or (with one warning per process) not built."""
     library = _load("_cuda")
-    if library is None and _switched_on():
+    if library is None and native_enabled():
         warnings.warn(
             "the native CUDA library of og_reid is missing or stale, so plain torch code, many "
             "times slower, runs on the GPU; build it with: pip install . (needs CMake and nvcc)",
@@ -163,36 +148,10 @@ def check(status: int, function: str) -> None:
         raise RuntimeError(f"{function} failed with CUDA error {status}")
 
 
-def _find(name: str) -> str | None:
-    folder = Path(os.environ.get(SWITCH, "1"))
-    if folder.is_dir():
-        path = folder / f"{name}.so"
-        return str(path.resolve()) if path.exists() else None
-    spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
-    return None if spec is None else spec.origin
-
-
-def _switched_on() -> bool:
-    value = os.environ.get(SWITCH, "1")
-    if value not in ("0", "1") and not Path(value).is_dir():
-        raise ValueError(
-            f"{SWITCH} must be 0 (plain torch) or 1 (native code), or a folder that holds the "
-            f"libraries; got {value!r}"
-        )
-    return value != "0"
-
-
 @functools.cache
 def _load(name: str) -> ctypes.CDLL | None:
-    path = _find(name) if _switched_on() else None
-    if path is None:
-        return None
-    try:
-        library = ctypes.CDLL(path)
-    except OSError as error:
-        warnings.warn(f"{path} does not load: {error}", RuntimeWarning, stacklevel=3)
-        return None
-    if library.og_reid_abi() != ABI:
+    library = load_library(f"{PACKAGE}.{name}", version_function="og_reid_abi", version=ABI)
+    if library is None:
         return None
     if name == "_cpu":
         library.og_reid_cpu_level.restype = ctypes.c_char_p

@@ -1,8 +1,13 @@
+"""Nearest surfaces: scenes with a known answer, and a naive loop."""
+
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from meshes.rasterizer import rasterize, vertex_normals, visible_in
+from meshes.rasterizer import coverage, rasterize, rasterize_layers
+from meshes.world.surfaces.primitives import ellipsoid
 
 
 def _square(z: float, size: float = 8.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,27 +123,69 @@ def test_wrong_shapes_are_refused(projected, faces, size, message):
         rasterize(projected, faces, *size)
 
 
-def test_visible_vertices_agree_with_rays(body):
-    open3d = pytest.importorskip("open3d")
-    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(body.v_template.numpy(), body.faces.numpy().astype(np.uint32))
-    start = body.v_template.numpy() + np.array([0, 0, 0.004])
-    rays = np.concatenate([start, np.tile([0.0, 0.0, 1.0], (len(start), 1))], 1)
-    free = ~scene.test_occlusions(rays.astype(np.float32)).numpy()
-    front = vertex_normals(body.v_template[None], body.faces)[0, :, 2].numpy() > 0
-    truth = free & front
-    place = body.v_template * 450
-    projected = torch.stack([place[:, 0] + 448, 540 - place[:, 1], -body.v_template[:, 2]], 1)
-    raster = rasterize(projected[None], body.faces, 1080, 896)
-    seen = visible_in(raster, projected[None], body.faces)[0].numpy() & front
-    assert (seen & truth).sum() / seen.sum() > 0.998
-    assert (seen & truth).sum() / truth.sum() > 0.95
+def test_the_indices_of_faces_are_checked():
+    for wrong in (-1, 3):
+        faces = torch.tensor([[0, 1, 2], [0, wrong, 2]])
+        for draw in (rasterize, coverage):
+            with pytest.raises(ValueError, match="indices of the 3 vertices of projected; got"):
+                draw(torch.rand(2, 3, 3), faces, 4, 4)
 
 
-def test_normals_of_a_tetrahedron_point_outwards():
-    vertices = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]])
-    faces = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    normals = vertex_normals(vertices, faces)
-    outward = vertices - vertices.mean(1, keepdim=True)
-    assert ((normals * outward).sum(-1) > 0).all()
-    torch.testing.assert_close(normals.norm(dim=-1), torch.ones(1, 4))
+def test_one_sided_must_fit_the_faces():
+    vertices, faces = torch.zeros(1, 3, 3), torch.zeros(2, 3).long()
+    for wrong in (torch.zeros(1).bool(), torch.zeros(2)):
+        with pytest.raises(ValueError, match=r"one_sided must be \(2,\) bool"):
+            rasterize(vertices, faces, 4, 4, one_sided=wrong)
+    with pytest.raises(ValueError, match="counts must not be negative, with the sum 2"):
+        rasterize_layers(vertices, faces, (1, 2), 4, 4)
+
+
+def test_a_sphere_has_its_area_and_depth():
+    mesh = ellipsoid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), segments=192)
+    radius, center = 40.0, 50.0
+    x, y, z = mesh.vertices.unbind(1)
+    projected = torch.stack([x * radius + center, center - y * radius, 3 - z], 1)[None]
+    both = rasterize(projected, mesh.faces, 100, 100)
+    covered = both.face[0] >= 0
+    assert float(covered.sum()) == pytest.approx(math.pi * radius**2, rel=0.005)
+    row, column = covered.nonzero(as_tuple=True)
+    off = ((row + 0.5 - center) ** 2 + (column + 0.5 - center) ** 2) / radius**2
+    inner = off < 0.9
+    near = 3 - (1 - off[inner]).sqrt()
+    torch.testing.assert_close(both.depth[0][covered][inner], near, atol=2e-3, rtol=0)
+    # The far half is hidden: without it the picture is the same.
+    sides = torch.ones(len(mesh.faces), dtype=torch.bool)
+    front = rasterize(projected, mesh.faces, 100, 100, one_sided=sides)
+    assert torch.equal(front.face, both.face)
+    back = rasterize(projected, mesh.faces.flip(1), 100, 100, one_sided=sides)
+    far = 3 + (1 - off[inner]).sqrt()
+    torch.testing.assert_close(back.depth[0][covered][inner], far, atol=2e-3, rtol=0)
+
+
+def test_layers_do_not_hide_each_other():
+    near, faces = _square(1.0, size=4.0)
+    far, _ = _square(2.0)
+    vertices, both = torch.cat([near, far])[None], torch.cat([faces, faces + 4])
+    front, nothing, behind = rasterize_layers(vertices, both, (2, 0, 2), 8, 8)
+    assert ((front.face >= 0).sum(), (behind.face >= 2).sum()) == (16, 64)
+    assert (nothing.face == -1).all()
+    assert (behind.depth == 2).all()
+    torch.testing.assert_close(
+        behind.interpolate(vertices[0], both)[..., 2], torch.full((1, 8, 8), 2.0)
+    )
+    assert rasterize_layers(vertices, both[:0], (), 8, 8) == []
+
+
+def test_gradients_reach_the_vertices():
+    corners, faces = _square(1.0)
+    points = corners[None].double().requires_grad_()
+
+    def depths(points: torch.Tensor) -> torch.Tensor:
+        return rasterize(points, faces, 3, 3, perspective=True).depth
+
+    shaken = (points + 0.01 * torch.arange(12.0).view(1, 4, 3)).detach().requires_grad_()
+    assert torch.autograd.gradcheck(depths, shaken)
+    single = shaken.detach().float().requires_grad_()
+    rasterize(single, faces, 3, 3, perspective=True).depth.sum().backward()
+    assert single.grad is not None
+    assert single.grad.abs().sum() > 0

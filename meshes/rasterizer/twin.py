@@ -1,9 +1,9 @@
-"""Triangle rasteriser: nearest face of each pixel; exact, batched, in plain torch.
+"""The rasteriser in plain torch: specification of the native one, and used on other devices.
 
-One primitive serves visibility, colouring, silhouettes, part maps and the renderer of the
-synthetic world, on any device, without a graphics library. Every pixel centre inside a projected
-triangle becomes one candidate; the candidates compete by a packed integer key (depth, face), so
-the result does not depend on the order of the faces or on threads.
+Every pixel centre inside a projected triangle becomes one candidate; the candidates compete by a
+packed integer key (depth, face), so the result does not depend on the order of the faces or on
+threads. Every operation is elementwise and rounded on its own: a matrix product would give other
+bits on another processor.
 """
 
 from __future__ import annotations
@@ -14,85 +14,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Raster", "rasterize", "vertex_normals", "visible_in"]
+from .raster import Raster, screen_weights
+
+__all__ = ["rasterize_torch"]
 
 # Candidates handled at once: bounds the peak memory for triangles of any size.
 _CHUNK = 1 << 20
 _EMPTY = torch.iinfo(torch.int64).max
 
 
-@dataclass(frozen=True, eq=False)
-class Raster:
-    """Nearest surface at every pixel centre.
-
-    Attributes:
-        face: (B, H, W) int64, ``face[b, y, x] = f`` means face ``f`` is nearest at the centre of
-            pixel (x, y); -1 where no face is.
-        depth: (B, H, W) depth there, in the unit of the input; inf where empty.
-        barycentric: (B, H, W, 3) weights of the face's three vertices there; zero where empty.
-    """
-
-    face: Tensor
-    depth: Tensor
-    barycentric: Tensor
-
-    def interpolate(self, values: Tensor, faces: Tensor) -> Tensor:
-        """Interpolate per-vertex values.
-
-        Args:
-            values: (V, C) or (B, V, C).
-            faces: (F, 3) the rasterised faces.
-
-        Returns:
-            (B, H, W, C); zero where empty.
-        """
-        corners = faces[self.face.clamp_min(0)]  # (B, H, W, 3)
-        if values.ndim == 3:
-            batch = torch.arange(len(values), device=values.device)[:, None, None, None]
-            picked = values[batch, corners]
-        else:
-            picked = values[corners]
-        return (picked * self.barycentric[..., None]).sum(-2)
-
-
-def rasterize(
+def rasterize_torch(
     projected: Tensor,
     faces: Tensor,
     height: int,
     width: int,
     *,
     perspective: bool = False,
+    one_sided: Tensor | None = None,
 ) -> Raster:
-    """Rasterise triangles.
-
-    Args:
-        projected: (B, V, 3) pixel x (right), pixel y (down), depth (smaller is nearer). Pixel
-            (i, j) has its centre at (i + 0.5, j + 0.5).
-        faces: (F, 3) int64.
-        height: H, pixels.
-        width: W, pixels.
-        perspective: depth is the camera's z; weights and depths are then perspective-correct and
-            faces with a vertex at z <= 0.01 are dropped (no clipping).
-
-    Returns:
-        The raster. Ties in depth go to the lowest face index.
-    """
-    _check(projected, faces, height, width)
+    """`rasterize` in plain torch; gradients flow from depths and weights to the vertices."""
     batch = len(projected)
     keys = torch.full((batch * height * width,), _EMPTY, dtype=torch.int64, device=projected.device)
-    boxes = _boxes(projected, faces, height, width, perspective)
+    boxes = _boxes(projected, faces, (height, width), perspective, one_sided)
     for wide, tall, members in _buckets(boxes):
         _draw(keys, boxes, members, wide, tall, width, perspective)
     return _decode(keys.view(batch, height, width), projected, faces, perspective)
-
-
-def _check(projected: Tensor, faces: Tensor, height: int, width: int) -> None:
-    if projected.ndim != 3 or projected.shape[-1] != 3:
-        raise ValueError(f"projected must be (B, V, 3); got {tuple(projected.shape)}")
-    if faces.ndim != 2 or faces.shape[-1] != 3:
-        raise ValueError(f"faces must be (F, 3); got {tuple(faces.shape)}")
-    if height < 1 or width < 1:
-        raise ValueError(f"height and width must be at least 1; got {height} x {width}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +63,14 @@ class _Boxes:
     plane: Tensor
 
 
-def _boxes(projected: Tensor, faces: Tensor, height: int, width: int, perspective: bool) -> _Boxes:
+def _boxes(
+    projected: Tensor,
+    faces: Tensor,
+    size: tuple[int, int],
+    perspective: bool,
+    one_sided: Tensor | None,
+) -> _Boxes:
+    height, width = size
     batch, count = projected.shape[:2]
     offset = torch.arange(batch, device=projected.device)[:, None] * count
     corners = [(faces[:, k] + offset).reshape(-1) for k in range(3)]
@@ -133,6 +86,8 @@ def _boxes(projected: Tensor, faces: Tensor, height: int, width: int, perspectiv
     keep &= (left <= right) & (top <= bottom)
     if perspective:
         keep &= _least(z) > 0.01
+    if one_sided is not None:
+        keep &= ~one_sided.repeat(batch) | (area < 0)
     kept = keep.nonzero()[:, 0]
     left, right, top, bottom = (side[kept] for side in (left, right, top, bottom))
     scene = torch.div(kept, max(len(faces), 1), rounding_mode="floor")
@@ -192,12 +147,13 @@ def _draw(
     perspective: bool,
 ) -> None:
     """Least key of each pixel over some triangles, into ``keys`` in place."""
-    row, column = torch.meshgrid(torch.arange(tall), torch.arange(wide), indexing="ij")
-    cells = torch.stack([column.flatten(), row.flatten(), torch.ones(tall * wide).long()])
-    cells = cells.to(boxes.weights)
-    inside = boxes.weights[0, members] @ cells >= 0
-    for weight in boxes.weights[1:]:
-        inside &= weight[members] @ cells >= 0
+    across = torch.arange(wide, dtype=torch.float64, device=keys.device)
+    down = torch.arange(tall, dtype=torch.float64, device=keys.device)[:, None]
+    inside = torch.ones((), dtype=torch.bool, device=keys.device)
+    for weight in boxes.weights:
+        slope, slant, start = weight[members, :, None, None].unbind(1)
+        inside = inside & ((slope * across + slant * down).add_(start) >= 0)
+    inside = inside.flatten(1)
     owner, cell = inside.nonzero(as_tuple=True)
     owner = members[owner]
     i, j = cell % wide, torch.div(cell, wide, rounding_mode="floor")
@@ -231,7 +187,7 @@ def _decode(keys: Tensor, projected: Tensor, faces: Tensor, perspective: bool) -
     chosen = projected.reshape(-1, 3)[corners].double()
     x = (pixel % width).double() + 0.5
     y = torch.div(pixel, width, rounding_mode="floor").double() + 0.5
-    weights = _weights(chosen, x, y)
+    weights = screen_weights(chosen, x, y)
     if perspective:
         weights = weights / chosen[..., 2]
         value = 1 / weights.sum(-1)
@@ -247,71 +203,3 @@ def _decode(keys: Tensor, projected: Tensor, faces: Tensor, perspective: bool) -
         depth=depth.view(keys.shape),
         barycentric=barycentric.view(*keys.shape, 3),
     )
-
-
-def _weights(triangles: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Screen-space barycentric weights (..., 3) of points in triangles (..., 3, >= 2)."""
-    x0, x1, x2 = triangles[..., 0].unbind(-1)
-    y0, y1, y2 = triangles[..., 1].unbind(-1)
-    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-    first = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area
-    second = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area
-    return torch.stack([first, second, 1 - first - second], -1)
-
-
-def visible_in(
-    raster: Raster, projected: Tensor, faces: Tensor, *, tolerance: float = 0.01
-) -> Tensor:
-    """Visibility of vertices, with occlusion by the mesh itself alone.
-
-    A vertex is seen when no face lies more than ``tolerance`` in front of it, at any of the four
-    pixel centres around it, measured against the plane of that face at the vertex (so slanted
-    surfaces do not hide themselves). Vertices outside the image are not seen.
-
-    Args:
-        raster: raster of the same mesh, without perspective.
-        projected: (B, V, 3) as given to ``rasterize``.
-        faces: (F, 3) as given to ``rasterize``.
-        tolerance: depth tolerance, in the unit of depth (metres).
-
-    Returns:
-        (B, V) bool.
-    """
-    batch, height, width = raster.face.shape
-    x, y, depth = projected.unbind(-1)
-    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height) & torch.isfinite(depth)
-    scene = torch.arange(batch, device=projected.device)[:, None]
-    x, y = x.nan_to_num(), y.nan_to_num()
-    left, top = (x - 0.5).floor().long(), (y - 0.5).floor().long()
-    for dx in (0, 1):
-        for dy in (0, 1):
-            column = (left + dx).clamp(0, width - 1)
-            row = (top + dy).clamp(0, height - 1)
-            face = raster.face[scene, row, column]
-            corners = projected[scene[..., None], faces[face.clamp_min(0)]]  # (B, V, 3, 3)
-            weights = _weights(corners, x, y)
-            plane = (weights * corners[..., 2]).sum(-1)
-            # The plane of a grazing face is steep: clamp to the face's own depths.
-            plane = plane.clamp(corners[..., 2].amin(-1), corners[..., 2].amax(-1))
-            seen &= (face < 0) | (depth <= plane + tolerance)
-    return seen
-
-
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals (B, V, 3), area-weighted means over the faces around each vertex.
-
-    Args:
-        vertices: (B, V, 3).
-        faces: (F, 3), counter-clockwise seen from outside.
-
-    Returns:
-        (B, V, 3); zero at a vertex of no face.
-    """
-    corners = vertices[:, faces]
-    face_normals = torch.linalg.cross(
-        corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
-    )
-    normals = torch.zeros_like(vertices)
-    for corner in range(3):
-        normals.index_add_(1, faces[:, corner], face_normals)
-    return normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-12)

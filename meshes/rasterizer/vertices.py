@@ -1,0 +1,68 @@
+"""Visibility and normals of the vertices of a mesh."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .raster import Raster, screen_weights
+
+__all__ = ["vertex_normals", "visible_in"]
+
+
+def visible_in(
+    raster: Raster, projected: Tensor, faces: Tensor, *, tolerance: float = 0.01
+) -> Tensor:
+    """Visibility of vertices, with occlusion by the mesh itself alone.
+
+    A vertex is seen when no face lies more than ``tolerance`` in front of it, at any of the four
+    pixel centres around it, measured against the plane of that face at the vertex (so slanted
+    surfaces do not hide themselves). Vertices outside the image are not seen.
+
+    Args:
+        raster: raster of the same mesh, without perspective.
+        projected: (B, V, 3) as given to ``rasterize``.
+        faces: (F, 3) as given to ``rasterize``.
+        tolerance: depth tolerance, in the unit of depth (metres).
+
+    Returns:
+        (B, V) bool.
+    """
+    batch, height, width = raster.face.shape
+    x, y, depth = projected.unbind(-1)
+    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height) & torch.isfinite(depth)
+    scene = torch.arange(batch, device=projected.device)[:, None]
+    x, y = x.nan_to_num(), y.nan_to_num()
+    left, top = (x - 0.5).floor().long(), (y - 0.5).floor().long()
+    for dx in (0, 1):
+        for dy in (0, 1):
+            column = (left + dx).clamp(0, width - 1)
+            row = (top + dy).clamp(0, height - 1)
+            face = raster.face[scene, row, column]
+            corners = projected[scene[..., None], faces[face.clamp_min(0)]]  # (B, V, 3, 3)
+            weights = screen_weights(corners, x, y)
+            plane = (weights * corners[..., 2]).sum(-1)
+            # The plane of a grazing face is steep: clamp to the face's own depths.
+            plane = plane.clamp(corners[..., 2].amin(-1), corners[..., 2].amax(-1))
+            seen &= (face < 0) | (depth <= plane + tolerance)
+    return seen
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Unit normals (B, V, 3), area-weighted means over the faces around each vertex.
+
+    Args:
+        vertices: (B, V, 3).
+        faces: (F, 3), counter-clockwise seen from outside.
+
+    Returns:
+        (B, V, 3); zero at a vertex of no face.
+    """
+    corners = vertices[:, faces]
+    face_normals = torch.linalg.cross(
+        corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+    )
+    normals = torch.zeros_like(vertices)
+    for corner in range(3):
+        normals.index_add_(1, faces[:, corner], face_normals)
+    return normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-12)
