@@ -129,8 +129,6 @@ def do_pack(options: Namespace) -> None:
 
 def do_datasets(options: Namespace) -> None:
     print("\n".join(call(pipelines.describe_datasets, options.root)))
-    if options.root is None:
-        print("og-reid datasets --root DIR shows which of them are in DIR")
 
 
 def do_check(options: Namespace) -> None:
@@ -140,9 +138,7 @@ def do_check(options: Namespace) -> None:
 
 
 def do_prepare(options: Namespace) -> None:
-    built = call(pipelines.prepare_occluded_duke, fill(pipelines.PrepareSpec, options))
-    counts = ", ".join(f"{folder} {count:,}" for folder, count in built.images.items())
-    print(f"{built.root}: {counts}; {built.kept:,} were there already")
+    print(call(pipelines.prepare_occluded_duke, fill(pipelines.PrepareSpec, options)))
 
 
 def do_cache(options: Namespace) -> None:
@@ -152,6 +148,4 @@ def do_cache(options: Namespace) -> None:
 def do_doctor(_: Namespace) -> None:
     results = pipelines.run_checks()
     print(pipelines.format_checks(results))
-    bad = [result.name for result in results if not result.good]
-    if bad:
-        raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
+    pipelines.raise_findings(results)

@@ -39,12 +39,15 @@ _DATA = (
     Command("lift", "lift images of persons to point clouds",
         "Estimates the pose of the person in an image, fits a body to it and colours its points. "
         "For a folder or several images, writes a folder of clouds with the same structure and a "
-        "table lift.csv. Resumable: the same command continues a stopped run.",
+        "table lift.csv, or a store. Resumable: the same command continues a stopped run.",
         option("images", "images of one person each, or folders of them", type=existing_image,
             nargs="+", metavar="IMAGE"),
         path("--out", "for one image: cloud to write, .ply, .npz or .obj (default: name of the "
             "image with .ply); for several: folder to write"),
-        choice("--format", "format of several clouds (default: ply)", ("ply", "npz", "obj")),
+        choice("--format", "format of several clouds; store: packed clouds in shards, for many "
+            "images (default: ply)", ("ply", "npz", "obj", "store")),
+        choice("--engine", "of a store: processes here, or Ray (default: %(default)s)",
+            ("process", "ray"), default="process"),
         SKIP,
         workers("processes for lifting")),
 )

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol, TextIO
 
 from ..files.printable import encodable, printable
+from ..pipelines.progress import Pace
 
 __all__ = ["progress_bar", "progress_stages"]
 
 _SECONDS_BETWEEN_LINES = 10.0
-_UNITS = {"packing": "clouds", "building": "images", "reading": "files"}  # of stages
 
 
 class _Stages(Protocol):
@@ -61,16 +61,14 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
 def progress_stages() -> Iterator[_Stages]:
     """Progress display of stages: a function of (stage, done, total, note), a bar per stage."""
     with ExitStack() as stack:
-        current: tuple[str, Callable[[float, float, str], None]] | None = None
+        current: tuple[str, Callable[[float, float, str], None], Pace] | None = None
 
         def show(stage: str, done: float, total: float, note: str = "") -> None:
             nonlocal current
             if current is None or current[0] != stage:
                 stack.close()
-                current = (stage, stack.enter_context(progress_bar(stage)))
-            if stage in _UNITS:
-                note = f"{done:,} of {total:,} {_UNITS[stage]}"
-            current[1](done, total, note)
+                current = (stage, stack.enter_context(progress_bar(stage)), Pace(stage))
+            current[1](done, total, note or current[2].note(done, total))
             if done >= total:
                 stack.close()
                 current = None

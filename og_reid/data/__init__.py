@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .clouds.batch import CloudBatch
     from .clouds.cloud_set import CloudSet
     from .clouds.lift_dataset import lift_dataset
+    from .clouds.lift_store import lift_store
+    from .clouds.lifted_store import LiftedStore
     from .clouds.market3d import RawCloud, ReferenceClouds, subsample, subsample_batch, subsample_to
     from .clouds.market3d_tree import load_market3d
     from .clouds.source import CloudDataset
@@ -59,6 +61,7 @@ __all__ = [
     "KeyedRandom",
     "LabelledBatch",
     "LabelledSet",
+    "LiftedStore",
     "PKSampler",
     "RawCloud",
     "ReferenceClouds",
@@ -71,6 +74,7 @@ __all__ = [
     "from_folder",
     "holdout_split",
     "lift_dataset",
+    "lift_store",
     "load_dataset",
     "load_market",
     "load_market3d",
@@ -101,6 +105,7 @@ _HOME = {
     "KeyedRandom": "keyed_random",
     "LabelledBatch": "labelled.batch",
     "LabelledSet": "labelled.images",
+    "LiftedStore": "clouds.lifted_store",
     "PKSampler": "samplers",
     "RawCloud": "clouds.market3d",
     "ReferenceClouds": "clouds.market3d",
@@ -113,6 +118,7 @@ _HOME = {
     "from_folder": "datasets",
     "holdout_split": "datasets.holdout",
     "lift_dataset": "clouds.lift_dataset",
+    "lift_store": "clouds.lift_store",
     "load_dataset": "datasets",
     "load_market": "datasets.market",
     "load_market3d": "clouds.market3d_tree",

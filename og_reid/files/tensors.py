@@ -46,6 +46,8 @@ def write_tensors(
 ) -> None:
     """Writes a safetensors file with a digest of its content, atomically.
 
+    The same content gives the same bytes.
+
     Args:
         path: File to write.
         tensors: Tensors by name, on the CPU and contiguous.
@@ -59,6 +61,19 @@ def write_tensors(
     digest = _digest(tensors, metadata)
     with atomic_write(path) as partial:
         save_file(dict(tensors), partial, metadata={**metadata, _DIGEST: digest})
+        _sort_header(partial)
+
+
+def _sort_header(path: Path) -> None:
+    """Sorts the metadata of a safetensors file, whose writer has them in random order."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:  # the tensors begin after the header
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def read_tensors(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .data import DataSpec
     from .datasets import PrepareSpec, check_dataset, describe_datasets, prepare_occluded_duke
     from .demo import DemoSize, run_demo
-    from .doctor import format_checks, run_checks
+    from .doctor import format_checks, raise_findings, run_checks
     from .embedding import EmbedSpec, embed_inputs
     from .evaluation import EvaluateSpec, evaluate
     from .fusion import FuseSpec, fuse
@@ -73,6 +73,7 @@ __all__ = [
     "manage_cache",
     "pack_clouds",
     "prepare_occluded_duke",
+    "raise_findings",
     "rank_files",
     "report_failures",
     "run_checks",
@@ -112,6 +113,7 @@ _HOME = {
     "manage_cache": "cache",
     "pack_clouds": "packing",
     "prepare_occluded_duke": "datasets",
+    "raise_findings": "doctor",
     "rank_files": "ranking",
     "report_failures": "input_files",
     "run_checks": "doctor",

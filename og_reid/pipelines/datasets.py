@@ -102,7 +102,7 @@ def _findings(report: IntegrityReport) -> dict[str, list[str]]:
 def describe_datasets(
     root: str | Path | None = None, progress: StageProgress | None = None
 ) -> list[str]:
-    """Data sets that can be read by name, one per line.
+    """Data sets that can be read by name, one per line, and without ``root`` a hint on it.
 
     Args:
         root: Folder of data sets, to add their state in it; or None.
@@ -120,7 +120,9 @@ def describe_datasets(
     rows |= dict.fromkeys(added, "added to this installation")
     rows["folder"] = "custom: folders of identities, of cameras, of queries and gallery"
     rows["csv"] = "custom: a file with the columns path, pid and, if known, camid, split"
-    return [f"{name:{width}}  {text}" for name, text in rows.items()]
+    lines = [f"{name:{width}}  {text}" for name, text in rows.items()]
+    hint = "og-reid datasets --root DIR shows which of them are in DIR"
+    return lines if root is not None else [*lines, hint]
 
 
 def _states(

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from meshes.world import write_world
+from pose.runtime.threads import one_thread
 
 from ..config.load import load_config
 from ..config.schema import TrainConfig
@@ -26,7 +27,7 @@ from ..inference.pretrained import load_cloud_model, load_model
 from ..train import MODEL_FILE, StepLog, TrainResult, build_model, train
 from ..viz.html_report import write_report
 from .data import DataSpec
-from .demo_forecast import FIRST_IDENTITY, DemoProgress, DemoSize, one_thread, with_forecast
+from .demo_forecast import FIRST_IDENTITY, DemoProgress, DemoSize, with_forecast
 from .demo_report import (
     DENSE,
     SHIPPED,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from meshes.world import draw_camera, render, sample_scene
+from pose.runtime.threads import one_thread
 
 from ..train import MODEL_FILE
 from .forecast import Forecast, format_duration
@@ -20,7 +20,6 @@ __all__ = [
     "FIRST_IDENTITY",
     "DemoProgress",
     "DemoSize",
-    "one_thread",
     "time_per_image",
     "with_forecast",
 ]
@@ -98,14 +97,3 @@ def time_per_image() -> float:
             seconds.append(time.perf_counter() - start)
     # Measured over three images, which other processes rarely interrupt.
     return min(seconds) * max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The number of threads changes the order of sums, and with it every figure that follows."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

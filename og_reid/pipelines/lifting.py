@@ -1,11 +1,13 @@
-"""Lift of images to files of point clouds: one image, or a folder that mirrors theirs."""
+"""Lift of images to point clouds: one file, a folder that mirrors theirs, or a store."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ..data.clouds.engines import Engine
 from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import Bulk, check_output, list_files
 from .progress import StageProgress, stage_progress
@@ -13,10 +15,12 @@ from .progress import StageProgress, stage_progress
 if TYPE_CHECKING:
     from meshes import PointCloud
 
-__all__ = ["CloudFormat", "LiftSpec", "LiftedFolder", "lift_file", "lift_folder"]
+    from ..data.files.inputs import Failure, Input
 
-#: Formats of files of point clouds.
-CloudFormat = Literal["ply", "npz", "obj"]
+__all__ = ["CloudFormat", "LiftSpec", "LiftedFolder", "StoredFolder", "lift_file", "lift_folder"]
+
+#: Formats of files of point clouds, and a store of many packed ones.
+CloudFormat = Literal["ply", "npz", "obj", "store"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,11 @@ class LiftSpec:
     Attributes:
         images: Images of one person each, and folders of them.
         out: Folder; for `lift_file` a file, None for the image's name with another ending.
-        format: Ending of the files; None for ``ply``.
+        format: Ending of the files; None for ``ply``. ``store``: packed clouds in shards, see
+            `og_reid.data.LiftedStore`.
         skip: Leave out images that are missing.
         workers: Number of processes.
+        engine: Of a store: ``process``, or ``ray`` for the tasks of a Ray cluster.
 
     Raises:
         ValueError: A value is out of its range, or not one of its choices.
@@ -39,20 +45,25 @@ class LiftSpec:
     format: CloudFormat | None = None
     skip: bool = False
     workers: int = 1
+    engine: Engine = "process"
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
         as_tuple(self, "images", Path)
         as_path(self, "out")
         check_choice("format", self.format, get_args(CloudFormat))
+        check_choice("engine", self.engine, get_args(Engine))
         if not self.images:
             raise ValueError("images must be given: at least one")
+        if self.engine != "process" and self.format != "store":
+            raise ValueError(f"--engine {self.engine} is for --format store: give both")
         check_workers(self.workers)
 
     @property
     def single(self) -> bool:
-        """True for a single image."""
-        return len(self.images) == 1 and not self.images[0].is_dir()
+        """True for a single image that is lifted to a file."""
+        one = len(self.images) == 1 and not self.images[0].is_dir()
+        return one and self.format != "store"
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,23 @@ class LiftedFolder(Bulk):
     def __str__(self) -> str:
         before = f", {self.kept:,} of them by an earlier run" if self.kept else ""
         return f"{self.out}: {self.made:,} clouds{before}; listed in {self.table}"
+
+
+@dataclass(frozen=True)
+class StoredFolder(Bulk):
+    """Result of `lift_folder` for a store.
+
+    Attributes:
+        kept: Number of images with a result of an earlier run.
+        bytes: Size of the store.
+    """
+
+    kept: int
+    bytes: int
+
+    def __str__(self) -> str:
+        before = f", {self.kept:,} images lifted by an earlier run" if self.kept else ""
+        return f"{self.out}: store of {self.made:,} clouds, {self.bytes / 1e6:.1f} MB{before}"
 
 
 def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
@@ -105,15 +133,18 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     return out, cloud
 
 
-def lift_folder(spec: LiftSpec, progress: StageProgress | None = None) -> LiftedFolder:
-    """Lifts images to files of point clouds in a folder that mirrors theirs; resumable.
+def lift_folder(
+    spec: LiftSpec, progress: StageProgress | None = None
+) -> LiftedFolder | StoredFolder:
+    """Lifts images to a folder of point clouds that mirrors theirs, or to a store; resumable.
 
     Args:
         spec: Images and folder.
         progress: Called with ("lifting images", images done, images in all).
 
     Raises:
-        ValueError: Images are missing, or two would have one file.
+        ValueError: Images are missing, two would have one file, or the folder holds other files or
+            a store of other settings.
     """
     from ..data.files.image_files import image_endings
 
@@ -121,6 +152,9 @@ def lift_folder(spec: LiftSpec, progress: StageProgress | None = None) -> Lifted
         raise ValueError("--out must be given for many images: the folder of their clouds")
     check_output(spec.out, folder=True)
     inputs, missing = list_files(spec.images, image_endings, skip=spec.skip)
+    report = stage_progress(progress, "lifting images")
+    if spec.format == "store":
+        return _lift_store(spec, spec.out, inputs, missing, report)
 
     from .lift_files import LIFT_TABLE, lift_files, lift_targets
 
@@ -131,7 +165,7 @@ def lift_folder(spec: LiftSpec, progress: StageProgress | None = None) -> Lifted
         spec.out,
         ending=ending,
         workers=spec.workers,
-        progress=stage_progress(progress, "lifting images"),
+        progress=report,
     )
     return LiftedFolder(
         out=spec.out,
@@ -142,4 +176,29 @@ def lift_folder(spec: LiftSpec, progress: StageProgress | None = None) -> Lifted
         report=spec.out / "failures.csv",
         kept=done.kept,
         table=spec.out / LIFT_TABLE,
+    )
+
+
+def _lift_store(
+    spec: LiftSpec,
+    out: Path,
+    inputs: Sequence[Input],
+    missing: Sequence[Failure],
+    report: Callable[[float, float], None],
+) -> StoredFolder:
+    from ..data.clouds.lift_store import FAILURES, LabelledImage, lift_store
+
+    unique = {(each.name, each.path): LabelledImage(each.path, each.name) for each in inputs}
+    done = lift_store(
+        list(unique.values()), out, workers=spec.workers, engine=spec.engine, progress=report
+    )
+    return StoredFolder(
+        out=out,
+        made=done.clouds,
+        total=len(unique) + len(missing),
+        failures=(*missing, *done.failures),
+        warnings=done.warnings,
+        report=out / FAILURES,
+        kept=done.kept,
+        bytes=done.bytes,
     )

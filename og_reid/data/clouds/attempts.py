@@ -47,12 +47,14 @@ class Attempt:
         found: True when a person was found in the image.
         reason: reason of the failure; empty without one.
         warnings: texts of each `InputWarning`, and reasons for doubt about the lift.
+        transient: True for a failure that another try may not have: of the disk, of memory.
     """
 
     lift: Lift | None
     found: bool = False
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    transient: bool = False
 
 
 # Modules of `pose` -> their paths in version 0.1.0, by which what it lifted is found.
@@ -137,7 +139,7 @@ def attempt_lifts(
             except _FAILURES as error:
                 if _elsewhere(error, [path]):
                     raise
-                attempts.append(Attempt(None, reason=cause(error)))
+                attempts.append(Attempt(None, reason=cause(error), transient=_transient(error)))
                 continue
         places.append(len(attempts))
         attempts.append(Attempt(None, pose.found, warnings=tuple(raised)))
@@ -153,6 +155,14 @@ def attempt_lifts(
             known += tuple(f"doubtful lift: {each}" for each in made.quality.reasons)
         attempts[place] = replace(attempts[place], lift=made, reason=reason, warnings=known)
     return attempts
+
+
+def _transient(error: Exception) -> bool:
+    # Decoders of damaged images raise OSError, too, but without a number.
+    return any(
+        isinstance(each, MemoryError) or getattr(each, "errno", None) is not None
+        for each in (error, error.__cause__)
+    )
 
 
 def _lift_together(

@@ -36,6 +36,7 @@ __all__ = [
     "CHUNK",
     "LiftSettings",
     "LiftedImage",
+    "describe_lift",
     "lift_dataset",
     "lift_many",
     "run_chunks",
@@ -203,7 +204,7 @@ def lift_many(
         return
     store = None
     if cache is not None:
-        about = _describe(estimator, settings, canonical)
+        about = describe_lift(estimator, settings, canonical)
         store = CloudCache(cache, about)
         if not store.writable:
             warnings.warn(
@@ -338,10 +339,10 @@ def _run(task: Callable[[_Task], _Result], chunks: list[_Task], workers: int) ->
     yield from map_in_processes(task, chunks, workers)
 
 
-def _describe(
+def describe_lift(
     estimator: Callable[[], PoseEstimator], settings: LiftSettings, canonical: bool
 ) -> dict[str, Any]:
-    """Values that determine a lift besides the image."""
+    """Plain values that determine a lift besides the image, versions among them."""
     found = estimator_settings(estimator)
     return {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
 

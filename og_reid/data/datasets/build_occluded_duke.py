@@ -89,6 +89,10 @@ class Prepared:
     images: dict[str, int]
     kept: int
 
+    def __str__(self) -> str:
+        counts = ", ".join(f"{folder} {count:,}" for folder, count in self.images.items())
+        return f"{self.root}: {counts}; {self.kept:,} were there already"
+
 
 def prepare_occluded_duke(
     duke: str | Path,

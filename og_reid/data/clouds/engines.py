@@ -1,0 +1,162 @@
+"""Engines of bulk jobs: the same tasks in worker processes of this machine, or of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Literal, TypeVar
+
+from pose.runtime.process_pool import map_in_processes
+
+__all__ = ["Engine", "run_tasks"]
+
+#: Engines by name.
+Engine = Literal["process", "ray"]
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+_LOG = logging.getLogger("og_reid")
+_RESTARTS = 2  # of a pool in which no task was finished
+_AHEAD = 4  # submitted tasks per Ray worker
+
+
+def run_tasks(
+    function: Callable[[_Task], _Result],
+    tasks: Sequence[_Task],
+    *,
+    workers: int,
+    engine: Engine = "process",
+) -> Generator[tuple[int, _Result], None, None]:
+    """Results of tasks, as they are finished.
+
+    When a worker is killed, as for lack of memory, unfinished tasks start again: the function must
+    be idempotent.
+
+    Args:
+        function: Function of a task; picklable, as tasks and results are.
+        tasks: Independent tasks.
+        workers: Number of processes; one runs in the calling process, except on Ray.
+        engine: ``process``: processes of this machine. ``ray``: tasks of Ray (extra ``ray``), on
+            the cluster that ``RAY_ADDRESS`` names, else on this machine.
+
+    Yields:
+        Index of the task, and its result.
+
+    Raises:
+        ValueError: The engine is unknown, or workers are below 1.
+        ImportError: Ray is not installed.
+        RuntimeError: Workers were killed repeatedly, and no task was finished in between.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1; got {workers}")
+    if engine == "ray":
+        yield from _on_ray(function, tasks, workers)
+    elif engine == "process":
+        yield from _in_processes(function, tasks, workers)
+    else:
+        raise ValueError(f"engine must be process or ray; got {engine!r}")
+
+
+class _Numbered:
+    """Function of (index, task) with the index in its result."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, pair: tuple[int, Any]) -> tuple[int, Any]:
+        return pair[0], self.function(pair[1])
+
+
+def _in_processes(
+    function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: int
+) -> Iterator[tuple[int, _Result]]:
+    if workers == 1 or len(tasks) == 1:
+        for index, task in enumerate(tasks):
+            yield index, function(task)
+        return
+    left = dict(enumerate(tasks))
+    failed = 0
+    while left:
+        before = len(left)
+        try:
+            # After a kill the tasks that ran, one of which may be its cause, come last.
+            pairs = list(left.items())
+            first = workers if failed else 0
+            pairs = pairs[first:] + pairs[:first]
+            for index, result in map_in_processes(
+                _Numbered(function), pairs, workers, ordered=False
+            ):
+                del left[index]
+                yield index, result
+        except BrokenProcessPool as error:
+            failed = 1 if len(left) < before else failed + 1
+            if failed > _RESTARTS:
+                raise RuntimeError(
+                    "worker processes were killed again and again, perhaps for lack of memory: "
+                    "what is done is kept; run the same again, with fewer workers"
+                ) from error
+            _LOG.warning("note: a worker process was killed; %s tasks start again", len(left))
+
+
+def _on_ray(
+    function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: int
+) -> Iterator[tuple[int, _Result]]:
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            "ray is needed for the engine ray; install it with: pip install 'og-reid[ray]', or "
+            "take the engine process"
+        ) from error
+    own = not ray.is_initialized()
+    if own:
+        ray.init(
+            num_cpus=None if _has_cluster() else workers,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+    remote = ray.remote(num_cpus=1, max_retries=_RESTARTS + 1)(function)
+    waiting: dict[Any, int] = {}
+    queue = iter(enumerate(tasks))
+    try:
+        while True:
+            for index, task in queue:
+                waiting[remote.remote(task)] = index
+                if len(waiting) >= _AHEAD * workers:
+                    break
+            if not waiting:
+                return
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in ready:
+                index = waiting.pop(reference)
+                yield index, _fetched(ray, reference)
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)
+        if own:
+            ray.shutdown()
+
+
+def _fetched(ray: Any, reference: Any) -> Any:
+    """Result of a finished task; errors as the function raised them.
+
+    Raises:
+        RuntimeError: Its workers were killed repeatedly.
+    """
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise RuntimeError(
+            "workers of Ray were killed again and again, perhaps for lack of memory: what is done "
+            "is kept; run the same again, with fewer workers"
+        ) from error
+
+
+def _has_cluster() -> bool:
+    import os
+
+    return bool(os.environ.get("RAY_ADDRESS"))
