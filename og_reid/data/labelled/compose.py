@@ -9,6 +9,7 @@ import numpy as np
 
 from .draws import Draws
 from .layers import LABEL_STRIDE, Box, Layers, View, cover, resized, soft, visible_box
+from .relief import cast_shadow, rounded
 from .textures import background_texture, texture
 from .things import outline
 
@@ -18,6 +19,7 @@ __all__ = [
     "add_people",
     "add_things",
     "new_background",
+    "without_person",
 ]
 
 #: Least fraction of the person's whole surface that stays visible under all that is put in front.
@@ -142,9 +144,29 @@ def add_things(layers: Layers, draws: Draws, other: Other) -> Layers:
             left = float((layers.own * (1 - alpha)).sum())
             hidden = 1 - left / max(float(surface), 1e-6)
             if _LEAST_HIDDEN <= hidden <= _MOST_HIDDEN and left >= least:
-                fill = texture(draws, shape, lambda: other(draws))
-                layers = cover(layers, fill, alpha, person=False)
+                layers = _covered(layers, alpha, draws, other)
                 break
+    return layers
+
+
+def _covered(layers: Layers, alpha: np.ndarray, draws: Draws, other: Other) -> Layers:
+    """Layers with a thing in front: textured, in half of the cases rounded or with a shadow."""
+    fill = texture(draws, (alpha.shape[0], alpha.shape[1]), lambda: other(draws))
+    if draws.flag(0.5):
+        fill = rounded(fill, alpha, draws)
+    if draws.flag(0.4):
+        layers = replace(layers, image=cast_shadow(layers.image, alpha, draws))
+    return cover(layers, fill, alpha, person=False)
+
+
+def without_person(layers: Layers, draws: Draws, other: Other) -> Layers:
+    """A background and up to three things in front, where there is no person at all."""
+    shape = (layers.own.shape[0], layers.own.shape[1])
+    none = np.zeros_like(layers.own)
+    fill = background_texture(draws, shape, lambda: other(draws))
+    layers = replace(layers, image=fill, own=none, others=none)
+    for _ in range(draws.integer(0, 4)):
+        layers = _covered(layers, outline(draws, shape, layers.box), draws, other)
     return layers
 
 

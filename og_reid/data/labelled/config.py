@@ -14,6 +14,7 @@ class CompositeConfig:
     Every group draws from a stream of its own: without one, the others stay the same.
     """
 
+    empty: float = 0.04  # no person at all: a background, and things in front
     mirror: float = 0.5  # left and right swapped
     background: float = 0.5  # another background, with the person smaller and moved
     behind: float = 0.35  # one or two other people beside or behind the person

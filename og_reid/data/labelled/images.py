@@ -18,7 +18,7 @@ from pose.runtime.defaults import plain_torch
 from ..keyed_random import KeyedRandom
 from .appearance import degraded, lit
 from .batch import CELL, LabelledBatch
-from .compose import add_behind, add_people, add_things, new_background
+from .compose import add_behind, add_people, add_things, new_background, without_person
 from .config import CompositeConfig
 from .crops import Sampled, detector_frame, sample, whole_frame
 from .draws import Draws
@@ -29,7 +29,9 @@ from .truth import body_heights, part_fractions
 __all__ = ["LabelledSet", "vertex_labels"]
 
 # Streams of random numbers, one for each group of changes.
-_MIRROR, _BACKGROUND, _BEHIND, _FRONT, _THINGS, _ORDER, _CROP, _LIGHT, _SENSOR, _PROMPT = range(10)
+_MIRROR, _BACKGROUND, _BEHIND, _FRONT, _THINGS, _ORDER, _CROP, _LIGHT, _SENSOR, _PROMPT, _EMPTY = (
+    range(11)
+)
 _FILLED = 8  # cells by which labels grow over outlines
 _LEAST_OTHER = 0.1  # of an image's pixels, for people that are put into other images
 _LEAST_WHOLE = 0.95  # of their surface: others would float in the air
@@ -221,6 +223,9 @@ class LabelledSet:
         def other(source: Draws) -> View:
             return self._other(pid, source)
 
+        alone = draws.group(_EMPTY)
+        if alone.flag(config.empty):
+            return without_person(layers, alone, other)
         steps = [
             (_BACKGROUND, config.background, new_background),
             (_BEHIND, config.behind, add_behind),

@@ -47,11 +47,8 @@ def texture(draws: Draws, shape: Shape, other: Callable[[], View]) -> np.ndarray
         shape: H and W.
         other: Function that gives another image of the set.
     """
-    kind = draws.pick((_flat, _stripes, _speckled, None), (0.35, 0.2, 0.2, 0.25))
-    if kind is None:
-        surface = scenery(draws, other())
-    else:
-        surface = kind(draws, shape)
+    kind = draws.pick(_SURFACES, _OFTEN)
+    surface = kind(draws, shape, other)
     top, bottom = draws.uniform(0.6, 1.3), draws.uniform(0.6, 1.1)
     left, right = draws.uniform(0.8, 1.2), draws.uniform(0.8, 1.2)
     down = np.linspace(top, bottom, shape[0], dtype=np.float32)[:, None, None]
@@ -89,6 +86,19 @@ def scenery(draws: Draws, view: View) -> np.ndarray:
     top, left = draws.uniform(0, high - rows), draws.uniform(0, wide - columns)
     found = resized(image, (high, wide), box=(top, left, top + rows, left + columns))
     return (found[:, ::-1] if draws.flag(0.5) else found).astype(np.float32)
+
+
+def _cloth(draws: Draws, shape: Shape, view: View) -> np.ndarray:
+    """Clothes of another person, enlarged: fabrics alone do not make a surface the person's own."""
+    rows, columns = np.nonzero(view.mask)
+    place = draws.integer(0, len(rows)) if len(rows) else 0
+    row, column = (rows[place], columns[place]) if len(rows) else (shape[0] // 2, shape[1] // 2)
+    high = draws.log_uniform(12, 60)
+    wide = min(view.mask.shape[1], high * shape[1] / shape[0])
+    top = float(np.clip(row - high / 2, 0, view.mask.shape[0] - high))
+    left = float(np.clip(column - wide / 2, 0, view.mask.shape[1] - wide))
+    found = resized(view.image, shape, box=(top, left, top + high, left + wide), cubic=True)
+    return found.astype(np.float32)
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
@@ -157,3 +167,49 @@ def _speckled(draws: Draws, shape: Shape) -> np.ndarray:
     field = noise_field(draws, shape, draws.integer(2, 24), 3)
     blend = np.clip(0.5 + draws.uniform(0.2, 1.0) * field, 0, 1)[..., None]
     return color(draws) * blend + color(draws) * (1 - blend)
+
+
+def _bricks(draws: Draws, shape: Shape) -> np.ndarray:
+    """Bricks, tiles or planks: rows of blocks of like colours with joints between."""
+    tall = draws.log_uniform(4, 40)
+    wide = tall * draws.log_uniform(1.0, 8.0)
+    rows = (np.arange(shape[0], dtype=np.float32) + draws.uniform(0, tall))[:, None]
+    columns = (np.arange(shape[1], dtype=np.float32) + draws.uniform(0, wide))[None]
+    course = np.floor(rows / tall)
+    along = columns + course * (wide * draws.pick((0.0, 0.5, 0.37)))
+    column = np.floor(along / wide)
+    # A hash of the two numbers of a block gives its shade.
+    shade = np.modf(np.abs(np.sin(course * 12.9898 + column * 78.233) * 43758.547))[0]
+    level = 1 + draws.uniform(0.05, 0.4) * (shade - 0.5)
+    joint = draws.uniform(0.5, 2.0)
+    gap = (rows - course * tall < joint) | (along - column * wide < joint)
+    surface = color(draws) * level[..., None]
+    np.copyto(surface, color(draws), where=gap[..., None])
+    return surface.astype(np.float32)
+
+
+def _lettering(draws: Draws, shape: Shape) -> np.ndarray:
+    """Plate with lines of strokes in another colour: signs, posters, printed boxes."""
+    surface = np.broadcast_to(color(draws), (*shape, 3)).copy()
+    for _ in range(draws.integer(1, 5)):
+        tall = draws.log_uniform(5, 40)
+        top = int(draws.uniform(0, shape[0] - tall))
+        ink, weight = color(draws), draws.uniform(0.35, 0.8)
+        cells = max(4, round(shape[1] / tall * 3))
+        strokes = draws.uniforms(4, cells) < weight
+        lines = resized(strokes.astype(np.uint8) * 255, (int(tall), shape[1])) > 127
+        np.copyto(surface[top : top + int(tall)], ink, where=lines[..., None])
+    return surface
+
+
+# Surfaces of things, and how often each is drawn.
+_SURFACES: tuple[Callable[[Draws, Shape, Callable[[], View]], np.ndarray], ...] = (
+    lambda draws, _, other: scenery(draws, other()),
+    lambda draws, shape, other: _cloth(draws, shape, other()),
+    lambda draws, shape, _: _flat(draws, shape),
+    lambda draws, shape, _: _stripes(draws, shape),
+    lambda draws, shape, _: _speckled(draws, shape),
+    lambda draws, shape, _: _bricks(draws, shape),
+    lambda draws, shape, _: _lettering(draws, shape),
+)
+_OFTEN = (0.22, 0.13, 0.25, 0.12, 0.16, 0.06, 0.06)

@@ -12,12 +12,14 @@ from og_reid.data.labelled.compose import (
     add_people,
     add_things,
     new_background,
+    without_person,
 )
 from og_reid.data.labelled.config import CompositeConfig
 from og_reid.data.labelled.crops import Frame, Sampled, detector_frame, sample, whole_frame
 from og_reid.data.labelled.draws import Draws
 from og_reid.data.labelled.layers import Layers, View, cover, mirrored, soft, visible_box
 from og_reid.data.labelled.prompts import draw_prompt, point_map
+from og_reid.data.labelled.relief import cast_shadow, rounded
 from og_reid.data.labelled.textures import background_texture, scenery, texture
 from og_reid.data.labelled.things import _KINDS, outline
 from og_reid.data.labelled.truth import body_heights, part_fractions
@@ -145,7 +147,7 @@ def test_outlines_of_extreme_boxes_are_finite(box: tuple[float, float, float, fl
 @pytest.mark.parametrize("step", [add_people, add_things])
 def test_what_is_put_in_front_hides_some_and_leaves_some(step: object) -> None:
     assert callable(step)
-    hidden = []
+    hidden, shaded = [], []
     for key in range(60):
         before = Layers.of(_view())
         after = step(before, Draws(key), _other)
@@ -153,8 +155,11 @@ def test_what_is_put_in_front_hides_some_and_leaves_some(step: object) -> None:
         assert left >= LEAST_VISIBLE - 1e-3
         assert (after.own <= before.own).all()
         same = after.own == before.own
-        np.testing.assert_allclose(after.image[same & (before.own > 0)], 200, atol=0.01)
+        rest = after.image[same & (before.own > 0)]
+        assert 70 <= rest.min() <= rest.max() <= 200.01  # shadows of up to two things
+        shaded.append(rest.min() < 199.9)
         hidden.append(1 - left)
+    assert any(shaded) == (step is add_things)
     assert np.mean(np.array(hidden) > 0.04) > 0.8
     assert max(hidden) > 0.45
 
@@ -305,3 +310,57 @@ def test_prompts_of_an_image_without_others_or_keypoints_are_positive_alone() ->
             assert 0 <= found.min() <= found.max() <= 1
             assert found[0].max() > 0.2
             assert not found[1].any()
+
+
+def test_an_image_without_person_has_no_surface() -> None:
+    layers = Layers.of(_view())
+    grounds = []
+    for key in range(20):
+        empty = without_person(layers, Draws(key), _other)
+        assert not empty.own.any()
+        assert not empty.others.any()
+        assert empty.image.shape == (*SHAPE, 3)
+        assert np.isfinite(empty.image).all()
+        assert 0 <= empty.image.min() <= empty.image.max() <= 255
+        frame = detector_frame(empty, Draws(key, 1), (64, 32))
+        sampled = sample(empty, frame)
+        assert part_fractions(sampled)[0].min() == 1.0
+        assert (body_heights(sampled)[1] == 0).all()
+        draw_prompt(sampled, Draws(key, 2))
+        grounds.append(empty.image.mean())
+    assert np.std(grounds) > 10
+
+
+def test_rounding_changes_colours_at_the_outline_alone() -> None:
+    alpha = np.zeros(SHAPE, np.float32)
+    alpha[80:180, 30:100] = 1
+    fill = np.full((*SHAPE, 3), 100, np.float32)
+    for key in range(10):
+        shaded = rounded(fill, alpha, Draws(key))
+        np.testing.assert_allclose(shaded[130, 65], 100, atol=3)  # more than 3 radii inside
+        assert np.abs(shaded - fill).max() > 5
+        assert 0 <= shaded.min() <= shaded.max() <= 255
+
+
+def test_a_shadow_darkens_what_is_near_a_thing() -> None:
+    alpha = np.zeros(SHAPE, np.float32)
+    alpha[100:150, 40:80] = 1
+    image = np.full((*SHAPE, 3), 200, np.float32)
+    for key in range(10):
+        shaded = cast_shadow(image, alpha, Draws(key))
+        assert shaded.max() <= 200
+        assert shaded[125, 60].mean() < 190
+        np.testing.assert_array_equal(shaded[:30], image[:30])
+
+
+def test_textures_of_things_are_varied_and_in_range() -> None:
+    means, spreads = [], []
+    for key in range(120):
+        found = texture(Draws(key), SHAPE, lambda: _view(120))
+        assert found.shape == (*SHAPE, 3)
+        assert found.dtype == np.float32
+        assert 0 <= found.min() <= found.max() <= 255
+        means.append(found.mean())
+        spreads.append(found.std())
+    assert np.std(means) > 30
+    assert min(spreads) < 10 < 40 < max(spreads)
