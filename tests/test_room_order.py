@@ -35,9 +35,10 @@ ORDER = {
         ("scenery",),
         ("settings",),
         ("city", "heldout", "scene"),
-        ("presets", "truth"),
+        ("presets", "tracks", "truth"),
         ("rendering", "folder"),
-        ("dataset", "labelled"),
+        ("labelled", "market"),
+        ("items",),
     ),
     "og_reid.data": (
         ("files", "sample", "keyed_random", "samplers"),

@@ -1,8 +1,9 @@
 """Synthetic world of people: unlimited identities, cameras, places and occlusions."""
 
 from .city import CITY_GROUPS
-from .dataset import WorldPlan, WorldShot, plan_world, write_world
 from .imaging.camera import Camera, draw_camera
+from .items import ItemKey, ItemPlan, WorldDataset, WorldItem, WorldStream, dataset
+from .market import WorldPlan, WorldShot, plan_world, write_world
 from .people.attributes import Attributes, describe_identity
 from .people.identity import Identity, draw_identity
 from .presets import world_settings
@@ -10,6 +11,7 @@ from .rendering import Rendered, render
 from .scene import Scene, sample_scene
 from .scenery.occluders import OCCLUDERS
 from .settings import SETTINGS, WorldSettings
+from .tracks import Track, sample_track
 from .truth import TRUTH, CameraMatrices, OtherPerson, Truth, scene_truth
 
 __all__ = [
@@ -21,19 +23,27 @@ __all__ = [
     "Camera",
     "CameraMatrices",
     "Identity",
+    "ItemKey",
+    "ItemPlan",
     "OtherPerson",
     "Rendered",
     "Scene",
+    "Track",
     "Truth",
+    "WorldDataset",
+    "WorldItem",
     "WorldPlan",
     "WorldSettings",
     "WorldShot",
+    "WorldStream",
+    "dataset",
     "describe_identity",
     "draw_camera",
     "draw_identity",
     "plan_world",
     "render",
     "sample_scene",
+    "sample_track",
     "scene_truth",
     "world_settings",
     "write_world",

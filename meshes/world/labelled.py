@@ -26,12 +26,14 @@ from .folder import claim
 from .presets import world_settings
 from .rendering import VERTEX_STRIDE, render
 from .rng import Rng
-from .scene import HIDDEN_RANGE, IMAGE_SIZE, sample_scene
-from .settings import DEFAULT
+from .scene import HIDDEN_RANGE, IMAGE_SIZE, Scene, sample_scene
+from .settings import DEFAULT, WorldSettings
 
 __all__ = [
     "LabelledImages",
     "LabelledPlan",
+    "drawn_view",
+    "labelled_scene",
     "labelled_shards",
     "read_labelled_shard",
     "write_labelled_world",
@@ -284,21 +286,19 @@ def _write_shard(folder: str, plan: LabelledPlan, start: int) -> int:
     return len(rows)
 
 
-def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
-    identity = plan.first_identity + index
-    rng = Rng.seeded("labelled", plan.seed, identity, view)
+def labelled_scene(plan: LabelledPlan, index: int, view: int) -> tuple[int, Scene]:
+    """Number of the camera, from 1, and scene of an image of a plan.
+
+    Args:
+        plan: the plan.
+        index: identity, from 0.
+        view: image of the identity, from 0.
+    """
+    rng = Rng.seeded("labelled", plan.seed, plan.first_identity + index, view)
     settings = world_settings(plan.settings, without=plan.without)
-    rule = settings.views[view % len(settings.views)] if settings.views else None
-    hidden, passers_by = HIDDEN_RANGE, None
-    if rule is None:
-        camera = rng.integer(1, plan.cameras + 1)
-        occluded = rng.flag(plan.occluded_fraction)
-    else:
-        camera = rng.integer(rule.cameras[0], rule.cameras[1] + 1)
-        occluded, hidden = rule.hidden is not None, rule.hidden or HIDDEN_RANGE
-        passers_by = None if rule.passers_by is None else rng.integer(*rule.passers_by)
-    scene = sample_scene(
-        identity,
+    camera, occluded, hidden, passers_by = drawn_view(plan, settings, rng, view)
+    return camera, sample_scene(
+        plan.first_identity + index,
         settings.camera(plan.seed, camera),
         rng.generator,
         "any" if occluded else None,
@@ -306,6 +306,23 @@ def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
         passers_by=passers_by,
         settings=settings,
     )
+
+
+def drawn_view(
+    plan: LabelledPlan, settings: WorldSettings, rng: Rng, view: int
+) -> tuple[int, bool, tuple[float, float], int | None]:
+    """Camera, occlusion, its range and the number of passers-by of an image of an identity."""
+    rule = settings.views[view % len(settings.views)] if settings.views else None
+    if rule is None:
+        camera = rng.integer(1, plan.cameras + 1)
+        return camera, rng.flag(plan.occluded_fraction), HIDDEN_RANGE, None
+    camera = rng.integer(rule.cameras[0], rule.cameras[1] + 1)
+    passers_by = None if rule.passers_by is None else rng.integer(*rule.passers_by)
+    return camera, rule.hidden is not None, rule.hidden or HIDDEN_RANGE, passers_by
+
+
+def _row(plan: LabelledPlan, index: int, view: int) -> dict[str, Any]:
+    camera, scene = labelled_scene(plan, index, view)
     made = render(scene)
     return {
         "image": made.image.numpy(),

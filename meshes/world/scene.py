@@ -23,7 +23,7 @@ from .scenery.occluders import Occluder
 from .settings import DEFAULT, WorldSettings
 from .surfaces.pieces import MeshPart
 
-__all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "sample_scene"]
+__all__ = ["HIDDEN_RANGE", "IMAGE_SIZE", "Scene", "draw_heading", "sample_scene"]
 
 IMAGE_SIZE = (256, 128)
 """Height and width of an image, pixels."""
@@ -104,7 +104,7 @@ def sample_scene(
     conditions = settings.conditions(camera, stream("conditions"))
     motion = settings.motion(stream("motion"), person, joints)
     distance, aside = settings.stand(camera, stream("stand"))
-    heading = _heading(camera, stream("heading"))
+    heading = draw_heading(camera, stream("heading"))
     figure = pose_figure(person, motion, heading, (aside, 0.0))
     whole = take_view(camera, distance, IMAGE_SIZE)
     view, inside = settings.box(figure, whole, stream("box"))
@@ -148,7 +148,7 @@ def _chosen(
     return {kind: occluders[kind] for kind in kinds}
 
 
-def _heading(camera: Camera, rng: Rng) -> float:
+def draw_heading(camera: Camera, rng: Rng) -> float:
     """Heading, radians: mostly along one path in a camera's view, in both directions."""
     if rng.flag(0.35):
         return rng.uniform(-math.pi, math.pi)

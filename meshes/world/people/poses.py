@@ -67,7 +67,12 @@ def _cycle(table: tuple[int, ...], phase: float) -> float:
 
 
 def draw_motion(
-    rng: Rng, identity: Identity, rest_joints: Tensor, *, stand: bool | None = None
+    rng: Rng,
+    identity: Identity,
+    rest_joints: Tensor,
+    *,
+    stand: bool | None = None,
+    phase: float | None = None,
 ) -> Motion:
     """Random pose of an identity.
 
@@ -76,10 +81,12 @@ def draw_motion(
         identity: bags keep their hand busy.
         rest_joints: (24, 3) rest joints of the identity.
         stand: True forces standing, False walking; None draws the gait.
+        phase: place in the gait cycle of a walk, in cycles from heel strike of the left foot; None
+            draws it. It changes no other draw: sources of one seed give one person's gait.
     """
     standing = rng.flag(0.3) if stand is None else stand
     angles = torch.zeros(24, 3)
-    knees = _stand(angles, rng) if standing else _walk(angles, rng)
+    knees = _stand(angles, rng) if standing else _walk(angles, rng, phase)
     angles[_JOINT["head"], 1] = rng.normal(0, 0.28)
     angles[_JOINT["neck"], 0] = rng.normal(0.05, 0.08)
     angles[_JOINT["head"], 0] = rng.normal(0.04, 0.1)
@@ -109,9 +116,10 @@ def _turn(axis: int, angle: float) -> Tensor:
     return axis_angle_to_matrix(vector)
 
 
-def _walk(angles: Tensor, rng: Rng) -> tuple[float, float]:
+def _walk(angles: Tensor, rng: Rng, given: float | None) -> tuple[float, float]:
     """Fill in the legs and trunk of a walking pose; returns knee flexion."""
     phase, stride = rng.uniform(0, 1), rng.uniform(0.65, 1.1)
+    phase = phase if given is None else given
     knees = []
     for side, name, offset in ((1, "left", 0.0), (-1, "right", 0.5)):
         at = phase + offset

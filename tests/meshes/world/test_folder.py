@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFile
 
-from meshes.world import dataset, write_world
-from meshes.world.dataset import SPLITS
+from meshes.world import market, write_world
+from meshes.world.market import SPLITS
 
 SMALL = {"train_identities": 1, "test_identities": 1, "views": 2, "cameras": 2, "seed": 5}
 
@@ -53,7 +53,7 @@ def test_a_world_killed_at_any_moment_of_its_start_is_made(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", die)
-        patch.setattr(dataset, "_make_all", die_at_work)
+        patch.setattr(market, "_make_all", die_at_work)
         with pytest.raises(Killed):
             write_world(root, **SMALL)
     assert digest(write_world(root, **SMALL)) == digest(world)

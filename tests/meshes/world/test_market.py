@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from meshes.world.dataset import SPLITS, WorldPlan, plan_world, write_world
+from meshes.world.market import SPLITS, WorldPlan, plan_world, write_world
 
 SMALL = {"train_identities": 1, "test_identities": 1, "views": 3, "cameras": 2, "seed": 5}
 NAME = re.compile(r"^(\d{4})_c(\d)s1_(\d{6})_00\.jpg$")
