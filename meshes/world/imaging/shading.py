@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from ...rasterizer import rasterize
 from ..surfaces.fabric import noise_vectors
-from ..surfaces.pieces import MeshPart, front_faces, merge
+from ..surfaces.pieces import MeshPart, closed_faces, merge
 from .camera import Light, View
 
 __all__ = ["Hit", "Shadow", "cast_rays", "light_of"]
@@ -61,9 +61,14 @@ def cast_rays(pieces: Sequence[MeshPart], view: View) -> Hit | None:
         return None
     vertices, faces, owners = merge(pieces)
     projected = view.project(vertices)
-    keep = front_faces(projected, faces, owners, pieces)
-    faces, owners = faces[keep], owners[keep]
-    raster = rasterize(projected[None], faces, view.height, view.width, perspective=True)
+    raster = rasterize(
+        projected[None],
+        faces,
+        view.height,
+        view.width,
+        perspective=True,
+        one_sided=closed_faces(owners, pieces),
+    )
     a, b, c = (vertices.index_select(0, faces[:, corner]) for corner in range(3))
     normals = [torch.zeros_like(p.vertices) if p.normals is None else p.normals for p in pieces]
     return Hit(
@@ -101,8 +106,9 @@ class Shadow:
         self.scale = _SHADOW_SIZE / float((high - low).max())
         vertices, faces, owners = merge(pieces)
         projected = self._project(vertices)
-        faces = faces[front_faces(projected, faces, owners, pieces)]
-        depth = rasterize(projected[None], faces, _SHADOW_SIZE, _SHADOW_SIZE).depth[0]
+        sides = closed_faces(owners, pieces)
+        size = (_SHADOW_SIZE, _SHADOW_SIZE)
+        depth = rasterize(projected[None], faces, *size, one_sided=sides).depth[0]
         # A border of "nothing in front": all outside of the buffer is lit.
         self.depth = torch.nn.functional.pad(depth, (1, 1, 1, 1), value=torch.inf).flatten()
 

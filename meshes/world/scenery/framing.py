@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...rasterizer import rasterize
+from ...rasterizer import coverage
 from ..imaging.camera import View
 from ..people.figure import Figure
 from ..rng import Rng
-from ..surfaces.pieces import MeshPart, front_faces, merge
+from ..surfaces.pieces import MeshPart, closed_faces, merge
 
 __all__ = ["cut_view", "detector_box", "silhouette"]
 
@@ -49,9 +49,14 @@ def silhouette(pieces: Sequence[MeshPart], view: View) -> Tensor:
     if coarse:
         vertices, faces, owners = merge(coarse)
         projected = view.project(vertices)
-        faces = faces[front_faces(projected, faces, owners, coarse)]
-        raster = rasterize(projected[None], faces, view.height, view.width, perspective=True)
-        covered = covered | (raster.face[0] >= 0)
+        covered |= coverage(
+            projected[None],
+            faces,
+            view.height,
+            view.width,
+            perspective=True,
+            one_sided=closed_faces(owners, coarse),
+        )[0]
     return covered
 
 

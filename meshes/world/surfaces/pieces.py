@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .primitives import Mesh, turn_y
 
-__all__ = ["Bearer", "MeshPart", "Origin", "Paint", "front_faces", "merge", "solid", "turned"]
+__all__ = ["Bearer", "MeshPart", "Origin", "Paint", "closed_faces", "merge", "solid", "turned"]
 
 #: Surface colour: (N, 3) coordinates of `MeshPart` to (N, 3) sRGB colours in [0, 1].
 Paint = Callable[[Tensor], Tensor]
@@ -127,12 +127,6 @@ def merge(pieces: Sequence[MeshPart]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat([p.vertices for p in pieces]), torch.cat(faces), torch.cat(owners)
 
 
-def front_faces(
-    projected: Tensor, faces: Tensor, owners: Tensor, pieces: Sequence[MeshPart]
-) -> Tensor:
-    """(F,) bool: all but the faces of closed pieces that turn away from the viewer."""
-    x, y = projected[:, 0], projected[:, 1]
-    a, b, c = faces.unbind(1)
-    area = (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
-    closed = torch.tensor([piece.closed for piece in pieces])[owners]
-    return (area < 0) | ~closed
+def closed_faces(owners: Tensor, pieces: Sequence[MeshPart]) -> Tensor:
+    """(F,) bool: faces of closed pieces, which are never seen from behind."""
+    return torch.tensor([piece.closed for piece in pieces])[owners]

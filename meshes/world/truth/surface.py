@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from ...rasterizer import rasterize
 from ..imaging.camera import View
-from ..surfaces.pieces import MeshPart, Origin, front_faces, merge
+from ..surfaces.pieces import MeshPart, Origin, closed_faces, merge
 
 __all__ = ["Surface", "find_surface", "placed"]
 
@@ -128,9 +128,14 @@ def find_surface(parts: Sequence[MeshPart], view: View) -> Surface | None:
         return None
     vertices, faces, owners = merge(parts)
     projected = view.project(vertices)
-    kept = front_faces(projected, faces, owners, parts)
-    faces, owners = faces[kept], owners[kept]
-    raster = rasterize(projected[None], faces, view.height, view.width, perspective=True)
+    raster = rasterize(
+        projected[None],
+        faces,
+        view.height,
+        view.width,
+        perspective=True,
+        one_sided=closed_faces(owners, parts),
+    )
     face = raster.face[0]
     return Surface(
         parts, view, vertices, faces, owners, face, raster.depth[0],
