@@ -9,8 +9,11 @@ from functools import lru_cache
 from ..settings import DEFAULT, WorldSettings
 from .blur import blur
 from .cameras import cameras
+from .clothes import colors
 from .occluders import things
 from .sensor import CITY_SENSOR
+from .uniforms import uniforms
+from .wardrobe import layers
 
 __all__ = ["CITY_GROUPS", "city_settings"]
 
@@ -21,6 +24,9 @@ _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "cameras": cameras,
     "blur": blur,
     "things": things,
+    "layers": layers,
+    "colors": colors,
+    "uniforms": uniforms,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)

@@ -43,7 +43,8 @@ ATTRIBUTE_VALUES: dict[str, tuple[str, ...]] = {
     "bag": _BAGS,
     "bag_color": COLORS,
 }
-_PLAIN = ("solid", "heather", "plain", "shade", "gradient")
+_PLAIN = ("solid", "heather", "plain", "shade", "gradient", "flat", "melange", "washed", "knit",
+          "quilted")  # fmt: skip
 
 
 @dataclass(frozen=True)

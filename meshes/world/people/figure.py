@@ -15,6 +15,7 @@ from ...body.model import SMPL_JOINTS
 from ...rasterizer import vertex_normals
 from ..surfaces.pieces import Bearer, MeshPart, Origin
 from ..surfaces.primitives import Mesh, turn_y
+from .accessories import wear
 from .bags import carry_bag
 from .clothing import Layer, build_outfit, world_body
 from .drape import drape
@@ -98,6 +99,8 @@ def pose_figure(
     if identity.cape is not None:
         cape = _cape(identity.cape, vertices[outfit.outer], joints, turns)
         pieces += _worn([cape], bearer, identity.cape.kind)
+    for item in identity.worn:
+        pieces += _worn([wear(item, outfit, turns, joints)], bearer, item.name)
     facing = _facing(turns[0])
     hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
     pieces += _worn(carry_bag(identity, vertices[outfit.outer], hands, facing), bearer, "bag")

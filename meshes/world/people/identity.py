@@ -13,6 +13,7 @@ from pose.runtime.defaults import plain_torch
 from ..rng import Rng
 from ..surfaces.fabric import Fabric
 from ..surfaces.palette import cloth_color, dimmed, hair_color, random_fabric, skin_color
+from .wearables import Wearable
 
 __all__ = ["Garment", "Identity", "draw_identity"]
 
@@ -65,6 +66,8 @@ class Identity:
         bag_side: -1.0 (right) or 1.0 (left).
         bag_size: factor on the bag's measures.
         cape: a poncho or cape over everything, or None.
+        tights: sRGB colour of the legs under skirts and shorts, or None for bare ones.
+        worn: things over the clothes.
     """
 
     seed: int
@@ -91,6 +94,8 @@ class Identity:
     bag_side: float
     bag_size: float
     cape: Garment | None = None
+    tights: Color | None = None
+    worn: tuple[Wearable, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shape coefficients."""

@@ -55,6 +55,9 @@ class SkinPaint:
         skin = _color(identity.skin)
         rgb = skin * (1 + 0.02 * noise(coords, 18.0, 11, 5))[:, None]
         x, y, _ = coords.unbind(-1)
+        if identity.tights is not None:
+            legs = ((y < 0.1) & (x.abs() < 0.4)).float()
+            rgb = _blend(rgb, _color(identity.tights), legs)
         rgb = _blend(rgb, _color(identity.sock), ((y < -0.76) & (x.abs() < 0.4)).float())
         head = (y > 0.54) & (x.abs() < 0.12)
         if bool(head.any()):
