@@ -1,8 +1,9 @@
 """Occlusion on the held-out world: every method by the hidden fraction of the person.
 
 The set (`heldout.py`) is made once into a folder. Rows: colour histogram of stripes, untrained
-ImageNet cells, PCB and PGFA trained on the training world with the stated CPU minutes, a dense
-network with its ablations at test time, and fusions with fixed weights. The costs of the
+ImageNet cells, PCB and PGFA trained on the training world with the stated CPU minutes, OG-Net of
+lifted clouds, a dense network with its ablations at test time, others of less training, and fusions
+with fixed weights. The costs of the
 similarity and the calibration were chosen on the first 160 identities, which are left out.
 Intervals are 95 % percentiles over resampled identities. Keypoints of PGFA and the rows that say so
 use ground truth.
@@ -75,6 +76,13 @@ def similarities(
         rows[name] = occlusion_rows.compared(cells, queries, gallery)
     if args.train_baselines:
         rows |= baseline_rows(args, queries, gallery)
+    if args.estimated:
+        rows |= occlusion_rows.estimated_rows(images.images, queries, gallery)
+    for other in args.others:
+        title, _, name = other.partition("=")
+        network, _, rules = occlusion_rows.load_network(name)
+        found = heldout.describe(network, images.images).local
+        rows[title] = occlusion_rows.compared(found, queries, gallery, **rules)
     own = None
     if args.model:
         network, _, rules = occlusion_rows.load_network(args.model)
@@ -117,6 +125,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--train-baselines", type=float, default=0.0, help="CPU minutes for each")
     parser.add_argument("--training-set", type=Path, help="labelled world for the baselines")
     parser.add_argument("--baseline-identities", type=int, default=2400)
+    parser.add_argument(
+        "--others", nargs="*", default=[], metavar="TITLE=MODEL", help="further dense networks"
+    )
+    parser.add_argument(
+        "--estimated", action="store_true", help="also rows that need a pose estimator"
+    )
     parser.add_argument("--ablate", action="store_true", help="also changes at test time")
     parser.add_argument("--cache", type=Path, default=Path("occlusion_cache"))
     parser.add_argument("--write", action="store_true", help="write text and plot to results/")

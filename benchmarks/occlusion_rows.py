@@ -20,7 +20,10 @@ from og_reid.models.efficientnet_lite import EfficientNetLite, imagenet_weights
 from og_reid.models.local_features import LocalFeatures
 from og_reid.ops.late_interaction import late_interaction
 
-__all__ = ["colour_stripes", "compared", "dense_rows", "fused", "imagenet_cells", "load_network"]
+__all__ = [
+    "colour_stripes", "compared", "dense_rows", "estimated_rows", "fused", "imagenet_cells",
+    "load_network",
+]  # fmt: skip
 
 _STRIPES = 6
 _BINS = (6, 7, 7)
@@ -100,6 +103,46 @@ def compared(
 ) -> Tensor:
     """(Q, G) similarity by late interaction of query and gallery rows."""
     return late_interaction(*local[queries].tensors, *local[gallery].tensors, **rules)[0]
+
+
+def estimated_rows(images: Tensor, queries: Tensor, gallery: Tensor) -> dict[str, Tensor]:
+    """Similarities under estimated poses: ImageNet cells under the mask, OG-Net of lifted clouds.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        queries: (Q,) rows.
+        gallery: (G,) rows.
+    """
+    from meshes import load_body
+    from meshes.lift import lift_images
+    from og_reid import describe, similarity
+    from og_reid.data import CloudSet
+    from og_reid.inference.pretrained import load_cloud_model
+    from og_reid.models.embedding import Embedding
+    from pose import MediapipePose
+
+    arrays = [image.permute(1, 2, 0).numpy() for image in images]
+    cells = describe(arrays, "imagenet-cells")
+    rows = {
+        "ImageNet cells, estimated mask": similarity(
+            cells[queries], cells[gallery], "imagenet-cells"
+        )
+    }
+    estimator, body = MediapipePose(), load_body()
+    lifts = [
+        lift
+        for start in range(0, len(arrays), 32)
+        for lift in lift_images(
+            arrays[start : start + 32],
+            [estimator(array) for array in arrays[start : start + 32]],
+            body,
+            background=0,
+        )
+    ]
+    shipped = load_cloud_model()
+    clouds = CloudSet.from_clouds((lift.cloud, 0, 0, str(n)) for n, lift in enumerate(lifts))
+    codes = Embedding.cat(shipped.embed(clouds))
+    return rows | {"OG-Net": shipped.compare(codes[queries], codes[gallery])}
 
 
 def dense_rows(
