@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .pointcloud import PointCloud
     from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
     from .quality import LiftQuality
+    from .rerendering.rendering import Rerendered, rerender
+    from .texture.completion import complete_texture
+    from .texture.unwrapping import unwrap, unwrap_images
+    from .texture.values import Texture, merge_textures
     from .visibility import body_visibility, part_visibility
 
 __all__ = [
@@ -30,14 +34,21 @@ __all__ = [
     "Lift",
     "LiftQuality",
     "PointCloud",
+    "Rerendered",
+    "Texture",
     "body_visibility",
+    "complete_texture",
     "fit_body",
     "lift_image",
     "lift_images",
     "load_body",
+    "merge_textures",
     "part_visibility",
     "read_pointcloud",
+    "rerender",
     "sample_features",
+    "unwrap",
+    "unwrap_images",
     "write_pointcloud",
     "write_reference_obj",
 ]
@@ -50,14 +61,21 @@ _HOME = {
     "Lift": "lift",
     "LiftQuality": "quality",
     "PointCloud": "pointcloud",
+    "Rerendered": "rerendering.rendering",
+    "Texture": "texture.values",
     "body_visibility": "visibility",
+    "complete_texture": "texture.completion",
     "fit_body": "fitting.fit",
     "lift_image": "lift",
     "lift_images": "lift",
     "load_body": "body.load",
+    "merge_textures": "texture.values",
     "part_visibility": "visibility",
     "read_pointcloud": "pointcloud_io",
+    "rerender": "rerendering.rendering",
     "sample_features": "local_features",
+    "unwrap": "texture.unwrapping",
+    "unwrap_images": "texture.unwrapping",
     "write_pointcloud": "pointcloud_io",
     "write_reference_obj": "pointcloud_io",
 }

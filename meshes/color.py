@@ -55,11 +55,17 @@ class BodyView:
         return torch.isfinite(depth), depth
 
 
-def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
-    """Projects one fitted body (B = 1) into an image of the given size in pixels."""
+def project_body(
+    fit: BodyFit, height: int, width: int, *, vertices: Tensor | None = None
+) -> BodyView:
+    """Projects one fitted body (B = 1) into an image of the given size in pixels.
+
+    ``vertices`` (1, V, 3) in metres, such as clothed ones, take the place of the fit's own.
+    """
     if len(fit) != 1:
         raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
-    projected = fit.camera.project(fit.vertices)
+    vertices = fit.vertices if vertices is None else vertices
+    projected = fit.camera.project(vertices)
     low = projected[0, :, :2].amin(0).clamp_min(0).floor()
     high = projected[0, :, :2].amax(0).ceil()
     high = torch.minimum(high, torch.tensor([float(width), float(height)]))
@@ -71,7 +77,7 @@ def project_body(fit: BodyFit, height: int, width: int) -> BodyView:
     faces = fit.body.faces
     # Inner faces are drawn as well: an open mouth shows the head, not the wall behind.
     raster = rasterize(inner, faces, rows, columns)
-    normals = vertex_normals(fit.vertices, faces)
+    normals = vertex_normals(vertices, faces)
     facing = visible_in(raster, inner, faces, tolerance=_TOLERANCE) & (normals[..., 2] > _FACING)
     return BodyView(raster, factor, low, projected, normals[0], facing[0])
 

@@ -26,7 +26,8 @@ ORDER = {
         ("adapters", "color"),
         ("quality", "reference_layout"),
         ("lift",),
-        ("lift_people", "local_features", "visibility", "world"),
+        ("lift_people", "local_features", "texture", "visibility", "world"),
+        ("rerendering",),
     ),
     "meshes.world": (
         ("rng",),

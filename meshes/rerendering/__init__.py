@@ -1,0 +1,1 @@
+"""Rendering of lifted people in other poses, places and lights."""

@@ -1,0 +1,1 @@
+"""UV texture of a lifted person: unwrapping of images, completion, merging."""
