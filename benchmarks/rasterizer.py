@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=32, help="bodies of the visibility test")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"native code: {raster_info()['level']}, {torch.get_num_threads()} thread")
+    print(f"native code: {raster_info()['cpu_level']}, {torch.get_num_threads()} thread")
     drawing(given.repeats)
     uses(given.repeats)
     visibility(given.people)

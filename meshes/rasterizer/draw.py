@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from .native import coverage_cpu, rasterize_cpu, usable_on_cpu
+from .native import Scenes, coverage_native, rasterize_native, usable
 from .raster import Raster
 from .twin import rasterize_torch
 
@@ -46,10 +46,9 @@ def rasterize(
         ValueError: an argument has another shape, type or range.
     """
     _check(projected, faces, height, width, one_sided)
-    if usable_on_cpu(projected, faces, height, width):
-        size = (height, width)
-        return rasterize_cpu(projected, faces, (0, len(faces)), size, perspective, one_sided)[0]
-    _check_indices(projected, faces)
+    if usable(projected, faces, height, width):
+        starts, size = (0, len(faces)), (height, width)
+        return rasterize_native(Scenes(projected, faces, starts, size, perspective, one_sided))[0]
     return rasterize_torch(
         projected, faces, height, width, perspective=perspective, one_sided=one_sided
     )
@@ -88,9 +87,10 @@ def rasterize_layers(
             f"counts must not be negative, with the sum {len(faces)} of faces; got {list(counts)}"
         )
     starts = (0, *accumulate(counts))
-    if usable_on_cpu(projected, faces, height, width):
-        return rasterize_cpu(projected, faces, starts, (height, width), perspective, one_sided)
-    _check_indices(projected, faces)
+    if usable(projected, faces, height, width):
+        return rasterize_native(
+            Scenes(projected, faces, starts, (height, width), perspective, one_sided)
+        )
     rasters = []
     for start, end in pairwise(starts):
         sides = None if one_sided is None else one_sided[start:end]
@@ -128,9 +128,10 @@ def coverage(
         ValueError: an argument has another shape, type or range.
     """
     _check(projected, faces, height, width, one_sided)
-    if usable_on_cpu(projected, faces, height, width):
-        return coverage_cpu(projected, faces, (height, width), perspective, one_sided)
-    _check_indices(projected, faces)
+    projected = projected.detach()
+    if usable(projected, faces, height, width):
+        starts, size = (0, len(faces)), (height, width)
+        return coverage_native(Scenes(projected, faces, starts, size, perspective, one_sided))
     return (
         rasterize_torch(
             projected, faces, height, width, perspective=perspective, one_sided=one_sided
@@ -150,21 +151,10 @@ def _check(
         raise ValueError(f"faces must be (F, 3) int64; got {tuple(faces.shape)} {faces.dtype}")
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be at least 1; got {height} x {width}")
-    if one_sided is None:
-        return
-    if one_sided.shape != faces.shape[:1] or one_sided.dtype != torch.bool:
+    if one_sided is not None and (
+        one_sided.shape != faces.shape[:1] or one_sided.dtype != torch.bool
+    ):
         raise ValueError(
             f"one_sided must be ({len(faces)},) bool, one for each face; got "
             f"{tuple(one_sided.shape)} {one_sided.dtype}"
-        )
-
-
-def _check_indices(projected: Tensor, faces: Tensor) -> None:
-    if not len(faces):
-        return
-    low, high = faces.aminmax()
-    if int(low) < 0 or int(high) >= projected.shape[1]:
-        raise ValueError(
-            f"faces must be indices of the {projected.shape[1]} vertices of projected; got "
-            f"{int(low)} to {int(high)}"
         )

@@ -1,4 +1,4 @@
-"""Calls of the native rasteriser, `meshes._raster`; float32 triangles on a CPU."""
+"""Calls of the native rasteriser, `meshes._raster` and `meshes._raster_cuda`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import functools
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,13 +14,13 @@ from torch import Tensor
 import pose.runtime.forks  # noqa: F401  one thread after a fork
 from pose.runtime.native import find_library, load_library, native_enabled
 
-from .raster import Raster
+from .raster import Raster, check_indices
 
-__all__ = ["coverage_cpu", "raster_info", "rasterize_cpu", "usable_on_cpu"]
+__all__ = ["Scenes", "coverage_native", "raster_info", "rasterize_native", "usable"]
 
 #: Must equal MESHES_ABI of csrc/meshes.h.
 ABI = 1
-_LIBRARY = "meshes._raster"
+_CPU, _CUDA = "meshes._raster", "meshes._raster_cuda"
 _BAD_INDEX = -2
 _MOST_SIDE = 1 << 24  # pixels; whole numbers up to here are exact in float32
 _MOST_FACES = (1 << 31) - 1
@@ -28,25 +29,37 @@ _THREAD_WORK = 1 << 14
 
 
 def raster_info() -> dict[str, str | None]:
-    """Path (``library``) and instruction set level (``level``) of the native code, or None."""
-    library = _load()
+    """Availability of the native rasteriser.
+
+    Returns:
+        `cpu_library` and `cuda_library`: path, or None (not built, or switched off);
+        `cpu_level`: instruction set level (`baseline`, `x86-64-v3`, `x86-64-v4`) or None.
+    """
+    cpu = _load(_CPU)
     return {
-        "library": None if library is None else find_library(_LIBRARY),
-        "level": None if library is None else library.meshes_cpu_level().decode(),
+        "cpu_library": None if cpu is None else find_library(_CPU),
+        "cpu_level": None if cpu is None else cpu.meshes_cpu_level().decode(),
+        "cuda_library": None if _load(_CUDA) is None else find_library(_CUDA),
     }
 
 
-def usable_on_cpu(projected: Tensor, faces: Tensor, height: int, width: int) -> bool:
-    """True if the library is loaded and takes this: float32 on a CPU, without a gradient."""
+def usable(projected: Tensor, faces: Tensor, height: int, width: int) -> bool:
+    """True if the library of the device is loaded and takes this: float32, without a gradient."""
     return (
         projected.dtype == torch.float32
-        and projected.device.type == faces.device.type == "cpu"
+        and projected.device == faces.device
+        and projected.device.type in ("cpu", "cuda")
         and not (projected.requires_grad and torch.is_grad_enabled())
         and height <= _MOST_SIDE
         and width <= _MOST_SIDE
         and len(faces) <= _MOST_FACES
-        and _library() is not None
+        and _library(_on_gpu(projected)) is not None
     )
+
+
+def _on_gpu(projected: Tensor) -> bool:
+    """True where the CUDA library works; tests run its kernels on a CPU."""
+    return projected.device.type == "cuda"
 
 
 class _Triangles(ctypes.Structure):
@@ -68,92 +81,100 @@ class _Out(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("face", "depth", "weights")]
 
 
-def rasterize_cpu(
-    projected: Tensor,
-    faces: Tensor,
-    starts: Sequence[int],
-    size: tuple[int, int],
-    perspective: bool,
-    one_sided: Tensor | None,
-) -> list[Raster]:
+class _Queue(ctypes.Structure):
+    """`meshes_queue` of csrc/meshes.h."""
+
+    _fields_ = [("device", ctypes.c_int64), ("stream", ctypes.c_void_p)]
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """Triangles to draw.
+
+    Attributes:
+        projected: (B, V, 3) float32.
+        faces: (F, 3).
+        starts: (layers + 1,) first face of each layer, and their number.
+        size: height and width, pixels.
+        perspective: depth is the camera's z.
+        one_sided: (F,) bool or None.
+    """
+
+    projected: Tensor
+    faces: Tensor
+    starts: Sequence[int]
+    size: tuple[int, int]
+    perspective: bool
+    one_sided: Tensor | None
+
+
+def rasterize_native(scenes: Scenes) -> list[Raster]:
     """A raster for each layer; layer k has the faces ``starts[k]`` to ``starts[k + 1] - 1``."""
-    shape = (len(starts) - 1, len(projected), *size)
-    face = torch.empty(shape, dtype=torch.int64, device="cpu")
-    depth = torch.empty(shape, dtype=torch.float32, device="cpu")
-    weights = torch.empty((*shape, 3), dtype=torch.float32, device="cpu")
+    device = scenes.projected.device
+    shape = (len(scenes.starts) - 1, len(scenes.projected), *scenes.size)
+    face = torch.empty(shape, dtype=torch.int64, device=device)
+    depth = torch.empty(shape, dtype=torch.float32, device=device)
+    weights = torch.empty((*shape, 3), dtype=torch.float32, device=device)
     out = _Out(face.data_ptr(), depth.data_ptr(), weights.data_ptr())
-    _run(
-        "meshes_rasterize_cpu",
-        ctypes.byref(out),
-        (projected, faces, starts, size, perspective, one_sided),
-    )
+    if _on_gpu(scenes.projected):
+        keys = torch.empty(shape, dtype=torch.int64, device=device)
+        _run("meshes_rasterize_cuda", scenes, ctypes.byref(out), ctypes.c_void_p(keys.data_ptr()))
+    else:
+        _run("meshes_rasterize_cpu", scenes, ctypes.byref(out))
     return [Raster(*each) for each in zip(face, depth, weights, strict=True)]
 
 
-def coverage_cpu(
-    projected: Tensor,
-    faces: Tensor,
-    size: tuple[int, int],
-    perspective: bool,
-    one_sided: Tensor | None,
-) -> Tensor:
-    """(B, H, W) bool, True at pixels that a face covers."""
-    covered = torch.empty((len(projected), *size), dtype=torch.bool, device="cpu")
-    _run(
-        "meshes_coverage_cpu",
-        ctypes.c_void_p(covered.data_ptr()),
-        (projected, faces, (0, len(faces)), size, perspective, one_sided),
-    )
+def coverage_native(scenes: Scenes) -> Tensor:
+    """(B, H, W) bool, True at pixels that a face of the one layer covers."""
+    device = scenes.projected.device
+    covered = torch.empty((len(scenes.projected), *scenes.size), dtype=torch.bool, device=device)
+    kind = "cuda" if _on_gpu(scenes.projected) else "cpu"
+    _run(f"meshes_coverage_{kind}", scenes, ctypes.c_void_p(covered.data_ptr()))
     return covered
 
 
-def _run(
-    function: str,
-    out: object,
-    scene: tuple[Tensor, Tensor, Sequence[int], tuple[int, int], bool, Tensor | None],
-) -> None:
-    projected, faces, starts, (height, width), perspective, one_sided = scene
-    points = projected.detach().contiguous()
-    corners = faces.to(torch.int64).contiguous()
-    sides = None if one_sided is None else one_sided.contiguous()
-    bounds = (ctypes.c_int64 * len(starts))(*starts)
+def _run(function: str, scenes: Scenes, *out: object) -> None:
+    points = scenes.projected.detach().contiguous()
+    corners = scenes.faces.to(torch.int64).contiguous()
+    sides = None if scenes.one_sided is None else scenes.one_sided.contiguous()
+    starts = (ctypes.c_int64 * len(scenes.starts))(*scenes.starts)
     batch, vertices, _ = points.shape
-    work = batch * (len(faces) + (len(starts) - 1) * height * width)
+    (height, width), layers = scenes.size, len(starts) - 1
+    work = batch * (len(corners) + layers * height * width)
+    threads = max(1, min(torch.get_num_threads(), work // _THREAD_WORK))
     triangles = _Triangles(
-        batch,
-        vertices,
-        len(faces),
-        len(starts) - 1,
-        height,
-        width,
-        max(1, min(torch.get_num_threads(), work // _THREAD_WORK)),
-        perspective,
+        *(batch, vertices, len(corners), layers, height, width, threads, scenes.perspective),
         points.data_ptr(),
         corners.data_ptr(),
-        ctypes.addressof(bounds),
+        ctypes.addressof(starts),
         None if sides is None else sides.data_ptr(),
     )
-    library = _library()
+    arguments = [ctypes.byref(triangles), *out]
+    if _on_gpu(points):
+        check_indices(points, corners)
+        # The caller's tensors may be freed meanwhile: their memory is reused on this stream only.
+        device = points.device
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+        arguments.append(ctypes.byref(_Queue(device.index or 0, stream)))
+    library = _library(_on_gpu(points))
     assert library is not None
-    status = getattr(library, function)(ctypes.byref(triangles), out)
+    status = getattr(library, function)(*arguments)
     if status == _BAD_INDEX:
-        raise ValueError(
-            f"faces must be indices of the {vertices} vertices of projected; got "
-            f"{int(corners.min())} to {int(corners.max())}"
-        )
+        check_indices(points, corners)
     if status:
-        raise RuntimeError(f"{function} refused its sizes (status {status}): please report this")
+        raise RuntimeError(f"{function} failed (status {status}): please report this")
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def _library(gpu: bool) -> ctypes.CDLL | None:
     """The library, or None: switched off, or (with one warning per process) not built."""
-    library = _load()
+    library = _load(_CUDA if gpu else _CPU)
     if library is None and native_enabled():
+        kind, tool = ("CUDA", "nvcc") if gpu else ("CPU", "a C++ compiler")
         warnings.warn(
-            "the native library of meshes is missing or stale, so a rasteriser in plain torch, "
-            "many times slower, is used; build it with: pip install . (needs CMake and a C++ "
-            "compiler)",
+            f"the native {kind} library of meshes is missing or stale, so a rasteriser in plain "
+            f"torch, many times slower, is used; build it with: pip install . (needs CMake and "
+            f"{tool})",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -161,8 +182,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 @functools.cache
-def _load() -> ctypes.CDLL | None:
-    library = load_library(_LIBRARY, version_function="meshes_abi", version=ABI)
-    if library is not None:
+def _load(name: str) -> ctypes.CDLL | None:
+    library = load_library(name, version_function="meshes_abi", version=ABI)
+    if library is not None and name == _CPU:
         library.meshes_cpu_level.restype = ctypes.c_char_p
     return library

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Raster", "screen_weights"]
+__all__ = ["Raster", "check_indices", "screen_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +52,13 @@ def screen_weights(triangles: Tensor, x: Tensor, y: Tensor) -> Tensor:
     first = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area
     second = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area
     return torch.stack([first, second, 1 - first - second], -1)
+
+
+def check_indices(projected: Tensor, faces: Tensor) -> None:
+    """Raises ValueError when faces (F, 3) are not indices of the vertices (B, V, 3)."""
+    low, high = (int(bound) for bound in faces.aminmax()) if len(faces) else (0, -1)
+    if low < 0 or high >= projected.shape[1]:
+        raise ValueError(
+            f"faces must be indices of the {projected.shape[1]} vertices of projected; got {low} "
+            f"to {high}"
+        )

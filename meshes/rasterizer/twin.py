@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .raster import Raster, screen_weights
+from .raster import Raster, check_indices, screen_weights
 
 __all__ = ["rasterize_torch"]
 
@@ -33,6 +33,7 @@ def rasterize_torch(
     one_sided: Tensor | None = None,
 ) -> Raster:
     """`rasterize` in plain torch; gradients flow from depths and weights to the vertices."""
+    check_indices(projected, faces)
     batch = len(projected)
     keys = torch.full((batch * height * width,), _EMPTY, dtype=torch.int64, device=projected.device)
     boxes = _boxes(projected, faces, (height, width), perspective, one_sided)

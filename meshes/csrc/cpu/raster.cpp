@@ -23,14 +23,13 @@ struct Row {
 };
 
 template <typename Visit>
-MESHES_INLINE void visit_pixels(const Planes& planes, int n, const Band& band, const Visit& visit) {
-  const int64_t top = planes.top[n], left = planes.left[n], columns = planes.columns[n];
-  const int64_t first = std::max(top, band.top), end = std::min(top + planes.rows[n], band.bottom);
+MESHES_INLINE void visit_pixels(const Block& block, int n, const Band& band, const Visit& visit) {
+  const int64_t top = block.top[n], left = block.left[n], columns = block.columns[n];
+  const int64_t first = std::max(top, band.top), end = std::min(top + block.rows[n], band.bottom);
   const Lanes last = spread(double(columns)), step = spread(double(kLanes));
-  const double* const weight[3][3] = {
-      {planes.weight[0][0], planes.weight[0][1], planes.weight[0][2]},
-      {planes.weight[1][0], planes.weight[1][1], planes.weight[1][2]},
-      {planes.weight[2][0], planes.weight[2][1], planes.weight[2][2]}};
+  const double* const weight[3][3] = {{block.weight[0][0], block.weight[0][1], block.weight[0][2]},
+                                      {block.weight[1][0], block.weight[1][1], block.weight[1][2]},
+                                      {block.weight[2][0], block.weight[2][1], block.weight[2][2]}};
   for (int64_t row = first; row < end; ++row) {
     const double j = double(row - top);
     const Row a = Row::of(weight[0], n, j), b = Row::of(weight[1], n, j),
@@ -60,15 +59,15 @@ bool draw_band(const meshes_triangles& task, const meshes_raster& out, const Ban
   std::fill(out.face + pixels.begin, out.face + pixels.end, int64_t(-1));
   std::fill(out.depth + pixels.begin, out.depth + pixels.end, INFINITY);
   const int64_t origin = pixels.begin - band.top * task.width;
-  return for_each_block(task, band, [&](const Planes& planes) {
-    const double* const plane[3] = {planes.depth[0], planes.depth[1], planes.depth[2]};
-    for (int n = 0; n < planes.count; ++n) {
+  return for_each_block(task, band, [&](const Block& block) {
+    const double* const plane[3] = {block.depth[0], block.depth[1], block.depth[2]};
+    for (int n = 0; n < block.count; ++n) {
       visit_pixels(
-          planes, n, band, [&](Mask inside, Lanes i, double j, int64_t row, int64_t column) {
+          block, n, band, [&](Mask inside, Lanes i, double j, int64_t row, int64_t column) {
             Lanes depth = Row::of(plane, n, j).at(i);
             if (kPerspective) depth = spread(1.0) / depth;
             const int64_t place = origin + row * task.width + column;
-            store_nearer(inside, depth, planes.face[n], out.depth + place, out.face + place);
+            store_nearer(inside, depth, block.face[n], out.depth + place, out.face + place);
           });
     }
   });
@@ -86,24 +85,11 @@ struct Winners {
 template <bool kPerspective>
 MESHES_INLINE void weigh(Winners& at) {
   for (int n = 0; n < at.count; ++n) {
-    const double x0 = at.x[0][n], x1 = at.x[1][n], x2 = at.x[2][n], x = at.at_x[n];
-    const double y0 = at.y[0][n], y1 = at.y[1][n], y2 = at.y[2][n], y = at.at_y[n];
-    const double z0 = at.z[0][n], z1 = at.z[1][n], z2 = at.z[2][n];
-    const double area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0);
-    double first = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area;
-    double second = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area;
-    double third = 1.0 - first - second, depth;
-    // Sums start at zero, which turns a negative zero into a positive one.
-    if (kPerspective) {
-      first = first / z0, second = second / z1, third = third / z2;
-      depth = 1.0 / (0.0 + first + second + third);
-      first = first * depth, second = second * depth, third = third * depth;
-    } else {
-      depth = 0.0 + first * z0 + second * z1 + third * z2;
-    }
-    at.depth[n] = float(depth);
-    at.weight[0][n] = float(first), at.weight[1][n] = float(second);
-    at.weight[2][n] = float(third);
+    const Point point =
+        point_of(at.x[0][n], at.y[0][n], at.z[0][n], at.x[1][n], at.y[1][n], at.z[1][n], at.x[2][n],
+                 at.y[2][n], at.z[2][n], at.at_x[n], at.at_y[n], kPerspective);
+    at.depth[n] = point.depth;
+    for (int k = 0; k < 3; ++k) at.weight[k][n] = point.weight[k];
   }
 }
 
@@ -146,9 +132,9 @@ bool cover_band(const meshes_triangles& task, uint8_t* out, const Band& band) {
   const Pixels pixels(task, band);
   std::fill(out + pixels.begin, out + pixels.end, uint8_t(0));
   const int64_t origin = pixels.begin - band.top * task.width;
-  return for_each_block(task, band, [&](const Planes& planes) {
-    for (int n = 0; n < planes.count; ++n) {
-      visit_pixels(planes, n, band, [&](Mask inside, Lanes, double, int64_t row, int64_t column) {
+  return for_each_block(task, band, [&](const Block& block) {
+    for (int n = 0; n < block.count; ++n) {
+      visit_pixels(block, n, band, [&](Mask inside, Lanes, double, int64_t row, int64_t column) {
         store_ones(inside, out + origin + row * task.width + column);
       });
     }

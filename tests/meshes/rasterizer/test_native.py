@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import Tensor
 
 from interpreter import run_python
 from meshes.rasterizer import (
@@ -20,42 +18,11 @@ from meshes.rasterizer import (
     rasterize_layers,
     rasterize_torch,
 )
+from triangle_scenes import KINDS, equal, triangle_scene
 
 pytestmark = pytest.mark.skipif(
-    raster_info()["library"] is None, reason="needs the native rasteriser"
+    raster_info()["cpu_library"] is None, reason="needs the native rasteriser"
 )
-Scene = tuple[Tensor, Tensor, int, int]
-
-
-def equal(a: Raster, b: Raster) -> bool:
-    """All bits equal; any NaN is as good as another."""
-    assert a.depth.dtype == b.depth.dtype
-    return torch.equal(a.face, b.face) and all(
-        torch.equal(x.isnan(), y.isnan()) and torch.equal(x.nan_to_num(), y.nan_to_num())
-        for x, y in ((a.depth, b.depth), (a.barycentric, b.barycentric))
-    )
-
-
-def scene(seed: int, kind: str) -> Scene:
-    """Random triangles of one kind of difficulty."""
-    draw, rng = random.Random(seed), torch.Generator().manual_seed(seed)
-    height, width = draw.choice((1, 2, 9, 33, 70)), draw.choice((1, 3, 8, 17, 64, 90))
-    count = draw.choice((0, 1, 63, 64, 65, 300))
-    points = torch.randn(draw.choice((1, 1, 2, 3)), 40, 3, generator=rng)
-    scale = {"overflow": 1e20, "huge": 1e17, "large": 3e3, "tiny": 0.7}.get(
-        kind, draw.choice((8.0, 60.0))
-    )
-    points[..., :2] = points[..., :2] * scale + torch.tensor([width, height]) / 2
-    points[..., 2] = points[..., 2].abs() + draw.choice((-1.0, 0.005, 1.0))
-    if kind == "grid":  # edges through pixel centres, equal depths, faces without area
-        points = (points * 2).round() / 2
-    if kind == "not finite":
-        points[:, ::5, 0], points[:, 1::7, 2] = torch.nan, torch.inf
-        points[:, 2::9, 1] = -torch.inf
-    return points, torch.randint(40, (count, 3), generator=rng), height, width
-
-
-KINDS = ("plain", "grid", "overflow", "huge", "large", "tiny", "not finite")
 
 
 @pytest.mark.parametrize("perspective", [False, True])
@@ -63,7 +30,7 @@ KINDS = ("plain", "grid", "overflow", "huge", "large", "tiny", "not finite")
 def test_native_equals_twin(kind: str, perspective: bool) -> None:
     hits = 0
     for seed in range(40):
-        points, faces, height, width = scene(seed, kind)
+        points, faces, height, width = triangle_scene(seed, kind)
         sides = torch.rand(len(faces), generator=torch.Generator().manual_seed(seed)) < 0.5
         for one_sided in (None, sides):
             size = (height, width)
@@ -104,7 +71,7 @@ def test_empty_input(batch: int) -> None:
 
 def test_threads_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_THREAD_WORK", 1)
-    points, faces, height, width = scene(6, "plain")
+    points, faces, height, width = triangle_scene(6, "plain")
     want = rasterize_torch(points, faces, height, width)
     try:
         for threads in (2, 3, 7):
@@ -150,7 +117,7 @@ def test_a_lower_level_gives_the_same_bytes(level: str) -> None:
         "    assert torch.equal(a.face, b.face) and torch.equal(a.depth, b.depth)\n"
         "    assert torch.equal(a.barycentric, b.barycentric)\n"
         "    assert torch.equal(coverage(p, f, 37, 41, perspective=way), b.face >= 0)\n"
-        "print(raster_info()['level'])"
+        "print(raster_info()['cpu_level'])"
     )
     done = run_python(script, OG_REID_CPU_LEVEL=level)
     assert done.returncode == 0, done.stderr
@@ -161,12 +128,14 @@ def test_without_the_library_the_twin_runs_with_one_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    monkeypatch.setattr(native, "_load", lambda: None)
+    monkeypatch.setattr(native, "_load", lambda name: None)
     native._library.cache_clear()
-    points, faces, height, width = scene(6, "plain")
+    points, faces, height, width = triangle_scene(6, "plain")
     want = rasterize_torch(points, faces, height, width)
     try:
-        with pytest.warns(RuntimeWarning, match="native library of meshes is missing") as caught:
+        with pytest.warns(
+            RuntimeWarning, match="native CPU library of meshes is missing"
+        ) as caught:
             found = [rasterize(points, faces, height, width) for _ in range(2)]
         assert len(caught) == 1
         assert all(equal(each, want) for each in found)
@@ -184,13 +153,13 @@ def test_a_library_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch
     native._load.cache_clear()
     try:
         monkeypatch.setattr(native, "ABI", -1)
-        assert raster_info() == {"library": None, "level": None}
+        assert set(raster_info().values()) == {None}
     finally:
         native._load.cache_clear()
 
 
 def test_the_result_does_not_depend_on_torch_defaults() -> None:
-    points, faces, height, width = scene(6, "plain")
+    points, faces, height, width = triangle_scene(6, "plain")
     want = rasterize(points, faces, height, width)
     torch.set_default_dtype(torch.float64)
     try:

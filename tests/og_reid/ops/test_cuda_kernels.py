@@ -48,7 +48,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("cuda_on_cpu")
     flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-w"]
     sources = [flag for path in sorted(KERNELS.glob("*.cu")) for flag in ("-x", "c++", str(path))]
-    include = f"-I{Path(__file__).parent / 'cuda_on_cpu'}"
+    include = f"-I{ROOT / 'tests' / 'shared' / 'cuda_on_cpu'}"
     target = folder / "kernels.so"
     subprocess.run([COMPILER, *flags, include, *sources, "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))

@@ -1,4 +1,5 @@
-// What the kernels of og_reid/csrc/cuda use of CUDA, on a CPU, to test them without a GPU.
+// What the kernels of og_reid/csrc/cuda and meshes/csrc/cuda use of CUDA, on a CPU, to test them
+// without a GPU.
 //
 // The threads of a block are fibers that take turns; blocks run one after the other. Barriers and
 // the exchanges of a warp wait for all threads, so one that does not come is found, as is a read of
@@ -205,6 +206,12 @@ inline unsigned __reduce_min_sync(unsigned, unsigned value) {
 }
 
 // Threads take turns, so nothing comes between.
+inline long long atomicMin(long long* at, long long value) {
+  const long long before = *at;
+  *at = std::min(before, value);
+  return before;
+}
+
 inline unsigned atomicMax(unsigned* at, unsigned value) {
   const unsigned before = *at;
   *at = std::max(before, value);
@@ -219,6 +226,12 @@ inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
+
+inline int __float_as_int(float value) {
+  int bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
 
 inline unsigned __float_as_uint(float value) {
   unsigned bits;
