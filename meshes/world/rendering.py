@@ -18,6 +18,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..body.model import SMPL_JOINTS
 from .imaging.camera import View
+from .imaging.ground_mirror import darkened, mirror
 from .imaging.sensor import Frame
 from .imaging.shading import Hit, Shadow, cast_rays, light_of
 from .people.figure import Figure
@@ -74,13 +75,17 @@ class Rendered:
     visible_fraction: float
 
 
-def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tensor:
+def _backdrop_light(
+    scene: Scene, view: View, shadow: Shadow | None, pixels: Tensor, *, mirrors: bool = True
+) -> Tensor:
     """Linear light (M, 3) of ground and walls at flat pixel indices (M,), with their shadows."""
-    view, light = scene.view, scene.light
+    light, conditions = scene.light, scene.conditions
     row = torch.div(pixels, view.width, rounding_mode="floor")
     rays = view.rays(torch.stack([pixels - row * view.width + 0.5, row + 0.5], 1))
     colors, points, normals = scene.backdrop.look(view.center, rays)
     lit = torch.ones(len(points)) if shadow is None else shadow.lit(points + 0.01 * normals)
+    if light.cover is not None:
+        lit = lit * light.cover(points)
     toward = (normals @ light.direction).clamp(min=0) * lit
     ambient = light.sky * (0.55 + 0.45 * normals[:, 1:2])
     joints = scene.figure.joints
@@ -91,7 +96,23 @@ def _backdrop_light(scene: Scene, shadow: Shadow | None, pixels: Tensor) -> Tens
         dark = torch.exp(-distance / (2 * _CONTACT**2)) * (points[:, 1] < 0.05)
         contact = contact * (1 - 0.55 * dark)
     base = colors.pow(2.2) * contact[:, None]
-    return base * (ambient + toward[:, None] * light.sun)
+    arriving = ambient + toward[:, None] * light.sun
+    if light.lamps:
+        arriving = arriving + light.lamplight(points, normals)
+    ground = (normals[:, 1] > 0.9) & (points[:, 1].abs() < 0.01)
+    if conditions.wet > 0:
+        base = torch.where(ground[:, None], darkened(base, points, conditions.wet), base)
+    result = base * arriving
+    if mirrors and conditions.gloss > 0:
+        index = ground.nonzero()[:, 0]
+        there = (pixels[index], points[index], rays[index])
+        around = (*scene.figure.pieces, *scene.front, *scene.behind)
+        seen, reflectance = mirror(
+            around, view, light, there, conditions,
+            lambda below, chosen: _backdrop_light(scene, below, None, chosen, mirrors=False),
+        )  # fmt: skip
+        result[index] = torch.lerp(result[index], seen, reflectance)
+    return light.through_air(result, (points - view.center).norm(dim=-1))
 
 
 @plain_torch()
@@ -146,10 +167,10 @@ def render(scene: Scene) -> Rendered:
     alpha = _average(covered.float().reshape(fine.height, fine.width, 1))
     free = (alpha.flatten() < 1).nonzero()[:, 0]
     flat = light.reshape(-1, 3)
-    flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, shadow, free)
+    flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, view, shadow, free)
     light = flat.reshape(light.shape)
     shown = _average(mine.float().reshape(fine.height, fine.width, 1))[..., 0]
-    frame = Frame(light, shown, scene.conditions)
+    frame = Frame(light, shown, view, scene.light, scene.conditions)
     image = scene.sensor(frame, scene.camera, Rng.seeded("sensor", scene.seed))
     amodal = own.face >= 0
     shape = (fine.height, fine.width)

@@ -107,6 +107,7 @@ def sample_scene(
     heading = draw_heading(camera, stream("heading"))
     figure = pose_figure(person, motion, heading, (aside, 0.0))
     whole = take_view(camera, distance, IMAGE_SIZE)
+    whole = settings.shutter(whole, camera, stream("shutter"))
     view, inside = settings.box(figure, whole, stream("box"))
     front: list[MeshPart] = []
     occluder = "none"
@@ -117,7 +118,7 @@ def sample_scene(
     backdrop = settings.backdrop(conditions, stream("backdrop"))
     behind = settings.others(stream("others"), aside, figure, view, passers_by)
     return Scene(
-        figure=settings.moved(figure, view, stream("moved")),
+        figure=figure,
         camera=camera,
         view=view,
         light=settings.light(camera, conditions, stream("light")),

@@ -69,8 +69,8 @@ def _sun_and_sky(camera: Camera, conditions: Conditions, rng: Rng) -> Light:
     return draw_light(camera, rng)
 
 
-def _unmoved(figure: Figure, view: View, rng: Rng) -> Figure:
-    return figure
+def _at_once(view: View, camera: Camera, rng: Rng) -> View:
+    return view
 
 
 def any_place(conditions: Conditions, rng: Rng) -> Surroundings:
@@ -96,7 +96,7 @@ class WorldSettings:
         others: people beside and behind; called with the source of randomness, the ground place
             aside of the camera's axis in metres, the figure, the view and their number or None.
         light: light of an image.
-        moved: the figure as a shutter sees it that exposes row by row; the view is the final one.
+        shutter: the view of a whole frame as a shutter bends it that exposes row by row.
         sensor: light to pixels.
         views: rules for the images of an identity in labelled sets, in turn; empty: drawn freely.
         branches: each part of a scene draws from a stream of its own (`Rng.branch`).
@@ -116,7 +116,7 @@ class WorldSettings:
     motion: Callable[[Rng, Identity, Tensor], Motion] = draw_motion
     stand: Callable[[Camera, Rng], tuple[float, float]] = _near_the_axis
     light: Callable[[Camera, Conditions, Rng], Light] = _sun_and_sky
-    moved: Callable[[Figure, View, Rng], Figure] = _unmoved
+    shutter: Callable[[View, Camera, Rng], View] = _at_once
     views: tuple[ViewRule, ...] = ()
     branches: bool = False
     groups: tuple[str, ...] = ()

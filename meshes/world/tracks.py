@@ -146,12 +146,13 @@ class Track:
         settings, source, time = self._settings, self._source, frame / self.rate
         figure = self._person.at(time)
         whole = take_view(self.camera, self._distance, IMAGE_SIZE)
+        whole = settings.shutter(whole, self.camera, source.branch("shutter"))
         # One seed for all frames: the box moves with the person, and colours do not flicker.
         view, inside = settings.box(figure, whole, source.branch("box"))
         conditions = settings.conditions(self.camera, source.branch("conditions"))
         others = tuple(part for walker in self._passers for part in walker.at(time).pieces)
         return Scene(
-            figure=settings.moved(figure, view, source.branch("moved")),
+            figure=figure,
             camera=self.camera,
             view=view,
             light=settings.light(self.camera, conditions, source.branch("light")),
@@ -213,6 +214,7 @@ def sample_track(
     ahead = walker.speed * half * abs(math.cos(heading))
     distance = max(distance, _NEAREST + ahead)
     whole = take_view(camera, distance, IMAGE_SIZE)
+    whole = settings.shutter(whole, camera, source.branch("shutter"))
     middle = walker.at(half)
     view, _ = settings.box(middle, whole, source.branch("box"))
     things: Sequence[MeshPart] = ()

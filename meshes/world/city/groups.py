@@ -6,14 +6,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from ..imaging.camera import Camera
+from ..rng import Rng
 from ..settings import DEFAULT, WorldSettings
 from .blur import blur
+from .boxes import boxes
 from .cameras import cameras
 from .clothes import colors
+from .compression import compression
+from .daylight import daylight
+from .exposure import exposure
+from .indoor import indoor
+from .lens import lens
+from .night import night
+from .noise import noise
 from .occluders import things
+from .places import places
+from .resolution import resolution
 from .sensor import CITY_SENSOR
+from .shadows import shadows
+from .sharpening import sharpening
+from .shutter import shutter
 from .uniforms import uniforms
 from .wardrobe import layers
+from .weather import weather
+from .wrapping import with_camera
 
 __all__ = ["CITY_GROUPS", "city_settings"]
 
@@ -22,14 +39,32 @@ __all__ = ["CITY_GROUPS", "city_settings"]
 #: it replaces), so that turning it off leaves the draws of all others as they are.
 _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "cameras": cameras,
+    "indoor": indoor,
+    "lens": lens,
+    "shutter": shutter,
+    "boxes": boxes,
+    "places": places,
+    "daylight": daylight,
+    "night": night,
+    "weather": weather,
+    "shadows": shadows,
     "blur": blur,
     "things": things,
     "layers": layers,
     "colors": colors,
     "uniforms": uniforms,
+    "exposure": exposure,
+    "resolution": resolution,
+    "noise": noise,
+    "sharpening": sharpening,
+    "compression": compression,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)
+
+
+def _numbered(camera: Camera, rng: Rng) -> Camera:
+    return replace(camera, key=rng.integer(0, 1 << 62))
 
 
 @lru_cache(maxsize=64)
@@ -44,6 +79,7 @@ def city_settings(without: tuple[str, ...] = ()) -> WorldSettings:
         raise ValueError(f"without must be out of {CITY_GROUPS}; got {unknown[0]!r}")
     on = tuple(name for name in CITY_GROUPS if name not in without)
     settings = replace(DEFAULT, name="city", sensor=CITY_SENSOR, branches=True, groups=on)
+    settings = with_camera(settings, "key", _numbered)
     for name in on:
         settings = _GROUPS[name](settings)
     return settings

@@ -7,7 +7,8 @@ belong to the image, not to the camera, so that a network cannot learn the camer
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..rng import Rng
 
-__all__ = ["Camera", "Light", "View", "draw_camera", "draw_light", "take_view"]
+__all__ = ["Camera", "Lamp", "Light", "View", "draw_camera", "draw_light", "take_view"]
 
 Color = tuple[float, float, float]
 
@@ -37,6 +38,9 @@ class Camera:
         gain, gamma, white, saturation, haze: colour response.
         sharpness: image resolution against the output's, in (0, 1].
         noise: standard deviation of sensor noise, in units of 255.
+        distortion: of the lens, see ``View``.
+        indoor: hangs under a roof.
+        key: seed of what else belongs to the camera.
     """
 
     index: int
@@ -55,6 +59,9 @@ class Camera:
     haze: float
     sharpness: float
     noise: float
+    distortion: float = 0.0
+    indoor: bool = False
+    key: int = 0
 
 
 @plain_torch()
@@ -86,6 +93,33 @@ def draw_camera(seed: int, index: int) -> Camera:
 
 
 @dataclass(frozen=True, eq=False)
+class Lamp:
+    """A lamp near by, without shadows of its own.
+
+    Attributes:
+        place: (3,) metres, world frame.
+        color: (3,) linear light on a surface that faces the lamp at one metre.
+        beam: (3,) unit direction of its beam, world frame; None: to all sides.
+        focus: exponent of the beam's cosine.
+    """
+
+    place: Tensor
+    color: Tensor
+    beam: Tensor | None = None
+    focus: float = 1.0
+
+    def on(self, points: Tensor, normals: Tensor) -> Tensor:
+        """Light (N, 3) that reaches surfaces at points (N, 3) with unit normals (N, 3)."""
+        away = self.place - points
+        square = away.square().sum(-1).clamp(min=0.05)
+        strength = (normals * away).sum(-1).clamp(min=0) * square.pow(-1.5)
+        if self.beam is not None:
+            along = -(away @ self.beam) * square.rsqrt()
+            strength = strength * along.clamp(min=0).pow(self.focus)
+        return strength[:, None] * self.color
+
+
+@dataclass(frozen=True, eq=False)
 class Light:
     """Light of one image.
 
@@ -94,12 +128,30 @@ class Light:
         sun: (3,) strength per channel.
         sky: (3,) ambient from above.
         bounce: (3,) ambient from below.
+        lamps: lamps near by.
+        cover: fraction (N,) of the sun's light that unseen things let through to points (N, 3).
+        fog: extinction of the air, per metre.
+        airlight: (3,) light of the fog itself.
     """
 
     direction: Tensor
     sun: Tensor
     sky: Tensor
     bounce: Tensor
+    lamps: tuple[Lamp, ...] = ()
+    cover: Callable[[Tensor], Tensor] | None = None
+    fog: float = 0.0
+    airlight: Tensor | None = None
+
+    def lamplight(self, points: Tensor, normals: Tensor) -> Tensor:
+        """Light (N, 3) of all lamps at points with unit normals; there must be a lamp."""
+        return torch.stack([lamp.on(points, normals) for lamp in self.lamps]).sum(0)
+
+    def through_air(self, light: Tensor, distance: Tensor) -> Tensor:
+        """Light (N, 3) after distances (N,) in metres of air, with the air's own light."""
+        if self.airlight is None or self.fog == 0:
+            return light
+        return torch.lerp(self.airlight, light, torch.exp(-self.fog * distance)[:, None])
 
 
 def draw_light(camera: Camera, rng: Rng) -> Light:
@@ -125,7 +177,12 @@ def draw_light(camera: Camera, rng: Rng) -> Light:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A pinhole view of the world.
+    """A view of the world: a pinhole, bent by the lens, skewed by the shutter.
+
+    With (x, y) the pinhole's image at depth 1, x right and y up, a lens moves a point at radius r
+    to radius s with r = s / (1 + distortion s^2) (division model: Fitzgibbon, CVPR 2001), negative
+    for wide lenses; a shutter that exposes row by row moves it by ``skew`` y to the right. The axis
+    is at x = y = 0, wherever the crop lies.
 
     Attributes:
         turn: (3, 3) world -> camera frame (x right, y up, z towards the camera).
@@ -133,6 +190,8 @@ class View:
         focal: (2,) pixels, horizontal and vertical (a crop may be stretched).
         principal: (2,) pixels; may lie outside the image.
         height, width: of the image, pixels.
+        distortion: of the lens, at most 0; 0: none.
+        skew: of the shutter, 0: none.
     """
 
     turn: Tensor
@@ -141,6 +200,13 @@ class View:
     principal: tuple[float, float]
     height: int
     width: int
+    distortion: float = 0.0
+    skew: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the distortion."""
+        if not self.distortion <= 0:
+            raise ValueError(f"distortion must be at most 0; got {self.distortion}")
 
     def to_camera(self, points: Tensor) -> Tensor:
         """World points (N, 3) in the camera frame, origin at the camera."""
@@ -151,6 +217,11 @@ class View:
         local = self.to_camera(points)
         depth = -local[:, 2]
         safe = depth.clamp(min=1e-3)
+        if self.distortion or self.skew:
+            across, up = _bent(local[:, 0] / safe, local[:, 1] / safe, self.distortion)
+            across = across + self.skew * up
+            x = self.principal[0] + self.focal[0] * across
+            return torch.stack([x, self.principal[1] - self.focal[1] * up, depth], -1)
         x = self.principal[0] + self.focal[0] * local[:, 0] / safe
         y = self.principal[1] - self.focal[1] * local[:, 1] / safe
         return torch.stack([x, y, depth], -1)
@@ -159,31 +230,49 @@ class View:
         """World directions (N, 3) of unit depth through pixel points (N, 2)."""
         x = (pixels[:, 0] - self.principal[0]) / self.focal[0]
         y = (self.principal[1] - pixels[:, 1]) / self.focal[1]
+        if self.distortion or self.skew:
+            x = x - self.skew * y
+            # Beyond the image circle of the lens (1 + k s^2 = 0) there is no ray: the last one.
+            scale = 1 / (1 + self.distortion * (x.square() + y.square())).clamp(min=0.02)
+            x, y = x * scale, y * scale
         return torch.stack([x, y, -torch.ones_like(x)], -1) @ self.turn
 
     def scaled(self, factor: float) -> View:
         """The same view at another resolution."""
-        return View(
-            self.turn,
-            self.center,
-            (self.focal[0] * factor, self.focal[1] * factor),
-            (self.principal[0] * factor, self.principal[1] * factor),
-            round(self.height * factor),
-            round(self.width * factor),
+        return replace(
+            self,
+            focal=(self.focal[0] * factor, self.focal[1] * factor),
+            principal=(self.principal[0] * factor, self.principal[1] * factor),
+            height=round(self.height * factor),
+            width=round(self.width * factor),
         )
 
     def cropped(self, box: tuple[float, float, float, float]) -> View:
         """The part (left, top, right, bottom) in pixels, stretched to the full image."""
         left, top, right, bottom = box
         across, down = self.width / (right - left), self.height / (bottom - top)
-        return View(
-            self.turn,
-            self.center,
-            (self.focal[0] * across, self.focal[1] * down),
-            ((self.principal[0] - left) * across, (self.principal[1] - top) * down),
-            self.height,
-            self.width,
+        return replace(
+            self,
+            focal=(self.focal[0] * across, self.focal[1] * down),
+            principal=((self.principal[0] - left) * across, (self.principal[1] - top) * down),
         )
+
+    def mirrored(self) -> View:
+        """The view of the mirror images that the ground y = 0 shows.
+
+        Of any point it has the pixel at which this view has the point's mirror image; faces turn
+        the other way round.
+        """
+        flip = torch.tensor([1.0, -1.0, 1.0])
+        return replace(self, turn=self.turn * flip, center=self.center * flip)
+
+
+def _bent(x: Tensor, y: Tensor, distortion: float) -> tuple[Tensor, Tensor]:
+    """Image of a lens of points (x, y) of a pinhole's at depth 1."""
+    square = x.square() + y.square()
+    # The root of k r s^2 - s + r = 0 that is r at k = 0, in a form without cancellation.
+    scale = 2 / (1 + (1 - 4 * distortion * square).sqrt())
+    return x * scale, y * scale
 
 
 def take_view(camera: Camera, distance: float, size: tuple[int, int]) -> View:
@@ -201,4 +290,5 @@ def take_view(camera: Camera, distance: float, size: tuple[int, int]) -> View:
         principal=(width / 2, height / 2),
         height=height,
         width=width,
+        distortion=camera.distortion,
     )

@@ -19,6 +19,7 @@ class Conditions:
             an office, 10 under street lamps.
         rain: intensity, 0 (none) to 1 (heavy, about 20 mm an hour).
         wet: wetness of the ground, 0 (dry) to 1 (standing water).
+        gloss: mirror on the ground, 0 (dull) to 1 (water, polished stone).
         fog: extinction of haze or fog, per metre; 3.9 / fog is the visibility.
     """
 
@@ -27,6 +28,7 @@ class Conditions:
     lux: float = 10_000.0
     rain: float = 0.0
     wet: float = 0.0
+    gloss: float = 0.0
     fog: float = 0.0
 
     def __post_init__(self) -> None:
@@ -35,7 +37,7 @@ class Conditions:
             raise ValueError(f"hour must be in [0, 24); got {self.hour}")
         if not (self.lux > 0 and math.isfinite(self.lux)):
             raise ValueError(f"lux must be positive; got {self.lux}")
-        for name in ("rain", "wet"):
+        for name in ("rain", "wet", "gloss"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}")
         if not 0 <= self.fog < 1:

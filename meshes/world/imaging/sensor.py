@@ -9,10 +9,18 @@ import torch
 from torch import Tensor
 
 from ..rng import Rng
-from .camera import Camera
-from .conditions import NOON, Conditions
+from .camera import Camera, Light, View
+from .conditions import Conditions
 
-__all__ = ["Frame", "Sensor", "apply_sensor", "plain_sensor"]
+__all__ = [
+    "Frame",
+    "Sensor",
+    "apply_sensor",
+    "plain_sensor",
+    "respond",
+    "soften",
+    "speckle",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +30,16 @@ class Frame:
     Attributes:
         light: (H, W, 3) linear light.
         own: (H, W) fraction of each pixel that shows the person, in [0, 1].
+        view: the view.
+        source: what lit the scene.
         conditions: time, weather and place of the image.
     """
 
     light: Tensor
     own: Tensor
-    conditions: Conditions = NOON
+    view: View
+    source: Light
+    conditions: Conditions
 
 
 #: Light to sRGB (H, W, 3) uint8, of a camera.
@@ -47,6 +59,12 @@ def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
     Returns:
         (H, W, 3) uint8 sRGB.
     """
+    image = speckle(soften(respond(light, camera, rng), camera, rng), camera, rng)
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def respond(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
+    """Exposure, white balance, tone, saturation and haze: sRGB (H, W, 3) of linear light."""
     mean = float((light @ _LUMA).mean().clamp(min=1e-4))
     # Exposure adapts to the scene, but not fully.
     exposure = (0.2 / mean) ** 0.6 * camera.gain * (1 + rng.normal(0, 0.1))
@@ -58,11 +76,18 @@ def apply_sensor(light: Tensor, camera: Camera, rng: Rng) -> Tensor:
     grey = (image @ _LUMA)[..., None]
     image = grey + (image - grey) * camera.saturation * (1 + rng.normal(0, 0.05))
     haze = camera.haze * rng.uniform(0.5, 1.4)
-    image = image * (1 - haze) + 0.72 * haze
-    image = _resample(image, max(0.3, min(1.0, camera.sharpness * rng.uniform(0.75, 1.15))))
+    return image * (1 - haze) + 0.72 * haze
+
+
+def soften(image: Tensor, camera: Camera, rng: Rng) -> Tensor:
+    """An sRGB image (H, W, 3) at the camera's sharpness."""
+    return _resample(image, max(0.3, min(1.0, camera.sharpness * rng.uniform(0.75, 1.15))))
+
+
+def speckle(image: Tensor, camera: Camera, rng: Rng) -> Tensor:
+    """An sRGB image (H, W, 3) with the camera's noise."""
     noise = camera.noise * rng.uniform(0.6, 1.5) / 255
-    image = image + noise * rng.normals(*image.shape)
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+    return image + noise * rng.normals(*image.shape)
 
 
 def plain_sensor(frame: Frame, camera: Camera, rng: Rng) -> Tensor:

@@ -158,7 +158,8 @@ def light_of(hits: Hit, chosen: Tensor, view: View, light: Light, shadow: Shadow
     rank[lead] = torch.arange(len(lead))
     source = rank[source]
     base = albedo.clamp(0, 1).pow(2.2)
-    return torch.addcmul(shine[source], base, diffuse[source])
+    result = torch.addcmul(shine[source], base, diffuse[source])
+    return light.through_air(result, hits.depth[chosen])
 
 
 def _block_source(chosen: Tensor, owner: Tensor, hits: Hit) -> Tensor:
@@ -193,6 +194,8 @@ def _incoming(
     facing = (flat * to_eye).sum(-1, keepdim=True).sign()
     normals = torch.where((normals * flat).sum(-1, keepdim=True) * facing < 0, -normals, normals)
     lit = torch.ones(len(points)) if shadow is None else shadow.lit(points + 0.015 * normals)
+    if light.cover is not None:
+        lit = lit * light.cover(points)
     toward = (normals @ light.direction).clamp(min=0) * lit
     up = 0.5 + 0.5 * normals[:, 1:2]
     # Low parts, folds between legs above all, see less of the sky.
@@ -203,7 +206,10 @@ def _incoming(
     gloss = torch.tensor([piece.gloss for piece in hits.pieces])[owner]
     half = normalize(light.direction + to_eye, dim=-1)
     shine = 0.35 * gloss * lit * (normals * half).sum(-1).clamp(0, 1).pow(24)
-    return ambient + toward[:, None] * light.sun, shine[:, None] * light.sun
+    diffuse = ambient + toward[:, None] * light.sun
+    if light.lamps:
+        diffuse = diffuse + light.lamplight(points, normals)
+    return diffuse, shine[:, None] * light.sun
 
 
 def _folded(pieces: Sequence[MeshPart], owner: Tensor, coords: Tensor, normals: Tensor) -> Tensor:

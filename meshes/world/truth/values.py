@@ -50,20 +50,24 @@ _MAPS: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, eq=False)
 class CameraMatrices:
-    """Pinhole camera in the frame of computer vision: x right, y down, z along the view.
+    """Camera in the frame of computer vision: x right, y down, z along the view.
 
     The pixel of a world point X is ``p = intrinsics @ (rotation @ X + translation)``, divided by
-    its third entry, the depth in metres. Pixel (i, j) has its centre at (i + 0.5, j + 0.5).
+    its third entry, the depth in metres. Pixel (i, j) has its centre at (i + 0.5, j + 0.5). A lens
+    with distortion k bends rays before: a point at (x, y, z) of the camera's frame is seen where a
+    pinhole sees (a x, a y, z), with a = 2 / (1 + sqrt(1 - 4 k r^2)) and r^2 = (x^2 + y^2) / z^2.
 
     Attributes:
         intrinsics: (3, 3) float32, pixels.
         rotation: (3, 3) float32, world to camera.
         translation: (3,) float32, metres.
+        distortion: k, at most 0; 0 for a pinhole.
     """
 
     intrinsics: Tensor
     rotation: Tensor
     translation: Tensor
+    distortion: float = 0.0
 
     def __post_init__(self) -> None:
         """Check shapes and rotation."""
@@ -83,9 +87,10 @@ class CameraMatrices:
         fx, fy = view.focal
         x, y = view.principal
         return cls(
-            torch.tensor([[fx, 0.0, x], [0.0, fy, y], [0.0, 0.0, 1.0]]),
+            torch.tensor([[fx, -fx * view.skew, x], [0.0, fy, y], [0.0, 0.0, 1.0]]),
             rotation,
             -(rotation @ view.center),
+            view.distortion,
         )
 
 
