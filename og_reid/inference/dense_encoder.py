@@ -177,6 +177,11 @@ class DenseEncoder:
             found.append(keypoint_prompt(people, size, self._cells))
         if mask is not None:
             found.append(mask_prompt(mask, size, self._cells))
+            if not self.needs_masks and not found[-1][0].any():
+                raise ValueError(
+                    "masks must show some of the person meant; got zeros alone: give None for "
+                    "images without a mask"
+                )
         return torch.stack(found).amax(0) if found else None
 
     def _estimated(self, image: np.ndarray) -> Tensor | None:
@@ -259,19 +264,35 @@ class DenseEncoder:
         Raises:
             ValueError: A side has no local features.
         """
-        one, other = (_local(name, each) for name, each in _sides(query, gallery).items())
+        one, other = (self._local(name, each) for name, each in _sides(query, gallery).items())
         return local_similarity(one, other, self.preprocessing.interaction)
 
     def search(self, query: Embedding, gallery: Embedding) -> Search:
         """Distances 1 - similarity in blocks of queries; without local features the embeddings."""
         if query.local is None and gallery.local is None:
             return query, gallery
-        one, other = (_local(name, each) for name, each in _sides(query, gallery).items())
+        one, other = (self._local(name, each) for name, each in _sides(query, gallery).items())
         settings = self.preprocessing.interaction
         return DistanceRows(
             (len(one), len(other)),
             lambda start, stop: local_distances(one[start:stop], other, settings),
         )
+
+    def _local(self, name: str, embedding: Embedding) -> LocalFeatures:
+        """Local features of a side, of this input size."""
+        if embedding.local is None:
+            raise ValueError(
+                f"{name} must have local features, as the other side: leave them out of both by "
+                "without_parts()"
+            )
+        cells = self._cells[0] * self._cells[1] // 4  # of 16 x 16 pixels
+        if embedding.local.positions.shape[1] != cells:
+            raise ValueError(
+                f"{name} must be embeddings of this model, with {cells} cells of an input of "
+                f"{self.preprocessing.height} x {self.preprocessing.width} pixels; got "
+                f"{embedding.local.positions.shape[1]}: describe both sides by one model"
+            )
+        return embedding.local
 
     def to(self, device: torch.device | str) -> DenseEncoder:
         """The model on a device; a copy unless it is on that device already."""
@@ -319,15 +340,6 @@ def _unit(name: str, embedding: Embedding) -> Tensor:
     if embedding.features is None:
         raise ValueError(f"{name} must be embeddings of a dense model; got parts alone")
     return functional.normalize(embedding.features.float(), dim=1)
-
-
-def _local(name: str, embedding: Embedding) -> LocalFeatures:
-    if embedding.local is None:
-        raise ValueError(
-            f"{name} must have local features, as the other side: leave them out of both by "
-            "without_parts()"
-        )
-    return embedding.local
 
 
 def _build(stored: Mapping[str, Any]) -> DenseReID | ImageNetCells:

@@ -55,6 +55,8 @@ class EmbedSpec:
         as_tuple(self, "inputs", Path)
         as_path(self, "out")
         as_path(self, "cache")
+        if self.out.suffix.lower() != ".npz":
+            raise ValueError(f"out must end in .npz, the format of embeddings; got {self.out.name}")
         if not self.inputs:
             raise ValueError("inputs must be given: at least one")
         check_workers(self.workers)

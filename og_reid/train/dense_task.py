@@ -171,15 +171,19 @@ class DenseTask:
 
     @torch.no_grad()
     def _described(self, images: LabelledSet) -> LocalFeatures:
-        device = next(self.model.parameters()).device
-        was_training = self.model.training
-        self.model.eval()
+        network = self._shifted().eval()
+        device = next(network.parameters()).device
         pieces = []
         for rows in torch.arange(len(images)).split(32):
             batch = images.clean_batch(rows, self.config.dense.sizes[0]).to(device)
-            pieces.append(self.model.local_features(self.model(batch.images)).to("cpu"))
-        self.model.train(was_training)
+            pieces.append(network.local_features(network(batch.images)).to("cpu"))
         return LocalFeatures.cat(pieces)
+
+    def _shifted(self) -> DenseReID:
+        """Copy of the network as its file has it: part maps for ordinary images."""
+        network = copy.deepcopy(self.model)
+        network.shift_background(self.config.dense.background_shift)
+        return network
 
     def write_model(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Model file, with the settings of the similarity."""
@@ -187,7 +191,7 @@ class DenseTask:
         height, width = dense.sizes[0]
         preprocessing = DensePreprocessing(height, width, **self._costs)
         record = {**provenance, "people": self.present.tolist()}
-        network = copy.deepcopy(self.model)
-        network.shift_background(dense.background_shift)
-        DenseEncoder(network, preprocessing, to_dict(self.config), provenance=record).save(path)
+        DenseEncoder(self._shifted(), preprocessing, to_dict(self.config), provenance=record).save(
+            path
+        )
         return True

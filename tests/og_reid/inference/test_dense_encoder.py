@@ -93,6 +93,17 @@ def test_comparison_is_late_interaction_with_the_costs_of_the_file(dense: DenseE
         dense.compare(query, alone[1])
 
 
+def test_embeddings_of_another_input_size_are_refused(dense: DenseEncoder) -> None:
+    settings = replace(dense.preprocessing, height=dense.preprocessing.height + 32)
+    other = replace(dense, preprocessing=settings)
+    found, larger = embedded(dense, noise()), embedded(other, noise())
+    message = "must be embeddings of this model, with 8 cells of an input of 64 x 32 pixels; got 12"
+    with pytest.raises(ValueError, match=f"gallery {message}"):
+        dense.compare(found, larger)
+    with pytest.raises(ValueError, match=f"query {message}"):
+        dense.search(larger, found)
+
+
 def test_searches_are_local_global_and_unmasked(dense: DenseEncoder) -> None:
     items, _ = dense.accept(GivenInput([noise(0), noise(1)]))
     found = dense.searches("m", items, items)
@@ -130,6 +141,7 @@ def test_keypoints_and_masks_are_prompts(dense: DenseEncoder) -> None:
 def test_prompts_of_other_images_are_refused(dense: DenseEncoder) -> None:
     for rest, message in (
         ({"masks": [None]}, "masks must be given for each of 2 images; got 1"),
+        ({"masks": [None, np.zeros((80, 40))]}, "masks must show some of the person meant"),
         ({"masks": [None, np.ones((3, 3))]}, r"mask must be \(80, 40\)"),
         ({"masks": [None, np.full((80, 40), 255)]}, r"mask must be in \[0, 1\]"),
         ({"keypoints": [None]}, "keypoints must be given for each of 2 images; got 1"),
