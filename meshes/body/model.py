@@ -172,21 +172,33 @@ class BodyModel:
     ) -> BodyPose:
         """Pose given rest vertices (B, V, 3), such as clothed ones, with the joints of betas."""
         self._check_rotations(rotations)
-        rest = self.rest_joints(betas)
-        turn, joints = self._kinematics(rotations, rest)
-        shift = joints - (turn @ rest[..., None])[..., 0]
+        turn, joints, transforms = self.joint_transforms(rotations, self.rest_joints(betas))
         if self.posedirs is not None:
             eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             feature = (rotations[:, 1:] - eye).flatten(1)
             rest_vertices = rest_vertices + torch.einsum("vcp,bp->bvc", self.posedirs, feature)
-        batch = rotations.shape[0]
-        transforms = torch.cat([turn.reshape(batch, -1, 9), shift], dim=-1)  # (B, J, 12)
         blended = self.skin_weights @ transforms  # (B, V, 12)
-        linear = blended[..., :9].reshape(batch, -1, 3, 3)
+        linear = blended[..., :9].reshape(len(rotations), -1, 3, 3)
         vertices = (linear * rest_vertices[:, :, None, :]).sum(-1) + blended[..., 9:]
         if transl is not None:
             vertices, joints = vertices + transl[:, None], joints + transl[:, None]
         return BodyPose(vertices=vertices, joints=joints, global_rotations=turn)
+
+    def joint_transforms(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Motion of each joint's frame, which `skin` blends by the skinning weights.
+
+        Args:
+            rotations: (B, J, 3, 3) rotation of each joint relative to its parent.
+            rest: (B, J, 3) rest joints.
+
+        Returns:
+            Global rotations (B, J, 3, 3), joints (B, J, 3), and transforms (B, J, 12): the rotation
+            row by row, then the shift of rest points.
+        """
+        turn, joints = self._kinematics(rotations, rest)
+        shift = joints - (turn @ rest[..., None])[..., 0]
+        flat = turn.reshape(len(rotations), -1, 9)
+        return turn, joints, torch.cat([flat, shift], dim=-1)
 
     def _kinematics(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
         """Global rotations (B, J, 3, 3) and joint positions (B, J, 3) along the tree."""

@@ -13,7 +13,7 @@ from pose.runtime.defaults import plain_torch
 from .imaging.camera import Camera, Light, View, take_view
 from .imaging.conditions import NOON, Conditions
 from .imaging.sensor import Sensor, plain_sensor
-from .people.clothing import world_body
+from .people.clothing import build_outfit
 from .people.figure import Figure, pose_figure
 from .people.identity import Identity
 from .rng import Rng
@@ -100,7 +100,7 @@ def sample_scene(
     def stream(part: str) -> Rng:
         return source.branch(part) if settings.branches else source
 
-    joints = world_body().rest_joints(person.betas[None])[0]
+    joints = build_outfit(person).joints
     conditions = settings.conditions(camera, stream("conditions"))
     motion = settings.motion(stream("motion"), person, joints)
     distance, aside = settings.stand(camera, stream("stand"))

@@ -24,32 +24,16 @@ from ...rasterizer import vertex_normals
 from ..surfaces.fabric import Fabric, noise
 from ..surfaces.palette import dimmed
 from ..surfaces.pieces import Paint
+from .cuts import Cut, cut_faces
 from .hair import hair_thickness, hairline, hat_field, hat_thickness
 from .identity import Garment, Identity
+from .rig import Rig, build_rig
 from .skin_textures import ClothPaint, HairPaint, PlainPaint, SkinPaint
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Cut", "Layer", "Outfit", "build_outfit", "cut_faces", "world_body"]
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Part of a mesh, with a border that runs through its faces.
-
-    Vertex ``n`` of the part lies at ``first[n] * (1 - mix[n]) + second[n] * mix[n]`` of the
-    mesh's vertices.
-    """
-
-    first: Tensor
-    second: Tensor
-    mix: Tensor
-    faces: Tensor
-
-    def carry(self, values: Tensor) -> Tensor:
-        """Values (N, C) of the part from per-vertex values (V, C) of the mesh."""
-        return torch.lerp(values[self.first], values[self.second], self.mix[:, None])
+__all__ = ["Layer", "Outfit", "build_outfit", "world_body"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +61,8 @@ class Outfit:
         normals: (L, V, 3) their unit normals.
         layers: the shells.
         outer: index into ``rests`` of the outermost shape on the trunk.
+        joints: (24, 3) rest joints.
+        rig: the points to pose.
     """
 
     identity: Identity
@@ -84,6 +70,8 @@ class Outfit:
     normals: Tensor
     layers: tuple[Layer, ...]
     outer: int
+    joints: Tensor
+    rig: Rig
 
 
 @lru_cache(maxsize=1)
@@ -135,50 +123,6 @@ def closed_faces() -> Tensor:
         fans += [[loop[0], loop[i], loop[i + 1]] for i in range(1, len(loop) - 1)]
     fans = [fan for fan in fans if len(set(fan)) == 3]
     return torch.cat([faces, torch.tensor(fans, dtype=faces.dtype).reshape(-1, 3)])
-
-
-def cut_faces(field: Tensor, faces: Tensor) -> Cut:
-    """Keep the part of a mesh where ``field`` > 0, splitting faces on its zero line.
-
-    Args:
-        field: (V,) signed values.
-        faces: (F, 3).
-
-    Returns:
-        The part; its first V vertices are the mesh's own.
-    """
-    count = len(field)
-    inside = field[faces] > 0
-    number = inside.sum(1)
-    own = torch.arange(count)
-    whole = faces[number == 3]
-    mixed, mixed_inside, mixed_number = (
-        t[(number == 1) | (number == 2)] for t in (faces, inside, number)
-    )
-    # Turn each split face so that its odd corner (alone on its side) comes first.
-    odd = torch.where((mixed_number == 1)[:, None], mixed_inside, ~mixed_inside).int().argmax(1)
-    order = (odd[:, None] + torch.arange(3)) % 3
-    corners = mixed.gather(1, order)
-    tip, left, right = corners.unbind(1)
-    along_left = field[tip] / (field[tip] - field[left])
-    along_right = field[tip] / (field[tip] - field[right])
-    base = count + torch.arange(len(tip))
-    on_left, on_right = base, base + len(tip)
-    alone = mixed_number == 1
-    triangles = torch.cat(
-        [
-            whole,
-            torch.stack([tip, on_left, on_right], 1)[alone],
-            torch.stack([on_left, left, right], 1)[~alone],
-            torch.stack([on_left, right, on_right], 1)[~alone],
-        ]
-    )
-    return Cut(
-        first=torch.cat([own, tip, tip]),
-        second=torch.cat([own, left, right]),
-        mix=torch.cat([torch.zeros(count), along_left, along_right]).clamp(0, 1),
-        faces=triangles,
-    )
 
 
 def _smooth(value: Tensor) -> Tensor:
@@ -335,13 +279,29 @@ def build_outfit(identity: Identity) -> Outfit:
     _layers(fit, {"top": top_field, "bottom": bottom_field, "hat": hat,
                   "hair": hair if haired else None, "jacket": jacket_field, "cover": cover},
             len(rests))  # fmt: skip
-    stack = torch.stack(rests)
+    return _outfit(fit, torch.stack(rests))
+
+
+def _outfit(fit: _Fitting, rests: Tensor) -> Outfit:
+    identity, body = fit.identity, fit.body
+    normals = vertex_normals(rests, body.faces)
+    outer = 3 if identity.jacket is not None else 2
+    shapes = {0}
+    if identity.bag != "none" or identity.cape is not None:
+        shapes.add(outer)
+    if identity.jacket is not None and identity.jacket.kind == "coat":
+        shapes.add(1)
+    # Rounding of this product depends on the number of its columns, and images on its last bits.
+    joints = body.rest_joints(identity.betas.expand(2 * len(rests), -1))[0]
+    layers = [(layer.rest, layer.cut) for layer in fit.layers]
     return Outfit(
         identity=identity,
-        rests=stack,
-        normals=vertex_normals(stack, fit.body.faces),
+        rests=rests,
+        normals=normals,
         layers=tuple(fit.layers),
-        outer=3 if identity.jacket is not None else 2,
+        outer=outer,
+        joints=body.rest_joints(identity.betas[None])[0],
+        rig=build_rig(rests, normals, layers, sorted(shapes), joints),
     )
 
 

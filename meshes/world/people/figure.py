@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ..surfaces.pieces import Bearer, MeshPart, Origin
 from ..surfaces.primitives import Mesh, turn_y
 from .accessories import wear
 from .bags import carry_bag
-from .clothing import Layer, build_outfit, world_body
+from .clothing import Layer, Outfit, build_outfit, world_body
 from .drape import drape
 from .hair import brim, hanging_hair
 from .identity import Garment, Identity
@@ -28,8 +29,6 @@ from .skin_textures import ClothPaint, HairPaint, PlainPaint
 __all__ = ["Figure", "pose_figure"]
 
 _JOINT = {name: index for index, name in enumerate(SMPL_JOINTS)}
-# Displacement along the rest normal by which the posed normal is measured, metres.
-_STEP = 0.02
 
 
 @deprecated_members
@@ -73,28 +72,22 @@ def pose_figure(
     body = world_body()
     rotations = motion.rotations.clone()
     rotations[0] = turn_y(heading) @ rotations[0]
-    number = len(outfit.rests)
-    rests = torch.cat([outfit.rests, outfit.rests + _STEP * outfit.normals])
-    posed = body.skin(
-        rests,
-        rotations.expand(2 * number, -1, -1, -1),
-        identity.betas.expand(2 * number, -1),
-    )
-    vertices = posed.vertices[:number]
-    normals = torch.nn.functional.normalize(posed.vertices[number:] - vertices, dim=-1)
-    joints = posed.joints[0]
-    turns = posed.global_rotations[0]
-    rest = body.rest_joints(identity.betas[None])[0]
-    shoes = wear_shoes(identity, turns, joints, rest)
+    posed = outfit.rig.pose(body, rotations)
+    joints, turns = posed.joints, posed.turns
+    shoes = wear_shoes(identity, turns, joints, outfit.joints)
     lowest = min(float(shoe.vertices[:, 1].min()) for shoe in shoes)
     shift = torch.tensor([place[0], -lowest, place[1]])
-    vertices, joints = vertices + shift, joints + shift
+    vertices = {index: shape + shift for index, shape in posed.shapes.items()}
+    joints = joints + shift
     bearer = Bearer(identity.seed, vertices[0], joints)
-    pieces = [_skinned(layer, vertices[layer.rest], normals[layer.rest], bearer, identity)
-              for layer in outfit.layers]  # fmt: skip
+    placed, normals = outfit.rig.layers(posed.points + shift), outfit.rig.layers(posed.normals)
+    pieces = [
+        _skinned(layer, places, directions, bearer, identity)
+        for layer, places, directions in zip(outfit.layers, placed, normals, strict=True)
+    ]
     shoes = [replace(shoe, vertices=shoe.vertices + shift) for shoe in shoes]
     pieces += _worn(shoes, bearer, "shoes")
-    pieces += _head_pieces(identity, turns, joints, bearer)
+    pieces += _head_pieces(outfit, turns, joints, bearer)
     pieces += _drapes(identity, vertices, joints, turns, bearer)
     if identity.cape is not None:
         cape = _cape(identity.cape, vertices[outfit.outer], joints, turns)
@@ -103,7 +96,9 @@ def pose_figure(
         pieces += _worn([wear(item, outfit, turns, joints)], bearer, item.name)
     facing = _facing(turns[0])
     hands = torch.stack([joints[_JOINT["left_hand"]], joints[_JOINT["right_hand"]]])
-    pieces += _worn(carry_bag(identity, vertices[outfit.outer], hands, facing), bearer, "bag")
+    if identity.bag != "none":
+        bag = carry_bag(identity, vertices[outfit.outer], hands, facing)
+        pieces += _worn(bag, bearer, "bag")
     return Figure(identity, motion, heading, rotations, shift, vertices[0], joints, tuple(pieces))
 
 
@@ -113,20 +108,19 @@ def _worn(pieces: Sequence[MeshPart], bearer: Bearer, label: str) -> list[MeshPa
 
 
 def _skinned(
-    layer: Layer, vertices: Tensor, normals: Tensor, bearer: Bearer, identity: Identity
+    layer: Layer, placed: Tensor, normals: Tensor, bearer: Bearer, identity: Identity
 ) -> MeshPart:
-    """Piece of a layer of the outfit, from the posed vertices of its shape."""
+    """Piece of a layer of the outfit, from its posed vertices and normals."""
     cut = layer.cut
     garments = {"top": identity.top, "bottom": identity.bottom, "jacket": identity.jacket}
     garment = garments.get(layer.name)
-    placed = cut.carry(vertices)
     label = layer.name if garment is None else garment.kind
     return MeshPart(
         vertices=placed,
         faces=cut.faces,
         coords=layer.coords,
         paint=layer.paint,
-        normals=cut.carry(normals),
+        normals=normals,
         closed=layer.closed,
         wrinkle=layer.wrinkle,
         gloss=layer.gloss,
@@ -140,39 +134,63 @@ def _facing(turn: Tensor) -> Tensor:
     return turn_y(math.atan2(float(front[0]), float(front[2])))
 
 
-def _head_pieces(
-    identity: Identity, turns: Tensor, joints: Tensor, bearer: Bearer
-) -> list[MeshPart]:
-    """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """What hangs from a head: its size against the template's, hair and brim in the T-pose."""
+
+    scale: float
+    hair: Mesh | None
+    peak: Mesh | None
+
+
+@lru_cache(maxsize=96)
+def _head(identity: Identity) -> _Head:
     body = world_body()
-    head, trunk = _JOINT["head"], _JOINT["spine3"]
-    template = body.joint_regressor @ body.v_template
-    rest = body.rest_joints(identity.betas[None])[0]
     skull = body.v_template[:, 1] > 0.6
     scale = float(
         body.shaped(identity.betas[None])[0][skull].std(0).mean()
         / body.v_template[skull].std(0).mean()
     )
+    covered = identity.headwear in ("hood", "scarf")
+    hair = (
+        None if covered else hanging_hair(identity.hair_style, identity.hair_volume, identity.seed)
+    )
+    return _Head(scale, hair, brim(identity.headwear))
+
+
+@lru_cache(maxsize=1)
+def _template_joints() -> Tensor:
+    body = world_body()
+    return body.joint_regressor @ body.v_template
+
+
+@lru_cache(maxsize=8)
+def _between(low: float, high: float) -> Tensor:
+    """(V,) vertices of the body between two heights of the T-pose."""
+    height = world_body().v_template[:, 1]
+    return ((height < high) & (height > low)).nonzero()[:, 0]
+
+
+def _head_pieces(outfit: Outfit, turns: Tensor, joints: Tensor, bearer: Bearer) -> list[MeshPart]:
+    """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
+    identity, rest = outfit.identity, outfit.joints
+    hanging, template = _head(identity), _template_joints()
+    head, trunk = _JOINT["head"], _JOINT["spine3"]
 
     def attach(points: Tensor) -> Tensor:
-        on_head = (points - template[head]) * scale @ turns[head].T + joints[head]
-        shaped = (points - template[head]) * scale + rest[head]
+        on_head = (points - template[head]) * hanging.scale @ turns[head].T + joints[head]
+        shaped = (points - template[head]) * hanging.scale + rest[head]
         on_trunk = (shaped - rest[trunk]) @ turns[trunk].T + joints[trunk]
         mix = ((0.58 - points[:, 1:2]) / 0.14).clamp(0, 1)
         return torch.lerp(on_head, on_trunk, mix)
 
     pieces: list[MeshPart] = []
-    covered = identity.headwear in ("hood", "scarf")
-    hair = (
-        None if covered else hanging_hair(identity.hair_style, identity.hair_volume, identity.seed)
-    )
-    if hair is not None:
-        paint = HairPaint(identity.hair, identity.seed)
+    if hanging.hair is not None:
+        hair, paint = hanging.hair, HairPaint(identity.hair, identity.seed)
         pieces += _worn([_attached(hair, attach(hair.vertices), paint, 0.2)], bearer, "hair")
-    peak = brim(identity.headwear)
-    if peak is not None:
-        hat = _attached(peak, attach(peak.vertices), PlainPaint(identity.hat_color), 0.05)
-        pieces += _worn([hat], bearer, "hat")
+    if hanging.peak is not None:
+        peak, hat_paint = hanging.peak, PlainPaint(identity.hat_color)
+        pieces += _worn([_attached(peak, attach(peak.vertices), hat_paint, 0.05)], bearer, "hat")
     return pieces
 
 
@@ -184,11 +202,14 @@ def _attached(
 
 
 def _drapes(
-    identity: Identity, vertices: Tensor, joints: Tensor, turns: Tensor, bearer: Bearer
+    identity: Identity,
+    vertices: Mapping[int, Tensor],
+    joints: Tensor,
+    turns: Tensor,
+    bearer: Bearer,
 ) -> list[MeshPart]:
     """Skirt, dress and coat tails."""
-    template = world_body().v_template
-    legs = (template[:, 1] < 0.16) & (template[:, 1] > -0.75)
+    legs = _between(-0.75, 0.16)
     facing = _facing(turns[0])
     scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
     scale = max(0.7, min(1.2, scale))
@@ -206,8 +227,7 @@ def _drapes(
 
 def _cape(garment: Garment, surface: Tensor, joints: Tensor, turns: Tensor) -> MeshPart:
     """Poncho around shoulders, arms and hips; it hangs from the neck."""
-    template = world_body().v_template
-    under = (template[:, 1] < 0.5) & (template[:, 1] > -0.5)
+    under = _between(-0.5, 0.5)
     scale = float(joints[_JOINT["neck"], 1] - joints[_JOINT["pelvis"], 1]) / 0.541
     start = 0.47 * max(0.7, min(1.2, scale))
     facing = _facing(turns[0])

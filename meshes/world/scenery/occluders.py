@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..people.clothing import world_body
+from ..people.clothing import build_outfit
 from ..people.figure import pose_figure
 from ..people.identity import Identity, draw_identity
 from ..people.poses import draw_motion
@@ -68,8 +68,7 @@ def bystander(rng: Rng, appearance: Callable[[int], Identity] = draw_identity) -
     """A passer-by at the origin, for backgrounds and occlusion; numbers give appearances."""
     # Numbers far above any data set's identities: an occluder is never an identity of the set.
     identity = appearance(500_000_000 + rng.integer(0, 4000))
-    joints = world_body().rest_joints(identity.betas[None])[0]
-    motion = draw_motion(rng, identity, joints)
+    motion = draw_motion(rng, identity, build_outfit(identity).joints)
     return list(pose_figure(identity, motion, rng.uniform(-3.14, 3.14), (0.0, 0.0)).pieces)
 
 

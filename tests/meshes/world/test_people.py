@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from meshes.body.model import SMPL_JOINTS
-from meshes.world.people.clothing import build_outfit, cut_faces, world_body
+from meshes.world.people.clothing import build_outfit, world_body
+from meshes.world.people.cuts import cut_faces
 from meshes.world.people.figure import pose_figure
 from meshes.world.people.hair import hairline
 from meshes.world.people.identity import draw_identity
