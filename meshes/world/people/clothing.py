@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pose.deprecation import deprecated_members
 
-from ...body.load import load_body
-from ...body.model import BodyModel
 from ...rasterizer import vertex_normals
 from ..surfaces.fabric import Fabric, noise
 from ..surfaces.palette import dimmed
@@ -29,9 +25,7 @@ from .hair import hair_thickness, hairline, hat_field, hat_thickness
 from .identity import Garment, Identity
 from .rig import Rig, build_rig
 from .skin_textures import ClothPaint, HairPaint, PlainPaint, SkinPaint
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from .smoothing import head_normals, region_vertices, relaxed, relaxed_region, world_body
 
 __all__ = ["Layer", "Outfit", "build_outfit", "world_body"]
 
@@ -75,37 +69,14 @@ class Outfit:
 
 
 @lru_cache(maxsize=1)
-def world_body() -> BodyModel:
-    """Body model of the world's people."""
-    return load_body()
-
-
-@lru_cache(maxsize=1)
-def _smoother() -> csr_matrix:
-    """(V, V) matrix that moves each vertex half way to the mean of its neighbours."""
-    from scipy.sparse import csr_matrix, identity
-
-    body = world_body()
-    pairs = torch.cat([body.faces[:, [0, 1]], body.faces[:, [1, 2]], body.faces[:, [2, 0]]])
-    pairs = torch.unique(torch.cat([pairs, pairs.flip(1)]), dim=0).numpy()
-    count = body.num_vertices
-    degree = np.bincount(pairs[:, 0], minlength=count).clip(min=1)
-    weights = (0.5 / degree[pairs[:, 0]]).astype(np.float32)
-    mean = csr_matrix((weights, (pairs[:, 0], pairs[:, 1])), (count, count))
-    return mean + identity(count, dtype=np.float32, format="csr") * np.float32(0.5)
-
-
-def _relaxed(vertices: Tensor, rounds: int) -> Tensor:
-    """Vertices (V, 3) after some rounds of Laplacian smoothing."""
-    smoother, points = _smoother(), vertices.numpy()
-    for _ in range(rounds):
-        points = smoother @ points
-    return torch.from_numpy(points)
+def _open_faces() -> Tensor:
+    """(3, F) corners of the faces of the body."""
+    return world_body().faces.T.contiguous()
 
 
 @lru_cache(maxsize=1)
 def closed_faces() -> Tensor:
-    """(F', 3) faces of the body, with fans over its holes (mainly the mouth)."""
+    """(3, F') corners of the faces of the body, with fans over its holes (mainly the mouth)."""
     faces = world_body().faces
     edges = {
         (int(a), int(b))
@@ -122,7 +93,8 @@ def closed_faces() -> Tensor:
             loop.append(vertex)
         fans += [[loop[0], loop[i], loop[i + 1]] for i in range(1, len(loop) - 1)]
     fans = [fan for fan in fans if len(set(fan)) == 3]
-    return torch.cat([faces, torch.tensor(fans, dtype=faces.dtype).reshape(-1, 3)])
+    closed = torch.cat([faces, torch.tensor(fans, dtype=faces.dtype).reshape(-1, 3)])
+    return closed.T.contiguous()
 
 
 def _smooth(value: Tensor) -> Tensor:
@@ -199,7 +171,7 @@ class _Fitting:
         self.identity, self.body = identity, body
         self.coords = body.v_template
         self.shaped = body.shaped(identity.betas[None])[0]
-        self.base = _relaxed(self.shaped, 14)
+        self.base = relaxed(self.shaped, 14)
         self.normals = vertex_normals(self.base[None], body.faces)[0]
         self.hidden = torch.full((body.num_vertices,), -1.0)
         self.layers: list[Layer] = []
@@ -212,15 +184,13 @@ class _Fitting:
     def add(self, name: str, rest: int, field: Tensor, hidden: Tensor | None, paint: Paint,
             **look: float | bool) -> None:  # fmt: skip
         """Cut a layer out of a rest shape, without the faces deep under ``hidden`` > 0."""
-        faces = closed_faces() if name == "skin" else self.body.faces
+        corners = closed_faces() if name == "skin" else _open_faces()
+        inside = (field > 0).index_select(0, corners.flatten()).view_as(corners)
+        kept = inside[0] | inside[1] | inside[2]
         if hidden is not None:
-            faces = faces[~(hidden[faces] > 0).all(1)]
-        faces = faces[(field[faces] > 0).any(1)]
-        cut = cut_faces(field, faces)
-        used = torch.unique(cut.faces)
-        renumber = torch.zeros(len(cut.first), dtype=torch.long)
-        renumber[used] = torch.arange(len(used))
-        cut = Cut(cut.first[used], cut.second[used], cut.mix[used], renumber[cut.faces])
+            deep = (hidden > 0).index_select(0, corners.flatten()).view_as(corners)
+            kept &= ~(deep[0] & deep[1] & deep[2])
+        cut = cut_faces(field, corners.index_select(1, kept.nonzero()[:, 0]).T).without_unused()
         self.layers.append(
             Layer(name, rest, cut, cut.carry(self.coords), paint, **look)  # type: ignore[arg-type]  # wrinkle, gloss, closed
         )
@@ -232,9 +202,9 @@ def build_outfit(identity: Identity) -> Outfit:
     fit = _Fitting(identity)
     coords, everywhere = fit.coords, torch.ones(len(fit.coords), dtype=torch.bool)
     head = coords[:, 1] > 0.45
-    lips = (coords[:, 1] < 0.625) & (coords[:, 1] > 0.575) & (coords[:, 2] > 0.1) & head
-    bare = torch.where(head[:, None], _relaxed(fit.shaped, 1), fit.shaped)
-    bare = torch.where(lips[:, None], _relaxed(fit.shaped, 6), bare)
+    bare = fit.shaped.clone()
+    for region, rounds in (("head", 1), ("lips", 6)):
+        bare[region_vertices(region)] = relaxed_region(fit.shaped, rounds, region)
     seed = identity.seed % 1_000_003
     top_field = _top_field(coords, identity.top)
     shoe_field = identity.shoe_height - coords[:, 1]
@@ -259,12 +229,14 @@ def build_outfit(identity: Identity) -> Outfit:
     hair = torch.where(head, hairline(coords), torch.full_like(hat, -1))
     if haired:
         volume = identity.hair_volume * (0.4 if wears != "none" else 1.0)
-        thickness = hair_thickness(coords, identity.hair_style, volume, seed)
-        smooth_head = _relaxed(fit.shaped, 30)
-        rests[1] = torch.where(head[:, None], smooth_head, rests[1])
-        normals = vertex_normals(smooth_head[None], fit.body.faces)[0]
-        raised = _blown(fit.shaped, smooth_head, normals, thickness)
-        rests[1] = torch.where(head[:, None], raised, rests[1])
+        rows = region_vertices("head")
+        smooth = fit.shaped.clone()
+        border = region_vertices("head border")
+        smooth[border] = relaxed_region(fit.shaped, 30, "head border")
+        thickness = hair_thickness(coords[rows], identity.hair_style, volume, seed)
+        rests[1][rows] = _blown(
+            fit.shaped[rows], smooth[rows], head_normals(smooth)[rows], thickness
+        )
         cover = torch.maximum(cover, hair - 0.03)
     jacket_field = None
     if identity.jacket is not None:

@@ -25,7 +25,21 @@ class Cut:
 
     def carry(self, values: Tensor) -> Tensor:
         """Values (N, C) of the part from per-vertex values (V, C) of the mesh."""
-        return torch.lerp(values[self.first], values[self.second], self.mix[:, None])
+        return torch.lerp(
+            values.index_select(0, self.first),
+            values.index_select(0, self.second),
+            self.mix[:, None],
+        )
+
+    def without_unused(self) -> Cut:
+        """The part without the vertices that belong to no face."""
+        used = torch.zeros(len(self.first), dtype=torch.bool)
+        used[self.faces.flatten()] = True
+        kept = used.nonzero()[:, 0]
+        number = torch.zeros(len(self.first), dtype=torch.long)
+        number[kept] = torch.arange(len(kept))
+        faces = number.index_select(0, self.faces.flatten()).view_as(self.faces)
+        return Cut(self.first[kept], self.second[kept], self.mix[kept], faces)
 
 
 def cut_faces(field: Tensor, faces: Tensor) -> Cut:
@@ -39,13 +53,12 @@ def cut_faces(field: Tensor, faces: Tensor) -> Cut:
         The part; its first V vertices are the mesh's own.
     """
     count = len(field)
-    inside = field[faces] > 0
-    number = inside.sum(1)
     own = torch.arange(count)
-    whole = faces[number == 3]
-    mixed, mixed_inside, mixed_number = (
-        t[(number == 1) | (number == 2)] for t in (faces, inside, number)
-    )
+    corner_inside = (field > 0).index_select(0, faces.T.flatten()).view(3, -1)
+    number = corner_inside.sum(0, dtype=torch.uint8)
+    whole = faces[(number == 3).nonzero()[:, 0]]
+    split = ((number == 1) | (number == 2)).nonzero()[:, 0]
+    mixed, mixed_inside, mixed_number = faces[split], corner_inside[:, split].T, number[split]
     # Turn each split face so that its odd corner (alone on its side) comes first.
     odd = torch.where((mixed_number == 1)[:, None], mixed_inside, ~mixed_inside).int().argmax(1)
     order = (odd[:, None] + torch.arange(3)) % 3
