@@ -27,7 +27,7 @@ from .rig import Rig, build_rig
 from .skin_textures import ClothPaint, HairPaint, PlainPaint, SkinPaint
 from .smoothing import head_normals, region_vertices, relaxed, relaxed_region, world_body
 
-__all__ = ["Layer", "Outfit", "build_outfit", "world_body"]
+__all__ = ["Layer", "Outfit", "bare_body", "build_outfit", "world_body"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,13 @@ class Outfit:
     outer: int
     joints: Tensor
     rig: Rig
+
+
+@lru_cache(maxsize=8)
+def bare_body(identity: Identity) -> tuple[Tensor, Tensor]:
+    """Rest vertices (V, 3) and rest joints (24, 3) of an identity, metres."""
+    body, betas = world_body(), identity.betas[None]
+    return body.shaped(betas)[0], body.rest_joints(betas)[0]
 
 
 @lru_cache(maxsize=1)
@@ -170,7 +177,7 @@ class _Fitting:
         body = world_body()
         self.identity, self.body = identity, body
         self.coords = body.v_template
-        self.shaped = body.shaped(identity.betas[None])[0]
+        self.shaped, self.joints = bare_body(identity)
         self.base = relaxed(self.shaped, 14)
         self.normals = vertex_normals(self.base[None], body.faces)[0]
         self.hidden = torch.full((body.num_vertices,), -1.0)
@@ -203,8 +210,8 @@ def build_outfit(identity: Identity) -> Outfit:
     coords, everywhere = fit.coords, torch.ones(len(fit.coords), dtype=torch.bool)
     head = coords[:, 1] > 0.45
     bare = fit.shaped.clone()
-    for region, rounds in (("head", 1), ("lips", 6)):
-        bare[region_vertices(region)] = relaxed_region(fit.shaped, rounds, region)
+    bare[region_vertices("head")] = relaxed_region(fit.shaped, 1, "head")
+    bare[region_vertices("lips")] = relaxed_region(fit.shaped, 6, "lips")
     seed = identity.seed % 1_000_003
     top_field = _top_field(coords, identity.top)
     shoe_field = identity.shoe_height - coords[:, 1]
@@ -272,7 +279,7 @@ def _outfit(fit: _Fitting, rests: Tensor) -> Outfit:
         normals=normals,
         layers=tuple(fit.layers),
         outer=outer,
-        joints=body.rest_joints(identity.betas[None])[0],
+        joints=fit.joints,
         rig=build_rig(rests, normals, layers, sorted(shapes), joints),
     )
 

@@ -18,7 +18,7 @@ from ..surfaces.pieces import Bearer, MeshPart, Origin
 from ..surfaces.primitives import Mesh, turn_y
 from .accessories import wear
 from .bags import carry_bag
-from .clothing import Layer, Outfit, build_outfit, world_body
+from .clothing import Layer, Outfit, bare_body, build_outfit, world_body
 from .drape import drape
 from .hair import brim, hanging_hair
 from .identity import Garment, Identity
@@ -148,8 +148,7 @@ def _head(identity: Identity) -> _Head:
     body = world_body()
     skull = body.v_template[:, 1] > 0.6
     scale = float(
-        body.shaped(identity.betas[None])[0][skull].std(0).mean()
-        / body.v_template[skull].std(0).mean()
+        bare_body(identity)[0][skull].std(0).mean() / body.v_template[skull].std(0).mean()
     )
     covered = identity.headwear in ("hood", "scarf")
     hair = (

@@ -12,7 +12,7 @@ from ...body.model import SMPL_JOINTS
 from ...rasterizer import vertex_normals
 from ..surfaces.pieces import MeshPart
 from ..surfaces.primitives import grid_faces
-from .clothing import world_body
+from .clothing import bare_body, world_body
 from .drape import hull_radius
 from .identity import Identity
 from .skin_textures import ShoePaint
@@ -39,7 +39,7 @@ class _Shoe:
 def _make(identity: Identity, side: float) -> _Shoe:
     body = world_body()
     template = body.v_template
-    shaped = body.shaped(identity.betas[None])[0]
+    shaped, rest = bare_body(identity)
     mine = (template[:, 0] * side > 0) & (template[:, 1] < -0.5)
     foot, low = shaped[mine], float(shaped[mine][:, 1].min())
     scale = low / float(template[mine][:, 1].min())
@@ -50,22 +50,13 @@ def _make(identity: Identity, side: float) -> _Shoe:
     if height > 0.12:
         steps = [*steps[:-1], *torch.linspace(0.09, height, 5).tolist()]
     angle = torch.arange(_COLUMNS) * (2 * torch.pi / _COLUMNS)
-    rows = []
-    for step in steps:
-        near = foot[(foot[:, 1] - low - step).abs() < 0.012]
-        center = (near.amin(0) + near.amax(0)) / 2
-        spread = (near - center)[:, [0, 2]] @ torch.stack([angle.sin(), angle.cos()])
-        radius = hull_radius(spread.amax(0)[None] + _LEATHER, angle)[0]
-        y = torch.full_like(angle, low + step)
-        rows.append(
-            torch.stack([center[0] + radius * angle.sin(), y, center[2] + radius * angle.cos()], -1)
-        )
+    rows = _outlines(foot, low, steps, angle)
     sole = rows[1].clone()
     sole[:, 1] = low - _SOLE
     edge = rows[1].clone()
     edge[:, 1] = low
     middle = sole.mean(0).expand(_COLUMNS, 3)
-    grid = torch.stack([middle, sole, edge, *rows[1:]])
+    grid = torch.cat([torch.stack([middle, sole, edge]), rows[1:]])
     points = grid.reshape(-1, 3)
     coords = points / scale
     coords[:, 1] = points[:, 1] / scale
@@ -73,7 +64,6 @@ def _make(identity: Identity, side: float) -> _Shoe:
         SMPL_JOINTS.index(f"{'left' if side > 0 else 'right'}_{n}")
         for n in ("knee", "ankle", "foot")
     )
-    rest = body.rest_joints(identity.betas[None])[0]
     tip = ((points[:, 2] - rest[toes, 2] + 0.01) / 0.04).clamp(0, 1)
     shin = ((points[:, 1] - rest[ankle, 1] + 0.005) / 0.05).clamp(0, 1) * (1 - tip)
     weights = torch.stack([shin, 1 - shin - tip, tip], 1)
@@ -84,6 +74,22 @@ def _make(identity: Identity, side: float) -> _Shoe:
         weights,
         (knee, ankle, toes),
     )
+
+
+def _outlines(foot: Tensor, low: float, steps: list[float], angle: Tensor) -> Tensor:
+    """(S, A, 3) convex outlines of slices of a foot (M, 3) at heights over its lowest point."""
+    height, flat = foot[:, 1] - low, foot[:, [0, 2]]
+    direction = torch.stack([angle.sin(), angle.cos()])
+    centers, supports = [], []
+    for step in steps:
+        near = flat.index_select(0, ((height - step).abs() < 0.012).nonzero()[:, 0])
+        least, most = near.aminmax(dim=0)
+        centers.append((least + most) / 2)
+        supports.append(((near - centers[-1]) @ direction).amax(0))
+    radius = hull_radius(torch.stack(supports) + _LEATHER, angle)
+    x, z = torch.stack(centers)[:, None].unbind(-1)
+    y = torch.tensor([low + step for step in steps])[:, None].expand_as(radius)
+    return torch.stack([x + radius * angle.sin(), y, z + radius * angle.cos()], -1)
 
 
 def wear_shoes(identity: Identity, turns: Tensor, joints: Tensor, rest: Tensor) -> list[MeshPart]:

@@ -16,8 +16,17 @@ from ...rasterizer import vertex_normals
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Region", "head_normals", "region_vertices", "relaxed", "relaxed_region", "world_body"]
+__all__ = [
+    "Region",
+    "head_faces",
+    "head_normals",
+    "region_vertices",
+    "relaxed",
+    "relaxed_region",
+    "world_body",
+]
 
+#: Part of the body's surface, see `region_vertices`.
 Region = Literal["head", "lips", "head border"]
 
 
