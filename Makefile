@@ -90,13 +90,15 @@ PRELOADED = $(foreach name,libasan.so libstdc++.so,$(shell $(CXX) -print-file-na
 # Tests that run kernels, without those that build the libraries or start other processes.
 OPERATORS := knn knn_patches ball_query fps gather pool gated_pool soft_pool soft_gated_pool edge_conv \
   rank_counts topk late_interaction library
+RASTER := draw native vertices
 
 sanitize: install
 	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
 	  -DOG_REID_SANITIZE=ON -DOG_REID_CUDA=OFF
 	$(BIN)/cmake --build $(SANITIZED)
 	OG_REID_NATIVE=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$(PRELOADED)" $(BIN)/pytest $(OPERATORS:%=tests/og_reid/ops/test_%.py) $(ARGS)
+	  LD_PRELOAD="$(PRELOADED)" $(BIN)/pytest $(OPERATORS:%=tests/og_reid/ops/test_%.py) \
+	  $(RASTER:%=tests/meshes/rasterizer/test_%.py) $(ARGS)
 
 format: install
 	$(BIN)/ruff format $(wildcard $(PYTHON_DIRS))

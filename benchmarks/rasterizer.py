@@ -168,7 +168,7 @@ def uses(repeats: int) -> None:
             {"native": partial(rasterize, *given), "torch": partial(rasterize_torch, *given)},
             repeats if batch == 1 else max(3, repeats // 8),
         )
-        report(f"{batch} bodies of the lift, {size[0]} x {size[1]}", seconds)
+        report(f"body of the lift, {size[0]} x {size[1]}, batch {batch}", seconds)
 
 
 def lifted(scene: Scene, rows: int) -> tuple[Tensor, Tensor, int, int]:

@@ -155,8 +155,9 @@ def part_evidence(values: Tensor, keypoints: Keypoints, body: BodyModel) -> Tens
     result = torch.empty(len(named), body.num_vertices)
     joints = body.joint_regressor @ body.v_template
     low, high = joints[body.joint("pelvis"), 1], joints[body.joint("neck"), 1]
+    part = body.part
     for index, name in enumerate(body.joint_names):
-        chosen = body.part == index
+        chosen = part == index
         side, _, limb = name.partition("_")
         vertices = body.v_template[chosen]
         if limb in _LIMBS:

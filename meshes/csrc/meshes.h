@@ -14,7 +14,7 @@
 #endif
 
 // Raised with every change of the interface, so that a stale library is refused.
-#define MESHES_ABI 1
+#define MESHES_ABI 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,9 +53,22 @@ MESHES_API int meshes_rasterize_cpu(const struct meshes_triangles* triangles,
 // 1 at every pixel centre that a face covers: (layers, batch, height, width).
 MESHES_API int meshes_coverage_cpu(const struct meshes_triangles* triangles, uint8_t* out);
 
-// The same on a GPU. All arrays are there, except that `starts` is on the CPU; indices are not
-// checked, out of range ones drop their face. `keys` is scratch of one int64 for each pixel of the
-// result. The functions only start their work.
+// Vertices of a mesh that no face of its raster lies in front of, by more than the tolerance, at
+// any of the four pixel centres around them. Faces or corners out of range return MESHES_BAD_INDEX.
+struct meshes_vertices {
+  int64_t batch, vertices, faces, height, width;
+  const float* projected;  // (batch, vertices, 3)
+  const int64_t* corners;  // (faces, 3)
+  const int64_t* face;     // (batch, height, width), of meshes_raster
+  uint8_t* seen;           // (batch, vertices)
+  float tolerance;
+};
+
+MESHES_API int meshes_visible_cpu(const struct meshes_vertices* task);
+
+// The rasteriser on a GPU. All arrays are there, except that `starts` is on the CPU; indices are
+// not checked, out of range ones drop their face. `keys` is scratch of one int64 for each pixel of
+// the result. The functions only start their work.
 struct meshes_queue {
   int64_t device;
   void* stream;

@@ -9,7 +9,7 @@ from .draw import coverage, rasterize, rasterize_layers
 from .native import raster_info
 from .raster import Raster
 from .twin import rasterize_torch
-from .vertices import vertex_normals, visible_in
+from .vertices import vertex_normals, visible_in, visible_in_torch
 
 __all__ = [
     "Raster",
@@ -20,4 +20,5 @@ __all__ = [
     "rasterize_torch",
     "vertex_normals",
     "visible_in",
+    "visible_in_torch",
 ]

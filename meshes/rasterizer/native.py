@@ -16,10 +16,17 @@ from pose.runtime.native import find_library, load_library, native_enabled
 
 from .raster import Raster, check_indices
 
-__all__ = ["Scenes", "coverage_native", "raster_info", "rasterize_native", "usable"]
+__all__ = [
+    "Scenes",
+    "coverage_native",
+    "raster_info",
+    "rasterize_native",
+    "usable",
+    "visible_native",
+]
 
 #: Must equal MESHES_ABI of csrc/meshes.h.
-ABI = 1
+ABI = 2
 _CPU, _CUDA = "meshes._raster", "meshes._raster_cuda"
 _BAD_INDEX = -2
 _MOST_SIDE = 1 << 24  # pixels; whole numbers up to here are exact in float32
@@ -81,6 +88,16 @@ class _Out(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("face", "depth", "weights")]
 
 
+class _Vertices(ctypes.Structure):
+    """`meshes_vertices` of csrc/meshes.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "vertices", "faces", "height", "width")),
+        *((name, ctypes.c_void_p) for name in ("projected", "corners", "face", "seen")),
+        ("tolerance", ctypes.c_float),
+    ]
+
+
 class _Queue(ctypes.Structure):
     """`meshes_queue` of csrc/meshes.h."""
 
@@ -131,6 +148,34 @@ def coverage_native(scenes: Scenes) -> Tensor:
     kind = "cuda" if _on_gpu(scenes.projected) else "cpu"
     _run(f"meshes_coverage_{kind}", scenes, ctypes.c_void_p(covered.data_ptr()))
     return covered
+
+
+def visible_native(face: Tensor, projected: Tensor, faces: Tensor, tolerance: float) -> Tensor:
+    """(B, V) bool of `visible_in`, on a CPU; ``face`` is that of the raster, (B, H, W)."""
+    check_indices(projected, faces)
+    points, corners = projected.detach().contiguous(), faces.to(torch.int64).contiguous()
+    nearest = face.contiguous()
+    seen = torch.empty(points.shape[:2], dtype=torch.bool, device="cpu")
+    task = _Vertices(
+        *points.shape[:2],
+        len(corners),
+        *face.shape[1:],
+        points.data_ptr(),
+        corners.data_ptr(),
+        nearest.data_ptr(),
+        seen.data_ptr(),
+        tolerance,
+    )
+    library = _library(False)
+    assert library is not None
+    status = library.meshes_visible_cpu(ctypes.byref(task))
+    if status == _BAD_INDEX:
+        raise ValueError(
+            f"raster must be of these {len(corners)} faces; its largest index is {int(face.max())}"
+        )
+    if status:
+        raise RuntimeError(f"meshes_visible_cpu failed (status {status}): please report this")
+    return seen
 
 
 def _run(function: str, scenes: Scenes, *out: object) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .raster import Raster, screen_weights
+from .native import usable, visible_native
+from .raster import Raster, check_indices, screen_weights
 
-__all__ = ["vertex_normals", "visible_in"]
+__all__ = ["vertex_normals", "visible_in", "visible_in_torch"]
 
 
 def visible_in(
@@ -27,10 +28,37 @@ def visible_in(
 
     Returns:
         (B, V) bool.
+
+    Raises:
+        ValueError: the raster, or the faces, do not belong to these vertices.
     """
     batch, height, width = raster.face.shape
+    if projected.ndim != 3 or len(projected) != batch or projected.shape[2] != 3:
+        raise ValueError(
+            f"projected must be ({batch}, V, 3), as given to rasterize; got "
+            f"{tuple(projected.shape)}"
+        )
+    on_cpu = raster.face.device == projected.device == torch.device("cpu")
+    if on_cpu and usable(projected, faces, height, width):
+        return visible_native(raster.face, projected, faces, tolerance)
+    return visible_in_torch(raster, projected, faces, tolerance=tolerance)
+
+
+def visible_in_torch(
+    raster: Raster, projected: Tensor, faces: Tensor, *, tolerance: float = 0.01
+) -> Tensor:
+    """`visible_in` in plain torch, the specification of the native one."""
+    check_indices(projected, faces)
+    batch, height, width = raster.face.shape
+    if raster.face.numel() and int(raster.face.max()) >= len(faces):
+        raise ValueError(
+            f"raster must be of these {len(faces)} faces; its largest index is "
+            f"{int(raster.face.max())}"
+        )
     x, y, depth = projected.unbind(-1)
     seen = (x >= 0) & (x < width) & (y >= 0) & (y < height) & torch.isfinite(depth)
+    if not len(faces):
+        return seen
     scene = torch.arange(batch, device=projected.device)[:, None]
     x, y = x.nan_to_num(), y.nan_to_num()
     left, top = (x - 0.5).floor().long(), (y - 0.5).floor().long()

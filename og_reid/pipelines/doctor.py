@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from meshes.rasterizer import raster_info
+
 from ..ops import (
     ball_query,
     ball_query_torch,
@@ -129,22 +131,26 @@ def _packages() -> Iterator[CheckResult]:
 def _native() -> Iterator[CheckResult]:
     info = native_info()
     off = os.environ.get("OG_REID_NATIVE") == "0"
-    if info["cpu_library"] is None:
-        value = "switched off by OG_REID_NATIVE=0" if off else "missing or stale: slower torch code"
-        hint = "unset OG_REID_NATIVE" if off else BUILD
-        yield CheckResult("native", "cpu library", value, good=False, hint=hint)
-    else:
-        yield CheckResult("native", "cpu library", str(info["cpu_library"]))
+    yield _library("cpu library", info["cpu_library"], off)
+    if info["cpu_library"] is not None:
         yield CheckResult("native", "instruction set", str(info["cpu_level"]))
         right = _operators_agree()
         value = "equal plain torch" if right else "differ from plain torch"
         hint = "" if right else "set OG_REID_NATIVE=0 and report this"
         yield CheckResult("native", "operators", value, right, hint)
+    yield _library("rasteriser", raster_info()["cpu_library"], off)
     cuda = info["cuda_library"]
     wanted = cuda is None and torch.cuda.is_available() and not off
     value = "not built" if cuda is None else str(cuda)
     hint = "install nvcc, then: pip install ." if wanted else ""
     yield CheckResult("native", "cuda library", value, not wanted, hint)
+
+
+def _library(name: str, path: str | bool | None, off: bool) -> CheckResult:
+    if path is not None:
+        return CheckResult("native", name, str(path))
+    value = "switched off by OG_REID_NATIVE=0" if off else "missing or stale: slower torch code"
+    return CheckResult("native", name, value, False, "unset OG_REID_NATIVE" if off else BUILD)
 
 
 def _operators_agree() -> bool:

@@ -57,5 +57,7 @@ MESHES_FORWARD(meshes_rasterize_cpu,
                (const struct meshes_triangles* triangles, const struct meshes_raster* out),
                (triangles, out))
 
+MESHES_FORWARD(meshes_visible_cpu, (const struct meshes_vertices* task), (task))
+
 MESHES_FORWARD(meshes_coverage_cpu, (const struct meshes_triangles* triangles, uint8_t* out),
                (triangles, out))

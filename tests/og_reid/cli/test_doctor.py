@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from meshes.rasterizer import raster_info
 from og_reid.ops import native_info
 from og_reid.pipelines import doctor
 from og_reid.pipelines.doctor import CheckResult, run_checks
@@ -42,11 +43,14 @@ def test_a_missing_native_library_is_reported(monkeypatch: pytest.MonkeyPatch) -
     nothing = dict.fromkeys(native_info())
     monkeypatch.setattr(doctor, "native_info", lambda: nothing)
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
-    finding = by_name(run_checks())["cpu library"]
-    assert not finding.good
-    assert "pip install ." in finding.hint
+    monkeypatch.setattr(doctor, "raster_info", lambda: dict.fromkeys(raster_info()))
+    for name in ("cpu library", "rasteriser"):
+        finding = by_name(run_checks())[name]
+        assert not finding.good
+        assert "pip install ." in finding.hint
     monkeypatch.setenv("OG_REID_NATIVE", "0")
-    assert "switched off" in by_name(run_checks())["cpu library"].value
+    for name in ("cpu library", "rasteriser"):
+        assert "switched off" in by_name(run_checks())[name].value
 
 
 def test_a_gpu_and_its_library_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
