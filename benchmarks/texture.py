@@ -290,8 +290,13 @@ def main() -> None:
         second.append(render(_scene(number, far)).image.numpy())
         for kind, (source, mask) in _bodies(truth, estimator).items():
             _score(kinds.setdefault(kind, Scores()), scene, truth, source, mask, number)
+        if (number + 1) % 20 == 0 or number + 1 == options.people:
+            _report(kinds, first, second)
+
+
+def _report(kinds: dict[str, Scores], first: list[np.ndarray], second: list[np.ndarray]) -> None:
     galleries = {"first": og_reid.describe(first), "second": og_reid.describe(second)}
-    print(f"{options.people} people of the held-out world")
+    print(f"{len(first)} people of the held-out world")
     for name, scores in kinds.items():
         found = [image is not None for image in scores.drawn]
         print(
@@ -304,7 +309,9 @@ def main() -> None:
             print(f"  rank-1 among {gallery} images: {rank:.1f} of those with a texture")
     print(f"rank-1 of first among second images: {_rank_1(list(first), galleries['second']):.1f}")
     times = {name: 1e3 * float(np.median(each)) for name, each in SECONDS.items()}
-    print("CPU ms: " + ", ".join(f"{name} {value:.0f}" for name, value in times.items()))
+    print(
+        "CPU ms: " + ", ".join(f"{name} {value:.0f}" for name, value in times.items()), flush=True
+    )
 
 
 if __name__ == "__main__":

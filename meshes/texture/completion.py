@@ -40,7 +40,7 @@ def complete_texture(
     stays 0 there.
 
     Args:
-        texture: a texture; one without any seen texel is returned as it is.
+        texture: a texture; a complete one, or one without any colour, is returned as it is.
         body: the body model; None for the embedded one.
         mirror: take colours from the opposite side of the body.
     """
@@ -48,7 +48,7 @@ def complete_texture(
     atlas = load_atlas(body)
     covered = atlas.texels(texture.size).covered
     color, source = texture.color, texture.source
-    if not bool((source != UNKNOWN).any()):
+    if not bool((source != UNKNOWN).any() and (covered & (source == UNKNOWN)).any()):
         return texture
     if mirror:
         free = covered & (source == UNKNOWN) & (source.flip(1) != UNKNOWN)

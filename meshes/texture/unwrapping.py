@@ -140,18 +140,24 @@ def _facing(texels: Texels, view: BodyView, fit: BodyFit) -> tuple[Tensor, Tenso
 
 def _evidence(lift: Lift, texels: Texels) -> Tensor:
     """(N,) bool: texels on parts of the body that a lift does not take for occluded."""
-    body = lift.fit.body
-    on_body = ~lift.cloud.is_background
-    if int(on_body.sum()) != body.num_vertices:
-        raise ValueError(
-            f"source must hold all {body.num_vertices} vertices of the body; got "
-            f"{int(on_body.sum())}: lift with layout='surface'"
-        )
     # Vertices that face away say nothing of an occluder: those around them decide.
     facing = lift.view.faces_camera
-    known = torch.stack([(lift.cloud.seen_mask[on_body] & facing).float(), facing.float()], 1)
-    seen, total = texels.interpolate(known, body.faces).flatten(0, 1).unbind(1)
+    seen_mask = lift.cloud.seen_mask[_on_body(lift)]
+    known = torch.stack([(seen_mask & facing).float(), facing.float()], 1)
+    seen, total = texels.interpolate(known, lift.fit.body.faces).flatten(0, 1).unbind(1)
     return (total > 0) & (seen >= 0.5 * total)
+
+
+def _on_body(lift: Lift) -> Tensor:
+    """(N,) bool: points of a lift's cloud that are the vertices of the body."""
+    on_body = ~lift.cloud.is_background
+    count = lift.fit.body.num_vertices
+    if int(on_body.sum()) != count:
+        raise ValueError(
+            f"source must hold all {count} vertices of the body; got {int(on_body.sum())}: lift "
+            "with layout='surface'"
+        )
+    return on_body
 
 
 def _density(atlas: Atlas, texels: Texels, view: BodyView, fit: BodyFit) -> Tensor:
@@ -171,12 +177,7 @@ def _areas(corners: Tensor) -> Tensor:
 
 def _of_vertices(lift: Lift, atlas: Atlas, texels: Texels, relight: bool) -> Texture:
     """Texture from the colours of a lift's vertices."""
-    body, on_body = lift.fit.body, ~lift.cloud.is_background
-    if int(on_body.sum()) != body.num_vertices:
-        raise ValueError(
-            f"source must hold all {body.num_vertices} vertices of the body; got "
-            f"{int(on_body.sum())}: lift with layout='surface'"
-        )
+    body, on_body = lift.fit.body, _on_body(lift)
     seen = lift.cloud.seen_mask[on_body].float()[:, None]
     values = torch.cat([lift.cloud.colors[on_body] * seen, seen], 1)
     mixed = texels.interpolate(values, body.faces).flatten(0, 1)

@@ -144,6 +144,10 @@ def test_a_lift_without_its_image_gives_the_colours_of_its_vertices(body, front)
     image = front[1]
     assert float(unwrap(Lift(hidden, fit, view), image, size=64).visibility.max()) == 0
     assert float(unwrap(Lift(cloud, fit, view), image, size=64).visibility.max()) > 0.5
+    part = Lift(cloud.select(view.faces_camera), fit, view)
+    for given in (None, image):
+        with pytest.raises(ValueError, match="source must hold all 6879 vertices"):
+            unwrap(part, given)
 
 
 def test_the_body_swells_to_the_outline_of_the_mask(body):

@@ -66,6 +66,7 @@ def test_completion_fills_the_body_and_flags_what_it_fills(body, views):
     mirrored = full.source == MIRRORED
     assert int(mirrored.sum()) > 100
     assert torch.equal(full.color[mirrored], views[1].color.flip(1)[mirrored])
+    assert complete_texture(full, body) is full
     plain = complete_texture(views[1], body, mirror=False)
     assert not bool((plain.source == MIRRORED).any())
     assert int((plain.source == NEARBY).sum()) == int((mirrored | (full.source == NEARBY)).sum())
