@@ -91,7 +91,7 @@ def place_person(
     # Holes of the body (mouth, eyes) are closed by fans, at any place of each vertex.
     place = torch.empty(body.num_vertices, dtype=torch.int64)
     place[atlas.vertex] = torch.arange(len(atlas.vertex))
-    fans = place[closed_faces()[len(body.faces) :]]
+    fans = place[closed_faces()[:, len(body.faces) :].T]
     part = MeshPart(
         vertices=vertices[atlas.vertex],
         faces=torch.cat([atlas.corners, fans]),

@@ -25,6 +25,7 @@ from ..texture.values import NEARBY, UNKNOWN, Texture
 from ..world.imaging.camera import Camera, Light, View
 from ..world.imaging.sensor import apply_sensor
 from ..world.imaging.shading import Hit, Shadow, cast_rays, light_of
+from ..world.people.keypoints import SKIN_DEPTH, body_points
 from ..world.rng import Rng
 from ..world.scenery.backdrop import Surroundings
 from .person import SPREAD, TexturedPerson, place_person
@@ -35,7 +36,6 @@ __all__ = ["Rerendered", "rerender"]
 _SAMPLES = 2
 _GAMMA = 2.2
 _GREY = 0.5
-_JOINT_DEPTH = 0.12  # metres of a joint below the surface: less than this hides nothing
 _CONTACT = (0.13, 0.55)  # radius, metres, and darkness of the spot under a foot
 
 
@@ -211,14 +211,16 @@ def _behind(
         points = fine.center + rays * reach.clamp(0, 60)[:, None]
         normals = torch.tensor([0.0, 1.0, 0.0]).expand(len(points), 3)
         if light is not None:  # as bright as the image wherever nothing casts a shadow
-            color = color / _arriving(normals, light, torch.ones(len(points)))
+            color = color / _arriving(points, normals, light, torch.ones(len(points)))
     else:
         color, points, normals = backdrop.look(fine.center, rays)
         color = color.pow(_GAMMA)
     if light is None:
         return color.reshape(height, width, 3)
     lit = torch.ones(len(points)) if shadow is None else shadow.lit(points + 0.01 * normals)
-    color = color * _contact(placed, points)[:, None] * _arriving(normals, light, lit)
+    color = color * _contact(placed, points)[:, None] * _arriving(points, normals, light, lit)
+    if not isinstance(backdrop, np.ndarray) and backdrop is not None:
+        color = light.through_air(color, (points - fine.center).norm(dim=1))
     return color.reshape(height, width, 3)
 
 
@@ -235,18 +237,23 @@ def _picture(image: np.ndarray | None, height: int, width: int) -> Tensor:
     return resized[0].permute(1, 2, 0).clamp(0, 1)
 
 
-def _arriving(normals: Tensor, light: Light, lit: Tensor) -> Tensor:
+def _arriving(points: Tensor, normals: Tensor, light: Light, lit: Tensor) -> Tensor:
     """(M, 3) light on ground and walls."""
+    if light.cover is not None:
+        lit = lit * light.cover(points)
     toward = (normals @ light.direction).clamp(min=0) * lit
-    return light.sky * (0.55 + 0.45 * normals[:, 1:2]) + toward[:, None] * light.sun
+    result = light.sky * (0.55 + 0.45 * normals[:, 1:2]) + toward[:, None] * light.sun
+    return result + light.lamplight(points, normals) if light.lamps else result
 
 
 def _exposed(light: Light) -> Light:
     """Light as strong as that of the image behind: level ground in the open gets 1."""
     up = torch.tensor([[0.0, 1.0, 0.0]])
-    strength = float(_arriving(up, light, torch.ones(1)).mean())
+    arriving = _arriving(torch.zeros(1, 3), up, replace(light, cover=None), torch.ones(1))
+    strength = max(1e-3, float(arriving.mean()))
     return replace(
         light,
+        lamps=tuple(replace(lamp, color=lamp.color / strength) for lamp in light.lamps),
         sun=light.sun / strength,
         sky=light.sky / strength,
         bounce=light.bounce / strength,
@@ -314,19 +321,11 @@ def _origins(texture: Texture) -> Tensor:
 
 
 def _keypoints(placed: TexturedPerson, depth: Tensor, view: View, fine: View) -> Keypoints:
-    landmarks, body = placed.body.landmarks, placed.body
-    points = torch.stack(
-        [
-            placed.vertices[landmarks[name]]
-            if name in landmarks
-            else placed.joints[body.joint(name)]
-            for name in COCO_17_FEET
-        ]
-    )
+    points = body_points(placed.vertices, placed.joints)
     x, y, far = fine.project(points).unbind(1)
     inside = (x >= 0) & (x < fine.width) & (y >= 0) & (y < fine.height)
     row, column = y.long().clamp(0, fine.height - 1), x.long().clamp(0, fine.width - 1)
-    hidden = depth[row, column] < far - _JOINT_DEPTH
+    hidden = depth[row, column] < far - SKIN_DEPTH
     state = torch.where(inside, torch.where(hidden, 0.5, 1.0), 0.0)
     return Keypoints(
         xy=view.project(points)[:, :2],
