@@ -10,6 +10,7 @@ from .options import (
     KEYPOINTS,
     LIFTING,
     MODEL,
+    POSE_MODEL,
     RUN_FOLDER,
     SKIP,
     TRUST,
@@ -48,7 +49,7 @@ _DATA = (
             "images (default: ply)", ("ply", "npz", "obj", "store")),
         choice("--engine", "of a store: processes here, or Ray (default: %(default)s)",
             ("process", "ray"), default="process"),
-        SKIP,
+        POSE_MODEL, SKIP,
         workers("processes for lifting")),
 )
 _MODELS = (

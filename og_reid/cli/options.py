@@ -123,7 +123,10 @@ DATASET = (
         "splits)", metavar="NAME"),
     *TRUST,
 )
+POSE_MODEL = option("--pose-model", "model of mediapipe: full, heavy (finds more occluded people; "
+    "og-reid doctor shows how to get it), or its file (default: full)", metavar="MODEL")
 ESTIMATOR = (
+    POSE_MODEL,
     choice("--estimator", "pose estimator", get_args(Estimator)),
     option("--pose-config", "mmpose model: a file, or a name such as "
         "rtmpose-s_8xb256-420e_coco-256x192", metavar="CONFIG"),

@@ -318,6 +318,7 @@ def refuse_keypoints(data: DataSpec) -> None:
         "--keypoints": data.keypoints,
         "--keypoints-names": data.keypoints_names,
         "--estimator": data.estimator,
+        "--pose-model": data.pose_model,
     }
     for name, value in given.items():
         if value is not None and value != "mediapipe":

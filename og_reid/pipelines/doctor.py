@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from meshes.rasterizer import raster_info
+from pose.estimators.mediapipe_models import FETCH, find_model, model_folder
 
 from ..ops import (
     ball_query,
@@ -182,3 +183,17 @@ def _weights() -> Iterator[CheckResult]:
             yield CheckResult("weights", name, f"{path.stat().st_size / 2**20:.1f} MiB")
         else:
             yield CheckResult("weights", name, "missing", good=False, hint="pip install . again")
+    yield _heavy_pose_model()
+
+
+def _heavy_pose_model() -> CheckResult:
+    """The optional heavy model of the pose estimator."""
+    name = "pose model heavy"
+    try:
+        return CheckResult("weights", name, str(find_model("heavy")))
+    except FileNotFoundError:
+        folder = model_folder()
+        hint = f"optional: mkdir -p {folder} && cd {folder} && {FETCH}"
+        return CheckResult("weights", name, "missing", hint=hint)
+    except (OSError, ValueError) as error:
+        return CheckResult("weights", name, str(error), good="home folder" in str(error))

@@ -32,6 +32,7 @@ __all__ = [
     "estimate_all",
     "find_keypoints",
     "naming_unreadable",
+    "pose_model",
 ]
 
 _LOG = logging.getLogger("og_reid")
@@ -52,6 +53,8 @@ class KeypointSpec:
             JSON list, else coco.
         keypoints_names: Joints of ``keypoints`` in the files' order; None: as the files name them.
         estimator: Pose estimator; None for none (`build_estimator` takes mediapipe then).
+        pose_model: Model of mediapipe: None or ``full`` for the one of its package, ``heavy``, or
+            the file of one, see `pose.MediapipePose`.
         pose_config: Model of mmpose: a file, or a name such as
             ``rtmpose-s_8xb256-420e_coco-256x192``.
         pose_checkpoint: Weights of mmpose; None downloads those of ``pose_config``.
@@ -67,6 +70,7 @@ class KeypointSpec:
     keypoints_format: FileFormat | None = None
     keypoints_names: tuple[str, ...] | None = None
     estimator: Estimator | None = None
+    pose_model: str | Path | None = None
     pose_config: str | None = None
     pose_checkpoint: Path | None = None
     person: Target | None = None
@@ -124,8 +128,10 @@ def build_estimator(spec: KeypointSpec) -> PoseEstimator:
     from pose import CachedPose, MediapipePose, MMPose, PrecomputedPose
 
     if spec.keypoints is not None:
-        if spec.estimator is not None:
-            raise ValueError("--keypoints and --estimator exclude each other: give one of them")
+        for name in ("estimator", "pose_model"):
+            if getattr(spec, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(f"--keypoints and {flag} exclude each other: give one of them")
         format = spec.keypoints_format or _guess_format(spec.keypoints)
         names = spec.keypoints_names
         return PrecomputedPose(
@@ -139,14 +145,21 @@ def build_estimator(spec: KeypointSpec) -> PoseEstimator:
         inner: PoseEstimator = MMPose(
             spec.pose_config, spec.pose_checkpoint, target=spec.person or "most_joints"
         )
+        if spec.pose_model is not None:
+            raise ValueError("--pose-model is for --estimator mediapipe: leave one of them out")
     elif spec.person is not None:
         raise ValueError(
             "--person is for --keypoints and --estimator mmpose: mediapipe detects one of several "
             "people, by its own choice"
         )
     else:
-        inner = MediapipePose()
+        inner = MediapipePose(model=pose_model(spec.pose_model))
     return CachedPose(inner, spec.cache_folder / "poses")
+
+
+def pose_model(given: str | Path | None) -> str | Path | None:
+    """Model for `pose.MediapipePose`; ``full`` is that of its package."""
+    return None if given == "full" else given
 
 
 def _guess_format(path: Path) -> FileFormat:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ..data.clouds.engines import Engine
 from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import Bulk, check_output, list_files
+from .keypoints import pose_model
 from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
     from meshes import PointCloud
+    from pose import PoseEstimator
 
     from ..data.files.inputs import Failure, Input
 
@@ -34,6 +36,7 @@ class LiftSpec:
             `og_reid.data.LiftedStore`.
         skip: Leave out images that are missing.
         workers: Number of processes.
+        pose_model: Model of mediapipe, as for `og_reid.pipelines.KeypointSpec`.
         engine: Of a store: ``process``, or ``ray`` for the tasks of a Ray cluster.
 
     Raises:
@@ -45,6 +48,7 @@ class LiftSpec:
     format: CloudFormat | None = None
     skip: bool = False
     workers: int = 1
+    pose_model: str | Path | None = None
     engine: Engine = "process"
 
     def __post_init__(self) -> None:
@@ -125,10 +129,12 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     list_files([image], (), skip=False)
 
     from meshes import write_pointcloud
+    from pose import MediapipePose
 
     from ..api import lift
 
-    cloud = lift(image)
+    model = pose_model(spec.pose_model)
+    cloud = lift(image, None if model is None else MediapipePose(model=model)(image))
     write_pointcloud(out, cloud)
     return out, cloud
 
@@ -153,8 +159,9 @@ def lift_folder(
     check_output(spec.out, folder=True)
     inputs, missing = list_files(spec.images, image_endings, skip=spec.skip)
     report = stage_progress(progress, "lifting images")
+    estimator = _estimator(spec)
     if spec.format == "store":
-        return _lift_store(spec, spec.out, inputs, missing, report)
+        return _lift_store(spec, spec.out, inputs, missing, estimator, report)
 
     from .lift_files import LIFT_TABLE, lift_files, lift_targets
 
@@ -165,6 +172,7 @@ def lift_folder(
         spec.out,
         ending=ending,
         workers=spec.workers,
+        estimator=estimator,
         progress=report,
     )
     return LiftedFolder(
@@ -179,18 +187,35 @@ def lift_folder(
     )
 
 
+def _estimator(spec: LiftSpec) -> Callable[[], PoseEstimator] | None:
+    """Constructor of the estimator; None for mediapipe's default."""
+    model = pose_model(spec.pose_model)
+    if model is None:
+        return None
+    from pose.estimators.mediapipe import MediapipeMaker
+    from pose.estimators.mediapipe_models import find_model
+
+    return MediapipeMaker(find_model(model))
+
+
 def _lift_store(
     spec: LiftSpec,
     out: Path,
     inputs: Sequence[Input],
     missing: Sequence[Failure],
+    estimator: Callable[[], PoseEstimator] | None,
     report: Callable[[float, float], None],
 ) -> StoredFolder:
     from ..data.clouds.lift_store import FAILURES, LabelledImage, lift_store
 
     unique = {(each.name, each.path): LabelledImage(each.path, each.name) for each in inputs}
     done = lift_store(
-        list(unique.values()), out, workers=spec.workers, engine=spec.engine, progress=report
+        list(unique.values()),
+        out,
+        estimator=estimator,
+        workers=spec.workers,
+        engine=spec.engine,
+        progress=report,
     )
     return StoredFolder(
         out=out,

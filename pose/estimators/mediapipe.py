@@ -1,11 +1,13 @@
 """The default pose estimator: BlazePose through mediapipe, offline, on the CPU.
 
 Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020. The weights lie in
-the mediapipe 0.10.21 wheel (full model, `model_complexity=1`; other complexities download).
+the mediapipe 0.10.21 wheel (full model); those of the heavy model are a file of the user, see
+`pose.estimators.mediapipe_models`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from torch import Tensor
 from ..keypoints import COCO_17_FEET, Keypoints
 from ..runtime.defaults import plain_torch
 from .base import Pose, validate_image
+from .mediapipe_models import MODELS, find_model, identify_model
 from .native_graph import INSTALL, NativeGraph
 
-__all__ = ["MediapipePose", "visibility_from_raw"]
+__all__ = ["MediapipeMaker", "MediapipePose", "visibility_from_raw"]
 
 # BlazePose landmark of each name of COCO_17_FEET, in its order.
 _LANDMARKS = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
+_GRAPH = "mediapipe/modules/pose_landmark/pose_landmark_cpu.binarypb"
 _HEIGHT = 512  # rows an upright crop is resized to
 _LONGEST = 1280  # pixels, limit of the longest side
 # Rim around the image, as a part of its height, tried in turn until a person is found. Without a
@@ -66,16 +70,22 @@ class MediapipePose:
 
     Args:
         min_confidence: in [0, 1], the detector's threshold.
+        model: landmark model: None for the full one of the wheel; else the path of a published
+            file, or ``"heavy"`` for its file in `pose.estimators.mediapipe_models.model_folder`.
+            The heavy model finds more occluded people, in about 1.5 times the time.
 
     Raises:
-        ValueError: `min_confidence` is out of range.
+        ValueError: `min_confidence` is out of range, or the model is damaged or another file.
+        FileNotFoundError: the model is not there; the message has the command that fetches it.
     """
 
-    def __init__(self, min_confidence: float = 0.3) -> None:
+    def __init__(self, min_confidence: float = 0.3, model: str | Path | None = None) -> None:
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"min_confidence must be in [0, 1]; got {min_confidence}")
         self.min_confidence = min_confidence
-        self._graph = NativeGraph(partial(_load, min_confidence))
+        self.model = None if model is None else find_model(model)
+        self._name = (MODELS["full"] if self.model is None else identify_model(self.model)).name
+        self._graph = NativeGraph(partial(_load, min_confidence, self.model))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -85,7 +95,7 @@ class MediapipePose:
         return {
             "estimator": "mediapipe",
             "mediapipe": version("mediapipe"),
-            "model": "pose_landmark_full",
+            "model": self._name,
             "min_confidence": self.min_confidence,
             "height": _HEIGHT,
             "padding": list(_PADDING),
@@ -133,7 +143,7 @@ class MediapipePose:
 
     def __getstate__(self) -> dict[str, Any]:
         """State without the native model, which cannot be pickled."""
-        return {"min_confidence": self.min_confidence}
+        return {"min_confidence": self.min_confidence, "model": self.model}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy without a native model."""
@@ -148,13 +158,30 @@ def _found(model: Any, image: np.ndarray) -> Any:
     return result
 
 
-def _load(min_confidence: float) -> Any:
+@dataclass(frozen=True)
+class MediapipeMaker:
+    """Constructor of `MediapipePose` with a model, equal by value, for worker processes.
+
+    Attributes:
+        model: see `MediapipePose`.
+    """
+
+    model: str | Path | None = None
+
+    def __call__(self) -> MediapipePose:
+        """A new estimator."""
+        return MediapipePose(model=self.model)
+
+
+def _load(min_confidence: float, model: Path | None) -> Any:
     try:
         import mediapipe
     except ImportError as error:
         raise ImportError(f"mediapipe is needed to find people in images; {INSTALL}") from error
     if not hasattr(mediapipe, "solutions"):
         raise ImportError(f"mediapipe {mediapipe.__version__} carries no pose weights; {INSTALL}")
+    if model is not None:
+        return _load_graph(Path(mediapipe.__file__).parents[1], min_confidence, model)
     return mediapipe.solutions.pose.Pose(
         static_image_mode=True,
         model_complexity=1,
@@ -163,6 +190,66 @@ def _load(min_confidence: float) -> Any:
         smooth_segmentation=False,
         min_detection_confidence=min_confidence,
     )
+
+
+def _load_graph(root: Path, min_confidence: float, model: Path) -> _Graph:
+    """Graph of ``mediapipe.solutions.pose`` with the file of its heaviest model replaced.
+
+    Args:
+        root: folder of the package mediapipe.
+        min_confidence: the detector's threshold.
+        model: file of the landmark model.
+    """
+    from mediapipe.calculators.core.constant_side_packet_calculator_pb2 import (
+        ConstantSidePacketCalculatorOptions,
+    )
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.python._framework_bindings import resource_util, validated_graph_config
+    from mediapipe.python.solution_base import SolutionBase
+
+    resource_util.set_resource_dir(str(root))
+    whole = validated_graph_config.ValidatedGraphConfig()
+    whole.initialize(binary_graph_path=str(root / _GRAPH))
+    config = calculator_pb2.CalculatorGraphConfig()
+    config.ParseFromString(whole.binary_config)  # with all subgraphs expanded
+    paths = [
+        packet
+        for node in config.node
+        if node.options.HasExtension(ConstantSidePacketCalculatorOptions.ext)
+        for packet in node.options.Extensions[ConstantSidePacketCalculatorOptions.ext].packet
+        if packet.string_value.endswith(f"{MODELS['heavy'].name}.tflite")
+    ]
+    if len(paths) != 1:
+        raise RuntimeError(f"the graph of mediapipe names {len(paths)} heavy models, not one")
+    paths[0].string_value = str(model)
+    detector = "posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh"
+    return _Graph(
+        SolutionBase(
+            graph_config=config,
+            side_inputs={
+                "model_complexity": 2,
+                "smooth_landmarks": False,
+                "enable_segmentation": True,
+                "smooth_segmentation": False,
+                "use_prev_landmarks": False,
+            },
+            calculator_params={detector: min_confidence},
+            outputs=["pose_landmarks", "pose_world_landmarks", "segmentation_mask"],
+        )
+    )
+
+
+class _Graph:
+    """Graph with the methods of ``mediapipe.solutions.pose.Pose`` that are used here."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+
+    def process(self, image: np.ndarray) -> Any:
+        return self._graph.process({"image": image})
+
+    def close(self) -> None:
+        self._graph.close()
 
 
 def _resize(image: np.ndarray) -> np.ndarray:

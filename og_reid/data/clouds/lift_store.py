@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ..files.folder_lock import LOCK_FILE, locked_folder
 from ..files.inputs import Failure, cause, summarize_warnings
 from .cache import hash_file
 from .engines import Engine, run_tasks
-from .lift_dataset import LiftSettings, describe_lift
+from .lift_dataset import CHUNK, LiftSettings, describe_lift
 from .lift_shard import (
     KnownCloud,
     ShardImage,
@@ -33,7 +33,7 @@ from .lifted_store import MANIFEST, Manifest, StoredShard, read_manifest, write_
 __all__ = ["FAILURES", "IMAGES_PER_SHARD", "LabelledImage", "StoredLifts", "lift_store"]
 
 #: Images of a shard: a kill loses the work on at most that many in each worker.
-IMAGES_PER_SHARD = 64
+IMAGES_PER_SHARD = CHUNK
 #: File name of the report of failures, which a store may hold.
 FAILURES = "failures.csv"
 _SHARD = re.compile(r"clouds-[0-9a-f]{24}\.safetensors")
@@ -202,17 +202,28 @@ def _only_writer(folder: Path, about: dict[str, Any]) -> Iterator[None]:
 
 
 def _check_settings(folder: Path, about: dict[str, Any]) -> None:
-    there = json.loads(json.dumps(dict(read_manifest(folder).settings)))
-    wanted = json.loads(json.dumps(about))
+    there = _leaves(read_manifest(folder).settings)
+    wanted = _leaves(json.loads(json.dumps(about)))
     if there != wanted:
-        names = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
+        names = [each for each in {**there, **wanted} if there.get(each) != wanted.get(each)]
         found = "; ".join(
-            f"{name} {there.get(name)} there, {wanted.get(name)} now" for name in names
+            f"{each} {there.get(each)} there, {wanted.get(each)} now" for each in names
         )
         raise ValueError(
             f"{folder} is a store of other settings ({found}): give another folder, or remove it, "
             "and all images are lifted again"
         )
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Values of nested settings by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
 
 
 def _hashed(

@@ -84,3 +84,18 @@ def test_operators_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
     finding = by_name(run_checks())["operators"]
     assert not finding.good
     assert "OG_REID_NATIVE=0" in finding.hint
+
+
+def test_the_heavy_pose_model_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    finding = by_name(run_checks())["pose model heavy"]
+    assert finding.good
+    assert finding.value == "missing"
+    assert f"mkdir -p {tmp_path / 'og-reid'} && cd" in finding.hint
+    assert "npm pack @mediapipe/pose" in finding.hint
+    path = tmp_path / "og-reid" / "pose_landmark_heavy.tflite"
+    path.parent.mkdir()
+    path.write_bytes(b"model")
+    finding = by_name(run_checks())["pose model heavy"]
+    assert not finding.good
+    assert "27,709,200 bytes" in finding.value
