@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from .body.model import BodyModel, BodyPose
     from .fitting.camera import CropCamera
     from .fitting.fit import BodyFit, fit_body
-    from .lift import Lift, lift_image, lift_images
+    from .lift import Lift, lift_fit, lift_image, lift_images
     from .local_features import sample_features
     from .pointcloud import PointCloud
     from .pointcloud_io import read_pointcloud, write_pointcloud, write_reference_obj
     from .quality import LiftQuality
+    from .regressors.convert import to_body_fit
+    from .regressors.readers import read_sam3d_body, read_smpl_bodies
+    from .regressors.regressed import RegressedBodies
     from .rerendering.rendering import Rerendered, rerender
     from .texture.completion import complete_texture
     from .texture.unwrapping import unwrap, unwrap_images
@@ -34,19 +37,24 @@ __all__ = [
     "Lift",
     "LiftQuality",
     "PointCloud",
+    "RegressedBodies",
     "Rerendered",
     "Texture",
     "body_visibility",
     "complete_texture",
     "fit_body",
+    "lift_fit",
     "lift_image",
     "lift_images",
     "load_body",
     "merge_textures",
     "part_visibility",
     "read_pointcloud",
+    "read_sam3d_body",
+    "read_smpl_bodies",
     "rerender",
     "sample_features",
+    "to_body_fit",
     "unwrap",
     "unwrap_images",
     "write_pointcloud",
@@ -61,19 +69,24 @@ _HOME = {
     "Lift": "lift",
     "LiftQuality": "quality",
     "PointCloud": "pointcloud",
+    "RegressedBodies": "regressors.regressed",
     "Rerendered": "rerendering.rendering",
     "Texture": "texture.values",
     "body_visibility": "visibility",
     "complete_texture": "texture.completion",
     "fit_body": "fitting.fit",
+    "lift_fit": "lift",
     "lift_image": "lift",
     "lift_images": "lift",
     "load_body": "body.load",
     "merge_textures": "texture.values",
     "part_visibility": "visibility",
     "read_pointcloud": "pointcloud_io",
+    "read_sam3d_body": "regressors.readers",
+    "read_smpl_bodies": "regressors.readers",
     "rerender": "rerendering.rendering",
     "sample_features": "local_features",
+    "to_body_fit": "regressors.convert",
     "unwrap": "texture.unwrapping",
     "unwrap_images": "texture.unwrapping",
     "write_pointcloud": "pointcloud_io",

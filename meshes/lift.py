@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose import Keypoints, Pose
+from pose import COCO_17_FEET, Keypoints, Pose
 from pose.files.reading import InputWarning, level_outside
 from pose.formats.json_fields import are_fractions
 from pose.person_selection import lies_outside
@@ -26,12 +26,13 @@ from .body.load import load_body
 from .body.model import BodyModel
 from .color import BodyView, color_vertices, part_evidence, project_body
 from .fitting.fit import BodyFit, fit_body
+from .fitting.skeleton import Skeleton
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
 from .quality import UNMEASURED, LiftQuality, measure_quality
 from .reference_layout import reference_cloud
 from .rotation import axis_angle_to_matrix
 
-__all__ = ["Layout", "Lift", "lift_image", "lift_images"]
+__all__ = ["Layout", "Lift", "lift_fit", "lift_image", "lift_images"]
 
 Layout = Literal["surface", "reference"]
 """Point layout of a lifted cloud: see ``lift_image``."""
@@ -185,6 +186,44 @@ def lift_images(
         else _color(image, pose, fits[number], background, evidence_threshold)
         for number, (image, pose) in enumerate(zip(images, poses, strict=True))
     ]
+
+
+@plain_torch()
+def lift_fit(
+    image: np.ndarray,
+    fit: BodyFit,
+    pose: Pose | None = None,
+    *,
+    background: int = 1500,
+    evidence_threshold: float = 0.3,
+) -> Lift:
+    """Lifts one image to a point cloud by a given fit, such as `meshes.regressors.to_body_fit`'s.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        fit: the fitted body, B = 1.
+        pose: keypoints and mask of the person, for occluded parts; None: all parts inside the
+            image count as visible, and take the colours of what hides them.
+        background: see `lift_image`.
+        evidence_threshold: see `lift_image`.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}")
+    if len(fit) != 1:
+        raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
+    seen = pose or Pose(_projected_joints(fit, image.shape[0], image.shape[1]))
+    return _color(image, seen, fit, background, evidence_threshold)
+
+
+def _projected_joints(fit: BodyFit, height: int, width: int) -> Keypoints:
+    """Keypoints at the projections of the fit's joints, found where inside the image."""
+    skeleton = Skeleton(fit.body)
+    names = [name for name in COCO_17_FEET if name in skeleton.names]
+    points = skeleton.pose(fit.rotations, fit.betas).points
+    places = points[:, [skeleton.index(name) for name in names]]
+    xy = fit.camera.project(places)[0, :, :2]
+    inside = ((xy >= 0) & (xy <= torch.tensor([float(width), float(height)]))).all(-1).float()
+    return Keypoints(xy, inside, inside, tuple(names))
 
 
 def _warn_of_outsiders(images: Sequence[np.ndarray], poses: Sequence[Pose]) -> None:

@@ -23,7 +23,7 @@ ORDER = {
         ("rotation", "rasterizer", "pointcloud_values"),
         ("body", "formats", "pointcloud"),
         ("pointcloud_io", "fitting"),
-        ("adapters", "color"),
+        ("adapters", "color", "regressors"),
         ("quality", "reference_layout"),
         ("lift",),
         ("lift_people", "local_features", "texture", "visibility", "world"),
