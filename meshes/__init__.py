@@ -13,7 +13,7 @@ from pose.deprecation import deprecated_attribute
 if TYPE_CHECKING:
     from .body.load import load_body
     from .body.model import BodyModel, BodyPose
-    from .fitting.camera import CropCamera
+    from .fitting.camera import CropCamera, PinholeCamera
     from .fitting.fit import BodyFit, fit_body
     from .lift import Lift, lift_fit, lift_image, lift_images
     from .local_features import sample_features
@@ -36,6 +36,7 @@ __all__ = [
     "CropCamera",
     "Lift",
     "LiftQuality",
+    "PinholeCamera",
     "PointCloud",
     "RegressedBodies",
     "Rerendered",
@@ -68,6 +69,7 @@ _HOME = {
     "CropCamera": "fitting.camera",
     "Lift": "lift",
     "LiftQuality": "quality",
+    "PinholeCamera": "fitting.camera",
     "PointCloud": "pointcloud",
     "RegressedBodies": "regressors.regressed",
     "Rerendered": "rerendering.rendering",

@@ -19,7 +19,7 @@ from pose.runtime.defaults import plain_torch
 from ..body.load import load_body
 from ..body.model import BodyModel, BodyPose
 from ..rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from .camera import CropCamera
+from .camera import CropCamera, PinholeCamera
 from .residuals import CAMERA_TERMS, FitState, project, residuals
 from .skeleton import Skeleton
 from .targets import FitTargets, PosePrior
@@ -44,7 +44,7 @@ class BodyFit:
         body: the body model.
         rotations: (B, J, 3, 3) relative to the parents.
         betas: (B, S). Keypoints hardly determine girth: read them as a prior, not as a measurement.
-        camera: the crop's camera.
+        camera: the crop's camera; a `PinholeCamera` for bodies of regressors that give one.
         pitch: (B,) downward tilt of the camera, radians.
         error: (B,) root mean square distance of keypoints to the fit, image heights, weighted
             by their scores; NaN where no keypoint was found.
@@ -53,7 +53,7 @@ class BodyFit:
     body: BodyModel
     rotations: Tensor
     betas: Tensor
-    camera: CropCamera
+    camera: CropCamera | PinholeCamera
     pitch: Tensor
     error: Tensor
 

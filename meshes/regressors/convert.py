@@ -9,7 +9,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..body.load import load_body
 from ..body.model import BodyModel
-from ..fitting.camera import CropCamera
+from ..fitting.camera import CropCamera, PinholeCamera
 from ..fitting.fit import BodyFit
 from ..fitting.skeleton import Skeleton
 from ..fitting.targets import PosePrior
@@ -63,22 +63,23 @@ def to_body_fit(
         betas.append(solved[1].float())
         translation.append(solved[2].float())
     shift = torch.stack(translation) if count else torch.zeros(0, 3)
-    camera, _ = fit_camera(bodies.points.float() - shift[:, None], bodies.pixels.float())
+    camera = _camera(bodies, shift)
     turned = torch.stack(rotations) if count else torch.zeros(0, body.num_joints, 3, 3)
     shape = torch.stack(betas) if count else torch.zeros(0, body.num_betas)
-    fit = BodyFit(
-        body=body,
-        rotations=turned,
-        betas=shape,
-        camera=camera,
-        pitch=torch.zeros(count),
-        error=torch.zeros(count),
-    )
-    index = torch.tensor([skeleton.index(name) for name in names])
-    found = skeleton.pose(fit.rotations, fit.betas).points[:, index]
+    index = torch.tensor([skeleton.index(name) for name in names], dtype=torch.int64)
+    found = skeleton.pose(turned, shape).points[:, index]
     off = (camera.project(found)[..., :2] - bodies.pixels[:, chosen]).norm(dim=-1)
     error = off.square().mean(1).sqrt() / height
-    return BodyFit(body, fit.rotations, fit.betas, camera, fit.pitch, error)
+    return BodyFit(body, turned, shape, camera, torch.zeros(count), error)
+
+
+def _camera(bodies: RegressedBodies, shift: Tensor) -> CropCamera | PinholeCamera:
+    """Camera of bodies whose frame is moved by (B, 3) metres to that of the points."""
+    given = bodies.camera
+    if given is not None:
+        return PinholeCamera(given.focal, given.centre, given.origin + shift)
+    camera, _ = fit_camera(bodies.points.float() - shift[:, None], bodies.pixels.float())
+    return camera
 
 
 def _solve(
@@ -129,10 +130,9 @@ def _standing(
 
 @plain_torch()
 def fit_camera(points: Tensor, pixels: Tensor) -> tuple[CropCamera, Tensor]:
-    """Camera that projects points to pixels, by least squares.
+    """Camera of weak perspective that projects points to pixels, by least squares.
 
-    A perspective camera of a person some metres away is one of weak perspective whose scale grows
-    with height; without vertical stretch, as its pixels are square.
+    Without vertical stretch, as pixels of regressors are square.
 
     Args:
         points: (B, K, 3) metres, x right, y up, z towards the camera; K at least 2.

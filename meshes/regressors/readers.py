@@ -18,6 +18,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..body.load import load_body
 from ..body.model import SMPL_JOINTS, BodyModel
+from ..fitting.camera import PinholeCamera
 from ..rotation import axis_angle_to_matrix
 from .regressed import RegressedBodies
 
@@ -30,7 +31,7 @@ _SMPL_ARRAYS = (
     "global_orient", "body_pose", "betas", "theta", "pred_cam", "cam_t", "focal_length",
     "box_center", "box_size", "joints", "vertices",
 )  # fmt: skip
-_SAM3D_ARRAYS = ("pred_vertices",)
+_SAM3D_ARRAYS = ("pred_vertices", "pred_cam_t", "focal_length")
 _ORTHOGONAL = 1e-3  # largest entry of R^T R - 1: rotations are stored in half precision at times
 
 #: Keypoints of MHR that this package's skeleton has, by their index among the 70.
@@ -139,17 +140,19 @@ def smpl_bodies(
     if joints.shape[1] < len(SMPL_JOINTS):
         raise ValueError(f"joints must be (B, 24 or more, 3); got {tuple(joints.shape)}")
     joints = joints[:, : len(SMPL_JOINTS)]
+    pixels, camera = _projected(joints, given, image_size, count)
     turned = rotations.clone()
     turned[:, 0] = torch.diag(flip) @ rotations[:, 0]
     return RegressedBodies(
         names=_checked_names(names, count),
         point_names=SMPL_JOINTS,
         points=joints * flip,
-        pixels=_projected(joints, given, image_size, count),
+        pixels=pixels,
         rotations=turned,
         vertices=None
         if vertices is None
         else _batched("vertices", vertices, (count, None, 3)) * flip,
+        camera=camera,
         complete=complete,
     )
 
@@ -178,6 +181,14 @@ def sam3d_bodies(
     pixels = _batched("pred_keypoints_2d", given["pred_keypoints_2d"], (count, _MHR_COUNT, 2))
     vertices = given.get("pred_vertices")
     flip, index = torch.tensor(_FLIP), list(MHR_POINTS)
+    camera = None
+    if "pred_cam_t" in given and "focal_length" in given:
+        place = _batched("pred_cam_t", given["pred_cam_t"], (count, 3)) * flip
+        focal = given["focal_length"].reshape(-1).expand(count)
+        camera = PinholeCamera(focal, torch.zeros(count, 2), place)
+        # The principal point is where the projections lie besides.
+        middle = (pixels - camera.project(points * flip)[..., :2])[:, index].mean(1)
+        camera = PinholeCamera(focal, middle, place)
     return RegressedBodies(
         names=_checked_names(names, count),
         point_names=tuple(MHR_POINTS.values()),
@@ -186,6 +197,7 @@ def sam3d_bodies(
         vertices=None
         if vertices is None
         else _batched("pred_vertices", vertices, (count, None, 3)) * flip,
+        camera=camera,
     )
 
 
@@ -276,16 +288,15 @@ def _are_rotations(value: Tensor) -> bool:
 
 def _projected(
     joints: Tensor, given: Mapping[str, Tensor], image_size: tuple[int, int], count: int
-) -> Tensor:
-    """(B, J, 2) pixels of joints in the regressor's frame."""
+) -> tuple[Tensor, PinholeCamera | None]:
+    """(B, J, 2) pixels of joints in the regressor's frame, and a pinhole camera if given."""
     height, width = image_size
     middle = torch.tensor([width / 2, height / 2])
     if "cam_t" in given and "focal_length" in given:
-        places = joints + _batched("cam_t", given["cam_t"], (count, 3))[:, None]
-        if bool((places[..., 2] <= 0).any()):
-            raise ValueError("cam_t must place the body in front of the camera (z above 0)")
-        focal = given["focal_length"].reshape(-1, 1, 1)
-        return focal * places[..., :2] / places[..., 2:] + middle
+        place = _batched("cam_t", given["cam_t"], (count, 3)) * torch.tensor(_FLIP)
+        focal = given["focal_length"].reshape(-1).expand(count)
+        pinhole = PinholeCamera(focal, middle.expand(count, 2), place)
+        return pinhole.project(joints * torch.tensor(_FLIP))[..., :2], pinhole
     if "pred_cam" not in given:
         raise ValueError(
             f"arrays must hold a camera: pred_cam, or cam_t with focal_length; got {sorted(given)}"
@@ -298,4 +309,4 @@ def _projected(
         raise ValueError("box_center and box_size must be given together")
     side = given["box_size"].reshape(-1) if "box_size" in given else torch.tensor([max(image_size)])
     unit = camera[:, None, :1] * (joints[..., :2] + camera[:, None, 1:])
-    return center[:, None] + unit * side[:, None, None] / 2
+    return center[:, None] + unit * side[:, None, None] / 2, None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..fitting.camera import PinholeCamera
+
 __all__ = ["RegressedBodies"]
 
 
@@ -22,6 +24,7 @@ class RegressedBodies:
         pixels: (B, K, 2) their projections, x right, y down, pixels of the image.
         rotations: (B, 24, 3, 3) of SMPL's joints relative to their parents; None where unknown.
         vertices: (B, V, 3) points of the surface, of any topology; None where unknown.
+        camera: Pinhole camera whose frame is that of the points; None where only pixels are known.
         complete: True when the points determine the body's size: joints or vertices of the
             regressor's own body, not those of a mean shape.
     """
@@ -32,6 +35,7 @@ class RegressedBodies:
     pixels: Tensor
     rotations: Tensor | None = None
     vertices: Tensor | None = None
+    camera: PinholeCamera | None = None
     complete: bool = True
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class RegressedBodies:
             pixels=self.pixels[index],
             rotations=None if self.rotations is None else self.rotations[index],
             vertices=None if self.vertices is None else self.vertices[index],
+            camera=None if self.camera is None else self.camera[index],
             complete=self.complete,
         )
 

@@ -66,7 +66,9 @@ def choose_view(
         return camera
     if isinstance(camera, BodyFit):
         turn = pitch_turn(camera)
-        return _fit_view(camera.camera, turn, torch.tensor([0.0, ground, 0.0]), size)
+        crop = camera.camera
+        crop = crop if isinstance(crop, CropCamera) else crop.weak()
+        return _fit_view(crop, turn, torch.tensor([0.0, ground, 0.0]), size)
     whole = take_view(camera, camera.distance, size)
     seen = whole.project(points)[:, :2]
     low, high = seen.amin(0), seen.amax(0)

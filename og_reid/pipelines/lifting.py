@@ -134,7 +134,7 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     from ..api import lift
 
     model = pose_model(spec.pose_model)
-    cloud = lift(image, None if model is None else MediapipePose(model=model)(image))
+    cloud = lift(image) if model is None else lift(image, MediapipePose(model=model)(image))
     write_pointcloud(out, cloud)
     return out, cloud
 

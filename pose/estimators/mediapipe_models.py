@@ -1,4 +1,4 @@
-"""Files of BlazePose's landmark models, told apart by their content.
+"""Files of BlazePose's landmark models, identified by their content.
 
 The mediapipe wheel carries the full model. The heavy one, of the same authors and licence
 (Apache-2.0), is a file of the npm package ``@mediapipe/pose``: ``npm pack @mediapipe/pose``.

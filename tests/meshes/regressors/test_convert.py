@@ -12,6 +12,7 @@ from torch import Tensor
 from foreign_bodies import FLIP, Foreign, foreign_bodies, smpl_export
 from meshes import BodyFit, CropCamera, RegressedBodies, lift_fit, load_body, to_body_fit
 from meshes.body.model import SMPL_JOINTS
+from meshes.fitting.camera import PinholeCamera
 from meshes.fitting.skeleton import Skeleton
 from meshes.regressors.convert import fit_camera
 from meshes.regressors.readers import MHR_POINTS, sam3d_bodies, smpl_bodies
@@ -91,9 +92,11 @@ def mhr_export(foreign: Foreign) -> dict[str, Tensor]:
     for index, name in MHR_POINTS.items():
         points[:, index] = foreign.point(name)
     points = points * FLIP
-    place = points + torch.tensor([0.1, 0.2, 30.0])
-    pixels = 3000 * place[..., :2] / place[..., 2:] + torch.tensor([64.0, 128.0])
+    place = points + torch.tensor([0.1, 0.2, 4.0])  # near: strong perspective
+    pixels = 500 * place[..., :2] / place[..., 2:] + torch.tensor([64.0, 128.0])
     return {
+        "pred_cam_t": torch.tensor([[0.1, 0.2, 4.0]]).expand(len(points), 3),
+        "focal_length": torch.tensor([500.0]).expand(len(points)),
         "pred_keypoints_3d": points,
         "pred_keypoints_2d": pixels,
         "pred_vertices": foreign.surface * FLIP,
@@ -105,7 +108,15 @@ def test_keypoints_and_a_surface_give_the_rotations(foreign: Foreign) -> None:
     vertices, joints = errors(fit, foreign)
     assert vertices < 5.0
     assert joints < 3.0
-    assert float(fit.error.max()) * SIZE[0] < 2.0
+    assert float(fit.error.max()) * SIZE[0] < 1.0
+    assert isinstance(fit.camera, PinholeCamera)
+    assert (fit.camera.centre - torch.tensor([64.0, 128.0])).abs().max() < 1e-3
+    # Weak perspective cannot have the near arms right.
+    arrays = mhr_export(foreign)
+    del arrays["pred_cam_t"]
+    flat = to_body_fit(sam3d_bodies(arrays), SIZE[0])
+    assert isinstance(flat.camera, CropCamera)
+    assert float(flat.error.max()) > 2 * float(fit.error.max())
 
 
 def test_keypoints_alone(foreign: Foreign) -> None:
@@ -172,6 +183,34 @@ def test_cameras_of_weak_perspective_are_exact() -> None:
     assert off.max() < 0.01
     for name in ("scale", "shift", "kappa"):
         assert torch.allclose(getattr(camera, name), getattr(true, name), rtol=1e-3, atol=1e-3)
+
+
+def test_pinhole_cameras_project_and_come_back() -> None:
+    rng = torch.Generator().manual_seed(0)
+    points = torch.randn(2, 50, 3, generator=rng)
+    camera = PinholeCamera(
+        torch.tensor([500.0, 900.0]), torch.tensor([[64.0, 128.0], [10.0, 20.0]]),
+        torch.tensor([[0.1, -0.2, -5.0], [0.0, 0.3, -8.0]]),
+    )  # fmt: skip
+    pixels = camera.project(points)
+    place = points[1, 7] + camera.origin[1]
+    assert float(pixels[1, 7, 0]) == pytest.approx(10 - 900 * float(place[0] / place[2]), rel=1e-5)
+    assert float(pixels[1, 7, 1]) == pytest.approx(20 + 900 * float(place[1] / place[2]), rel=1e-5)
+    assert torch.equal(pixels[..., 2], -points[..., 2])
+    assert (camera.unproject(pixels[..., :2], points[..., 2]) - points).abs().max() < 1e-5
+    flat = camera.unproject(pixels[..., :2], torch.tensor([0.5, -0.5]))
+    assert (camera.project(flat)[..., :2] - pixels[..., :2]).abs().max() < 1e-2
+    assert torch.allclose(camera.shift, camera.project(torch.zeros(2, 1, 3))[:, 0, :2])
+    # A far camera is one of weak perspective.
+    far = PinholeCamera(
+        torch.tensor([1e6]), torch.tensor([[64.0, 128.0]]), torch.tensor([[0.0, 0.0, -1e4]])
+    )
+    assert (far.project(points[:1]) - far.weak().project(points[:1])).abs().max() < 0.2
+    assert len(camera[1:].focal) == 1
+    with pytest.raises(ValueError, match="before the camera"):
+        PinholeCamera(torch.ones(1), torch.zeros(1, 2), torch.ones(1, 3))
+    with pytest.raises(ValueError, match=r"origin \(B, 3\)"):
+        PinholeCamera(torch.ones(1), torch.zeros(1, 2), -torch.ones(1, 2))
 
 
 def test_a_fit_of_others_lifts_an_image(foreign: Foreign, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def test_cameras_project_as_their_authors_do(foreign: Foreign) -> None:
     pinhole = smpl_bodies({**arrays, **camera}, SIZE)
     depth = joints[..., 2] + 20
     x = 64 + 1500 * (joints[..., 0] + 0.1) / depth
-    assert torch.allclose(pinhole.pixels[..., 0], x, atol=1e-3)
+    y = 128 + 1500 * (joints[..., 1] + 0.2) / depth
+    assert torch.allclose(pinhole.pixels, torch.stack([x, y], -1), atol=1e-3)
     # The two agree for a far camera: scale 2 f / (side z).
     far = {"cam_t": torch.tensor([[0.05, 0.1, 1e4]] * 2), "focal_length": torch.tensor(1.152e6)}
     same = smpl_bodies({**arrays, **far}, SIZE)
@@ -127,7 +128,7 @@ def test_keypoints_of_mhr(foreign: Foreign, tmp_path: Path) -> None:
         ({"box_size": torch.ones(2)}, "given together"),
         (
             {"cam_t": torch.zeros(2, 3), "focal_length": torch.ones(1)},
-            "in front of the camera",
+            "before the camera",
         ),
     ],
 )
