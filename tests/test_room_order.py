@@ -40,6 +40,7 @@ ORDER = {
         ("rendering", "folder"),
         ("labelled", "market"),
         ("items",),
+        ("shards",),
     ),
     "og_reid.data": (
         ("files", "sample", "keyed_random", "samplers"),

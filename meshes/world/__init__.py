@@ -12,7 +12,7 @@ from .scene import Scene, sample_scene
 from .scenery.occluders import OCCLUDERS
 from .settings import SETTINGS, WorldSettings
 from .tracks import Track, sample_track
-from .truth import TRUTH, CameraMatrices, OtherPerson, Truth, scene_truth
+from .truth import TRUTH, CameraMatrices, LightTruth, OtherPerson, Truth, scene_truth
 
 __all__ = [
     "CITY_GROUPS",
@@ -25,6 +25,7 @@ __all__ = [
     "Identity",
     "ItemKey",
     "ItemPlan",
+    "LightTruth",
     "OtherPerson",
     "Rendered",
     "Scene",

@@ -66,6 +66,11 @@ class ItemPlan:
         """Number of all items."""
         return self.images.identities * self.of_identity
 
+    @property
+    def endless(self) -> bool:
+        """True without a number of identities."""
+        return self.images.identities >= _ENDLESS
+
     def key(self, index: int) -> ItemKey:
         """Key of an item, from 0: by identity, then view, then frame."""
         identity, rest = divmod(index, self.of_identity)
@@ -169,14 +174,9 @@ class WorldDataset(Dataset[WorldItem]):
         Raises:
             TypeError: the set is endless.
         """
-        if self.endless:
+        if self.plan.endless:
             raise TypeError("an endless set has no length: give dataset() a number of identities")
         return self.plan.items
-
-    @property
-    def endless(self) -> bool:
-        """True for a set without a number of identities."""
-        return self.plan.images.identities >= _ENDLESS
 
     def __getitem__(self, index: int) -> WorldItem:
         """Item at an index, from 0: by identity, then view, then frame.

@@ -11,6 +11,7 @@ from torch import Tensor
 from pose.keypoints import COCO_17_FEET, Keypoints
 from pose.runtime.defaults import plain_torch
 
+from ...body.atlas import load_atlas
 from ...body.parts import OFF_BODY
 from ..imaging.camera import View
 from ..people.attributes import describe_identity
@@ -19,11 +20,19 @@ from ..people.keypoints import SKIN_DEPTH, body_points
 from ..scene import Scene
 from ..surfaces.pieces import Bearer, MeshPart
 from .surface import Surface, find_surface, placed
-from .values import GARMENTS, THING, TRUTH, CameraMatrices, OtherPerson, Truth, checked_selection
+from .values import (
+    GARMENTS,
+    THING,
+    TRUTH,
+    CameraMatrices,
+    LightTruth,
+    OtherPerson,
+    Truth,
+    checked_selection,
+)
 
 __all__ = ["scene_truth"]
 
-_OWN = ("part", "vertex", "garment", "depth", "normal")
 _OTHERS = ("instance", "scene_depth", "people")
 
 
@@ -49,7 +58,8 @@ def scene_truth(scene: Scene, truth: Sequence[str] = TRUTH) -> Truth:
     return Truth(
         size=(view.height, view.width),
         camera=CameraMatrices.of(view),
-        light=scene.light,
+        light=LightTruth.of(scene.light),
+        conditions=scene.conditions,
         attributes=describe_identity(scene.figure.identity),
         **found,
     )
@@ -66,6 +76,10 @@ def _own_maps(own: Surface, names: set[str]) -> dict[str, Tensor]:
         if "part" in names:
             found["part"] = torch.full(shape, OFF_BODY, dtype=torch.uint8)
             found["part"][there] = world_body().part[under].to(torch.uint8)
+    if "uv" in names:
+        body = world_body()
+        found["uv"] = torch.full((*shape, 2), torch.nan)
+        found["uv"][there] = load_atlas(body).uv_at(*own.body_points(body.faces))
     if "garment" in names:
         labels = [0 if each.origin is None else _garment(each.origin.label) for each in own.parts]
         found["garment"] = torch.zeros(shape, dtype=torch.uint8)

@@ -101,6 +101,37 @@ class Surface:
         best = total >= total.amax(1, keepdim=True) - 1e-6
         return torch.where(best, vertices, torch.iinfo(torch.int64).max).amin(1)
 
+    def body_points(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Point of the bare body under each covered pixel.
+
+        Args:
+            faces: (F, 3) of the body.
+
+        Returns:
+            (M,) int64 faces and (M, 3) barycentric weights of their corners. Where the surface
+            follows no single face, it is a vertex: that of the largest weight.
+        """
+        vertices, weights = self.body_weights()
+        distinct = vertices.sort(1).values
+        new = torch.ones_like(distinct, dtype=torch.bool)
+        new[:, 1:] = distinct[:, 1:] != distinct[:, :-1]
+        corners = torch.zeros(len(vertices), 3, dtype=torch.int64)
+        three = new.sum(1) == 3
+        corners[three] = distinct[three][new[three]].reshape(-1, 3)
+        table, order = _face_keys(faces).sort()
+        keys = _face_keys(corners)
+        place = torch.searchsorted(table, keys).clamp(max=len(table) - 1)
+        known = three & (table[place] == keys)
+        face = order[place]
+        weight = (weights[:, None] * (vertices[:, None] == faces[face][..., None])).sum(-1)
+        if not bool(known.all()):
+            lone = self.body_vertices()[~known]
+            first = torch.zeros(int(faces.max()) + 1, dtype=torch.int64)
+            first[faces.flip(0).flatten()] = torch.arange(len(faces)).flip(0).repeat_interleave(3)
+            face[~known] = first[lone]
+            weight[~known] = (faces[first[lone]] == lone[:, None]).float()
+        return face, weight
+
     def _followed(self) -> tuple[Tensor, Tensor, Tensor]:
         """For all (V,) vertices the two of the body that they follow, and their mix."""
         used = torch.zeros(len(self.vertices), dtype=torch.bool)
@@ -161,6 +192,12 @@ def placed(part: MeshPart, points: Tensor) -> Tensor:
     sign = torch.linalg.det(u) * torch.linalg.det(vh)
     turn = u @ torch.diag(torch.tensor([1.0, 1.0, float(sign)], dtype=torch.float64)) @ vh
     return ((points.double() - middle) @ turn + moved).float()
+
+
+def _face_keys(corners: Tensor) -> Tensor:
+    """(F,) one number for the set of vertices of each face (F, 3)."""
+    low, middle, high = corners.sort(1).values.unbind(1)
+    return (low << 40) | (middle << 20) | high
 
 
 def _nearest(part: MeshPart, origin: Origin, used: Tensor) -> Tensor:

@@ -12,13 +12,16 @@ from pose.keypoints import Keypoints
 
 from ...body.parts import OFF_BODY
 from ..imaging.camera import Light, View
+from ..imaging.conditions import Conditions
 from ..people.attributes import Attributes
 
 __all__ = [
     "GARMENTS",
+    "MAPS",
     "THING",
     "TRUTH",
     "CameraMatrices",
+    "LightTruth",
     "OtherPerson",
     "Truth",
     "checked_selection",
@@ -26,7 +29,7 @@ __all__ = [
 
 #: Maps of `Truth`, by the names of its fields; ``people`` selects the other people.
 TRUTH: tuple[str, ...] = (
-    "instance", "part", "vertex", "garment", "depth", "scene_depth", "normal", "people",
+    "instance", "part", "vertex", "uv", "garment", "depth", "scene_depth", "normal", "people",
 )  # fmt: skip
 #: Values of the garment map: the background, the kinds of surfaces of a person, and all others.
 GARMENTS: tuple[str, ...] = (
@@ -36,11 +39,12 @@ GARMENTS: tuple[str, ...] = (
 #: Value of the instance map for things.
 THING = 255
 
-# Type and trailing dimensions of each map.
-_MAPS: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+#: Type and trailing dimensions of each map.
+MAPS: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
     "instance": (torch.uint8, ()),
     "part": (torch.uint8, ()),
     "vertex": (torch.int16, ()),
+    "uv": (torch.float32, (2,)),
     "garment": (torch.uint8, ()),
     "depth": (torch.float32, ()),
     "scene_depth": (torch.float32, ()),
@@ -95,6 +99,44 @@ class CameraMatrices:
 
 
 @dataclass(frozen=True, eq=False)
+class LightTruth:
+    """Light of an image, linear, per channel.
+
+    Attributes:
+        direction: (3,) unit, towards the sun, world frame: x right of the camera, y up.
+        sun: (3,) strength of the sun.
+        sky: (3,) ambient light from above.
+        bounce: (3,) ambient light from below.
+        lamps: (L, 6) lamps near by: place in metres, world frame, and light on a surface that faces
+            the lamp at one metre.
+    """
+
+    direction: Tensor
+    sun: Tensor
+    sky: Tensor
+    bounce: Tensor
+    lamps: Tensor
+
+    def __post_init__(self) -> None:
+        """Check shapes and direction."""
+        for name in ("direction", "sun", "sky", "bounce"):
+            value = getattr(self, name)
+            if tuple(value.shape) != (3,) or not bool(value.isfinite().all()):
+                raise ValueError(f"{name} must be 3 finite numbers; got {value}")
+        if self.lamps.dim() != 2 or self.lamps.shape[1] != 6:
+            raise ValueError(f"lamps must be (L, 6); got {tuple(self.lamps.shape)}")
+        if abs(float(self.direction.norm()) - 1) > 1e-3:
+            raise ValueError(f"direction must be a unit vector; got {self.direction.tolist()}")
+
+    @classmethod
+    def of(cls, light: Light) -> LightTruth:
+        """Values of the light of a scene."""
+        rows = [torch.cat([lamp.place, lamp.color]) for lamp in light.lamps]
+        lamps = torch.stack(rows) if rows else torch.zeros(0, 6)
+        return cls(light.direction, light.sun, light.sky, light.bounce, lamps)
+
+
+@dataclass(frozen=True, eq=False)
 class OtherPerson:
     """Another person in an image.
 
@@ -132,7 +174,8 @@ class Truth:
     Attributes:
         size: H and W.
         camera: matrices of the camera of this crop.
-        light: light of the image, world frame.
+        light: light of the image.
+        conditions: time, weather and place.
         attributes: labels of the person's appearance.
         instance: (H, W) uint8, nearest surface: 0 background, 1 the person, 2 to 254 other people,
             255 things.
@@ -141,6 +184,8 @@ class Truth:
         vertex: (H, W) int16, vertex of the bare body under the person's surface: the one that skin
             and clothes follow most, and the nearest for hair, shoes, skirts and bags; -1 off the
             person.
+        uv: (H, W, 2) float32, place of that surface in the texture of the body (`Atlas` of
+            `meshes.body.atlas`): u to the right and v down, in [0, 1]; NaN off the person.
         garment: (H, W) uint8, index into ``GARMENTS`` of the person's surface; 0 off the person.
         depth: (H, W) float32 metres along the optical axis to the person's surface; inf off it.
         scene_depth: (H, W) float32, the same of the nearest surface, ground and walls included.
@@ -152,11 +197,13 @@ class Truth:
 
     size: tuple[int, int]
     camera: CameraMatrices
-    light: Light
+    light: LightTruth
+    conditions: Conditions
     attributes: Attributes
     instance: Tensor | None = None
     part: Tensor | None = None
     vertex: Tensor | None = None
+    uv: Tensor | None = None
     garment: Tensor | None = None
     depth: Tensor | None = None
     scene_depth: Tensor | None = None
@@ -165,7 +212,7 @@ class Truth:
 
     def __post_init__(self) -> None:
         """Check maps against each other."""
-        for name, (dtype, trailing) in _MAPS.items():
+        for name, (dtype, trailing) in MAPS.items():
             value = getattr(self, name)
             if value is None:
                 continue
@@ -177,6 +224,7 @@ class Truth:
         on_person = {
             "part": lambda value: value != OFF_BODY,
             "vertex": lambda value: value >= 0,
+            "uv": lambda value: value.isfinite().all(-1),
             "garment": lambda value: value > 0,
             "depth": torch.isfinite,
             "normal": lambda value: (value != 0).any(-1),

@@ -12,7 +12,7 @@ from torch import Tensor
 from meshes.body.load import load_body
 from meshes.body.model import BodyModel
 from meshes.body.parts import BODY_PARTS, merged_parts
-from meshes.world.labelled import LabelledImages, labelled_shards, read_labelled_shard
+from meshes.world.labelled import LabelledImages
 from pose.runtime.defaults import plain_torch
 
 from ..keyed_random import KeyedRandom
@@ -24,6 +24,7 @@ from .crops import Sampled, detector_frame, sample, whole_frame
 from .draws import Draws
 from .layers import Layers, View, mirrored, visible_box
 from .prompts import draw_prompt
+from .stored import iter_labelled
 from .truth import body_heights, part_fractions
 
 __all__ = ["LabelledSet", "vertex_labels"]
@@ -51,12 +52,13 @@ def vertex_labels(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
 
 
 class LabelledSet:
-    """Labelled images of a folder of `meshes.world.labelled.write_labelled_world`, in memory.
+    """Labelled images of a stored world, in memory.
 
     12,000 images take 1.4 GB.
 
     Args:
-        root: The folder.
+        root: Folder of `meshes.world.shards.write_world_shards`, or of
+            `meshes.world.labelled.write_labelled_world`.
 
     Attributes:
         pids: (N,) int64 identities.
@@ -70,14 +72,8 @@ class LabelledSet:
 
     @plain_torch()
     def __init__(self, root: str | Path) -> None:
-        shards = labelled_shards(root)
-        if not shards:
-            raise ValueError(
-                f"root must hold shards of labelled images; got none in {root}: write them with "
-                "meshes.world.labelled.write_labelled_world"
-            )
         labels = vertex_labels(load_body())
-        pieces = [_arrays(read_labelled_shard(shard), labels) for shard in shards]
+        pieces = [_arrays(images, labels) for images in iter_labelled(root)]
         self._arrays = {
             name: np.concatenate([piece.pop(name) for piece in pieces]) for name in list(pieces[0])
         }
