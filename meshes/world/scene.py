@@ -39,7 +39,7 @@ class Scene:
         view: the cropped view.
         light: sun and sky.
         backdrop: ground and walls.
-        front: pieces that may hide the person.
+        front: pieces that may hide the person, among them its belongings on the ground.
         behind: other pieces.
         occluder: "none" or a kind of occlusion.
         inside: fraction of the person's area inside the image's borders.
@@ -106,14 +106,15 @@ def sample_scene(
     distance, aside = settings.stand(camera, stream("stand"))
     heading = draw_heading(camera, stream("heading"))
     figure = pose_figure(person, motion, heading, (aside, 0.0))
+    figure, beside = settings.belongings(figure, stream("belongings"))
     whole = take_view(camera, distance, IMAGE_SIZE)
     whole = settings.shutter(whole, camera, stream("shutter"))
     view, inside = settings.box(figure, whole, stream("box"))
-    front: list[MeshPart] = []
+    hiding: list[MeshPart] = []
     occluder = "none"
     if occluders:
         hide = settings.hide
-        occluder, front, view, left = hide(figure, view, stream("hide"), occluders, hidden_range)
+        occluder, hiding, view, left = hide(figure, view, stream("hide"), occluders, hidden_range)
         inside *= left
     backdrop = settings.backdrop(conditions, stream("backdrop"))
     behind = settings.others(stream("others"), aside, figure, view, passers_by)
@@ -123,7 +124,7 @@ def sample_scene(
         view=view,
         light=settings.light(camera, conditions, stream("light")),
         backdrop=backdrop,
-        front=tuple(front),
+        front=(*beside, *hiding),
         behind=tuple(behind),
         occluder=occluder,
         inside=inside,

@@ -73,6 +73,10 @@ def _at_once(view: View, camera: Camera, rng: Rng) -> View:
     return view
 
 
+def _nothing_else(figure: Figure, rng: Rng) -> tuple[Figure, list[MeshPart]]:
+    return figure, []
+
+
 def any_place(conditions: Conditions, rng: Rng) -> Surroundings:
     """A backdrop of the default world, whatever the conditions."""
     return draw_backdrop(rng)
@@ -89,6 +93,8 @@ class WorldSettings:
         conditions: time of day, weather and place of an image.
         motion: pose of an identity with the given rest joints (24, 3).
         stand: ground place of the person: metres away from the camera, and aside of its axis.
+        belongings: the figure with what it carries on the body, and the things that stand or run
+            beside it, which are not its own surface.
         backdrop: ground and walls of an image.
         occluders: kinds of occlusion.
         box: detector's box around a figure in a view, and the fraction of the figure inside.
@@ -117,6 +123,7 @@ class WorldSettings:
     stand: Callable[[Camera, Rng], tuple[float, float]] = _near_the_axis
     light: Callable[[Camera, Conditions, Rng], Light] = _sun_and_sky
     shutter: Callable[[View, Camera, Rng], View] = _at_once
+    belongings: Callable[[Figure, Rng], tuple[Figure, list[MeshPart]]] = _nothing_else
     views: tuple[ViewRule, ...] = ()
     branches: bool = False
     groups: tuple[str, ...] = ()

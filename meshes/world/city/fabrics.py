@@ -101,8 +101,9 @@ class CityFabric(Fabric):
         """Metres around trunk, sleeves or legs at a mean girth."""
         x, y, z = coords.unbind(-1)
         if self.around == "legs":
-            trouser = torch.atan2(x.abs() - 0.1, z + 0.01) * 0.085
-            return torch.where(y < -0.03, trouser, torch.atan2(x, z + 0.02) * 0.14)
+            return torch.where(
+                y < -0.03, _leg_angle(coords) * 0.085, torch.atan2(x, z + 0.02) * 0.14
+            )
         return torch.where(sleeve, torch.atan2(z + 0.03, y - 0.455) * 0.055,
                            torch.atan2(x, z + 0.02) * 0.14)  # fmt: skip
 
@@ -172,7 +173,7 @@ class CityFabric(Fabric):
     def _paneled(self, coords: Tensor, along: Tensor, sleeve: Tensor) -> Tensor:
         x, y, z = coords.unbind(-1)
         if self.around == "legs":
-            side = ((torch.atan2(x.abs() - 0.1, z + 0.01) - math.pi / 2) * 0.085 / 0.012).abs()
+            side = ((_leg_angle(coords) - math.pi / 2) * 0.085 / 0.012).abs()
             stripes = (side < 1.3) if self.pattern == "yoke" else ((side - 1.2).abs() < 0.5)
             return self._table[(stripes & (y < 0.1)).long()]
         if self.pattern == "yoke":
@@ -185,6 +186,14 @@ class CityFabric(Fabric):
         outer = torch.where(sleeve, y > 0.44, x.abs() > 0.09)
         lines = outer & (((line - 0.8).abs() < 0.45) | ((line - 2.4).abs() < 0.45))
         return self._table[torch.where(lines, 1, 0)]
+
+
+def _leg_angle(coords: Tensor) -> Tensor:
+    """(N,) angle around the middle of a leg of the mean body, radians from the front outwards."""
+    x, y, z = coords.unbind(-1)
+    down = (-0.1 - y).clamp(min=0)
+    middle = 0.01 - 0.18 * (down - 0.2).clamp(0, 0.25)
+    return torch.atan2(x.abs() - 0.092 - 0.096 * down, z - middle)
 
 
 _CHANCES: dict[str, dict[str, float]] = {

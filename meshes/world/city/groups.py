@@ -23,6 +23,7 @@ from .noise import noise
 from .occluders import things
 from .places import places
 from .resolution import resolution
+from .postures import poses
 from .sensor import CITY_SENSOR
 from .shadows import shadows
 from .sharpening import sharpening
@@ -58,6 +59,7 @@ _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "noise": noise,
     "sharpening": sharpening,
     "compression": compression,
+    "poses": poses,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)

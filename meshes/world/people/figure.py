@@ -76,7 +76,7 @@ def pose_figure(
     joints, turns = posed.joints, posed.turns
     shoes = wear_shoes(identity, turns, joints, outfit.joints)
     lowest = min(float(shoe.vertices[:, 1].min()) for shoe in shoes)
-    shift = torch.tensor([place[0], -lowest, place[1]])
+    shift = torch.tensor([place[0], motion.lift - lowest, place[1]])
     vertices = {index: shape + shift for index, shape in posed.shapes.items()}
     joints = joints + shift
     bearer = Bearer(identity.seed, vertices[0], joints)

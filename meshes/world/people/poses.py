@@ -17,7 +17,7 @@ from ...rotation import axis_angle_to_matrix
 from ..rng import Rng
 from .identity import Identity
 
-__all__ = ["Motion", "draw_motion", "reach"]
+__all__ = ["Motion", "draw_motion", "place_hand", "reach"]
 
 # Every tenth of the cycle, from heel strike on: hip flexion, knee flexion, ankle dorsiflexion.
 _HIP = (29, 25, 17, 7, -2, -9, -7, 10, 25, 32)
@@ -42,15 +42,17 @@ class Motion:
 
     Attributes:
         rotations: (24, 3, 3) relative to the parents; the root stands upright and faces +z.
-        gait: "walk" or "stand".
+        gait: "walk", "stand", or a posture of the city: "run", "sit", "cycle", "crouch".
         gesture: gesture of the hands.
         knees: (2,) flexion of the left and right knee, radians, never negative.
+        lift: height of the lowest shoe over the ground, metres.
     """
 
     rotations: Tensor
     gait: str
     gesture: str
     knees: tuple[float, float]
+    lift: float = 0.0
 
 
 def _cycle(table: tuple[int, ...], phase: float) -> float:
@@ -104,7 +106,7 @@ def draw_motion(
     for side in (1.0, -1.0):
         target = _target(gesture, side, free, rng)
         if target is not None:
-            _place_hand(rotations, rest_joints, side, *target)
+            place_hand(rotations, rest_joints, side, *target)
     if gesture in ("phone_look",):
         rotations[_JOINT["head"]] = _turn(0, rng.uniform(0.25, 0.5)) @ rotations[_JOINT["head"]]
     return Motion(rotations, "stand" if standing else "walk", gesture, knees)
@@ -220,14 +222,22 @@ def reach(shoulder: Tensor, target: Tensor, lengths: tuple[float, float], pole: 
     return shoulder + upper * (cosine * line + math.sqrt(max(0.0, 1 - cosine**2)) * side)
 
 
-def _place_hand(
+def place_hand(
     rotations: Tensor,
     rest: Tensor,
     side: float,
     target: tuple[float, float, float],
     pole: tuple[float, float, float],
 ) -> None:
-    """Turn shoulder and elbow so that the wrist reaches the target."""
+    """Turns shoulder and elbow, in place, so that the wrist reaches the target.
+
+    Args:
+        rotations: (24, 3, 3) of the pose.
+        rest: (24, 3) rest joints.
+        side: 1.0 for the left hand, -1.0 for the right one.
+        target: of the wrist, in the frame of the upright trunk of the mean body, metres.
+        pole: direction to which the elbow points.
+    """
     name = "left" if side > 0 else "right"
     shoulder, elbow, wrist = (
         rest[_JOINT[f"{name}_{part}"]] for part in ("shoulder", "elbow", "wrist")
