@@ -9,6 +9,7 @@ from functools import lru_cache
 from ..imaging.camera import Camera
 from ..rng import Rng
 from ..settings import DEFAULT, WorldSettings
+from .belongings import belongings
 from .blur import blur
 from .boxes import boxes
 from .cameras import cameras
@@ -60,6 +61,7 @@ _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "sharpening": sharpening,
     "compression": compression,
     "poses": poses,
+    "belongings": belongings,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)

@@ -23,7 +23,7 @@ COLORS: tuple[str, ...] = (
 )  # fmt: skip
 _KNEE, _ELBOW = -0.413, 0.44  # T-pose of the mean body, metres
 _BAGS = ("none", "backpack", "shoulder", "tote", "hand", "case", "duffel", "shopping",
-         "instrument", "belt")  # fmt: skip
+         "instrument", "belt", "carrier", "rucksack")  # fmt: skip
 #: Values of each text of `Attributes`.
 ATTRIBUTE_VALUES: dict[str, tuple[str, ...]] = {
     "upper": ("top", "dress", "jacket", "coat", "poncho"),
@@ -114,6 +114,8 @@ def describe_identity(identity: Identity) -> Attributes:
     shaped = world_body().shaped(identity.betas[None])[0][:, 1]
     long_hair = identity.hair_style in ("bob", "long", "ponytail", "bun")
     bald = identity.hair_style == "bald"
+    carried = identity.bag == "none" and identity.belonging in _BAGS
+    bag = identity.belonging if carried else identity.bag
     return Attributes(
         upper=upper.kind,
         upper_color=upper_color,
@@ -130,8 +132,8 @@ def describe_identity(identity: Identity) -> Attributes:
         hair="bald" if bald else "long" if long_hair else "short",
         hair_color=color_name(identity.hair),
         glasses=identity.glasses,
-        bag=identity.bag,
-        bag_color="black" if identity.bag == "none" else color_name(identity.bag_fabric.colors[0]),
+        bag=bag,
+        bag_color="black" if bag == "none" else color_name(identity.bag_fabric.colors[0]),
         beard=identity.beard > 0,
         stature=round(float(shaped.max() - shaped.min()), 3),
     )  # fmt: skip

@@ -68,6 +68,7 @@ class Identity:
         cape: a poncho or cape over everything, or None.
         tights: sRGB colour of the legs under skirts and shorts, or None for bare ones.
         worn: things over the clothes.
+        belonging: a thing that stays with the person, such as an umbrella, or "none".
     """
 
     seed: int
@@ -96,6 +97,7 @@ class Identity:
     cape: Garment | None = None
     tights: Color | None = None
     worn: tuple[Wearable, ...] = ()
+    belonging: str = "none"
 
     def __post_init__(self) -> None:
         """Check the shape coefficients."""
