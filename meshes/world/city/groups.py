@@ -15,6 +15,7 @@ from .boxes import boxes
 from .cameras import cameras
 from .clothes import colors
 from .compression import compression
+from .crowd import crowd
 from .daylight import daylight
 from .exposure import exposure
 from .indoor import indoor
@@ -23,8 +24,8 @@ from .night import night
 from .noise import noise
 from .occluders import things
 from .places import places
-from .resolution import resolution
 from .postures import poses
+from .resolution import resolution
 from .sensor import CITY_SENSOR
 from .shadows import shadows
 from .sharpening import sharpening
@@ -62,6 +63,7 @@ _GROUPS: Mapping[str, Callable[[WorldSettings], WorldSettings]] = {
     "compression": compression,
     "poses": poses,
     "belongings": belongings,
+    "crowd": crowd,
 }
 #: Names of the groups of settings of the city world, each of which can be turned off.
 CITY_GROUPS = tuple(_GROUPS)

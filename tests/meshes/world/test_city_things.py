@@ -77,7 +77,7 @@ def _image(seed: int, occlusion: str, without: tuple[str, ...] = ()) -> Rendered
 
 
 def test_without_the_group_only_kinds_of_the_default_world_hide_people() -> None:
-    bare = world_settings("city", without=("things",))
+    bare = world_settings("city", without=("things", "crowd"))
     assert tuple(bare.occluders) == OCCLUDERS
     clear, other = _image(5, "assembly"), _image(5, "car", ("things",))
     assert clear.occluder in ("assembly", "cut")
