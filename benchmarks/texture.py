@@ -1,6 +1,7 @@
 """Textures of lifted people, and re-rendering, on people of the held-out world.
 
     python benchmarks/texture.py --people 60
+    python benchmarks/texture.py --people 60 --bodies true --clear
     python benchmarks/texture.py --people 5 --sheet sheet.png
 
 Each person is rendered clear in a camera of the held-out galleries and in one of its queries. The
@@ -11,9 +12,9 @@ estimated by mediapipe, with its mask. Printed are
 - texture: mean absolute error of colours on seen texels against the paint of the world, after gain
   and offset of each channel (an image has light and a camera's response), and the seen fraction;
 - round trip: PSNR and intersection over union of the person drawn again in the view of its image;
-- rank-1 of re-rendered people (other pose, heading, camera, light and place) by the default model,
-  among the first and among the second images of all people, beside that of the first images
-  themselves among the second ones;
+- rank-1 of re-rendered people (other pose, heading, light and place, in a camera of the held-out
+  world, or with --clear of the default world) by the default model, among the first and among the
+  second images of all people, beside that of the first images among the second ones;
 - median processor time of one call, one thread.
 """
 
@@ -51,7 +52,7 @@ from meshes import (
 from meshes import unwrap as unwrap_person
 from meshes.body.atlas import load_atlas
 from meshes.rasterizer import vertex_normals
-from meshes.world import Rendered, Scene, render, sample_scene, world_settings
+from meshes.world import Rendered, Scene, draw_camera, render, sample_scene, world_settings
 from meshes.world.heldout.cameras import GALLERY, QUERY
 from meshes.world.imaging.camera import draw_light
 from meshes.world.imaging.conditions import NOON
@@ -64,6 +65,11 @@ __all__ = ["painted_texture", "true_fit"]
 
 _SETTINGS = world_settings("held-out")
 _FIRST = 7000  # number of the first identity: no other benchmark draws these
+_KINDS = {
+    "true": "true body",
+    "fitted": "fitted to true keypoints",
+    "estimated": "estimated body",
+}
 _REACH = 0.12  # metres from the bare body to clothes
 
 
@@ -172,7 +178,13 @@ def _texture_error(texture: Texture, truth: Tensor) -> float:
 
 
 def _score(
-    scores: Scores, scene: Scene, truth: Rendered, source: Any, mask: Tensor | None, number: int
+    scores: Scores,
+    scene: Scene,
+    truth: Rendered,
+    source: Any,
+    mask: Tensor | None,
+    number: int,
+    clear: bool,
 ) -> None:
     """Unwrap, compare, draw again."""
     fit = source if isinstance(source, BodyFit) else source.fit
@@ -193,7 +205,8 @@ def _score(
     rng = Rng.seeded("re-rendered", number)
     person = scene.figure.identity
     motion = draw_motion(rng, person, world_body().rest_joints(person.betas[None])[0])
-    camera = _SETTINGS.camera(1, rng.integer(1, 10))
+    number_of_camera = rng.integer(1, 10)
+    camera = draw_camera(1, number_of_camera) if clear else _SETTINGS.camera(1, number_of_camera)
     turned = float(truth.yaw) + rng.sign() * rng.uniform(0.3, 1.2)
     full = _timed("complete", lambda: complete_texture(texture))
     made = _timed(
@@ -230,16 +243,15 @@ def _scene(number: int, camera: int) -> Scene:
     )  # fmt: skip
 
 
-def _bodies(truth: Rendered, estimator: MediapipePose) -> dict[str, tuple[Any, Tensor | None]]:
-    """Source and mask of each kind of body."""
+def _body(kind: str, truth: Rendered, estimator: MediapipePose) -> tuple[Any, Tensor | None]:
+    """Source and mask of a kind of body, one of ``_KINDS``."""
     image = truth.image.numpy()
+    if kind == "true":
+        return true_fit(truth), truth.mask
+    if kind == "fitted":
+        return fit_body(truth.keypoints, (len(image), image.shape[1])), truth.mask
     pose = estimator(image)
-    known = truth.keypoints
-    return {
-        "true body": (true_fit(truth), truth.mask),
-        "fitted to true keypoints": (fit_body(known, (len(image), image.shape[1])), truth.mask),
-        "estimated body": (lift_image(image, pose), pose.mask),
-    }
+    return lift_image(image, pose), pose.mask
 
 
 def _row(truth: Rendered, source: BodyFit | Lift, mask: Tensor | None, number: int) -> np.ndarray:
@@ -264,8 +276,8 @@ def draw_sheet(path: Path, people: int) -> None:
     estimator, rows = MediapipePose(), []
     for number in range(people):
         truth = render(_scene(number, _cameras(number)[0]))
-        for source, mask in _bodies(truth, estimator).values():
-            rows.append(_row(truth, source, mask, number))
+        for kind in _KINDS:
+            rows.append(_row(truth, *_body(kind, truth, estimator), number))
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
@@ -273,6 +285,8 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--bodies", nargs="+", choices=_KINDS, default=list(_KINDS))
+    parser.add_argument("--clear", action="store_true", help="draw in cameras of the default world")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw a picture of them instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -288,8 +302,10 @@ def main() -> None:
         truth = render(scene)
         first.append(truth.image.numpy())
         second.append(render(_scene(number, far)).image.numpy())
-        for kind, (source, mask) in _bodies(truth, estimator).items():
-            _score(kinds.setdefault(kind, Scores()), scene, truth, source, mask, number)
+        for kind in options.bodies:
+            scores = kinds.setdefault(_KINDS[kind], Scores())
+            source, mask = _body(kind, truth, estimator)
+            _score(scores, scene, truth, source, mask, number, options.clear)
         if (number + 1) % 20 == 0 or number + 1 == options.people:
             _report(kinds, first, second)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -62,6 +62,7 @@ class TexturedPerson:
         vertices: (V, 3), clothes included.
         joints: (J, 3).
         part: the surface, with u, v as the first two coordinates.
+        vertex: (N,) int64, vertex of the body at each vertex of the part.
         ground: height of the origin of the posed body over the ground.
     """
 
@@ -69,6 +70,7 @@ class TexturedPerson:
     vertices: Tensor
     joints: Tensor
     part: MeshPart
+    vertex: Tensor
     ground: float
 
 
@@ -80,23 +82,55 @@ def place_person(
     ``ground`` is the height of the origin of the posed body over the ground, metres; None puts the
     lowest point on the ground.
     """
-    atlas = load_atlas(body)
+    mesh = _painted_mesh(body)
     betas = texture.betas[None]
     posed = body.skin(offset_vertices(body, betas, texture.offset), rotations[None], betas)
     height = -float(posed.vertices[0, :, 1].min()) if ground is None else ground
     shift = torch.tensor([0.0, height, 0.0])
     vertices = posed.vertices[0] + shift
     normals = vertex_normals(vertices[None], body.faces)[0]
-    zero = torch.zeros(len(atlas.uv), 1)
-    # Holes of the body (mouth, eyes) are closed by fans, at any place of each vertex.
-    place = torch.empty(body.num_vertices, dtype=torch.int64)
-    place[atlas.vertex] = torch.arange(len(atlas.vertex))
-    fans = place[closed_faces()[:, len(body.faces) :].T]
     part = MeshPart(
-        vertices=vertices[atlas.vertex],
-        faces=torch.cat([atlas.corners, fans]),
-        coords=torch.cat([atlas.uv, zero], 1),
+        vertices=vertices[mesh.vertex],
+        faces=mesh.faces,
+        coords=torch.cat([mesh.uv, torch.zeros(len(mesh.uv), 1)], 1),
         paint=TexturePaint(texture),
-        normals=normals[atlas.vertex],
+        normals=normals[mesh.vertex],
     )
-    return TexturedPerson(body, vertices, posed.joints[0] + shift, part, height)
+    return TexturedPerson(body, vertices, posed.joints[0] + shift, part, mesh.vertex, height)
+
+
+@dataclass(frozen=True, eq=False)
+class _PaintedMesh:
+    """Triangles of a body with one u, v at each point: (N,) vertices, (N, 2) and faces (F, 3)."""
+
+    vertex: Tensor
+    uv: Tensor
+    faces: Tensor
+
+
+@lru_cache(maxsize=2)
+def _painted_mesh(body: BodyModel) -> _PaintedMesh:
+    """The body's faces, with fans over its holes.
+
+    Faces that are laid out alone have hardly a texel; they and the fans are painted as the surface
+    around them.
+    """
+    atlas = load_atlas(body)
+    corners, count = atlas.corners, len(atlas.uv)
+    alone = (torch.bincount(corners.flatten(), minlength=count)[corners] == 1).all(1)
+    inner = torch.ones(count, dtype=torch.bool)
+    inner[corners[alone].flatten()] = False
+    chart = torch.zeros(count, dtype=torch.int64)
+    chart[corners.flatten()] = atlas.chart.repeat_interleave(3)
+    extra = torch.cat([body.faces[alone], closed_faces()[:, len(body.faces) :].T])
+    rest = body.v_template[atlas.vertex]
+    away = torch.where(inner, 0.0, torch.inf)
+    middle = torch.cdist(body.v_template[extra].mean(1), rest) + away
+    other = chart[middle.argmin(1)][:, None] != chart
+    places = torch.cdist(body.v_template[extra.flatten()], rest) + away
+    places = places + torch.where(other, torch.inf, 0.0).repeat_interleave(3, 0)
+    return _PaintedMesh(
+        vertex=torch.cat([atlas.vertex, extra.flatten()]),
+        uv=torch.cat([atlas.uv, atlas.uv[places.argmin(1)]]),
+        faces=torch.cat([corners[~alone], count + torch.arange(extra.numel()).reshape(-1, 3)]),
+    )

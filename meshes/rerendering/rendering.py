@@ -12,7 +12,6 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 from pose.keypoints import COCO_17_FEET, Keypoints
 from pose.runtime.defaults import plain_torch
 
-from ..body.atlas import load_atlas
 from ..body.load import load_body
 from ..body.model import BodyModel
 from ..fitting.fit import BodyFit
@@ -304,7 +303,7 @@ def _result(
     source[mask] = _origins(texture)[row, column]
     part = torch.full(mask.shape, -1, dtype=torch.int64)
     largest = corners.gather(1, weights.argmax(1, keepdim=True))[:, 0]
-    part[mask] = placed.body.part[load_atlas(placed.body).vertex[largest]]
+    part[mask] = placed.body.part[placed.vertex[largest]]
     depth = own.depth.reshape(shape)
     return Rerendered(image, mask, part, source, _keypoints(placed, depth, view, fine), view)
 

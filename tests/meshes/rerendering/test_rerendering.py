@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from meshes import Texture, rerender, unwrap
+from meshes.rerendering.person import place_person
 from meshes.texture.values import MIRRORED, NEARBY, SEEN, UNKNOWN
 from meshes.world import draw_camera
 from meshes.world.imaging.camera import draw_light
@@ -121,6 +122,17 @@ def test_offsets_widen_the_person(body, front):
     thin = rerender(front[3], pose=fit, camera=fit)
     assert int(wide.mask.sum()) > 1.3 * int(thin.mask.sum())
     assert bool(wide.mask[thin.mask].double().mean() > 0.99)
+
+
+def test_no_face_is_painted_from_afar(body, front):
+    placed = place_person(front[3], body, torch.eye(3).expand(24, 3, 3))
+    faces, uv = placed.part.faces, placed.part.coords[:, :2]
+    assert float((uv[faces].amax(1) - uv[faces].amin(1)).max()) < 0.05
+    assert len(faces) >= len(body.faces)
+    assert torch.equal(placed.part.vertices, placed.vertices[placed.vertex])
+    # All faces of the body are drawn, and its holes besides.
+    drawn = {tuple(sorted(face)) for face in placed.vertex[faces].tolist()}
+    assert {tuple(sorted(face)) for face in body.faces.tolist()} <= drawn
 
 
 def test_wrong_arguments_are_named(body, front):
