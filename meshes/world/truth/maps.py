@@ -19,7 +19,7 @@ from ..people.clothing import world_body
 from ..people.keypoints import SKIN_DEPTH, body_points
 from ..scene import Scene
 from ..surfaces.pieces import Bearer, MeshPart
-from .surface import Surface, find_surface, placed
+from .surface import Surface, find_surface, find_surfaces, placed
 from .values import (
     GARMENTS,
     THING,
@@ -101,7 +101,7 @@ def _scene_maps(scene: Scene, own: Surface | None, names: set[str]) -> dict[str,
     view = scene.view
     empty = torch.full((view.height, view.width), torch.inf)
     groups = _by_bearer((*scene.front, *scene.behind))
-    surfaces = {bearer: find_surface(parts, view) for bearer, parts in groups.items()}
+    surfaces = dict(zip(groups, find_surfaces(list(groups.values()), view), strict=True))
     depths = {bearer: empty if each is None else each.depth for bearer, each in surfaces.items()}
     things = depths.pop(None, empty)
     people = {  # with a number each, by their order in the scene

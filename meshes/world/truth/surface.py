@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...rasterizer import rasterize
+from ...rasterizer import rasterize_layers
 from ..imaging.camera import View
 from ..surfaces.pieces import MeshPart, Origin, closed_faces, merge
 
-__all__ = ["Surface", "find_surface", "placed"]
+__all__ = ["Surface", "find_surface", "find_surfaces", "placed"]
 
 _CHUNK = 1024  # points whose nearest vertices are looked for at once
 
@@ -155,23 +156,40 @@ class Surface:
 
 def find_surface(parts: Sequence[MeshPart], view: View) -> Surface | None:
     """Nearest surface of parts at the pixel centres of a view; None without parts."""
-    if not parts:
-        return None
-    vertices, faces, owners = merge(parts)
-    projected = view.project(vertices)
-    raster = rasterize(
-        projected[None],
-        faces,
+    return find_surfaces((parts,), view)[0]
+
+
+def find_surfaces(groups: Sequence[Sequence[MeshPart]], view: View) -> list[Surface | None]:
+    """Nearest surface of each group of parts, as if the others were not there."""
+    found: list[Surface | None] = [None] * len(groups)
+    merged = {index: merge(parts) for index, parts in enumerate(groups) if parts}
+    if not merged:
+        return found
+    vertices = [each for each, _, _ in merged.values()]
+    begins = [0, *accumulate(len(each) for each in vertices)]
+    rasters = rasterize_layers(
+        torch.cat([view.project(each) for each in vertices])[None],
+        torch.cat(
+            [faces + begin for (_, faces, _), begin in zip(merged.values(), begins, strict=False)]
+        ),
+        [len(faces) for _, faces, _ in merged.values()],
         view.height,
         view.width,
         perspective=True,
-        one_sided=closed_faces(owners, parts),
+        one_sided=torch.cat(
+            [closed_faces(owners, groups[index]) for index, (_, _, owners) in merged.items()]
+        ),
     )
-    face = raster.face[0]
-    return Surface(
-        parts, view, vertices, faces, owners, face, raster.depth[0],
-        raster.barycentric[0][face >= 0],
-    )  # fmt: skip
+    first = 0
+    for (index, (points, faces, owners)), raster in zip(merged.items(), rasters, strict=True):
+        there = raster.face[0] >= 0
+        found[index] = Surface(
+            groups[index], view, points, faces, owners,
+            torch.where(there, raster.face[0] - first, -1), raster.depth[0],
+            raster.barycentric[0][there],
+        )  # fmt: skip
+        first += len(faces)
+    return found
 
 
 def placed(part: MeshPart, points: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from meshes.world.rng import Rng
 from meshes.world.scenery.occluders import bystander, translated
 from meshes.world.surfaces.primitives import turn_y
 from meshes.world.truth import GARMENTS, maps
-from meshes.world.truth.surface import find_surface, placed
+from meshes.world.truth.surface import find_surface, find_surfaces, placed
 from meshes.world.truth.values import THING
 from pose.keypoints import COCO_17_FEET
 
@@ -337,7 +337,12 @@ def test_only_what_is_selected_is_made(monkeypatch):
         calls.append(len(parts))
         return find_surface(parts, view)
 
+    def counted_groups(groups, view):
+        calls.extend(len(parts) for parts in groups)
+        return find_surfaces(groups, view)
+
     monkeypatch.setattr(maps, "find_surface", counted)
+    monkeypatch.setattr(maps, "find_surfaces", counted_groups)
     none = scene_truth(chosen, ())
     assert calls == []
     assert all(getattr(none, name) is None for name in TRUTH)
