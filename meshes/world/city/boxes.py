@@ -46,7 +46,7 @@ def _detected(figure: Figure, whole: View, rng: Rng) -> tuple[View, float]:
     wide, tall = right - left, bottom - top
     tail = rng.pick((1.0, 2.2), (80, 20))
     wider = wide * math.exp(rng.normal(0.1, 0.09 * tail))
-    taller = tall * math.exp(rng.normal(0.05, 0.035 * tail))
+    taller = tall * math.exp(rng.normal(0.08, 0.04 * tail))
     middle_x = (left + right) / 2 + wide * rng.normal(0, 0.05 * tail)
     middle_y = (top + bottom) / 2 + tall * rng.normal(0, 0.018 * tail)
     cut_feet, cut_head = rng.flag(0.09), rng.flag(0.04)
@@ -95,7 +95,7 @@ class _Neighbour:
         left, _, right, _ = _extent(figure, view)
         spare = (left, view.width - right)
         mine = rng.branch("boxes")
-        if number == 0 or max(spare) < 0.36 * view.width or max(spare) < 1.6 * min(spare):
+        if number == 0 or max(spare) < 0.4 * view.width or max(spare) < 3.0 * min(spare):
             return pieces
         base = torch.tensor([float(figure.shift[0]), 0.0, float(figure.shift[2])])
         toward = view.center - base

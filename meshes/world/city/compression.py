@@ -43,11 +43,11 @@ def _weights() -> Tensor:
 
 
 def compression(settings: WorldSettings) -> WorldSettings:
-    """4:2:0 and blocks: H.264 with quantiser 22 to 40 (two thirds), or JPEG of quality 25 to 90.
+    """4:2:0 and blocks: H.264 with quantiser 22 to 38 (two thirds), or JPEG of quality 25 to 90.
 
     Quantiser q has steps of 0.625 * 2^(q / 6) of 255; surveillance streams of 1 to 4 Mbit/s run at
     26 to 36. Coefficients below two thirds of a step vanish, blocks are 4 or 8 wide, and their
-    edges are smoothed afterwards.
+    edges are smoothed afterwards. Steps of colour are finer than those of luma.
     """
     return with_stage(settings, "compression", digital=_compressed)
 
@@ -55,12 +55,12 @@ def compression(settings: WorldSettings) -> WorldSettings:
 def _compressed(image: Tensor, frame: Frame, camera: Camera, rng: Rng) -> Tensor:
     own = Rng.seeded("city compression", camera.key)
     video = own.flag(0.67)
-    quantiser = own.normal(29.0, 4.5) + rng.normal(0, 1.5)
+    quantiser = own.normal(28.0, 4.5) + rng.normal(0, 1.5)
     quality = own.uniform(30, 90) + rng.normal(0, 4)
     size = own.pick((4, 8)) if video else 8
     shift = (rng.integer(0, 8), rng.integer(0, 8))
     if video:
-        step = 0.625 * 2 ** (min(40.0, max(22.0, quantiser)) / 6) / 255
+        step = 0.625 * 2 ** (min(38.0, max(22.0, quantiser)) / 6) / 255
         steps = torch.full((size, size), step)
         dead = 0.67
     else:
@@ -72,7 +72,7 @@ def _compressed(image: Tensor, frame: Frame, camera: Camera, rng: Rng) -> Tensor
     planes = (image.clamp(0, 1) @ _YCC.T).permute(2, 0, 1)
     luma = coded_plane(planes[:1], steps, dead, shift)
     small = avg_pool2d(planes[None, 1:], 2, ceil_mode=True, count_include_pad=False)[0]
-    chroma = coded_plane(small, 1.3 * steps, dead, shift)
+    chroma = coded_plane(small, 0.75 * steps, 0.5, shift)
     if video:
         luma = _deblocked(luma, size, shift, 1.5 * float(steps[0, 0]))
     large = interpolate(chroma[None], scale_factor=2.0, mode="bilinear")[0, :, :height, :width]

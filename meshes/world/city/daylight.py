@@ -65,22 +65,29 @@ def _sun(camera: Camera, conditions: Conditions, before: Light, rng: Rng) -> Lig
     """Sun against sky by the kind of sky.
 
     Direct light is about 4 to 6 times the sky's at noon in clear air (CIE clear sky), 0 when
-    overcast. Low sun is warm (2500 to 5500 K), clear sky blue (7500 to 11000 K), clouds 6500 K.
+    overcast, when the sky is brightest overhead. Low sun is warm (2500 to 5500 K), clear sky blue
+    (7500 to 11000 K), clouds 6500 K.
     """
     if conditions.indoor:
         return before
     elevation = max(math.radians(4), sun_elevation(conditions.hour, rng.uniform(-0.9, 1.0)))
     azimuth = camera.sun_azimuth + math.radians(15 * (conditions.hour - 12)) * 1.2
+    kind = rng.pick(("clear", "veiled", "overcast"), (34, 24, 42))
+    if kind == "overcast":  # brightest overhead (CIE overcast sky: three times the horizon)
+        elevation = max(elevation, math.radians(62))
     direction = torch.tensor([
         math.sin(azimuth) * math.cos(elevation),
         math.sin(elevation),
         math.cos(azimuth) * math.cos(elevation),
     ])  # fmt: skip
-    kind = rng.pick(("clear", "veiled", "overcast"), (34, 24, 42))
     high = math.sin(elevation)
-    sun = {"clear": rng.uniform(1.3, 2.3), "veiled": rng.uniform(0.4, 1.0), "overcast": 0.0}[kind]
+    sun = {
+        "clear": rng.uniform(1.3, 2.3),
+        "veiled": rng.uniform(0.4, 1.0),
+        "overcast": rng.uniform(0.12, 0.3),
+    }[kind]
     sun *= min(1.0, high / 0.35) ** 0.5
-    kelvin = 5600 - 2900 * math.exp(-high / 0.14)
+    kelvin = 6300.0 if kind == "overcast" else 5600 - 2900 * math.exp(-high / 0.14)
     sky = {"clear": rng.uniform(7200, 10000), "veiled": 6800, "overcast": rng.uniform(6000, 7000)}
     ambient = blackbody(sky[kind]) * rng.uniform(0.42, 0.6)
     # Under clouds more light comes from above; sunlit ground throws light back.

@@ -31,12 +31,12 @@ __all__ = [
 #: Change of the light of a frame by one group.
 Optical = Callable[[Frame, Camera, Rng], Frame]
 #: Change of an image (h, w, 3) by one group: image, frame it was made of, camera, randomness. The
-#: first one makes it of the frame's light.
+#: image is linear light until "exposure".
 Digital = Callable[[Tensor, Frame, Camera, Rng], Tensor]
-#: Stages before exposure, in the order of application.
+#: Stages before the sensor, in the order of application.
 OPTICAL = ("weather", "blur", "lens")
-#: Stages from exposure on, in the order of application.
-DIGITAL = ("exposure", "resolution", "noise", "sharpening", "compression")
+#: Stages on the sensor, in the order of application.
+DIGITAL = ("resolution", "shutter", "exposure", "noise", "sharpening", "compression")
 _OFFICE = 300.0  # lux at which the exposure takes 1/60 s
 
 
@@ -50,7 +50,7 @@ def gain(conditions: Conditions, camera: Camera) -> float:
     """Amplification, decibels (20 for a factor of 10): 0 by day, 10 in an office, 30 at night."""
     needed = _OFFICE / 60 / (conditions.lux * shutter_time(conditions, camera))
     own = Rng.seeded("city gain", camera.key).uniform(4.0, 12.0)
-    return max(0.0, min(42.0, 20 * math.log10(needed) + own))
+    return max(0.0, min(38.0, 20 * math.log10(needed) + own))
 
 
 def resized(image: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
@@ -68,8 +68,8 @@ class CitySensor:
     """Stages of the groups; the default world's response, sharpness and noise where one is off.
 
     Attributes:
-        optical: stages before exposure by name, out of ``OPTICAL``.
-        digital: stages from exposure on by name, out of ``DIGITAL``.
+        optical: stages before the sensor by name, out of ``OPTICAL``.
+        digital: stages on the sensor by name, out of ``DIGITAL``.
     """
 
     optical: Mapping[str, Optical] = field(default_factory=dict)

@@ -70,7 +70,8 @@ def shadows(settings: WorldSettings) -> WorldSettings:
 
 
 def _covered(camera: Camera, conditions: Conditions, before: Light, rng: Rng) -> Light:
-    if not rng.flag(0.55) or conditions.indoor:
+    faint = float(before.sun.mean()) < 0.35
+    if not rng.flag(0.55) or conditions.indoor or faint:
         return before
     kind = rng.pick(_KINDS, (40, 26, 18, 16))
     side = normalize(torch.linalg.cross(before.direction, torch.tensor([0.0, 1.0, 0.0])), dim=0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..imaging.camera import Camera, Light
 from ..imaging.conditions import Conditions
@@ -22,8 +23,8 @@ __all__ = ["weather"]
 def weather(settings: WorldSettings) -> WorldSettings:
     """A fifth of the images outside on wet ground, half of those in rain; a tenth in haze or fog.
 
-    Haze of 1 to 2 km visibility has an extinction of 0.002 to 0.004 per metre, fog of 100 metres
-    0.04 (Koschmieder: 3.9 / visibility). Drops of 1 to 3 mm fall at 4 to 8 m/s, so that they are
+    Haze of 1 to 2 km visibility has an extinction of 0.002 to 0.004 per metre, fog of 140 metres
+    0.028 (Koschmieder: 3.9 / visibility). Drops of 1 to 3 mm fall at 4 to 8 m/s, so that they are
     streaks of 10 to 25 cm at 1/30 s (Garg and Nayar, IJCV 2007).
     """
     settings = with_conditions(settings, "weather", _weather)
@@ -33,7 +34,7 @@ def weather(settings: WorldSettings) -> WorldSettings:
 def _weather(camera: Camera, conditions: Conditions, rng: Rng) -> Conditions:
     wet, raining, foggy = rng.flag(0.2), rng.flag(0.5), rng.flag(0.1)
     amount, rain = rng.uniform(0.3, 1.0), rng.uniform(0.1, 1.0)
-    fog = 10 ** rng.uniform(-2.3, -1.25)
+    fog = 10 ** rng.uniform(-2.3, -1.55)
     if conditions.indoor:
         return conditions
     haze = 0.002
@@ -53,9 +54,15 @@ def _grey(camera: Camera, conditions: Conditions, before: Light, rng: Rng) -> Li
     veil = before.sky * 0.75 + (0.12 if night else 0.0) * before.sun
     light = replace(before, fog=conditions.fog, airlight=veil)
     if not night and (conditions.rain > 0.15 or conditions.fog > 0.015):
+        high = normalize(before.direction + torch.tensor([0.0, 2.0, 0.0]), dim=0)
         grey = before.sky.mean() * torch.tensor([0.97, 1.0, 1.04])
         light = replace(
-            light, sun=0.05 * before.sun, sky=grey, bounce=0.3 * grey, airlight=0.8 * grey
+            light,
+            sun=0.35 * grey,
+            sky=grey,
+            bounce=0.3 * grey,
+            airlight=0.8 * grey,
+            direction=high,
         )
     return light
 
@@ -68,7 +75,7 @@ def _streaks(frame: Frame, camera: Camera, rng: Rng) -> Frame:
     height, width = frame.own.shape
     # The person, about 1.8 metres, fills most of the image.
     length = min(0.4, 7.0 * shutter_time(frame.conditions, camera)) / 2.0 * height
-    count = rng.integer(20, 40 + round(220 * rain))
+    count = rng.integer(6, 12 + round(60 * rain))
     slope = rng.normal(0, 0.12)
     places, sizes = rng.uniforms(count, 2), 0.4 + 0.9 * rng.uniforms(count)
     steps = torch.linspace(0, 1, max(4, min(40, round(1.3 * length))))

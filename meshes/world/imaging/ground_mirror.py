@@ -18,6 +18,8 @@ __all__ = ["darkened", "mirror"]
 
 #: Reflectance of water and of polished stone at normal incidence.
 _NORMAL = 0.03
+_LEAST = 0.025  # reflectance that can be seen
+_FEWEST = 200  # pixels
 
 
 def _film(points: Tensor, amount: float) -> Tensor:
@@ -56,19 +58,33 @@ def mirror(
         behind: linear light of walls and sky at pixels of a view.
 
     Returns:
-        Linear light (M, 3) and the reflectance (M, 1) after Schlick's approximation.
+        Linear light (M, 3) and the reflectance (M, 1); 0 where it would not be seen.
     """
     pixels, points, rays = ground
+    reflectance = _reflectance(points, rays, conditions)
+    strong = (reflectance > _LEAST).nonzero()[:, 0]
+    seen = torch.zeros(len(pixels), 3)
+    if len(strong) < _FEWEST:
+        return seen, torch.zeros(len(pixels), 1)
+    pixels = pixels[strong]
     flipped = view.mirrored()
-    seen = behind(flipped, pixels)
+    shown = behind(flipped, pixels)
     around = [replace(piece, faces=piece.faces[:, [0, 2, 1]]) for piece in pieces]
     hits = cast_rays(around, flipped)
     if hits is not None:
         there = (hits.face[pixels] >= 0).nonzero()[:, 0]
         if len(there):
-            seen[there] = light_of(hits, pixels[there], flipped, light, None)
+            shown[there] = light_of(hits, pixels[there], flipped, light, None)
+    seen[strong] = shown
+    weight = torch.zeros(len(points), 1)
+    weight[strong, 0] = reflectance[strong]
+    return seen, weight
+
+
+def _reflectance(points: Tensor, rays: Tensor, conditions: Conditions) -> Tensor:
+    """(M,) after Schlick's approximation."""
     steep = -rays[:, 1] / rays.norm(dim=-1)
     fresnel = _NORMAL + (1 - _NORMAL) * (1 - steep.clamp(0, 1)).pow(5)
     gloss = conditions.gloss
     film = _film(points, gloss) if conditions.wet else torch.ones(len(points))
-    return seen, (fresnel * gloss * film)[:, None]
+    return fresnel * gloss * film

@@ -94,7 +94,9 @@ def _parts(scene: Scene) -> dict[str, object]:
 def test_a_group_that_is_off_leaves_the_rest_as_it_is(name: str) -> None:
     allowed = CHANGES.get(name, set())
     changed: set[str] = set()
-    for seed in range(6):
+    for seed in range(40):
+        if seed >= 6 and (changed or name in SENSOR):
+            break
         whole, bare = _scene(seed=seed), _scene((name,), seed=seed)
         one, two = _parts(whole), _parts(bare)
         changed |= {part for part in one if one[part] != two[part]}

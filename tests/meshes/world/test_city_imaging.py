@@ -16,6 +16,7 @@ from meshes.world.city.compression import coded_plane, cosines
 from meshes.world.city.daylight import blackbody, sun_elevation
 from meshes.world.city.night import LampPool
 from meshes.world.city.sensor import gain, resized, shutter_time
+from meshes.world.city.shutter import combed
 from meshes.world.city.textures import fractal
 from meshes.world.imaging.camera import Lamp, Light, View, take_view
 from meshes.world.imaging.conditions import Conditions
@@ -142,6 +143,17 @@ def test_motion_blur_keeps_the_middle_and_the_sum() -> None:
         assert float((moved * columns).sum() / moved.sum()) == pytest.approx(20, abs=0.1)
         spread = float((moved * (columns - 20).square()).sum())
         assert spread == pytest.approx(step[0] ** 2 / 12, rel=0.35, abs=0.3)
+
+
+def test_fields_of_interlaced_video_lie_on_both_sides_of_the_truth() -> None:
+    own = torch.zeros(40, 30, 1)
+    own[8:32, 12:18] = 1
+    made = combed(own.clone(), own, 3.0)[..., 0]
+    middle = (made * torch.arange(30.0)).sum(1) / made.sum(1).clamp(min=1)
+    torch.testing.assert_close(middle[8:32:2], torch.full((12,), 14.5 - 1.5))
+    torch.testing.assert_close(middle[9:32:2], torch.full((12,), 14.5 + 1.5))
+    still = torch.rand(10, 8, 3, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(combed(still, torch.zeros(10, 8, 1), 3.0), still)
 
 
 @pytest.mark.parametrize("size", [4, 8])
