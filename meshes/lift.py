@@ -39,6 +39,8 @@ Layout = Literal["surface", "reference"]
 
 # Estimators' visibility is too rough for a strict threshold: only certain occlusion is dropped.
 _SURELY_HIDDEN = 1e-3
+# Least mean probability of the coloured points to show the person, where a mask gives it.
+_CERTAIN = 0.9
 _MARGIN = 0.3  # body heights: background farther from the body than this is left out
 
 
@@ -103,6 +105,7 @@ def lift_image(
     background: int = 1500,
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
+    mask: Tensor | None = None,
 ) -> Lift:
     """Lifts one image to a point cloud.
 
@@ -118,6 +121,10 @@ def lift_image(
             of the image resized to 128 x 64 (8192 points): the vertices that own a pixel, then all
             other pixels. Scores and mask are ignored; ``background`` is on (any number) or off (0:
             all V vertices); see ``reference_layout``.
+        mask: (H, W) float in [0, 1], probability that a pixel shows the person's own surface, not
+            something in front of it; None: unknown. Stronger evidence than ``pose.mask``: the fit
+            covers it, keypoints beside it count less, and visible points are those with the largest
+            values, as many as have a mean of 0.9 (layout ``"surface"``).
 
     Returns:
         The cloud in metres, camera-aligned (x right, y up, z towards the camera; so in the
@@ -131,6 +138,7 @@ def lift_image(
         background=background,
         evidence_threshold=evidence_threshold,
         layout=layout,
+        masks=None if mask is None else [mask],
     )[0]
 
 
@@ -143,8 +151,18 @@ def lift_images(
     background: int = 1500,
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
+    masks: Sequence[Tensor | None] | None = None,
 ) -> list[Lift]:
     """``lift_image`` for many images, of any sizes, fitted together.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        poses: keypoints of the person in each.
+        body: see ``lift_image``.
+        background: likewise.
+        evidence_threshold: likewise.
+        layout: likewise.
+        masks: ``mask`` of each image; None: unknown.
 
     Warns:
         InputWarning: at most one joint of a person lies inside the image, so that keypoints are
@@ -157,34 +175,24 @@ def lift_images(
     if not images:
         return []
     body = load_body() if body is None else body
-    for number, image in enumerate(images):
-        if not isinstance(image, np.ndarray):
-            raise ValueError(
-                f"images[{number}] must be an array (H, W, 3) uint8 RGB; got "
-                f"{type(image).__name__}: pose.read_image converts"
-            )
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(
-                f"images[{number}] must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: "
-                "pose.read_image converts"
-            )
-        mask = poses[number].mask
-        if mask is not None and tuple(mask.shape) != image.shape[:2]:
-            raise ValueError(
-                f"poses[{number}].mask must have the image's size {image.shape[:2]}; "
-                f"got {tuple(mask.shape)}: resize it"
-            )
+    owns = [None] * len(images) if masks is None else list(masks)
+    if len(owns) != len(images):
+        raise ValueError(f"masks must be one for each of {len(images)} images; got {len(owns)}")
+    for number, (image, pose, own) in enumerate(zip(images, poses, owns, strict=True)):
+        _check_image(image, f"images[{number}]")
+        _check_mask(pose.mask, image, f"poses[{number}].mask")
+        _check_mask(own, image, f"masks[{number}]")
     # Some readers of files give float64, which bodies do not have.
     poses = [replace(pose, keypoints=pose.keypoints.to(torch.float32)) for pose in poses]
     keypoints = Keypoints.stack([pose.keypoints for pose in poses])
     _warn_of_outsiders(images, poses)
     size = torch.tensor([image.shape[:2] for image in images])
-    fits = fit_body(keypoints, size, body)
+    fits = fit_body(keypoints, size, body, masks=masks)
     return [
         _by_pixels(image, pose, fits[number], background)
         if layout == "reference"
-        else _color(image, pose, fits[number], background, evidence_threshold)
-        for number, (image, pose) in enumerate(zip(images, poses, strict=True))
+        else _color(image, pose, fits[number], background, evidence_threshold, own)
+        for number, (image, pose, own) in enumerate(zip(images, poses, owns, strict=True))
     ]
 
 
@@ -196,6 +204,7 @@ def lift_fit(
     *,
     background: int = 1500,
     evidence_threshold: float = 0.3,
+    mask: Tensor | None = None,
 ) -> Lift:
     """Lifts one image to a point cloud by a given fit, such as `meshes.regressors.to_body_fit`'s.
 
@@ -206,13 +215,14 @@ def lift_fit(
             image count as visible, and take the colours of what hides them.
         background: see `lift_image`.
         evidence_threshold: see `lift_image`.
+        mask: likewise.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}")
+    _check_image(image, "image")
+    _check_mask(mask, image, "mask")
     if len(fit) != 1:
         raise ValueError(f"fit must hold one body; got {len(fit)}: index it first")
     seen = pose or Pose(_projected_joints(fit, image.shape[0], image.shape[1]))
-    return _color(image, seen, fit, background, evidence_threshold)
+    return _color(image, seen, fit, background, evidence_threshold, mask)
 
 
 def _projected_joints(fit: BodyFit, height: int, width: int) -> Keypoints:
@@ -224,6 +234,32 @@ def _projected_joints(fit: BodyFit, height: int, width: int) -> Keypoints:
     xy = fit.camera.project(places)[0, :, :2]
     inside = ((xy >= 0) & (xy <= torch.tensor([float(width), float(height)]))).all(-1).float()
     return Keypoints(xy, inside, inside, tuple(names))
+
+
+def _check_image(image: np.ndarray, name: str) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"{name} must be an array (H, W, 3) uint8 RGB; got {type(image).__name__}: "
+            "pose.read_image converts"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"{name} must be (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}: "
+            "pose.read_image converts"
+        )
+
+
+def _check_mask(mask: Tensor | None, image: np.ndarray, name: str) -> None:
+    if mask is None:
+        return
+    if tuple(mask.shape) != image.shape[:2]:
+        raise ValueError(
+            f"{name} must have the image's size {image.shape[:2]}; got {tuple(mask.shape)}: "
+            "resize it"
+        )
+    # Written so that NaN fails as well.
+    if not mask.is_floating_point() or not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise ValueError(f"{name} must be floating point in [0, 1]; got {mask.dtype}: convert it")
 
 
 def _warn_of_outsiders(images: Sequence[np.ndarray], poses: Sequence[Pose]) -> None:
@@ -257,15 +293,24 @@ def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> 
 
 
 def _color(
-    image: np.ndarray, pose: Pose, fit: BodyFit, background: int, evidence_threshold: float
+    image: np.ndarray,
+    pose: Pose,
+    fit: BodyFit,
+    background: int,
+    evidence_threshold: float,
+    own: Tensor | None,
 ) -> Lift:
     height, width = image.shape[:2]
     pixels = torch.from_numpy(image.astype(np.float32) / 255)
     view = project_body(fit, height, width)
-    colors, seen = color_vertices(pixels, view, mask=pose.mask)
-    found = pose.keypoints
-    score, visibility = part_evidence(torch.stack([found.score, found.visibility]), found, fit.body)
-    seen &= (score > evidence_threshold) & (visibility > _SURELY_HIDDEN)
+    colors, seen = color_vertices(pixels, view, mask=pose.mask if own is None else own)
+    if own is not None:
+        seen = _most_certain(seen, own, view)
+    else:  # keypoints decide, part by part
+        found = pose.keypoints
+        values = torch.stack([found.score, found.visibility])
+        score, visibility = part_evidence(values, found, fit.body)
+        seen &= (score > evidence_threshold) & (visibility > _SURELY_HIDDEN)
     if not pose.found:
         seen = torch.zeros_like(seen)
     colors = torch.where(seen[:, None], colors, HIDDEN_GREY)
@@ -285,6 +330,18 @@ def _color(
         part=torch.cat([fit.body.part, torch.full((count,), BACKGROUND)]),
     )
     return Lift(cloud, fit, view, measure_quality(image, pose, fit, view, bool(seen.any())))
+
+
+def _most_certain(seen: Tensor, own: Tensor, view: BodyView) -> Tensor:
+    """The seen vertices (V,) with the largest mask values, as many as have a mean of `_CERTAIN`."""
+    height, width = own.shape
+    column, row = view.projected[0, :, :2].floor().long().unbind(-1)
+    value = own[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    ordered, _ = torch.where(seen, value, torch.zeros_like(value)).sort(descending=True)
+    mean = ordered.double().cumsum(0) / torch.arange(1, len(ordered) + 1)
+    # Equal values are taken or left together.
+    least = ordered[mean >= _CERTAIN][-1:]
+    return seen & (value >= least) if len(least) else torch.zeros_like(seen)
 
 
 def _background(

@@ -8,6 +8,7 @@ shape basis, joint regressor, kinematic tree, linear blend skinning.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ class BodyModel:
         """S, the number of shape coefficients."""
         return int(self.shapedirs.shape[-1])
 
-    @property
+    @cached_property
     def part(self) -> Tensor:
         """(V,) int64: ``part[v] = j`` means joint j has the largest skinning weight at v."""
         return self.skin_weights.argmax(1)

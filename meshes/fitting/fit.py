@@ -1,12 +1,14 @@
 """Fit the body to keypoints: batched Levenberg-Marquardt with a geometric Jacobian.
 
 The energy follows SMPLify (Bogo et al., ECCV 2016): robust reprojection, pose and shape priors;
-in place of its learned priors and depth heuristics it uses the bone directions of a 3D keypoint
-estimator, joint limits, and the fact that standing people balance above their feet.
+its pose prior is learned from the motions of the rendered world, and the depth comes from the bone
+directions of a 3D keypoint estimator, joint limits, and the fact that people stand upright.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,18 +22,20 @@ from ..body.load import load_body
 from ..body.model import BodyModel, BodyPose
 from ..rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from .camera import CropCamera, PinholeCamera
+from .confidence import confidence, features
+from .pose_prior import load_pose_prior
 from .residuals import CAMERA_TERMS, FitState, project, residuals
 from .skeleton import Skeleton
-from .targets import FitTargets, PosePrior
+from .targets import MEAN_PITCH, FitTargets
 
 __all__ = ["BodyFit", "fit_body"]
 
 # Sums over a batch round differently from those of one row, and the iterations amplify it: in
 # single precision a body fitted alone and in a batch differed by up to 10 mm.
 _DTYPE = torch.float64
+_DONE = 1e-3  # relative fall of the cost at which the iterations of a person end
 _EQUAL = 1e-9  # relative difference of costs that counts as rounding
 _WARM_UP, _REFINE = 8, 14  # iterations without and with the image
-_START_PITCH = 0.2
 _TYPICAL_HEIGHT = 1.7  # metres, for a person of unknown height
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
@@ -47,7 +51,11 @@ class BodyFit:
         camera: the crop's camera; a `PinholeCamera` for bodies of regressors that give one.
         pitch: (B,) downward tilt of the camera, radians.
         error: (B,) root mean square distance of keypoints to the fit, image heights, weighted
-            by their scores; NaN where no keypoint was found.
+            by their weights; NaN where no keypoint was found.
+        confidence: (B, J) probability that a joint lies within 0.1 body heights of its true place
+            in the image, hidden ones included; 0 where no keypoint was found. Calibrated on
+            rendered people; on people unlike them it is too high. NaN where it is unknown, as in
+            fits made by hand.
     """
 
     body: BodyModel
@@ -56,16 +64,20 @@ class BodyFit:
     camera: CropCamera | PinholeCamera
     pitch: Tensor
     error: Tensor
+    confidence: Tensor = None  # type: ignore[assignment]  # __post_init__ puts NaN here
 
     def __post_init__(self) -> None:
         """Check the batch sizes."""
         batch = len(self.rotations)
+        if self.confidence is None:
+            unknown = self.rotations.new_full(self.rotations.shape[:2], math.nan)
+            object.__setattr__(self, "confidence", unknown)
         if self.rotations.shape[1:] != (self.body.num_joints, 3, 3):
             raise ValueError(
                 f"rotations must be (B, {self.body.num_joints}, 3, 3); "
                 f"got {tuple(self.rotations.shape)}"
             )
-        for name in ("betas", "pitch", "error"):
+        for name in ("betas", "pitch", "error", "confidence"):
             if len(getattr(self, name)) != batch:
                 raise ValueError(f"{name} must have {batch} rows; got {len(getattr(self, name))}")
 
@@ -81,6 +93,7 @@ class BodyFit:
             self.camera[rows],
             self.pitch[rows],
             self.error[rows],
+            self.confidence[rows],
         )
 
     @cached_property
@@ -121,8 +134,15 @@ def fit_body(
     keypoints: Keypoints,
     image_size: tuple[int, int] | Tensor,
     body: BodyModel | None = None,
+    *,
+    masks: Sequence[Tensor | None] | None = None,
+    pitch: Tensor | float | None = None,
 ) -> BodyFit:
     """Fit a body to keypoints.
+
+    Where little is seen, the pose is that of the prior (upright, standing), and in upright crops
+    (at least 1.6 rows per column) crown and soles are where a detector's crop of a whole person has
+    them: a body does not shrink to its visible part.
 
     Args:
         keypoints: one person or a batch (B). Joints and landmarks are matched by name. With
@@ -130,13 +150,19 @@ def fit_body(
             Without a person (all scores 0): the prior's pose, standing in the image's middle.
         image_size: (height, width) pixels of the image, or an int tensor (B, 2) of one for each.
         body: the body model; None for the embedded one.
+        masks: (H, W) float in [0, 1] of each image, probability that a pixel shows the person's own
+            surface; None: unknown. The body covers it, and keypoints beside it count less.
+        pitch: downward tilt of the camera, radians, or (B,) of each image's; None: unknown, and
+            fitted. Cameras do not move: the median of ``BodyFit.pitch`` over many fits of one
+            camera is a good value for another fit of all of them.
 
     Returns:
         The fits, float32, B = 1 for one person. Deterministic; a row is the same to 1e-5 m alone,
         in any batch and in any order.
 
     Raises:
-        ValueError: shoulders or hips are not among the keypoints' names, or sizes disagree.
+        ValueError: shoulders or hips are not among the keypoints' names, sizes disagree, or the
+            pitch is not within 60 degrees.
     """
     body = load_body() if body is None else body
     if keypoints.xy.ndim == 2:
@@ -148,8 +174,24 @@ def fit_body(
             f"image_size must be (height, width), or one for each of {len(keypoints.xy)} people; "
             f"got {tuple(size.shape)}"
         )
+    known = None if pitch is None else torch.as_tensor(pitch, dtype=_DTYPE)
+    if known is not None:
+        if not bool((known.abs() <= math.pi / 3).all()) or known.shape not in ((), size.shape[:1]):
+            raise ValueError(
+                f"pitch must be radians within pi / 3, one or ({len(size)},); got "
+                f"{tuple(known.shape)}: {pitch}"
+            )
+        known = known.expand(len(size))
     with torch.no_grad():
-        return _Fitter(body).fit(keypoints.to(_DTYPE), size)
+        return _Fitter(body).fit(keypoints.to(_DTYPE), size, masks, known)
+
+
+def _heading_matrix(yaw: Tensor) -> Tensor:
+    """(B, 3, 3) rotation of an upright body, seen under the usual pitch, by its heading (B,)."""
+    vector = yaw.new_zeros(len(yaw), 3)
+    vector[:, 1] = yaw
+    pitch = yaw.new_tensor([[math.atan(MEAN_PITCH), 0.0, 0.0]])
+    return axis_angle_to_matrix(pitch) @ axis_angle_to_matrix(vector)
 
 
 class _Fitter:
@@ -158,10 +200,16 @@ class _Fitter:
     def __init__(self, body: BodyModel) -> None:
         self.body = body
         self.skeleton = Skeleton(body)
-        self.prior = PosePrior.standing(body)
+        self.prior = load_pose_prior()
 
-    def fit(self, keypoints: Keypoints, size: Tensor) -> BodyFit:
-        targets = FitTargets.from_keypoints(keypoints, self.skeleton, size[:, 0])
+    def fit(
+        self,
+        keypoints: Keypoints,
+        size: Tensor,
+        masks: Sequence[Tensor | None] | None,
+        pitch: Tensor | None,
+    ) -> BodyFit:
+        targets = FitTargets.from_keypoints(keypoints, self.skeleton, size, masks, pitch)
         if keypoints.xyz is not None:
             return self._result(self._with_depth(keypoints, targets, size), targets, size)
         state = self._best_heading(targets, size)
@@ -175,7 +223,7 @@ class _Fitter:
         """Fit from the heading of the estimated torso: directions first, then reprojection, too."""
         state = self._start(self._heading(keypoints))
         state, _ = self._descend(state, targets, _WARM_UP, use_image=False)
-        state = self._place(state, targets, size)
+        state = self._best_place(state, targets, size)
         state, _ = self._descend(state, targets, _REFINE, use_image=True)
         return state
 
@@ -184,23 +232,45 @@ class _Fitter:
         best: FitState | None = None
         lowest = size.new_full((len(size),), torch.inf)
         for quarter in range(4):
-            vector = size.new_zeros(len(size), 3)
-            vector[:, 1] = quarter * torch.pi / 2
-            state = self._place(self._start(axis_angle_to_matrix(vector)), targets, size)
-            state, cost = self._descend(state, targets, _WARM_UP + _REFINE, use_image=True)
+            heading = _heading_matrix(size.new_full((len(size),), quarter * math.pi / 2))
+            state = self._best_place(self._start(heading), targets, size)
+            state, cost = self._descend(state, targets, _WARM_UP, use_image=True)
             # Headings of equal cost, as without keypoints: the first one, for any rounding.
             better = cost < lowest - _EQUAL * (1 + cost)
             best = state if best is None else state.where(better, best)
             lowest = torch.minimum(cost, lowest)
         assert best is not None
-        return best
+        return self._descend(best, targets, _REFINE, use_image=True)[0]
+
+    def _best_place(self, state: FitState, targets: FitTargets, size: Tensor) -> FitState:
+        """The state placed by keypoints, or as in a detector's crop if that explains more."""
+        by_points = self._place(state, targets, size)
+        by_crop = self._place_in_crop(state, targets)
+        costs = [
+            residuals(each, targets, self.skeleton, self.prior, use_image=True)[2]
+            for each in (by_points, by_crop)
+        ]
+        better = (costs[1] < costs[0] - _EQUAL * (1 + costs[0])) & (targets.extents.is_crop > 0)
+        return by_crop.where(better, by_points)
+
+    def _place_in_crop(self, state: FitState, targets: FitTargets) -> FitState:
+        """Scale and shift that put crown and soles where a detector's crop has them."""
+        points = self.skeleton.pose(state.rotations, state.betas).points
+        top, low = points[..., 1].amax(1), points[..., 1].amin(1)
+        crown, soles, middle = targets.extents.crop.unbind(1)
+        scale = (crown - soles) / (top - low)
+        camera = state.camera.clone()
+        camera[:, 0] = scale.log()
+        camera[:, 1] = middle
+        camera[:, 2] = crown - scale * top
+        return FitState(state.rotations, state.betas, camera)
 
     def _start(self, root: Tensor) -> FitState:
         batch = len(root)
         rotations = self.prior.mean.to(root).expand(batch, -1, 3, 3).clone()
         rotations[:, 0] = root
         camera = root.new_zeros(batch, CAMERA_TERMS)
-        camera[:, -1] = _START_PITCH
+        camera[:, -1] = MEAN_PITCH
         return FitState(rotations, root.new_zeros(batch, self.body.num_betas), camera)
 
     def _heading(self, keypoints: Keypoints) -> Tensor:
@@ -219,8 +289,10 @@ class _Fitter:
         left, _, right = torch.linalg.svd((weight * target).transpose(1, 2) @ source)
         sign = torch.det(left @ right)
         turn = left @ torch.diag_embed(torch.stack([sign * 0 + 1, sign * 0 + 1, sign], -1)) @ right
-        known = (torso.xyz.flatten(1).abs().sum(1) > 1e-6)[:, None, None]
-        return torch.where(known, turn, eye)
+        front = turn[:, :, 2]
+        known = torso.xyz.flatten(1).abs().sum(1) > 1e-6
+        yaw = torch.where(known, torch.atan2(front[:, 0], front[:, 2]), 0.0)
+        return _heading_matrix(yaw)
 
     def _place(self, state: FitState, targets: FitTargets, size: Tensor) -> FitState:
         """Scale and shift in closed form from the keypoints; typical values without any."""
@@ -248,30 +320,45 @@ class _Fitter:
     def _descend(
         self, state: FitState, targets: FitTargets, iterations: int, *, use_image: bool
     ) -> tuple[FitState, Tensor]:
-        """Levenberg-Marquardt; every person has its own damping and keeps only improvements."""
+        """Levenberg-Marquardt; every person has its own damping and keeps only improvements.
 
-        def evaluate(at: FitState) -> tuple[Tensor, Tensor, Tensor]:
+        A person whose cost falls by next to nothing is done.
+        """
+
+        def evaluate(at: FitState, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             residual, jacobian, cost = residuals(
-                at, targets, self.skeleton, self.prior, use_image=use_image
+                at, targets.rows(rows), self.skeleton, self.prior, use_image=use_image
             )
             transposed = jacobian.transpose(1, 2)
-            return transposed @ jacobian, transposed @ residual[..., None], cost
+            return transposed @ jacobian, (transposed @ residual[..., None])[..., 0], cost
 
-        damping = state.betas.new_full((len(state.betas),), 1e-2)
-        hessian, gradient, cost = evaluate(state)
+        rows = torch.arange(len(state.betas))
+        damping = state.betas.new_full((len(rows),), 1e-2)
+        now = state
+        hessian, gradient, cost = evaluate(now, rows)
+        costs = cost.clone()
         for _ in range(iterations):
             diagonal = hessian.diagonal(dim1=1, dim2=2)
             damped = hessian + torch.diag_embed(damping[:, None] * (diagonal + 1e-2) + 1e-6)
-            step = -torch.linalg.solve(damped, gradient)[..., 0]
-            tried = state.updated(step, self.skeleton)
-            new_hessian, new_gradient, new_cost = evaluate(tried)
+            factor, _ = torch.linalg.cholesky_ex(damped)
+            step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+            tried = now.updated(step, self.skeleton)
+            new_hessian, new_gradient, new_cost = evaluate(tried, rows)
             better = new_cost < cost
-            state = tried.where(better, state)
+            gain = torch.where(better, (cost - new_cost) / (1 + cost), 1.0)
+            now = tried.where(better, now)
             hessian = torch.where(better[:, None, None], new_hessian, hessian)
-            gradient = torch.where(better[:, None, None], new_gradient, gradient)
+            gradient = torch.where(better[:, None], new_gradient, gradient)
             cost = torch.where(better, new_cost, cost)
             damping = torch.where(better, damping * 0.3, damping * 5).clamp(1e-5, 1e3)
-        return state, cost
+            state, costs[rows] = state.with_rows(rows, now), cost
+            going = gain > _DONE
+            if not bool(going.all()):
+                if not bool(going.any()):
+                    break
+                rows, now, damping = rows[going], now.rows(going), damping[going]
+                hessian, gradient, cost = hessian[going], gradient[going], cost[going]
+        return state, costs
 
     def _result(self, state: FitState, targets: FitTargets, size: Tensor) -> BodyFit:
         height = size[:, 0]
@@ -279,6 +366,7 @@ class _Fitter:
         uv = project(state.camera, points[:, targets.point])
         squared = ((uv - targets.uv) ** 2).sum(-1)
         error = ((targets.weight * squared).sum(1) / targets.weight.sum(1)).sqrt()
+        sure = confidence(features(targets, uv, self.skeleton))
         shift = state.camera[:, 1:3] * height[:, None] * height.new_tensor([1.0, -1.0])
         scale = state.camera[:, 0].exp() * height
         return BodyFit(
@@ -293,4 +381,5 @@ class _Fitter:
             ),
             pitch=state.camera[:, 5].atan().float(),
             error=error.float(),
+            confidence=torch.where(error.isfinite()[:, None], sure, 0.0).float(),
         )

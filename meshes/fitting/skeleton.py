@@ -1,6 +1,6 @@
 """Skeleton of a fit: joints and landmarks with exact derivatives.
 
-Only 24 joints and 9 surface landmarks are posed, about two hundred times fewer points than the
+Only 24 joints and 10 surface landmarks are posed, about two hundred times fewer points than the
 mesh has.
 """
 
@@ -14,7 +14,10 @@ from torch import Tensor
 from ..body.model import BodyModel
 from ..rotation import skew
 
-__all__ = ["Skeleton", "SkeletonPose"]
+__all__ = ["CROWN", "Skeleton", "SkeletonPose"]
+
+#: Name of the top of the head among the points.
+CROWN = "crown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +39,14 @@ class Skeleton:
     """Joints and landmarks of a body model as one tree of rigid offsets.
 
     Attributes:
-        names: N point names: the body's joints, then its landmarks.
+        names: N point names: the body's joints, then its landmarks and the top of its head.
         parents: N parents; landmarks hang on joints.
         num_joints: J.
     """
 
     def __init__(self, body: BodyModel) -> None:
-        landmarks = list(body.landmarks)
-        vertices = [body.landmarks[name] for name in landmarks]
+        landmarks = [*body.landmarks, CROWN]
+        vertices = [*body.landmarks.values(), int(body.v_template[:, 1].argmax())]
         part = body.part
         self.num_joints = body.num_joints
         self.names = (*body.joint_names, *landmarks)

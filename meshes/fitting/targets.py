@@ -1,20 +1,19 @@
-"""Targets of a fit: the estimator's keypoints and directions, and a resting pose."""
+"""Targets of a fit: the estimator's keypoints and directions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pose import Keypoints
 
-from ..body.model import BodyModel
-from ..rotation import axis_angle_to_matrix
+from .extents import Extents, mask_at
 from .skeleton import Skeleton
 
-__all__ = ["FitTargets", "PosePrior"]
+__all__ = ["MEAN_PITCH", "FitTargets"]
 
 # Bones with reliable directions in 3D estimates: (from, to, weight).
 _BONES: tuple[tuple[str, str, float], ...] = (
@@ -47,6 +46,20 @@ _EVIDENCE: dict[str, tuple[str, ...]] = {
 }
 
 
+# Distance of a score from 1 at which a keypoint counts half.
+_HALF = 0.12
+# Keypoints beside the mask of the person count this much; within this fraction of the image's
+# height they count as on it.
+_OFF_MASK, _REACH = 0.1, 0.02
+# Share of the keypoints' weight on the mask: those of something else, those of the person.
+_OTHER = (0.2, 0.6)
+# Lack of evidence of joints that no keypoint determines by itself: of the trunk, of the ends.
+_TRUNK, _ENDS = 0.3, 1.0
+#: Tangent of the usual pitch: cameras of the street look down by about 11 degrees.
+MEAN_PITCH = 0.2
+_PITCH_WEIGHT, _KNOWN_PITCH_WEIGHT = 8.0, 50.0
+
+
 @dataclass(frozen=True, eq=False)
 class FitTargets:
     """Observations of the estimator, in the fit's units.
@@ -59,6 +72,8 @@ class FitTargets:
         direction: (B, E, 3) unit vectors, camera-aligned.
         bone_weight: (B, E) in [0, 1]; zero where no direction is known.
         unseen: (B, J) in [0, 1], 1 without evidence of the joint's pose.
+        extents: expected and least extents of the body.
+        pitch: (B, 2) expected tangent of the camera's pitch, and its weight.
     """
 
     point: Tensor
@@ -68,10 +83,22 @@ class FitTargets:
     direction: Tensor
     bone_weight: Tensor
     unseen: Tensor
+    extents: Extents
+    pitch: Tensor
 
     @classmethod
-    def from_keypoints(cls, keypoints: Keypoints, skeleton: Skeleton, height: Tensor) -> FitTargets:
-        """Targets of batched keypoints (B, K) in images of the given heights (B,) pixels."""
+    def from_keypoints(
+        cls,
+        keypoints: Keypoints,
+        skeleton: Skeleton,
+        size: Tensor,
+        masks: Sequence[Tensor | None] | None = None,
+        pitch: Tensor | None = None,
+    ) -> FitTargets:
+        """Targets of batched keypoints (B, K) in images of sizes (B, 2), height and width."""
+        expected = size.new_tensor([MEAN_PITCH, _PITCH_WEIGHT]).repeat(len(size), 1)
+        if pitch is not None:
+            expected[:, 0], expected[:, 1] = pitch.to(size).tan(), _KNOWN_PITCH_WEIGHT
         known = [name for name in keypoints.names if name in skeleton.names]
         missing = {"left_shoulder", "right_shoulder", "left_hip", "right_hip"} - set(known)
         if missing:
@@ -80,14 +107,21 @@ class FitTargets:
                 f"{sorted(missing)} missing"
             )
         keypoints = keypoints.select(tuple(known))
-        uv = keypoints.xy / height[:, None, None]
+        uv = keypoints.xy / size[:, :1, None]
         score = keypoints.score.clamp(0, 1)
-        # Below 0.35 the estimator guesses: such points only break ties.
-        weight = score**1.5 * torch.where(score < 0.35, 0.02, 1.0).to(score)
+        weight = _trust(score)
+        for row, mask in enumerate(masks or ()):
+            if mask is not None:
+                reach = max(1, round(_REACH * float(size[row, 0])))
+                on = mask_at(mask.to(weight), keypoints.xy[row], reach)
+                share = (weight[row] * on).sum() / weight[row].sum().clamp_min(1e-9)
+                # Keypoints that mostly lie beside the person are those of something else.
+                whole = ((share - _OTHER[0]) / (_OTHER[1] - _OTHER[0])).clamp(1e-3, 1)
+                weight[row] *= whole * (_OFF_MASK + (1 - _OFF_MASK) * on)
         bones = [bone for bone in _BONES if bone[0] in known and bone[1] in known]
         ends = torch.tensor([[known.index(a), known.index(b)] for a, b, _ in bones])
-        smaller = torch.minimum(score[:, ends[:, 0]], score[:, ends[:, 1]])
-        trust = smaller**1.5 * score.new_tensor([bone[2] for bone in bones])
+        smaller = torch.minimum(weight[:, ends[:, 0]], weight[:, ends[:, 1]])
+        trust = smaller * score.new_tensor([bone[2] for bone in bones])
         if keypoints.xyz is None:
             direction, trust = uv.new_zeros(len(uv), len(bones), 3), trust * 0
         else:
@@ -102,65 +136,43 @@ class FitTargets:
             bone=torch.tensor([[skeleton.index(a), skeleton.index(b)] for a, b, _ in bones]),
             direction=direction,
             bone_weight=trust,
-            unseen=_unseen(score, known, skeleton),
+            unseen=_unseen(weight, known, skeleton),
+            extents=Extents.measure(size, masks),
+            pitch=expected,
+        )
+
+    def rows(self, rows: Tensor) -> FitTargets:
+        """The targets of some people."""
+        return replace(
+            self,
+            uv=self.uv[rows],
+            weight=self.weight[rows],
+            direction=self.direction[rows],
+            bone_weight=self.bone_weight[rows],
+            unseen=self.unseen[rows],
+            extents=self.extents.rows(rows),
+            pitch=self.pitch[rows],
         )
 
 
-@dataclass(frozen=True, eq=False)
-class PosePrior:
-    """Resting pose with a weight for each joint.
+def _trust(score: Tensor) -> Tensor:
+    """Weight in [0, 1] of a keypoint.
 
-    Attributes:
-        mean: (J, 3, 3) rotations of standing with hanging arms.
-        weight: (J, 3) per component of the rotation vector from the mean.
-        hinges: (joint, axis, sign): the rotation vector's component times sign must be >= 0.
+    Errors of the default estimator on rendered people: 3 % of the image's height, root mean square,
+    at scores over 0.95, 8 % at 0.85, and 15 % under 0.8, where it guesses.
     """
-
-    mean: Tensor
-    weight: Tensor
-    hinges: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def standing(cls, body: BodyModel) -> PosePrior:
-        """Default prior of a 24-joint SMPL-layout body; other joints have a small weight."""
-        vector = torch.zeros(body.num_joints, 3, dtype=torch.float64)
-        weight = torch.full_like(vector, 0.25)
-        loose: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-            "shoulder": ((0.0, 0.0, -1.2), (0.5, 0.2, 0.2)),
-            "elbow": ((0.0, -0.3, 0.0), (1.0, 0.15, 1.0)),
-            "knee": ((0.2, 0.0, 0.0), (0.15, 3.0, 3.0)),
-            "hip": ((0.0, 0.0, 0.0), (0.2, 0.8, 0.4)),
-            "collar": ((0.0, 0.0, 0.0), (3.0, 3.0, 3.0)),
-            "ankle": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-            "wrist": ((0.0, 0.0, 0.0), (20.0, 20.0, 20.0)),
-            "hand": ((0.0, 0.0, 0.0), (20.0, 20.0, 20.0)),
-            "foot": ((0.0, 0.0, 0.0), (20.0, 20.0, 20.0)),
-        }
-        for name, (mean, held) in loose.items():
-            for side, mirror in (("left", 1.0), ("right", -1.0)):
-                joint = body.joint(f"{side}_{name}")
-                # Mirroring left and right negates the y and z components of a rotation vector.
-                vector[joint] = vector.new_tensor(mean) * vector.new_tensor([1.0, mirror, mirror])
-                weight[joint] = weight.new_tensor(held)
-        for name, strength in (("spine1", 1.5), ("spine2", 1.5), ("spine3", 2.0), ("neck", 1.0)):
-            weight[body.joint(name)] = strength
-        weight[body.joint("head")] = 1.0
-        weight[0] = 0.0
-        hinges = (
-            (body.joint("left_knee"), 0, 1),
-            (body.joint("right_knee"), 0, 1),
-            (body.joint("left_elbow"), 1, -1),
-            (body.joint("right_elbow"), 1, 1),
-        )
-        return cls(axis_angle_to_matrix(vector), weight, hinges)
+    return score / (1 + ((1 - score) / _HALF) ** 2)
 
 
-def _unseen(score: Tensor, known: list[str], skeleton: Skeleton) -> Tensor:
-    """(B, J): one minus the least score among the keypoints that determine a joint's pose."""
-    unseen = score.new_zeros(len(score), skeleton.num_joints)
+def _unseen(weight: Tensor, known: list[str], skeleton: Skeleton) -> Tensor:
+    """(B, J): one minus the least weight among the keypoints that determine a joint's pose."""
+    unseen = weight.new_full((len(weight), skeleton.num_joints), _TRUNK)
+    for name in ("wrist", "hand", "foot", "collar"):
+        for side in ("left", "right"):
+            unseen[:, skeleton.index(f"{side}_{name}")] = _ENDS
     for name, evidence in _EVIDENCE.items():
         for side in ("left", "right"):
             points = [known.index(f"{side}_{e}") for e in evidence if f"{side}_{e}" in known]
-            seen = score[:, points].amin(1) if points else torch.zeros_like(score[:, 0])
+            seen = weight[:, points].amin(1) if points else torch.zeros_like(weight[:, 0])
             unseen[:, skeleton.index(f"{side}_{name}")] = 1 - seen
     return unseen

@@ -11,8 +11,8 @@ from ..body.load import load_body
 from ..body.model import BodyModel
 from ..fitting.camera import CropCamera, PinholeCamera
 from ..fitting.fit import BodyFit
+from ..fitting.pose_prior import load_pose_prior
 from ..fitting.skeleton import Skeleton
-from ..fitting.targets import PosePrior
 from .regressed import RegressedBodies
 from .solve import SolveSettings, solve_body
 
@@ -117,7 +117,7 @@ def _standing(
     missing = [name for name in _TORSO if name not in names]
     if missing:
         raise ValueError(f"points must hold shoulders and hips; {', '.join(missing)} are missing")
-    start = PosePrior.standing(body).mean.double().clone()
+    start = load_pose_prior().mean.clone()
     betas = torch.zeros(1, body.num_betas, dtype=torch.float64)
     posed = skeleton.pose(start[None], betas).points[0]
     source = posed[[skeleton.index(name) for name in _TORSO]]

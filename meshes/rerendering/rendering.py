@@ -15,7 +15,7 @@ from pose.runtime.defaults import plain_torch
 from ..body.load import load_body
 from ..body.model import BodyModel
 from ..fitting.fit import BodyFit
-from ..fitting.targets import PosePrior
+from ..fitting.pose_prior import load_pose_prior
 from ..lift import Lift
 from ..rotation import axis_angle_to_matrix
 from ..texture.completion import complete_texture
@@ -129,7 +129,7 @@ def _rotations(pose: Tensor | BodyFit | None, heading: float | None, body: BodyM
         rotations = pose.rotations[0].clone()
         rotations[0] = pitch_turn(pose).T @ rotations[0]
     elif pose is None:
-        rotations = PosePrior.standing(body).mean.float()
+        rotations = load_pose_prior().mean.float()
     else:
         rotations = pose
     if rotations.shape != (body.num_joints, 3, 3):

@@ -28,7 +28,7 @@ from .cloud_set import CloudSet
 __all__ = ["ABOUT", "CLOUDS", "LIFT_VERSION", "CachedCloud", "CloudCache", "hash_file"]
 
 #: Version of the lift; clouds of other versions are made again.
-LIFT_VERSION = "4"
+LIFT_VERSION = "5"
 #: Folder of lifted clouds in a cache folder.
 CLOUDS = "clouds"
 #: File with the settings of a folder's entries.

@@ -92,9 +92,8 @@ def _pa_mpjpe(fit, people) -> torch.Tensor:
 
 def test_gradient_of_the_cost_is_exact(body, rng):
     fitter = _Fitter(body)
-    size = (3, 24, 3)
     state = FitState(
-        axis_angle_to_matrix(torch.randn(size, generator=rng, dtype=torch.float64) * 0.4),
+        axis_angle_to_matrix(torch.randn(3, 24, 3, generator=rng, dtype=torch.float64) * 0.4),
         torch.randn(3, 10, generator=rng, dtype=torch.float64) * 0.5,
         torch.randn(3, 6, generator=rng, dtype=torch.float64) * 0.1,
     )
@@ -104,9 +103,10 @@ def test_gradient_of_the_cost_is_exact(body, rng):
         names=COCO_17_FEET,
         xyz=torch.randn(3, 21, 3, generator=rng, dtype=torch.float64),
     )
-    targets = FitTargets.from_keypoints(
-        keypoints, fitter.skeleton, torch.full((3,), 256.0).double()
-    )
+    size = torch.tensor([[256.0, 128.0]]).double().expand(3, 2)
+    mask = torch.zeros(256, 128)
+    mask[60:200, 30:90] = 1
+    targets = FitTargets.from_keypoints(keypoints, fitter.skeleton, size, [mask, None, mask])
 
     def cost(at: FitState) -> torch.Tensor:
         return residuals(at, targets, fitter.skeleton, fitter.prior)[2]
@@ -218,3 +218,17 @@ def test_bad_input_is_refused(body, people):
         fit_body(keypoints, torch.ones(3, 2), body)
     with pytest.raises(ValueError, match="image_size"):
         fit_body(keypoints, (0, 10), body)
+    for pitch in (1.2, float("nan"), torch.zeros(3)):
+        with pytest.raises(ValueError, match="pitch"):
+            fit_body(keypoints, (HEIGHT, WIDTH), body, pitch=pitch)
+
+
+def test_a_known_pitch_is_kept_and_helps(body, people):
+    """Half of the keypoints hidden, by a steep camera."""
+    keypoints = _keypoints(people, xyz=False)[:24]
+    free = fit_body(keypoints, (HEIGHT, WIDTH), body)
+    up = people[2][:24, -2] - people[2][:24, -1]  # pelvis to head
+    true = torch.atan2(up[:, 2], up[:, 1])
+    known = fit_body(keypoints, (HEIGHT, WIDTH), body, pitch=true)
+    assert (known.pitch - true).abs().max() < 0.1
+    assert (known.pitch - true).abs().mean() < 0.5 * (free.pitch - true).abs().mean()

@@ -1,0 +1,248 @@
+"""Accuracy and speed of the lift on worlds with known truth.
+
+    python benchmarks/heldout.py FOLDER              # held-out world, once
+    python benchmarks/fit.py FILE --make FOLDER      # truth and estimated keypoints of 200 images
+    python benchmarks/fit.py FILE                    # score estimated and true keypoints
+
+Images are grouped by the true hidden fraction of the person: clear up to 0.1, occluded beyond.
+
+- ``PA`` and ``MPJPE``: mean error of 14 joints in mm, after the best similarity and with the
+  pelvis in place. ``yaw``: fraction of headings off by over 60 degrees.
+- ``box``: mean IoU of the boxes of fitted and true body, hidden parts and those outside the image
+  included.
+- ``colours``: fraction of coloured points whose pixel does not show the person; ``points``: number
+  of coloured points.
+- ``folded``: fraction of legs with hidden knee or ankle that bend the knee by over 75 or the hip by
+  over 60 degrees (walking has at most 65 and 35). ``lean``: 95th percentile of the angle between
+  trunk and vertical, degrees.
+- ``wrong``: fraction of fits whose median keypoint is over 0.15 body heights off: another person or
+  a thing. ``said``: how many of these have a reason for doubt about the person, and ``false``:
+  how many of the others.
+- ``ms``: CPU time of a lift without the estimator, in batches of 32 and alone, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.fit_set import FitSet, load, make
+from meshes.fitting.skeleton import Skeleton
+from meshes.lift import Lift, lift_images
+from og_reid import load_model
+from og_reid.inference.own_surface import own_surface
+from pose import COCO_17_FEET, Pose
+
+__all__ = ["compare", "similarity_error"]
+
+#: First and last identity, not included, of the set behind the figures in results/.
+IDENTITIES = (280, 300)
+#: Upper ends of the groups of hidden fractions.
+GROUPS = (0.1, 0.3, 0.5, 0.7, 1.0)
+#: Joints of the errors.
+JOINTS = (
+    "neck", "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
+    "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+)  # fmt: skip
+_BATCH = 32
+_WRONG = 0.15  # body heights
+_KNEE, _HIP = 75.0, 60.0  # degrees
+
+
+def similarity_error(joints: Tensor, truth: Tensor) -> Tensor:
+    """(B,) mean distance of joints (B, J, 3) to the truth after the best similarity, same unit."""
+    x, y = joints - joints.mean(1, keepdim=True), truth - truth.mean(1, keepdim=True)
+    left, values, right = torch.linalg.svd(x.transpose(1, 2) @ y)
+    sign = torch.ones(len(x), 3)
+    sign[:, 2] = torch.det(left @ right).sign()
+    turn = left @ torch.diag_embed(sign) @ right
+    scale = (values * sign).sum(1) / (x**2).sum((1, 2))
+    return (scale[:, None, None] * x @ turn - y).norm(dim=-1).mean(1)
+
+
+def lift_all(
+    data: FitSet, rows: Sequence[int], poses: Sequence[Pose], *, masks: bool = False
+) -> list[Lift]:
+    """Lifts of images, in batches; with masks of the default model for images."""
+    model = load_model("default") if masks else None
+    lifts = []
+    for start in range(0, len(rows), _BATCH):
+        part = slice(start, start + _BATCH)
+        images = [data.image[row] for row in rows[part]]
+        own = None if model is None else own_surface(images, model)
+        lifts += lift_images(images, poses[part], masks=own)
+    return lifts
+
+
+def compare(data: FitSet, rows: Sequence[int], lifts: Sequence[Lift]) -> dict[str, Tensor]:
+    """Figures of each lift: name -> (N,); NaN where it has none."""
+    found = [_one(data, row, lift) for row, lift in zip(rows, lifts, strict=True)]
+    return {name: torch.tensor([each[name] for each in found]) for name in found[0]}
+
+
+def _one(data: FitSet, row: int, lift: Lift) -> dict[str, float]:
+    fit, body = lift.fit, lift.fit.body
+    chosen = [body.joint(name) for name in JOINTS]
+    true, mine = torch.from_numpy(data.joints[row]), fit.joints[0]
+    offset = (mine - mine[0])[chosen] - (true - true[0])[chosen]
+    yaw = abs((float(fit.yaw[0]) - float(data.yaw[row]) + np.pi) % (2 * np.pi) - np.pi)
+    projected = fit.camera.project(fit.vertices)[0, :, :2]
+    box = torch.cat([projected.amin(0), projected.amax(0)])
+    true_box = torch.from_numpy(data.box[row])
+    skeleton = Skeleton(body)
+    points = skeleton.pose(fit.rotations, fit.betas).points
+    named = points[:, [skeleton.index(name) for name in COCO_17_FEET]]
+    pixels = fit.camera.project(named)[0, :, :2]
+    far = (pixels - torch.from_numpy(data.keypoints[row, :, :2])).norm(dim=-1).median()
+    wrong = float(far) > _WRONG * float(true_box[3] - true_box[1])
+    return {
+        "PA": 1000 * float(similarity_error(mine[None, chosen], true[None, chosen])[0]),
+        "MPJPE": 1000 * float(offset.norm(dim=-1).mean()),
+        "yaw": float(yaw > np.pi / 3),
+        "box": _overlap(box, true_box),
+        "box height": float((box[3] - box[1]) / (true_box[3] - true_box[1])),
+        **_colours(data, row, lift),
+        "folded": _folded(data, row, lift),
+        "lean": _lean(lift),
+        "wrong": float(wrong),
+        "said": _doubt(lift) if wrong else np.nan,
+        "false": np.nan if wrong else _doubt(lift),
+    }
+
+
+def _doubt(lift: Lift) -> float:
+    """1 with a reason for doubt about the person, not about light or size."""
+    about = ("person", "keypoints", "joints", "body")
+    return float(any(word in reason for reason in lift.quality.reasons for word in about))
+
+
+def _overlap(a: Tensor, b: Tensor) -> float:
+    inner = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp(min=0).prod()
+    return float(inner / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner))
+
+
+def _colours(data: FitSet, row: int, lift: Lift) -> dict[str, float]:
+    visible = lift.cloud.visible & ~lift.cloud.is_background
+    place = lift.fit.camera.project(lift.cloud.points[None, visible])[0, :, :2].floor().long()
+    height, width = data.mask.shape[1:]
+    shown = torch.from_numpy(data.mask[row])[
+        place[:, 1].clamp(0, height - 1), place[:, 0].clamp(0, width - 1)
+    ]
+    return {"coloured": float(visible.sum()), "beside": float((~shown).sum())}
+
+
+def _folded(data: FitSet, row: int, lift: Lift) -> float:
+    """Fraction of the legs with hidden joints that are folded; NaN without hidden legs."""
+    body, turns = lift.fit.body, lift.fit.posed.global_rotations[0]
+    folded = []
+    for side in ("left", "right"):
+        names = [COCO_17_FEET.index(f"{side}_{joint}") for joint in ("knee", "ankle")]
+        if bool((data.keypoints[row, names, 2] > 0).all()):
+            continue
+        down = torch.tensor([0.0, -1.0, 0.0])
+        trunk, thigh, shin = (
+            turns[body.joint(name)] @ down for name in ("spine1", f"{side}_hip", f"{side}_knee")
+        )
+        folded.append(float(_angle(thigh, shin) > _KNEE or _angle(trunk, thigh) > _HIP))
+    return float(np.mean(folded)) if folded else np.nan
+
+
+def _lean(lift: Lift) -> float:
+    points = lift.fit.joints[0]
+    pitch = lift.fit.pitch[0]
+    up = torch.stack([torch.zeros_like(pitch), pitch.cos(), pitch.sin()])
+    return _angle(points[lift.fit.body.joint("neck")] - points[0], up)
+
+
+def _angle(a: Tensor, b: Tensor) -> float:
+    return float(
+        torch.rad2deg(torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1).acos())
+    )
+
+
+def _print(title: str, figures: dict[str, Tensor], hidden: Tensor) -> None:
+    print(f"\n{title}")
+    print(
+        "hidden      images    PA MPJPE  yaw   box  h/h  colours points folded  lean  wrong said"
+        " false"
+    )
+    low = -1.0
+    groups = [
+        (f"to {high:.1f}", (hidden > low_) & (hidden <= high))
+        for low_, high in zip((-1.0, *GROUPS[:-1]), GROUPS, strict=True)
+    ]
+    groups += [("occluded", hidden > GROUPS[0]), ("all", hidden > low)]
+    for name, rows in groups:
+        if not bool(rows.any()):
+            continue
+        mean = {key: float(value[rows].nanmean()) for key, value in figures.items()}
+        beside = float(figures["beside"][rows].sum() / figures["coloured"][rows].sum().clamp(min=1))
+        lean = float(figures["lean"][rows].quantile(0.95))
+        print(
+            f"{name:<11}{int(rows.sum()):>6} {mean['PA']:>6.1f} {mean['MPJPE']:>5.0f} "
+            f"{mean['yaw']:>5.2f} {mean['box']:>5.3f} {mean['box height']:>4.2f} {beside:>7.3f} "
+            f"{mean['coloured']:>7.0f} {mean['folded']:>6.3f} {lean:>5.1f} {mean['wrong']:>6.3f} "
+            f"{mean['said']:>4.2f} {mean['false']:>5.3f}"
+        )
+
+
+def _times(data: FitSet, poses: Sequence[Pose], rows: Sequence[int]) -> tuple[float, float]:
+    """Median CPU ms of a lift in batches and alone."""
+    batches, alone = [], []
+    for start in range(0, min(len(rows) - _BATCH + 1, 3 * _BATCH), _BATCH):
+        part = slice(start, start + _BATCH)
+        images = [data.image[row] for row in rows[part]]
+        begun = time.process_time()
+        lift_images(images, poses[part])
+        batches.append((time.process_time() - begun) / _BATCH)
+        for image, pose in list(zip(images, poses[part], strict=True))[:7]:
+            begun = time.process_time()
+            lift_images([image], [pose])
+            alone.append(time.process_time() - begun)
+    return 1000 * float(np.median(batches)), 1000 * float(np.median(alone))
+
+
+def main() -> None:
+    """Make a set, or score the lift on it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--make", type=Path, metavar="FOLDER", help="labelled set to make it of")
+    parser.add_argument("--identities", type=int, nargs=2, default=IDENTITIES)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.make is not None:
+        make(args.make, range(*args.identities), args.file)
+        return
+    data = load(args.file)
+    hidden = torch.from_numpy(data.hidden)
+    estimated = [data.estimated(row) for row in range(len(data))]
+    found = [row for row in range(len(data)) if estimated[row].found]
+    print(f"{len(data)} images; the estimator finds a person in {len(found)}")
+    poses = [estimated[row] for row in found]
+    batch, alone = _times(data, poses, found)
+    _print("estimated keypoints", compare(data, found, lift_all(data, found, poses)), hidden[found])
+    lifts = lift_all(data, found, poses, masks=True)
+    _print(
+        "estimated keypoints, masks of the default model",
+        compare(data, found, lifts),
+        hidden[found],
+    )
+    seen = [row for row in range(len(data)) if data.true(row).found]
+    lifts = lift_all(data, seen, [data.true(row) for row in seen])
+    _print(
+        "true keypoints inside the image, without depth", compare(data, seen, lifts), hidden[seen]
+    )
+    print(f"\nms: {batch:.1f} in batches of {_BATCH}, {alone:.0f} alone")
+
+
+if __name__ == "__main__":
+    main()
