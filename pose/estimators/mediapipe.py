@@ -72,7 +72,7 @@ class MediapipePose:
         min_confidence: in [0, 1], the detector's threshold.
         model: landmark model: None for the full one of the wheel; else the path of a published
             file, or ``"heavy"`` for its file in `pose.estimators.mediapipe_models.model_folder`.
-            The heavy model finds more occluded people, in about 1.5 times the time.
+            The heavy model finds more occluded people, in 1.5 to 2 times the time.
 
     Raises:
         ValueError: `min_confidence` is out of range, or the model is damaged or another file.
