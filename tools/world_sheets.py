@@ -1,6 +1,7 @@
-"""Contact sheets of a world: many people, one person under many conditions, night, rain, indoors.
+"""Contact sheets of a world: many people, one person under many conditions, night, rain, groups.
 
 python tools/world_sheets.py sheets --settings city
+python tools/world_sheets.py sheets --settings city --sheet things --sheet crowd --sheet poses
 python tools/world_sheets.py sheets --settings city --sheet night --count 24 --without blur
 """
 
@@ -16,7 +17,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from meshes.world import SETTINGS, Camera, WorldSettings, render, sample_scene, world_settings
+from meshes.world import (
+    OCCLUDERS,
+    SETTINGS,
+    Camera,
+    Scene,
+    WorldSettings,
+    render,
+    sample_scene,
+    world_settings,
+)
+from meshes.world.city.uniforms import BLOCK
 from meshes.world.imaging.conditions import Conditions
 from meshes.world.rng import Rng
 
@@ -29,6 +40,28 @@ SHEETS: dict[str, Callable[[Conditions], bool] | None] = {
     "wet": lambda c: c.wet > 0.3,
     "indoor": lambda c: c.indoor,
 }
+
+
+def _layered(scene: Scene, settings: WorldSettings, number: int) -> bool:
+    person = scene.figure.identity
+    return person.jacket is not None or bool(person.worn) or person.bottom.kind == "dress"
+
+
+def _in_uniform(scene: Scene, settings: WorldSettings, number: int) -> bool:
+    block = [settings.identity(number - number % BLOCK + index) for index in range(BLOCK)]
+    return sum(each.top == scene.figure.identity.top for each in block) > 1
+
+
+#: Sheets of the groups of the city: scenes that show what the group adds.
+GROUP_SHEETS: dict[str, Callable[[Scene, WorldSettings, int], bool]] = {
+    "things": lambda scene, settings, number: scene.occluder not in (*OCCLUDERS, "none"),
+    "layers": _layered,
+    "uniforms": _in_uniform,
+    "poses": lambda scene, settings, number: scene.figure.motion.gait not in ("walk", "stand"),
+    "belongings": lambda scene, settings, number: scene.figure.identity.belonging != "none",
+    "crowd": lambda scene, settings, number: bool(scene.behind),
+}
+_TRIES = 60  # scenes for each image of a sheet
 
 
 @dataclass(frozen=True)
@@ -52,7 +85,7 @@ def draw(
 ) -> torch.Tensor:
     """Images (count, H, W, 3) of a sheet."""
     wanted = SHEETS[name]
-    images = []
+    images: list[torch.Tensor] = []
     number = 0
     while len(images) < count:
         number += 1
@@ -70,13 +103,31 @@ def draw(
     return torch.stack(images)
 
 
+def draw_group(name: str, settings: WorldSettings, count: int, seed: int) -> torch.Tensor:
+    """Images (at most count, H, W, 3) of scenes that show a group."""
+    images: list[torch.Tensor] = []
+    for number in range(_TRIES * count):
+        camera = settings.camera(seed, 1 + number % 40)
+        generator = Rng.seeded("group sheet", seed, number).generator
+        kind = "any" if name == "things" else None
+        scene = sample_scene(seed + number, camera, generator, kind, settings=settings)
+        if GROUP_SHEETS[name](scene, settings, seed + number):
+            images.append(render(scene).image)
+            if len(images) == count:
+                break
+    if not images:
+        raise ValueError(f"sheet {name!r} has no scene; settings may lack the group of that name")
+    return torch.stack(images)
+
+
 def main() -> None:
     """Draw the sheets that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder of the sheets")
     parser.add_argument("--settings", default="city", choices=SETTINGS)
     parser.add_argument("--without", nargs="*", default=[], help="groups that are off")
-    parser.add_argument("--sheet", choices=SHEETS, action="append", help="default: all")
+    parser.add_argument("--sheet", choices=[*SHEETS, *GROUP_SHEETS], action="append",
+                        help="default: those that every world has")  # fmt: skip
     parser.add_argument("--count", type=int, default=0, help="images a sheet (default: 64 or 24)")
     parser.add_argument("--columns", type=int, default=12)
     parser.add_argument("--occluded", type=float, default=0.25, help="fraction of occluded images")
@@ -89,7 +140,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.sheet or SHEETS:
         count = options.count or (64 if name == "people" else 24)
-        images = draw(name, settings, count, options.seed, options.occluded)
+        if name in GROUP_SHEETS:
+            images = draw_group(name, settings, count, options.seed)
+        else:
+            images = draw(name, settings, count, options.seed, options.occluded)
         blank = -len(images) % options.columns
         images = torch.cat([images, images.new_full((blank, *images.shape[1:]), 255)])
         rows = images.unflatten(0, (-1, options.columns)).permute(0, 2, 1, 3, 4)
