@@ -29,8 +29,8 @@ def noise(settings: WorldSettings) -> WorldSettings:
 
 def _noisy(image: Tensor, frame: Frame, camera: Camera, rng: Rng) -> Tensor:
     own = Rng.seeded("city noise", camera.key)
-    reduction, chroma = own.uniform(0.4, 1.0), own.uniform(0.2, 0.7)
-    left = own.uniform(0.22, 0.55) * rng.uniform(0.85, 1.2)
+    reduction, chroma = own.uniform(0.0, 0.6), own.uniform(0.2, 0.7)
+    left = own.uniform(0.25, 0.6) * rng.uniform(0.85, 1.2)
     electrons = _WHITE / 10 ** (gain(frame.conditions, camera) / 20)
     height, width = image.shape[:2]
     level = image.mean(-1, keepdim=True).clamp(0.02, 1)
