@@ -8,7 +8,6 @@ import torch
 from meshes import BodyFit, CropCamera
 from meshes.body.model import BodyModel
 from meshes.color import project_body
-from meshes.fitting.pose_prior import load_pose_prior
 from meshes.rasterizer import rasterize
 from meshes.rotation import axis_angle_to_matrix
 
@@ -20,8 +19,13 @@ PALETTE = torch.rand(24, 3, generator=torch.Generator().manual_seed(3)) * 0.8 + 
 
 def standing_fit(body: BodyModel, *, yaw: float = 0.0, height: int = 256) -> BodyFit:
     """A fit, B = 1, of a person as tall as nine tenths of an image of shape (H, H / 2)."""
-    rotations = load_pose_prior().mean.float().clone()
-    rotations[0] = axis_angle_to_matrix(torch.tensor([0.0, yaw, 0.0]))
+    vectors = torch.zeros(24, 3)
+    for side, sign in (("left", 1.0), ("right", -1.0)):  # hanging arms
+        vectors[body.joint(f"{side}_shoulder"), 2] = -1.2 * sign
+        vectors[body.joint(f"{side}_elbow"), 1] = -0.3 * sign
+        vectors[body.joint(f"{side}_knee"), 0] = 0.2
+    vectors[0, 1] = yaw
+    rotations = axis_angle_to_matrix(vectors)
     scale = 0.9 * height / 1.75
     return BodyFit(
         body=body,
