@@ -38,8 +38,8 @@ ORDER = {
         ("city", "heldout", "scene"),
         ("presets", "tracks", "truth"),
         ("rendering", "folder"),
-        ("labelled", "market"),
-        ("items",),
+        ("draft", "labelled", "market"),
+        ("clouds", "items"),
         ("shards",),
     ),
     "og_reid.data": (

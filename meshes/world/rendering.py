@@ -26,7 +26,15 @@ from .people.keypoints import SKIN_DEPTH, body_points
 from .rng import Rng
 from .scene import Scene
 
-__all__ = ["VERTEX_STRIDE", "Rendered", "render", "true_points"]
+__all__ = [
+    "VERTEX_STRIDE",
+    "Rendered",
+    "backdrop_light",
+    "heading_in_view",
+    "render",
+    "scene_shadow",
+    "true_points",
+]
 
 #: Pixels between two cells of ``Rendered.vertex``.
 VERTEX_STRIDE = 4
@@ -75,7 +83,7 @@ class Rendered:
     visible_fraction: float
 
 
-def _backdrop_light(
+def backdrop_light(
     scene: Scene, view: View, shadow: Shadow | None, pixels: Tensor, *, mirrors: bool = True
 ) -> Tensor:
     """Linear light (M, 3) of ground and walls at flat pixel indices (M,), with their shadows."""
@@ -109,7 +117,7 @@ def _backdrop_light(
         around = (*scene.figure.pieces, *scene.front, *scene.behind)
         seen, reflectance = mirror(
             around, view, light, there, conditions,
-            lambda below, chosen: _backdrop_light(scene, below, None, chosen, mirrors=False),
+            lambda below, chosen: backdrop_light(scene, below, None, chosen, mirrors=False),
         )  # fmt: skip
         result[index] = torch.lerp(result[index], seen, reflectance)
     return light.through_air(result, (points - view.center).norm(dim=-1))
@@ -137,6 +145,15 @@ def _keypoints(scene: Scene, own: Tensor, blocking: Tensor, view: View) -> Keypo
     )
 
 
+def scene_shadow(scene: Scene) -> Shadow | None:
+    """Shadow of the sun on a scene; None where the sun is too weak for one."""
+    if float(scene.light.sun.mean()) <= 0.08:
+        return None
+    casters = (*scene.figure.pieces, *scene.front)
+    person = torch.cat([piece.vertices for piece in scene.figure.pieces])
+    return Shadow(casters, person, scene.light)
+
+
 @plain_torch()
 def render(scene: Scene) -> Rendered:
     """Renders a scene with its ground truth."""
@@ -146,11 +163,7 @@ def render(scene: Scene) -> Rendered:
     other = cast_rays((*scene.front, *scene.behind), fine)
     if own is None:
         raise AssertionError("a figure has pieces")
-    shadow = None
-    if float(scene.light.sun.mean()) > 0.08:
-        casters = (*scene.figure.pieces, *scene.front)
-        person = torch.cat([piece.vertices for piece in scene.figure.pieces])
-        shadow = Shadow(casters, person, scene.light)
+    shadow = scene_shadow(scene)
     pixels = torch.zeros(fine.height * fine.width, 3)
     far = torch.full_like(own.depth, math.inf)
     other_depth = far if other is None else other.depth
@@ -167,7 +180,7 @@ def render(scene: Scene) -> Rendered:
     alpha = _average(covered.float().reshape(fine.height, fine.width, 1))
     free = (alpha.flatten() < 1).nonzero()[:, 0]
     flat = light.reshape(-1, 3)
-    flat[free] += (1 - alpha.reshape(-1, 1)[free]) * _backdrop_light(scene, view, shadow, free)
+    flat[free] += (1 - alpha.reshape(-1, 1)[free]) * backdrop_light(scene, view, shadow, free)
     light = flat.reshape(light.shape)
     shown = _average(mine.float().reshape(fine.height, fine.width, 1))[..., 0]
     frame = Frame(light, shown, view, scene.light, scene.conditions)
@@ -190,7 +203,7 @@ def render(scene: Scene) -> Rendered:
         betas=scene.figure.identity.betas,
         view=view,
         pitch=scene.camera.pitch,
-        yaw=_yaw(scene),
+        yaw=heading_in_view(scene),
         occluder=scene.occluder,
         visible_fraction=visible,
     )
@@ -219,8 +232,8 @@ def _average(fine: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(planes, _SAMPLES)[0].permute(1, 2, 0)
 
 
-def _yaw(scene: Scene) -> float:
-    """Heading against the line of sight, wrapped to (-pi, pi]."""
+def heading_in_view(scene: Scene) -> float:
+    """Heading of the person against the line of sight, radians in (-pi, pi]."""
     toward = scene.view.center - scene.figure.shift
     angle = scene.figure.heading - math.atan2(float(toward[0]), float(toward[2]))
     return math.atan2(math.sin(angle), math.cos(angle))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...rasterizer import rasterize
+from ...rasterizer import rasterize, rasterize_layers
 from ..surfaces.fabric import noise_vectors
 from ..surfaces.pieces import MeshPart, closed_faces, merge
 from .camera import Light, View
 
-__all__ = ["Hit", "Shadow", "cast_rays", "light_of"]
+__all__ = ["Hit", "Layers", "Shadow", "cast_layers", "cast_rays", "light_of"]
 
 _SHADOW_SIZE = 96
 _FOLD_STRENGTH = 0.24
@@ -59,11 +59,46 @@ def cast_rays(pieces: Sequence[MeshPart], view: View) -> Hit | None:
     """Rasterise pieces; None when there are none."""
     if not pieces:
         return None
+    return _cast(pieces, len(pieces), view)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Nearest surfaces of a figure and of everything else.
+
+    Attributes:
+        hit: nearest surfaces of all.
+        own_depth: (N,) depth of the figure alone, metres; inf where it is not.
+        mine: (N,) bool, the figure is nearest.
+    """
+
+    hit: Hit
+    own_depth: Tensor
+    mine: Tensor
+
+
+def cast_layers(figure: Sequence[MeshPart], others: Sequence[MeshPart], view: View) -> Layers:
+    """Rasterise a figure and everything else in one pass."""
+    own, other = _cast((*figure, *others), len(figure), view)
+    mine = own.depth < other.depth
+    hit = replace(
+        own,
+        face=torch.where(mine, own.face, other.face),
+        depth=torch.minimum(own.depth, other.depth),
+        weights=torch.where(mine[:, None], own.weights, other.weights),
+    )
+    return Layers(hit, own.depth, mine)
+
+
+def _cast(pieces: Sequence[MeshPart], first: int, view: View) -> tuple[Hit, Hit]:
+    """Surfaces of the first pieces and of the others, each by themselves."""
     vertices, faces, owners = merge(pieces)
     projected = view.project(vertices)
-    raster = rasterize(
+    count = sum(len(piece.faces) for piece in pieces[:first])
+    rasters = rasterize_layers(
         projected[None],
         faces,
+        (count, len(faces) - count),
         view.height,
         view.width,
         perspective=True,
@@ -71,18 +106,25 @@ def cast_rays(pieces: Sequence[MeshPart], view: View) -> Hit | None:
     )
     a, b, c = (vertices.index_select(0, faces[:, corner]) for corner in range(3))
     normals = [torch.zeros_like(p.vertices) if p.normals is None else p.normals for p in pieces]
-    return Hit(
-        pieces=pieces,
-        places=torch.cat([vertices, torch.cat(normals)], 1),
-        coords=torch.cat([piece.coords for piece in pieces]),
-        faces=faces,
-        owners=owners,
-        flat=torch.linalg.cross(b - a, c - a),
-        face=raster.face[0].flatten(),
-        depth=raster.depth[0].flatten(),
-        weights=raster.barycentric[0].flatten(0, 1),
-        width=view.width,
+    places = torch.cat([vertices, torch.cat(normals)], 1)
+    coords = torch.cat([piece.coords for piece in pieces])
+    flat = torch.linalg.cross(b - a, c - a)
+    near, far = (
+        Hit(
+            pieces=pieces,
+            places=places,
+            coords=coords,
+            faces=faces,
+            owners=owners,
+            flat=flat,
+            face=raster.face[0].flatten(),
+            depth=raster.depth[0].flatten(),
+            weights=raster.barycentric[0].flatten(0, 1),
+            width=view.width,
+        )
+        for raster in rasters
     )
+    return near, far
 
 
 class Shadow:
@@ -136,30 +178,32 @@ def light_of(hits: Hit, chosen: Tensor, view: View, light: Light, shadow: Shadow
     Paint is evaluated at every sub-pixel; the smoother incoming light at one of each 2 x 2 block,
     and again at sub-pixels that belong to another piece than that one.
     """
-    face = hits.face[chosen]
-    weights = hits.weights[chosen]
+    face = hits.face.index_select(0, chosen)
+    weights = hits.weights.index_select(0, chosen)
     corners = hits.faces.index_select(0, face)
-    owner = hits.owners[face]
+    owner = hits.owners.index_select(0, face)
     coords = hits.mix(hits.coords, corners, weights)
-    albedo = torch.empty(len(chosen), 3)
-    for index in torch.unique(owner).tolist():
-        mine = (owner == index).nonzero()[:, 0]
-        albedo[mine] = hits.pieces[index].paint(coords[mine])
+    base = _painted(hits.pieces, owner, coords).clamp_(0, 1).pow_(2.2)
     source = _block_source(chosen, owner, hits)
     lead = (source == torch.arange(len(source))).nonzero()[:, 0]
-    diffuse, shine = _incoming(
-        hits,
-        (face[lead], corners[lead], weights[lead], owner[lead], coords[lead]),
-        view,
-        light,
-        shadow,
-    )
+    samples = (each.index_select(0, lead) for each in (face, corners, weights, owner, coords))
+    diffuse, shine = _incoming(hits, tuple(samples), view, light, shadow)
     rank = torch.empty_like(source)
     rank[lead] = torch.arange(len(lead))
-    source = rank[source]
-    base = albedo.clamp(0, 1).pow(2.2)
-    result = torch.addcmul(shine[source], base, diffuse[source])
-    return light.through_air(result, hits.depth[chosen])
+    source = rank.index_select(0, source)
+    shining = shine.index_select(0, source)
+    result = torch.addcmul(shining, base, diffuse.index_select(0, source))
+    return light.through_air(result, hits.depth.index_select(0, chosen))
+
+
+def _painted(pieces: Sequence[MeshPart], owner: Tensor, coords: Tensor) -> Tensor:
+    """Colours (M, 3) of points, by the paint of the piece (M,) that each lies on."""
+    order = owner.to(torch.int16).argsort(stable=True)
+    counts = owner.bincount(minlength=len(pieces)).tolist()
+    groups = coords.index_select(0, order).split(counts)
+    colors = [piece.paint(group) for piece, group in zip(pieces, groups, strict=True) if len(group)]
+    albedo = torch.empty_like(coords)
+    return albedo.index_copy_(0, order, torch.cat(colors)) if colors else albedo
 
 
 def _block_source(chosen: Tensor, owner: Tensor, hits: Hit) -> Tensor:
@@ -176,7 +220,7 @@ def _block_source(chosen: Tensor, owner: Tensor, hits: Hit) -> Tensor:
 
 def _incoming(
     hits: Hit,
-    samples: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    samples: tuple[Tensor, ...],
     view: View,
     light: Light,
     shadow: Shadow | None,

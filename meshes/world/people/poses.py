@@ -108,14 +108,18 @@ def draw_motion(
         if target is not None:
             place_hand(rotations, rest_joints, side, *target)
     if gesture in ("phone_look",):
-        rotations[_JOINT["head"]] = _turn(0, rng.uniform(0.25, 0.5)) @ rotations[_JOINT["head"]]
+        rotations[_JOINT["head"]] = (
+            _turns((0, rng.uniform(0.25, 0.5)))[0] @ rotations[_JOINT["head"]]
+        )
     return Motion(rotations, "stand" if standing else "walk", gesture, knees)
 
 
-def _turn(axis: int, angle: float) -> Tensor:
-    vector = torch.zeros(3)
-    vector[axis] = angle
-    return axis_angle_to_matrix(vector)
+def _turns(*turns: tuple[int, float]) -> Tensor:
+    """(N, 3, 3) rotations about coordinate axes by angles in radians."""
+    vectors = torch.zeros(len(turns), 3)
+    for vector, (axis, angle) in zip(vectors, turns, strict=True):
+        vector[axis] = angle
+    return axis_angle_to_matrix(vectors)
 
 
 def _walk(angles: Tensor, rng: Rng, given: float | None) -> tuple[float, float]:
@@ -169,9 +173,15 @@ def _hanging_arm(
     bend = rng.uniform(0.12, 0.25) if carries else rng.uniform(0.15, 0.5) + 0.4 * abs(swing)
     # The arm swings against the leg of its own side.
     forward = -side * swing * (0.35 if carries else 1.0) + rng.normal(0.0, 0.05)
-    rotations[_JOINT[f"{name}_shoulder"]] = _turn(0, -forward) @ _turn(2, -side * lower)
-    rotations[_JOINT[f"{name}_elbow"]] = _turn(1, -side * bend)
-    rotations[_JOINT[f"{name}_wrist"]] = _turn(0, side * rng.uniform(-0.2, 0.5))
+    swung, hung, flexed, rolled = _turns(
+        (0, -forward),
+        (2, -side * lower),
+        (1, -side * bend),
+        (0, side * rng.uniform(-0.2, 0.5)),
+    )
+    rotations[_JOINT[f"{name}_shoulder"]] = swung @ hung
+    rotations[_JOINT[f"{name}_elbow"]] = flexed
+    rotations[_JOINT[f"{name}_wrist"]] = rolled
 
 
 def _target(
