@@ -49,7 +49,7 @@ ORDER = {
     ),
     "og_reid.viz": (
         ("drawing", "splatting", "window", "html_report"),
-        ("curves", "lift", "ranking"),
+        ("curves", "lift", "ranking", "world_sheet"),
     ),
 }
 

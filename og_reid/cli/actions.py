@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .. import pipelines
 from ..pipelines.data import check_search_inputs
@@ -13,9 +13,6 @@ from ..pipelines.input_files import check_exists, check_output
 from ..pipelines.training import check_run_inputs
 from .options import data_spec, fill
 from .progress import progress_stages
-
-if TYPE_CHECKING:
-    from ..train import StepLog
 
 __all__ = ["call"]
 
@@ -36,10 +33,12 @@ def do_demo(options: Namespace) -> None:
         file=sys.stderr,
     )
     with progress_stages() as show:
-        report = pipelines.run_demo(
-            options.out, options.image, workers=options.workers, progress=show
-        )
-    print(f"report: {report}")
+        named = {"workers": options.workers, "progress": show}
+        print(f"report: {pipelines.run_demo(options.out, options.image, **named)}")
+
+
+def do_world(options: Namespace) -> None:
+    print(call(pipelines.make_world, fill(pipelines.WorldSpec, options)))
 
 
 def do_lift(options: Namespace) -> None:
@@ -76,11 +75,8 @@ def do_train(options: Namespace) -> None:
     spec = fill(pipelines.TrainSpec, options, data=data_spec(options))
     with progress_stages() as show:
 
-        def note(record: StepLog) -> None:
-            text = f"step {record.step}, loss {record.loss:.3f}, accuracy {record.accuracy:.2f}"
-            if record.mAP is not None:
-                text += f", validation mAP {record.mAP:.3f}"
-            show("training", record.fraction, 1.0, text)
+        def note(record: Any) -> None:
+            show("training", record.fraction, 1.0, str(record))
 
         run = pipelines.train(spec, show, note)
     if run.main_process:
@@ -110,13 +106,8 @@ def do_fuse(options: Namespace) -> None:
     for path in (options.first, options.second):
         check_exists(path, "give the folder of a run, or a model")
     check_run_inputs(options.config, data_spec(options), options.settings)
-    fusion = call(pipelines.fuse, fill(pipelines.FuseSpec, options, data=data_spec(options)))
-    text = (
-        f"fraction of {options.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
-    )
-    if fusion.mAP is not None:
-        text += f"; chosen on {len(fusion.people)} identities (mAP {100 * fusion.mAP:.1f} %)"
-    print(f"{text}\nmodel: {options.out}")
+    spec = fill(pipelines.FuseSpec, options, data=data_spec(options))
+    print(pipelines.describe_fusion(spec, call(pipelines.fuse, spec)))
 
 
 def do_compare(options: Namespace) -> None:

@@ -37,6 +37,16 @@ _DATA = (
         path("--out", "folder of the report (default: %(default)s)", "FOLDER",
             default=Path("runs/demo")),
         workers()),
+    Command("world", "render a synthetic data set with its truth",
+        "Writes Parquet shards of images with masks, body parts, depth and more. Resumable.",
+        path("--out", "folder of the shards", "FOLDER", required=True),
+        choice("--settings", "world", ("default", "city", "held-out"), default="default"),
+        *(option(f"--{name}", text, type=int, default=value, metavar="N") for name, text, value in (
+            ("identities", "number", 100), ("views", "images of each", 10), ("seed", "seed", 0),
+            ("first-identity", "its number", 0), ("frames", "of tracks; 0 = images", 0))),
+        option("--truth", "maps, or all", nargs="*", default=["instance", "part"], metavar="MAP"),
+        choice("--image-format", "of images", ("png", "webp", "jpeg"), default="png"),
+        option("--sheet", "also write contact sheets"), workers("processes that render")),
     Command("lift", "lift images of persons to point clouds",
         "Estimates the pose of the person in an image, fits a body to it and colours its points. "
         "For a folder or several images, writes a folder of clouds with the same structure and a "

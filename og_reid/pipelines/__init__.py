@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .doctor import format_checks, raise_findings, run_checks
     from .embedding import EmbedSpec, embed_inputs
     from .evaluation import EvaluateSpec, evaluate
-    from .fusion import FuseSpec, fuse
+    from .fusion import FuseSpec, describe_fusion, fuse
     from .input_files import report_failures
     from .keypoints import KeypointSpec
     from .lifting import LiftSpec, lift_file, lift_folder
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .run_info import describe_run
     from .run_results import load_run_results
     from .training import TrainSpec, train
+    from .world import WorldReport, WorldSpec, make_world
 
 __all__ = [
     "CacheSpec",
@@ -57,10 +58,13 @@ __all__ = [
     "PrepareSpec",
     "RankSpec",
     "TrainSpec",
+    "WorldReport",
+    "WorldSpec",
     "calibrate",
     "check_dataset",
     "compare",
     "describe_datasets",
+    "describe_fusion",
     "describe_run",
     "embed_inputs",
     "estimate_poses",
@@ -70,6 +74,7 @@ __all__ = [
     "lift_file",
     "lift_folder",
     "load_run_results",
+    "make_world",
     "manage_cache",
     "pack_clouds",
     "prepare_occluded_duke",
@@ -97,10 +102,13 @@ _HOME = {
     "PrepareSpec": "datasets",
     "RankSpec": "ranking",
     "TrainSpec": "training",
+    "WorldReport": "world",
+    "WorldSpec": "world",
     "calibrate": "calibration",
     "check_dataset": "datasets",
     "compare": "comparison",
     "describe_datasets": "datasets",
+    "describe_fusion": "fusion",
     "describe_run": "run_info",
     "embed_inputs": "embedding",
     "estimate_poses": "poses",
@@ -110,6 +118,7 @@ _HOME = {
     "lift_file": "lifting",
     "lift_folder": "lifting",
     "load_run_results": "run_results",
+    "make_world": "world",
     "manage_cache": "cache",
     "pack_clouds": "packing",
     "prepare_occluded_duke": "datasets",

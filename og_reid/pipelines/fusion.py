@@ -21,7 +21,7 @@ from .sample_source import DataSource
 from .samples import hold_out_identities
 from .training import check_data, check_run_inputs
 
-__all__ = ["FuseSpec", "fuse"]
+__all__ = ["FuseSpec", "describe_fusion", "fuse"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,14 @@ def fuse(spec: FuseSpec, progress: StageProgress | None = None) -> Fusion:
     files = model_file(spec.first), model_file(spec.second)
     save_fusion(spec.out, *files, fusion, config, spec.data.dataset)
     return fusion
+
+
+def describe_fusion(spec: FuseSpec, fusion: Fusion) -> str:
+    """Weights of a fusion, their metric, and the folder of the model, in words."""
+    text = f"fraction of {spec.second} {fusion.second:.2f}, weight of each part {fusion.parts:.2f}"
+    if fusion.mAP is not None:
+        text += f"; chosen on {len(fusion.people)} identities (mAP {100 * fusion.mAP:.1f} %)"
+    return f"{text}\nmodel: {spec.out}"
 
 
 def _check_features(path: Path, model: Encoder, *, parts: bool, any_parts: bool = False) -> None:

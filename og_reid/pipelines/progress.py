@@ -14,7 +14,8 @@ __all__ = ["Pace", "StageProgress", "stage_progress"]
 StageProgress: TypeAlias = Callable[[str, int, int], None]
 
 _UNITS = {
-    "packing": "clouds", "building": "images", "reading": "files", "lifting images": "images"
+    "rendering": "images", "packing": "clouds", "building": "images", "reading": "files",
+    "lifting images": "images",
 }  # of stages  # fmt: skip
 _MEASURED = 2.0  # seconds from which on a rate is shown
 

@@ -54,6 +54,10 @@ class StepLog:
     mAP: float | None = None
     rank1: float | None = None
 
+    def __str__(self) -> str:
+        text = f"step {self.step}, loss {self.loss:.3f}, accuracy {self.accuracy:.2f}"
+        return text if self.mAP is None else f"{text}, validation mAP {self.mAP:.3f}"
+
 
 _LONGEST = 4096  # bytes, about ten times a usual row
 _NAMES = tuple(each.name for each in fields(StepLog))
