@@ -161,8 +161,8 @@ def fit_body(
         in any batch and in any order.
 
     Raises:
-        ValueError: shoulders or hips are not among the keypoints' names, sizes disagree, or the
-            pitch is not within 60 degrees.
+        ValueError: shoulders or hips are not among the keypoints' names, sizes disagree, a mask
+            has values outside [0, 1], or the pitch is not within 60 degrees.
     """
     body = load_body() if body is None else body
     if keypoints.xy.ndim == 2:
@@ -174,6 +174,7 @@ def fit_body(
             f"image_size must be (height, width), or one for each of {len(keypoints.xy)} people; "
             f"got {tuple(size.shape)}"
         )
+    _check_masks(masks, size)
     known = None if pitch is None else torch.as_tensor(pitch, dtype=_DTYPE)
     if known is not None:
         if not bool((known.abs() <= math.pi / 3).all()) or known.shape not in ((), size.shape[:1]):
@@ -184,6 +185,21 @@ def fit_body(
         known = known.expand(len(size))
     with torch.no_grad():
         return _Fitter(body).fit(keypoints.to(_DTYPE), size, masks, known)
+
+
+def _check_masks(masks: Sequence[Tensor | None] | None, size: Tensor) -> None:
+    if masks is None:
+        return
+    if len(masks) != len(size):
+        raise ValueError(f"masks must be one for each of {len(size)} people; got {len(masks)}")
+    for row, mask in enumerate(masks):
+        if mask is None:
+            continue
+        shape = tuple(int(side) for side in size[row])
+        if tuple(mask.shape) != shape:
+            raise ValueError(f"masks[{row}] must be {shape}, as the image; got {tuple(mask.shape)}")
+        if not bool(((mask >= 0) & (mask <= 1)).all()):  # so that NaN fails, too
+            raise ValueError(f"masks[{row}] must be in [0, 1]; got other values or NaN")
 
 
 def _heading_matrix(yaw: Tensor) -> Tensor:

@@ -151,6 +151,11 @@ def _check(
         raise ValueError(f"faces must be (F, 3) int64; got {tuple(faces.shape)} {faces.dtype}")
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be at least 1; got {height} x {width}")
+    if one_sided is not None and one_sided.device != projected.device:
+        raise ValueError(
+            f"one_sided must be on the device of projected, {projected.device}; got "
+            f"{one_sided.device}"
+        )
     if one_sided is not None and (
         one_sided.shape != faces.shape[:1] or one_sided.dtype != torch.bool
     ):

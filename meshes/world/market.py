@@ -7,16 +7,14 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from pose.files.atomic_write import atomic_write
 from pose.runtime.defaults import plain_torch
 from pose.runtime.process_pool import map_in_processes
+from pose.runtime.threads import one_thread
 
 from .folder import claim, image_attributes, is_whole
 from .imaging.camera import draw_camera
@@ -194,23 +192,12 @@ def _make_all(folder: Path, plan: WorldPlan, shots: list[WorldShot], workers: in
     for shot in shots:
         people.setdefault(shot.pid, []).append(shot)
     if workers <= 0:
-        with _one_thread():
+        with one_thread():  # the number of threads changes last bits, and so a file's bytes
             for group in people.values():
                 yield _make_person(str(folder), plan, group)
         return
     make = partial(_make_person, str(folder), plan)
     yield from map_in_processes(make, list(people.values()), workers, ordered=False)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: the number of threads can change the last bit of a sum, and so a file's bytes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @plain_torch()

@@ -149,7 +149,11 @@ def _fetched(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    except ray.exceptions.WorkerCrashedError as error:
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+    ) as error:
         raise RuntimeError(
             "workers of Ray were killed again and again, perhaps for lack of memory: what is done "
             "is kept; run the same again, with fewer workers"

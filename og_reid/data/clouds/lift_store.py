@@ -122,7 +122,7 @@ def lift_store(
     make = estimator or MediapipePose
     settings = settings or LiftSettings()
     about = describe_lift(make, settings, canonical)
-    folder = Path(out)
+    folder = Path(out).absolute()  # workers of Ray have another working directory
     with _only_writer(folder, about):
         files, unreadable = _hashed(images, workers)
         text = json.dumps(about, sort_keys=True)
@@ -242,7 +242,7 @@ def _hashed(
     files, failed = [], {}
     for each, key in zip(images, keys, strict=True):
         if isinstance(key, str):
-            files.append(ShardImage(each.path, each.name, key, each.pid, each.camid))
+            files.append(ShardImage(each.path.absolute(), each.name, key, each.pid, each.camid))
         else:
             failed[each.name] = key[0]
     return files, failed

@@ -126,3 +126,18 @@ def test_confidence_is_low_for_keypoints_beside_the_person(body, walker):
     away = walker.xy * 0.3 + torch.tensor([85.0, 170.0])
     fit = fit_body(_with_scores(walker, walker.score, away), SIZE, body, masks=[mask])
     assert float(fit.confidence.mean()) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ([], "masks must be one for each of 1 people; got 0"),
+        ([None, None], "masks must be one for each of 1 people; got 2"),
+        ([torch.ones(128, 256)], r"masks\[0\] must be \(256, 128\), as the image"),
+        ([torch.full(SIZE, float("nan"))], r"masks\[0\] must be in \[0, 1\]"),
+        ([torch.full(SIZE, 255.0)], r"masks\[0\] must be in \[0, 1\]"),
+    ],
+)
+def test_masks_of_other_images_are_refused(walker, body, masks, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_body(walker, SIZE, body, masks=masks)

@@ -136,6 +136,9 @@ def test_one_sided_must_fit_the_faces():
     for wrong in (torch.zeros(1).bool(), torch.zeros(2)):
         with pytest.raises(ValueError, match=r"one_sided must be \(2,\) bool"):
             rasterize(vertices, faces, 4, 4, one_sided=wrong)
+    elsewhere = torch.zeros(2, dtype=torch.bool, device="meta")
+    with pytest.raises(ValueError, match="one_sided must be on the device of projected, cpu"):
+        rasterize(vertices, faces, 4, 4, one_sided=elsewhere)
     with pytest.raises(ValueError, match="counts must not be negative, with the sum 2"):
         rasterize_layers(vertices, faces, (1, 2), 4, 4)
 
