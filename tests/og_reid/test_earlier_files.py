@@ -54,13 +54,19 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, np.load(FILES / "embedding.npy"), rtol=0, atol=1e-6)
 
 
-def test_a_lifted_cloud_is_found_in_the_cache(tmp_path: Path) -> None:
+def test_a_lifted_cloud_is_found_in_the_cache_by_the_lift_of_then_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = shutil.copytree(FILES / "cache", tmp_path / "cache")
     StandingPerson.calls.clear()
     samples = [Sample(FILES / "0001_c1.png", 1, 1)]
-    lifted = lift_dataset(samples, estimator=StandingPerson, cache=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr("og_reid.data.clouds.lift_dataset.LIFT_VERSION", "4")
+        lifted = lift_dataset(samples, estimator=StandingPerson, cache=cache)
     assert len(lifted) == 1
     assert StandingPerson.calls == []
+    lift_dataset(samples, estimator=StandingPerson, cache=cache)  # lifts differ: made again
+    assert len(StandingPerson.calls) == 1
 
 
 def test_a_store_is_read() -> None:
