@@ -41,9 +41,8 @@ _FACING = 0.05  # least z of the normal of a visible point
 class LiftNoise:
     """Errors of a lift, as root mean squares; all 0 gives the true body.
 
-    The defaults follow lifts of the default world with keypoints of mediapipe: joints 99 mm from
-    the true ones (root-aligned) on clear images and 196 mm on occluded ones, 74 and 57 % of the
-    person's visible points seen.
+    The defaults follow lifts of the default world with keypoints of mediapipe;
+    ``benchmarks/world.py --errors`` prints the errors that they give.
 
     Attributes:
         root: turn of the whole body, radians.
