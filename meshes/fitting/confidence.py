@@ -16,8 +16,8 @@ _SHOWN = {"hip": "hip", "knee": "knee", "ankle": "ankle", "foot": "ankle", "coll
           "shoulder": "shoulder", "elbow": "elbow", "wrist": "wrist", "hand": "wrist"}  # fmt: skip
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _FAR = 0.1  # image heights: distance of keypoint and fit that counts fully
-# Logistic regression of "the joint lies within 0.1 body heights of its true place in the image";
-# `python benchmarks/fit.py FILE --calibrate` prints it. Constant, then `features` in their order.
+# Logistic regression of "the joint lies within 0.1 body heights of its true place in the image", on
+# images of the default world. Constant, then `features` in their order.
 _WEIGHTS = (1.81, 0.62, 0.86, -3.96, -2.15)
 
 

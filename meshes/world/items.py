@@ -7,15 +7,14 @@ the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pose.runtime.defaults import plain_torch
+from pose.runtime.threads import one_thread
 
 from .labelled import LabelledPlan, drawn_view, labelled_scene
 from .presets import world_settings
@@ -142,20 +141,9 @@ def _scene(plan: ItemPlan, key: ItemKey) -> tuple[int, Scene]:
 @plain_torch()
 def make_item(plan: ItemPlan, key: ItemKey) -> WorldItem:
     """Item of a plan; the same bytes wherever and whenever it is made."""
-    with _one_thread():
+    with one_thread():
         camera, scene = _scene(plan, key)
         return WorldItem(key, camera, render(scene), scene_truth(scene, plan.truth))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: the number of threads can change the last bit of a sum."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class WorldDataset(Dataset[WorldItem]):
@@ -189,7 +177,16 @@ class WorldDataset(Dataset[WorldItem]):
         return make_item(self.plan, self.plan.key(index))
 
     def item(self, key: ItemKey) -> WorldItem:
-        """Item of a key."""
+        """Item of a key.
+
+        Raises:
+            IndexError: no such item in the set.
+        """
+        images, frames = self.plan.images, max(1, self.plan.frames)
+        limits = (("identity", images.identities), ("view", images.views), ("frame", frames))
+        for name, limit in limits:
+            if not 0 <= getattr(key, name) < limit:
+                raise IndexError(f"{name} must be in [0, {limit}); got {getattr(key, name)}")
         return make_item(self.plan, key)
 
     def stream(self, start: int = 0, batch: int | None = None) -> WorldStream:

@@ -1,7 +1,8 @@
 """Tracks: one person who walks past a camera, behind things and among other people.
 
 Camera, light, surroundings and things stay as they are over the frames of a track; people walk
-straight, with a gait cycle whose steps fit their speed.
+straight, with a gait cycle whose steps fit their speed. Poses, belongings and crowds of settings
+are not drawn: `Attributes` of a person can name a bag that no frame shows.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _CADENCE = (0.8, 1.02)  # gait cycles a second of free walking (Winter 2009, tab
 _NEAREST = 2.8  # metres between a camera and the people that pass it
 _PASSERS = 500_000_000  # numbers far above those of any set's identities
 _ASIDE = 0.15  # radians from a path along a thing
+_OF_PEOPLE = ("person", "couple")  # occluders that would stand still
 _STEPS = 8  # poses of half a gait cycle by which its length is measured
 
 
@@ -234,7 +236,7 @@ def _thing(
     kinds: dict[str, Occluder] = {
         name: kind
         for name, kind in settings.occluders.items()
-        if kind.build is not None and name != "person"
+        if kind.build is not None and name not in _OF_PEOPLE
     }
     name, pieces, _, _ = settings.hide(figure, view, rng, kinds, hidden)
     pieces = [piece for piece in pieces if piece.origin is None]  # people walk

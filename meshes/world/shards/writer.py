@@ -56,7 +56,8 @@ def import_parquet() -> Any:
 
 def shard_manifest(plan: ItemPlan, image_format: str) -> dict[str, Any]:
     """Content of ``world.json``."""
-    own = {"kind": KIND, "version": _VERSION, "image_format": image_format}
+    # "version" stays that of the world's images.
+    own = {"kind": KIND, "shard_version": _VERSION, "image_format": image_format}
     return {**plan.manifest, **own, "identities_per_shard": _identities(plan)}
 
 

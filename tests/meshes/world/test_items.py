@@ -56,6 +56,9 @@ def test_order_and_threads_change_no_byte(made):
     again = pickle.loads(pickle.dumps(items))
     assert _bytes(again[1]) == made[1]
     assert _bytes(items.item(ItemKey(0, 1))) == made[1]
+    for key in (ItemKey(99, 0), ItemKey(0, 99), ItemKey(0, 0, 1), ItemKey(-1, 0)):
+        with pytest.raises(IndexError, match=r"must be in \[0, "):
+            items.item(key)
 
 
 def test_images_are_those_of_a_labelled_world(made, tmp_path: Path):
