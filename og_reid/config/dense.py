@@ -19,6 +19,19 @@ class LabelledConfig:
     seed: int = 0  # seed of cameras, places, poses and occlusions
     first_identity: int = 0  # number of the first identity; distinct ranges are disjoint
     occluded_fraction: float = 0.5  # fraction of images with an occluder, before compositing
+    settings: str = "default"  # name of the world's settings
+    without: tuple[str, ...] = ()  # groups of the settings that are off
+
+    def __post_init__(self) -> None:
+        """Checks the names of the settings and of their groups."""
+        if self.settings == "default" and not self.without:
+            return  # without an import of the world, which is heavy
+        from meshes.world.presets import world_settings
+
+        try:
+            world_settings(self.settings, without=self.without)
+        except ValueError as error:
+            raise ValueError(f"labelled.{error}") from None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from PIL import Image
 from meshes.pointcloud import PointCloud
 from meshes.world import write_world
 from og_reid.cli import main
+from og_reid.config import from_dict
 from og_reid.config.load import config_folder, load_config
 from og_reid.config.schema import ModelConfig, TrainConfig
 from og_reid.data import CloudSet, Sample
@@ -260,3 +261,18 @@ def test_a_configuration_states_its_expected_metrics(name: str) -> None:
     assert len(lines) <= 25
     if not name.startswith("synthetic/"):
         assert "ot verified here" in comment
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": "town"}, "labelled.settings must be one of"),
+        ({"settings": "city", "without": ["sound"]}, "labelled.without must be out of"),
+        ({"without": ["rain"]}, "labelled.without must be empty for settings 'default'"),
+    ],
+)
+def test_worlds_of_labelled_images_are_checked(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_dict({"labelled": change})
+    found = from_dict({"labelled": {"settings": "city", "without": ["weather", "blur"]}})
+    assert found.labelled.without == ("weather", "blur")
