@@ -55,7 +55,7 @@ class EmbedSpec:
         as_tuple(self, "inputs", Path)
         as_path(self, "out")
         as_path(self, "cache")
-        if self.out.suffix.lower() != ".npz":
+        if self.out.suffix.lower() not in ("", ".npz"):
             raise ValueError(f"out must end in .npz, the format of embeddings; got {self.out.name}")
         if not self.inputs:
             raise ValueError("inputs must be given: at least one")

@@ -66,6 +66,7 @@ def test_several_images_are_refused_for_a_single_one() -> None:
         (lambda: LiftSpec(()), "images must be given"),
         (lambda: LiftSpec(("x",), format="stl"), "format must be one of ply, npz, obj"),
         (lambda: EmbedSpec(()), "inputs must be given"),
+        (lambda: EmbedSpec("a.ply", Path("b.csv")), r"out must end in \.npz, .*; got b\.csv"),
         (lambda: PoseSpec(images=(), out="y"), "images must be given"),
         (lambda: EmbedSpec(("x",), workers=-1), "workers must be at least 1; got -1"),
         (lambda: PackSpec("x", "y", points=-1), "--points must be at least 0; got -1"),
