@@ -33,6 +33,8 @@ from meshes.world.labelled import labelled_shards
 from og_reid.models.dense_reid import DenseReID
 from og_reid.models.efficientnet_lite import EfficientNetLite
 
+#: Groups of queries of the table.
+GROUPS = (*(f"{round(100 * level)} %" for level in LEVELS), "dark", "low resolution", "crowd")
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 _SHARD = 20  # identities of a shard
 
@@ -134,12 +136,14 @@ def run(name: str, args: argparse.Namespace) -> dict[str, float]:
         with only_taps(ablation.taps):
             train(TrainSpec("synthetic/dense", out, data, settings, resume=out.exists()))
     network, size, rules = load_network(str(model))
-    return score(network, args.held_out, size, identities=args.identities, rules=rules)
+    return score(
+        network, args.held_out, size, identities=args.identities, rules=rules, variants=True
+    )
 
 
 def line(name: str, seed: int, found: dict[str, float]) -> str:
-    """One row of the table: mAP by hidden fraction, and the mask."""
-    levels = [f"mAP {round(100 * level)} %" for level in LEVELS]
+    """One row of the table: mAP of each group of queries, and the mask."""
+    levels = [f"mAP {group}" for group in GROUPS]
     cells = "".join(f"{100 * found.get(level, float('nan')):8.1f}" for level in levels)
     mask = "".join(f"{found[key]:8.3f}" for key in ("mask auc inside", "mask ece", "recall@100"))
     return f"{name:22}{seed:5}{cells}{mask}"
@@ -159,7 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     names = list(ABLATIONS) if "all" in args.name else args.name
-    titles = "".join(f"{f'mAP {round(100 * level)}':>8}" for level in LEVELS)
+    titles = "".join(f"{group.split()[0]:>8}" for group in GROUPS)
     write(f"{'ablation':22}{'seed':>5}{titles}{'auc':>8}{'ece':>8}{'r@100':>8}")
     for name in names:
         start = time.process_time()

@@ -48,7 +48,8 @@ class FakePose:
 
     calls = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, model: object = None) -> None:
+        assert model is None
         self.settings = {"estimator": "fake"}
 
     def __call__(self, image: np.ndarray) -> Pose:
