@@ -19,10 +19,16 @@ __all__ = ["coded_plane", "compression", "cosines"]
 
 #: Rows: luma and two differences of colour of R'G'B' (ITU-R BT.601).
 _YCC = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
+    dtype=torch.float32,
+    device="cpu",
 )
 #: Inverse of the matrix above.
-_RGB = torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
+_RGB = torch.tensor(
+    [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]],
+    dtype=torch.float32,
+    device="cpu",
+)
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ from .sensor import gain, with_stage
 
 __all__ = ["exposure"]
 
-_LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
+_LUMA = torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
