@@ -28,6 +28,9 @@ TOOL = ROOT / "tools" / "fuzz.py"
 
 #: Public readers without a target, and why.
 NOT_FUZZED = {
+    "load_atlas": "reads a file that comes with the package",
+    "load_library": "loads a library that comes with the package",
+    "load_pose_prior": "reads a file that comes with the package",
     "load_by": "calls a loader that a user registered",
     "load_dataset": "reads names of files in folders; lists and tables in them have targets",
     "load_imagenet_cells": "reads files that come with packages",

@@ -12,11 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from scipy.sparse import csc_matrix
 
 from meshes.body.load import load_body
 from meshes.body.model import SMPL_PARENTS
+from meshes.regressors.readers import read_sam3d_body, read_smpl_bodies
 from meshes.world.folder import image_attributes, read_manifest
 from meshes.world.labelled import read_labelled_shard
 
@@ -118,6 +120,38 @@ def _shard() -> bytes:
     )
 
 
+def _smpl_bodies(path: Path) -> object:
+    return read_smpl_bodies(path, (256, 128))
+
+
+def _regressed() -> list[bytes]:
+    """Parameters of two people, as rotation vectors and as those of HMR, without vertices."""
+    draw = np.random.default_rng(0)
+    joints = np.tile(load_body().rest_joints(torch.zeros(1, 10))[0].numpy(), (2, 1, 1))
+    camera = np.tile(np.array([0.9, 0.0, 0.1], np.float32), (2, 1))
+    turns = draw.normal(0, 0.2, (2, 72)).astype(np.float32)
+    vectors = {"global_orient": turns[:, :3], "body_pose": turns[:, 3:], "pred_cam": camera}
+    theta = np.concatenate([camera, turns, np.zeros((2, 10), np.float32)], 1)
+    names = np.array(["a.jpg", "b.jpg"])
+    return [
+        packed({**vectors, "joints": joints, "names": names}),
+        packed({"theta": theta, "joints": joints}),
+    ]
+
+
+def _sam3d() -> bytes:
+    draw = np.random.default_rng(1)
+    return packed(
+        {
+            "pred_keypoints_3d": draw.normal(0, 0.5, (1, 70, 3)).astype(np.float32),
+            "pred_keypoints_2d": draw.uniform(0, 128, (1, 70, 2)).astype(np.float32),
+            "pred_vertices": draw.normal(0, 0.5, (1, 40, 3)).astype(np.float32),
+            "pred_cam_t": np.array([[0.0, 0.0, 3.0]], np.float32),
+            "focal_length": np.array([900.0], np.float32),
+        }
+    )
+
+
 #: Name: (ending, reader of a path, sound files).
 TARGETS: dict[str, Target] = {
     "pickle": (".pkl", load_body, _pickles()),
@@ -137,4 +171,6 @@ TARGETS: dict[str, Target] = {
     ),
     "image": (".jpg", image_attributes, [_image()]),
     "labelled": (".npz", read_labelled_shard, [_shard()]),
+    "smpl_bodies": (".npz", _smpl_bodies, _regressed()),
+    "sam3d_body": (".npz", read_sam3d_body, [_sam3d()]),
 }

@@ -17,6 +17,9 @@ from safetensors.torch import load_file, save_file
 from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
 from meshes.adapters import as_pointclouds
 from og_reid.data import CloudSet
+from og_reid.data.clouds import lift_shard
+from og_reid.data.clouds.cloud_file import write_cloud_file
+from og_reid.data.clouds.lift_shard import read_shard, read_shard_table
 from og_reid.data.clouds.market3d_obj import read_obj
 from og_reid.pipelines.embed_files import holds_embeddings
 from ply_bytes import Column, columns, ply_bytes, triangles
@@ -128,12 +131,32 @@ def _read_reference(path: Path) -> object:
 
 
 #: Name of a reader: the ending of its files, the reader, sound files.
+def _read_lifted(path: Path) -> object:
+    return read_shard_table(path), read_shard(path)
+
+
+def _lifted_shard() -> bytes:
+    """Shard of two lifted images and a failed one."""
+    clouds = CloudSet.from_clouds(
+        (PointCloud.from_array(_table()), number, 0, f"{number}.jpg") for number in range(2)
+    )
+    tensors = {name: getattr(clouds, name) for name in lift_shard._TENSORS}
+    failed = [{"name": "c.jpg", "key": "k", "reason": "no person", "transient": False}]
+    about = {"settings": "{}", "keys": json.dumps(["i", "j"]), "failures": json.dumps(failed),
+             "warnings": json.dumps([[], ["a text"]])}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.safetensors"
+        write_cloud_file(path, tensors, clouds.names, about)
+        return path.read_bytes()
+
+
 TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "ply": (".ply", read_pointcloud, _ply_files()),
     "obj": (".obj", read_pointcloud, _obj_files()),
     "npz": (".npz", read_pointcloud, _npz_files()),
     "reference_obj": (".obj", _read_reference, [_written(write_reference_obj, ".obj")]),
     "cloud_set": (".safetensors", _read_set, _cloud_sets()),
+    "lifted_shard": (".safetensors", _read_lifted, [_lifted_shard()]),
     "embeddings": (".npz", holds_embeddings, _npz_files()),
     "clouds_in": (".ply", as_pointclouds, _ply_files()[:4]),
 }
