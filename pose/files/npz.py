@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -177,4 +178,9 @@ def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: _Header) ->
         data = member.read(header.bytes)
         member.read(1)  # the check sum is compared at the end only
     array = np.frombuffer(data, header.dtype, math.prod(header.shape)).copy()
+    if header.dtype.kind == "U" and array.size and header.dtype.itemsize:
+        # Reading a text with other code points is an error of the interpreter itself.
+        points = array.view(np.dtype(np.uint32).newbyteorder(header.dtype.byteorder))
+        if points.max() > sys.maxunicode:
+            raise ValueError("must hold text of Unicode; a character is none")
     return array.reshape(header.shape, order=header.order)

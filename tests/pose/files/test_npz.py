@@ -75,3 +75,15 @@ def test_an_npy_header_is_not_evaluated(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="plain arrays of numbers; the header of a"):
         read_npz_arrays(tmp_path / "a.npz", ("a",))
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_that_is_no_unicode_is_refused(tmp_path, order):
+    wrong = np.array([0x41, 0x110000], f"{order}u4").view(f"{order}U2")
+    np.savez(tmp_path / "a.npz", a=wrong)
+    with pytest.raises(ValueError, match="must hold text of Unicode"):
+        read_npz_arrays(tmp_path / "a.npz", ("a",), content="numbers or text")
+    highest = np.array([0x41, 0x10FFFF], f"{order}u4").view(f"{order}U2")
+    np.savez(tmp_path / "a.npz", a=highest)
+    found = read_npz_arrays(tmp_path / "a.npz", ("a",), content="numbers or text")
+    assert found["a"].tolist() == ["A\U0010ffff"]
