@@ -180,7 +180,7 @@ def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: _Header) ->
     array = np.frombuffer(data, header.dtype, math.prod(header.shape)).copy()
     if header.dtype.kind == "U" and array.size and header.dtype.itemsize:
         # Reading a text with other code points is an error of the interpreter itself.
-        points = array.view(np.dtype(np.uint32).newbyteorder(header.dtype.byteorder))
+        points = array.view(np.dtype(f"{header.dtype.byteorder}u4"))
         if points.max() > sys.maxunicode:
             raise ValueError("must hold text of Unicode; a character is none")
     return array.reshape(header.shape, order=header.order)
