@@ -189,8 +189,7 @@ def read_npz(path: str | Path) -> Keypoints:
         raise ValueError(f"{path}: names must be a list of texts; got {arrays['names'].dtype}")
     if len(arrays["names"]) > _MOST_NAMES:
         raise ValueError(f"{path}: names must be at most {_MOST_NAMES}; got {len(arrays['names'])}")
-    with reading(path, "must hold names of text"):  # numpy takes bytes that are no characters
-        names = tuple(str(name) for name in arrays.pop("names"))
+    names = tuple(str(name) for name in arrays.pop("names"))
     for key, value in arrays.items():
         if value.dtype.kind != "f":
             raise ValueError(f"{path}: {key} must be floating point; got {value.dtype}")

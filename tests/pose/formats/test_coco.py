@@ -312,5 +312,5 @@ def test_names_of_bytes_that_are_no_characters_are_refused(tmp_path, order):
     path = tmp_path / "k.npz"
     names = np.frombuffer(b"\xff" * 8, f"{order}U1")
     np.savez(path, xy=np.zeros((2, 2), "f4"), score=np.zeros(2, "f4"), names=names)
-    with pytest.raises(ValueError, match=r"k\.npz: must hold names of text"):
+    with pytest.raises(ValueError, match=r"k\.npz: must hold text of Unicode"):
         read_npz(path)
