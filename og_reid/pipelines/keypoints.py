@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from pose.files.user_folder import user_folder
 from pose.literals import FileFormat, Target
 
 from .fields import as_path, as_tuple, check_choice, check_workers
@@ -105,18 +105,12 @@ def default_cache() -> Path:
     Raises:
         ValueError: There is no home folder, as in a container with an unnamed user.
     """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # relative ones are ignored by the XDG standard
-        return given / "og-reid"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+    folder = user_folder("XDG_CACHE_HOME", ".cache")
+    if folder is None:
         raise ValueError(
             "--cache must be given, or the variable XDG_CACHE_HOME: this user has no home folder"
         )
-    return home / ".cache" / "og-reid"
+    return folder
 
 
 def build_estimator(spec: KeypointSpec) -> PoseEstimator:

@@ -7,9 +7,10 @@ The mediapipe wheel carries the full model. The heavy one, of the same authors a
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files.user_folder import user_folder
 
 __all__ = ["FETCH", "MODELS", "ModelFile", "find_model", "identify_model", "model_folder"]
 
@@ -56,19 +57,13 @@ def model_folder() -> Path:
     Raises:
         ValueError: There is no home folder.
     """
-    given = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if given.is_absolute():  # relative ones are ignored by the XDG standard
-        return given / "og-reid"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+    folder = user_folder("XDG_DATA_HOME", ".local/share")
+    if folder is None:
         raise ValueError(
             "model must be a path, or the variable XDG_DATA_HOME be set: this user has no home "
             "folder"
         )
-    return home / ".local" / "share" / "og-reid"
+    return folder
 
 
 def find_model(model: str | Path) -> Path:

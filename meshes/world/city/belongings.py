@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from ..surfaces.pieces import MeshPart, Origin
 from .carried import carrier, parcel, rucksack, umbrella
 from .companions import bicycle, buggy, dog, hands_of, stood, wheeled_bag
 from .postures import Belong, MotionRule, PoseChange
+from .wrapping import with_identity
 
 __all__ = ["BELONGINGS", "belongings", "furnish"]
 
@@ -124,20 +124,7 @@ _CARRIED: Mapping[str, Callable[[Rng, Figure, float], list[MeshPart]]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Owners:
-    """Identities of ``before`` with their belongings."""
-
-    before: Callable[[int], Identity]
-
-    def __call__(self, seed: int) -> Identity:
-        """Identity number ``seed``."""
-        return _of(self.before, seed)
-
-
-@lru_cache(maxsize=256)
-def _of(before: Callable[[int], Identity], seed: int) -> Identity:
-    own = before(seed)
+def _owner(own: Identity) -> Identity:
     return replace(own, belonging=_belonging(own))
 
 
@@ -157,8 +144,7 @@ class _Furnished:
 def belongings(settings: WorldSettings) -> WorldSettings:
     """Settings in which some people have umbrellas, buggies, bicycles, dogs or luggage."""
     return replace(
-        settings,
-        identity=_Owners(settings.identity),
+        with_identity(settings, _owner),
         motion=_Held(settings.motion),
         belongings=_Furnished(settings.belongings),
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
 from ..people.identity import Garment, Identity
 from ..rng import Rng
@@ -13,6 +11,7 @@ from ..surfaces.fabric import Fabric
 from ..surfaces.palette import dimmed
 from .fabrics import CityFabric, city_fabric
 from .palette import street_color
+from .wrapping import with_identity
 
 __all__ = ["colors", "recolored"]
 
@@ -78,22 +77,6 @@ def recolored(identity: Identity) -> Identity:
     )
 
 
-@dataclass(frozen=True)
-class _Recolored:
-    """Identities of ``before`` in colours of streets."""
-
-    before: Callable[[int], Identity]
-
-    def __call__(self, seed: int) -> Identity:
-        """Identity number ``seed``."""
-        return _of(self.before, seed)
-
-
-@lru_cache(maxsize=256)
-def _of(before: Callable[[int], Identity], seed: int) -> Identity:
-    return recolored(before(seed))
-
-
 def colors(settings: WorldSettings) -> WorldSettings:
     """Settings whose people wear colours, weaves and prints of streets."""
-    return replace(settings, identity=_Recolored(settings.identity))
+    return with_identity(settings, recolored)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from ..people.identity import Garment, Identity
@@ -20,6 +19,7 @@ from ..surfaces.palette import random_fabric
 from .extras import belt, bib, bobble, collar, headphones, helmet, neck_scarf, shirt_tail
 from .fabrics import CityFabric
 from .palette import street_color
+from .wrapping import with_identity
 
 __all__ = ["layered", "layers"]
 
@@ -222,22 +222,6 @@ def layered(identity: Identity) -> Identity:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Layered:
-    """Identities of ``before``, most of them in layered clothes."""
-
-    before: Callable[[int], Identity]
-
-    def __call__(self, seed: int) -> Identity:
-        """Identity number ``seed``."""
-        return _of(self.before, seed)
-
-
-@lru_cache(maxsize=256)
-def _of(before: Callable[[int], Identity], seed: int) -> Identity:
-    return layered(before(seed))
-
-
 def layers(settings: WorldSettings) -> WorldSettings:
     """Settings whose people mostly wear layered clothes."""
-    return replace(settings, identity=_Layered(settings.identity))
+    return with_identity(settings, layered)

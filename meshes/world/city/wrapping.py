@@ -1,16 +1,18 @@
-"""Changes of cameras, conditions and light by groups of settings, from streams of their own."""
+"""Changes of cameras, conditions, light and identities by groups of settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ..imaging.camera import Camera, Light
 from ..imaging.conditions import Conditions
+from ..people.identity import Identity
 from ..rng import Rng
 from ..settings import WorldSettings
 
-__all__ = ["with_camera", "with_conditions", "with_light"]
+__all__ = ["with_camera", "with_conditions", "with_identity", "with_light"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,21 @@ class _Lights:
         return self.change(camera, conditions, before, rng.branch(self.name))
 
 
+@dataclass(frozen=True)
+class _Identities:
+    before: Callable[[int], Identity]
+    change: Callable[[Identity], Identity]
+
+    def __call__(self, seed: int) -> Identity:
+        """Identity number ``seed``."""
+        return _changed(self, seed)
+
+
+@lru_cache(maxsize=1024)
+def _changed(identities: _Identities, seed: int) -> Identity:
+    return identities.change(identities.before(seed))
+
+
 def with_camera(
     settings: WorldSettings, name: str, change: Callable[[Camera, Rng], Camera]
 ) -> WorldSettings:
@@ -67,3 +84,8 @@ def with_light(
 ) -> WorldSettings:
     """Settings whose light is changed by a group."""
     return replace(settings, light=_Lights(settings.light, name, change))
+
+
+def with_identity(settings: WorldSettings, change: Callable[[Identity], Identity]) -> WorldSettings:
+    """Settings whose identities are changed by a group, each by itself."""
+    return replace(settings, identity=_Identities(settings.identity, change))

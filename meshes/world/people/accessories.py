@@ -13,7 +13,7 @@ from ..surfaces.pieces import MeshPart
 from .clothing import Outfit, cut_faces, world_body
 from .wearables import Overlay, Rigid, Wearable
 
-__all__ = ["wear"]
+__all__ = ["template_joints", "wear"]
 
 
 _NECK, _HEAD = SMPL_JOINTS.index("neck"), SMPL_JOINTS.index("head")
@@ -42,7 +42,8 @@ def _shell(item: Overlay, outfit: Outfit) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 @lru_cache(maxsize=1)
-def _mean_joints() -> Tensor:
+def template_joints() -> Tensor:
+    """(24, 3) joints of the mean body in its T-pose, metres."""
     body = world_body()
     return body.joint_regressor @ body.v_template
 
@@ -58,7 +59,7 @@ def wear(item: Wearable, outfit: Outfit, turns: Tensor, joints: Tensor) -> MeshP
     """
     rest = world_body().rest_joints(outfit.identity.betas[None])[0]
     if isinstance(item, Rigid):
-        mean = _mean_joints()
+        mean = template_joints()
         size = float((rest[_HEAD] - rest[_NECK]).norm() / (mean[_HEAD] - mean[_NECK]).norm())
         local = (item.mesh.vertices - mean[item.joint]) * max(0.9, min(1.15, size))
         vertices = local @ turns[item.joint].T + joints[item.joint]

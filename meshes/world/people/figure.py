@@ -16,7 +16,7 @@ from ...body.model import SMPL_JOINTS
 from ...rasterizer import vertex_normals
 from ..surfaces.pieces import Bearer, MeshPart, Origin
 from ..surfaces.primitives import Mesh, turn_y
-from .accessories import wear
+from .accessories import template_joints, wear
 from .bags import carry_bag
 from .clothing import Layer, Outfit, bare_body, build_outfit, world_body
 from .drape import drape
@@ -157,12 +157,6 @@ def _head(identity: Identity) -> _Head:
     return _Head(scale, hair, brim(identity.headwear))
 
 
-@lru_cache(maxsize=1)
-def _template_joints() -> Tensor:
-    body = world_body()
-    return body.joint_regressor @ body.v_template
-
-
 @lru_cache(maxsize=8)
 def _between(low: float, high: float) -> Tensor:
     """(V,) vertices of the body between two heights of the T-pose."""
@@ -173,7 +167,7 @@ def _between(low: float, high: float) -> Tensor:
 def _head_pieces(outfit: Outfit, turns: Tensor, joints: Tensor, bearer: Bearer) -> list[MeshPart]:
     """Hanging hair and brims, fixed to the head; long hair follows the trunk further down."""
     identity, rest = outfit.identity, outfit.joints
-    hanging, template = _head(identity), _template_joints()
+    hanging, template = _head(identity), template_joints()
     head, trunk = _JOINT["head"], _JOINT["spine3"]
 
     def attach(points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fits of people of whom little is seen: they stand, keep their size, and say so."""
+"""Fits to few visible keypoints: upright, of full size, with a low confidence."""
 
 import pytest
 import torch
