@@ -171,7 +171,8 @@ def test_the_command_line_is_thin():
     lines = {
         path: len(path.read_text().splitlines()) for path in (ROOT / "og_reid/cli").glob("*.py")
     }
-    assert sum(lines.values()) <= 900, lines
+    commands = (ROOT / "og_reid/cli/commands.py").read_text().count("    Command(")
+    assert sum(lines.values()) <= 50 * commands + 50, lines
     for path in _modules():
         if "cli" not in path.relative_to(ROOT).parts:
             assert "argparse" not in path.read_text(), path
