@@ -14,10 +14,16 @@ PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 NATIVE := $(foreach room,og_reid meshes,$(room)/csrc/*.h $(room)/csrc/*/*.h $(room)/csrc/*/*.cpp $(room)/csrc/*/*.cu)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights mmpose test docs fuzz sanitize check format install system clean
+.PHONY: help demo weights mmpose test docs fuzz sanitize check format install system browser clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 7
+
+# With root's rights or without a password: fetches $(1); else prints the line and fails.
+INSTALLED = { line="apt-get update && apt-get install -y$(1)"; \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then sh -c "$$line"; \
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$line"; \
+  else echo "$(2); run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
 
 # Libraries loaded by the imports of open3d and opencv (of mediapipe).
 LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 \
@@ -26,11 +32,14 @@ LIBRARIES := libusb-1.0.so.0:libusb-1.0-0 libGL.so.1:libgl1 libEGL.so.1:libegl1 
 system:
 	@missing=""; for pair in $(LIBRARIES); do \
 	  /sbin/ldconfig -p | grep -q "$${pair%%:*}" || missing="$$missing $${pair##*:}"; done; \
-	[ -z "$$missing" ] || { \
-	  line="apt-get update && apt-get install -y$$missing"; \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then sh -c "$$line"; \
-	  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c "$$line"; \
-	  else echo "system libraries are missing; run:  sudo sh -c '$$line'" >&2; exit 1; fi; }
+	[ -z "$$missing" ] || $(call INSTALLED,$$missing,system libraries are missing)
+
+# Tests of pages are skipped where no browser can be had.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  command -v $$name >/dev/null && exit; done; \
+	( $(call INSTALLED, chromium,tests of pages need a browser) ) || \
+	  echo "tests of pages are skipped: they need a browser" >&2
 
 $(VENV)/stamp-%: pyproject.toml constraints.txt CMakeLists.txt $(wildcard $(NATIVE)) | system
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
@@ -75,7 +84,7 @@ check: install
 	$(BIN)/clang-format --dry-run --Werror $(wildcard $(NATIVE))
 	$(BUILD_DOCS)
 
-test: check
+test: check browser
 	$(BIN)/pytest $(ARGS)
 
 SECONDS ?= 60

@@ -1,11 +1,13 @@
 """Fixtures for all rooms."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
+from browser import Browsing, chromium
 from meshes.body.load import load_body
 from meshes.body.model import BodyModel
 from og_reid.data import CloudSet, Sample
@@ -62,6 +64,22 @@ def lifted(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(lifting, "lift_dataset", fake)
+
+
+@pytest.fixture(scope="module")
+def _browser() -> Iterator[Any]:
+    """One browser for a module's tests: its driver runs an event loop until it is closed."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browsing(_browser: Any) -> Iterator[Browsing]:
+    """Pages in headless Chromium; console errors and requests that leave a page fail the test."""
+    pages = Browsing(_browser)
+    yield pages
+    pages.close()
+    assert pages.problems == []
 
 
 def pytest_collection_modifyitems(items):
