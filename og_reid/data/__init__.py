@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from .datasets.holdout import HoldoutSplit, holdout_split
     from .datasets.market import Attributes, load_market, read_attributes
+    from .files.mot import BoxTracks, read_mot, write_mot
     from .images.augment import augment_images
     from .images.image_set import ImageBatch, ImageSet
     from .images.preprocess import preprocess_image
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attributes",
     "Augmentation",
+    "BoxTracks",
     "CameraStyles",
     "CloudBatch",
     "CloudDataset",
@@ -81,17 +83,20 @@ __all__ = [
     "occurrence_index",
     "preprocess_image",
     "read_attributes",
+    "read_mot",
     "recolor_identities",
     "register_dataset",
     "subsample",
     "subsample_batch",
     "subsample_to",
     "swap_background",
+    "write_mot",
 ]
 
 _HOME = {
     "Attributes": "datasets.market",
     "Augmentation": "augmentation.transforms",
+    "BoxTracks": "files.mot",
     "CameraStyles": "augmentation.cross_cloud",
     "CloudBatch": "clouds.batch",
     "CloudDataset": "clouds.source",
@@ -125,12 +130,14 @@ _HOME = {
     "occurrence_index": "keyed_random",
     "preprocess_image": "images.preprocess",
     "read_attributes": "datasets.market",
+    "read_mot": "files.mot",
     "recolor_identities": "augmentation.identity_color",
     "register_dataset": "datasets",
     "subsample": "clouds.market3d",
     "subsample_batch": "clouds.market3d",
     "subsample_to": "clouds.market3d",
     "swap_background": "augmentation.cross_cloud",
+    "write_mot": "files.mot",
 }
 
 # Accessible without an import of their own, as in ``og_reid.data.datasets.from_folder``.

@@ -24,6 +24,7 @@ from .protocols import Protocol, ProtocolName
 from .reliability import Reliability, reliability
 from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
+from .tracking import TrackMetrics, evaluate_tracks
 from .verification import OpenSet, Verification, identify, verify
 from .viewpoints import camera_pairs, yaw_difference
 
@@ -39,6 +40,7 @@ __all__ = [
     "Reliability",
     "ResultRow",
     "RetrievalResult",
+    "TrackMetrics",
     "Verification",
     "bootstrap_interval",
     "camera_pairs",
@@ -46,6 +48,7 @@ __all__ = [
     "compare_runs",
     "evaluate",
     "evaluate_distances",
+    "evaluate_tracks",
     "format_table",
     "identify",
     "load_metrics",

@@ -22,6 +22,7 @@ from og_reid.data.datasets.schema import (
     TrackletFile,
 )
 from og_reid.data.datasets.sources import list_source
+from og_reid.data.files.mot import read_mot
 from og_reid.data.files.table import read_table
 
 IMAGES = ("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg")
@@ -143,6 +144,15 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
             b"path,pid\na/0.jpg,0\na/1.jpg,0\nb/0.jpg,1\nb/1.jpg,-1\n",
             b"\xef\xbb\xbfpath;pid;camid;split\r\na\\0.jpg;x;1;query\r\na\\1.jpg;x;2;gallery\r\n",
             b'Filename\tperson_id\n"b/0.jpg"\t7.0\nb/1.jpg\tnan\n',
+        ],
+    ),
+    "mot": (
+        ".csv",
+        read_mot,
+        [
+            b"1,-1,912.5,484,97,109,0.9,-1,-1,-1\n1,-1,1338,418,167,379,-2,-1,-1,-1\n",
+            b"frame,id,left,top,width,height\r\n3,0,1,2,3,4\r\n\r\n2,0,1,2,3,4,\r\n",
+            b"\xef\xbb\xbf1 7 0 0 5.5 1e2 0 1 0.25\n",
         ],
     ),
     "csv_paths": (".csv", _paths, [b"path\na/0.jpg\n", b"x,path\n1,b/1.jpg\n2,a/0.jpg\n"]),
