@@ -48,7 +48,8 @@ ORDER = {
         ("datasets", "augmentation"),
     ),
     "og_reid.viz": (
-        ("drawing", "splatting", "window", "html_report"),
+        ("style", "splatting", "window"),
+        ("drawing", "html_report"),
         ("curves", "lift", "ranking", "world_sheet"),
     ),
 }

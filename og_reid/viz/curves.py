@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .drawing import new_figure
+from .style import DASHES, LIGHT, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["curves_figure"]
 
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-
+@styled()
 def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     """Training curves: losses on the left, other metrics (accuracy, mAP, ...) on the right.
 
@@ -45,7 +45,8 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     )
     figure = new_figure((9.0, 3.4))
     for axis, (title, curves) in zip(figure.subplots(1, 2), panels, strict=True):
-        for name, color in zip(curves, _LINES * len(curves), strict=False):
+        for number, name in enumerate(curves):
+            color = LIGHT.series[number % len(LIGHT.series)]
             points = [
                 (record.get(x_name, i), record[name])
                 for i, record in enumerate(records)
@@ -59,7 +60,7 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
                 x,
                 _smoothed(y) if noisy else y,
                 color=color,
-                linewidth=1.6,
+                linestyle=DASHES[number % len(DASHES)],
                 label=name,
                 **_marks(len(points)),
             )
@@ -80,14 +81,9 @@ def _marks(count: int) -> dict[str, Any]:
 
 
 def _style_curves(axis: Axes, title: str, x_name: str, *, empty: bool) -> None:
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel(x_name, fontsize=9)
-    axis.tick_params(labelsize=8)
-    axis.grid(color="#E0E0E0", linewidth=0.6)
-    axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    axis.set_title(title)
+    axis.set_xlabel(x_name)
     if empty:
-        axis.text(0.5, 0.5, "nothing logged", ha="center", transform=axis.transAxes, fontsize=9)
+        axis.text(0.5, 0.5, "nothing logged", ha="center", transform=axis.transAxes)
     else:
-        axis.legend(fontsize=8, frameon=False, loc="upper right" if title == "loss" else "best")
+        axis.legend(loc="upper right" if title == "loss" else "best")

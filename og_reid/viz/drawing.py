@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .style import styled
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,13 +25,10 @@ def new_figure(size: tuple[float, float]) -> Figure:
     Raises:
         ImportError: matplotlib is missing.
     """
-    try:
+    with styled():
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "matplotlib is needed to draw figures; install it with: pip install 'og-reid[demo]'"
-        ) from error
-    return Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
+
+        return Figure(figsize=size, layout="constrained")
 
 
 def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
@@ -38,7 +37,8 @@ def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
     # The extent puts pixel (0, 0) at [0, 1] x [0, 1], the convention of keypoints.
     axis.imshow(image, extent=(0, width, height, 0), interpolation="antialiased")
     axis.autoscale(False)  # keypoints outside the image must not shrink it
-    axis.set_title(title, fontsize=9)
+    axis.set_title(title, fontsize=9, fontweight="normal", loc="center")
+    axis.grid(False)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():

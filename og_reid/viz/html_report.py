@@ -1,4 +1,4 @@
-"""Self-contained HTML report: text, tables and figures, without scripts and outside resources."""
+"""Self-contained HTML pages and reports: text, tables and figures, without outside resources."""
 
 from __future__ import annotations
 
@@ -6,46 +6,38 @@ import base64
 import dataclasses
 import html
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pose.files.atomic_write import atomic_write
 
+from .style import LIGHT, page_style, styled
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Html", "ReportImage", "Section", "results_table", "write_report"]
+__all__ = [
+    "Html",
+    "ReportImage",
+    "Section",
+    "figure_svg",
+    "html_page",
+    "results_table",
+    "write_report",
+]
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6370; --paper: #fdfdfc;
-  --line: #d9dce1; --stripe: #f3f4f6; --best: #00694c; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e7ea; --soft: #9aa1ad; --paper: #17191d;
-  --line: #363a42; --stripe: #1f2228; --best: #4fd1a5; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1.5rem; }
-h2 { font-size: 1.3rem; margin: 2.75rem 0 .5rem; padding-top: .75rem;
-  border-top: 1px solid var(--line); }
-p { max-width: 44rem; margin: .6rem 0; }
-figure { margin: 1.25rem 0; }
-figure img { display: block; max-width: 100%; height: auto; background: #fff;
-  border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
-figcaption, caption { color: var(--soft); font-size: .9rem; margin-top: .4rem; text-align: left; }
-caption { caption-side: bottom; padding-top: .5rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .9rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: .4rem; }
-thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
-tbody tr:nth-child(even) { background: var(--stripe); }
-td.best { color: var(--best); font-weight: 700; }
-@media (max-width: 48rem) { figure.wide { overflow-x: auto; }
-  figure.wide img { max-width: none; width: 52rem; } }
-td:first-child { min-width: 11rem; }
-@media print { body { max-width: none; padding: 0; } h2, figure { break-inside: avoid; } }
+_REPORT_STYLE = """
+figure.wide { overflow-x: auto; }
+@media screen and (max-width: 48rem) { figure.wide > img, figure.wide > svg { max-width: none;
+  width: 46rem; } }
 """
+# A page needs nothing from anywhere: the browser holds it to that.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_HEX = re.compile(r"#[0-9a-f]{6}\b")
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 class Html(str):
@@ -122,17 +114,21 @@ def results_table(
         for name in best
         if any(_is_number(row.get(name)) for row in rows)
     }
-    lines = ['<div class="scroll"><table>']
+    numeric = {name for name in columns if any(_is_number(row.get(name)) for row in rows)}
+    lines = [f'<div class="scroll" {_reached(caption or "table")}><table>']
     if caption:
         lines.append(f"<caption>{html.escape(caption)}</caption>")
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    head = "".join(
+        f'<th scope="col"{_classes(number=name in numeric)}>{html.escape(name)}</th>'
+        for name in columns
+    )
     lines.append(f"<thead><tr>{head}</tr></thead><tbody>")
     for row in rows:
         cells = []
         for name in columns:
             text = shown(row.get(name))
             wins = _is_number(row.get(name)) and winners.get(name) == text
-            cells.append(f'<td class="best">{text}</td>' if wins else f"<td>{text}</td>")
+            cells.append(f"<td{_classes(number=name in numeric, best=wins)}>{text}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     lines.append("</tbody></table></div>")
     return Html("\n".join(lines))
@@ -152,28 +148,79 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         ValueError: a block of a section is neither text nor figure.
         OSError: the file cannot be written.
     """
-    parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(title)}</title>",
-        f"<style>{_STYLE}</style></head><body><main>",
-        f"<h1>{html.escape(title)}</h1>",
-    ]
-    for section in sections:
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    for number, section in enumerate(sections):
         parts.append(f"<section><h2>{html.escape(section.title)}</h2>")
-        parts.extend(_block(section.title, block) for block in section.body)
+        parts.extend(
+            _block(section.title, block, f"figure-{number}-{i}-")
+            for i, block in enumerate(section.body)
+        )
         parts.append("</section>")
-    parts.append("</main></body></html>\n")
+    page = html_page(title, "\n".join(parts), style=_REPORT_STYLE)
     with atomic_write(path) as partial:
-        partial.write_text("\n".join(parts), encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
+
+
+def html_page(title: str, body: str, *, style: str = "", script: str = "") -> str:
+    """Whole page of the design around a body; its browser is forbidden every request.
+
+    Args:
+        title: title of the page; escaped.
+        body: HTML of the page, put into ``<main>``.
+        style: CSS after that of the design.
+        script: JavaScript of the page, run after the body.
+    """
+    scripts = f"<script>{script}</script>\n" if script else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{page_style()}{style}</style></head>\n"
+        f"<body><main>\n{body}\n</main>\n{scripts}</body></html>\n"
+    )
+
+
+def figure_svg(figure: Figure, alt: str, *, prefix: str = "") -> Html:
+    """Inline SVG of a figure in the light form; in a page of the design it follows the dark form.
+
+    Args:
+        figure: a matplotlib figure.
+        alt: alternative text.
+        prefix: start of the ids within; one page may hold no two figures with one prefix.
+    """
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date")))
+    text = buffer.getvalue()
+    text = _METADATA.sub("", text[text.index("<svg") :])
+    names = {color: name for name, color in LIGHT.variables().items()}
+    text = _HEX.sub(lambda m: f"var({names[m.group()]})" if m.group() in names else m.group(), text)
+    text = text.replace("'DejaVu Sans'", "var(--font)")
+    text = _IDS.sub(lambda m: m.group() + prefix, text)
+    head, inside = text.split(">", 1)
+    box = re.findall(r'viewBox="([^"]*)"', head)[0]
+    width = float(box.split()[2]) / 12  # points, of a text of 12 points
+    return Html(
+        f'<svg viewBox="{box}" role="img" aria-label="{html.escape(alt, quote=True)}" '
+        f'style="width: {width:.2f}rem">{inside.strip()}'
+    )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
-def _block(section: str, block: str | ReportImage | Figure) -> str:
+def _classes(**given: bool) -> str:
+    names = [name for name, applies in given.items() if applies]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _reached(name: str) -> str:
+    """Attributes of a region that scrolls, so that the keyboard scrolls it, too."""
+    return f'tabindex="0" role="region" aria-label="{html.escape(name, quote=True)}"'
+
+
+def _block(section: str, block: str | ReportImage | Figure, prefix: str) -> str:
     if isinstance(block, Html):
         return block
     if isinstance(block, str):
@@ -188,14 +235,21 @@ def _block(section: str, block: str | ReportImage | Figure) -> str:
             f"section {section!r}: body must hold texts, Html, ReportImage or figures; got "
             f"{type(block).__name__}"
         )
-    kind, content = _encoded(figure)
-    data = base64.b64encode(content).decode("ascii")
-    alt = html.escape(figure.alt or figure.caption or section, quote=True)
+    alt = figure.alt or figure.caption or section
+    if figure.quality is None and not isinstance(figure.image, bytes) and _is_drawn(figure.image):
+        shown: str = figure_svg(figure.image, alt, prefix=prefix)
+    else:
+        kind, content = _encoded(figure)
+        data = base64.b64encode(content).decode("ascii")
+        shown = f'<img alt="{html.escape(alt, quote=True)}" src="data:image/{kind};base64,{data}">'
     caption = f"<figcaption>{html.escape(figure.caption)}</figcaption>" if figure.caption else ""
-    wide = ' class="wide"' if _is_wide(figure.image) else ""
-    return (
-        f'<figure{wide}><img alt="{alt}" src="data:image/{kind};base64,{data}">{caption}</figure>'
-    )
+    wide = f' class="wide" {_reached(alt)}' if _is_wide(figure.image) else ""
+    return f"<figure{wide}>{shown}{caption}</figure>"
+
+
+def _is_drawn(figure: Figure) -> bool:
+    """True for figures of lines alone, which scale."""
+    return not any(axes.images for axes in figure.axes)
 
 
 def _is_wide(image: Figure | bytes) -> bool:

@@ -12,6 +12,7 @@ from pose.keypoints import SKELETON, Keypoints
 
 from .drawing import check_image, new_figure, show_image
 from .splatting import fit_frame, render_cloud, splat_radius
+from .style import DARK, LIGHT, rgb, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["lift_figure"]
 
-# Green, orange, red of the Okabe-Ito palette, distinct by shape as well.
+# Distinct by shape as well.
 _STATES = (
-    ("visible", "#009E73", "o", 0.5),
-    ("unsure", "#E69F00", "s", 0.2),
-    ("hidden", "#D5311E", "X", -1.0),
+    ("visible", LIGHT.right, "o", 0.5),
+    ("unsure", LIGHT.doubtful, "s", 0.2),
+    ("hidden", LIGHT.wrong, "X", -1.0),
 )
 _VIEWS = ((0.0, "cloud: front"), (60.0, "cloud: 60°"), (180.0, "cloud: back"))
 _CLOUD_HEIGHT = 600
 _UNSEEN = 0.75  # grey of occluded points: lighter than most clothes
-_TINT = np.array([86, 180, 233])
+_TINT = np.array(rgb(DARK.series[0]))
 
 
+@styled()
 def lift_figure(
     image: np.ndarray,
     keypoints: Keypoints,
@@ -109,7 +111,7 @@ def _legend(figure: Figure) -> None:
         for name, c, m, _ in _STATES
     ]
     marks.append(Patch(color=str(_UNSEEN), label="surface the image does not show"))
-    figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    figure.legend(handles=marks, loc="outside lower center", ncols=4)
 
 
 def _overlay(image: np.ndarray, given: np.ndarray) -> np.ndarray:

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .drawing import check_image, draw_border, new_figure, show_image
+from .style import LIGHT, MARKS, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Ranking", "ranking_figure", "sheet_figure"]
 
-_RIGHT, _WRONG, _QUERY, _OCCLUDED = "#009E73", "#D5311E", "#4D4D4D", "#C77700"
-_MARKS = {True: (" ✓", _RIGHT), False: (" ✗", _WRONG), None: ("", _QUERY)}
+_QUERY, _OCCLUDED = LIGHT.neutral, LIGHT.doubtful
+_MARKS = {
+    True: (f" {MARKS['right']}", LIGHT.right),
+    False: (f" {MARKS['wrong']}", LIGHT.wrong),
+    None: ("", LIGHT.neutral),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +55,7 @@ class Ranking:
             )
 
 
+@styled()
 def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
     """Figure of queries with their `top` results: matches framed green with a tick, others red.
 
@@ -85,6 +91,7 @@ def ranking_figure(rows: Sequence[Ranking], *, top: int = 5) -> Figure:
     return figure
 
 
+@styled()
 def sheet_figure(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     """Figure of rows of images, without titles.
 

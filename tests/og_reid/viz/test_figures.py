@@ -11,12 +11,13 @@ from meshes.pointcloud import PointCloud
 from og_reid.viz.curves import curves_figure
 from og_reid.viz.lift import lift_figure
 from og_reid.viz.ranking import Ranking, ranking_figure, sheet_figure
+from og_reid.viz.style import DARK, LIGHT, rgb
 from og_reid.viz.window import view
 from pose import COCO_17, Keypoints
 
 colors = pytest.importorskip("matplotlib.colors")
 
-GREEN, ORANGE, RED = "#009E73", "#E69F00", "#D5311E"
+GREEN, ORANGE, RED = LIGHT.right, LIGHT.doubtful, LIGHT.wrong
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_lift_figure_draws_a_silhouette(photo, keypoints, cloud):
     silhouette[10:30, 5:15] = True
     shown = images(lift_figure(photo, keypoints, silhouette, cloud))[2]
     np.testing.assert_array_equal(shown[~silhouette], photo[~silhouette])
-    tint = np.array([86, 180, 233])
+    tint = np.array(rgb(DARK.series[0]))
     assert (shown[10, 5:15] == tint).all()  # outline
     np.testing.assert_allclose(shown[20, 10], 0.6 * photo[20, 10] + 0.4 * tint, atol=0.5)
 
@@ -172,7 +173,7 @@ def test_ranking_frames_and_marks(photo):
     first, second = figure.axes[:6], figure.axes[6:]
 
     def frame(axis):
-        return colors.to_hex(axis.spines["left"].get_edgecolor()).upper()
+        return colors.to_hex(axis.spines["left"].get_edgecolor())
 
     assert [frame(axis) for axis in first[1:4]] == [GREEN, RED, GREEN]
     assert [axis.axison for axis in first] == [True] * 4 + [False] * 2
@@ -244,7 +245,7 @@ def test_view_refuses_an_empty_cloud():
 
 
 def test_missing_matplotlib_names_the_extra(monkeypatch, photo):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"og-reid\[demo\]"):
         ranking_figure([Ranking(photo, [photo], [True])])
 

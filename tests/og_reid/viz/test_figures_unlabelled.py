@@ -10,14 +10,15 @@ import torch
 from matplotlib import colors
 
 from og_reid.viz.ranking import Ranking, ranking_figure
+from og_reid.viz.style import LIGHT
 
 PHOTO = np.full((20, 10, 3), 90, np.uint8)
-GREEN, RED, GREY = "#009E73", "#D5311E", "#4D4D4D"
+GREEN, RED, GREY = LIGHT.right, LIGHT.wrong, LIGHT.neutral
 
 
 def frames(figure) -> list[str]:
     return [
-        colors.to_hex(axis.spines["left"].get_edgecolor()).upper()
+        colors.to_hex(axis.spines["left"].get_edgecolor())
         for axis in figure.axes[1:]
         if axis.axison
     ]
