@@ -90,6 +90,30 @@ class Site:
 
         Colours exceed 1 where a lamp or a lit window is brighter than a white surface.
         """
+        points, hit = self._hits(origin, rays)
+        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
+        colors = torch.empty(len(rays), 3)
+        floor = (hit == 0).nonzero()[:, 0]
+        colors[floor] = self.ground.colors(points[floor, 0], points[floor, 2])
+        for number, wall in enumerate(self.walls, 1):
+            mine = (hit == number).nonzero()[:, 0]
+            if len(mine):
+                along = torch.tensor([math.cos(wall.turn), 0.0, -math.sin(wall.turn)])
+                colors[mine] = wall.paint(points[mine] @ along, points[mine, 1])
+                normals[mine] = torch.tensor([math.sin(wall.turn), 0.0, math.cos(wall.turn)])
+        above = (hit < 0).nonzero()[:, 0]
+        colors[above] = self._above(points[above])
+        return colors.clamp(min=0), points, normals
+
+    def trace(self, origin: Tensor, rays: Tensor) -> Tensor:
+        """Points (N, 3) seen along rays, without their colours."""
+        return self._hits(origin, rays)[0]
+
+    def _hits(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (N, 3) along rays, and their surfaces (N,).
+
+        Surfaces are 0 for the ground, from 1 for the walls, -1 for the sky, -2 for the ceiling.
+        """
         up = rays[:, 1]
         far = torch.full_like(up, _FAR)
         reach = torch.where(up < -1e-3, -origin[1] / up.clamp(max=-1e-3), far)
@@ -110,20 +134,9 @@ class Site:
             hit = torch.where(nearer, number, hit)
             reach = torch.where(nearer, away, reach)
         points = origin + rays * reach[:, None]
-        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
-        colors = torch.empty(len(rays), 3)
         floor = (hit == 0).nonzero()[:, 0]
-        colors[floor] = self.ground.colors(points[floor, 0], points[floor, 2])
         points[floor, 1] = 0.0
-        for number, wall in enumerate(self.walls, 1):
-            mine = (hit == number).nonzero()[:, 0]
-            if len(mine):
-                along = torch.tensor([math.cos(wall.turn), 0.0, -math.sin(wall.turn)])
-                colors[mine] = wall.paint(points[mine] @ along, points[mine, 1])
-                normals[mine] = torch.tensor([math.sin(wall.turn), 0.0, math.cos(wall.turn)])
-        above = (hit < 0).nonzero()[:, 0]
-        colors[above] = self._above(points[above])
-        return colors.clamp(min=0), points, normals
+        return points, hit
 
     def _above(self, points: Tensor) -> Tensor:
         x, z = points[:, 0], points[:, 2]

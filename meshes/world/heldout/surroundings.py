@@ -77,8 +77,27 @@ class Place:
 
     def look(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Colours, points and normals seen along rays; see `Backdrop.look`."""
-        facing = torch.tensor([math.sin(self.turn), 0.0, math.cos(self.turn)])
+        points, on_wall, on_ground = self._hits(origin, rays)
         side = torch.tensor([math.cos(self.turn), 0.0, -math.sin(self.turn)])
+        along = points @ side
+        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
+        normals[on_wall] = self._facing
+        colors = self._sky(along, points)
+        colors[on_ground] = self._ground(points[on_ground], along[on_ground])
+        colors[on_wall] = self._wall(along[on_wall], points[on_wall, 1])
+        return colors.clamp(0, 1), points, normals
+
+    def trace(self, origin: Tensor, rays: Tensor) -> Tensor:
+        """Points (N, 3) seen along rays, without their colours."""
+        return self._hits(origin, rays)[0]
+
+    @property
+    def _facing(self) -> Tensor:
+        return torch.tensor([math.sin(self.turn), 0.0, math.cos(self.turn)])
+
+    def _hits(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (N, 3) along rays, those (N,) on the wall, and those on the ground."""
+        facing = self._facing
         to_ground = _reach(-origin[1].expand(len(rays)), rays[:, 1])
         approach = -(rays @ facing)
         gap = float(origin @ facing) + self.distance
@@ -90,15 +109,9 @@ class Place:
             reach = torch.minimum(reach, to_top)
         reach = reach.clamp(max=_FAR)
         points = origin + rays * reach[:, None]
-        along = points @ side
         on_wall = (to_wall <= reach) & (to_wall < _FAR)
         on_ground = (to_ground <= reach) & ~on_wall & (to_ground < _FAR)
-        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
-        normals[on_wall] = facing
-        colors = self._sky(along, points)
-        colors[on_ground] = self._ground(points[on_ground], along[on_ground])
-        colors[on_wall] = self._wall(along[on_wall], points[on_wall, 1])
-        return colors.clamp(0, 1), points, normals
+        return points, on_wall, on_ground
 
     def _sky(self, along: Tensor, points: Tensor) -> Tensor:
         if self.kind == "hall":

@@ -27,6 +27,10 @@ class Surroundings(Protocol):
         """Colours, points and normals seen along rays; see `Backdrop.look`."""
         ...
 
+    def trace(self, origin: Tensor, rays: Tensor) -> Tensor:
+        """Points (N, 3) seen along rays, those of `look`, without their colours."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
@@ -67,11 +71,33 @@ class Backdrop:
         Returns:
             sRGB colours (N, 3), world points (N, 3) and unit normals (N, 3).
         """
+        points, on_wall, far = self._hits(origin, rays)
+        facing = self._facing
+        colors = torch.empty(len(rays), 3)
+        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
+        floor = ~on_wall & ~far
+        colors[floor] = self._ground(points[floor])
+        along = torch.stack([points @ torch.tensor([facing[2], 0.0, -facing[0]]), points[:, 1]], -1)
+        colors[on_wall] = self._wall(along[on_wall])
+        normals[on_wall] = facing
+        colors[far] = self._beyond(along[far])
+        return colors.clamp(0, 1), points, normals
+
+    def trace(self, origin: Tensor, rays: Tensor) -> Tensor:
+        """Points (N, 3) seen along rays, without their colours."""
+        return self._hits(origin, rays)[0]
+
+    @property
+    def _facing(self) -> Tensor:
+        return torch.tensor([math.sin(self.wall_turn), 0.0, math.cos(self.wall_turn)])
+
+    def _hits(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (N, 3) along rays, those (N,) on the wall, and those beyond."""
         down = rays[:, 1] < -1e-3
         reach = torch.where(
             down, -origin[1] / rays[:, 1].clamp(max=-1e-3), torch.full_like(rays[:, 1], 1e3)
         )
-        facing = torch.tensor([math.sin(self.wall_turn), 0.0, math.cos(self.wall_turn)])
+        facing = self._facing
         approach = -(rays @ facing)
         gap = float(origin @ facing) + self.wall_distance
         to_wall = torch.where(
@@ -84,16 +110,7 @@ class Backdrop:
             on_wall &= False
         else:
             on_wall &= points[:, 1] < self.wall_height
-        far = ~on_wall & ((to_wall < reach) | (reach > 60))
-        colors = torch.empty(len(rays), 3)
-        normals = torch.tensor([0.0, 1.0, 0.0]).repeat(len(rays), 1)
-        floor = ~on_wall & ~far
-        colors[floor] = self._ground(points[floor])
-        along = torch.stack([points @ torch.tensor([facing[2], 0.0, -facing[0]]), points[:, 1]], -1)
-        colors[on_wall] = self._wall(along[on_wall])
-        normals[on_wall] = facing
-        colors[far] = self._beyond(along[far])
-        return colors.clamp(0, 1), points, normals
+        return points, on_wall, ~on_wall & ((to_wall < reach) | (reach > 60))
 
     def _beyond(self, place: Tensor) -> Tensor:
         flat = torch.cat([place, torch.zeros(len(place), 1)], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from ..people.clothing import world_body
 from ..people.keypoints import SKIN_DEPTH, body_points
 from ..scene import Scene
 from ..surfaces.pieces import Bearer, MeshPart
-from .surface import Surface, find_surface, find_surfaces, placed
+from .surface import FaceIndex, Surface, find_surface, find_surfaces, placed
 from .values import (
     GARMENTS,
     THING,
@@ -65,30 +66,29 @@ def scene_truth(scene: Scene, truth: Sequence[str] = TRUTH) -> Truth:
     )
 
 
+@lru_cache(maxsize=1)
+def _face_index() -> FaceIndex:
+    return FaceIndex(world_body().faces)
+
+
 def _own_maps(own: Surface, names: set[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    there, shape = own.covered, own.face.shape
-    if names & {"part", "vertex"}:
-        under = own.body_vertices()
-        if "vertex" in names:
-            found["vertex"] = torch.full(shape, -1, dtype=torch.int16)
-            found["vertex"][there] = under.to(torch.int16)
-        if "part" in names:
-            found["part"] = torch.full(shape, OFF_BODY, dtype=torch.uint8)
-            found["part"][there] = world_body().part[under].to(torch.uint8)
+    if "vertex" in names:
+        found["vertex"] = own.spread(own.body_vertices.to(torch.int16), -1)
+    if "part" in names:
+        parts = world_body().part.to(torch.uint8)
+        found["part"] = own.spread(parts.index_select(0, own.body_vertices), OFF_BODY)
     if "uv" in names:
-        body = world_body()
-        found["uv"] = torch.full((*shape, 2), torch.nan)
-        found["uv"][there] = load_atlas(body).uv_at(*own.body_points(body.faces))
+        places = load_atlas(world_body()).uv_at(*own.body_points(_face_index()))
+        found["uv"] = own.spread(places, torch.nan)
     if "garment" in names:
         labels = [0 if each.origin is None else _garment(each.origin.label) for each in own.parts]
-        found["garment"] = torch.zeros(shape, dtype=torch.uint8)
-        found["garment"][there] = torch.tensor(labels, dtype=torch.uint8)[own.owner]
+        garments = torch.tensor(labels, dtype=torch.uint8).index_select(0, own.owner)
+        found["garment"] = own.spread(garments, 0)
     if "depth" in names:
         found["depth"] = own.depth
     if "normal" in names:
-        found["normal"] = torch.zeros(*shape, 3)
-        found["normal"][there] = own.normals()
+        found["normal"] = own.spread(own.normals(), 0)
     return found
 
 
@@ -182,7 +182,7 @@ def _with_surroundings(scene: Scene, nearest: Tensor) -> Tensor:
     view = scene.view
     row, column = torch.isinf(nearest).nonzero(as_tuple=True)
     rays = view.rays(torch.stack([column + 0.5, row + 0.5], 1))
-    _, points, _ = scene.backdrop.look(view.center, rays)
+    points = scene.backdrop.trace(view.center, rays)
     found = nearest.clone()
     found[row, column] = -view.to_camera(points)[:, 2]
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,9 @@ from torch.nn.functional import normalize
 
 from ...rasterizer import rasterize_layers
 from ..imaging.camera import View
-from ..surfaces.pieces import MeshPart, Origin, closed_faces, merge
+from ..surfaces.pieces import Bearer, MeshPart, Origin, closed_faces, merge
 
-__all__ = ["Surface", "find_surface", "find_surfaces", "placed"]
-
-_CHUNK = 1024  # points whose nearest vertices are looked for at once
+__all__ = ["FaceIndex", "Surface", "find_surface", "find_surfaces", "placed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,22 +49,40 @@ class Surface:
         return self.face >= 0
 
     @cached_property
+    def pixel(self) -> Tensor:
+        """(M,) index of each covered pixel, row by row."""
+        return self.covered.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """(M,) face at each covered pixel."""
+        return self.face.flatten().index_select(0, self.pixel)
+
+    @cached_property
     def corners(self) -> Tensor:
         """(M, 3) vertices of the face at each covered pixel."""
-        return self.faces[self.face[self.covered]]
+        return self.faces.index_select(0, self.seen)
 
     @cached_property
     def owner(self) -> Tensor:
         """(M,) part at each covered pixel."""
-        return self.owners[self.face[self.covered]]
+        return self.owners.index_select(0, self.seen)
+
+    def spread(self, values: Tensor, empty: float) -> Tensor:
+        """(H, W, ...) map of values (M, ...) at the covered pixels; ``empty`` elsewhere."""
+        shape = (self.face.numel(), *values.shape[1:])
+        whole = torch.full(shape, empty, dtype=values.dtype)
+        return whole.index_copy_(0, self.pixel, values).view(*self.face.shape, *values.shape[1:])
 
     def mixed(self, values: Tensor) -> Tensor:
         """(M, C) values at the covered pixels from (V, C) of the vertices."""
-        return (values[self.corners] * self.weights[..., None]).sum(1)
+        a, b, c = (values.index_select(0, corner) for corner in self.corners.unbind(1))
+        x, y, z = self.weights[..., None].unbind(1)
+        return (a * x).add_(b * y).add_(c * z)
 
     def normals(self) -> Tensor:
         """(M, 3) unit normals in the camera frame, on the side that faces the camera."""
-        a, b, c = (self.vertices[self.corners[:, corner]] for corner in range(3))
+        a, b, c = (self.vertices.index_select(0, corner) for corner in self.corners.unbind(1))
         flat = torch.linalg.cross(b - a, c - a)
         smooth = torch.cat(
             [torch.zeros_like(p.vertices) if p.normals is None else p.normals for p in self.parts]
@@ -81,62 +98,61 @@ class Surface:
         away = (normals * to_eye).sum(-1, keepdim=True).clamp(max=0)
         return normalize(normals - away * to_eye, dim=-1) @ self.view.turn.T
 
+    @cached_property
     def body_weights(self) -> tuple[Tensor, Tensor]:
         """Place on the bare body at each covered pixel.
 
         Returns:
-            (M, 6) int64 vertices of the body, some of them repeated, and (M, 6) their weights, with
+            (6, M) int64 vertices of the body, some of them repeated, and (6, M) their weights, with
             a sum of one.
         """
-        first, second, mix = self._followed()
-        vertices = torch.cat([first[self.corners], second[self.corners]], 1)
-        share = mix[self.corners]
-        return vertices, torch.cat([self.weights * (1 - share), self.weights * share], 1)
+        corners = self.corners.T.contiguous()
+        first, second, mix = (each.take(corners) for each in self._followed())
+        weights = self.weights.T
+        return (
+            torch.cat([first, second]),
+            torch.cat([weights * (1 - mix), weights * mix]),
+        )
 
+    @cached_property
     def body_vertices(self) -> Tensor:
         """(M,) int64 vertex of the bare body with the largest weight at each covered pixel."""
-        vertices, weights = self.body_weights()
-        same = vertices[:, :, None] == vertices[:, None]
-        total = (same * weights[:, None]).sum(-1)
+        vertices, weights = self.body_weights
+        total = weights.clone()
+        for one in range(1, len(vertices)):  # weights of a vertex that is named twice add up
+            same = vertices[:one] == vertices[one]
+            total[one] += (same * weights[:one]).sum(0)
+            total[:one] += same * weights[one]
         # Ties go to the lowest vertex, in whatever order the corners come.
-        best = total >= total.amax(1, keepdim=True) - 1e-6
-        return torch.where(best, vertices, torch.iinfo(torch.int64).max).amin(1)
+        best = total >= _largest(total) - 1e-6
+        return _least(torch.where(best, vertices, torch.iinfo(torch.int64).max))
 
-    def body_points(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+    def body_points(self, index: FaceIndex) -> tuple[Tensor, Tensor]:
         """Point of the bare body under each covered pixel.
 
         Args:
-            faces: (F, 3) of the body.
+            index: that of the body's faces.
 
         Returns:
             (M,) int64 faces and (M, 3) barycentric weights of their corners. Where the surface
             follows no single face, it is a vertex: that of the largest weight.
         """
-        vertices, weights = self.body_weights()
-        distinct = vertices.sort(1).values
-        new = torch.ones_like(distinct, dtype=torch.bool)
-        new[:, 1:] = distinct[:, 1:] != distinct[:, :-1]
-        corners = torch.zeros(len(vertices), 3, dtype=torch.int64)
-        three = new.sum(1) == 3
-        corners[three] = distinct[three][new[three]].reshape(-1, 3)
-        table, order = _face_keys(faces).sort()
-        keys = _face_keys(corners)
-        place = torch.searchsorted(table, keys).clamp(max=len(table) - 1)
-        known = three & (table[place] == keys)
-        face = order[place]
-        weight = (weights[:, None] * (vertices[:, None] == faces[face][..., None])).sum(-1)
-        if not bool(known.all()):
-            lone = self.body_vertices()[~known]
-            first = torch.zeros(int(faces.max()) + 1, dtype=torch.int64)
-            first[faces.flip(0).flatten()] = torch.arange(len(faces)).flip(0).repeat_interleave(3)
-            face[~known] = first[lone]
-            weight[~known] = (faces[first[lone]] == lone[:, None]).float()
+        vertices, weights = self.body_weights
+        face = index.find(vertices)
+        corners = index.faces.index_select(0, face.clamp(min=0)).T
+        weight = torch.stack([((vertices == corner) * weights).sum(0) for corner in corners], 1)
+        lone = (face < 0).nonzero()[:, 0]
+        if len(lone):
+            vertex = self.body_vertices[lone]
+            face[lone] = index.first[vertex]
+            weight[lone] = (index.faces[face[lone]] == vertex[:, None]).float()
         return face, weight
 
     def _followed(self) -> tuple[Tensor, Tensor, Tensor]:
         """For all (V,) vertices the two of the body that they follow, and their mix."""
         used = torch.zeros(len(self.vertices), dtype=torch.bool)
         used[self.corners.flatten()] = True
+        nearest = _Nearest()
         pieces: list[tuple[Tensor, Tensor, Tensor]] = []
         start = 0
         for part in self.parts:
@@ -147,11 +163,73 @@ class Surface:
             if origin.follows is not None:
                 pieces.append(origin.follows)
             else:
-                nearest = _nearest(part, origin, used[start:end])
-                pieces.append((nearest, nearest, torch.zeros(len(nearest))))
+                found = nearest.on_body(origin, used[start:end])
+                pieces.append((found, found, torch.zeros(len(found))))
             start = end
         firsts, seconds, mixes = zip(*pieces, strict=True)
         return torch.cat(firsts), torch.cat(seconds), torch.cat(mixes)
+
+
+class _Nearest:
+    """Nearest vertices of bare bodies; a body's tree is built when a part needs it."""
+
+    def __init__(self) -> None:
+        self._trees: dict[Bearer, Any] = {}
+
+    def on_body(self, origin: Origin, used: Tensor) -> Tensor:
+        """(V,) nearest vertex of the bare body for the used vertices of a part; 0 for others."""
+        from scipy.spatial import cKDTree
+
+        nearest = torch.zeros(len(used), dtype=torch.int64)
+        rows = used.nonzero()[:, 0]
+        if len(rows):
+            tree = self._trees.get(origin.bearer)
+            if tree is None:
+                # Unbalanced: built in half the time, and few points are looked for.
+                tree = cKDTree(
+                    origin.bearer.vertices.numpy(), balanced_tree=False, compact_nodes=False
+                )
+                self._trees[origin.bearer] = tree
+            nearest[rows] = torch.from_numpy(tree.query(origin.vertices[rows].numpy())[1])
+        return nearest
+
+
+@dataclass(frozen=True, eq=False)
+class FaceIndex:
+    """Faces of a body, found by their vertices.
+
+    Attributes:
+        faces: (F, 3) int64.
+    """
+
+    faces: Tensor
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor]:
+        """Keys of all faces in ascending order, and the faces in that order."""
+        low, middle, high = self.faces.sort(1).values.unbind(1)
+        keys, order = _face_keys(low, middle, high).sort()
+        return keys, order
+
+    @cached_property
+    def first(self) -> Tensor:
+        """(V,) first face of each vertex."""
+        first = torch.zeros(int(self.faces.max()) + 1, dtype=torch.int64)
+        numbers = torch.arange(len(self.faces)).flip(0).repeat_interleave(3)
+        first[self.faces.flip(0).flatten()] = numbers
+        return first
+
+    def find(self, vertices: Tensor) -> Tensor:
+        """(M,) face whose three corners are the vertices of each column of (K, M); -1 if none."""
+        low, high = _least(vertices), _largest(vertices)
+        between = torch.where(vertices == high, low, vertices)
+        middle = _largest(between)
+        three = (middle > low) & ((between == low) | (between == middle)).all(0)
+        keys, order = self._sorted
+        wanted = _face_keys(low, middle, high)
+        place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        known = three & (keys.index_select(0, place) == wanted)
+        return torch.where(known, order.index_select(0, place), -1)
 
 
 def find_surface(parts: Sequence[MeshPart], view: View) -> Surface | None:
@@ -212,16 +290,16 @@ def placed(part: MeshPart, points: Tensor) -> Tensor:
     return ((points.double() - middle) @ turn + moved).float()
 
 
-def _face_keys(corners: Tensor) -> Tensor:
-    """(F,) one number for the set of vertices of each face (F, 3)."""
-    low, middle, high = corners.sort(1).values.unbind(1)
+def _least(rows: Tensor) -> Tensor:
+    """(M,) least value of each column of (K, M); a few times faster than `amin` for small K."""
+    return reduce(torch.minimum, rows.unbind(0))
+
+
+def _largest(rows: Tensor) -> Tensor:
+    """(M,) largest value of each column of (K, M)."""
+    return reduce(torch.maximum, rows.unbind(0))
+
+
+def _face_keys(low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
+    """(F,) one number for the vertices of each face, in ascending order."""
     return (low << 40) | (middle << 20) | high
-
-
-def _nearest(part: MeshPart, origin: Origin, used: Tensor) -> Tensor:
-    """(V,) nearest vertex of the bare body for the used vertices of a part; 0 for others."""
-    nearest = torch.zeros(len(part.vertices), dtype=torch.int64)
-    for rows in used.nonzero()[:, 0].split(_CHUNK):
-        distance = torch.cdist(origin.vertices[rows], origin.bearer.vertices)
-        nearest[rows] = distance.argmin(1)
-    return nearest

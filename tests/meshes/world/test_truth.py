@@ -31,7 +31,7 @@ from meshes.world.rng import Rng
 from meshes.world.scenery.occluders import bystander, translated
 from meshes.world.surfaces.primitives import turn_y
 from meshes.world.truth import GARMENTS, maps
-from meshes.world.truth.surface import find_surface, find_surfaces, placed
+from meshes.world.truth.surface import FaceIndex, find_surface, find_surfaces, placed
 from meshes.world.truth.values import THING
 from pose.keypoints import COCO_17_FEET
 
@@ -109,7 +109,7 @@ def test_truth_of_a_city():
 def test_skin_lies_at_the_place_on_the_bare_body_that_depth_and_vertex_give(scene):
     chosen, truth = scene
     own = find_surface(chosen.figure.pieces, chosen.view)
-    vertices, weights = own.body_weights()
+    vertices, weights = (each.T for each in own.body_weights)
     assert torch.allclose(weights.sum(1), torch.ones(len(weights)), atol=1e-4)
     on_body = (chosen.figure.vertices[vertices] * weights[..., None]).sum(1)
     seen = _unprojected(truth, truth.depth)[own.covered]
@@ -129,6 +129,50 @@ def test_skin_lies_at_the_place_on_the_bare_body_that_depth_and_vertex_give(scen
     vertex = truth.vertex[own.covered].long()
     distance = (seen - chosen.figure.vertices[vertex]).norm(dim=1)
     assert float(distance[bare].max()) < 0.05
+
+
+def test_parts_that_follow_no_skin_are_at_the_nearest_vertex_of_the_body(scene):
+    chosen, _ = scene
+    own = find_surface(chosen.figure.pieces, chosen.view)
+    vertices, weights = own.body_weights
+    checked = 0
+    for number, part in enumerate(own.parts):
+        if part.origin.follows is not None:
+            continue
+        start = sum(len(each.vertices) for each in own.parts[:number])
+        there = (own.owner == number).nonzero()[:40, 0]
+        points = part.origin.vertices[own.corners[there] - start]
+        apart = points[:, :, None] - chosen.figure.vertices
+        assert torch.equal(vertices[:3, there].T, apart.square().sum(-1).argmin(2))
+        assert not weights[3:, there].any()
+        checked += len(there)
+    assert checked > 20
+
+
+def test_faces_are_found_by_their_vertices_in_any_order():
+    faces = torch.tensor([[4, 1, 2], [1, 3, 2], [5, 6, 4]])
+    index = FaceIndex(faces)
+    columns = torch.tensor([
+        [2, 4, 1, 4, 4, 4],  # the first, its vertices named twice
+        [3, 3, 3, 2, 1, 1],
+        [4, 5, 6, 6, 6, 6],
+        [1, 2, 1, 2, 2, 2],  # two vertices alone
+        [3, 3, 3, 3, 3, 3],
+        [1, 2, 3, 4, 1, 1],  # four
+        [1, 2, 6, 6, 6, 6],  # no face
+    ]).T  # fmt: skip
+    assert index.find(columns).tolist() == [0, 1, 2, -1, -1, -1, -1]
+    assert index.first[1:].tolist() == [0, 0, 1, 0, 2, 2]
+
+
+@pytest.mark.parametrize("settings", ["default", "city", "held-out"])
+def test_surroundings_are_traced_to_the_points_that_are_seen(settings):
+    for seed in range(8):
+        scene = _scene(seed, None, settings)
+        pixels = torch.rand(400, 2, generator=torch.Generator().manual_seed(seed))
+        rays = scene.view.rays(pixels * torch.tensor([128.0, 256.0]))
+        _, points, _ = scene.backdrop.look(scene.view.center, rays)
+        assert torch.equal(scene.backdrop.trace(scene.view.center, rays), points)
 
 
 def test_depth_is_that_of_the_projected_vertex(scene):
