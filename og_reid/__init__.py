@@ -1,9 +1,9 @@
 """3D point-cloud and pose-aware person re-identification that survives occlusion.
 
 ``describe`` embeds images of people with their visible local features, ``similarity``,
-``same_person`` and ``rank`` compare them; ``lift`` turns an image into a coloured point cloud,
-``embed`` a cloud into an embedding, and ``evaluate`` scores a ranking. Names are imported on first
-use, so that importing stays light.
+``same_person`` and ``rank`` compare them, and ``explain`` gives the contributions to a similarity;
+``lift`` turns an image into a coloured point cloud, ``embed`` a cloud into an embedding, and
+``evaluate`` scores a ranking. Names are imported on first use, so that importing stays light.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshes import PointCloud
     from pose import Keypoints
 
-    from .api import describe, embed, lift, load_model, rank, same_person, similarity
+    from .api import describe, embed, explain, lift, load_model, rank, same_person, similarity
     from .evaluation import Metrics, evaluate
     from .models import Embedding, OGNet
     from .retrieval import Labels
@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "embed",
     "evaluate",
+    "explain",
     "lift",
     "load_model",
     "rank",
@@ -49,6 +50,7 @@ _HOME = {
     "describe": "og_reid.api",
     "embed": "og_reid.api",
     "evaluate": "og_reid.evaluation",
+    "explain": "og_reid.api",
     "lift": "og_reid.api",
     "load_model": "og_reid.api",
     "rank": "og_reid.api",

@@ -250,7 +250,7 @@ def test_public_names_are_the_known_ones():
 
     assert sorted(og_reid.__all__) == [
         "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
-        "embed", "evaluate", "lift", "load_model", "rank", "same_person", "similarity",
+        "embed", "evaluate", "explain", "lift", "load_model", "rank", "same_person", "similarity",
     ]  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = og_reid.missing

@@ -1,4 +1,4 @@
-"""Public functions: lift an image, embed and describe, compare, verify, rank.
+"""Public functions: lift an image, embed and describe, compare, explain, verify, rank.
 
 Names are imported on first use, so that importing stays light.
 """
@@ -12,12 +12,23 @@ if TYPE_CHECKING:
     from ..inference.pretrained import load_model
     from .comparison import describe, rank, same_person, similarity
     from .embedding import embed, lift
+    from .explanation import explain
 
-__all__ = ["describe", "embed", "lift", "load_model", "rank", "same_person", "similarity"]
+__all__ = [
+    "describe",
+    "embed",
+    "explain",
+    "lift",
+    "load_model",
+    "rank",
+    "same_person",
+    "similarity",
+]
 
 _HOME = {
     "describe": "comparison",
     "embed": "embedding",
+    "explain": "explanation",
     "lift": "embedding",
     "load_model": "embedding",
     "rank": "comparison",

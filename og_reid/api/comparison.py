@@ -29,7 +29,7 @@ from ..retrieval.result import RetrievalResult, VerificationResult
 from ..retrieval.search import rank_distances
 from ..retrieval.two_stage import MIN_RANKED
 
-__all__ = ["describe", "rank", "same_person", "similarity"]
+__all__ = ["compared_sides", "describe", "rank", "same_person", "similarity"]
 
 
 @plain_torch()
@@ -109,7 +109,7 @@ def similarity(a: Any, b: Any, model: str | Path | Encoder = DEFAULT_MODEL) -> T
     Raises:
         ValueError: The embeddings are of different models; or see `describe`.
     """
-    encoder, one, other = _sides(a, b, model)
+    encoder, one, other = compared_sides(a, b, model)
     return encoder.compare(one, other)
 
 
@@ -142,7 +142,7 @@ def same_person(
         ValueError: A side holds several images, the model has no local features or no calibration,
             an argument is out of range; or see `describe`.
     """
-    encoder, one, other = _sides(a, b, model)
+    encoder, one, other = compared_sides(a, b, model)
     for name, each in (("a", one), ("b", other)):
         if len(each) != 1:
             raise ValueError(
@@ -224,7 +224,7 @@ def rank(
             "methods.mirror needs images; for embeddings, use og_reid.describe(..., mirror=True)"
         )
     options = {"mirror": methods.mirror, "batch_size": batch_size, "device": device}
-    encoder, query, items = _sides(queries, gallery, model, **options)
+    encoder, query, items = compared_sides(queries, gallery, model, **options)
     if query.local is None or items.local is None:
         if replace(methods, mirror=False) != SearchMethods():
             raise ValueError(
@@ -241,10 +241,16 @@ def rank(
     return replace(found, query_names=names[0], gallery_names=names[1])
 
 
-def _sides(
+def compared_sides(
     a: Any, b: Any, model: str | Path | Encoder, **options: Any
 ) -> tuple[Encoder, Embedding, Embedding]:
-    """The model and the embeddings of both sides, of one layout.
+    """Model and embeddings of both sides, of one layout.
+
+    Args:
+        a: Embedding, or input of `describe`.
+        b: Likewise.
+        model: As for `describe`.
+        **options: Options of `describe`.
 
     Raises:
         ValueError: Their layouts differ, or the model is not theirs.

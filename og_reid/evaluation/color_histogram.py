@@ -16,8 +16,17 @@ from torch import Tensor
 from meshes.body.parts import LIMB_PARTS, merged_parts
 
 from ..data.clouds.cloud_set import CloudSet
+from ..retrieval.contributions import weighted_parts
+from ..retrieval.explanation import PartContribution
 
-__all__ = ["PARTS", "PartHistograms", "histogram_distance", "part_histograms", "rgb_to_lab"]
+__all__ = [
+    "PARTS",
+    "PartHistograms",
+    "histogram_contributions",
+    "histogram_distance",
+    "part_histograms",
+    "rgb_to_lab",
+]
 
 #: Names of the body parts, in the order of `PartHistograms`.
 PARTS: tuple[str, ...] = LIMB_PARTS
@@ -109,6 +118,30 @@ def histogram_distance(
         distance = ((1 - affinity).clamp(min=0).sqrt() * weight).sum(dim=0)
         blocks.append((distance + 1) / (weight.sum(dim=0) + 1))
     return torch.cat(blocks)
+
+
+def histogram_contributions(a: PartHistograms, b: PartHistograms) -> tuple[PartContribution, ...]:
+    """Contributions of the body parts to the similarity of two clouds.
+
+    The similarity is 1 - `histogram_distance`. Its constant term has the similarity 0, so that the
+    contributions of the parts sum to the similarity, and their weights to less than 1.
+
+    Args:
+        a: Histograms of one cloud.
+        b: Histograms of the other.
+
+    Raises:
+        ValueError: A side is not one cloud.
+    """
+    for name, side in (("a", a), ("b", b)):
+        if len(side.histogram) != 1:
+            raise ValueError(
+                f"{name} must be the histograms of one cloud; got {len(side.histogram)}"
+            )
+    affinity = (a.histogram[0].double() * b.histogram[0].double()).sqrt().sum(1)
+    weight = (a.visibility[0].double() * b.visibility[0].double()).sqrt()
+    similarity = 1 - (1 - affinity).clamp(min=0).sqrt()
+    return weighted_parts(PARTS, weight / (weight.sum() + 1), similarity)
 
 
 def rgb_to_lab(colors: Tensor) -> Tensor:

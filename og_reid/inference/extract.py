@@ -23,10 +23,12 @@ from ..models.stripe_net import StripeNet
 from .preprocessing import TestView
 
 __all__ = [
+    "cloud_output",
     "embed_batch",
     "embed_images",
     "embed_prompted",
     "embed_set",
+    "in_single",
     "usable_device",
 ]
 
@@ -53,7 +55,7 @@ def usable_device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _in_single(model: nn.Module) -> nn.Module:
+def in_single(model: nn.Module) -> nn.Module:
     """The model, or a single-precision copy of one of another precision.
 
     Neighbours are searched in single precision; half precision is slow or inaccurate on a CPU.
@@ -96,11 +98,23 @@ def _direction(
     model: nn.Module, points: Tensor, values: tuple[Tensor | None, ...], test_view: TestView
 ) -> Tensor:
     """(B, D) unit vectors; `values` are colours and, where the network takes them, features."""
-    neck = getattr(model, "neck", None) or nn.Identity()
-    features = neck(model(points, *values))
+    features = cloud_output(model, points, values)
     if test_view == "scale-1.1":
-        features = features + neck(model(1.1 * points, *values))
+        features = features + cloud_output(model, 1.1 * points, values)
     return functional.normalize(features, dim=1)
+
+
+def cloud_output(model: nn.Module, points: Tensor, values: tuple[Tensor | None, ...]) -> Tensor:
+    """(B, D) output of a network of clouds with its neck, not normalised, with gradients.
+
+    Args:
+        model: As for `embed_batch`.
+        points: (B, N, 3) of `CloudBatch.network_input`.
+        values: Colours of it and, where the network takes them, `CloudBatch.network_features`.
+    """
+    neck = getattr(model, "neck", None) or nn.Identity()
+    found: Tensor = neck(model(points, *values))
+    return found
 
 
 def embed_set(
@@ -134,7 +148,7 @@ def embed_set(
     if len(clouds) == 0:
         raise ValueError("clouds must hold at least one cloud; got none")
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
-    model = _in_single(model)
+    model = in_single(model)
     training = model.training
     model.eval()
     features = []

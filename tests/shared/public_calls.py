@@ -160,7 +160,8 @@ def _compared() -> list[Tensor]:
     numbers = torch.from_numpy(np.array([pair.score, pair.shared, pair.probability or 0.0]))
     lists = [tensor for each in results for tensor in (each.indices, each.distances, each.shared)]
     scores = og_reid.similarity(images, found, model)
-    return [found.features, *found.local.tensors, scores, numbers, *lists]
+    terms = [each.contribution for each in og_reid.explain(IMAGE, images[1], model).cells]
+    return [found.features, *found.local.tensors, scores, numbers, *lists, *terms]
 
 
 def _calibrated() -> list[Tensor]:
