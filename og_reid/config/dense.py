@@ -33,6 +33,11 @@ class LabelledConfig:
         except ValueError as error:
             raise ValueError(f"labelled.{error}") from None
 
+    @property
+    def numbers(self) -> range:
+        """Numbers of the identities."""
+        return range(self.first_identity, self.first_identity + self.identities)
+
 
 @dataclass(frozen=True)
 class DenseConfig:

@@ -288,6 +288,8 @@ class TrainConfig:
     augment: Augmentation = field(default_factory=Augmentation)  # augmentation of clouds
     image: ImageConfig = field(default_factory=ImageConfig)  # size and augmentation of images
     labelled: LabelledConfig = field(default_factory=LabelledConfig)  # dense: synthetic data
+    # dense: more synthetic data, of other identities and in other settings
+    second_labelled: LabelledConfig = field(default_factory=LabelledConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)  # dense: augmentation
     dense: DenseConfig = field(default_factory=DenseConfig)  # dense: network, loss and similarity
     loss: LossConfig = field(default_factory=LossConfig)  # loss terms
@@ -327,6 +329,13 @@ class TrainConfig:
             "features keep the identity that new colours replace",
             self.data.recolor,
             self.data.channel_permute,
+        )
+        one, other = self.labelled.numbers, self.second_labelled.numbers
+        _require(
+            not one or not other or one.stop <= other.start or other.stop <= one.start,
+            "second_labelled must have other identities than labelled (first_identity)",
+            one,
+            other,
         )
         self._check_loss()
 

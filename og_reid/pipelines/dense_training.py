@@ -37,7 +37,7 @@ def dense_task(
     Args:
         config: All settings.
         data: Folder of labelled images (`meshes.world.labelled.write_labelled_world`); without a
-            path, those of ``config.labelled``, rendered in the run.
+            path, those of ``config.labelled`` and ``config.second_labelled``, rendered in the run.
         out: Folder of the run.
         progress: Called with (stage, done, total).
 
@@ -47,8 +47,10 @@ def dense_task(
     from ..data.labelled.images import LabelledSet
     from ..train import DenseTask
 
-    folder = _rendered(config, out, data.workers, progress) if data.path is None else data.path
-    images = LabelledSet(folder)
+    if data.path is None:
+        images = LabelledSet(*_rendered(config, out, data.workers, progress))
+    else:
+        images = LabelledSet(data.path)
     held = config.data.val_identities
     if not held:
         return DenseTask(config, images)
@@ -65,18 +67,25 @@ def dense_task(
     )
 
 
-def _rendered(config: TrainConfig, out: Path, workers: int, progress: StageProgress | None) -> Path:
-    """Folder of the labelled images of a configuration, rendered in the run unless it exists."""
+def _rendered(
+    config: TrainConfig, out: Path, workers: int, progress: StageProgress | None
+) -> list[Path]:
+    """Folders of the labelled images of a configuration, rendered in the run unless they exist."""
     from meshes.world.labelled import write_labelled_world
 
-    if not config.labelled.identities:
+    worlds = [(out / "labelled", config.labelled), (out / "labelled_2", config.second_labelled)]
+    worlds = [(folder, world) for folder, world in worlds if world.identities]
+    if not worlds:
         raise ValueError(
             "--data must be given: this configuration has no labelled images of its own "
             "(labelled.identities is 0)"
         )
-    return write_labelled_world(
-        out / "labelled",
-        **asdict(config.labelled),
-        workers=workers,
-        progress=stage_progress(progress, "rendering labelled images"),
-    )
+    return [
+        write_labelled_world(
+            folder,
+            **asdict(world),
+            workers=workers,
+            progress=stage_progress(progress, "rendering labelled images"),
+        )
+        for folder, world in worlds
+    ]

@@ -57,8 +57,9 @@ class LabelledSet:
     12,000 images take 1.4 GB.
 
     Args:
-        root: Folder of `meshes.world.shards.write_world_shards`, or of
-            `meshes.world.labelled.write_labelled_world`.
+        roots: Folders of `meshes.world.shards.write_world_shards`, or of
+            `meshes.world.labelled.write_labelled_world`. Identities and cameras of a further
+            folder are numbered after those of the ones before it.
 
     Attributes:
         pids: (N,) int64 identities.
@@ -66,14 +67,23 @@ class LabelledSet:
         visible_fraction: (N,) float32, visible fraction of the person, in [0, 1].
 
     Raises:
-        ValueError: the folder has no shards, or a shard is damaged.
+        ValueError: no folder, one given twice or without shards, or a damaged shard.
         OSError: a shard cannot be read.
     """
 
     @plain_torch()
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, *roots: str | Path) -> None:
+        if not roots or len({Path(root).resolve() for root in roots}) < len(roots):
+            raise ValueError(f"roots must be one or more distinct folders; got {roots}")
         labels = vertex_labels(load_body())
-        pieces = [_arrays(images, labels) for images in iter_labelled(root)]
+        pieces: list[dict[str, np.ndarray]] = []
+        for root in roots:
+            of_root = [_arrays(images, labels) for images in iter_labelled(root)]
+            for name in ("identity", "camera"):  # each folder counts its own from 0
+                first = 1 + max((int(piece[name].max()) for piece in pieces), default=-1)
+                for piece in of_root:
+                    piece[name] = piece[name] + first
+            pieces += of_root
         self._arrays = {
             name: np.concatenate([piece.pop(name) for piece in pieces]) for name in list(pieces[0])
         }

@@ -276,3 +276,13 @@ def test_worlds_of_labelled_images_are_checked(change: dict[str, object], messag
         from_dict({"labelled": change})
     found = from_dict({"labelled": {"settings": "city", "without": ["weather", "blur"]}})
     assert found.labelled.without == ("weather", "blur")
+
+
+def test_worlds_of_a_run_have_distinct_identities() -> None:
+    first = {"identities": 20, "first_identity": 100}
+    for start in (81, 100, 119):
+        with pytest.raises(ValueError, match="second_labelled must have other identities"):
+            from_dict({"labelled": first, "second_labelled": {**first, "first_identity": start}})
+    for start in (80, 120):
+        from_dict({"labelled": first, "second_labelled": {**first, "first_identity": start}})
+    from_dict({"labelled": first})

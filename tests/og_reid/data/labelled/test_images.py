@@ -249,6 +249,28 @@ def test_selections_keep_their_images(images: LabelledSet) -> None:
     assert len(batch) == 1
 
 
+def test_worlds_are_joined_with_identities_and_cameras_of_their_own(
+    root: Path, images: LabelledSet, tmp_path: Path
+) -> None:
+    city = write_labelled_world(
+        tmp_path / "city", identities=1, views=2, seed=4, first_identity=500, settings="city"
+    )
+    both = LabelledSet(root, city)
+    assert len(both) == len(images) + 2
+    assert both.pids[-2:].tolist() == [4, 4]
+    assert torch.equal(both.pids[:-2], images.pids)
+    assert torch.equal(both.camids[:-2], images.camids)
+    assert both.camids[-2:].min() > images.camids.max()  # the worlds share no camera
+    row = torch.tensor([len(both) - 1])
+    assert torch.equal(
+        both.clean_batch(row, (192, 96)).images,
+        LabelledSet(city).clean_batch([1], (192, 96)).images,
+    )
+    for wrong in ((), (root, city, city)):
+        with pytest.raises(ValueError, match="one or more distinct folders"):
+            LabelledSet(*wrong)
+
+
 def test_wrong_arguments_are_named(images: LabelledSet, tmp_path: Path) -> None:
     rows = torch.arange(2)
     with pytest.raises(ValueError, match="root must hold shards"):
