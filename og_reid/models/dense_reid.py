@@ -38,12 +38,15 @@ class DenseOutput:
         logits: (B, P + 1, H / 8, W / 8) of the part map; class 0: not the person's visible surface.
         height: (B, h * w) predicted height on the body, 0 at the feet, 1 at the top of the head.
         pooled: (B, D) global embedding, not normalised.
+        reliability: (B, h * w) how much a cell says about the identity, above 0, up to a factor for
+            each image; None if all cells count alike.
     """
 
     local: Tensor
     logits: Tensor
     height: Tensor
     pooled: Tensor
+    reliability: Tensor | None = None
 
 
 class _Separable(nn.Sequential):
@@ -69,6 +72,8 @@ class DenseReID(nn.Module):
         dim: C, channels of local features.
         embedding_dim: D, channels of the global embedding.
         positions: `Positions` for late interaction.
+        reliability: largest logarithm of a cell's reliability, as in R2D2 (Revaud et al., NeurIPS
+            2019): plain cells, outlines and doubtful ones count less; 0: all count alike.
         generator: source of the initial weights.
     """
 
@@ -82,6 +87,7 @@ class DenseReID(nn.Module):
         embedding_dim: int = 256,
         *,
         positions: Positions = "image",
+        reliability: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -91,7 +97,10 @@ class DenseReID(nn.Module):
             )
         if positions not in ("body", "image"):
             raise ValueError(f"positions must be 'body' or 'image'; got {positions!r}")
+        if not 0 <= reliability <= 3:
+            raise ValueError(f"reliability must be in [0, 3]; got {reliability}")
         self.dim, self.embedding_dim, self.positions = dim, embedding_dim, positions
+        self.reliability = reliability
         self.backbone = EfficientNetLite()
         fine, middle, coarse = EfficientNetLite.channels
         raw = fine + middle + coarse
@@ -105,6 +114,7 @@ class DenseReID(nn.Module):
         self.part_layers = nn.ModuleList(_Separable(_WIDTH, dilation) for dilation in (1, 2, 4, 1))
         self.part_logits = nn.Conv2d(_WIDTH, parts + 1, 1)
         self.body_height = nn.Conv2d(_WIDTH, 1, 1)
+        self.log_reliability = nn.Conv2d(raw, 1, 1) if reliability else None
         self.pool_features = nn.Conv2d(raw, _POOLED, 1)
         self.embed_pooled = nn.Linear(_POOLED * (parts + 2) + parts, embedding_dim)
         self._initialize(generator)
@@ -116,8 +126,9 @@ class DenseReID(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for last in (self.part_logits, self.body_height):
-            last.weight.mul_(0.01)  # nearly uniform maps at first
+        for last in (self.part_logits, self.body_height, self.log_reliability):
+            if last is not None:
+                last.weight.mul_(0.01)  # nearly uniform maps at first
 
     def architecture(self) -> dict[str, Any]:
         """Arguments of the network, as plain values."""
@@ -125,6 +136,7 @@ class DenseReID(nn.Module):
             "dim": self.dim,
             "embedding_dim": self.embedding_dim,
             "positions": self.positions,
+            "reliability": self.reliability,
         }
 
     @torch.no_grad()
@@ -218,14 +230,15 @@ class DenseReID(nn.Module):
             logits=logits,
             height=height.flatten(1),
             pooled=self._pool(raw, weights),
+            reliability=self._reliability(raw),
         )
 
     def local_features(self, output: DenseOutput) -> LocalFeatures:
         """Local features of an output, for late interaction."""
         weights = cell_weights(output.logits).transpose(1, 2)
-        return LocalFeatures(
-            output.local, weights, part_visibility(weights), self.cell_positions(output)
-        )
+        visibility = part_visibility(weights)
+        weights = reliable_weights(weights, output.reliability)
+        return LocalFeatures(output.local, weights, visibility, self.cell_positions(output))
 
     @torch.no_grad()
     def embed(self, images: Tensor, prompt: Tensor | None = None) -> Embedding:
@@ -265,6 +278,13 @@ class DenseReID(nn.Module):
         raw = self._joined(fine, middle, coarse)
         return (raw - self.mean[:, None, None]) / self.scale[:, None, None]
 
+    def _reliability(self, raw: Tensor) -> Tensor | None:
+        if self.log_reliability is None:
+            return None
+        bound = self.reliability
+        logarithm: Tensor = bound * (self.log_reliability(raw) / bound).tanh()
+        return logarithm.exp().flatten(1)
+
     def _pool(self, raw: Tensor, weights: Tensor) -> Tensor:
         """(B, D) from raw features (B, R, h, w) and weights (B, P, h * w)."""
         features = functional.relu(self.pool_features(raw)).flatten(2)  # (B, F, L)
@@ -281,6 +301,20 @@ class DenseReID(nn.Module):
 def cell_weights(logits: Tensor) -> Tensor:
     """(B, P, h * w) fractions of each cell that are visible surface, from logits at stride 8."""
     return functional.avg_pool2d(logits.softmax(1)[:, 1:], 2).flatten(2)
+
+
+def reliable_weights(weights: Tensor, reliability: Tensor | None) -> Tensor:
+    """(B, L, P) weights times the reliability of cells, whose mean over own surface is made 1.
+
+    Args:
+        weights: (B, L, P) fractions of each cell that are visible surface.
+        reliability: (B, L) above 0; None leaves the weights.
+    """
+    if reliability is None:
+        return weights
+    own = weights.sum(2)
+    mean = ((reliability * own).sum(1, keepdim=True) + _EPS) / (own.sum(1, keepdim=True) + _EPS)
+    return weights * (reliability / mean)[..., None]
 
 
 def part_visibility(weights: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class LocalFeatures:
 
     Attributes:
         features: (N, L, C) unit vectors.
-        weights: (N, L, P), fraction of each cell that shows the person's own surface, by body part;
-            in [0, 1], with a sum over the parts of at most 1.
+        weights: (N, L, P), at least 0, fraction of each cell that shows the person's own surface,
+            by body part; with a sum over the parts of at most 1, or times the reliability of the
+            cell, whose mean over the image's own surface is 1.
         visibility: (N, P) in [0, 1], 1 for parts of which enough is visible.
         positions: (N, L), place of the cell along the body or the image, in [0, 1].
     """

@@ -21,7 +21,7 @@ from ..evaluation import Labels, Metrics, evaluate_distances
 from ..inference.dense_encoder import DenseEncoder, DensePreprocessing
 from ..losses.dense import height_loss, part_map_loss, similarity_contrastive
 from ..losses.metric import supervised_contrastive
-from ..models.dense_reid import DenseReID, cell_weights, part_visibility
+from ..models.dense_reid import DenseReID, cell_weights, part_visibility, reliable_weights
 from ..models.efficientnet_lite import imagenet_weights
 from ..models.local_features import LocalFeatures
 from ..ops import late_interaction
@@ -52,6 +52,7 @@ def build_dense_network(config: TrainConfig, images: LabelledSet) -> DenseReID:
         dense.local_dim,
         config.model.embedding_dim,
         positions=dense.positions,
+        reliability=dense.reliability,
         generator=step_generator(config.seed, _WEIGHTS),
     )
     given = config.model.init_from
@@ -103,7 +104,8 @@ class DenseTask:
         """Outputs of the network, and the truth of each image."""
         images = batch.images.contiguous(memory_format=torch.channels_last)
         output = self.model(images, batch.prompt)
-        return {
+        learned = {} if output.reliability is None else {"reliability": output.reliability}
+        return learned | {
             "local": output.local,
             "logits": output.logits,
             "height": output.height,
@@ -140,7 +142,9 @@ class DenseTask:
         return StepOutput(loss, accuracy)
 
     def _similarity(self, features: dict[str, Tensor], weights: Tensor) -> Tensor:
-        side = (features["local"], weights, part_visibility(weights), features["positions"])
+        visibility = part_visibility(weights)
+        weights = reliable_weights(weights, features.get("reliability"))
+        side = (features["local"], weights, visibility, features["positions"])
         return late_interaction(*side, *side, **self._costs)[0]
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from og_reid.models.dense_reid import DenseReID
+from og_reid.models.dense_reid import DenseReID, reliable_weights
 from og_reid.models.local_features import BODY_PARTS, LocalFeatures
 
 
@@ -59,7 +59,40 @@ def test_body_positions_are_predicted_heights() -> None:
     assert torch.equal(network.local_features(output).positions, output.height)
 
 
+def test_reliability_moves_weight_between_cells_of_an_image() -> None:
+    plain = DenseReID(8, 8, generator=torch.Generator().manual_seed(2)).eval()
+    plain.calibrate(_images(40, 3))
+    network = DenseReID(8, 8, reliability=1.0, generator=torch.Generator().manual_seed(3)).eval()
+    missing, extra = network.load_state_dict(plain.state_dict(), strict=False)
+    assert (sorted(missing), extra) == (["log_reliability.bias", "log_reliability.weight"], [])
+    assert network.log_reliability is not None
+    network.log_reliability.weight.data.mul_(1000)  # as after training: some cells at the bounds
+    images = _images(3)
+    with torch.no_grad():
+        before, output = plain(images), network(images)
+        assert before.reliability is None
+        one, other = plain.local_features(before), network.local_features(output)
+    assert output.reliability is not None
+    assert output.reliability.log().abs().max() <= 1 + 1e-6
+    assert output.reliability.max() > 2 * output.reliability.min()
+    # The total weight of an image stays, and so does the ratio of its parts in a cell.
+    torch.testing.assert_close(other.weights.sum((1, 2)), one.weights.sum((1, 2)))
+    ratio = other.weights / one.weights
+    torch.testing.assert_close(ratio, ratio[..., :1].expand_as(ratio))
+    expected = output.reliability / output.reliability[:, :1]
+    torch.testing.assert_close(ratio[..., 0] / ratio[:, :1, 0], expected)
+    assert torch.equal(one.visibility, other.visibility)
+
+
+def test_reliability_of_an_image_without_a_person_is_finite() -> None:
+    weights = torch.zeros(1, 4, 6)
+    found = reliable_weights(weights, torch.tensor([[0.4, 1.0, 2.0, 2.7]]))
+    assert torch.equal(found, weights)
+
+
 def test_arguments_out_of_range() -> None:
+    with pytest.raises(ValueError, match="reliability must be in"):
+        DenseReID(reliability=-1.0)
     with pytest.raises(ValueError, match="dim and embedding_dim"):
         DenseReID(0)
     with pytest.raises(ValueError, match="positions must be"):

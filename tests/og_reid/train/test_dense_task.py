@@ -70,6 +70,16 @@ def test_every_trained_parameter_has_a_gradient_and_frozen_ones_have_none(
     assert len(grouped) == len(trained)
 
 
+def test_the_contrast_teaches_reliability(images: LabelledSet) -> None:
+    task = DenseTask(settings(true_weights=1.0, part_weight=0, height_weight=0), images)
+    task.objective(task.features(task.batch(0))).loss.backward()
+    layer = task.model.log_reliability
+    assert layer is not None
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.abs().max() > 0
+    assert DenseTask(settings(reliability=0.0), images).model.log_reliability is None
+
+
 @pytest.mark.parametrize("field", ["part_weight", "height_weight", "global_weight"])
 def test_each_weight_of_a_loss_counts(images: LabelledSet, field: str) -> None:
     full, without = settings(true_weights=1.0), settings(true_weights=1.0, **{field: 0.0})
