@@ -99,11 +99,15 @@ class HeldOutSet:
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """Output of a network for all images of a set: own-surface probabilities are (N, h, w)."""
+    """Output of a network for all images of a set.
+
+    Own-surface probabilities are (N, h, w); the reliability of cells is (N, L), or None.
+    """
 
     local: LocalFeatures
     pooled: Tensor
     own: Tensor
+    reliability: Tensor | None = None
 
 
 def write_set(folder: Path) -> None:
@@ -199,14 +203,21 @@ def describe(network: DenseReID, images: Tensor) -> Described:
     """Local features, global embeddings and own-surface probabilities of images (N, 3, H, W)."""
     training = network.training
     network.eval()
-    local, pooled, own = [], [], []
+    local, pooled, own, reliability = [], [], [], []
     for batch in images.split(_BATCH):
         output = network(batch.float())
         local.append(network.local_features(output))
         pooled.append(torch.nn.functional.normalize(output.pooled, dim=1))
         own.append(1 - output.logits.softmax(1)[:, 0])
+        reliability.append(output.reliability)
     network.train(training)
-    return Described(LocalFeatures.cat(local), torch.cat(pooled), torch.cat(own))
+    learned = [each for each in reliability if each is not None]
+    return Described(
+        LocalFeatures.cat(local),
+        torch.cat(pooled),
+        torch.cat(own),
+        torch.cat(learned) if learned else None,
+    )
 
 
 def evaluate_groups(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from heldout import HeldOutSet, describe
 
-from og_reid.models.dense_reid import DenseReID, part_visibility
+from og_reid.models.dense_reid import DenseReID, part_visibility, reliable_weights
 from og_reid.models.efficientnet_lite import EfficientNetLite, imagenet_weights
 from og_reid.models.local_features import LocalFeatures
 from og_reid.ops.late_interaction import late_interaction
@@ -167,7 +167,7 @@ def dense_rows(
         return rows, found.own
     whole = replace_weights(found.local, torch.ones_like(found.local.weights[..., :1]))
     truth = torch.nn.functional.avg_pool2d(images.own[:, None].float(), 2).flatten(1)[..., None]
-    true = replace_weights(found.local, truth)
+    true = replace_weights(found.local, truth, found.reliability)
     one_way = {**rules, "symmetric": not rules.get("symmetric", True)}
     other = "query to gallery" if rules.get("symmetric", True) else "both ways"
     return rows | {
@@ -177,9 +177,13 @@ def dense_rows(
     }, found.own
 
 
-def replace_weights(local: LocalFeatures, weights: Tensor) -> LocalFeatures:
-    """The same features under other weights (N, L, P)."""
-    return LocalFeatures(local.features, weights, part_visibility(weights), local.positions)
+def replace_weights(
+    local: LocalFeatures, weights: Tensor, reliability: Tensor | None = None
+) -> LocalFeatures:
+    """The same features under other weights (N, L, P), times the reliability (N, L) of cells."""
+    visibility = part_visibility(weights)
+    weights = reliable_weights(weights, reliability)
+    return LocalFeatures(local.features, weights, visibility, local.positions)
 
 
 def fused(first: Tensor, second: Tensor, weight: float = 0.5) -> Tensor:
