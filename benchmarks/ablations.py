@@ -72,6 +72,7 @@ ABLATIONS = {
     "one-way": Ablation(("dense.symmetric=false",)),
     "image-rows": Ablation(("dense.positions=image",)),
     "body-height": Ablation(("dense.positions=body",)),
+    "no-context": Ablation(("dense.context_blocks=0",)),
     "no-reliability": Ablation(("dense.reliability=0",)),
     "one-tap": Ablation(taps=(2,)),
     "two-taps": Ablation(taps=(1, 2)),

@@ -47,6 +47,7 @@ class DenseConfig:
     positions: Positions = "body"  # of the position penalty: predicted body height, or image rows
     # largest logarithm of a cell's learned weight in the similarity; 0 = all cells count alike
     reliability: float = 1.0
+    context_blocks: int = 2  # blocks of the backbone at stride 32, for the part map
     sizes: tuple[tuple[int, int], ...] = ((256, 128), (192, 96))  # input sizes, steps in turn
     frozen_blocks: int = 3  # blocks of the backbone that keep their ImageNet weights
     temperature: float = 0.06  # of the contrast of similarities
@@ -74,6 +75,8 @@ class DenseConfig:
                 raise ValueError(f"dense.{name} must be at least 0; got {getattr(self, name)}")
         if not 0 <= self.reliability <= 3:
             raise ValueError(f"dense.reliability must be in [0, 3]; got {self.reliability}")
+        if not 0 <= self.context_blocks <= 4:
+            raise ValueError(f"dense.context_blocks must be in [0, 4]; got {self.context_blocks}")
         if not 0 <= self.true_weights <= 1:
             raise ValueError(f"dense.true_weights must be in [0, 1]; got {self.true_weights}")
         if self.local_dim < 1:

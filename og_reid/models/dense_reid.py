@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .efficientnet_lite import EfficientNetLite, imagenet_weights
+from .efficientnet_lite import EfficientNetLite
 from .embedding import Embedding
 from .init import init_from_generator
 from .local_features import BODY_PARTS, LocalFeatures
@@ -74,6 +74,7 @@ class DenseReID(nn.Module):
         positions: `Positions` for late interaction.
         reliability: largest logarithm of a cell's reliability, as in R2D2 (Revaud et al., NeurIPS
             2019): plain cells, outlines and doubtful ones count less; 0: all count alike.
+        context_blocks: further blocks of the backbone, at stride 32, for the part map alone.
         generator: source of the initial weights.
     """
 
@@ -88,6 +89,7 @@ class DenseReID(nn.Module):
         *,
         positions: Positions = "image",
         reliability: float = 0.0,
+        context_blocks: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class DenseReID(nn.Module):
             raise ValueError(f"reliability must be in [0, 3]; got {reliability}")
         self.dim, self.embedding_dim, self.positions = dim, embedding_dim, positions
         self.reliability = reliability
-        self.backbone = EfficientNetLite()
+        self.backbone = EfficientNetLite(context_blocks)
         fine, middle, coarse = EfficientNetLite.channels
         raw = fine + middle + coarse
         self.register_buffer("mean", torch.zeros(raw))
@@ -111,6 +113,8 @@ class DenseReID(nn.Module):
         self.part_fine = nn.Conv2d(fine + 4, _WIDTH, 1)
         self.part_coarse = nn.Conv2d(middle + coarse, _WIDTH, 1)
         self.part_context = nn.Linear(coarse, _WIDTH)
+        wide = EfficientNetLite.context_channels
+        self.part_wide = nn.Conv2d(wide, _WIDTH, 1) if context_blocks else None
         self.part_layers = nn.ModuleList(_Separable(_WIDTH, dilation) for dilation in (1, 2, 4, 1))
         self.part_logits = nn.Conv2d(_WIDTH, parts + 1, 1)
         self.body_height = nn.Conv2d(_WIDTH, 1, 1)
@@ -137,6 +141,7 @@ class DenseReID(nn.Module):
             "embedding_dim": self.embedding_dim,
             "positions": self.positions,
             "reliability": self.reliability,
+            "context_blocks": self.backbone.context_blocks,
         }
 
     @torch.no_grad()
@@ -179,7 +184,7 @@ class DenseReID(nn.Module):
 
     def load_imagenet(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Loads the backbone's weights; None: `imagenet_weights` of the installed package."""
-        self.backbone.load_state_dict(imagenet_weights() if weights is None else weights)
+        self.backbone.load_imagenet(weights)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
@@ -190,7 +195,7 @@ class DenseReID(nn.Module):
         """
         rows = []
         for batch in images.split(32):
-            rows.append(self._joined(*self.backbone(batch)).permute(0, 2, 3, 1).flatten(0, 2))
+            rows.append(self._joined(*self.backbone(batch)[:3]).permute(0, 2, 3, 1).flatten(0, 2))
         raw = torch.cat(rows).double()
         mean = raw.mean(0)
         scale = torch.empty_like(mean)
@@ -218,8 +223,8 @@ class DenseReID(nn.Module):
             prompt: (B, 2, H / 8, W / 8) in [0, 1]: evidence for the person meant, and for other
                 people; None: the person at the centre.
         """
-        fine, middle, coarse = self.backbone(images)
-        head = self._part_features(fine, middle, coarse, prompt)
+        fine, middle, coarse, *context = self.backbone(images)
+        head = self._part_features(fine, middle, coarse, context, prompt)
         logits = self.part_logits(head)
         height = functional.avg_pool2d(self.body_height(head), 2).sigmoid()
         raw = self._standardized(fine, middle, coarse)
@@ -255,18 +260,22 @@ class DenseReID(nn.Module):
         return row.repeat_interleave(columns).expand(len(output.local), -1)
 
     def _part_features(
-        self, fine: Tensor, middle: Tensor, coarse: Tensor, prompt: Tensor | None
+        self,
+        fine: Tensor,
+        middle: Tensor,
+        coarse: Tensor,
+        context: list[Tensor],
+        prompt: Tensor | None,
     ) -> Tensor:
         batch, _, rows, columns = fine.shape
         if prompt is None:
             prompt = fine.new_zeros(batch, 2, rows, columns)
         place = _place(rows, columns, fine).expand(batch, -1, -1, -1)
-        wide = functional.interpolate(
-            self.part_coarse(torch.cat([middle, coarse], 1)),
-            scale_factor=2.0, mode="bilinear", align_corners=False,
-        )  # fmt: skip
-        context = self.part_context(coarse.mean((2, 3)))[..., None, None]
-        head = functional.relu(self.part_fine(torch.cat([fine, place, prompt], 1)) + wide + context)
+        wide = _enlarged(self.part_coarse(torch.cat([middle, coarse], 1)), (rows, columns))
+        if self.part_wide is not None:
+            wide = wide + _enlarged(self.part_wide(context[0]), (rows, columns))
+        mean = self.part_context(coarse.mean((2, 3)))[..., None, None]
+        head = functional.relu(self.part_fine(torch.cat([fine, place, prompt], 1)) + wide + mean)
         for layer in self.part_layers:
             head = head + layer(head)
         return head
@@ -320,6 +329,10 @@ def reliable_weights(weights: Tensor, reliability: Tensor | None) -> Tensor:
 def part_visibility(weights: Tensor) -> Tensor:
     """(B, P) visibility of parts, from weights (B, L, P): 1 from a fiftieth of the image on."""
     return (weights.sum(1) / (_ENOUGH * weights.shape[1])).clamp(max=1.0)
+
+
+def _enlarged(features: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(features, size, mode="bilinear", align_corners=False)
 
 
 def _place(rows: int, columns: int, like: Tensor) -> Tensor:

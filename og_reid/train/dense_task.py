@@ -53,6 +53,7 @@ def build_dense_network(config: TrainConfig, images: LabelledSet) -> DenseReID:
         config.model.embedding_dim,
         positions=dense.positions,
         reliability=dense.reliability,
+        context_blocks=dense.context_blocks,
         generator=step_generator(config.seed, _WEIGHTS),
     )
     given = config.model.init_from

@@ -94,8 +94,9 @@ def test_the_model_in_the_package_is_untrained() -> None:
     assert isinstance(model, DenseEncoder)
     assert model is load_model("imagenet-cells")
     state = model.model.backbone.state_dict()
-    for name, each in efficientnet_lite.imagenet_weights().items():
-        assert torch.equal(state[name], each), name
+    weights = efficientnet_lite.imagenet_weights()
+    for name, each in state.items():
+        assert torch.equal(each, weights[name]), name
     means, described = read_tensors(MEANS)
     assert torch.equal(model.model.mean, means["mean"])
     assert "identities 40" in described["world"]
