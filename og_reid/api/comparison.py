@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from pose.runtime.defaults import plain_torch
 
+from ..inference.detections import check_named, detected_input
 from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
 from ..inference.given_images import GivenKeypoints, holds_clouds
@@ -37,6 +38,7 @@ def describe(
     inputs: Any,
     model: str | Path | Encoder = DEFAULT_MODEL,
     *,
+    detections: Any = None,
     keypoints: GivenKeypoints = None,
     masks: Any = None,
     mirror: bool = False,
@@ -51,6 +53,9 @@ def describe(
             clouds, as for `og_reid.embed`.
         model: As for `og_reid.embed`. The default is a network of local features for images, and
             OG-Net for point clouds.
+        detections: Boxes of people in one image, see `og_reid.embed`: the embeddings are those of
+            the boxes, in their order. Where boxes overlap, the person of the box is prompted for,
+            and those of the others against.
         keypoints: Keypoints of the person meant, in pixels of the image; for many images a
             sequence with those of each, or None. Further people in them count against.
         masks: Mask of the person meant, (H, W) in [0, 1] of the image's size, or (2, H, W) with
@@ -74,6 +79,7 @@ def describe(
     """
     size = as_count(batch_size, "batch_size")
     where = None if device is None else usable_device(device)
+    check_named(model)
     clouds = holds_clouds(inputs)
     encoder = encoder_for(model, clouds=clouds)
     if masks is not None and not _has_local(encoder):
@@ -81,11 +87,14 @@ def describe(
     if keypoints is not None and clouds:
         raise ValueError("keypoints are for images; point clouds take none")
     lift = encoder.inputs == "cloud" and not clouds
-    items, _ = encoder.accept(GivenInput(inputs, keypoints, lift=lift, masks=masks))
+    given, count = GivenInput(inputs, keypoints, lift=lift, masks=masks), None
+    if detections is not None:
+        given, count = detected_input(inputs, detections, encoder, keypoints, masks)
+    items, _ = encoder.accept(given)
     if where is not None:
         encoder = encoder.to(where)
     options = EmbedOptions(mirror=mirror, batch_size=size)
-    found = Embedding.cat(encoder.embed(items, options, progress=progress))
+    found = Embedding.cat(encoder.embed(items, options, progress=progress))[:count]
     if found.features is None:
         return found
     return replace(found, features=functional.normalize(found.features.float(), dim=1))

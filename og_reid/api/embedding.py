@@ -19,6 +19,7 @@ from pose.person_selection import Target
 from pose.runtime.defaults import plain_torch
 
 from ..inference.cloud_encoder import CloudEncoder
+from ..inference.detections import check_named, detected_input
 from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
 from ..inference.fused_encoder import FusedEncoder
@@ -166,6 +167,7 @@ def embed(
     batch_size: int = 64,
     device: str | torch.device | None = None,
     *,
+    detections: Any = None,
     keypoints: GivenKeypoints = None,
     clouds: Any = None,
 ) -> Tensor | Embedding: ...
@@ -179,6 +181,7 @@ def embed(
     batch_size: int = 64,
     device: str | torch.device | None = None,
     *,
+    detections: Any = None,
     keypoints: GivenKeypoints = None,
     clouds: Any = None,
 ) -> Tensor | Embedding:
@@ -203,6 +206,11 @@ def embed(
             training.
         batch_size: inputs per forward pass; changes speed and memory only.
         device: device of the computation; None: that of the model (the CPU after loading).
+        detections: boxes of people in one image, ``inputs``: ``supervision.Detections``, another
+            object with ``xyxy``, or an array or tensor (N, 4) of left, top, right and bottom in
+            pixels. The rows of the result are those of the boxes. Boxes are cut at the image's
+            borders, and crops have a margin of 5 % of the box on each side, at least 16 x 8 pixels.
+            Masks in ``mask``, (N, H, W), are used. For models of images.
         keypoints: for images: keypoints of the person, in pixels of the image; for many images a
             sequence with those of each, or None. Without them they are estimated (extra ``demo``)
             for a network guided by keypoints and for the lift of a model of both; otherwise all
@@ -225,22 +233,27 @@ def embed(
         FileNotFoundError: a file does not exist.
         ValueError: a cloud is of an unknown type, empty, has too few points, NaN, colours
             outside [0, 1], or a body not between 0.03 and 10 long, thus not in metres; an image is
-            unreadable; the model takes another kind of input.
+            unreadable; the model takes another kind of input; a box has no area, is not finite or
+            lies outside of the image.
         ImportError: keypoints are to be estimated and mediapipe is missing.
     """
     if isinstance(batch_size, bool) or whole("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
     where = None if device is None else usable_device(device)
+    check_named(model)
     encoder = encoder_for(model, clouds=holds_clouds(inputs))
     if keypoints is not None and encoder.inputs == "cloud":
         raise ValueError("keypoints are for models of images; this one takes point clouds")
     if clouds is not None and encoder.inputs != "both":
         raise ValueError("clouds are for models of both; give them as inputs of a model of clouds")
-    items, single = encoder.accept(GivenInput(inputs, keypoints, clouds))
+    given, count = GivenInput(inputs, keypoints, clouds), None
+    if detections is not None:
+        given, count = detected_input(inputs, detections, encoder, keypoints, clouds)
+    items, single = encoder.accept(given)
     if where is not None:
         encoder = encoder.to(where)
     options = EmbedOptions(batch_size=int(batch_size))
-    found = Embedding.cat(encoder.embed(items, options))
+    found = Embedding.cat(encoder.embed(items, options))[:count]
     if encoder.has_parts or found.features is None or isinstance(encoder, FusedEncoder):
         return found
     features = found.features if encoder.inputs == "cloud" else _unit(found.features)

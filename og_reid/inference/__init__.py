@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cloud_encoder import CloudEncoder
     from .dense_encoder import DenseEncoder
+    from .detections import DetectedPeople, crop_people
     from .encoder import EmbedOptions, Encoder
     from .fused_encoder import FusedEncoder
     from .fusion import Fusion
@@ -23,6 +24,7 @@ __all__ = [
     "CloudEncoder",
     "DenseEncoder",
     "DensePreprocessing",
+    "DetectedPeople",
     "EmbedOptions",
     "Encoder",
     "FusedEncoder",
@@ -31,6 +33,7 @@ __all__ = [
     "ImagePreprocessing",
     "Preprocessing",
     "add_local_features",
+    "crop_people",
     "load_model",
 ]
 
@@ -38,6 +41,7 @@ _HOME = {
     "CloudEncoder": "cloud_encoder",
     "DenseEncoder": "dense_encoder",
     "DensePreprocessing": "preprocessing",
+    "DetectedPeople": "detections",
     "EmbedOptions": "encoder",
     "Encoder": "encoder",
     "FusedEncoder": "fused_encoder",
@@ -46,6 +50,7 @@ _HOME = {
     "ImagePreprocessing": "preprocessing",
     "Preprocessing": "preprocessing",
     "add_local_features": "lifted_features",
+    "crop_people": "detections",
     "load_model": "pretrained",
 }
 
