@@ -1,9 +1,10 @@
 """3D point-cloud and pose-aware person re-identification that survives occlusion.
 
 ``describe`` embeds images of people with their visible local features, ``similarity``,
-``same_person`` and ``rank`` compare them, and ``explain`` gives the contributions to a similarity;
-``lift`` turns an image into a coloured point cloud, ``embed`` a cloud into an embedding, and
-``evaluate`` scores a ranking. Names are imported on first use, so that importing stays light.
+``same_person`` and ``rank`` compare them, ``explain`` gives the contributions to a similarity, and
+``follow`` joins people through videos; ``lift`` turns an image into a coloured point cloud,
+``embed`` a cloud into an embedding, and ``evaluate`` scores a ranking. Names are imported on first
+use, so that importing stays light.
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from meshes import PointCloud
     from pose import Keypoints
 
-    from .api import describe, embed, explain, lift, load_model, rank, same_person, similarity
+    from .api import (
+        describe,
+        embed,
+        explain,
+        follow,
+        lift,
+        load_model,
+        rank,
+        same_person,
+        similarity,
+    )
     from .evaluation import Metrics, evaluate
     from .models import Embedding, OGNet
     from .retrieval import Labels
@@ -33,6 +44,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "follow",
     "lift",
     "load_model",
     "rank",
@@ -51,6 +63,7 @@ _HOME = {
     "embed": "og_reid.api",
     "evaluate": "og_reid.evaluation",
     "explain": "og_reid.api",
+    "follow": "og_reid.api",
     "lift": "og_reid.api",
     "load_model": "og_reid.api",
     "rank": "og_reid.api",
@@ -61,7 +74,7 @@ _HOME = {
 # Submodules available without their own import, as in ``og_reid.rerank.k_reciprocal``.
 _PACKAGES = (
     "config", "data", "evaluation", "inference", "losses", "models", "ops", "pipelines", "rerank",
-    "retrieval", "train", "viz",
+    "retrieval", "tracking", "train", "viz",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ ORDER = (
     ("models",),
     ("losses", "data"),
     ("retrieval",),
-    ("evaluation", "rerank"),
+    ("evaluation", "rerank", "tracking"),
     ("inference",),
     ("api",),
     ("config",),
@@ -250,7 +250,8 @@ def test_public_names_are_the_known_ones():
 
     assert sorted(og_reid.__all__) == [
         "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
-        "embed", "evaluate", "explain", "lift", "load_model", "rank", "same_person", "similarity",
+        "embed", "evaluate", "explain", "follow", "lift", "load_model", "rank", "same_person",
+        "similarity",
     ]  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = og_reid.missing

@@ -50,7 +50,7 @@ ORDER = {
     "og_reid.viz": (
         ("style", "splatting", "window"),
         ("drawing", "html_report"),
-        ("curves", "lift", "ranking", "world_sheet"),
+        ("curves", "lift", "ranking", "tracks", "world_sheet"),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Public functions: lift an image, embed and describe, compare, explain, verify, rank.
+"""Public functions: lift an image, embed and describe, compare, explain, verify, rank, follow.
 
 Names are imported on first use, so that importing stays light.
 """
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from .comparison import describe, rank, same_person, similarity
     from .embedding import embed, lift
     from .explanation import explain
+    from .following import follow
 
 __all__ = [
     "describe",
     "embed",
     "explain",
+    "follow",
     "lift",
     "load_model",
     "rank",
@@ -29,6 +31,7 @@ _HOME = {
     "describe": "comparison",
     "embed": "embedding",
     "explain": "explanation",
+    "follow": "following",
     "lift": "embedding",
     "load_model": "embedding",
     "rank": "comparison",

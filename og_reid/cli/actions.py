@@ -65,6 +65,10 @@ def do_rank(options: Namespace) -> None:
     pipelines.report_failures(done, skip=options.skip)
 
 
+def do_follow(options: Namespace) -> None:
+    print(call(pipelines.follow_videos, fill(pipelines.FollowSpec, options)))
+
+
 def do_pose(options: Namespace) -> None:
     done = call(pipelines.estimate_poses, fill(pipelines.PoseSpec, options))
     print(f"{done.out}: people in {done.found:,} of {done.made:,} images")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.files.mot import UNKNOWN, BoxTracks
+from ..data.files.mot import UNKNOWN, BoxTracks, box_overlap
 
-__all__ = ["TrackMetrics", "box_overlap", "evaluate_tracks"]
+__all__ = ["TrackMetrics", "evaluate_tracks"]
 
 #: Demands on the overlap of boxes, alpha of HOTA.
 ALPHAS = np.arange(1, 20) / 20
@@ -59,24 +59,6 @@ class TrackMetrics:
             self.hota, self.det_a, self.ass_a, self.loc_a, self.idf1, self.idp, self.idr
         )  # fmt: skip
         return "  ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
-
-
-def box_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes.
-
-    Args:
-        first: (n, 4) left, top, right and bottom.
-        second: (m, 4), likewise.
-
-    Returns:
-        (n, m) float64 in [0, 1].
-    """
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = (high - low).clip(min=0).prod(-1)
-    area, other = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (first, second))
-    union = area[:, None] + other[None] - common
-    return np.asarray(common / np.maximum(union, _EPSILON))
 
 
 def evaluate_tracks(

@@ -1,4 +1,4 @@
-"""Complete jobs as typed functions: train, evaluate, embed, rank, lift, estimate poses.
+"""Complete jobs as typed functions: train, evaluate, embed, rank, follow, lift, estimate poses.
 
 Each takes a frozen, self-checking specification and an optional progress callback
 (stage, done, total); notes are logged by the logger ``og_reid``. Names are imported on
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .doctor import format_checks, raise_findings, run_checks
     from .embedding import EmbedSpec, embed_inputs
     from .evaluation import EvaluateSpec, evaluate
+    from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
     from .input_files import report_failures
     from .keypoints import KeypointSpec
@@ -50,6 +51,7 @@ __all__ = [
     "DemoSize",
     "EmbedSpec",
     "EvaluateSpec",
+    "FollowSpec",
     "FuseSpec",
     "KeypointSpec",
     "LiftSpec",
@@ -69,6 +71,7 @@ __all__ = [
     "embed_inputs",
     "estimate_poses",
     "evaluate",
+    "follow_videos",
     "format_checks",
     "fuse",
     "lift_file",
@@ -94,6 +97,7 @@ _HOME = {
     "DemoSize": "demo",
     "EmbedSpec": "embedding",
     "EvaluateSpec": "evaluation",
+    "FollowSpec": "following",
     "FuseSpec": "fusion",
     "KeypointSpec": "keypoints",
     "LiftSpec": "lifting",
@@ -113,6 +117,7 @@ _HOME = {
     "embed_inputs": "embedding",
     "estimate_poses": "poses",
     "evaluate": "evaluation",
+    "follow_videos": "following",
     "format_checks": "doctor",
     "fuse": "fusion",
     "lift_file": "lifting",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .lift import lift_figure
     from .ranking import Ranking, ranking_figure, sheet_figure
     from .splatting import Frame, fit_frame, render_cloud, splat_radius
+    from .tracks import draw_boxes, write_before_after
     from .window import view
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ReportImage",
     "Section",
     "curves_figure",
+    "draw_boxes",
     "fit_frame",
     "lift_figure",
     "ranking_figure",
@@ -31,6 +33,7 @@ __all__ = [
     "sheet_figure",
     "splat_radius",
     "view",
+    "write_before_after",
     "write_report",
 ]
 
@@ -41,6 +44,7 @@ _HOME = {
     "Ranking": "ranking",
     "Section": "html_report",
     "curves_figure": "curves",
+    "draw_boxes": "tracks",
     "fit_frame": "splatting",
     "lift_figure": "lift",
     "ranking_figure": "ranking",
@@ -49,6 +53,7 @@ _HOME = {
     "sheet_figure": "ranking",
     "splat_radius": "splatting",
     "view": "window",
+    "write_before_after": "tracks",
     "write_report": "html_report",
 }
 

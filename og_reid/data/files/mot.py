@@ -12,13 +12,14 @@ import numpy as np
 from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
-__all__ = ["BoxTracks", "read_mot", "write_mot"]
+__all__ = ["UNKNOWN", "BoxTracks", "box_overlap", "read_mot", "write_mot"]
 
 #: Largest file: above ten million boxes.
 MAX_BYTES = 1_000_000_000
 _NAMES = ("frame", "id", "left", "top", "width", "height", "confidence")
 _LEAST = 6  # columns of a line
 _LARGEST = 1e9  # of any number
+_TINY = float(np.finfo(np.float64).eps)
 _RULE = "must be a CSV file of the MOT challenge: frame, id, left, top, width, height, ..."
 #: Identity of boxes without one.
 UNKNOWN = -1
@@ -80,6 +81,24 @@ class BoxTracks:
     def with_ids(self, ids: np.ndarray) -> BoxTracks:
         """The same boxes with other identities."""
         return BoxTracks(self.frames, ids, self.boxes, self.scores)
+
+
+def box_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes.
+
+    Args:
+        first: (n, 4) left, top, right and bottom.
+        second: (m, 4), likewise.
+
+    Returns:
+        (n, m) float64 in [0, 1].
+    """
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    common = (high - low).clip(min=0).prod(-1)
+    area, other = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (first, second))
+    union = area[:, None] + other[None] - common
+    return np.asarray(common / np.maximum(union, _TINY))
 
 
 def read_mot(path: str | Path) -> BoxTracks:

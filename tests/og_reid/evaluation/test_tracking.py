@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from og_reid.data.files.mot import BoxTracks, read_mot
-from og_reid.evaluation.tracking import box_overlap, evaluate_tracks
+from og_reid.data.files.mot import BoxTracks, box_overlap, read_mot
+from og_reid.evaluation.tracking import evaluate_tracks
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "tracking"
 
