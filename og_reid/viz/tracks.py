@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import numpy as np
 
 from pose.files.atomic_write import atomic_write
 
+from .style import LIGHT
+
 __all__ = ["draw_boxes", "write_before_after"]
 
 _COLUMNS = 4
 _WIDTH = 360  # pixels of a frame in a sheet
 _GAP = 4
-_PAPER = (255, 255, 255)
-_INK = (20, 20, 20)
 _MILLISECONDS = 160  # of a frame of an animation
 
 
@@ -56,11 +55,11 @@ def draw_boxes(
         # Above the box where there is room, else inside.
         low = top if top >= size * 1.25 else top + size * 1.25
         pen.rectangle((left, low - size * 1.25, left + wide, low), fill=color)
-        pen.text((left + line, low - size * 1.2), text, fill=_PAPER, font=font)
+        pen.text((left + line, low - size * 1.2), text, fill=LIGHT.on_accent, font=font)
     if title:
         wide = pen.textlength(title, font) + 2 * line
-        pen.rectangle((0, 0, wide, size * 1.4), fill=_INK)
-        pen.text((line, size * 0.1), title, fill=_PAPER, font=font)
+        pen.rectangle((0, 0, wide, size * 1.4), fill=LIGHT.ink)
+        pen.text((line, size * 0.1), title, fill=LIGHT.on_accent, font=font)
     return np.asarray(picture)
 
 
@@ -135,7 +134,10 @@ def _scaled(image: np.ndarray) -> np.ndarray:
 
 
 def _color(number: int) -> tuple[int, int, int]:
-    """Colour of a number; those of neighbours lie far apart."""
-    turn = (number * 0.61803398875) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(turn, 0.85, 0.62 + 0.2 * (number % 2))
-    return round(255 * red), round(255 * green), round(255 * blue)
+    """Colour of a number; beyond the categories they come again."""
+    return _channels(LIGHT.series[number % len(LIGHT.series)])
+
+
+def _channels(color: str) -> tuple[int, int, int]:
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return red, green, blue

@@ -55,9 +55,7 @@ def test_a_person_in_front_is_not_hidden_by_the_one_behind() -> None:
 
 
 def test_tracklets_of_one_frame_are_apart_in_one_camera_alone() -> None:
-    tracklets = spans(
-        range(1, 5), range(4, 9), range(9, 12), range(1, 12), cameras="aaab"
-    )
+    tracklets = spans(range(1, 5), range(4, 9), range(9, 12), range(1, 12), cameras="aaab")
     apart = tracklets_apart(tracklets)
     assert apart.tolist() == [
         [False, True, False, False], [True, False, False, False], [False] * 4, [False] * 4,
