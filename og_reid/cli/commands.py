@@ -112,7 +112,7 @@ _MODELS = (
             ("gap", "frames without a box within a tracklet", 2))),
         option("--max-gap", "frames between joined tracklets (default: any number)", type=int,
             metavar="N"),
-        choice("--picture", "also draw frames before and after joining", ("png", "gif"))),
+        choice("--sheet", "also draw frames before and after joining", ("png", "gif"))),
     Command("train", "train a model",
         "Trains a dense network, OG-Net or PGFA on identities; writes model.safetensors.",
         config("synthetic/dense, synthetic/og_net_small or occluded_duke/pgfa"),

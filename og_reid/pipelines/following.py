@@ -1,4 +1,4 @@
-"""People followed through videos: boxes with joined identities, a summary, and pictures."""
+"""People followed through videos: boxes with joined identities, a summary, and sheets of frames."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FollowSpec", "Followed", "follow_videos"]
 
-_PICTURES = ("png", "gif")
-_SHOWN = {"png": 8, "gif": 60}  # frames of a picture
+_SHEETS = ("png", "gif")
+_SHOWN = {"png": 8, "gif": 60}  # frames of a sheet
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FollowSpec:
         overlap: Likewise.
         gap: Likewise.
         max_gap: Likewise.
-        picture: Also write frames with boxes before and after: png or gif; None: no.
+        sheet: Also write frames with boxes before and after: png or gif; None: no.
 
     Raises:
         ValueError: A value is out of its range, or numbers of videos and files differ.
@@ -51,7 +51,7 @@ class FollowSpec:
     overlap: float = 0.3
     gap: int = 2
     max_gap: int | None = None
-    picture: str | None = None
+    sheet: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
@@ -64,8 +64,8 @@ class FollowSpec:
                 "--detections must have one file for each video, in their order; got "
                 f"{len(self.detections)} for {len(self.videos)}"
             )
-        if self.picture not in (None, *_PICTURES):
-            raise ValueError(f"--picture must be {' or '.join(_PICTURES)}; got {self.picture!r}")
+        if self.sheet not in (None, *_SHEETS):
+            raise ValueError(f"--sheet must be {' or '.join(_SHEETS)}; got {self.sheet!r}")
         _ = self.settings
 
     @property
@@ -93,7 +93,7 @@ class Followed:
 
     Attributes:
         result: People and their tracks.
-        files: Written files: the boxes of each camera, pictures, the summary.
+        files: Written files: the boxes of each camera, sheets of frames, the summary.
     """
 
     result: FollowResult
@@ -136,8 +136,8 @@ def follow_videos(spec: FollowSpec, progress: StageProgress | None = None) -> Fo
     for name, tracks in result.tracks.items():
         files.append(spec.out / f"{name}.csv")
         write_mot(files[-1], tracks)
-        if spec.picture is not None and len(tracks):
-            files.append(spec.out / f"{name}.{spec.picture}")
+        if spec.sheet is not None and len(tracks):
+            files.append(spec.out / f"{name}.{spec.sheet}")
             _draw(files[-1], videos[name], name, result)
     files.append(spec.out / "follow.json")
     _write_summary(files[-1], result)
@@ -152,7 +152,7 @@ def _write_summary(path: Path, result: FollowResult) -> None:
 
 
 def _draw(path: Path, video: Path, camera: str, result: FollowResult) -> None:
-    """Picture of frames that are spread over those with boxes."""
+    """Sheet of frames that are spread over those with boxes."""
     import numpy as np
 
     from ..data.images.frames import numbered_frames

@@ -9,7 +9,7 @@ import numpy as np
 
 from pose.files.atomic_write import atomic_write
 
-from .style import LIGHT
+from .style import LIGHT, rgb
 
 __all__ = ["draw_boxes", "write_before_after"]
 
@@ -41,8 +41,8 @@ def draw_boxes(
 
     if len(boxes) != len(ids):
         raise ValueError(f"boxes and ids must be of the same people; got {len(boxes)}, {len(ids)}")
-    picture = Image.fromarray(image)
-    pen = ImageDraw.Draw(picture)
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
     size = max(10, min(image.shape[:2]) // 16)
     font = ImageFont.load_default(size)
     line = max(2, size // 6)
@@ -60,7 +60,7 @@ def draw_boxes(
         wide = pen.textlength(title, font) + 2 * line
         pen.rectangle((0, 0, wide, size * 1.4), fill=LIGHT.ink)
         pen.text((line, size * 0.1), title, fill=LIGHT.on_accent, font=font)
-    return np.asarray(picture)
+    return np.asarray(canvas)
 
 
 def write_before_after(
@@ -135,9 +135,4 @@ def _scaled(image: np.ndarray) -> np.ndarray:
 
 def _color(number: int) -> tuple[int, int, int]:
     """Colour of a number; beyond the categories they come again."""
-    return _channels(LIGHT.series[number % len(LIGHT.series)])
-
-
-def _channels(color: str) -> tuple[int, int, int]:
-    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
-    return red, green, blue
+    return rgb(LIGHT.series[number % len(LIGHT.series)])

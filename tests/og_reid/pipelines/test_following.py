@@ -1,4 +1,4 @@
-"""The command that follows people: files of each camera, summary, pictures, mistakes."""
+"""The command that follows people: files of each camera, summary, sheets of frames, mistakes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_files_of_two_cameras(tmp_path: Path) -> None:
     videos = [camera(tmp_path / "a" / "img1", 0), camera(tmp_path / "b" / "img1", 0)]
     spec = FollowSpec(
         tuple(videos), tuple(each.with_suffix(".csv") for each in videos), tmp_path / "out",
-        MeanColor(), gap=0, picture="png",
+        MeanColor(), gap=0, sheet="png",
     )  # fmt: skip
     told: list[tuple[str, float, float]] = []
     done = follow_videos(spec, lambda *each: told.append(each[:3]))
