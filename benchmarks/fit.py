@@ -38,8 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.fit_set import FitSet, load, make
 from meshes.fitting.skeleton import Skeleton
 from meshes.lift import Lift, lift_images
-from og_reid import load_model
-from og_reid.inference.own_surface import own_surface
+from og_reid.inference.own_surface import OwnSurface
 from pose import COCO_17_FEET, Pose
 
 __all__ = ["compare", "similarity_error"]
@@ -73,12 +72,12 @@ def lift_all(
     data: FitSet, rows: Sequence[int], poses: Sequence[Pose], *, masks: bool = False
 ) -> list[Lift]:
     """Lifts of images, in batches; with masks of the default model for images."""
-    model = load_model("default") if masks else None
+    source = OwnSurface() if masks else None
     lifts = []
     for start in range(0, len(rows), _BATCH):
         part = slice(start, start + _BATCH)
         images = [data.image[row] for row in rows[part]]
-        own = None if model is None else own_surface(images, model)
+        own = None if source is None else source(images, poses[part])
         lifts += lift_images(images, poses[part], masks=own)
     return lifts
 

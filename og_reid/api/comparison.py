@@ -17,6 +17,7 @@ from ..inference.detections import check_named, detected_input
 from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
 from ..inference.given_images import GivenKeypoints, holds_clouds
+from ..inference.own_surface import OwnSurface
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 from ..rerank.search_methods import SearchMethods, search_local
@@ -90,7 +91,7 @@ def describe(
     given, count = GivenInput(inputs, keypoints, lift=lift, masks=masks), None
     if detections is not None:
         given, count = detected_input(inputs, detections, encoder, keypoints, masks)
-    items, _ = encoder.accept(given)
+    items, _ = encoder.accept(replace(given, own_surface=OwnSurface()))
     if where is not None:
         encoder = encoder.to(where)
     options = EmbedOptions(mirror=mirror, batch_size=size)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +17,7 @@ from meshes.lift_people import warn_of_doubts
 from pose import Keypoints, Pose, read_image
 from pose.deprecation import deprecated_keywords
 from pose.image import ImageSource
+from pose.literals import Masks
 from pose.person_selection import Target
 from pose.runtime.defaults import plain_torch
 
@@ -24,6 +27,7 @@ from ..inference.encoder import EmbedOptions, Encoder, GivenInput
 from ..inference.extract import usable_device
 from ..inference.fused_encoder import FusedEncoder
 from ..inference.given_images import GivenKeypoints, holds_clouds, lift_people
+from ..inference.own_surface import OwnSurface, mask_source
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for, load_model
 from ..models.embedding import Embedding
 from ..ops._arguments import whole
@@ -39,6 +43,7 @@ def lift(
     *,
     layout: Layout = "surface",
     canonical: bool = False,
+    mask: Masks | Tensor | np.ndarray = "own-surface",
     all: Literal[False] = False,
     people: int | Target | None = None,
     return_quality: Literal[False] = False,
@@ -51,6 +56,7 @@ def lift(
     *,
     layout: Layout = "surface",
     canonical: bool = False,
+    mask: Masks | Tensor | np.ndarray = "own-surface",
     all: Literal[False] = False,
     people: int | Target | None = None,
     return_quality: Literal[True],
@@ -63,6 +69,7 @@ def lift(
     *,
     layout: Layout = "surface",
     canonical: bool = False,
+    mask: Masks | Tensor | np.ndarray = "own-surface",
     all: Literal[True],
     return_quality: Literal[False] = False,
 ) -> list[PointCloud]: ...
@@ -74,6 +81,7 @@ def lift(
     *,
     layout: Layout = "surface",
     canonical: bool = False,
+    mask: Masks | Tensor | np.ndarray = "own-surface",
     all: Literal[True],
     return_quality: Literal[True],
 ) -> tuple[list[PointCloud], list[LiftQuality]]: ...
@@ -87,6 +95,7 @@ def lift(
     *,
     layout: Layout = "surface",
     canonical: bool = False,
+    mask: Masks | Tensor | np.ndarray = "own-surface",
     all: bool = False,
     people: int | Target | None = None,
     return_quality: bool = False,
@@ -104,6 +113,11 @@ def lift(
             point per pixel of the image resized to 128 x 64, body vertices first.
         canonical: body in the resting pose, for models trained with ``data.canonical``; only for
             layout ``"surface"``.
+        mask: pixels that show the person's own surface, by which points are coloured and the body
+            is placed. ``"own-surface"``: by the default model for images, where it is sure (else
+            as ``"pose"``); about 10 ms. ``"pose"``: by the estimator's mask of people, which takes
+            what stands in front of the person for the person. Or (H, W) floating point in [0, 1],
+            the probabilities for the only person.
         all: lift all people in the image: a list of clouds. The first is the person lifted
             without ``all``, then the others (estimated ones from left to right).
         people: person to lift: an index into the result of ``all``, or a rule of
@@ -130,14 +144,35 @@ def lift(
     """
     if all and people is not None:
         raise ValueError("all and people exclude each other: give one of them")
+    masks = _mask_source(mask, all)
     pixels = read_image(image)
     model = body if isinstance(body, BodyModel) else load_body(body)
-    lifts, qualities = lift_people(pixels, keypoints, model, layout=layout, all=all, people=people)
+    lifts, qualities = lift_people(
+        pixels, keypoints, model, layout=layout, all=all, people=people, masks=masks
+    )
     warn_of_doubts(qualities)
     clouds = [each.canonical() if canonical else each.cloud for each in lifts]
     if not all:
         return (clouds[0], qualities[0]) if return_quality else clouds[0]
     return (clouds, qualities) if return_quality else clouds
+
+
+def _mask_source(mask: Masks | Tensor | np.ndarray, several: bool) -> OwnSurface | Tensor | None:
+    """Argument ``masks`` of `lift_people`.
+
+    Raises:
+        ValueError: ``mask`` is another name or type, or one mask for several people.
+    """
+    if isinstance(mask, str) and mask in get_args(Masks):
+        return mask_source(mask)
+    if not isinstance(mask, Tensor | np.ndarray):
+        raise ValueError(
+            f"mask must be one of {', '.join(get_args(Masks))}, or an (H, W) array of "
+            f"probabilities; got {mask!r}"
+        )
+    if several:
+        raise ValueError("mask must be a name with all=True: an array is of one person")
+    return torch.as_tensor(mask)
 
 
 @overload
@@ -249,7 +284,7 @@ def embed(
     given, count = GivenInput(inputs, keypoints, clouds), None
     if detections is not None:
         given, count = detected_input(inputs, detections, encoder, keypoints, clouds)
-    items, single = encoder.accept(given)
+    items, single = encoder.accept(replace(given, own_surface=OwnSurface()))
     if where is not None:
         encoder = encoder.to(where)
     options = EmbedOptions(batch_size=int(batch_size))

@@ -18,6 +18,7 @@ from ..inference.cloud_encoder import CloudEncoder
 from ..inference.encoder import Encoder, GivenInput
 from ..inference.explanation import explain_clouds, explain_embeddings
 from ..inference.given_images import holds_clouds
+from ..inference.own_surface import OwnSurface
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 from ..retrieval.explanation import Explanation
@@ -78,7 +79,8 @@ def _cloud(name: str, given: Any, encoder: CloudEncoder) -> Any:
             f"{name} must be a point cloud or an image for this model, whose points are explained; "
             "got an embedding"
         )
-    items, _ = encoder.accept(GivenInput(given, lift=not holds_clouds(given)))
+    lifted = GivenInput(given, lift=not holds_clouds(given), own_surface=OwnSurface())
+    items, _ = encoder.accept(lifted)
     if len(items) != 1:
         raise ValueError(f"{name} must be one point cloud; got {len(items)}")
     return items

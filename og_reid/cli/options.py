@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pose.deprecation import ARGUMENT_VALUES
-from pose.literals import FileFormat, Target
+from pose.literals import FileFormat, Masks, Target
 
 from ..pipelines.data import DataSpec, Layout
 from ..pipelines.keypoints import Estimator
@@ -123,8 +123,11 @@ DATASET = (
         "splits)", metavar="NAME"),
     *TRUST,
 )
+MASKS = choice("--masks", "of people in lifts: by the default model or the estimator (default: "
+    "%(default)s)", get_args(Masks), default="own-surface")
 POSE_MODEL = option("--pose-model", "model of mediapipe: full, heavy (finds more occluded people; "
     "og-reid doctor shows how to get it), or its file (default: full)", metavar="MODEL")
+POSE = (POSE_MODEL, MASKS)
 ESTIMATOR = (
     POSE_MODEL,
     choice("--estimator", "pose estimator", get_args(Estimator)),
@@ -141,6 +144,6 @@ KEYPOINTS = (
     option("--keypoints-names", "joints of --keypoints in the order of the files, such as "
         "nose,left_eye,..., for another skeleton or order (default: as the files name them, "
         "otherwise by their number)", metavar="NAME,NAME,..."),
-    *ESTIMATOR,
+    *ESTIMATOR, MASKS,
 )
 # fmt: on

@@ -112,6 +112,7 @@ class CloudEncoder:
                 [given.keypoints] if single else given.keypoints or [None] * len(images),
                 layout="reference" if reference else "surface",
                 canonical=self.preprocessing.canonical,
+                masks=given.own_surface,
             )
         else:
             clouds, single = as_pointclouds(given.items if given.clouds is None else given.clouds)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pose import Keypoints
 
     from ..data import CloudSet, Sample
+    from ..data.clouds.attempts import MaskSource
     from ..evaluation.query_slices import LabelledImages
 
 __all__ = [
@@ -93,6 +94,7 @@ class GivenInput:
         masks: Masks of the person meant, (H, W) in [0, 1] of the image's size, or (2, H, W) with
             those of other people: of one image, or a sequence with those of each image (None:
             unknown). For dense networks only.
+        own_surface: Source of masks for the lift of images; None for the estimator's masks.
     """
 
     items: Any
@@ -100,6 +102,7 @@ class GivenInput:
     clouds: Any = None
     lift: bool = False
     masks: Any = None
+    own_surface: MaskSource | None = None
 
 
 class SampleSource(Protocol):

@@ -31,6 +31,7 @@ from pose import (
 from pose.person_selection import Target
 from pose.runtime.defaults import MadeOnce
 
+from ..data.clouds.attempts import MaskSource
 from ..data.files.inputs import CLOUD_ENDINGS
 from ..data.images.image_set import ImageSet
 from ..data.sample import Sample
@@ -215,6 +216,7 @@ def lift_people(
     all: bool = False,
     people: int | Target | None = None,
     estimator: PoseEstimator | None = None,
+    masks: MaskSource | Tensor | None = None,
 ) -> tuple[list[Lift], list[LiftQuality]]:
     """The people of an image that are asked for, lifted, with the quality of each lift.
 
@@ -226,6 +228,8 @@ def lift_people(
         all: Likewise.
         people: Likewise.
         estimator: For keypoints where none are given; None for `default_estimator`.
+        masks: Source of masks of people's own visible surface, or the (H, W) mask of the only
+            person; None for the estimator's mask.
 
     Raises:
         NoPersonError: No person was found.
@@ -245,7 +249,15 @@ def lift_people(
         )
     chosen = poses if all else [poses[chosen_person(poses, people, image)]]
     check_pixels(chosen, image)
-    lifts = [lift_image(image, pose, body, layout=layout) for pose in chosen]
+    own: Sequence[Tensor | None] = [None] * len(chosen)
+    if isinstance(masks, Tensor):
+        own = [masks]
+    elif masks is not None:
+        own = masks([image] * len(chosen), chosen, alone=not asked)
+    lifts = [
+        lift_image(image, pose, body, layout=layout, mask=mask)
+        for pose, mask in zip(chosen, own, strict=True)
+    ]
     return lifts, [count_people(each.quality, seen, chosen[0], unasked=not asked) for each in lifts]
 
 
@@ -255,14 +267,16 @@ def lift_arrays(
     *,
     layout: Layout,
     canonical: bool,
+    masks: MaskSource | None = None,
 ) -> list[PointCloud]:
-    """Images lifted to point clouds: the first person of each, see `og_reid.lift`.
+    """Images lifted to point clouds: the first person of each, as by `og_reid.lift`.
 
     Args:
         images: (H, W, 3) uint8 RGB each.
         keypoints: Of each; None estimates them.
         layout: See `og_reid.lift`.
         canonical: Body in the resting pose.
+        masks: Source of masks of people's own visible surface; None for the estimator's masks.
 
     Raises:
         NoPersonError: No person was found in an image.
@@ -270,7 +284,9 @@ def lift_arrays(
     """
     body, clouds, qualities = load_body(None), [], []
     for image, given in zip(images, keypoints, strict=True):
-        (lifted,), found = lift_people(image, given, body, layout=layout, estimator=_estimate)
+        (lifted,), found = lift_people(
+            image, given, body, layout=layout, estimator=_estimate, masks=masks
+        )
         qualities += found
         clouds.append(lifted.canonical() if canonical else lifted.cloud)
     warn_of_doubts(qualities)

@@ -22,6 +22,7 @@ from ..data.clouds.lift_dataset import LiftSettings, lift_many
 from ..data.files.image_files import image_endings
 from ..data.files.inputs import Failure, cause, summarize_warnings
 from ..inference.encoder import EmbedOptions, Encoder
+from ..inference.own_surface import OwnSurface
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for
 from ..models.embedding import Embedding
 
@@ -161,6 +162,7 @@ def _lifted(
         workers=workers,
         cache=cache,
         canonical=wanted.canonical,
+        masks=OwnSurface(),
     )
     with closing(lifted):
         for row, each in zip(places, lifted, strict=True):

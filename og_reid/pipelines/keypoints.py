@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pose.files.user_folder import user_folder
-from pose.literals import FileFormat, Target
+from pose.literals import FileFormat, Masks, Target
 
 from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import check_exists
@@ -61,6 +61,7 @@ class KeypointSpec:
         person: Selection rule for several people; None for ``most_joints``.
         cache: Folder of lifted point clouds and estimated poses; None for `default_cache`.
         workers: Processes that lift, and threads that read.
+        masks: Pixels that show the person, in lifts: see ``mask`` of `og_reid.lift`.
 
     Raises:
         ValueError: A value is not one of its choices, or two exclude each other.
@@ -76,6 +77,7 @@ class KeypointSpec:
     person: Target | None = None
     cache: Path | None = None
     workers: int = 1
+    masks: Masks = "own-surface"
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
@@ -84,6 +86,7 @@ class KeypointSpec:
         check_choice("keypoints_format", self.keypoints_format, get_args(FileFormat))
         check_choice("estimator", self.estimator, get_args(Estimator))
         check_choice("person", self.person, get_args(Target))
+        check_choice("masks", self.masks, get_args(Masks))
         check_workers(self.workers)
         if self.keypoints_names is not None:
             as_tuple(self, "keypoints_names", str.strip)

@@ -16,12 +16,14 @@ from pathlib import Path, PurePosixPath
 from meshes import write_pointcloud
 from pose import MediapipePose, PoseEstimator
 from pose.files.atomic_write import atomic_write
+from pose.literals import Masks
 from pose.runtime.defaults import plain_torch
 
-from ..data.clouds.attempts import NO_PERSON, attempt_lifts, estimator_settings
+from ..data.clouds.attempts import NO_PERSON, MaskSource, attempt_lifts, estimator_settings
 from ..data.clouds.cache import LIFT_VERSION, hash_file
 from ..data.clouds.lift_dataset import CHUNK, run_chunks
 from ..data.files.inputs import Failure, Input, summarize_warnings
+from ..inference.own_surface import mask_source
 
 __all__ = ["LIFT_TABLE", "LiftedFile", "LiftedFiles", "lift_files", "lift_targets"]
 
@@ -104,6 +106,7 @@ def lift_files(
     ending: str = ".ply",
     workers: int = 1,
     estimator: Callable[[], PoseEstimator] | None = None,
+    masks: Masks = "own-surface",
     progress: Callable[[int, int], None] | None = None,
 ) -> LiftedFiles:
     """Lifts images to files of clouds; each cloud is that of `og_reid.lift`.
@@ -119,6 +122,7 @@ def lift_files(
         workers: Number of processes. With more than one, a script needs the ``if __name__ ==
             "__main__":`` guard, because workers import it again.
         estimator: Makes the pose estimator; picklable when ``workers`` > 1; None for mediapipe's.
+        masks: See ``mask`` of `og_reid.lift`.
         progress: Called with (images done, images in all).
 
     Raises:
@@ -131,6 +135,9 @@ def lift_files(
     targets = lift_targets(inputs, ending)
     folder, make = Path(out), estimator or MediapipePose
     about = {"lift": LIFT_VERSION, "background": _BACKGROUND, "estimator": estimator_settings(make)}
+    source = mask_source(masks)
+    if source is not None:
+        about["masks"] = source.settings
     settings = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     table = folder / LIFT_TABLE
     known = _read_table(table)
@@ -146,7 +153,7 @@ def lift_files(
         jobs.append(_Job(image, target))
     kept = len(rows)
     chunks = [tuple(jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
-    task = partial(_lift_chunk, folder=folder, settings=settings, estimator=make)
+    task = partial(_lift_chunk, folder=folder, settings=settings, estimator=make, masks=source)
     raised: list[tuple[Path, str]] = []
     if jobs:
         _write_table(table, known.values())  # complete lines, before others are appended
@@ -180,12 +187,17 @@ def _key(path: Path, settings: str) -> str:
 
 
 def _lift_chunk(
-    jobs: tuple[_Job, ...], *, folder: Path, settings: str, estimator: Callable[[], PoseEstimator]
+    jobs: tuple[_Job, ...],
+    *,
+    folder: Path,
+    settings: str,
+    estimator: Callable[[], PoseEstimator],
+    masks: MaskSource | None,
 ) -> list[tuple[LiftedFile, tuple[str, ...]]]:
     done = []
     # Digest before the lift: an image that changes meanwhile is lifted again.
     keys = [_key(job.path, settings) for job in jobs]
-    attempts = attempt_lifts([job.path for job in jobs], estimator, _BACKGROUND)
+    attempts = attempt_lifts([job.path for job in jobs], estimator, _BACKGROUND, masks)
     for job, key, attempt in zip(jobs, keys, attempts, strict=True):
         points = seen = size = 0
         reason = attempt.reason or ("" if attempt.found else NO_PERSON)

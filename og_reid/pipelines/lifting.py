@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from pose.literals import Masks
+
 from ..data.clouds.engines import Engine
 from .fields import as_path, as_tuple, check_choice, check_workers
 from .input_files import Bulk, check_output, list_files
@@ -38,6 +40,7 @@ class LiftSpec:
         workers: Number of processes.
         pose_model: Model of mediapipe, as for `og_reid.pipelines.KeypointSpec`.
         engine: Of a store: ``process``, or ``ray`` for the tasks of a Ray cluster.
+        masks: Pixels that show the person, see ``mask`` of `og_reid.lift`.
 
     Raises:
         ValueError: A value is out of its range, or not one of its choices.
@@ -50,6 +53,7 @@ class LiftSpec:
     workers: int = 1
     pose_model: str | Path | None = None
     engine: Engine = "process"
+    masks: Masks = "own-surface"
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
@@ -57,6 +61,7 @@ class LiftSpec:
         as_path(self, "out")
         check_choice("format", self.format, get_args(CloudFormat))
         check_choice("engine", self.engine, get_args(Engine))
+        check_choice("masks", self.masks, get_args(Masks))
         if not self.images:
             raise ValueError("images must be given: at least one")
         if self.engine != "process" and self.format != "store":
@@ -134,7 +139,8 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     from ..api import lift
 
     model = pose_model(spec.pose_model)
-    cloud = lift(image) if model is None else lift(image, MediapipePose(model=model)(image))
+    pose = None if model is None else MediapipePose(model=model)(image)
+    cloud = lift(image, pose, mask=spec.masks)
     write_pointcloud(out, cloud)
     return out, cloud
 
@@ -173,6 +179,7 @@ def lift_folder(
         ending=ending,
         workers=spec.workers,
         estimator=estimator,
+        masks=spec.masks,
         progress=report,
     )
     return LiftedFolder(
@@ -207,12 +214,14 @@ def _lift_store(
     report: Callable[[float, float], None],
 ) -> StoredFolder:
     from ..data.clouds.lift_store import FAILURES, LabelledImage, lift_store
+    from ..inference.own_surface import mask_source
 
     unique = {(each.name, each.path): LabelledImage(each.path, each.name) for each in inputs}
     done = lift_store(
         list(unique.values()),
         out,
         estimator=estimator,
+        masks=mask_source(spec.masks),
         workers=spec.workers,
         engine=spec.engine,
         progress=report,

@@ -98,11 +98,12 @@ def lift_samples(
     Args:
         samples: Images.
         stage: Name of the work, for ``progress``.
-        data: Number of workers, and cache folder.
+        data: Number of workers, cache folder, source of masks.
         canonical: Bodies in the resting pose.
         progress: Called with (stage, images done, images in all).
     """
     from ..data.clouds.lift_dataset import lift_dataset
+    from ..inference.own_surface import mask_source
 
     return lift_dataset(
         samples,
@@ -110,6 +111,7 @@ def lift_samples(
         progress=stage_progress(progress, stage),
         cache=data.cache_folder,
         canonical=canonical,
+        masks=mask_source(data.masks),
     )
 
 

@@ -222,10 +222,11 @@ def test_lift_with_keypoints_of_ones_own(tmp_path, body):
         tmp_path / "photo.png",
         str(tmp_path / "photo.png"),
     ):
-        lifted = og_reid.lift(value, _standing())
+        lifted = og_reid.lift(value, _standing(), mask="pose")
         assert torch.equal(lifted.points, expected.points)
         assert torch.equal(lifted.colors, expected.colors)
-    assert torch.equal(og_reid.lift(image, Pose(_standing()), body).points, expected.points)
+    given = og_reid.lift(image, Pose(_standing()), body, mask="pose")
+    assert torch.equal(given.points, expected.points)
     assert len(expected.seen()) > 1000
 
 

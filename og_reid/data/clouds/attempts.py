@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from meshes import Lift, lift_images
 from pose import Pose, PoseEstimator, estimate_batch, read_image
@@ -23,6 +24,7 @@ from ..files.inputs import cause
 __all__ = [
     "NO_PERSON",
     "Attempt",
+    "MaskSource",
     "attempt_lifts",
     "attempt_poses",
     "collected",
@@ -36,6 +38,27 @@ NO_PERSON = (
 )
 # Failures of one image; others, such as a missing package, propagate.
 _FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
+
+
+class MaskSource(Protocol):
+    """Source of masks of people's own visible surface; picklable.
+
+    `og_reid.inference.own_surface.OwnSurface` is one.
+    """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values that set these masks apart from others, for caches."""
+        ...
+
+    def __call__(
+        self, images: Sequence[np.ndarray], poses: Sequence[Pose], *, alone: bool = True
+    ) -> Sequence[Tensor | None]:
+        """``masks`` of `meshes.lift_images`: (H, W) in [0, 1] of each image; None: unknown.
+
+        With ``alone`` upright images are detectors' crops of the person.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +136,10 @@ def _kept_path(module: str, name: str) -> str:
 
 @plain_torch()
 def attempt_lifts(
-    paths: Sequence[Path], estimator: Callable[[], PoseEstimator], background: int
+    paths: Sequence[Path],
+    estimator: Callable[[], PoseEstimator],
+    background: int,
+    masks: MaskSource | None = None,
 ) -> list[Attempt]:
     """Lift images together, each of which may fail on its own.
 
@@ -121,6 +147,7 @@ def attempt_lifts(
         paths: image files.
         estimator: constructor of the pose estimator, called once per process.
         background: background points per cloud, see `meshes.lift_images`.
+        masks: source of masks of people's own surface; None for those of the estimator.
 
     Raises:
         ImportError: a package that the estimator needs is missing.
@@ -146,7 +173,7 @@ def attempt_lifts(
         images.append(image)
         poses.append(pose)
     with collected() as raised:
-        lifts = _lift_together(images, poses, background)
+        lifts = _lift_together(images, poses, background, masks)
     for place, lift in zip(places, lifts, strict=True):
         # Warnings about the images together are kept with the first of them.
         known = (*attempts[place].warnings, *(raised if place == places[0] else ()))
@@ -166,16 +193,20 @@ def _transient(error: Exception) -> bool:
 
 
 def _lift_together(
-    images: Sequence[np.ndarray], poses: Sequence[Pose], background: int
+    images: Sequence[np.ndarray],
+    poses: Sequence[Pose],
+    background: int,
+    masks: MaskSource | None,
 ) -> list[Lift | str]:
     """Lifts, or reasons why there is none: one by one where they fail together."""
     try:
-        return list(lift_images(images, poses, background=background))
+        own = None if masks is None else masks(images, poses)
+        return list(lift_images(images, poses, background=background, masks=own))
     except (ValueError, RuntimeError, MemoryError) as error:
         if len(images) == 1:
             return [cause(error)]
     pairs = zip(images, poses, strict=True)
-    return [_lift_together([image], [pose], background)[0] for image, pose in pairs]
+    return [_lift_together([image], [pose], background, masks)[0] for image, pose in pairs]
 
 
 @plain_torch()

@@ -28,7 +28,7 @@ from ..files.inputs import (
     unreadable_images,
 )
 from ..sample import Sample
-from .attempts import Attempt, attempt_lifts, estimator_settings
+from .attempts import Attempt, MaskSource, attempt_lifts, estimator_settings
 from .cache import LIFT_VERSION, CachedCloud, CloudCache, hash_file
 from .cloud_set import CloudSet
 
@@ -96,6 +96,7 @@ def lift_dataset(
     progress: Callable[[int, int], None] | None = None,
     cache: str | Path | None = None,
     canonical: bool = False,
+    masks: MaskSource | None = None,
 ) -> CloudSet:
     """Lift images to packed clouds, equal to single lifts.
 
@@ -108,6 +109,7 @@ def lift_dataset(
         progress: called with (images done, images in all).
         cache: see `lift_many`.
         canonical: clouds in the resting pose, see `meshes.lift.Lift.canonical`.
+        masks: see `lift_many`.
 
     Returns:
         The clouds in the order of ``samples``.
@@ -132,6 +134,7 @@ def lift_dataset(
             cache=cache,
             canonical=canonical,
             strict=True,
+            masks=masks,
         )
     )
     raised = [(each.path, text) for each in lifted for text in each.warnings]
@@ -171,6 +174,7 @@ def lift_many(
     cache: str | Path | None = None,
     canonical: bool = False,
     strict: bool = False,
+    masks: MaskSource | None = None,
 ) -> Generator[LiftedImage, None, None]:
     """Lift images to packed clouds one after the other; failed images do not stop the others.
 
@@ -187,6 +191,8 @@ def lift_many(
             from it. A read-only cache keeps no new clouds.
         canonical: clouds in the resting pose, see `meshes.lift.Lift.canonical`.
         strict: raise on a failed image; on missing and unreadable ones before the work.
+        masks: source of masks of people's own visible surface, such as
+            `og_reid.inference.own_surface.OwnSurface`; None for the estimator's masks of people.
 
     Yields:
         One result per image, in the order of ``paths``.
@@ -204,7 +210,7 @@ def lift_many(
         return
     store = None
     if cache is not None:
-        about = describe_lift(estimator, settings, canonical)
+        about = describe_lift(estimator, settings, canonical, masks)
         store = CloudCache(cache, about)
         if not store.writable:
             warnings.warn(
@@ -214,15 +220,14 @@ def lift_many(
     jobs = [_job(path, store) for path in files]
     new, kept = _look_up(jobs, store)
     if strict:
-        bad = [Failure(job.path, job.reason) for job in jobs if job.reason]
-        keys = {job.key for job in new}  # of equal images all are named
-        looked = (job.path for job in jobs if not job.reason and job.key in keys)
-        bad += unreadable_images(looked, workers)
-        if bad:
-            kind = ValueError if any(each.path.exists() for each in bad) else FileNotFoundError
-            raise kind(name_failures(bad, len(files)))
+        _refuse_unreadable(jobs, new, workers)
     task = partial(
-        _lift_chunk, settings=settings, estimator=estimator, cache=store, canonical=canonical
+        _lift_chunk,
+        settings=settings,
+        estimator=estimator,
+        cache=store,
+        canonical=canonical,
+        masks=masks,
     )
     fresh = {id(job) for job in new}
     chunks = [tuple(new[i : i + CHUNK]) for i in range(0, len(new), CHUNK)]
@@ -290,6 +295,16 @@ def _look_up(
     return list(new.values()), kept
 
 
+def _refuse_unreadable(jobs: Sequence[_Job], new: Sequence[_Job], workers: int) -> None:
+    bad = [Failure(job.path, job.reason) for job in jobs if job.reason]
+    keys = {job.key for job in new}  # of equal images all are named
+    looked = (job.path for job in jobs if not job.reason and job.key in keys)
+    bad += unreadable_images(looked, workers)
+    if bad:
+        kind = ValueError if any(each.path.exists() for each in bad) else FileNotFoundError
+        raise kind(name_failures(bad, len(jobs)))
+
+
 @dataclass(frozen=True, eq=False)
 class _Chunk:
     """Results of a worker: the clouds in one set, and all attempts."""
@@ -340,11 +355,16 @@ def _run(task: Callable[[_Task], _Result], chunks: list[_Task], workers: int) ->
 
 
 def describe_lift(
-    estimator: Callable[[], PoseEstimator], settings: LiftSettings, canonical: bool
+    estimator: Callable[[], PoseEstimator],
+    settings: LiftSettings,
+    canonical: bool,
+    masks: MaskSource | None = None,
 ) -> dict[str, Any]:
     """Plain values that determine a lift besides the image, versions among them."""
     found = estimator_settings(estimator)
-    return {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
+    about = {"lift": LIFT_VERSION, **asdict(settings), "canonical": canonical, "estimator": found}
+    # Without masks as before there were any: earlier clouds are found.
+    return about if masks is None else about | {"masks": masks.settings}
 
 
 @plain_torch()
@@ -355,8 +375,9 @@ def _lift_chunk(
     estimator: Callable[[], PoseEstimator],
     cache: CloudCache | None,
     canonical: bool,
+    masks: MaskSource | None,
 ) -> _Chunk:
-    attempts = attempt_lifts([job.path for job in jobs], estimator, settings.background)
+    attempts = attempt_lifts([job.path for job in jobs], estimator, settings.background, masks)
     clouds, outcomes = [], []
     for job, attempt in zip(jobs, attempts, strict=True):
         cloud, reason = None, attempt.reason

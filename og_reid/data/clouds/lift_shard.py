@@ -25,7 +25,7 @@ from pose.runtime.threads import one_thread
 
 from ...files.tensors import read_header
 from ..files.inputs import cause
-from .attempts import NO_PERSON, Attempt, attempt_lifts
+from .attempts import NO_PERSON, Attempt, MaskSource, attempt_lifts
 from .cache import hash_file
 from .cloud_file import read_cloud_file, write_cloud_file
 from .cloud_set import CloudSet
@@ -109,6 +109,7 @@ class ShardTask:
         estimator: Constructor of the pose estimator.
         canonical: Clouds in the resting pose, see `meshes.lift.Lift.canonical`.
         known: For each image the place of its cloud in another shard, or None; empty for none.
+        masks: Source of masks of people's own visible surface; None for the estimator's masks.
     """
 
     folder: Path
@@ -118,6 +119,7 @@ class ShardTask:
     estimator: Callable[[], PoseEstimator]
     canonical: bool = False
     known: tuple[KnownCloud | None, ...] = ()
+    masks: MaskSource | None = None
 
     @cached_property
     def file(self) -> str:
@@ -286,7 +288,7 @@ def _known_clouds(task: ShardTask, places: Sequence[KnownCloud | None]) -> dict[
 def _lift_rows(task: ShardTask, rows: Sequence[int]) -> dict[int, _Outcome]:
     images = [task.images[row] for row in rows]
     attempts = attempt_lifts(
-        [each.path for each in images], task.estimator, task.settings.background
+        [each.path for each in images], task.estimator, task.settings.background, task.masks
     )
     found: dict[int, _Outcome] = {}
     for row, image, attempt in zip(rows, images, attempts, strict=True):

@@ -17,6 +17,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..files.folder_lock import LOCK_FILE, locked_folder
 from ..files.inputs import Failure, cause, summarize_warnings
+from .attempts import MaskSource
 from .cache import hash_file
 from .engines import Engine, run_tasks
 from .lift_dataset import CHUNK, LiftSettings, describe_lift
@@ -83,6 +84,7 @@ def lift_store(
     settings: LiftSettings | None = None,
     estimator: Callable[[], PoseEstimator] | None = None,
     canonical: bool = False,
+    masks: MaskSource | None = None,
     workers: int = 1,
     engine: Engine = "process",
     images_per_shard: int = IMAGES_PER_SHARD,
@@ -102,6 +104,8 @@ def lift_store(
         estimator: Constructor of the pose estimator, a class or module-level function; None for
             mediapipe's.
         canonical: Clouds in the resting pose, see `meshes.lift.Lift.canonical`.
+        masks: Source of masks of people's own visible surface, such as
+            `og_reid.inference.own_surface.OwnSurface`; None for the estimator's masks of people.
         workers: Number of processes. With more than one, a script needs the ``if __name__ ==
             "__main__":`` guard, because workers import it again.
         engine: See `og_reid.data.clouds.engines.run_tasks`.
@@ -121,7 +125,7 @@ def lift_store(
     _check_names(images)
     make = estimator or MediapipePose
     settings = settings or LiftSettings()
-    about = describe_lift(make, settings, canonical)
+    about = describe_lift(make, settings, canonical, masks)
     folder = Path(out).absolute()  # workers of Ray have another working directory
     with _only_writer(folder, about):
         files, unreadable = _hashed(images, workers)
@@ -131,7 +135,7 @@ def lift_store(
         for start in range(0, len(files), images_per_shard):
             some = tuple(files[start : start + images_per_shard])
             places = tuple(known.get(_identity(each)) for each in some)
-            tasks.append(ShardTask(folder, some, text, settings, make, canonical, places))
+            tasks.append(ShardTask(folder, some, text, settings, make, canonical, places, masks))
         results = _run(tasks, workers, engine, len(images), len(unreadable), progress)
         entries = [StoredShard(r.file, r.clouds, len(r.failures), r.bytes) for r in results]
         write_manifest(folder, Manifest(about, tuple(entries)))

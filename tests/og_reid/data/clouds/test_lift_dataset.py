@@ -155,3 +155,30 @@ def test_canonical_clouds_have_one_pose(samples, tmp_path):
         torch.testing.assert_close(resting.points[rows], alone.points, atol=1e-5, rtol=0)
     again = lift_dataset(samples[:2], **common, canonical=True)
     assert torch.equal(again.points, resting.points)
+
+
+class LeftHalf:
+    """Masks of the left halves of images."""
+
+    def __init__(self, name: str = "left") -> None:
+        self.settings = {"type": name}
+
+    def __call__(self, images, poses):
+        masks = [torch.zeros(image.shape[:2]) for image in images]
+        for mask in masks:
+            mask[:, : mask.shape[1] // 2] = 1
+        return masks
+
+
+def test_masks_choose_the_points_and_have_entries_of_their_own(samples, tmp_path):
+    cache, settings = tmp_path / "cache", LiftSettings(max_points=300)
+    common = {"estimator": StandingPerson, "settings": settings, "cache": cache}
+    whole = lift_dataset(samples[:2], **common)
+    halves = lift_dataset(samples[:2], masks=LeftHalf(), workers=2, **common)
+    assert len(folders(cache)) == 2
+    assert (whole.points[whole.visible][:, 0] > 0.05).any()
+    assert not (halves.points[halves.visible][:, 0] > 0.05).any()
+    assert halves.visible.any()
+    assert torch.equal(halves.points, lift_dataset(samples[:2], masks=LeftHalf(), **common).points)
+    lift_dataset(samples[:2], masks=LeftHalf("other"), **common)
+    assert len(folders(cache)) == 3
