@@ -30,11 +30,13 @@ if TYPE_CHECKING:
         similarity,
     )
     from .evaluation import Metrics, evaluate
+    from .gallery import Gallery
     from .models import Embedding, OGNet
     from .retrieval import Labels
 
 __all__ = [
     "Embedding",
+    "Gallery",
     "Keypoints",
     "Labels",
     "Metrics",
@@ -54,6 +56,7 @@ __all__ = [
 
 _HOME = {
     "Embedding": "og_reid.models",
+    "Gallery": "og_reid.gallery",
     "Keypoints": "pose",
     "Labels": "og_reid.retrieval",
     "Metrics": "og_reid.evaluation",
@@ -73,8 +76,8 @@ _HOME = {
 
 # Submodules available without their own import, as in ``og_reid.rerank.k_reciprocal``.
 _PACKAGES = (
-    "config", "data", "evaluation", "inference", "losses", "models", "ops", "pipelines", "rerank",
-    "retrieval", "tracking", "train", "viz",
+    "config", "data", "evaluation", "gallery", "inference", "losses", "models", "ops", "pipelines",
+    "rerank", "retrieval", "tracking", "train", "viz",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ ORDER = (
     ("evaluation", "rerank", "tracking"),
     ("inference",),
     ("api",),
+    ("gallery",),
     ("config",),
     ("train",),
     ("pipelines",),
@@ -33,7 +34,7 @@ LOOSE = {"__init__.py"}
 HEAVY = {
     "mediapipe", "open3d", "trimesh", "matplotlib", "skimage", "torch_geometric", "rich", "PIL",
     "cv2", "smplx", "scipy", "torchvision", "pytorch_metric_learning", "sklearn", "mmpose",
-    "mmengine",
+    "mmengine", "lancedb",
 }  # fmt: skip
 
 
@@ -249,7 +250,7 @@ def test_public_names_are_the_known_ones():
     import og_reid
 
     assert sorted(og_reid.__all__) == [
-        "Embedding", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
+        "Embedding", "Gallery", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
         "embed", "evaluate", "explain", "follow", "lift", "load_model", "rank", "same_person",
         "similarity",
     ]  # fmt: skip

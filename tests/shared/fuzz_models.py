@@ -18,12 +18,22 @@ from og_reid.config.load import load_config
 from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, Shard, write_shard
 from og_reid.data.clouds.store import MANIFEST, CloudStore, ShardInfo
+from og_reid.gallery.packing import PackedLayout
+from og_reid.gallery.settings import (
+    Baseline,
+    GallerySettings,
+    Impostors,
+    SearchPlan,
+    read_settings,
+    write_settings,
+)
 from og_reid.inference.fused_encoder import FUSED_KIND, read_fused_record
 from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import load_model, save_network
 from og_reid.models import OGNet
+from og_reid.retrieval.calibration import Calibration
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from og_reid.train.run_log import CSVLogger, StepLog, read_log
 
@@ -219,6 +229,15 @@ def _fusions() -> list[bytes]:
     return [json.dumps(record).encode()]
 
 
+def _galleries() -> list[bytes]:
+    settings = GallerySettings(
+        "default", "0" * 32, PackedLayout(4, 0, 0, 2, 16, 3), 0.001,
+        SearchPlan(40, 0.996, 10, 64, 1000), Baseline((0.1, 0.2), 0.5, 0.1),
+        Impostors((0.5, 0.25), (0.5,), 100), Calibration(-10.0, 30.0),
+    )  # fmt: skip
+    return [_written(lambda path: write_settings(path, settings), ".json")]
+
+
 def _read_fusion(path: Path) -> object:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / FUSION_FILE).write_bytes(path.read_bytes())
@@ -252,4 +271,5 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "store": (".json", _read_store, [_shards()[1].encode()]),
     "fusion": (".json", _read_fusion, _fusions()),
     "log": (".csv", _read_log, _logs()),
+    "gallery": (".json", read_settings, _galleries()),
 }

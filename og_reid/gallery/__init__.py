@@ -1,0 +1,30 @@
+"""Gallery: items on disk, searched in two stages, filtered, merged and forgotten."""
+
+from __future__ import annotations
+
+from .decisions import Decision, Drift
+from .filters import Condition, conditions
+from .gallery import Gallery
+from .means import GroupMeans
+from .measures import Measured
+from .result import Added, GalleryResult, GalleryStats, Item
+from .settings import GallerySettings, SearchPlan
+from .store import GalleryStore, StoreSnapshot
+
+__all__ = [
+    "Added",
+    "Condition",
+    "Decision",
+    "Drift",
+    "Gallery",
+    "GalleryResult",
+    "GallerySettings",
+    "GalleryStats",
+    "GalleryStore",
+    "GroupMeans",
+    "Item",
+    "Measured",
+    "SearchPlan",
+    "StoreSnapshot",
+    "conditions",
+]

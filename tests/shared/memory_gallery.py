@@ -1,0 +1,80 @@
+"""Store of a gallery in memory: the plain twin of the one on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from og_reid.gallery.filters import METADATA, Condition
+from og_reid.gallery.store import ADDRESS, LABELS, Columns
+
+
+class MemorySnapshot:
+    """Rows at one moment."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def scan(
+        self, columns: Sequence[str], conditions: Sequence[Condition] = (), rows: int = 1024
+    ) -> Iterator[Columns]:
+        kept = [n for n, row in enumerate(self.rows) if _fits(row, conditions)]
+        for start in range(0, len(kept), rows):
+            some = kept[start : start + rows]
+            yield {**self.take(some, columns), ADDRESS: np.array(some, np.int64)}
+
+    def take(self, addresses: Any, columns: Sequence[str]) -> Columns:
+        found: Columns = {}
+        for name in columns:
+            values = [self.rows[int(n)][name] for n in addresses]
+            found[name] = values if name in LABELS else np.stack(values) if values else []
+        return found
+
+
+class MemoryStore:
+    """Rows by id, in the order of their first enrolment or of their replacement."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def snapshot(self) -> MemorySnapshot:
+        return MemorySnapshot(list(self.rows.values()))
+
+    def upsert(self, columns: Columns) -> tuple[int, int]:
+        known = sum(each in self.rows for each in columns["id"])
+        for n, each in enumerate(columns["id"]):
+            self.rows[each] = {name: values[n] for name, values in columns.items()}
+        return len(columns["id"]) - known, known
+
+    def update(self, conditions: Sequence[Condition], values: Mapping[str, str | None]) -> int:
+        chosen = [row for row in self.rows.values() if _fits(row, conditions)]
+        for row in chosen:
+            row.update(values)
+        return len(chosen)
+
+    def delete(self, conditions: Sequence[Condition]) -> int:
+        gone = [key for key, row in self.rows.items() if _fits(row, conditions)]
+        for key in gone:
+            del self.rows[key]
+        return len(gone)
+
+    def compact(self) -> None:
+        """Nothing to do."""
+
+
+def _fits(row: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
+    import json
+
+    for each in conditions:
+        if each.field.startswith(METADATA):
+            held = json.loads(row["metadata"] or "{}").get(each.field.removeprefix(METADATA))
+        else:
+            held = row[each.field]
+        if not each.holds(held):
+            return False
+    return True
