@@ -50,7 +50,8 @@ ORDER = {
     "og_reid.viz": (
         ("style", "splatting", "window"),
         ("drawing", "html_report"),
-        ("curves", "lift", "ranking", "tracks", "world_sheet"),
+        ("curves", "explanation", "lift", "ranking", "thumbnails", "tracks", "world_sheet"),
+        ("explanation_html",),
     ),
 }
 

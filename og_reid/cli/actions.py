@@ -65,6 +65,12 @@ def do_rank(options: Namespace) -> None:
     pipelines.report_failures(done, skip=options.skip)
 
 
+def do_explain(options: Namespace) -> None:
+    print(call(pipelines.explain_files, fill(pipelines.ExplainSpec, options)))
+    if options.out is not None:
+        print(f"explanation: {options.out}")
+
+
 def do_follow(options: Namespace) -> None:
     print(call(pipelines.follow_videos, fill(pipelines.FollowSpec, options)))
 

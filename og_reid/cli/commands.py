@@ -92,6 +92,16 @@ _MODELS = (
             "(default: %(default)s)", type=int, default=0, metavar="N"),
         option("--rerank", "k-reciprocal re-ranking of all pairs"),
         SKIP, *LIFTING),
+    Command("explain", "show why two images match",
+        "Takes the similarity of two images, or point clouds, apart: the contributions of cells, "
+        "body parts or points, which sum to it. Prints those of the parts.",
+        path("first", "image or point cloud", "FIRST"),
+        path("second", "image or point cloud", "SECOND"),
+        option("--model", "as for og-reid rank, or histogram, for colours of body parts "
+            "(default: %(default)s)", default="default", metavar="MODEL"),
+        path("--out", "figure (.png, .svg, .pdf), page (.html) or numbers (.json)", "FILE"),
+        option("--lines", "matches in a figure (default: %(default)s)", type=int, default=12,
+            metavar="N")),
     Command("follow", "follow people through videos",
         "Joins tracklets of the same person across gaps and cameras by what both show. Writes the "
         "boxes of each camera with the numbers of people, and a summary, follow.json.",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .doctor import format_checks, raise_findings, run_checks
     from .embedding import EmbedSpec, embed_inputs
     from .evaluation import EvaluateSpec, evaluate
+    from .explanation import ExplainSpec, explain_files
     from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
     from .input_files import report_failures
@@ -51,6 +52,7 @@ __all__ = [
     "DemoSize",
     "EmbedSpec",
     "EvaluateSpec",
+    "ExplainSpec",
     "FollowSpec",
     "FuseSpec",
     "KeypointSpec",
@@ -71,6 +73,7 @@ __all__ = [
     "embed_inputs",
     "estimate_poses",
     "evaluate",
+    "explain_files",
     "follow_videos",
     "format_checks",
     "fuse",
@@ -97,6 +100,7 @@ _HOME = {
     "DemoSize": "demo",
     "EmbedSpec": "embedding",
     "EvaluateSpec": "evaluation",
+    "ExplainSpec": "explanation",
     "FollowSpec": "following",
     "FuseSpec": "fusion",
     "KeypointSpec": "keypoints",
@@ -117,6 +121,7 @@ _HOME = {
     "embed_inputs": "embedding",
     "estimate_poses": "poses",
     "evaluate": "evaluation",
+    "explain_files": "explanation",
     "follow_videos": "following",
     "format_checks": "doctor",
     "fuse": "fusion",

@@ -47,9 +47,9 @@ class CellMatches:
         cosine: (L,) in [-1, 1], of the features of the cell and its best cell.
         position_cost: (L,) at least 0, for their difference of position along the body.
         background_cost: (L,) at least 0, for a best cell with little surface of the person.
-        weight: (L, P) in [0, 1], fraction of each cell that shows a part that is visible in the
+        weight: (L, P) at least 0, fraction of each cell that shows a part that is visible in the
             other image, by body part.
-        own: (L,) in [0, 1], fraction of each cell that shows the person's own surface.
+        own: (L,) at least 0, fraction of each cell that shows the person's own surface.
         factor: 1 / ``weight.sum()``, halved for a model that compares in both directions; 0 if the
             images show no part in common.
     """

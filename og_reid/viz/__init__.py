@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .curves import curves_figure
+    from .explanation import ExplainedImage, ExplainedPair, Match, PartBar, explanation_figure
+    from .explanation_html import explanation_page, write_explanation
     from .html_report import Html, ReportImage, Section, results_table, write_report
     from .lift import lift_figure
     from .ranking import Ranking, ranking_figure, sheet_figure
@@ -18,13 +20,19 @@ if TYPE_CHECKING:
     from .window import view
 
 __all__ = [
+    "ExplainedImage",
+    "ExplainedPair",
     "Frame",
     "Html",
+    "Match",
+    "PartBar",
     "Ranking",
     "ReportImage",
     "Section",
     "curves_figure",
     "draw_boxes",
+    "explanation_figure",
+    "explanation_page",
     "fit_frame",
     "lift_figure",
     "ranking_figure",
@@ -34,17 +42,24 @@ __all__ = [
     "splat_radius",
     "view",
     "write_before_after",
+    "write_explanation",
     "write_report",
 ]
 
 _HOME = {
+    "ExplainedImage": "explanation",
+    "ExplainedPair": "explanation",
     "Frame": "splatting",
     "Html": "html_report",
-    "ReportImage": "html_report",
+    "Match": "explanation",
+    "PartBar": "explanation",
     "Ranking": "ranking",
+    "ReportImage": "html_report",
     "Section": "html_report",
     "curves_figure": "curves",
     "draw_boxes": "tracks",
+    "explanation_figure": "explanation",
+    "explanation_page": "explanation_html",
     "fit_frame": "splatting",
     "lift_figure": "lift",
     "ranking_figure": "ranking",
@@ -54,6 +69,7 @@ _HOME = {
     "splat_radius": "splatting",
     "view": "window",
     "write_before_after": "tracks",
+    "write_explanation": "explanation_html",
     "write_report": "html_report",
 }
 
