@@ -100,8 +100,9 @@ def do_info(options: Namespace) -> None:
 def do_evaluate(options: Namespace) -> None:
     data = data_spec(options)
     call(check_search_inputs, data, options.model)
-    if options.out is not None:
-        check_output(options.out)
+    for file in (options.out, options.html):
+        if file is not None:
+            check_output(file)
     rows = call(pipelines.evaluate, fill(pipelines.EvaluateSpec, options, data=data))
 
     from ..evaluation.results import format_table, save_results

@@ -174,6 +174,7 @@ _MODELS = (
             "published variant, or graph propagation (gnn)",
             ("original", "layumi", "fast-reid", "transreid", "gnn")),
         path("--out", "JSON with the metrics of every query, for og-reid compare", "FILE"),
+        path("--html", "page with curves, histograms of scores, slices", "FILE"),
         option("--features", "local features of PGFA: stripe means of the backbone, as in the "
             "authors' code, or embeddings of the heads, as in the paper (default: "
             "%(default)s)", type=descriptor, default="backbone", metavar="{backbone,head}",
@@ -185,7 +186,8 @@ _MODELS = (
         path("first", "file of og-reid evaluate --out, or a run folder with such a file", "RUN"),
         path("other", "second evaluation", "OTHER", nargs="?"),
         option("--details", "for one evaluation: all metrics of each row, both conventions and "
-            "intervals")),
+            "intervals"),
+        path("--html", "page with tables, curves, slices and learning curves", "FILE")),
 )
 _DATASETS = (
     Command("pack", "make a compact store of published .obj clouds",

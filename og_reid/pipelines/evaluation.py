@@ -30,11 +30,12 @@ from ..retrieval.features import Features
 from ..retrieval.labels import Labels
 from ..retrieval.progress import Progress, offset_progress, subprogress
 from .data import DataSpec, as_data, check_answers, check_searchable, refuse_keypoints
-from .fields import as_tuple, check_choice
+from .fields import as_path, as_tuple, check_choice
 from .input_files import check_model, check_readable
 from .keypoints import check_keypoint_files, check_keypoints
 from .local_rerank import check_local_rerank, rerank_local
 from .progress import StageProgress, stage_progress
+from .result_page import verify_searches, write_result_page
 from .sample_source import DataSource
 from .samples import stored_test
 
@@ -69,6 +70,7 @@ class EvaluateSpec:
         protocol: See `og_reid.evaluation.Protocol`.
         by: Slices of queries to score separately, see `score_distances`.
         rerank: Also score the model re-ranked.
+        html: Page to write, see `og_reid.pipelines.result_page`.
 
     Raises:
         ValueError: A value is not one of its choices.
@@ -85,11 +87,13 @@ class EvaluateSpec:
     protocol: ProtocolName = "market"
     by: tuple[Slicing, ...] = ("occlusion",)
     rerank: Reranking | None = None
+    html: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the choices, and makes data of a path."""
         as_data(self)
         as_tuple(self, "by")
+        as_path(self, "html")
         check_choice("ap", self.ap, get_args(AveragePrecision))
         check_choice("protocol", self.protocol, get_args(ProtocolName))
         check_choice("rerank", self.rerank, (*get_args(Variant), "gnn"))
@@ -149,7 +153,7 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
         progress=stage_progress(progress, "embedding"),
         rerank_progress=progress,
     )
-    return score_distances(
+    rows = score_distances(
         searches,
         query,
         gallery,
@@ -160,6 +164,10 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
         views=name_views(spec.mirror, spec.test_view),
         progress=stage_progress(progress, "ranking"),
     )
+    if spec.html is not None:
+        rates = verify_searches(searches, Labels.of(query, gallery))
+        write_result_page(spec.html, {name: rows}, rates=rates, title=f"Evaluation of {name}")
+    return rows
 
 
 def _check_choices(model: Encoder, spec: EvaluateSpec) -> None:

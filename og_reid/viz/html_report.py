@@ -22,6 +22,7 @@ __all__ = [
     "Html",
     "ReportImage",
     "Section",
+    "figure_grid",
     "figure_svg",
     "html_page",
     "results_table",
@@ -36,6 +37,7 @@ figure.wide { overflow-x: auto; }
 # A page needs nothing from anywhere: the browser holds it to that.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
+_NUMBER = re.compile(r"[+-]?[\d.,]+( to [+-]?[\d.,]+)?( %)?")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
@@ -114,10 +116,15 @@ def results_table(
         for name in best
         if any(_is_number(row.get(name)) for row in rows)
     }
-    numeric = {name for name in columns if any(_is_number(row.get(name)) for row in rows)}
+    numeric = {
+        name
+        for name in columns
+        if any(row.get(name) is not None for row in rows)
+        and all(_reads_as_number(row.get(name)) for row in rows)
+    }
     lines = [f'<div class="scroll" {_reached(caption or "table")}><table>']
     if caption:
-        lines.append(f"<caption>{html.escape(caption)}</caption>")
+        lines.append(f"<caption><span>{html.escape(caption)}</span></caption>")
     head = "".join(
         f'<th scope="col"{_classes(number=name in numeric)}>{html.escape(name)}</th>'
         for name in columns
@@ -180,6 +187,20 @@ def html_page(title: str, body: str, *, style: str = "", script: str = "") -> st
     )
 
 
+def figure_grid(figures: Mapping[str, Figure], *, prefix: str = "grid-") -> Html:
+    """Figures of lines beside each other, as many in a row as are legible.
+
+    Args:
+        figures: figures by alternative text.
+        prefix: see `figure_svg`.
+    """
+    cells = [
+        f"<figure>{figure_svg(figure, alt, prefix=f'{prefix}{number}-')}</figure>"
+        for number, (alt, figure) in enumerate(figures.items())
+    ]
+    return Html(f'<div class="grid figures">{"".join(cells)}</div>')
+
+
 def figure_svg(figure: Figure, alt: str, *, prefix: str = "") -> Html:
     """Inline SVG of a figure in the light form; in a page of the design it follows the dark form.
 
@@ -204,6 +225,13 @@ def figure_svg(figure: Figure, alt: str, *, prefix: str = "") -> Html:
         f'<svg viewBox="{box}" role="img" aria-label="{html.escape(alt, quote=True)}" '
         f'style="width: {width:.2f}rem">{inside.strip()}'
     )
+
+
+def _reads_as_number(value: object) -> bool:
+    """True for numbers, intervals of them as text, and missing values."""
+    if isinstance(value, str):
+        return bool(_NUMBER.fullmatch(value))
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _is_number(value: object) -> bool:

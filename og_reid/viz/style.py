@@ -343,9 +343,10 @@ figcaption, caption { color: var(--soft); font-size: var(--text-small); text-ali
   padding-top: var(--space-2); }
 figcaption { max-width: 44rem; }
 caption { caption-side: bottom; }
+caption > span { display: block; position: sticky; left: 0; max-width: min(44rem, 100vw - 2rem); }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; margin: var(--space-4) 0; font-variant-numeric: tabular-nums; }
-th, td { padding: var(--space-2) var(--space-4); text-align: left; vertical-align: baseline;
+th, td { padding: .4rem var(--space-4); text-align: left; vertical-align: baseline;
   border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: var(--space-2); }
 td:first-child { min-width: 9rem; }
@@ -360,6 +361,8 @@ tbody tr:nth-child(even) { background: var(--panel); }
 .grid { display: grid; gap: var(--space-4);
   grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--column, 20rem)), 1fr)); }
 .grid > figure { margin: 0; min-width: 0; }
+.figures { --column: 26rem; }
+.figures > figure > svg { width: 100% !important; }
 .card { background: var(--panel); border: 1px solid var(--line); border-radius: var(--round);
   padding: var(--space-4); min-width: 0; }
 .note { border-left: 4px solid var(--edge); background: var(--panel); padding: var(--space-3)
