@@ -50,10 +50,13 @@ ORDER = {
     "og_reid.viz": (
         ("style", "splatting", "window"),
         ("drawing", "html_report"),
-        ("curves", "explanation", "lift", "ranking", "thumbnails", "tracks", "world_sheet"),
+        (
+            "curves", "embedding_map", "explanation", "lift", "ranking", "thumbnails", "tracks",
+            "world_sheet",
+        ),
         ("explanation_html",),
     ),
-}
+}  # fmt: skip
 
 
 def _modules(package: str) -> dict[str, Path]:

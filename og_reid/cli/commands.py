@@ -72,6 +72,7 @@ _MODELS = (
             "`parts` (n, P, D), `visibility` (n, P); or local_features, _weights, _visibility and "
             "_positions (default: %(default)s); failed inputs: FILE with the ending .failures.csv",
             "FILE", default=Path("features.npz")),
+        path("--html", "page with a map of the embeddings (t-SNE) and their images", "FILE"),
         SKIP, *LIFTING),
     Command("rank", "rank a gallery of images for each query",
         "Compares the visible surface of people in images, or point clouds. Prints the five most "

@@ -38,6 +38,7 @@ class EmbedSpec:
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
         workers: Number of processes of the lift.
+        html: Page to write: a map of the embeddings, see `og_reid.viz.embedding_map`.
 
     Raises:
         ValueError: A value is out of its range.
@@ -49,12 +50,14 @@ class EmbedSpec:
     skip: bool = False
     cache: Path | None = None
     workers: int = 1
+    html: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
         as_tuple(self, "inputs", Path)
         as_path(self, "out")
         as_path(self, "cache")
+        as_path(self, "html")
         if self.out.suffix.lower() not in ("", ".npz"):
             raise ValueError(f"out must end in .npz, the format of embeddings; got {self.out.name}")
         if not self.inputs:
@@ -124,9 +127,13 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
 
     from ..inference.pretrained import as_encoder, encoder_for
     from .embed_files import embed_files, holds_embeddings
+    from .embedding_map import require_map, write_embedding_map
 
     # The model first: its errors are found before minutes of lifting.
     check_output(spec.out)
+    if spec.html is not None:
+        check_output(spec.html)
+        require_map()
     as_encoder(spec.model)
     inputs, missing = list_files(
         spec.inputs, image_endings, CLOUD_ENDINGS, skip=spec.skip, check=not_embedded
@@ -159,6 +166,8 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
         with atomic_write(spec.out) as partial, partial.open("wb") as file:
             names = np.array([portable_name(name) for name in done.names])
             np.savez(file, **arrays, names=names)
+        if spec.html is not None:
+            write_embedding_map(spec.html, done.names, done.features)
     two = found is not None and len(found) == 2
     return Embedded(
         out=spec.out,
