@@ -100,7 +100,7 @@ def map_page(
     """HTML page of a map: one file, works offline, by mouse, touch and keyboard.
 
     Args:
-        positions: (N, 2) in [0, 1], x right, y down, such as of `project_embeddings`.
+        positions: (N, 2) in [0, 1], x right, y down, such as those of `project_embeddings`.
         names: names of the N points.
         images: image of each point, (H, W, 3) uint8 RGB, or None; shown small.
         groups: identity, or other group, of each point; None: unknown.
