@@ -54,7 +54,8 @@ ORDER = {
             "curves", "embedding_map", "explanation", "lift", "ranking", "thumbnails", "tracks",
             "world_sheet",
         ),
-        ("explanation_html",),
+        ("explanation_html", "ranking_grid"),
+        ("ranking_html",),
     ),
 }  # fmt: skip
 

@@ -62,6 +62,8 @@ def do_rank(options: Namespace) -> None:
     done = call(pipelines.rank_files, fill(pipelines.RankSpec, options))
     if done.result is not None:
         print(done.result)
+        if options.grid is not None:
+            print(f"grid: {options.grid}")
     pipelines.report_failures(done, skip=options.skip)
 
 

@@ -82,6 +82,11 @@ _MODELS = (
         path("gallery", "image or point cloud, or folder of them", "GALLERY"),
         MODEL,
         path("--out", "table of all ranked items, .json or .csv", "FILE"),
+        path("--grid", "figure (.png, .svg, .pdf) or page (.html) of queries and results", "FILE"),
+        option("--queries", "most queries in the grid (default: all of a page, 12 of a figure)",
+            type=int, metavar="N"),
+        option("--worst", "grid of the worst queries first, by identities in names "
+            "as in Market-1501"),
         option("--k", "items per query (default: %(default)s)", type=int, default=10, metavar="N"),
         option("--candidates", "items that global embeddings select, to be compared by local "
             "features (default: %(default)s)", type=int, default=200, metavar="N"),

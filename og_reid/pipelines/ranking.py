@@ -13,11 +13,13 @@ from .fields import as_path, check_workers
 from .input_files import Bulk, check_model, check_output, is_there, list_files
 from .keypoints import default_cache
 from .progress import StageProgress, stage_progress
+from .ranking_grid import check_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..inference.encoder import Encoder
+    from ..models.embedding import Embedding
     from ..retrieval.labels import Labels
     from ..retrieval.result import RetrievalResult
     from .embed_files import EmbeddedFiles
@@ -43,6 +45,10 @@ class RankSpec:
         center_gallery: Gallery centring of full strength, likewise.
         center_neighbors: Neighbours of neighbour centring, likewise; 0: off.
         rerank: k-reciprocal re-ranking, likewise.
+        grid: Figure (.png, .svg, .pdf) or page (.html) of queries beside their results; None: none.
+        queries: Largest number of queries in the grid; None: all of a page, 12 of a figure.
+        worst: The worst queries first in the grid; identities are those of file names as in
+            Market-1501.
         skip: Leave out files that are missing or fail.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
         workers: Number of processes of the lift, for models of clouds.
@@ -62,19 +68,28 @@ class RankSpec:
     center_gallery: bool = False
     center_neighbors: int = 0
     rerank: bool = False
+    grid: Path | None = None
+    queries: int | None = None
+    worst: bool = False
     skip: bool = False
     cache: Path | None = None
     workers: int = 1
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
-        for name in ("query", "gallery", "out", "cache"):
+        for name in ("query", "gallery", "out", "grid", "cache"):
             as_path(self, name)
         if self.out is not None and self.out.suffix.lower() not in _ENDINGS:
             raise ValueError(f"--out must end in {' or '.join(_ENDINGS)}; got {self.out}")
         for name in ("k", "candidates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1; got {getattr(self, name)}")
+        if self.queries is not None and self.queries < 1:
+            raise ValueError(f"--queries must be at least 1; got {self.queries}")
+        if self.grid is None and (self.worst or self.queries is not None):
+            raise ValueError("--worst and --queries are for --grid: give the file of the grid")
+        if self.grid is not None:
+            check_grid(self.grid, 0, 0, self.k)
         if self.center_neighbors < 0:
             raise ValueError(f"--center-neighbors must be at least 0; got {self.center_neighbors}")
         if not 0 <= self.min_shared <= 1:
@@ -109,8 +124,9 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
             is not for it.
     """
     check_model(spec.model)
-    if spec.out is not None:
-        check_output(spec.out)
+    for out in (spec.out, spec.grid):
+        if out is not None:
+            check_output(out)
     for path in (spec.query, spec.gallery):  # before packages are imported
         if not is_there(path):
             raise ValueError(f"{path} is not there: give an image or a folder of images")
@@ -129,6 +145,9 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
     ]
     missing = [failure for _, failures in sides for failure in failures]
     files = [[each.path for each in inputs] for inputs, _ in sides]
+    if spec.grid is not None:
+        shown = min(len(files[0]), spec.queries or len(files[0]))
+        check_grid(spec.grid, shown, len(files[1]), spec.k)
     clouds = any(path.suffix.lower() in CLOUD_ENDINGS for side in files for path in side)
     model = encoder_for(spec.model, clouds=clouds)
     query, gallery = (
@@ -154,6 +173,8 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
         )  # fmt: skip
         if spec.out is not None:
             _write(spec.out, result)
+        if spec.grid is not None:
+            _draw(spec.grid, spec, result, (query.embedding, gallery.embedding), progress)
     failures = (*missing, *query.failures, *gallery.failures)
     made = len(query.names) + len(gallery.names)
     return Ranked(
@@ -167,6 +188,21 @@ def rank_files(spec: RankSpec, progress: StageProgress | None = None) -> Ranked:
         queries=len(query.names),
         items=len(gallery.names),
     )
+
+
+def _draw(
+    path: Path, spec: RankSpec, result: RetrievalResult, sides: tuple[Embedding, Embedding],
+    progress: StageProgress | None,
+) -> None:  # fmt: skip
+    """Writes the grid of a ranking."""
+    from ..viz.ranking_html import write_ranking
+    from .ranking_grid import FIGURE_QUERIES, ranking_grid
+
+    queries = spec.queries
+    if queries is None and path.suffix.lower() != ".html":
+        queries = FIGURE_QUERIES
+    grid = ranking_grid(result, *sides, queries=queries, worst=spec.worst, progress=progress)
+    write_ranking(grid, path, top=spec.k)
 
 
 def _embedded(

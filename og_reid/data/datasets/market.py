@@ -24,6 +24,7 @@ __all__ = [
     "IMAGE_ENDINGS",
     "Attributes",
     "load_market",
+    "parse_name",
     "read_attributes",
 ]
 
@@ -74,6 +75,12 @@ class Attributes:
     def occluded(self) -> bool:
         """True with an occluder in front of the person."""
         return self.occluder != "none"
+
+
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Identity and camera in a file name as in Market-1501; None for another name."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def load_market(root: str | Path) -> Splits:
