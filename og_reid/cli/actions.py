@@ -145,6 +145,10 @@ def do_prepare(options: Namespace) -> None:
     print(call(pipelines.prepare_occluded_duke, fill(pipelines.PrepareSpec, options)))
 
 
+def do_gallery(options: Namespace) -> None:
+    print("\n".join(call(pipelines.manage_gallery, fill(pipelines.GallerySpec, options))))
+
+
 def do_cache(options: Namespace) -> None:
     print("\n".join(pipelines.manage_cache(fill(pipelines.CacheSpec, options))))
 

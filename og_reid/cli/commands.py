@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from ..pipelines.gallery import GalleryAction
 from .options import (
     DATASET,
     ESTIMATOR,
@@ -127,6 +129,31 @@ _MODELS = (
         option("--max-gap", "frames between joined tracklets (default: any number)", type=int,
             metavar="N"),
         choice("--sheet", "also draw frames before and after joining", ("png", "gif"))),
+    Command("gallery", "enrol, search and forget images in a gallery on disk",
+        "Embeds images once. add: enrol, and measure how many candidates a search needs; search: "
+        "rank the items for each query; identify: a match, or not in the gallery; forget: remove "
+        "items, and their bytes from all files; merge: give identities the name of the first; "
+        "build: measure again; stats; export and import: Parquet. Resumable: the same add "
+        "continues a stopped run.",
+        choice("action", "what to do", get_args(GalleryAction)),
+        path("gallery", "folder of the gallery", "GALLERY"),
+        option("inputs", "images, clouds and folders to add; queries; identities to merge; Parquet "
+            "file", nargs="*", metavar="INPUT"),
+        MODEL,
+        *(option(f"--{name}", text, metavar=metavar) for name, text, metavar in (
+            ("identity", "of the items", "NAME"), ("camera", "of the items", "NAME"),
+            ("item", "id to forget", "ID"),
+            ("after", "earliest time of items, or the time of those added", "TIME"),
+            ("before", "time that items are earlier than: seconds, or as 2026-05-01T12:30",
+                "TIME"))),
+        option("--from-folders", "the identity of an added image is the name of its folder"),
+        option("--where", "search items with values of fields, such as metadata.zone=3",
+            nargs="+", default=[], metavar="FIELD=VALUE"),
+        option("--k", "items per query (default: %(default)s)", type=int, default=10, metavar="N"),
+        option("--exhaustive", "compare queries with all items"),
+        option("--false-accept-rate", "fraction of searches for people who are not in the gallery "
+            "that have a match (default: %(default)s)", type=float, default=0.01, metavar="F"),
+        option("--skip", "leave out files that cannot be embedded")),
     Command("train", "train a model",
         "Trains a dense network, OG-Net or PGFA on identities; writes model.safetensors.",
         config("synthetic/dense, synthetic/og_net_small or occluded_duke/pgfa"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .explanation import ExplainSpec, explain_files
     from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
+    from .gallery import GallerySpec, manage_gallery
     from .input_files import report_failures
     from .keypoints import KeypointSpec
     from .lifting import LiftSpec, lift_file, lift_folder
@@ -55,6 +56,7 @@ __all__ = [
     "ExplainSpec",
     "FollowSpec",
     "FuseSpec",
+    "GallerySpec",
     "KeypointSpec",
     "LiftSpec",
     "PackSpec",
@@ -82,6 +84,7 @@ __all__ = [
     "load_run_results",
     "make_world",
     "manage_cache",
+    "manage_gallery",
     "pack_clouds",
     "prepare_occluded_duke",
     "raise_findings",
@@ -103,6 +106,7 @@ _HOME = {
     "ExplainSpec": "explanation",
     "FollowSpec": "following",
     "FuseSpec": "fusion",
+    "GallerySpec": "gallery",
     "KeypointSpec": "keypoints",
     "LiftSpec": "lifting",
     "PackSpec": "packing",
@@ -130,6 +134,7 @@ _HOME = {
     "load_run_results": "run_results",
     "make_world": "world",
     "manage_cache": "cache",
+    "manage_gallery": "gallery",
     "pack_clouds": "packing",
     "prepare_occluded_duke": "datasets",
     "raise_findings": "doctor",

@@ -22,6 +22,7 @@ from PIL import Image
 pytest.importorskip("lancedb")
 
 import og_reid
+from doc_blocks import blocks
 from local_people import views
 from og_reid.data.files.folder_lock import locked_folder
 from og_reid.gallery.settings import SETTINGS, read_settings
@@ -346,3 +347,11 @@ def test_numbers_of_a_gallery(given: og_reid.Gallery) -> None:
     assert "of the exhaustive search found" in str(stats)
     assert len(given) == 48
     assert np.isfinite(given.threshold(0.05))
+
+
+def test_tasks_of_the_documentation_have_at_most_five_lines() -> None:
+    page = Path(__file__).parents[3] / "docs/how-to/gallery.md"
+    found = [each for each in blocks(page) if each.language in ("python", "sh")]
+    assert len(found) >= 10
+    for each in found:
+        assert len([line for line in each.code.splitlines() if line.strip()]) <= 5, each.line
