@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from heldout import HeldOutSet, describe
 
 from og_reid.models.dense_reid import DenseReID, part_visibility, reliable_weights
-from og_reid.models.efficientnet_lite import EfficientNetLite, imagenet_weights
+from og_reid.models.efficientnet_lite import EfficientNetLite
 from og_reid.models.local_features import LocalFeatures
 from og_reid.ops.late_interaction import late_interaction
 
@@ -81,7 +81,7 @@ def imagenet_cells(images: Tensor, masks: Tensor | None) -> LocalFeatures:
         masks: (N, H / 8, W / 8) weights; None: 1 everywhere.
     """
     backbone = EfficientNetLite()
-    backbone.load_state_dict(imagenet_weights())
+    backbone.load_imagenet()
     backbone.eval()
     maps = [backbone(batch.float())[1:] for batch in images.split(32)]
     middle, coarse = (torch.cat(each) for each in zip(*maps, strict=True))

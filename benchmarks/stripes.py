@@ -20,7 +20,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from og_reid.losses.metric import batch_hard_triplet
-from og_reid.models.efficientnet_lite import EfficientNetLite, imagenet_weights
+from og_reid.models.efficientnet_lite import EfficientNetLite
 from og_reid.models.embedding import Embedding
 from og_reid.retrieval.similarity import visible_part_similarity
 
@@ -46,7 +46,7 @@ class StripeNet(nn.Module):
         super().__init__()
         self.kind = kind
         self.backbone = EfficientNetLite()
-        self.backbone.load_state_dict(imagenet_weights())
+        self.backbone.load_imagenet()
         channels = sum(EfficientNetLite.channels[1:])
         self.reduce = nn.ModuleList(nn.Linear(channels, _DIM) for _ in range(PARTS))
         self.whole = nn.Linear(2 * channels, 2 * _DIM) if kind == "PGFA" else None
