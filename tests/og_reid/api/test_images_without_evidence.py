@@ -151,7 +151,6 @@ def test_different_images_of_nothing_are_no_match(trained: DenseEncoder) -> None
             assert (found.probability or 0.0) < SURE, str(found)
 
 
-@pytest.mark.xfail(strict=True, reason="a texture that fills a crop is taken for clothes")
 def test_two_textures_are_no_sure_match(trained: DenseEncoder) -> None:
     found = og_reid.same_person(crop("grass"), crop("gravel"), trained)
     assert (found.probability or 0.0) < SURE
