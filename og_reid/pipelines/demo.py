@@ -6,7 +6,8 @@ rendered to a folder of images, and these are read, lifted, trained on and ranke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -19,7 +20,6 @@ from ..config.schema import TrainConfig
 from ..data import CloudSet, Splits, load_market, read_attributes
 from ..data.clouds.lift_dataset import lift_dataset
 from ..data.datasets.market import Attributes
-from ..data.sample import Sample
 from ..inference.cloud_encoder import CloudEncoder
 from ..inference.encoder import Encoder, Search
 from ..inference.preprocessing import Preprocessing
@@ -81,10 +81,7 @@ def run_demo(
     tell = with_forecast(progress or (lambda *_: None), size, config.budget.steps, workers, out)
     photo = photo_section(image, tell)
     splits, attributes = _world(out / "world", size, workers, tell)
-    sets = {
-        name: _lift(getattr(splits, name), f"lifting {name}", out / "clouds", workers, tell)
-        for name in ("train", "query", "gallery")
-    }
+    sets = _lift(splits, out / "clouds", workers, tell)
     query, gallery = sets["query"], sets["gallery"]
     with one_thread():
         result = _train(config, sets, out / "run", tell)
@@ -125,13 +122,20 @@ def _world(
     return load_market(root), read_attributes(root)
 
 
-def _lift(
-    samples: Sequence[Sample], stage: str, cache: Path, workers: int, tell: DemoProgress
-) -> CloudSet:
-    def show(done: int, total: int) -> None:
-        tell(stage, done, total, "")
+def _lift(splits: Splits, cache: Path, workers: int, tell: DemoProgress) -> dict[str, CloudSet]:
+    """Clouds of all splits, lifted in one go: workers take seconds to start."""
 
-    return lift_dataset(samples, workers=workers, progress=show, cache=cache)
+    def show(done: int, total: int) -> None:
+        tell("lifting images", done, total, "")
+
+    parts = {"train": splits.train, "query": splits.query, "gallery": splits.gallery}
+    samples = [sample for part in parts.values() for sample in part]
+    clouds = lift_dataset(samples, workers=workers, progress=show, cache=cache)
+    ends = accumulate(len(part) for part in parts.values())
+    return {
+        name: clouds.select(range(end - len(parts[name]), end))
+        for name, end in zip(parts, ends, strict=True)
+    }
 
 
 def _train(

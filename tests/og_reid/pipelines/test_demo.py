@@ -30,8 +30,7 @@ def test_a_small_demo_runs_all_stages(tmp_path):
         progress=lambda stage, done, total, note: stages.append(stage),
     )
     assert list(dict.fromkeys(stages)) == [
-        "lifting an image", "making a world", "lifting train", "lifting query",
-        "lifting gallery", "training", "report",
+        "lifting an image", "making a world", "lifting images", "training", "report",
     ]  # fmt: skip
     page = report.read_text()
     assert page.count("data:image/webp;base64,") == 5
@@ -65,7 +64,7 @@ def test_training_does_not_depend_on_the_threads_of_the_machine(monkeypatch):
 
     monkeypatch.setattr(demo, "photo_section", lambda *_: None)
     monkeypatch.setattr(demo, "_world", lambda *_: (Splits((), (), ()), {}))
-    monkeypatch.setattr(demo, "_lift", lambda *_: None)
+    monkeypatch.setattr(demo, "_lift", lambda *_: {"query": None, "gallery": None})
     monkeypatch.setattr(demo, "_train", stop)
     for threads in (1, 3):
         torch.set_num_threads(threads)
@@ -88,7 +87,7 @@ def test_a_forecast_of_the_duration_is_printed_first(monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(demo, "photo_section", stop)
-    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.06)
+    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.036)
     with pytest.raises(InterruptedError):
         run_demo("unused", workers=1, progress=lambda stage, done, total, note: notes.append(note))
     assert notes[:2] == ["about 4 minutes in all", "about 4 minutes left"]
@@ -105,7 +104,7 @@ def test_an_image_without_a_person_ends_the_demo_early(tmp_path):
 
 
 def test_the_forecast_excludes_results_of_an_earlier_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.06)
+    monkeypatch.setattr(demo_forecast, "time_per_image", lambda: 0.036)
     notes = []
 
     def start() -> str:
