@@ -28,6 +28,7 @@ from og_reid.tracking import (
     FollowSettings,
     PairEvidence,
     Tracklet,
+    box_clearness,
     choose_boxes,
     join_tracklets,
     link_boxes,
@@ -111,7 +112,7 @@ def by_histogram(group: Group) -> np.ndarray:
     histograms = []
     for each in group.tracklets:
         tracks, video = group.linked[each.camera], group.videos[each.camera]
-        rows = choose_boxes(tracks, each, IMAGES)
+        rows = choose_boxes(box_clearness(tracks), each, IMAGES)
         crops = [crop_people(video[int(tracks.frames[row]) - 1], tracks.boxes[[row]]).images[0]
                  for row in rows]  # fmt: skip
         histograms.append(np.stack([histogram(crop) for crop in crops]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ from ..tracking.joining import join_tracklets
 from ..tracking.linking import link_boxes
 from ..tracking.pair_evidence import PairEvidence, pair_evidence
 from ..tracking.result import FollowedTracklet, FollowResult, FollowSettings, rounded
-from ..tracking.tracklets import Tracklet, choose_boxes, split_tracklets, tracklets_apart
+from ..tracking.tracklet_embeddings import tracklet_embeddings
+from ..tracking.tracklets import (
+    Tracklet,
+    box_clearness,
+    choose_boxes,
+    split_tracklets,
+    tracklets_apart,
+)
 
 __all__ = ["follow"]
 
@@ -66,7 +74,7 @@ def follow(
         progress: Called with (images embedded, images in all).
 
     Returns:
-        The boxes with the numbers of people, and the tracklets.
+        The boxes with the numbers of people, the tracklets, and an embedding of each.
 
     Raises:
         FileNotFoundError: A file does not exist.
@@ -102,7 +110,10 @@ def follow(
     groups, confidence = join_tracklets(
         evidence, apart, threshold=settings.threshold, prior=settings.prior
     )
-    return _result(linked, tracklets, groups, confidence, owner, settings)
+    result = _result(linked, tracklets, groups, confidence, owner, settings)
+    if images is None or images.features is None:
+        return result
+    return replace(result, embeddings=tracklet_embeddings(images, owner)[0])
 
 
 def _cameras(frames: Any, detections: Any) -> tuple[dict[str, Any], dict[str, BoxTracks]]:
@@ -133,15 +144,11 @@ def _embedded(
     progress: Progress | None,
 ) -> tuple[Embedding | None, np.ndarray]:
     """Embeddings of the chosen images of all tracklets, and the tracklet of each."""
-    chosen = {
-        name: {
-            int(row): number
-            for number, each in enumerate(tracklets)
-            if each.camera == name
-            for row in choose_boxes(linked[name], each, count)
-        }
-        for name in linked
-    }
+    clear = {name: box_clearness(tracks) for name, tracks in linked.items()}
+    chosen: dict[str, dict[int, int]] = {name: {} for name in linked}
+    for number, each in enumerate(tracklets):
+        for row in choose_boxes(clear[each.camera], each, count).tolist():
+            chosen[each.camera][row] = number
     total = sum(map(len, chosen.values()))
     found: list[Embedding] = []
     owner: list[int] = []

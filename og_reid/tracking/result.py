@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data.files.mot import BoxTracks
+from ..models.embedding import Embedding
 
 __all__ = ["FollowResult", "FollowSettings", "FollowedTracklet"]
 
@@ -87,12 +88,15 @@ class FollowResult:
         linked: The same boxes with the identities of tracklets.
         tracklets: Tracklets, by camera and first frame.
         settings: Settings of the result.
+        embeddings: Embeddings of the tracklets that have images, in their order, such as for a
+            gallery, see `og_reid.tracking.tracklet_embeddings`; None without any.
     """
 
     tracks: Mapping[str, BoxTracks]
     linked: Mapping[str, BoxTracks]
     tracklets: tuple[FollowedTracklet, ...]
     settings: FollowSettings
+    embeddings: Embedding | None = None
 
     @property
     def people(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.files.mot import UNKNOWN, BoxTracks
 
-__all__ = ["Tracklet", "choose_boxes", "split_tracklets", "tracklets_apart"]
+__all__ = ["Tracklet", "box_clearness", "choose_boxes", "split_tracklets", "tracklets_apart"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,30 +45,42 @@ def split_tracklets(camera: str, tracks: BoxTracks) -> list[Tracklet]:
     return sorted(found, key=lambda each: (int(each.frames[0]), each.id))
 
 
-def choose_boxes(tracks: BoxTracks, tracklet: Tracklet, count: int) -> np.ndarray:
-    """Rows of the boxes that show a person best, spread over the tracklet.
+def box_clearness(tracks: BoxTracks) -> np.ndarray:
+    """(n,) value of each box for an embedding: large, and hidden little by other boxes.
 
-    The tracklet is cut into ``count`` pieces of as many boxes; of each the box is chosen that is
-    large and of which other boxes hide little. Of two boxes the one that reaches lower is in front.
+    It is the root of the area, pixels, times the squared fraction that no single box in front
+    hides. Of two boxes of a frame the one that reaches lower is in front.
 
     Args:
-        tracks: Boxes of the camera.
+        tracks: Boxes of one camera.
+    """
+    area = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).prod(1)
+    hidden = np.zeros(len(tracks))
+    order = np.argsort(tracks.frames, kind="stable")
+    starts = np.flatnonzero(np.diff(tracks.frames[order], prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        boxes = tracks.boxes[rows]
+        low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+        high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+        common = (high - low).clip(min=0).prod(-1)
+        common[boxes[:, None, 3] >= boxes[None, :, 3]] = 0
+        hidden[rows] = common.max(1) / area[rows]
+    clear: np.ndarray = (1 - hidden) ** 2 * np.sqrt(area)
+    return clear
+
+
+def choose_boxes(clearness: np.ndarray, tracklet: Tracklet, count: int) -> np.ndarray:
+    """Rows of the boxes that show a person best, spread over the tracklet.
+
+    The tracklet is cut into ``count`` pieces of as many boxes; of each the clearest is chosen.
+
+    Args:
+        clearness: (n,) values of all boxes of the camera, see `box_clearness`.
         tracklet: One of its tracklets.
         count: Largest number of boxes, at least 1.
     """
-    value = np.array([_clearness(tracks, row) for row in tracklet.rows])
-    pieces = np.array_split(np.arange(len(value)), min(count, len(value)))
-    return tracklet.rows[[piece[value[piece].argmax()] for piece in pieces]]
-
-
-def _clearness(tracks: BoxTracks, row: int) -> float:
-    """Height of the part of a box that no box in front hides, roughly, pixels."""
-    box = tracks.boxes[row]
-    others = tracks.boxes[(tracks.frames == tracks.frames[row]) & (tracks.boxes[:, 3] > box[3])]
-    area = (box[2:] - box[:2]).prod()
-    common = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
-    hidden = (common.clip(min=0).prod(1) / area).max(initial=0.0)
-    return float((1 - hidden) ** 2 * np.sqrt(area))
+    pieces = np.array_split(tracklet.rows, min(count, len(tracklet.rows)))
+    return np.array([rows[clearness[rows].argmax()] for rows in pieces], np.int64)
 
 
 def tracklets_apart(tracklets: Sequence[Tracklet], max_gap: int | None = None) -> np.ndarray:

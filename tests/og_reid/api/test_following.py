@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import og_reid
-from mean_color import MeanColor, frame
+from mean_color import COLORS, MeanColor, frame
 from og_reid.data import BoxTracks, write_mot
 from og_reid.evaluation import evaluate_tracks
 from og_reid.tracking import FollowSettings
@@ -60,6 +61,11 @@ def test_people_are_joined_across_a_gap() -> None:
     ]  # fmt: skip
     assert all(each.confidence is not None and each.confidence > 0.9 for each in found.tracklets)
     assert str(found).startswith("cameras: 1; tracklets: 4; people: 2, 2 of them")
+    assert found.embeddings is not None
+    assert found.embeddings.features is not None
+    wanted = [COLORS[each.person - 1] for each in found.tracklets]
+    unit = torch.nn.functional.normalize(torch.tensor(wanted).float(), dim=1)
+    assert float((found.embeddings.features * unit).sum(1).min()) > 0.97
     assert found.summary()["cameras"]["camera"]["tracklets"] == 4
 
 
@@ -108,6 +114,8 @@ def test_boxes_outside_of_the_image_are_of_people_alone() -> None:
     assert [each.images for each in found.tracklets] == [6, 6, 0, 0]
     assert found.people == 4
     assert found.tracklets[2].confidence is None
+    assert found.embeddings is not None
+    assert len(found.embeddings) == 2
 
 
 def test_no_boxes_at_all() -> None:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from og_reid.data.files.mot import BoxTracks
-from og_reid.tracking import Tracklet, choose_boxes, split_tracklets, tracklets_apart
+from og_reid.tracking import (
+    Tracklet,
+    box_clearness,
+    choose_boxes,
+    split_tracklets,
+    tracklets_apart,
+)
 
 BOX = [0.0, 0.0, 20.0, 50.0]
 
@@ -40,18 +46,20 @@ def test_the_clearest_box_of_each_piece_is_chosen() -> None:
     other[2] += [100, 0, 100, 0]
     given = BoxTracks(np.tile(frames, 2), np.repeat([1, 2], 8), np.concatenate([boxes, other]))
     (first, _) = split_tracklets("a", given)
-    assert choose_boxes(given, first, 2).tolist() == [2, 6]
-    assert choose_boxes(given, first, 1).tolist() == [2], "the larger one is half hidden"
+    assert choose_boxes(box_clearness(given), first, 2).tolist() == [2, 6]
+    assert choose_boxes(box_clearness(given), first, 1).tolist() == [2], (
+        "the larger one is half hidden"
+    )
     (alone,) = split_tracklets("a", own)
-    assert choose_boxes(own, alone, 100).tolist() == list(range(8))
+    assert choose_boxes(box_clearness(own), alone, 100).tolist() == list(range(8))
 
 
 def test_a_person_in_front_is_not_hidden_by_the_one_behind() -> None:
     boxes = np.array([[0.0, 0, 20, 60], [0, 0, 20, 60], [2, 0, 22, 50]])
     given = BoxTracks(np.array([1, 2, 1]), np.array([1, 1, 2]), boxes)
     first, second = split_tracklets("a", given)
-    assert choose_boxes(given, first, 1).tolist() == [0]  # of equals the first
-    assert choose_boxes(given, second, 1).tolist() == [2]
+    assert choose_boxes(box_clearness(given), first, 1).tolist() == [0]  # of equals the first
+    assert choose_boxes(box_clearness(given), second, 1).tolist() == [2]
 
 
 def test_tracklets_of_one_frame_are_apart_in_one_camera_alone() -> None:
@@ -71,3 +79,20 @@ def test_gaps_that_are_too_long() -> None:
         [0, 1], [0, 2], [1, 2],
     ]  # fmt: skip
     assert tracklets_apart([]).shape == (0, 0)
+
+
+def test_clearness_box_by_box() -> None:
+    draw = np.random.default_rng(0)
+    corner = draw.uniform(0, 60, (40, 2))
+    boxes = np.concatenate([corner, corner + draw.uniform(10, 50, (40, 2))], 1)
+    given = BoxTracks(draw.integers(1, 6, 40), np.arange(40), boxes)
+    found = box_clearness(given)
+    for row, box in enumerate(boxes):
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        hidden = 0.0
+        for other in boxes[(given.frames == given.frames[row]) & (boxes[:, 3] > box[3])]:
+            wide = min(box[2], other[2]) - max(box[0], other[0])
+            high = min(box[3], other[3]) - max(box[1], other[1])
+            hidden = max(hidden, max(0.0, wide) * max(0.0, high) / area)
+        assert found[row] == pytest.approx((1 - hidden) ** 2 * area**0.5)
+    assert box_clearness(given[:0]).shape == (0,)
