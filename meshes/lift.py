@@ -25,8 +25,9 @@ from pose.runtime.defaults import plain_torch
 from .body.load import load_body
 from .body.model import BodyModel
 from .color import BodyView, color_vertices, part_evidence, project_body
-from .fitting.fit import BodyFit, fit_body
+from .fitting.fit import BodyFit
 from .fitting.skeleton import Skeleton
+from .hypotheses import fit_hypotheses
 from .pointcloud import BACKGROUND, HIDDEN_GREY, PointCloud
 from .quality import UNMEASURED, LiftQuality, measure_quality
 from .reference_layout import reference_cloud
@@ -106,6 +107,7 @@ def lift_image(
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
     mask: Tensor | None = None,
+    pitch: float | None = None,
 ) -> Lift:
     """Lifts one image to a point cloud.
 
@@ -123,8 +125,11 @@ def lift_image(
             all V vertices); see ``reference_layout``.
         mask: (H, W) float in [0, 1], probability that a pixel shows the person's own surface, not
             something in front of it; None: unknown. Stronger evidence than ``pose.mask``: the fit
-            covers it, keypoints beside it count less, and visible points are those with the largest
+            covers it, keypoints beside it count less, or not at all if a body without them has
+            a silhouette closer to it, and visible points are those with the largest
             values, as many as have a mean of 0.9 (layout ``"surface"``).
+        pitch: downward tilt of a calibrated camera, radians; None: unknown, see
+            `meshes.fitting.fit.fit_body`.
 
     Returns:
         The cloud in metres, camera-aligned (x right, y up, z towards the camera; so in the
@@ -139,6 +144,7 @@ def lift_image(
         evidence_threshold=evidence_threshold,
         layout=layout,
         masks=None if mask is None else [mask],
+        pitch=pitch,
     )[0]
 
 
@@ -152,6 +158,7 @@ def lift_images(
     evidence_threshold: float = 0.3,
     layout: Layout = "surface",
     masks: Sequence[Tensor | None] | None = None,
+    pitch: Tensor | float | None = None,
 ) -> list[Lift]:
     """``lift_image`` for many images, of any sizes, fitted together.
 
@@ -163,6 +170,7 @@ def lift_images(
         evidence_threshold: likewise.
         layout: likewise.
         masks: ``mask`` of each image; None: unknown.
+        pitch: of all cameras, or (N,) of each image's.
 
     Warns:
         InputWarning: at most one joint of a person lies inside the image, so that keypoints are
@@ -187,7 +195,7 @@ def lift_images(
     keypoints = Keypoints.stack([pose.keypoints for pose in poses])
     _warn_of_outsiders(images, poses)
     size = torch.tensor([image.shape[:2] for image in images])
-    fits = fit_body(keypoints, size, body, masks=masks)
+    fits = fit_hypotheses(keypoints, size, body, masks, pitch)
     return [
         _by_pixels(image, pose, fits[number], background)
         if layout == "reference"

@@ -24,7 +24,7 @@ ORDER = {
         ("body", "formats", "pointcloud"),
         ("pointcloud_io", "fitting"),
         ("adapters", "color", "regressors"),
-        ("quality", "reference_layout"),
+        ("hypotheses", "quality", "reference_layout"),
         ("lift",),
         ("lift_people", "local_features", "texture", "visibility", "world"),
         ("rerendering",),

@@ -153,8 +153,8 @@ def fit_body(
         masks: (H, W) float in [0, 1] of each image, probability that a pixel shows the person's own
             surface; None: unknown. The body covers it, and keypoints beside it count less.
         pitch: downward tilt of the camera, radians, or (B,) of each image's; None: unknown, and
-            fitted. Cameras do not move: the median of ``BodyFit.pitch`` over many fits of one
-            camera is a good value for another fit of all of them.
+            fitted. Give that of a calibrated camera: keypoints of a crop hardly determine it, so
+            that fits stay near the usual 0.2, also on the average of a camera.
 
     Returns:
         The fits, float32, B = 1 for one person. Deterministic; a row is the same to 1e-5 m alone,

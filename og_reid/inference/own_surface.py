@@ -130,7 +130,8 @@ class OwnSurface:
             digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         size = [encoder.preprocessing.height, encoder.preprocessing.width]
         weights = digest.hexdigest()[:40]
-        return {"type": "own-surface", "size": size, "most": MAX_UNDECIDED, "weights": weights}
+        rules = {"version": 2, "most": MAX_UNDECIDED}
+        return {"type": "own-surface", "size": size, **rules, "weights": weights}
 
     @property
     def _loaded(self) -> DenseEncoder:

@@ -391,3 +391,13 @@ def test_a_path_is_no_image(body):
         ValueError, match=r"images\[0\] must be an array .* got str: pose.read_image"
     ):
         lift_image("photo.jpg", _pose(_fit(body)), body)
+
+
+def test_a_known_pitch_reaches_the_fit(body):
+    images, poses = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 2, [_pose(_fit(body))] * 2
+    known = torch.tensor([0.5, 0.1])
+    steep = lift_images(images, poses, body, background=0, pitch=known)
+    found = torch.cat([each.fit.pitch for each in steep])
+    torch.testing.assert_close(found, known, atol=0.1, rtol=0)
+    alone = lift_image(images[0], poses[0], body, background=0, pitch=0.5)
+    torch.testing.assert_close(alone.fit.vertices, steep[0].fit.vertices, atol=1e-5, rtol=0)

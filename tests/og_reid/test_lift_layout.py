@@ -19,7 +19,7 @@ def test_lift_passes_the_layout_on(body):
         xy.append((across if not side else 32 + across * (1 if side == "left" else -1), down))
     keypoints = Keypoints(torch.tensor(xy).float(), torch.ones(17))
     image = np.arange(128 * 64 * 3).reshape(128, 64, 3).astype(np.uint8)
-    cloud = og_reid.lift(image, keypoints, body, layout="reference")
+    cloud = og_reid.lift(image, keypoints, body, layout="reference", mask="pose")
     expected = lift_image(image, Pose(keypoints), body, layout="reference").cloud
     assert len(cloud) == 8192
     assert torch.equal(cloud.points, expected.points)
