@@ -19,7 +19,7 @@ from .filters import Condition, as_label, conditions
 from .folder import GalleryFolder
 from .lance_snapshot import SnapshotReplacedError
 from .means import GroupMeans, group_means
-from .measures import Measured, measure
+from .measures import Measured, measure, measure_baseline
 from .query import SearchOptions, decide, drift_of, embedded_query, run_search
 from .result import Added, GalleryResult, GalleryStats
 from .search import Scorer
@@ -296,10 +296,10 @@ class Gallery:
         with self._folder.writing():
             count = self._folder.store().delete(chosen)
             settings = self._folder.settings()
-            if count and (settings.impostors or settings.baseline):
-                # Numbers that forgotten items are a part of; the plan is a count.
-                bare = replace(settings, impostors=None, baseline=None, calibration=None)
-                write_settings(self.path / SETTINGS, bare)
+            if count and settings.baseline:  # a mean that forgotten items are a part of
+                there = self._folder.store().snapshot()
+                baseline = measure_baseline(there) if len(there) else None
+                write_settings(self.path / SETTINGS, replace(settings, baseline=baseline))
         return count
 
     def merge(self, identities: Sequence[Any], into: Any = None) -> int:

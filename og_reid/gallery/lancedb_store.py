@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class LanceStore:
         self.folder, self.layout = Path(folder), layout
         self._db = lancedb.connect(self.folder / _ITEMS)
         self._opened: dict[tuple[int, int], Any] = {}
+        self._opening = threading.Lock()
         self._hashes: dict[int, np.ndarray] = {}
         self._written: Segments | None = None
         width = layout.item_bytes + 200
@@ -113,8 +115,6 @@ class LanceStore:
         Raises:
             OSError: The disk is full, or the like; nothing has changed then.
         """
-        import pyarrow as pa
-
         count = 0
         with self._changing() as segments:
             for number in list(segments):
@@ -125,7 +125,7 @@ class LanceStore:
                         rows = snapshot.take(some, (*LABELS, *self._embedded))
                         for name, value in values.items():
                             rows[name] = [value] * len(some)
-                        self._replace(segments, number, pa.table(self._arrow(rows)))
+                        self._replace(segments, number, self._arrow(rows))
                         count += len(some)
         self._tidy()
         return count
@@ -188,13 +188,14 @@ class LanceStore:
     def _table(self, number: int, version: int) -> Any:
         """Table of a segment at a version; opened once."""
         key = (number, version)
-        if key not in self._opened:
-            table = self._db.open_table(_name(number))
-            table.checkout(version)
-            for old in [each for each in self._opened if each[0] == number]:
-                del self._opened[old]
-            self._opened[key] = table
-        return self._opened[key]
+        with self._opening:
+            if key not in self._opened:
+                table = self._db.open_table(_name(number))
+                table.checkout(version)
+                for old in [each for each in self._opened if each[0] == number]:
+                    del self._opened[old]
+                self._opened[key] = table
+            return self._opened[key]
 
     def _alone(self, segments: Segments, *numbers: int) -> LanceSnapshot:
         """Items of some segments, as they are within a change."""
@@ -250,8 +251,9 @@ class LanceStore:
         for path in (self.folder / _ITEMS).glob("segment_*.lance"):
             if path.name not in names:
                 shutil.rmtree(path)
-        for key in [each for each in self._opened if each[0] not in segments]:
-            del self._opened[key]
+        with self._opening:
+            for key in [each for each in self._opened if each[0] not in segments]:
+                del self._opened[key]
         for number in set(self._hashes) - set(segments):
             del self._hashes[number]
 

@@ -25,6 +25,7 @@ import og_reid
 from doc_blocks import blocks
 from local_people import views
 from og_reid.data.files.folder_lock import locked_folder
+from og_reid.gallery.measures import measure_baseline
 from og_reid.gallery.settings import SETTINGS, read_settings
 from pose.files.reading import InputWarning
 from rendered_people import one_person
@@ -190,6 +191,14 @@ def test_what_is_forgotten_is_in_no_file(tmp_path: Path) -> None:
         assert not held(each)
     assert len(gallery) == 44
     assert gallery.forget(before=10, identity=["p1", "p2"]) == 2
+    gallery.build()
+    gallery.forget(identity="p5")
+    baseline = read_settings(gallery.path / SETTINGS).baseline
+    assert baseline == measure_baseline(gallery._folder.store().snapshot())
+    assert gallery.forget(before=100) == 38
+    assert len(gallery) == 0
+    assert gallery.search(views([1], 2)).ranked() == []
+    assert gallery.stats().items == 0
     assert gallery.forget(identity="p0") == 0
     with pytest.raises(ValueError, match="must be given"):
         gallery.forget()
