@@ -62,7 +62,7 @@ class LanceSnapshot:
         for number, table in enumerate(self._tables):
             heavy = [name for name in wanted if name in EMBEDDED]
             if expression is None or not heavy:
-                blocks = self._read(number, wanted or ["id"], expression, rows)
+                blocks = self._read(number, wanted, expression, rows)
             else:
                 blocks = self._read_filtered(number, table, wanted, expression, rows)
             for found in blocks:
@@ -76,7 +76,8 @@ class LanceSnapshot:
     ) -> Iterator[Columns]:
         """Rows of a table, block by block."""
         with self._reading():
-            query = self._tables[number].search().select(columns).with_row_id(True).limit(None)
+            query = self._tables[number].search().select(list(columns) or ["time"])
+            query = query.with_row_id(True).limit(None)
             query = query if expression is None else query.where(expression)
             batches = iter(query.to_batches(batch_size=rows))
         while True:
@@ -95,10 +96,10 @@ class LanceSnapshot:
 
         LanceDB reads each row that a filter keeps alone, which is slower than all in a row.
         """
-        labels = [each[ADDRESS] for each in self._read(number, ["id"], expression, 8192)]
-        if not labels:
+        pieces = [each[ADDRESS] for each in self._read(number, (), expression, 8192)]
+        if not pieces:
             return
-        kept = np.concatenate(labels)
+        kept = np.sort(np.concatenate(pieces))
         with self._reading():
             few = len(kept) * _FEW < table.count_rows()
         if few:
@@ -107,7 +108,8 @@ class LanceSnapshot:
                 yield {**self.take(some, columns), ADDRESS: some}
             return
         for block in self._read(number, columns, None, rows):
-            inside = np.isin(block[ADDRESS], kept, assume_unique=True)
+            places = np.searchsorted(kept, block[ADDRESS]).clip(max=len(kept) - 1)
+            inside = kept[places] == block[ADDRESS]
             if inside.any():
                 yield choose_rows(block, inside.nonzero()[0])
 
