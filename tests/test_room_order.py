@@ -54,7 +54,7 @@ ORDER = {
             "curves", "embedding_map", "explanation", "lift", "ranking", "thumbnails", "tracks",
             "world_sheet",
         ),
-        ("explanation_html", "ranking_grid"),
+        ("explanation_html", "lift_page", "ranking_grid"),
         ("ranking_html",),
     ),
 }  # fmt: skip

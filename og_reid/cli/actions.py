@@ -46,6 +46,8 @@ def do_lift(options: Namespace) -> None:
     if spec.single:
         out, cloud = pipelines.lift_file(spec)
         print(f"{out}: {len(cloud)} points, {len(cloud.seen())} of them seen on the body")
+        if spec.html is not None:
+            print(f"page: {spec.html}")
         return
     done = call(pipelines.lift_folder, spec)
     print(done)

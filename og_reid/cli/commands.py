@@ -60,6 +60,8 @@ _DATA = (
             "images (default: ply)", ("ply", "npz", "obj", "store")),
         choice("--engine", "of a store: processes here, or Ray (default: %(default)s)",
             ("process", "ray"), default="process"),
+        path("--html", "for one image: page of its keypoints, fit, errors, cloud and doubts",
+            "FILE"),
         *POSE, SKIP, workers("processes for lifting")),
 )
 _MODELS = (

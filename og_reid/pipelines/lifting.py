@@ -16,8 +16,10 @@ from .keypoints import pose_model
 from .progress import StageProgress, stage_progress
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from meshes import PointCloud
-    from pose import PoseEstimator
+    from pose import Pose, PoseEstimator
 
     from ..data.files.inputs import Failure, Input
 
@@ -41,6 +43,8 @@ class LiftSpec:
         pose_model: Model of mediapipe, as for `og_reid.pipelines.KeypointSpec`.
         engine: Of a store: ``process``, or ``ray`` for the tasks of a Ray cluster.
         masks: Pixels that show the person, see ``mask`` of `og_reid.lift`.
+        html: Page to write for one image: its keypoints, fit and cloud, see
+            `og_reid.viz.lift_page`.
 
     Raises:
         ValueError: A value is out of its range, or not one of its choices.
@@ -54,11 +58,13 @@ class LiftSpec:
     pose_model: str | Path | None = None
     engine: Engine = "process"
     masks: Masks = "own-surface"
+    html: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the values, and makes paths of strings."""
         as_tuple(self, "images", Path)
         as_path(self, "out")
+        as_path(self, "html")
         check_choice("format", self.format, get_args(CloudFormat))
         check_choice("engine", self.engine, get_args(Engine))
         check_choice("masks", self.masks, get_args(Masks))
@@ -66,6 +72,8 @@ class LiftSpec:
             raise ValueError("images must be given: at least one")
         if self.engine != "process" and self.format != "store":
             raise ValueError(f"--engine {self.engine} is for --format store: give both")
+        if self.html is not None and not self.single:
+            raise ValueError("html is a page of one lift: give one image, and no --format store")
         check_workers(self.workers)
 
     @property
@@ -131,18 +139,44 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
     if out.suffix.lower() not in CLOUD_ENDINGS:
         raise ValueError(f"--out must end in .ply, .npz or .obj for one image; got {out}")
     check_output(out)
+    if spec.html is not None:
+        check_output(spec.html)
     list_files([image], (), skip=False)
 
     from meshes import write_pointcloud
-    from pose import MediapipePose
+    from pose import MediapipePose, read_image
 
     from ..api import lift
 
     model = pose_model(spec.pose_model)
-    pose = None if model is None else MediapipePose(model=model)(image)
+    pose: Pose | None
+    if spec.html is not None:
+        pixels = read_image(image)
+        pose = (MediapipePose() if model is None else MediapipePose(model=model))(pixels)
+        _write_page(spec, spec.html, pixels, pose)
+    else:
+        pose = None if model is None else MediapipePose(model=model)(image)
     cloud = lift(image, pose, mask=spec.masks)
     write_pointcloud(out, cloud)
     return out, cloud
+
+
+def _write_page(spec: LiftSpec, page: Path, pixels: np.ndarray, pose: Pose) -> None:
+    """Page of the lift of the one image, made as for its cloud."""
+    from dataclasses import replace
+
+    from meshes.body.load import load_body
+
+    from ..files.printable import printable
+    from ..inference.given_images import lift_people
+    from ..inference.own_surface import mask_source
+    from ..viz.lift_page import lift_page, write_lift_page
+
+    masks = mask_source(spec.masks)
+    lifts, qualities = lift_people(pixels, pose, load_body(), layout="surface", masks=masks)
+    shown = replace(lifts[0], quality=qualities[0])
+    title = f"Lift of {printable(spec.images[0].name)}"
+    write_lift_page(page, lift_page(pixels, pose, shown, title=title))
 
 
 def lift_folder(

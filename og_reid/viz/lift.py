@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["lift_figure"]
+__all__ = ["cloud_images", "lift_figure"]
 
 # Distinct by shape as well.
 _STATES = (
@@ -63,7 +64,7 @@ def lift_figure(
     if fit_overlay is not None:
         images.append(("fitted body", _overlay(image, fit_overlay)))
     aspect = min(max(image.shape[1] / image.shape[0], 0.3), 1.8)
-    clouds = _cloud_images(cloud)
+    clouds = cloud_images(cloud, [yaw for yaw, _ in _VIEWS])
     narrow = clouds[0].shape[1] / clouds[0].shape[0]
     ratios = [aspect] * len(images) + [narrow] * len(clouds)
     figure = new_figure((3.4 * sum(ratios) + 0.12 * len(ratios), 4.2))
@@ -134,11 +135,19 @@ def _overlay(image: np.ndarray, given: np.ndarray) -> np.ndarray:
     return tinted.round().astype(np.uint8)
 
 
-def _cloud_images(cloud: PointCloud) -> list[np.ndarray]:
-    """Renderings of the body from the sides of `_VIEWS`, just wide enough for all of them."""
+def cloud_images(cloud: PointCloud, yaws: Sequence[float]) -> list[np.ndarray]:
+    """Renderings of the body to one scale, just wide enough for all sides; occluded points grey.
+
+    Args:
+        cloud: point cloud; its background points are not drawn.
+        yaws: viewing directions, degrees, see `render_cloud`.
+
+    Returns:
+        An (H, W, 3) uint8 image for each direction; white without body points.
+    """
     body = cloud.body()
     if not len(body):
-        return [np.full((_CLOUD_HEIGHT, _CLOUD_HEIGHT // 2, 3), 255, np.uint8)] * len(_VIEWS)
+        return [np.full((_CLOUD_HEIGHT, _CLOUD_HEIGHT // 2, 3), 255, np.uint8)] * len(yaws)
     low, high = body.points.amin(0), body.points.amax(0)
     reach = (body.points - (low + high) / 2)[:, [0, 2]].norm(dim=-1).max()
     aspect = float(2 * reach / (high[1] - low[1]).clamp(min=0.01))
@@ -157,5 +166,5 @@ def _cloud_images(cloud: PointCloud) -> list[np.ndarray]:
             radius=radius,
             normals=body.normals,
         )
-        for yaw, _ in _VIEWS
+        for yaw in yaws
     ]
