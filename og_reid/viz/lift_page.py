@@ -117,7 +117,7 @@ def lift_page(image: np.ndarray, pose: Pose, lift: Lift, *, title: str = "Lift")
         f"<h1>{html.escape(title)}</h1>",
         _doubts(lift.quality.reasons),
         f'<svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs><image '
-        f'id="photo" href="{data_uri(image, _LONGEST)}" width="{width}" height="{height}" '
+        f'id="pixels" href="{data_uri(image, _LONGEST)}" width="{width}" height="{height}" '
         'preserveAspectRatio="none"/></defs></svg>',
         '<div class="grid steps">',
         _panel(image, "", f"Image, {width} x {height} pixels."),
@@ -154,7 +154,7 @@ def _panel(image: np.ndarray, marks: str, caption: str) -> str:
     alt = html.escape(caption if not caption.startswith("<") else "Keypoints by visibility.")
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{alt}">'
-        f'<use href="#photo"/>{marks}</svg><figcaption>{caption}</figcaption></figure>'
+        f'<use href="#pixels"/>{marks}</svg><figcaption>{caption}</figcaption></figure>'
     )
 
 
