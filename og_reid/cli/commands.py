@@ -86,7 +86,7 @@ _MODELS = (
         path("gallery", "image or point cloud, or folder of them", "GALLERY"),
         MODEL,
         path("--out", "table of all ranked items, .json or .csv", "FILE"),
-        path("--grid", "figure (.png, .svg, .pdf) or page (.html) of queries and results", "FILE"),
+        path("--grid", "figure (.png, .webp, ...) or page (.html) of queries and results", "FILE"),
         option("--queries", "most queries in the grid (default: all of a page, 12 of a figure)",
             type=int, metavar="N"),
         option("--worst", "grid of the worst queries first, by identities in names "
@@ -109,7 +109,7 @@ _MODELS = (
         path("second", "image or point cloud", "SECOND"),
         option("--model", "as for og-reid rank, or histogram, for colours of body parts "
             "(default: %(default)s)", default="default", metavar="MODEL"),
-        path("--out", "figure (.png, .svg, .pdf), page (.html) or numbers (.json)", "FILE"),
+        path("--out", "figure (.png, .webp, ...), page (.html) or numbers (.json)", "FILE"),
         option("--lines", "matches in a figure (default: %(default)s)", type=int, default=12,
             metavar="N")),
     Command("follow", "follow people through videos",

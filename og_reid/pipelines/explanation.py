@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExplainSpec", "explain_files", "explained_pair"]
 
-_ENDINGS = (".png", ".svg", ".pdf", ".html", ".json")
+_ENDINGS = (".png", ".webp", ".svg", ".pdf", ".html", ".json")
 _SIZE = (640, 320)  # height and width of a rendered cloud
 _DISC = 0.035  # metres, of the few points that a network sees
 
@@ -32,7 +32,7 @@ class ExplainSpec:
     Attributes:
         first: Image or point cloud.
         second: Likewise.
-        out: File to write: figure (.png, .svg, .pdf), page (.html) or numbers (.json); None: none.
+        out: Figure (.png, .webp, .svg, .pdf), page (.html) or numbers (.json); None: none.
         model: Path for `og_reid.load_model`, its result, or ``histogram``.
         lines: Largest number of matches in a figure, and at first on a page.
 

@@ -45,7 +45,7 @@ class RankSpec:
         center_gallery: Gallery centring of full strength, likewise.
         center_neighbors: Neighbours of neighbour centring, likewise; 0: off.
         rerank: k-reciprocal re-ranking, likewise.
-        grid: Figure (.png, .svg, .pdf) or page (.html) of queries beside their results; None: none.
+        grid: Figure (.png, .webp, .svg, .pdf) or page (.html) of queries and results; None: none.
         queries: Largest number of queries in the grid; None: all of a page, 12 of a figure.
         worst: The worst queries first in the grid; identities are those of file names as in
             Market-1501.

@@ -23,7 +23,7 @@ __all__ = ["FIGURE_QUERIES", "check_grid", "ranking_grid"]
 #: Queries of a figure unless a number is given.
 FIGURE_QUERIES = 12
 _LOG = logging.getLogger("og_reid")
-_ENDINGS = (".png", ".svg", ".pdf", ".html")
+_ENDINGS = (".png", ".webp", ".svg", ".pdf", ".html")
 _THUMBNAIL = 192  # pixels, height
 _BYTES = 6_000  # of an encoded thumbnail in a page, a large one
 _RENDERED = (384, 192)

@@ -19,7 +19,7 @@ from .explanation import (
 )
 from .html_report import html_page
 from .style import DARK, LIGHT, category_colors
-from .thumbnails import data_uri
+from .thumbnails import FIGURE_ENDINGS, data_uri, save_figure
 
 __all__ = ["explanation_page", "write_explanation"]
 
@@ -29,7 +29,7 @@ _DASH = ("", "14 6", "4 5", "18 5 4 5", "9 9", "2 9")
 
 
 def write_explanation(pair: ExplainedPair, path: str | Path, *, lines: int = 12) -> None:
-    """Writes an explanation as a figure (``.png``, ``.svg``, ``.pdf``) or as a page (``.html``).
+    """Writes an explanation as a figure (`FIGURE_ENDINGS`) or as a page (``.html``).
 
     Args:
         pair: the two images and their contributions.
@@ -46,11 +46,11 @@ def write_explanation(pair: ExplainedPair, path: str | Path, *, lines: int = 12)
         with atomic_write(path) as partial:
             partial.write_text(text, encoding="utf-8")
         return
-    if ending not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"path must end in .png, .svg, .pdf or .html; got {path}")
+    if ending not in FIGURE_ENDINGS:
+        raise ValueError(f"path must end in {', '.join(FIGURE_ENDINGS)} or .html; got {path}")
     figure = explanation_figure(pair, lines=lines)
     with atomic_write(path) as partial:
-        figure.savefig(partial, format=ending[1:])
+        save_figure(figure, partial, ending)
 
 
 def explanation_page(pair: ExplainedPair, *, lines: int = 12) -> str:

@@ -12,7 +12,7 @@ from pose.files.atomic_write import atomic_write
 
 from .html_report import html_page
 from .ranking_grid import GridItem, GridRow, RankingGrid, grid_figure, worst_first
-from .thumbnails import data_uri
+from .thumbnails import FIGURE_ENDINGS, data_uri, save_figure
 
 __all__ = ["LARGEST_PAGE", "ranking_page", "write_ranking"]
 
@@ -23,7 +23,7 @@ LARGEST_PAGE = 500_000_000
 def write_ranking(
     grid: RankingGrid, path: str | Path, *, top: int = 10, worst: bool = False
 ) -> None:
-    """Writes rankings as a figure (``.png``, ``.svg``, ``.pdf``) or as a page (``.html``).
+    """Writes rankings as a figure (`FIGURE_ENDINGS`) or as a page (``.html``).
 
     Args:
         grid: rankings with their images.
@@ -49,8 +49,8 @@ def write_ranking(
         with atomic_write(path) as partial:
             partial.write_bytes(text)
         return
-    if ending not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"path must end in .png, .svg, .pdf or .html; got {path}")
+    if ending not in FIGURE_ENDINGS:
+        raise ValueError(f"path must end in {', '.join(FIGURE_ENDINGS)} or .html; got {path}")
     if len(grid.rows) > 200:
         raise ValueError(
             f"a figure of {len(grid.rows):,} queries would be too high: give at most 200, or write "
@@ -58,7 +58,7 @@ def write_ranking(
         )
     figure = grid_figure(grid, top=top)
     with atomic_write(path) as partial:
-        figure.savefig(partial, format=ending[1:])
+        save_figure(figure, partial, ending)
 
 
 def ranking_page(grid: RankingGrid, *, top: int = 10) -> str:
@@ -199,6 +199,8 @@ body { max-width: 120rem; }
 .seen span { flex: 1; background: var(--line); position: relative; }
 .seen span::after { content: ""; position: absolute; inset: auto 0 0 0; height: var(--high);
   background: var(--accent); }
+@media (min-width: 64rem) { body:not(.clouds) .row ol {
+  grid-template-columns: repeat(var(--count), minmax(0, 13rem)); } }
 @media (max-width: 40rem) { .row, .clouds .row { grid-template-columns: 1fr; }
   .query { max-width: 8rem; } .row ol { --card: 5.4rem; } .clouds .query { max-width: 14rem; }
   .clouds .row ol { --card: 9rem; } }
@@ -223,7 +225,7 @@ _SCRIPT = """
       if (!source && what === "image") frame.append(make("span", "none", "no image"));
       if (!source) continue;
       const found = make("img");
-      found.src = source; found.loading = "lazy"; found.decoding = "async";
+      found.src = source;
       found.alt = what === "image" ? name : "point cloud";
       frame.append(found);
     }
@@ -275,6 +277,7 @@ _SCRIPT = """
       if (!camera || String(item.c) === camera)
         list.append(shown(item, "li", item.m, String(rank + 1)));
     });
+    list.style.setProperty("--count", Math.min(10, Math.max(5, list.children.length)));
     section.append(list);
     return section;
   };

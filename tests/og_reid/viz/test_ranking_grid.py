@@ -95,6 +95,8 @@ def test_pixels_of_a_figure_are_those_of_the_images(tmp_path):
     path = tmp_path / "new" / "g.png"
     write_ranking(made(), path)
     pixels = decoded(path.read_bytes()).astype(int)
+    write_ranking(made(), tmp_path / "g.webp")
+    assert decoded((tmp_path / "g.webp").read_bytes()).shape == pixels.shape
     figure = grid_figure(made())
     (axis,) = figure.axes
     for number, place in enumerate([(0.5, 1.0), (1.32 + 0.3 + 0.5, 1.0)]):  # of q1 and of a
