@@ -365,7 +365,8 @@ def _draw_bars(axis: Axes, pair: ExplainedPair) -> None:
         rows.append(PartBar(name, pair.remainder))
     colors = [*category_colors(len(pair.parts)), LIGHT.neutral]
     if not pair.matches:
-        colors = [LIGHT.series[0]] * len(pair.parts) + [LIGHT.neutral]
+        signs = [LIGHT.series[int(each.contribution < 0)] for each in pair.parts]
+        colors = [*signs, LIGHT.neutral]
     places = range(len(rows))
     values = [each.contribution for each in rows]
     axis.barh(list(places), values, height=0.62, color=colors[: len(rows)])
