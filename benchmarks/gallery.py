@@ -5,7 +5,7 @@ part and the cell, lower parts are hidden in half of the views, and global embed
 from the visible cells, with noise. Queries are further views. Each size is a process of its own;
 times are wall-clock and CPU seconds.
 
-    OMP_NUM_THREADS=1 python benchmarks/gallery.py                     # 10,000 and 100,000 items
+    OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2 python benchmarks/gallery.py   # 10,000 and 100,000
     OMP_NUM_THREADS=1 python benchmarks/gallery.py --items 1000000 --cells 32 --channels 32
 """
 

@@ -19,7 +19,7 @@ from pose.files.reading import reading
 from ..api.comparison import describe
 from ..api.embedding import embed
 from ..data.clouds.cloud_set import CloudSet
-from ..data.clouds.lifted_store import LiftedStore
+from ..data.clouds.lifted_store import LiftedStore, is_lifted_store
 from ..data.files.image_files import image_endings
 from ..data.files.inputs import CLOUD_ENDINGS, cause, list_inputs, portable_name
 from ..inference.encoder import EmbedOptions, Encoder
@@ -139,14 +139,18 @@ def as_inputs(given: Any) -> tuple[Any, list[str | None]]:
     """
     if isinstance(given, Embedding):
         return given, [None] * len(given)
+    if isinstance(given, str | Path) and is_lifted_store(Path(given)):
+        given = LiftedStore(given)
     if isinstance(given, LiftedStore):
+        if given.settings.get("canonical"):
+            raise ValueError(f"{given.folder} must hold clouds as seen, not in the resting pose")
         return given, list(map(portable_name, given.names))
     if isinstance(given, str | Path) and Path(given).is_dir():
         listing = list_inputs([given], image_endings, CLOUD_ENDINGS)
         if not listing.inputs:
             raise ValueError(
-                f"{given} holds no images and no point clouds: give a folder of them (a store of "
-                "og-reid lift: og_reid.data.LiftedStore(folder))"
+                f"{given} holds no images and no point clouds: give a folder of them, or a "
+                "store of og-reid lift"
             )
         files: list[Any] = [os.path.normpath(each.path) for each in listing.inputs]
         return files, list(map(portable_name, files))
@@ -213,6 +217,12 @@ def embed_batch(
     if isinstance(batch.inputs, Embedding):
         return batch, batch.inputs, []
     if isinstance(batch.inputs, CloudSet):
+        wanted = model.preprocessing
+        if model.inputs != "cloud" or wanted.canonical or wanted.point_order != "fps":
+            raise ValueError(
+                "model must be one of point clouds in farthest-point order, as they are seen, for "
+                "a store of og-reid lift: give model='cloud', or images"
+            )
         return batch, Embedding.cat(model.embed(batch.inputs, EmbedOptions(batch_size=64))), []
     try:
         return batch, _described(batch.inputs, model), []

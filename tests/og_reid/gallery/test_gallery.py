@@ -24,11 +24,15 @@ pytest.importorskip("lancedb")
 import og_reid
 from doc_blocks import blocks
 from local_people import views
+from og_reid.data import lift_store
+from og_reid.data.clouds.lift_store import LabelledImage
 from og_reid.data.files.folder_lock import locked_folder
 from og_reid.gallery.measures import measure_baseline
 from og_reid.gallery.settings import SETTINGS, read_settings
+from og_reid.models import Embedding
 from pose.files.reading import InputWarning
 from rendered_people import one_person
+from standing_person import StandingPerson, plain_image
 
 PEOPLE = views([n % 12 for n in range(48)], 1, noise=0.2)
 LABELS = {
@@ -343,6 +347,49 @@ def test_point_clouds_have_their_own_model(tmp_path: Path) -> None:
     assert again.search(cloud(1), k=1).ranked()[0].id == "b"
     assert "exact, by global embeddings" in str(again.stats())
     assert "recall: 1" in str(again.build())
+
+
+def test_a_store_of_lifted_images_is_enrolled_by_name(tmp_path: Path) -> None:
+    images = [
+        LabelledImage(plain_image(tmp_path / f"in/{shade}.png", shade), f"{shade}.png")
+        for shade in (100, 120, 140)
+    ]
+    lift_store(images, tmp_path / "store", estimator=StandingPerson, images_per_shard=2)
+    gallery = og_reid.Gallery(tmp_path / "g")
+    assert gallery.add(og_reid.data.LiftedStore(tmp_path / "store")).new == 3
+    assert gallery.add(tmp_path / "store").unchanged == 3
+    snapshot = gallery._folder.store().snapshot()
+    blocks = list(snapshot.scan(["id", "features"]))
+    ids = [each for block in blocks for each in block["id"]]
+    assert ids == ["100.png", "120.png", "140.png"]
+    clouds = og_reid.data.LiftedStore(tmp_path / "store").load()
+    plain = og_reid.models.Embedding.cat(gallery.model.embed(clouds)).features
+    stored = torch.cat([torch.tensor(block["features"]) for block in blocks])
+    assert plain is not None
+    assert torch.allclose(stored, plain, atol=1e-5)
+    other = filled(tmp_path)
+    with pytest.raises(ValueError, match="model must be one of point clouds"):
+        other.add(tmp_path / "store")
+
+
+def test_models_of_parts_are_searched_exactly(tmp_path: Path) -> None:
+    from encoder_kinds import encoders
+
+    model = next(each for each in encoders().values() if each.has_parts and each.has_global)
+    draw = torch.Generator().manual_seed(0)
+    parts = torch.randn(30, 3, 8, generator=draw)
+    made = Embedding(torch.randn(30, 8, generator=draw), parts, torch.rand(30, 3, generator=draw))
+    gallery = og_reid.Gallery(tmp_path / "g", model)
+    gallery.add(made, list(range(30)))
+    found = gallery.search(made[:4], k=5)
+    best = model.compare(made[:4], made).topk(5)
+    assert [[int(each.id) for each in found.ranked(row)] for row in range(4)] == (
+        best.indices.tolist()
+    )
+    assert torch.allclose(found.scores, best.values, atol=0.01)
+    assert gallery.build().settings.plan is not None
+    with pytest.raises(ValueError, match="made with a model without a name"):
+        og_reid.Gallery.open(tmp_path / "g").search(made[:1])
 
 
 def test_numbers_of_a_gallery(given: og_reid.Gallery) -> None:
