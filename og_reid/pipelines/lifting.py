@@ -156,7 +156,7 @@ def lift_file(spec: LiftSpec) -> tuple[Path, PointCloud]:
         _write_page(spec, spec.html, pixels, pose)
     else:
         pose = None if model is None else MediapipePose(model=model)(image)
-    cloud = lift(image, pose, mask=spec.masks)
+    cloud = lift(image, keypoints=pose, mask=spec.masks)
     write_pointcloud(out, cloud)
     return out, cloud
 

@@ -39,7 +39,7 @@ SHORT = (*SMALL, "data.num_ids=3", "budget.steps=3", "validate_every=2")
 
 
 def fake_lift_split(
-    samples: Sequence[Sample], *, workers: int, progress: object, cache: Path, canonical: bool
+    samples: Sequence[Sample], *, progress: object, cache: Path, canonical: bool, **_: object
 ) -> CloudSet:
     progress(len(samples), len(samples))
     return CloudSet.from_clouds(
@@ -340,7 +340,7 @@ def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
 def test_interruption_ends_with_130(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(path: Path) -> PointCloud:
+    def interrupted(path: Path, **_: object) -> PointCloud:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "lift", interrupted)
