@@ -100,6 +100,13 @@ class GalleryFolder:
                 found = as_encoder(settings.model if default else self._model)
                 digest = model_digest(found)
                 if digest != settings.digest:
+                    if default:
+                        raise ValueError(
+                            f"{self.path} was made with other weights of {settings.model} (digest "
+                            f"{settings.digest[:12]}, here {digest[:12]}), such as those of "
+                            "another version: give their file as model, or add the images to a "
+                            "new gallery"
+                        )
                     raise ValueError(
                         f"model must be that of {self.path} ({settings.model or 'without a name'}, "
                         f"digest {settings.digest[:12]}); got one of digest {digest[:12]}: "

@@ -28,7 +28,7 @@ from og_reid.data import lift_store
 from og_reid.data.clouds.lift_store import LabelledImage
 from og_reid.data.files.folder_lock import locked_folder
 from og_reid.gallery.measures import measure_baseline
-from og_reid.gallery.settings import SETTINGS, read_settings
+from og_reid.gallery.settings import SETTINGS, read_settings, write_settings
 from og_reid.models import Embedding
 from pose.files.reading import InputWarning
 from rendered_people import one_person
@@ -311,6 +311,11 @@ def test_other_models_and_inputs_are_refused(tmp_path: Path, given: og_reid.Gall
     with pytest.raises(ValueError, match="the gallery's layout"):
         given.search(views([1], 1).without_parts())
     gallery = filled(tmp_path)
+    settings = read_settings(gallery.path / SETTINGS)
+    write_settings(gallery.path / SETTINGS, replace(settings, digest="0" * 32))
+    with pytest.raises(ValueError, match="other weights of default"):
+        og_reid.Gallery.open(gallery.path).search(views([1], 1))
+    write_settings(gallery.path / SETTINGS, settings)
     with pytest.raises(ValueError, match="of another model"):
         gallery.add(views([1], 1).without_parts(), ["x"])
     bad = views([1, 2], 1)
