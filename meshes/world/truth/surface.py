@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,8 @@ from torch.nn.functional import normalize
 
 from ...rasterizer import rasterize_layers
 from ..imaging.camera import View
-from ..surfaces.pieces import Bearer, MeshPart, Origin, closed_faces, merge
+from ..surfaces.nearest import NearestVertex
+from ..surfaces.pieces import Bearer, MeshPart, closed_faces, merge
 
 __all__ = ["FaceIndex", "Surface", "find_surface", "find_surfaces", "placed"]
 
@@ -152,7 +152,7 @@ class Surface:
         """For all (V,) vertices the two of the body that they follow, and their mix."""
         used = torch.zeros(len(self.vertices), dtype=torch.bool)
         used[self.corners.flatten()] = True
-        nearest = _Nearest()
+        trees: dict[Bearer, NearestVertex] = {}
         pieces: list[tuple[Tensor, Tensor, Tensor]] = []
         start = 0
         for part in self.parts:
@@ -163,35 +163,15 @@ class Surface:
             if origin.follows is not None:
                 pieces.append(origin.follows)
             else:
-                found = nearest.on_body(origin, used[start:end])
+                bearer = origin.bearer
+                tree = trees.setdefault(bearer, NearestVertex(bearer.vertices))
+                rows = used[start:end].nonzero()[:, 0]
+                found = torch.zeros(end - start, dtype=torch.int64)
+                found[rows] = tree.of(origin.vertices[rows])
                 pieces.append((found, found, torch.zeros(len(found))))
             start = end
         firsts, seconds, mixes = zip(*pieces, strict=True)
         return torch.cat(firsts), torch.cat(seconds), torch.cat(mixes)
-
-
-class _Nearest:
-    """Nearest vertices of bare bodies; a body's tree is built when a part needs it."""
-
-    def __init__(self) -> None:
-        self._trees: dict[Bearer, Any] = {}
-
-    def on_body(self, origin: Origin, used: Tensor) -> Tensor:
-        """(V,) nearest vertex of the bare body for the used vertices of a part; 0 for others."""
-        from scipy.spatial import cKDTree
-
-        nearest = torch.zeros(len(used), dtype=torch.int64)
-        rows = used.nonzero()[:, 0]
-        if len(rows):
-            tree = self._trees.get(origin.bearer)
-            if tree is None:
-                # Unbalanced: built in half the time, and few points are looked for.
-                tree = cKDTree(
-                    origin.bearer.vertices.numpy(), balanced_tree=False, compact_nodes=False
-                )
-                self._trees[origin.bearer] = tree
-            nearest[rows] = torch.from_numpy(tree.query(origin.vertices[rows].numpy())[1])
-        return nearest
 
 
 @dataclass(frozen=True, eq=False)
