@@ -28,7 +28,7 @@ def call(job: Callable[..., Outcome], *arguments: Any) -> Outcome:
 def do_demo(options: Namespace) -> None:
     check_exists(options.image, "give --image an image of one person")
     print(
-        "about 6 minutes of processor time; finished parts of an earlier run are kept. The times "
+        "about 5 minutes of processor time; finished parts of an earlier run are kept. The times "
         "below are wall-clock times under the current load",
         file=sys.stderr,
     )

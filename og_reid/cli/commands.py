@@ -31,9 +31,9 @@ __all__ = ["COMMANDS"]
 
 # fmt: off
 _DATA = (
-    Command("demo", "run a demonstration, in about five minutes and without data",
+    Command("demo", "run a demonstration, in about four minutes and without data",
         "Lifts an image, renders a synthetic data set, trains and evaluates on it, and writes an "
-        "HTML report. About six minutes of processor time, or four to five minutes on two idle "
+        "HTML report. About five minutes of processor time, or about four minutes on two idle "
         "cores. Resumable: the same command continues a stopped run.",
         path("--image", "image of one person (default: a portrait of scikit-image)", "IMAGE"),
         path("--out", "folder of the report (default: %(default)s)", "FOLDER",

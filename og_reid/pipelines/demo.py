@@ -63,7 +63,7 @@ def run_demo(
         out_dir: folder for the world, the run and the report.
         image: Image of one person to lift; None takes the astronaut portrait that comes with
             scikit-image (NASA, public domain).
-        size: size of the demonstration; None: about six minutes of processor time, four of them
+        size: size of the demonstration; None: about five minutes of processor time, four of them
             beyond rendering the world.
         workers: processes that render and lift.
         progress: called with (stage, done, total, note).
