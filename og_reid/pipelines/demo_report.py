@@ -133,7 +133,7 @@ def training_section(result: TrainResult) -> Section:
     )
     return Section(
         "Training OG-Net-Small",
-        [text, ReportImage(curves_figure(history), "Loss, accuracy, metrics.")],
+        [text, ReportImage(curves_figure(history), alt="Learning curves.")],
     )
 
 
@@ -222,4 +222,6 @@ def reading_section() -> Section:
         'other = og_reid.embed(og_reid.lift("other.jpg"))\n'
         "similarity = float(embedding @ other)  # 1 = equal embeddings"
     )
-    return Section("Your own images", [Html(f"<pre><code>{html.escape(code)}</code></pre>")])
+    return Section(
+        "Your own images", [Html(f'<pre tabindex="0"><code>{html.escape(code)}</code></pre>')]
+    )

@@ -150,6 +150,7 @@ def cmc_figure(curves: Mapping[str, Any], *, top: int = 20) -> Figure:
         axis.plot(range(1, len(y) + 1), y, label=run, **_look(number), marker=_marker(number))
     axis.set(title="CMC", xlabel="rank", ylabel="queries with a match up to the rank, %")
     axis.set_xticks([k for k in (1, 5, 10, 20, 50, 100) if k <= top])
+    _end_at_100(axis)
     _legend(axis, len(curves), "lower right")
     return figure
 
@@ -175,6 +176,7 @@ def roc_figure(curves: Mapping[str, Rates]) -> Figure:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set(title="ROC", xlabel="false accepts, % of the impostor pairs",
              ylabel="true accepts, % of the genuine pairs")  # fmt: skip
+    _end_at_100(axis)
     _legend(axis, len(curves), "lower right")
     return figure
 
@@ -372,6 +374,12 @@ def _some(given: Mapping[str, _Value], name: str) -> Mapping[str, _Value]:
     if not given:
         raise ValueError(f"{name} must hold at least one; got none")
     return given
+
+
+def _end_at_100(axis: Axes) -> None:
+    """Ends an axis of percent a little above 100, also where all values are 100."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, 90.0), min(high, 101.5))
 
 
 def _look(number: int) -> dict[str, Any]:

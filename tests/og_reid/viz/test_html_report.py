@@ -7,7 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from browser import Browsing, audit
+from og_reid.pipelines.demo_report import reading_section
+from og_reid.viz.curves import curves_figure
 from og_reid.viz.html_report import Html, ReportImage, Section, results_table, write_report
+from og_reid.viz.ranking import Ranking, ranking_figure
 
 # The smallest PNG: one white pixel.
 PNG = base64.b64decode(
@@ -161,3 +165,32 @@ def test_bad_content_leaves_the_old_page(tmp_path):
 
 def test_no_sections_is_a_page(tmp_path):
     assert Page(written(tmp_path, [], title="Empty")).text.split().count("Empty") == 2
+
+
+def test_a_report_is_legible_and_accessible_at_every_size(tmp_path, browsing: Browsing):
+    pytest.importorskip("matplotlib")
+    image = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
+    ranking = ranking_figure([Ranking(image, [image] * 5, [True, False, None, True, False], True)])
+    curves = curves_figure([{"step": i, "loss": 1 / i, "mAP": i / 9} for i in range(1, 9)])
+    rows = [{"method": "a long name of a method " * 3, **{f"rank-{k}": 1.0 * k for k in range(9)}}]
+    written(
+        tmp_path,
+        [
+            Section("Curves", ["Words. " * 60, ReportImage(curves, alt="Learning curves.")]),
+            Section("Rankings", [ReportImage(ranking, "Queries.", quality=85)]),
+            Section("Metrics", [results_table(rows, caption="In percent. " * 30)]),
+            reading_section(),
+        ],
+    )
+    page = tmp_path / "deep" / "report.html"
+    assert page.stat().st_size < 500_000
+    for width, dark in ((360, True), (3840, False)):
+        shown = browsing.open(page, width=width, dark=dark)
+        root = "document.documentElement"
+        assert shown.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), width
+        # What is wider than the page scrolls in a region that the keyboard reaches.
+        assert shown.evaluate(
+            "[...document.querySelectorAll('main *')].every(e => e.scrollWidth <= e.clientWidth + 1"
+            " || getComputedStyle(e).overflowX === 'visible' || e.tabIndex === 0)"
+        ), width
+        assert audit(shown) == [], width
