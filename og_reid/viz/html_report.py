@@ -36,6 +36,7 @@ figure.wide { overflow-x: auto; }
 """
 # A page needs nothing from anywhere: the browser holds it to that.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_WIDEST = 6.0  # inches of a figure that a phone still shows legibly
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
 _NUMBER = re.compile(r"[+-]?[\d.,]+( to [+-]?[\d.,]+)?( %)?")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -284,8 +285,7 @@ def _is_wide(image: Figure | bytes) -> bool:
     """True for figures that are illegible at the width of a phone."""
     if isinstance(image, bytes) or not hasattr(image, "get_size_inches"):
         return False
-    width, height = image.get_size_inches()
-    return bool(width > 1.8 * height)
+    return bool(image.get_size_inches()[0] > _WIDEST)
 
 
 def _encoded(figure: ReportImage) -> tuple[str, bytes]:

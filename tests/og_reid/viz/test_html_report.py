@@ -193,4 +193,5 @@ def test_a_report_is_legible_and_accessible_at_every_size(tmp_path, browsing: Br
             "[...document.querySelectorAll('main *')].every(e => e.scrollWidth <= e.clientWidth + 1"
             " || getComputedStyle(e).overflowX === 'visible' || e.tabIndex === 0)"
         ), width
+        assert shown.locator("figure.wide img").bounding_box()["width"] > 600  # legible
         assert audit(shown) == [], width
