@@ -46,6 +46,7 @@ from .sample_source import DataSource
 __all__ = ["DemoSize", "run_demo"]
 
 
+@one_thread()  # workers use the other cores: threads that wait for each other take them away
 def run_demo(
     out_dir: str | Path,
     image: str | Path | None = None,
@@ -83,12 +84,9 @@ def run_demo(
     splits, attributes = _world(out / "world", size, workers, tell)
     sets = _lift(splits, out / "clouds", workers, tell)
     query, gallery = sets["query"], sets["gallery"]
-    with one_thread():
-        result = _train(config, sets, out / "run", tell)
-        models = _models(config, out / "run" / MODEL_FILE)
-        distances = compute_distances(query, gallery, models) | _dense(
-            splits, out / "world", workers
-        )
+    result = _train(config, sets, out / "run", tell)
+    models = _models(config, out / "run" / MODEL_FILE)
+    distances = compute_distances(query, gallery, models) | _dense(splits, out / "world", workers)
     rows = score_distances(distances, query, gallery, attributes=attributes)
     sections = [
         photo,
