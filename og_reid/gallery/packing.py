@@ -4,7 +4,8 @@
 features             float32, as given
 local features       int8 directions (`og_reid.ops.int8_features`): each changes a product by at
                      most (1 + e) e, e = sqrt(C) m / 254 with the vector's largest entry m
-weights, positions   16 bits: within 7.7e-6
+weights              float16: within 5e-4 of their value
+positions            16 bits: within 7.7e-6
 visibility           float32, as given
 parts                int8 directions, likewise; their visibility as given
 ===================  ==============================================================================
@@ -29,7 +30,7 @@ __all__ = ["EMBEDDED", "PackedLayout", "as_int8", "pack", "rounding", "unpack"]
 
 #: Columns that hold embeddings: global ones, and all else of an item in one piece.
 EMBEDDED = ("features", "packed")
-_STEPS = 65535  # of weights and positions in [0, 1]
+_STEPS = 65535  # of positions in [0, 1]
 _COMPARED = 32  # images, for the rounding
 
 
@@ -81,7 +82,7 @@ class PackedLayout:
         if cells:
             found += [
                 ("local_features", np.int8, (cells, self.channels)),
-                ("local_weights", np.uint16, (cells, self.body_parts)),
+                ("local_weights", np.float16, (cells, self.body_parts)),
                 ("local_positions", np.uint16, (cells,)),
                 ("local_visibility", np.float32, (self.body_parts,)),
             ]
@@ -178,6 +179,8 @@ def unpack(columns: Mapping[str, Any], layout: PackedLayout, *, whole: bool = Tr
         width = kind.itemsize * int(np.prod(shape))
         piece = columns["packed"][:, start : start + width].copy()
         array = piece.view(kind).reshape(-1, *shape)
+        if kind == np.float16:
+            array = array.astype(np.float32)
         if kind == np.uint16:
             array = array.astype(np.float32) * np.float32(1 / _STEPS)
         arrays[name] = torch.from_numpy(array)
@@ -215,7 +218,7 @@ def rounding(
 
 
 def _check(embedding: Embedding) -> None:
-    """Refuses NaN, infinity, and weights and positions out of [0, 1]."""
+    """Refuses NaN, infinity, weights below 0, and positions out of [0, 1]."""
     named = {"features": embedding.features, "parts": embedding.parts}
     if embedding.local is not None:
         names = ("features", "weights", "visibility", "positions")
@@ -227,9 +230,13 @@ def _check(embedding: Embedding) -> None:
             continue
         bad = ~each.flatten(1).isfinite().all(1)
         what = "finite; got NaN or infinity"
-        if not bad.any() and name in ("local weights", "local visibility", "local positions"):
+        if not bad.any() and name in ("local visibility", "local positions"):
             bad = ((each < 0) | (each > 1)).flatten(1).any(1)
             what = "in [0, 1]; got others"
+        # Reliability takes weights above 1; float16 ends at 65504.
+        if not bad.any() and name == "local weights":
+            bad = ((each < 0) | (each > 65504)).flatten(1).any(1)
+            what = "at least 0, and at most 65504; got others"
         if bad.any():
             rows = bad.nonzero().squeeze(1)[:10].tolist()
             raise ValueError(f"{name} of embeddings must be {what} in rows {rows}")
