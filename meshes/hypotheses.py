@@ -61,7 +61,7 @@ def fit_hypotheses(
         pitch: see `fit_body`.
 
     Returns:
-        B fits of one body.
+        B fits of one body; ``error`` and ``confidence`` are those of the fit to the keypoints.
     """
     first = fit_body(keypoints, size, body, masks=masks, pitch=pitch)
     chosen = [first[row] for row in range(len(first))]
@@ -76,5 +76,7 @@ def fit_hypotheses(
     for number, (row, mask) in enumerate(known):
         other = others[number]
         if silhouette_overlap(other, mask) > silhouette_overlap(chosen[row], mask):
-            chosen[row] = other
+            # Doubt is about the keypoints, and the same for both bodies.
+            before = chosen[row]
+            chosen[row] = replace(other, error=before.error, confidence=before.confidence)
     return chosen
