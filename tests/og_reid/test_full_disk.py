@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import resource
 import shutil
-import signal
 import sys
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from full_disk import full_disk
 from og_reid.data import CloudSet
 from og_reid.data.clouds.market3d import RawCloud
 from og_reid.data.clouds.shard import CloudLabel, QuantizedCloud, write_shard
@@ -28,19 +27,6 @@ from random_clouds import cloud
 from regression import Regression, config
 
 RECORD = StepLog(1, 0.5, 1.25, 0.5, 0.1, 1.0, 2.0)
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file may grow beyond some bytes: what a full disk does, without one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def fusion(path: Path) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import resource
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +19,7 @@ pytest.importorskip("lancedb")
 
 import og_reid
 from doc_blocks import blocks
+from full_disk import full_disk
 from local_people import views
 from og_reid.data import lift_store
 from og_reid.data.clouds.lift_store import LabelledImage
@@ -54,19 +51,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> og_reid.Gallery:
     gallery = filled(tmp_path_factory.mktemp("given"))
     gallery.build()
     return gallery
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file may grow beyond some bytes: what a full disk does, without one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_images_are_found_again_without_being_embedded_again(

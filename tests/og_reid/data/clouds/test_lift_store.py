@@ -6,13 +6,11 @@ import errno
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from full_disk import full_disk
 from og_reid.data import CloudSet, LiftedStore, lift_store
 from og_reid.data.clouds import lift_shard as shards
 from og_reid.data.clouds.lift_dataset import LiftSettings, lift_dataset
@@ -277,31 +276,13 @@ def test_bad_manifests_are_refused(tmp_path: Path, change: dict[str, Any], messa
         LiftedStore(tmp_path)
 
 
-def test_a_full_disk_is_named_and_resumed(tmp_path: Path, full_disk: Callable[..., Any]) -> None:
+def test_a_full_disk_is_named_and_resumed(tmp_path: Path) -> None:
     some = images(tmp_path / "in", range(100, 108))
     with full_disk(50_000), pytest.raises(OSError, match=r"clouds-") as caught:
         lifted(some, tmp_path / "out")
     assert caught.value.errno == errno.EFBIG
     assert [path.name for path in (tmp_path / "out").iterdir()] == [MANIFEST]
     assert lifted(some, tmp_path / "out").clouds == 8
-
-
-@pytest.fixture
-def full_disk() -> Callable[..., Any]:
-    """Context in which no file may grow beyond some bytes: what a full disk does."""
-
-    @contextmanager
-    def limited(limit: int) -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            signal.signal(signal.SIGXFSZ, ignored)
-
-    return limited
 
 
 def test_a_shard_is_a_function_of_its_task(tmp_path: Path) -> None:
