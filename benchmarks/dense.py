@@ -61,7 +61,11 @@ def networks(batch: int) -> dict[str, Callable[[], object]]:
         return found.contiguous(memory_format=torch.channels_last)
 
     backbone, inputs = resnet().to(memory_format=torch.channels_last), images((256, 128))
-    network = DenseReID(reliability=1.0, context_blocks=2, generator=generator).eval().to(memory_format=torch.channels_last)
+    network = (
+        DenseReID(reliability=1.0, context_blocks=2, generator=generator)
+        .eval()
+        .to(memory_format=torch.channels_last)
+    )
     programs: dict[str, Callable[[], object]] = {"ResNet-50 256 x 128": lambda: backbone(inputs)}
     for size in SIZES:
         programs[f"dense {size[0]} x {size[1]}"] = partial(_local, network, images(size))

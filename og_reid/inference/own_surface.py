@@ -26,6 +26,9 @@ __all__ = ["MAX_UNDECIDED", "OwnSurface", "mask_source", "own_surface", "undecid
 
 #: Largest `undecided` fraction of a mask that a lift relies on without further evidence.
 MAX_UNDECIDED = 0.5
+# The same for people whom a wide image cuts, as a portrait does: the lift leaves out doubtful
+# points, which would be half of such a person.
+_MAX_UNDECIDED_PORTRAIT = 0.25
 # Mean score of keypoints from which the estimator is surer than a mask beyond that. Rendered people
 # of the held-out world: 1 % have such scores and masks. Masks of real people are undecided in
 # portraits, which no detector's crop is, and on large dark coats.
@@ -130,7 +133,7 @@ class OwnSurface:
             digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         size = [encoder.preprocessing.height, encoder.preprocessing.width]
         weights = digest.hexdigest()[:40]
-        rules = {"version": 2, "most": MAX_UNDECIDED}
+        rules = {"version": 3, "most": MAX_UNDECIDED}
         return {"type": "own-surface", "size": size, **rules, "weights": weights}
 
     @property
@@ -165,7 +168,9 @@ class OwnSurface:
             left, top, right, bottom = box
             (own,) = own_surface([np.ascontiguousarray(image[top:bottom, left:right])], model)
             person = None if pose.mask is None else pose.mask[top:bottom, left:right]
-            if undecided(own, person) > MAX_UNDECIDED and not (crop and _is_doubtful(pose, image)):
+            portrait = not crop and not bool(pose.keypoints.inside(*image.shape[:2]).all())
+            limit = _MAX_UNDECIDED_PORTRAIT if portrait else MAX_UNDECIDED
+            if undecided(own, person) > limit and not (crop and _is_doubtful(pose, image)):
                 masks.append(None)
                 continue
             whole = torch.zeros(image.shape[:2], dtype=torch.float32)

@@ -1,6 +1,7 @@
 import pickle
 import warnings
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from og_reid import load_model
 from og_reid.inference.own_surface import OwnSurface, own_surface, undecided
 from pose import COCO_17, Keypoints, Pose
 from pose.files.reading import InputWarning
+from pose.literals import Masks
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,15 @@ def test_a_source_gives_masks_of_crops_and_none_where_it_is_unsure(scene):
     assert not mask[:, :280].any()
     assert float(mask[20:276, 300:428][scene.mask].mean()) > 0.4
     assert float(mask[20:276, 300:428][~scene.amodal].mean()) < 0.2
+
+
+def test_a_portrait_keeps_the_points_of_the_estimator():
+    data = pytest.importorskip("skimage.data")
+    pytest.importorskip("mediapipe")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        found, plain = (og_reid.lift(data.astronaut(), mask=name) for name in get_args(Masks))
+    assert int(found.body().visible.sum()) >= 0.9 * int(plain.body().visible.sum()) > 1000
 
 
 @pytest.mark.parametrize("place", [(-300.0, 0.0), (0.0, -4000.0), (1e6, 1e6)])
