@@ -214,7 +214,10 @@ def test_a_configuration_trains(
     command = ["train", name, *smaller(config), "--out", str(tmp_path)]
     dataset = dataset_of(name)
     if config.model.arch == "dense":
-        command += ["labelled.identities=2", "labelled.views=2", "dense.sizes=[[64, 32]]"]
+        small = ("identities=2", "views=2")
+        worlds = ("labelled", "second_labelled")
+        command += [f"{world}.{each}" for world in worlds for each in small]
+        command += ["dense.sizes=[[64, 32]]"]
     elif not dataset:
         assert config.world.train_identities
         command += ["--data", str(trees("world", ""))]
