@@ -16,6 +16,7 @@ from torch import Tensor
 from pose.files.reading import InputWarning, level_outside
 from pose.runtime.defaults import plain_torch
 
+from .notebook import notebook_html
 from .pointcloud_values import near_points, numeric_tensor, unit_colors
 
 __all__ = ["BACKGROUND", "HIDDEN_GREY", "PointCloud"]
@@ -96,6 +97,10 @@ class PointCloud:
     def __repr__(self) -> str:
         flags = self.seen_mask
         return f"PointCloud({len(self)} points, {int(flags.sum())} seen on the body)"
+
+    def _repr_html_(self) -> str | None:
+        """Interactive view for notebooks, once og_reid is imported."""
+        return notebook_html(self)
 
     @classmethod
     @plain_torch()

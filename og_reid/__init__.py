@@ -97,7 +97,19 @@ def _refuse_shadows() -> None:
 
 _refuse_shadows()
 
-from pose.deprecation import deprecated_attribute  # noqa: E402  # after the check for shadows
+# After the check for shadows:
+from meshes.notebook import register_renderer  # noqa: E402
+from pose.deprecation import deprecated_attribute  # noqa: E402
+
+
+def _notebook_view(cloud: Any) -> str:
+    """Interactive view of a point cloud in a notebook."""
+    viz = import_module(f"{__name__}.viz")
+    html: str = viz.notebook_view(viz.ViewItem(cloud))
+    return html
+
+
+register_renderer(_notebook_view)
 
 
 def __getattr__(name: str) -> Any:

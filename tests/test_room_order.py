@@ -20,7 +20,7 @@ ORDER = {
         ("estimators",),
     ),
     "meshes": (
-        ("rotation", "rasterizer", "pointcloud_values"),
+        ("notebook", "rotation", "rasterizer", "pointcloud_values"),
         ("body", "formats", "pointcloud"),
         ("pointcloud_io", "fitting"),
         ("adapters", "color", "regressors"),
@@ -48,14 +48,15 @@ ORDER = {
         ("datasets", "augmentation"),
     ),
     "og_reid.viz": (
-        ("style", "splatting", "window"),
+        ("style", "looks", "splatting", "movies"),
         ("drawing", "html_report"),
         (
-            "curves", "embedding_map", "explanation", "lift", "ranking", "thumbnails", "tracks",
-            "world_sheet",
+            "curves", "embedding_map", "explanation", "items", "lift", "ranking", "thumbnails",
+            "tracks", "world_sheet",
         ),
-        ("explanation_html", "lift_page", "ranking_grid"),
-        ("ranking_html",),
+        ("coloring", "explanation_html", "lift_page", "ranking_grid"),
+        ("ranking_html", "scene", "viewer", "window"),
+        ("viewing",),
     ),
 }  # fmt: skip
 

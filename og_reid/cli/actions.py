@@ -54,6 +54,10 @@ def do_lift(options: Namespace) -> None:
     pipelines.report_failures(done, skip=spec.skip)
 
 
+def do_view(options: Namespace) -> None:
+    print(call(pipelines.view_files, fill(pipelines.ViewSpec, options)))
+
+
 def do_embed(options: Namespace) -> None:
     done = call(pipelines.embed_inputs, fill(pipelines.EmbedSpec, options))
     print(done, end="")

@@ -63,6 +63,31 @@ _DATA = (
         path("--html", "for one image: page of its keypoints, fit, errors, cloud and doubts",
             "FILE"),
         *POSE, SKIP, workers("processes for lifting")),
+    Command("view", "look at point clouds, images, bodies and keypoints in 3D",
+        "Shows persons side by side in a window (Open3D), or writes an image, a turntable, or an "
+        "interactive page: one file for any browser, without a network. Images are lifted first.",
+        path("paths", "clouds (.ply, .npz, .obj), images of one person, bodies of SAM 3D Body "
+            "(.npz), keypoints (.npz, OpenPose .json), and folders", nargs="+"),
+        *(path(f"--{kind}", text, "FILE") for kind, text in (("png", "image to write"),
+            ("gif", "turntable to write"), ("mp4", "turntable to write"),
+            ("html", "interactive page to write"))),
+        choice("--color", "colours of the points: of the image; visible and occluded; body parts; "
+            "nearest neighbours of --point; farthest points (default: %(default)s)",
+            ("image", "visibility", "part", "neighbors", "fps"), default="image"),
+        option("--point", "index of a point (default: one in the middle)", type=int, metavar="I"),
+        option("--neighbors", "of --point (default: %(default)s)", type=int, default=20,
+            metavar="K"),
+        option("--yaw", "viewing direction, degrees: 0 front, 180 back (default: %(default)s)",
+            type=float, default=0.0, metavar="DEG"),
+        option("--height", "of image and turntable (default: %(default)s)", type=int, default=640,
+            metavar="PIXELS"),
+        option("--background", "show the points of the background"),
+        option("--surface", "show bodies as surfaces at first, in page and window"),
+        option("--dark", "dark form (default: light; the page: as the reader's system)",
+            action="store_true", default=None),
+        option("--most-megabytes", "largest page that is written (default: %(default)s)",
+            type=float, default=100.0, metavar="MB"),
+        *POSE, SKIP),
 )
 _MODELS = (
     Command("embed", "embed point clouds or images",

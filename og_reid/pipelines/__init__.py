@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .run_info import describe_run
     from .run_results import load_run_results
     from .training import TrainSpec, train
+    from .viewing import ViewSpec, view_files
     from .world import WorldReport, WorldSpec, make_world
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "PrepareSpec",
     "RankSpec",
     "TrainSpec",
+    "ViewSpec",
     "WorldReport",
     "WorldSpec",
     "calibrate",
@@ -93,6 +95,7 @@ __all__ = [
     "run_checks",
     "run_demo",
     "train",
+    "view_files",
 ]
 
 _HOME = {
@@ -114,6 +117,7 @@ _HOME = {
     "PrepareSpec": "datasets",
     "RankSpec": "ranking",
     "TrainSpec": "training",
+    "ViewSpec": "viewing",
     "WorldReport": "world",
     "WorldSpec": "world",
     "calibrate": "calibration",
@@ -143,6 +147,7 @@ _HOME = {
     "run_checks": "doctor",
     "run_demo": "demo",
     "train": "training",
+    "view_files": "viewing",
 }
 
 

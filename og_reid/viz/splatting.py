@@ -16,6 +16,7 @@ __all__ = ["Frame", "fit_frame", "render_cloud", "splat_radius"]
 
 _SUPERSAMPLING = 2  # rendered this much larger, then averaged: smooth outlines
 _LAYER = 0.03  # metres; points this far behind the nearest one still blend into its surface
+_FACING = 0.3  # least cosine to the viewer: discs are wide, and those of an outline overhang it
 _LIGHT = (-0.35, 0.5, 0.8)  # to the light, in the viewer's frame: from the upper left
 
 
@@ -102,8 +103,9 @@ def render_cloud(
     frame: Frame | None = None,
     radius: Tensor | float | None = None,
     normals: Tensor | None = None,
+    paper: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
-    """Orthographic rendering of a cloud at eye level, on white.
+    """Orthographic rendering of a cloud at eye level.
 
     Each point is a disc; at each pixel the nearest surface is visible, and the discs of one surface
     blend with Gaussian weights (Zwicker et al., "Surface splatting", 2001).
@@ -119,6 +121,7 @@ def render_cloud(
         radius: metres, one for all or (N,); by default `splat_radius`.
         normals: (N, 3) unit or zero. When given, points that face away are left out and the rest
             is lightly shaded; a zero normal faces everywhere and is not shaded.
+        paper: RGB in [0, 1] of pixels without a point.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -129,8 +132,10 @@ def render_cloud(
     points, colors = _check_points(points), _check_colors(colors, len(points))
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be at least 1; got {height} x {width}")
+    ground = torch.tensor(paper, dtype=torch.float32, device="cpu")
     if not len(points):
-        return np.full((height, width, 3), 255, np.uint8)
+        empty = (ground * 255).round().to(torch.uint8).numpy()
+        return np.broadcast_to(empty, (height, width, 3)).copy()
     frame = fit_frame(points, height, width) if frame is None else frame
     radius = splat_radius(points) if radius is None else _on_cpu(radius)
     if (radius.ndim and radius.shape != (len(points),)) or not bool((radius > 0).all()):
@@ -148,13 +153,13 @@ def render_cloud(
                 f"{len(normals)}"
             )
         turned = _multiply(normals, view.T)
-        front = turned[:, 2] > -0.1
+        front = (turned[:, 2] > _FACING) | (turned.norm(dim=-1) < 0.5)
         colors = (colors * _shade(turned))[front]
         seen, radius = seen[front], radius[front]
     scale = frame.pixels_per_metre * _SUPERSAMPLING
     tall, wide = height * _SUPERSAMPLING, width * _SUPERSAMPLING
     pixel, point, weight = _discs(seen, radius, scale, tall, wide)
-    drawn = _blend(pixel, seen[point, 2], colors[point], weight, tall * wide)
+    drawn = _blend(pixel, seen[point, 2], colors[point], weight, ground, tall * wide)
     drawn = drawn.view(height, _SUPERSAMPLING, width, _SUPERSAMPLING, 3).mean((1, 3))
     return (drawn * 255).round().to(torch.uint8).numpy()
 
@@ -191,16 +196,19 @@ def _discs(
         member = ((size_class == level) & inside).nonzero()[:, 0]
         half = math.ceil(float(size[member].max()))
         step = torch.arange(-half, half + 1, device="cpu")
-        column = x[member].floor().long()[:, None, None] + step
-        row = y[member].floor().long()[:, None, None] + step[:, None]
-        column, row = torch.broadcast_tensors(column, row)
-        squared = (column.to(x.dtype) + 0.5 - x[member, None, None]) ** 2 + (
-            row.to(y.dtype) + 0.5 - y[member, None, None]
-        ) ** 2
-        squared = squared / size[member, None, None] ** 2
-        keep = (squared <= 1) & (column >= 0) & (column < wide) & (row >= 0) & (row < tall)
-        owner = member[:, None, None].expand_as(keep)
-        parts.append(((row * wide + column)[keep], owner[keep], torch.exp(-3 * squared[keep])))
+        first_column, first_row = x[member].floor(), y[member].floor()
+        # Offsets of pixel centres along each axis, in radii: only sums of them are of all pixels.
+        across = (step + 0.5 + (first_column - x[member])[:, None]) / size[member, None]
+        down = (step + 0.5 + (first_row - y[member])[:, None]) / size[member, None]
+        column = first_column.long()[:, None] + step
+        row = first_row.long()[:, None] + step
+        squared = down.square()[:, :, None] + across.square()[:, None]
+        keep = squared <= 1
+        keep &= ((column >= 0) & (column < wide))[:, None]
+        keep &= ((row >= 0) & (row < tall))[:, :, None]
+        inner = ((row * wide)[:, :, None] + column[:, None])[keep]
+        owner = member[:, None, None].expand_as(keep)[keep]
+        parts.append((inner, owner, squared[keep].mul_(-3).exp_()))
     if not parts:
         none = torch.zeros(0, dtype=torch.int64, device="cpu")
         return none, none, seen.new_zeros(0)
@@ -208,16 +216,16 @@ def _discs(
     return pixel, point, weight
 
 
-def _blend(pixel: Tensor, nearness: Tensor, colors: Tensor, weight: Tensor, count: int) -> Tensor:
-    """(count, 3) in [0, 1]: weighted mean colour of each pixel's nearest layer, else white."""
+def _blend(
+    pixel: Tensor, nearness: Tensor, colors: Tensor, weight: Tensor, ground: Tensor, count: int
+) -> Tensor:
+    """(count, 3) in [0, 1]: weighted mean colour of each pixel's nearest layer, else the ground."""
     nearest = colors.new_full((count,), -math.inf).scatter_reduce_(0, pixel, nearness, "amax")
     top = nearness >= nearest[pixel] - _LAYER
     total = colors.new_zeros(count).index_add_(0, pixel[top], weight[top])
     mixed = colors.new_zeros(count, 3).index_add_(0, pixel[top], colors[top] * weight[top, None])
     covered = total > 0
-    return torch.where(
-        covered[:, None], mixed / total.clamp(min=1e-12)[:, None], colors.new_ones(())
-    )
+    return torch.where(covered[:, None], mixed / total.clamp(min=1e-12)[:, None], ground)
 
 
 def _on_cpu(values: Any) -> Tensor:

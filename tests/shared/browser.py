@@ -100,6 +100,7 @@ class Browsing:
                 self.problems.append(f"console {sent.type}: {sent.text}")
 
         context.on("request", request)
+        context.set_default_timeout(120_000)  # a busy machine, without a GPU
         page = context.new_page()
         page.on("console", message)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
