@@ -4,6 +4,7 @@
 # make mmpose  install mmpose into .venv, for its pose estimators (RTMPose, HRNet, ViTPose, ...)
 # make docs    install into .venv, build the documentation into site/ and check its links
 # make fuzz    fuzz every file reader, guided by coverage (SECONDS=60 for each)
+# make viewer  build the script of the interactive view again (needs npm)
 # make sanitize  run the tests of the operators with AddressSanitizer in the CPU kernels
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -14,10 +15,10 @@ PYTHON_DIRS := og_reid pose meshes tests tools benchmarks
 NATIVE := $(foreach room,og_reid meshes,$(room)/csrc/*.h $(room)/csrc/*/*.h $(room)/csrc/*/*.cpp $(room)/csrc/*/*.cu)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo weights mmpose test docs fuzz sanitize check format install system browser clean
+.PHONY: help demo viewer weights mmpose test docs fuzz sanitize check format install system browser clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 7
+	@sed -n 's/^# //p' Makefile | head -n 8
 
 # With root's rights or without a password: fetches $(1); else prints the line and fails.
 INSTALLED = { line="apt-get update && apt-get install -y$(1)"; \
@@ -92,6 +93,9 @@ SECONDS ?= 60
 fuzz: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(ARGS)
+
+viewer:
+	$(PYTHON) tools/build_viewer.py
 
 SANITIZED := build/sanitize
 # AddressSanitizer must see the exceptions of a C++ library that Python would load later.

@@ -202,9 +202,7 @@ def _read_npz(path: Path) -> Any:
     return read_pointcloud(path)
 
 
-def _lifted(
-    path: Path, estimator: Callable[[], PoseEstimator | None], masks: Masks
-) -> ViewItem:
+def _lifted(path: Path, estimator: Callable[[], PoseEstimator | None], masks: Masks) -> ViewItem:
     """Lift of the person in an image, with the image and the skeleton of the fit."""
     from meshes import load_body
     from meshes.lift_people import warn_of_doubts

@@ -140,7 +140,7 @@ def as_items(given: Viewable | Iterable[Viewable], names: Sequence[str] | None =
         TypeError: another type.
     """
     one = isinstance(given, PointCloud | Lift | BodyFit | Keypoints | ViewItem)
-    items = [item for each in ([given] if one else list(given)) for item in _items(each)]  # type: ignore[list-item, arg-type]
+    items = [item for each in ([given] if one else list(given)) for item in _items(each)]  # type: ignore[arg-type]
     if not items:
         raise ValueError("items must hold at least one cloud, body or person to view; got none")
     if names is not None:

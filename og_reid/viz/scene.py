@@ -117,7 +117,7 @@ def _compose(
     for cell, left in zip(cells, _lefts(cells, look, image.shape[1]), strict=True):
         drawn = render_cloud(
             cell.points, cell.colors, yaw=yaw, height=inner, width=cell.width, frame=cell.frame,
-            radius=cell.radius, normals=cell.normals, paper=paper,  # type: ignore[arg-type]
+            radius=cell.radius, normals=cell.normals, paper=paper,
         )  # fmt: skip
         image[:inner, left : left + cell.width] = drawn
     return image

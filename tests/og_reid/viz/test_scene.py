@@ -189,9 +189,10 @@ def test_turntables_turn(tmp_path):
         torch.cat([cloud.points, -cloud.points]), torch.cat([cloud.colors, 0 * cloud.colors])
     )
     frames = list(turntable([ViewItem(cloud)], Look(height=80), frames=4))
-    places = [np.nonzero(is_near(frame, (255, 0, 0), 40))[1].mean() for frame in frames]
+    front, back = (np.nonzero(is_near(frames[i], (255, 0, 0), 40))[1].mean() for i in (0, 2))
     middle = (frames[0].shape[1] - 1) / 2
-    assert places[0] > middle + 5 > middle - 5 > places[2]
+    assert front > middle + 5 > middle - 5 > back
+    assert not is_near(frames[1], (255, 0, 0), 40).any()  # behind the black one
     with pytest.raises(ValueError, match="frames"):
         turntable([ViewItem(cloud)], frames=0)
 

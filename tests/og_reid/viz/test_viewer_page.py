@@ -25,6 +25,12 @@ def square(color, *, back=(0.0, 0.0, 1.0)):
     return PointCloud(torch.cat([front, behind]), colors)
 
 
+def scattered():
+    """Points without equal distances."""
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    return ViewItem(PointCloud(points, torch.full((300, 3), 0.5)), "scattered")
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
@@ -40,7 +46,8 @@ def pages(tmp_path_factory):
             visible=torch.arange(2 * half) < half), HOSTILE),
     ]  # fmt: skip
     view(items, html=folder / "two.html", title=HOSTILE, look=Look(background=True))
-    view([ViewItem(red, f"cloud {i}") for i in range(30)], html=folder / "many.html")
+    many = [scattered(), *(ViewItem(red, f"cloud {i}") for i in range(1, 30))]
+    view(many, html=folder / "many.html")
     return folder
 
 
@@ -57,7 +64,7 @@ def amount(image, color):
 
 
 def test_the_page_draws_orbits_and_obeys_its_controls(pages, browsing):
-    page = browsing.open(pages / "two.html", width=800, height=600)
+    page = browsing.open(pages / "two.html", width=900, height=380)
     first = canvas(page)
     assert amount(first, 0) > 2000
     assert amount(first, 1) > 2000
@@ -105,7 +112,7 @@ def test_the_page_draws_orbits_and_obeys_its_controls(pages, browsing):
 
 
 def test_clicks_and_keys_choose_points(pages, browsing):
-    page = browsing.open(pages / "two.html", width=800, height=600)
+    page = browsing.open(pages / "two.html", width=900, height=380)
     page.get_by_label("Neighbours", exact=True).check(force=True)
     cell = page.locator(".cell").first
     box = cell.bounding_box()
@@ -132,12 +139,12 @@ def test_clicks_and_keys_choose_points(pages, browsing):
 def test_the_page_computes_what_python_does(pages, browsing):
     from og_reid.viz import point_colors
 
-    item = ViewItem(square((1.0, 0, 0)))
-    page = browsing.open(pages / "many.html", width=500, height=400)
+    item = scattered()
+    page = browsing.open(pages / "many.html", width=1000, height=600)
     for color, mode in [("fps", "Farthest points"), ("neighbors", "Neighbours")]:
-        page.evaluate("viewer.items[0].point = 100")
+        page.evaluate("viewer.items[0].point = 100; viewer.state.samples = 40")
         page.get_by_label(mode, exact=True).check(force=True)
-        _, marked = point_colors(item, Look(color=color, point=100))
+        _, marked = point_colors(item, Look(color=color, point=100, samples=40))
         found = page.evaluate("Array.from(viewer.items[0].marked)")
         assert sorted(found) == marked.nonzero()[:, 0].tolist()
 
@@ -184,7 +191,7 @@ def test_the_page_is_accessible_and_fits(pages, browsing, width, height, scale, 
 
 
 def test_the_keyboard_reaches_every_control(pages, browsing):
-    page = browsing.open(pages / "two.html", width=800, height=600)
+    page = browsing.open(pages / "two.html", width=900, height=380)
     page.evaluate("document.body.focus()")
     wanted = page.evaluate(
         """() => [...document.querySelectorAll("button, input, .cell")]
@@ -244,7 +251,7 @@ def test_screenshots_are_files_with_content(pages, browsing, tmp_path):
 
 
 def test_many_items_have_pages(pages, browsing):
-    page = browsing.open(pages / "many.html", width=900, height=600)
+    page = browsing.open(pages / "many.html", width=800, height=420)
     shown = page.locator(".cell").count()
     assert 2 <= shown < 30
     assert page.locator("#where").inner_text() == f"1\u2013{shown} of 30"
@@ -281,7 +288,7 @@ def test_notebook_frames_work_without_rights(pages, browsing, tmp_path):
         f'<!DOCTYPE html><html lang="en"><title>n</title><body style="width:700px">{frame}</body>',
         encoding="utf-8",
     )
-    page = browsing.open(page_file, width=720, height=600)
+    page = browsing.open(page_file, width=720, height=520)
     inner = page.frames[1]
     inner.wait_for_function("globalThis.viewer !== undefined")
     assert inner.locator("#settings").is_hidden()
