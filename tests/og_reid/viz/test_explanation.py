@@ -170,6 +170,6 @@ def test_the_page_in_a_browser(tmp_path: Path, browsing):
     opened.evaluate("document.activeElement.blur()")
     for _ in range(14):
         opened.keyboard.press("Tab")
-        reached.add(opened.evaluate("document.activeElement.outerHTML.slice(0, 60)"))
+        reached.add(opened.evaluate("document.activeElement.outerHTML.slice(0, 80)"))
     assert sum("<button" in each for each in reached) == 5
     assert sum("<input" in each for each in reached) == 3
