@@ -64,7 +64,7 @@ def amount(image, color):
 
 
 def test_the_page_draws_orbits_and_obeys_its_controls(pages, browsing):
-    page = browsing.open(pages / "two.html", width=900, height=380)
+    page = browsing.open(pages / "two.html", width=900, height=490)
     first = canvas(page)
     assert amount(first, 0) > 2000
     assert amount(first, 1) > 2000
@@ -112,7 +112,7 @@ def test_the_page_draws_orbits_and_obeys_its_controls(pages, browsing):
 
 
 def test_clicks_and_keys_choose_points(pages, browsing):
-    page = browsing.open(pages / "two.html", width=900, height=380)
+    page = browsing.open(pages / "two.html", width=900, height=490)
     page.get_by_label("Neighbours", exact=True).check(force=True)
     cell = page.locator(".cell").first
     box = cell.bounding_box()
@@ -191,7 +191,7 @@ def test_the_page_is_accessible_and_fits(pages, browsing, width, height, scale, 
 
 
 def test_the_keyboard_reaches_every_control(pages, browsing):
-    page = browsing.open(pages / "two.html", width=900, height=380)
+    page = browsing.open(pages / "two.html", width=900, height=490)
     page.evaluate("document.body.focus()")
     wanted = page.evaluate(
         """() => [...document.querySelectorAll("button, input, .cell")]
