@@ -192,7 +192,8 @@ def test_turntables_turn(tmp_path):
     front, back = (np.nonzero(is_near(frames[i], (255, 0, 0), 40))[1].mean() for i in (0, 2))
     middle = (frames[0].shape[1] - 1) / 2
     assert front > middle + 5 > middle - 5 > back
-    assert not is_near(frames[1], (255, 0, 0), 40).any()  # behind the black one
+    assert not is_near(frames[1], (0, 0, 0), 40).any()  # behind the red one
+    assert not is_near(frames[3], (255, 0, 0), 40).any()
     with pytest.raises(ValueError, match="frames"):
         turntable([ViewItem(cloud)], frames=0)
 
