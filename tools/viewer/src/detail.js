@@ -10,8 +10,8 @@ const LEVELS = [
   [0.4, 0.06],
   [0.3, 0.03],
 ];
-const SLOW = 45; // milliseconds of a frame: 22 per second
-const FAST = 18;
+const SLOW = 50; // milliseconds of a frame: 20 per second
+const FAST = 36;
 const PATIENCE = 700; // milliseconds of a frame at rest, beyond which points stay left out
 
 export class Detail {
@@ -48,8 +48,10 @@ export class Detail {
       this.level += time > 2.5 * SLOW && this.level < LEVELS.length - 2 ? 2 : 1;
       this.mean = 30;
       this.calm = 0;
-    } else if (this.mean < FAST && this.level > this.floor && ++this.calm > 12) {
+    } else if (this.mean < FAST && this.level > 0 && ++this.calm > (this.level > this.floor ? 8 : 90)) {
+      // A level that was too slow is tried again, later.
       this.level -= 1;
+      this.floor = Math.min(this.floor, this.level);
       this.calm = 0;
     }
     return this.level !== before;

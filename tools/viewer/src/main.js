@@ -64,12 +64,16 @@ function start() {
   let detail = new Detail(0);
   let pending = false;
   let moving = 0; // time of the last motion
+  let moved = false; // since the last frame, however long that took
   let before = 0;
   let ratio = 0;
 
   // --- drawing: on demand, finely when at rest ------------------------------------------------
   function request(motion = false) {
-    if (motion) moving = performance.now();
+    if (motion) {
+      moving = performance.now();
+      moved = true;
+    }
     if (!pending) {
       pending = true;
       requestAnimationFrame(draw);
@@ -83,7 +87,10 @@ function start() {
   }
   function draw(now) {
     pending = false;
-    const active = state.spin || now - moving < 160;
+    // Frames wait for the one before: requests alone would queue up behind a slow renderer.
+    if (!stage.done()) return request();
+    const active = state.spin || moved || now - moving < 160;
+    moved = false;
     if (before) detail[active ? "note" : "refine"](now - before);
     const fine = Math.min(window.devicePixelRatio || 1, 2);
     fit(active ? Math.max(0.3, fine * detail.resolution) : fine);

@@ -111,7 +111,8 @@ export class Stage {
     this.depth = Math.max(...items.map((item) => item.bounds.size[2]));
     this.width = Math.max(...items.map((item) => Math.hypot(item.bounds.size[0], item.bounds.size[2])));
     this.height = Math.max(...items.map((item) => item.bounds.size[1]));
-    this.drawn = 0;
+    this.drawn = 0; // points of the last frame
+    this.frames = 0;
   }
 
   // Objects of an item, made when it is first shown.
@@ -199,6 +200,15 @@ export class Stage {
     this.size = { width, height, ratio };
   }
 
+  // False while the frame drawn last is not finished.
+  done() {
+    const gl = this.renderer.getContext();
+    if (this.fence && gl.clientWaitSync(this.fence, 0, 0) === gl.TIMEOUT_EXPIRED) return false;
+    if (this.fence) gl.deleteSync(this.fence);
+    this.fence = null;
+    return true;
+  }
+
   // cells: [{item, orbit, x, y, width, height}] in CSS pixels from the upper left.
   draw(cells, state, fraction) {
     const { renderer } = this;
@@ -228,6 +238,11 @@ export class Stage {
       if (solid) this.drawRest(built, cell.item, camera);
       renderer.render(built.scene, camera);
     }
+    this.frames += 1;
+    const gl = renderer.getContext();
+    if (this.fence) gl.deleteSync(this.fence);
+    this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
   }
 
   // Beside a surface: the points that it does not hold, and marked ones.
