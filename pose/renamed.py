@@ -215,7 +215,7 @@ og_reid.train.task: Outcome=StepOutput label_people=relabel whole_group=single_p
 og_reid.visualize -> og_reid.viz.ranking: Ranking ranking_figure sheet_figure
 og_reid.visualize -> og_reid.viz.curves: curves_figure
 og_reid.visualize -> og_reid.viz.lift: lift_figure
-og_reid.visualize -> og_reid.viz.window: view
+og_reid.visualize -> og_reid.viz.viewing: view
 meshes.body -> meshes.body.model: BodyModel BodyPose SMPL_JOINTS SMPL_PARENTS
 meshes.body -> meshes.body.load: load_body
 meshes.color: keypoint_evidence=part_evidence view_body=project_body
