@@ -1,4 +1,4 @@
-"""Build og_reid/viz/static from tools/viewer: the page of the 3D viewer and its script.
+"""Build og_reid/viz/static/viewer.js from tools/viewer: the script of the 3D viewer's page.
 
 Needs npm, for three.js and esbuild in the versions of tools/viewer/package-lock.json. The script
 starts with a digest of its sources; tests/og_reid/viz/test_viewer.py compares it.
@@ -9,7 +9,6 @@ starts with a digest of its sources; tests/og_reid/viz/test_viewer.py compares i
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def sources_digest() -> str:
 
 
 def build() -> None:
-    """Fetches the packages, and writes viewer.js, viewer.css and viewer.html."""
+    """Fetches the packages, and writes viewer.js."""
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=SOURCE, check=True)
     STATIC.mkdir(exist_ok=True)
     banner = f"/* og_reid viewer, sources {sources_digest()}; three.js, MIT licence */"
@@ -36,8 +35,6 @@ def build() -> None:
          f"--banner:js={banner}", f"--outfile={STATIC / 'viewer.js'}"],
         cwd=SOURCE, check=True,
     )  # fmt: skip
-    shutil.copyfile(SOURCE / "src" / "page.html", STATIC / "viewer.html")
-    shutil.copyfile(SOURCE / "src" / "viewer.css", STATIC / "viewer.css")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ __all__ = ["MAX_UNDECIDED", "OwnSurface", "mask_source", "own_surface", "undecid
 
 #: Largest `undecided` fraction of a mask that a lift relies on without further evidence.
 MAX_UNDECIDED = 0.5
-# The same for people whom a wide image cuts, as a portrait does: the lift leaves out doubtful
-# points, which would be half of such a person.
+# The same for people cut by a wide image, such as a portrait: the lift leaves out doubtful points,
+# which would be half of such a person.
 _MAX_UNDECIDED_PORTRAIT = 0.25
 # Mean score of keypoints from which the estimator is surer than a mask beyond that. Rendered people
 # of the held-out world: 1 % have such scores and masks. Masks of real people are undecided in
