@@ -76,26 +76,28 @@ def _in_processes(
             yield index, function(task)
         return
     left = dict(enumerate(tasks))
-    failed = 0
+    stalled = 0  # pools since the last finished task, each broken by a killed worker
     while left:
         before = len(left)
+        # After a pool that finished nothing, tasks run one by one: the first unfinished one is the
+        # cause of a kill, and needs a worker's memory for itself.
+        alone = stalled > 0
         try:
-            # After a kill the tasks that ran, one of which may be its cause, come last.
-            pairs = list(left.items())
-            first = workers if failed else 0
-            pairs = pairs[first:] + pairs[:first]
             for index, result in map_in_processes(
-                _Numbered(function), pairs, workers, ordered=False
+                _Numbered(function), list(left.items()), 1 if alone else workers, ordered=alone
             ):
                 del left[index]
                 yield index, result
         except BrokenProcessPool as error:
-            failed = 1 if len(left) < before else failed + 1
-            if failed > _RESTARTS:
+            stalled = 0 if len(left) < before else stalled + 1
+            if stalled > _RESTARTS:
                 raise RuntimeError(
-                    "worker processes were killed again and again, perhaps for lack of memory: "
-                    "what is done is kept; run the same again, with fewer workers"
+                    "worker processes were killed again and again, also one alone, perhaps for "
+                    "lack of memory: what is done is kept; run the same again, with more of it free"
                 ) from error
+            if alone:  # the others first
+                cause = next(iter(left))
+                left[cause] = left.pop(cause)
             _LOG.warning("note: a worker process was killed; %s tasks start again", len(left))
 
 
