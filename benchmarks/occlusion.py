@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import heldout
 import occlusion_rows
 from heldout import HeldOutSet, write
-from occlusion_report import Cell, mask_lines, plot, row_cells, tables
+from occlusion_report import mask_lines, plot, row_cells, summary, tables
 from stripes import Kind, StripeNet, stripe_similarity, train_stripes
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,10 +40,11 @@ _DRAWN = ("colour histogram", "ImageNet cells", "PCB", "PGFA", "dense", "dense, 
           "OG-Net")  # fmt: skip
 
 
-def baseline_rows(args: argparse.Namespace, queries: Tensor, gallery: Tensor) -> dict[str, Tensor]:
+def baseline_rows(args: argparse.Namespace, compared: HeldOutSet) -> dict[str, Tensor]:
     """PCB and PGFA, trained here or read from the cache; in their own size."""
     rows = {}
-    images = heldout.load(str(args.folder), BASELINE_SIZE, args.identities)
+    images = heldout.load(str(args.folder), BASELINE_SIZE, args.identities, args.skip)
+    assert torch.equal(images.identity, compared.identity)  # the same images as all other rows
     for kind in _KINDS:
         path = args.cache / f"{kind}_{args.train_baselines:g}_{args.baseline_identities}.pt"
         if path.exists():
@@ -60,7 +61,9 @@ def baseline_rows(args: argparse.Namespace, queries: Tensor, gallery: Tensor) ->
             )  # fmt: skip
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(network.state_dict(), path)
-        rows[kind] = stripe_similarity(network, images.images, images.keypoints, queries, gallery)
+        rows[kind] = stripe_similarity(
+            network, images.images, images.keypoints, images.queries, images.gallery
+        )
     return rows
 
 
@@ -75,7 +78,7 @@ def similarities(
         cells = occlusion_rows.imagenet_cells(images.images, masks)
         rows[name] = occlusion_rows.compared(cells, queries, gallery)
     if args.train_baselines:
-        rows |= baseline_rows(args, queries, gallery)
+        rows |= baseline_rows(args, images)
     if args.estimated:
         rows |= occlusion_rows.estimated_rows(images.images, queries, gallery)
     for other in args.others:
@@ -97,16 +100,6 @@ def similarities(
         if "PGFA" in rows:
             rows["dense + PGFA"] = occlusion_rows.fused(rows["dense"], rows["PGFA"], 0.3)
     return rows, own
-
-
-def summary(rows: dict[str, dict[str, Cell]]) -> list[str]:
-    """Table of mAP by hidden fraction, one line a row."""
-    groups = list(next(iter(rows.values())))
-    lines = ["", f"{'mAP, %':34}" + "".join(f"{group:>16}" for group in groups)]
-    for name, cells in rows.items():
-        figures = "".join(f"{100 * cells[group].mean_ap:16.1f}" for group in groups)
-        lines.append(f"{name:34}{figures}")
-    return lines
 
 
 def options() -> argparse.Namespace:

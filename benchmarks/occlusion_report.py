@@ -48,6 +48,16 @@ def row_cells(similarity: Tensor, images: HeldOutSet, queries: Tensor) -> dict[s
     return cells
 
 
+def summary(rows: Mapping[str, Mapping[str, Cell]]) -> list[str]:
+    """Table of mAP by hidden fraction, one line a row."""
+    groups = list(next(iter(rows.values())))
+    lines = ["", f"{'mAP, %':34}" + "".join(f"{group:>16}" for group in groups)]
+    for name, cells in rows.items():
+        figures = "".join(f"{100 * cells[group].mean_ap:16.1f}" for group in groups)
+        lines.append(f"{name:34}{figures}")
+    return lines
+
+
 def tables(rows: Mapping[str, Mapping[str, Cell]]) -> list[str]:
     """One table per group of queries: rows by name, rank-1 and mAP in %."""
     lines: list[str] = []
