@@ -34,7 +34,8 @@ def do_demo(options: Namespace) -> None:
     )
     with progress_stages() as show:
         named = {"workers": options.workers, "progress": show}
-        print(f"report: {pipelines.run_demo(options.out, options.image, **named)}")
+        report = pipelines.run_demo(options.out, options.image, **named)
+        print(f"report: {report} ({report.stat().st_size / 1e6:.1f} MB)")
 
 
 def do_world(options: Namespace) -> None:

@@ -33,11 +33,13 @@ from .demo_report import (
     SHIPPED,
     TRAINED,
     UNTRAINED,
+    lift_photo,
     photo_section,
     ranking_section,
     reading_section,
     results_section,
     training_section,
+    view_section,
     world_section,
 )
 from .evaluation import compute_distances, score_distances
@@ -80,7 +82,7 @@ def run_demo(
     out = Path(out_dir)
     config = load_config("synthetic/og_net_small", size.overrides)
     tell = with_forecast(progress or (lambda *_: None), size, config.budget.steps, workers, out)
-    photo = photo_section(image, tell)
+    photo = lift_photo(image, tell)
     splits, attributes = _world(out / "world", size, workers, tell)
     sets = _lift(splits, out / "clouds", workers, tell)
     query, gallery = sets["query"], sets["gallery"]
@@ -89,8 +91,9 @@ def run_demo(
     distances = compute_distances(query, gallery, models) | _dense(splits, out / "world", workers)
     rows = score_distances(distances, query, gallery, attributes=attributes)
     sections = [
-        photo,
+        photo_section(photo),
         world_section(splits, attributes),
+        view_section(photo, splits, attributes),
         training_section(result),
         results_section(rows, splits),
         ranking_section(distances, splits, attributes),

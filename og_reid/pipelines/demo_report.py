@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import torch
 from meshes import Lift, lift_image
 from pose import MediapipePose, NoPersonError, Pose, read_image
 
-from ..data import Splits
+from ..data import Sample, Splits
 from ..data.datasets.market import Attributes
 from ..evaluation import Labels, rank_distances
 from ..evaluation.results import ResultRow
@@ -23,16 +24,20 @@ from ..train import TrainResult
 from ..viz.curves import curves_figure
 from ..viz.html_report import Html, ReportImage, Section, results_table
 from ..viz.lift import lift_figure
-from ..viz.ranking import Ranking, ranking_figure, sheet_figure
+from ..viz.ranking import sheet_figure
+from ..viz.ranking_grid import GridItem, GridRow, RankingGrid, grid_figure
+from ..viz.thumbnails import data_uri, encoded_thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from .demo_forecast import DemoProgress
+from .viewing import lifted_item
 
 __all__ = [
-    "DENSE", "SHIPPED", "TRAINED", "UNTRAINED", "photo_section", "ranking_section",
-    "reading_section", "results_section", "training_section", "world_section",
+    "DENSE", "SHIPPED", "TRAINED", "UNTRAINED", "Photo", "lift_photo", "photo_section",
+    "ranking_section", "reading_section", "results_section", "training_section", "view_section",
+    "world_section",
 ]  # fmt: skip
 
 #: Name of the trained model in tables.
@@ -43,12 +48,37 @@ UNTRAINED = "OG-Net-Small, untrained"
 SHIPPED = "OG-Net-Small, shipped weights"
 #: Name of the default model, of images.
 DENSE = "dense local features, the default"
+_GESTURES = (
+    "Drag to turn, scroll or pinch to zoom; Settings has colours by visibility, body part, "
+    "neighbourhood and samples, the body as a surface, skeleton and image."
+)
 _SHOWN, _TOP = 5, 5  # rankings in the report, and their length
+_FRAME = 520  # height of the interactive view, CSS pixels
+_THUMBNAIL = 256  # height of images in rankings, pixels
 _QUALITY = 85  # JPEG quality of figures with images, in percent
 
 
-def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
-    """Image, keypoints, fitted body and point cloud of one image."""
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """Image of one person, with its keypoints and its lift.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        pose: Keypoints of the person.
+        lifted: Body and point cloud.
+        name: Label of the person.
+        credit: Source of the image, or empty.
+    """
+
+    pixels: np.ndarray
+    pose: Pose
+    lifted: Lift
+    name: str
+    credit: str = ""
+
+
+def lift_photo(image: str | Path | None, tell: DemoProgress) -> Photo:
+    """Keypoints and lift of an image; of the portrait of scikit-image without one."""
     tell("lifting an image", 0, 1, "")
     pixels = read_image(_astronaut() if image is None else image)
     pose = MediapipePose()(pixels)
@@ -59,20 +89,68 @@ def photo_section(image: str | Path | None, tell: DemoProgress) -> Section:
         )
     lifted = lift_image(pixels, pose)
     tell("lifting an image", 1, 1, "")
-    seen = len(lifted.cloud.seen())
+    if image is not None:
+        return Photo(pixels, pose, lifted, Path(image).name)
+    return Photo(
+        pixels, pose, lifted, "portrait", " Portrait of Eileen Collins: NASA, public domain."
+    )
+
+
+def photo_section(photo: Photo) -> Section:
+    """Image, keypoints, fitted body and point cloud of one image."""
+    seen = len(photo.lifted.cloud.seen())
     text = (
         "The pose network finds keypoints and their visibility; a body is fitted to them; each of "
-        f"its {len(lifted.fit.vertices[0]):,} surface points takes the colour of the pixel that it "
-        f"projects to. {seen:,} of them are visible in this image. The others (turned away, "
-        "occluded, or outside the image) are drawn light grey: the fit gives their position, but "
-        "no pixel their colour."
+        f"its {len(photo.lifted.fit.vertices[0]):,} surface points takes the colour of the pixel "
+        f"that it projects to. {seen:,} of them are visible in this image. The others (turned "
+        "away, occluded, or outside the image) are drawn light grey: the fit gives their position, "
+        "but no pixel their colour."
     )
-    credit = "" if image is not None else " Portrait of Eileen Collins: NASA, public domain."
+    figure = _lift_figure(photo.pixels, photo.pose, photo.lifted)
+    caption = "Image, keypoints, fitted body, and the point cloud from three sides." + photo.credit
     return Section(
         "From an image to a coloured 3D point cloud",
-        [text, ReportImage(_lift_figure(pixels, pose, lifted), "Image, keypoints, fitted body, "
-                       "and the point cloud from three sides." + credit, quality=_QUALITY)],
-    )  # fmt: skip
+        [text, ReportImage(figure, caption, quality=_QUALITY)],
+    )
+
+
+def view_section(photo: Photo, splits: Splits, attributes: Mapping[str, Attributes]) -> Section:
+    """Interactive view of the lifted image and of people of the synthetic world."""
+    from ..viz import Look, ViewItem, as_items, embedded_view, scene_image
+
+    (item,) = as_items(photo.lifted)
+    items: list[ViewItem] = [replace(item, name=photo.name, image=photo.pixels)]
+    for sample in _shown_people(splits, attributes):
+        hidden = ", occluded" if attributes[sample.name].occluded else ""
+        with suppress(NoPersonError):
+            found = lifted_item(sample.path)
+            name = f"ID {sample.pid}, camera {sample.camid}{hidden}"
+            items.append(replace(found, name=name))
+    names = ", ".join(each.name for each in items)
+    picture = scene_image(items, Look(height=2 * _FRAME))
+    paper = data_uri(picture, 2 * _FRAME, quality=_QUALITY)
+    frame = embedded_view(items, title="Point clouds in 3D", height=_FRAME)
+    shown = (
+        f'<p class="screen-only">{_GESTURES}</p><figure><div class="screen-only">{frame}</div>'
+        f'<img class="paper-only" alt="{html.escape(names, quote=True)}" src="{paper}"></figure>'
+    )
+    return Section("Point clouds in 3D", [Html(shown)])
+
+
+def _shown_people(splits: Splits, attributes: Mapping[str, Attributes]) -> list[Sample]:
+    """An occluded query, another image of the same person, and one of another person."""
+
+    def hidden(sample: Sample) -> bool:
+        return attributes[sample.name].occluded
+
+    query, gallery = splits.query, splits.gallery
+    first = next((each for each in query if hidden(each)), query[0])
+    same = [each for each in gallery if each.pid == first.pid and each.camid != first.camid]
+    other = [each for each in query if each.pid != first.pid]
+    found = [first]
+    for some in (same, other):
+        found += [each for each in some if not hidden(each)][:1] or some[:1]
+    return found
 
 
 def _astronaut() -> np.ndarray:
@@ -168,11 +246,8 @@ def ranking_section(
 ) -> Section:
     """Rankings of the default model for evenly chosen queries, occluded and not, and the worst."""
     query, gallery = splits.query, splits.gallery
-    best = rank_distances(
-        distances[DENSE],
-        Labels.of(query, gallery),
-        k=len(gallery),
-    ).indices.tolist()
+    result = rank_distances(distances[DENSE], Labels.of(query, gallery), k=len(gallery))
+    best = result.indices.tolist()
     # Rank of each query's first correct answer, from 1.
     first = [
         next(n for n, j in enumerate(row, 1) if j >= 0 and gallery[j].pid == query[i].pid)
@@ -180,24 +255,38 @@ def ranking_section(
     ]
     occluded = [attributes[each.name].occluded for each in query]
 
-    def shown(i: int) -> Ranking:
-        found = [gallery[j] for j in best[i][:_TOP] if j >= 0]
-        return Ranking(
-            query=read_image(query[i].path),
-            results=[read_image(each.path) for each in found],
-            correct=[each.pid == query[i].pid for each in found],
-            occluded=occluded[i],
-            label=f"ID {query[i].pid}, camera {query[i].camid}\nfirst correct: {first[i]}",
+    nearest = result.distances
+
+    def shown(i: int) -> GridRow:
+        items = tuple(
+            GridItem(
+                gallery[j].name,
+                "right" if gallery[j].pid == query[i].pid else "wrong",
+                similarity=1 - float(nearest[i, place]),
+                identity=gallery[j].pid,
+                camera=gallery[j].camid,
+            )
+            for place, j in enumerate(best[i])
+            if j >= 0
         )
+        head = GridItem(query[i].name, identity=query[i].pid, camera=query[i].camid)
+        return GridRow(head, items, occluded[i])
 
     def picture(caption: str, chosen: Sequence[int]) -> ReportImage:
-        return ReportImage(ranking_figure([shown(i) for i in chosen]), caption, quality=_QUALITY)
+        rows = tuple(shown(i) for i in chosen)
+        paths = {each.name: each.path for each in (*query, *gallery)}
+        used = {each.name for row in rows for each in (row.query, *row.items[:_TOP])}
+        images = {
+            name: encoded_thumbnail(read_image(paths[name]), _THUMBNAIL) for name in sorted(used)
+        }
+        figure = grid_figure(RankingGrid(rows, images), top=_TOP)
+        return ReportImage(figure, caption, quality=_QUALITY)
 
     right = sum(place == 1 for place in first)
     blocks: list[str | ReportImage] = [
         f"By dense local features; the first answer is correct for {right} of {len(query)} "
-        "queries. Correct answers have a green frame, wrong ones a red one; under each query is "
-        "the rank of the first correct answer.",
+        "queries. Images of the query's identity and camera are left out. Under each result: "
+        "similarity and camera.",
     ]
     for title, kind in (("Occluded", True), ("Unoccluded", False)):
         some = [index for index, hidden in enumerate(occluded) if hidden == kind]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..viz import ViewItem
 
-__all__ = ["ViewSpec", "view_files"]
+__all__ = ["ViewSpec", "lifted_item", "view_files"]
 
 _FILES = ("png", "gif", "mp4", "html")
 
@@ -180,7 +180,7 @@ def _read(
 
         found = as_items(read_openpose(path))
     else:
-        found = [_lifted(path, estimator, masks)]
+        found = [lifted_item(path, estimator(), masks)]
     if len(found) == 1:
         return [dataclasses.replace(found[0], name=name)]
     return [dataclasses.replace(one, name=f"{name} {row + 1}") for row, one in enumerate(found)]
@@ -202,8 +202,21 @@ def _read_npz(path: Path) -> Any:
     return read_pointcloud(path)
 
 
-def _lifted(path: Path, estimator: Callable[[], PoseEstimator | None], masks: Masks) -> ViewItem:
-    """Lift of the person in an image, with the image and the skeleton of the fit."""
+def lifted_item(
+    path: Path, estimator: PoseEstimator | None = None, masks: Masks = "own-surface"
+) -> ViewItem:
+    """Lift of the person in an image, with the image and the skeleton of the fit.
+
+    Args:
+        path: Image of one person.
+        estimator: Estimator of the pose; None: the default one.
+        masks: Pixels that show the person, see ``mask`` of `og_reid.lift`.
+
+    Raises:
+        NoPersonError: No person was found.
+        ValueError: The file is no image.
+        OSError: The file cannot be read.
+    """
     from meshes import load_body
     from meshes.lift_people import warn_of_doubts
     from pose import read_image
@@ -218,7 +231,7 @@ def _lifted(path: Path, estimator: Callable[[], PoseEstimator | None], masks: Ma
         None,
         load_body(None),
         layout="surface",
-        estimator=estimator(),
+        estimator=estimator,
         masks=mask_source(masks),
     )
     warn_of_doubts(qualities)

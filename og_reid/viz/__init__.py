@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .scene import scene_image, turntable
     from .splatting import Frame, fit_frame, render_cloud, splat_radius
     from .tracks import draw_boxes, write_before_after
-    from .viewer import notebook_view, viewer_page
+    from .viewer import embedded_view, notebook_view, viewer_page
     from .viewing import view
     from .window import open_window
 
@@ -49,6 +49,7 @@ __all__ = [
     "contribution_range",
     "curves_figure",
     "draw_boxes",
+    "embedded_view",
     "explanation_figure",
     "explanation_page",
     "fit_frame",
@@ -98,6 +99,7 @@ _HOME = {
     "contribution_range": "coloring",
     "curves_figure": "curves",
     "draw_boxes": "tracks",
+    "embedded_view": "viewer",
     "explanation_figure": "explanation",
     "explanation_page": "explanation_html",
     "fit_frame": "splatting",

@@ -266,7 +266,7 @@ def _query_texts(row: GridRow, paired: bool) -> list[str]:
         f"ID {row.query.identity}" if row.query.identity is not None else "",
         f"camera {row.query.camera}" if row.query.camera is not None else "",
     ]
-    texts = [short_name(row.query.name.rpartition("/")[2], 16 + 14 * paired)]
+    texts = [short_name(row.query.name.rpartition("/")[2], 14 + 16 * paired)]
     named = "  ".join(each for each in known if each)
     if named:
         texts.append(named)

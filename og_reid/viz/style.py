@@ -386,17 +386,20 @@ input { accent-color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .visually-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap; }
+.paper-only { display: none; }
 @media (max-width: 30rem) { body { padding-top: var(--space-5); }
   th, td { padding: var(--space-2); } }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important;
   transition: none !important; } }
 """
-_PRINT = """html { font-size: 10.5pt; }
+_PRINT = """@page { margin: 14mm; }
+html { font-size: 10.5pt; }
 body { max-width: none; padding: 0; }
 h2, h3 { break-after: avoid; }
 figure, tr, .card, .note, pre { break-inside: avoid; }
 pre { white-space: pre-wrap; }
 .scroll { overflow: visible; }
-.controls { display: none; }
+.controls, .screen-only { display: none; }
+.paper-only { display: revert; }
 a { color: inherit; }
 """

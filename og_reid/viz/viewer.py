@@ -25,7 +25,7 @@ from .looks import Look
 from .splatting import splat_radius
 from .style import DARK, DIVERGING, LIGHT, SEQUENTIAL, Palette
 
-__all__ = ["notebook_view", "page_bytes", "viewer_page"]
+__all__ = ["embedded_view", "notebook_view", "page_bytes", "viewer_page"]
 
 _BACKGROUND = 127  # of the lower seven bits of a point's flag; the eighth is "visible"
 _POINT = 11  # bytes: 6 of position, 3 of colour, 1 of radius, 1 of flags
@@ -114,8 +114,27 @@ def viewer_page(
     return "".join(filled)
 
 
+def embedded_view(items: Sequence[ViewItem], *, title: str, height: int = 480) -> str:
+    """Frame with a `viewer_page`, for another page; the frame has no rights over that page.
+
+    Args:
+        items: at least one item.
+        title: name of the frame, and title of the page in it; any text.
+        height: of the frame, CSS pixels.
+
+    Raises:
+        ValueError: no item.
+    """
+    page = viewer_page(items, title=title, embedded=True)
+    return (
+        f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(_plain(title))}" '
+        f'sandbox="allow-scripts allow-downloads" loading="lazy" '
+        f'style="width:100%;height:{height}px;border:0;border-radius:8px"></iframe>'
+    )
+
+
 def notebook_view(item: ViewItem, *, height: int = 480) -> str:
-    """Frame with a `viewer_page`, for the output of a notebook's cell.
+    """Frame with the view of an item, for the output of a notebook's cell.
 
     Args:
         item: item; of more than 200,000 points every n-th is kept.
@@ -125,12 +144,8 @@ def notebook_view(item: ViewItem, *, height: int = 480) -> str:
     if len(cloud) > _NOTEBOOK:
         step = -(-len(cloud) // _NOTEBOOK)
         item = ViewItem(cloud.select(torch.arange(0, len(cloud), step)), item.name)
-    page = viewer_page([item], title=f"{len(cloud):,} points", embedded=True)
-    return (
-        f'<iframe srcdoc="{html.escape(page)}" title="3D view of a point cloud" '
-        f'sandbox="allow-scripts allow-downloads" loading="lazy" '
-        f'style="width:100%;height:{height}px;border:0;border-radius:8px"></iframe>'
-    )
+    title = f"3D view of a point cloud: {len(cloud):,} points"
+    return embedded_view([item], title=title, height=height)
 
 
 def _colors(selector: str, palette: Palette) -> str:
