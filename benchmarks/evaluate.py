@@ -66,8 +66,8 @@ def make_scene(labels_file: Path) -> Scene:
     def features(pids: np.ndarray, camids: np.ndarray) -> np.ndarray:
         noise = draw.standard_normal((len(pids), DIMS), dtype=np.float32)
         center = centers[pids]
-        nobody = pids == 0
-        center[nobody] = _unit(noise[nobody][:, ::-1])
+        absent = pids == 0
+        center[absent] = _unit(noise[absent][:, ::-1])
         return _unit(center + offset[camids] + NOISE * noise)
 
     query = features(labels["qi"], labels["qc"])

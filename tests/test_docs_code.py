@@ -157,8 +157,8 @@ def test_commands_are_as_their_programs_take_them(
 
 
 def test_commands_that_are_executed_are_in_the_documentation() -> None:
-    told = {" ".join(words) for block in of("sh") for words in commands(block.code)}
-    assert set(EXECUTED) <= told
+    reported = {" ".join(words) for block in of("sh") for words in commands(block.code)}
+    assert set(EXECUTED) <= reported
 
 
 def test_commands_that_take_seconds_run(

@@ -210,11 +210,11 @@ def test_every_public_name_is_documented():
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 after = body[number + 1] if number + 1 < len(body) else None
-                told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                told = told or lines[node.lineno - 2].startswith("#")
-                told = told or "#" in lines[node.lineno - 1]
+                reported = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                reported = reported or lines[node.lineno - 2].startswith("#")
+                reported = reported or "#" in lines[node.lineno - 1]
                 for target in targets:
-                    if isinstance(target, ast.Name) and target.id in names and not told:
+                    if isinstance(target, ast.Name) and target.id in names and not reported:
                         missing.append(f"{path}:{node.lineno} {target.id}")
     assert missing == []
 

@@ -14,8 +14,8 @@ SIZE = torch.tensor([[128, 64]])
 @pytest.fixture(scope="module")
 def standing(body) -> BodyFit:
     """A body that fills an image of 128 x 64 pixels."""
-    nobody = Keypoints(torch.zeros(21, 2), torch.zeros(21), names=COCO_17_FEET)
-    fit = fit_body(nobody, (128, 64), body)
+    absent = Keypoints(torch.zeros(21, 2), torch.zeros(21), names=COCO_17_FEET)
+    fit = fit_body(absent, (128, 64), body)
     camera = CropCamera(
         torch.tensor([65.0]), torch.tensor([[32.0, 56.0]]), torch.zeros(1), torch.zeros(1)
     )

@@ -355,8 +355,8 @@ def test_lift_makes_the_layout_from_an_image(body):
 
 
 def test_no_person_gives_an_invisible_body(body):
-    nobody = Pose(Keypoints.none(COCO_17_FEET, xyz=True))
-    cloud = lift_image(unlike(128, 64).numpy(), nobody, body, layout="reference").cloud
+    absent = Pose(Keypoints.none(COCO_17_FEET, xyz=True))
+    cloud = lift_image(unlike(128, 64).numpy(), absent, body, layout="reference").cloud
     assert len(cloud) == 8192
     assert len(cloud.seen()) == 0
     assert (cloud.colors[~cloud.is_background] == 0.5).all()

@@ -24,9 +24,9 @@ def lifted(shot, body):
     )
     score = torch.where(hidden, 0.0, found.score)
     image = shot.image.numpy()
-    nobody = Keypoints.none(found.names)
+    absent = Keypoints.none(found.names)
     cut = Keypoints(found.xy, score, names=found.names)
-    return [lift_image(image, Pose(each), body) for each in (found, cut, nobody)], cut
+    return [lift_image(image, Pose(each), body) for each in (found, cut, absent)], cut
 
 
 def test_stripes_agree_with_the_keypoints(shot, lifted):
@@ -42,7 +42,7 @@ def test_stripes_agree_with_the_keypoints(shot, lifted):
 
 
 def test_body_visibility_is_a_fraction_per_part(lifted, body):
-    (whole, legless, nobody), _ = lifted
+    (whole, legless, absent), _ = lifted
     shares = body_visibility(legless)
     assert shares.shape == (len(body.joint_names),)
     assert shares[body.joint("head")] > 0.5
@@ -50,7 +50,7 @@ def test_body_visibility_is_a_fraction_per_part(lifted, body):
         assert shares[body.joint(name)] == 0
         assert body_visibility(whole)[body.joint(name)] >= 0
     assert body_visibility(whole)[body.joint("left_ankle")] > 0
-    assert body_visibility(nobody).eq(1).all()
+    assert body_visibility(absent).eq(1).all()
 
 
 def test_no_person_is_no_evidence(shot, lifted):

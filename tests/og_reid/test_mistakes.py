@@ -1,4 +1,4 @@
-"""Mistakes of users are found before the work, and told with what mends them."""
+"""Mistakes of users are found before the work, and their messages name the mend."""
 
 from __future__ import annotations
 

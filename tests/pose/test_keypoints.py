@@ -48,11 +48,11 @@ def test_visibility_defaults_to_score():
 
 
 def test_none_is_not_found():
-    nobody = Keypoints.none(COCO_17_FEET, xyz=True)
-    assert nobody.xy.shape == (21, 2)
-    assert nobody.xyz is not None
-    assert nobody.xyz.shape == (21, 3)
-    assert not nobody.found
+    absent = Keypoints.none(COCO_17_FEET, xyz=True)
+    assert absent.xy.shape == (21, 2)
+    assert absent.xyz is not None
+    assert absent.xyz.shape == (21, 3)
+    assert not absent.found
     assert make().found
 
 

@@ -122,10 +122,10 @@ def test_hidden_joints_with_sure_positions_are_not_seen():
 
 
 def test_no_evidence_means_everything_is_visible():
-    nobody = Keypoints.none()
+    absent = Keypoints.none()
     empty = Keypoints(torch.zeros(0, 17, 2), torch.zeros(0, 17))
     two = person({"nose": (30, 10), "left_hip": (30, 80)})
-    for people in (None, nobody, empty, two):
+    for people in (None, absent, empty, two):
         assert part_visibility(people, (150, 60), parts=6).eq(1).all()
         assert heatmaps(people, (150, 60)).eq(1).all()
     assert heatmaps(None, (150, 60)).shape == (18, 24, 8)

@@ -44,7 +44,7 @@ def test_an_npz_file_gives_the_model(body, tmp_path):
 def test_pickle_file_with_sparse_and_autodiff_arrays(body, tmp_path):
     sparse = pytest.importorskip("scipy.sparse")
     arrays = _arrays(body)
-    # The original files hold arrays of a package that nobody can install any more.
+    # The original files hold arrays of a package that cannot be installed any more.
     module = types.ModuleType("chumpy.ch")
     module.Ch = type("Ch", (), {"__module__": "chumpy.ch"})
     sys.modules["chumpy"], sys.modules["chumpy.ch"] = types.ModuleType("chumpy"), module

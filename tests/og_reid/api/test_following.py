@@ -125,10 +125,10 @@ def test_no_boxes_at_all() -> None:
 
 def test_batches_and_progress_do_not_change_the_result() -> None:
     images, boxes, _ = crossing()
-    told: list[tuple[float, float]] = []
+    reported: list[tuple[float, float]] = []
     whole = og_reid.follow(iter(images), boxes, MeanColor(), batch_size=3,
-                           progress=lambda *done: told.append(done))  # fmt: skip
-    assert told[-1] == (24, 24)
+                           progress=lambda *done: reported.append(done))  # fmt: skip
+    assert reported[-1] == (24, 24)
     assert whole.tracklets == og_reid.follow(images, boxes, MeanColor()).tracklets
 
 

@@ -87,16 +87,20 @@ def test_training_on_a_folder(
     assert "training: 100 % step 3, loss" in output.err
     stored = load_model(run / "model.safetensors")
     assert stored.preprocessing.num_points == 32
-    # What training printed is what show tells, and the finished model may be the best.
-    told = read_provenance(run / "model.safetensors")["validation"]
-    assert f"validation: rank-1 {100 * told['rank1']:.1f} %, mAP {100 * told['mAP']:.1f} %" in (
-        output.out
+    # `show` prints what training printed, and the finished model may be the best.
+    reported = read_provenance(run / "model.safetensors")["validation"]
+    assert (
+        f"validation: rank-1 {100 * reported['rank1']:.1f} %, mAP {100 * reported['mAP']:.1f} %"
+        in (output.out)
     )
     assert main(["info", str(run)]) == 0
-    assert f"final validation: the finished model, mAP {told['mAP']:.4f}" in capsys.readouterr().out
+    assert (
+        f"final validation: the finished model, mAP {reported['mAP']:.4f}"
+        in capsys.readouterr().out
+    )
     looked = [record.mAP for record in read_log(run / "log.csv") if record.mAP is not None]
     best = read_provenance(run / "best.safetensors")["validation"]["mAP"]
-    assert best == max(*looked, told["mAP"])
+    assert best == max(*looked, reported["mAP"])
     assert main([*command, "budget.steps=4"]) == 1
     error = capsys.readouterr().err
     assert "holds a run already" in error

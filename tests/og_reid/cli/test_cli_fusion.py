@@ -187,7 +187,7 @@ def test_a_configuration_of_the_other_command_is_named(capsys: pytest.CaptureFix
 def test_training_uses_unlabelled_images(
     run: Callable[..., int], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """LSRO: images of nobody, in any folder and with any name."""
+    """LSRO: images without an identity, in any folder and with any name."""
     generated = tmp_path / "generated"
     (generated / "more").mkdir(parents=True)
     for name in ("a.png", "more/b.png"):
@@ -204,8 +204,8 @@ def test_training_uses_unlabelled_images(
     assert run(*command, *settings) == 1
     assert "2 unlabelled items (identity -1)" in capsys.readouterr().err
     assert run(*command, *settings, *lsro, "data.val_identities=3") == 0
-    told = read_provenance(tmp_path / "model.safetensors")
-    assert told["people"] == sorted(set(TRAIN) - set(HELD))
+    reported = read_provenance(tmp_path / "model.safetensors")
+    assert reported["people"] == sorted(set(TRAIN) - set(HELD))
     listed = tmp_path / "generated.csv"
     listed.write_text("note,path\nfirst,generated/a.png\n,generated/more/b.png\n")
     command[3], command[5] = listed, tmp_path / "of_a_list"

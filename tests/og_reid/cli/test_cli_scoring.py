@@ -107,15 +107,15 @@ def test_image_networks_have_all_protocols_and_slices(
         "pgfa", "pgfa unmasked", "pgfa re-ranked", "pgfa unmasked re-ranked"
     }  # fmt: skip
     for row in rows:
-        told = "gnn (k1 = 26, k2 = 7)" if "re-ranked" in row.method else "none"
-        assert row.metrics.reranking == told
+        reported = "gnn (k1 = 26, k2 = 7)" if "re-ranked" in row.method else "none"
+        assert row.metrics.reranking == reported
     shown = capsys.readouterr().out
-    for told in (
+    for reported in (
         "pgfa re-ranked: gnn (k1 = 26, k2 = 7)",
         "mAP by the step convention, protocol single-gallery-shot",
         "pgfa: ranks over 10 random galleries, standard deviation ",
     ):
-        assert told in shown
+        assert reported in shown
     assert main(["compare", str(out)]) == 0
     assert capsys.readouterr().out in shown
     assert main(["compare", str(tmp_path)]) == 1
@@ -130,9 +130,9 @@ def test_clouds_are_evaluated_with_and_without_reranking(
     assert main([*command, "--rerank", "original"]) == 0
     rows = {row.method: row.metrics for row in load_results(out)}
     assert list(rows) == ["histogram", clouds, f"{clouds} re-ranked", f"{clouds} + histogram"]
-    told = "k-reciprocal, original (k1 = 20, k2 = 6, lambda = 0.3)"
-    assert rows[f"{clouds} re-ranked"].reranking == told
-    assert f"{clouds} re-ranked: {told}" in capsys.readouterr().out
+    reported = "k-reciprocal, original (k1 = 20, k2 = 6, lambda = 0.3)"
+    assert rows[f"{clouds} re-ranked"].reranking == reported
+    assert f"{clouds} re-ranked: {reported}" in capsys.readouterr().out
     assert rows[f"{clouds} + histogram"].reranking == "none"
 
 

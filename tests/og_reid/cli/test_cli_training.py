@@ -1,4 +1,4 @@
-"""Training runs on the command line: what is told of them, and how they end."""
+"""Training runs on the command line: what they print, and how they end."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_info_shows_steps_versions_and_settings_of_a_run(
     for name in ("model.safetensors", "checkpoint.pt"):
         assert main(["info", str(run / name)]) == 0
         assert f"{run / name}: after step 3, seed 5" in capsys.readouterr().out
-        told = read_provenance(run / name)
-        assert told["config"]["budget"]["steps"] == 3
+        reported = read_provenance(run / name)
+        assert reported["config"]["budget"]["steps"] == 3
 
 
 def test_metrics_of_a_validated_run_are_printed(
@@ -131,15 +131,15 @@ def test_ctrl_c_names_the_command_to_resume(train: list[str], tmp_path: Path) ->
         while len(read_log(log)) < 3 and child.poll() is None:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
-        _, told = child.communicate(timeout=600)
+        _, reported = child.communicate(timeout=600)
     finally:
         child.kill()
     assert child.returncode == 130
     step = len(read_log(log))
-    (line,) = [each for each in told.splitlines() if each.startswith("og-reid:")]
+    (line,) = [each for each in reported.splitlines() if each.startswith("og-reid:")]
     assert line.startswith(f"og-reid: interrupted after step {step}, which is saved in ")
     assert line.endswith("the same command with --resume continues")
-    assert "Traceback" not in told
+    assert "Traceback" not in reported
     assert read_provenance(tmp_path / "run" / "checkpoint.pt")["step"] == step
 
 
@@ -147,11 +147,11 @@ def test_torchrun_trains_with_two_processes(train: list[str], tmp_path: Path) ->
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     child = start([sys.executable, *torchrun, "-m", "og_reid.cli", *train])
     try:
-        shown, told = child.communicate(timeout=600)
+        shown, reported = child.communicate(timeout=600)
     finally:
         child.kill()
-    assert child.returncode == 0, told
-    assert shown.count("model: ") == 1, "the first process alone tells what happens"
+    assert child.returncode == 0, reported
+    assert shown.count("model: ") == 1, "the first process alone prints"
     two = read_log(tmp_path / "run" / "log.csv")
     assert main([*train, "--out", str(tmp_path / "one")]) == 0
     one = read_log(tmp_path / "one" / "log.csv")

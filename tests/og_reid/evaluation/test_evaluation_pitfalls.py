@@ -48,8 +48,8 @@ def test_queries_without_an_answer_are_counted() -> None:
     )
     assert (metrics.mAP, metrics.mAP_all, metrics.num_valid) == (1, 0.75, 3)
     assert (metrics.rank(1), metrics.rank_all(1)) == (1, 0.75)
-    told = "3 of 4 queries have a match; over all queries rank-1 75.00 %, mAP (step) 75.00 %"
-    assert told in str(metrics)
+    reported = "3 of 4 queries have a match; over all queries rank-1 75.00 %, mAP (step) 75.00 %"
+    assert reported in str(metrics)
 
 
 def test_random_galleries_repeat(rng: torch.Generator) -> None:
@@ -135,13 +135,13 @@ def test_a_reranked_figure_names_its_variant(rng: torch.Generator) -> None:
     query, gallery = torch.randn(9, 6, generator=rng), torch.randn(60, 6, generator=rng)
     labels = {"query_pids": torch.arange(9) % 3, "gallery_pids": torch.arange(60) % 3}
     assert evaluate(query, gallery, **labels).reranking == "none"
-    for variant, told in (
+    for variant, reported in (
         ("original", "k-reciprocal, original (k1 = 20, k2 = 6, lambda = 0.3)"),
         ("transreid", "k-reciprocal, transreid (k1 = 50, k2 = 15, lambda = 0.3)"),
     ):
         metrics = evaluate(distance=k_reciprocal(query, gallery, variant=variant), **labels)
-        assert metrics.reranking == told
-        assert str(metrics).endswith(f"re-ranked by {told}")
+        assert metrics.reranking == reported
+        assert str(metrics).endswith(f"re-ranked by {reported}")
 
 
 def test_matches_behind_the_first_hundred_count() -> None:

@@ -102,10 +102,10 @@ def test_slices_are_the_queries_scored_alone(rng: torch.Generator) -> None:
     some = slices["half"]
     assert some.mAP == pytest.approx(float(metrics.step[1::3].nanmean()))
     assert some.num_valid == 9
-    nobody = metrics.slices([0, 0] + [1] * 28)[0]
-    assert math.isnan(nobody.mAP)
-    assert nobody.mAP_all == 0
-    assert "0 of 2 queries" in str(nobody)
+    absent = metrics.slices([0, 0] + [1] * 28)[0]
+    assert math.isnan(absent.mAP)
+    assert absent.mAP_all == 0
+    assert "0 of 2 queries" in str(absent)
     unknown = metrics.slices([math.nan, 0.5] * 15)
     assert [each.num_queries for each in unknown.values()] == [15, 15]
     with pytest.raises(ValueError, match=r"labels must be \(30,\)"):

@@ -111,7 +111,7 @@ def test_filters(given: og_reid.Gallery) -> None:
     assert numbers(identities="p3", exclude_same_camera=True, query_cameras=1) == {3, 27, 39}
     assert numbers(after=datetime(1970, 1, 1, 0, 0, 40)) == set(range(40, 48))
     assert numbers(where={"id": "1' OR '1'='1"}) == set()
-    assert given.search(asked, where={"id": "nobody"}).ranked() == []
+    assert given.search(asked, where={"id": "absent"}).ranked() == []
 
 
 def test_decisions(given: og_reid.Gallery) -> None:

@@ -17,7 +17,7 @@ def cosine(a, b):
 
 
 def codes(rng, of):
-    """Almost equal vectors for people for whom `of` is equal, orthogonal-ish for others."""
+    """Almost equal vectors for people with equal `of`, nearly orthogonal ones for others."""
     table = torch.eye(PEOPLE)
     values = torch.stack([table[of(pid)] for pid in range(PEOPLE) for _ in range(EACH)])
     return values + 0.01 * torch.randn(values.shape, generator=rng)
@@ -56,7 +56,7 @@ def low(pid):
         (know, nothing, nothing, lambda f: f.second < 1),
         (nothing, know, nothing, lambda f: f.second > 0),
         (nothing, nothing, know, lambda f: f.parts > 0),
-        # Each knows half of what tells people apart: only both together find them.
+        # Each has half of the differences between people: only both together find them.
         (high, low, nothing, lambda f: 0 < f.second < 1),
         (high, nothing, low, lambda f: f.second < 1 and f.parts > 0),
         (nothing, high, low, lambda f: f.second > 0 and f.parts > 0),

@@ -77,8 +77,8 @@ def test_a_source_gives_masks_of_crops_and_none_where_it_is_unsure(scene):
     image, pose = scene.image.numpy(), Pose(scene.keypoints)
     expected = own_surface([image], load_model("default"))[0]
     noise = np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
-    nobody = Pose(Keypoints.none(COCO_17))
-    masks = source([image, noise, image], [pose, pose, nobody])
+    absent = Pose(Keypoints.none(COCO_17))
+    masks = source([image, noise, image], [pose, pose, absent])
     assert torch.equal(masks[0], expected)
     assert masks[1] is masks[2] is None
     # In a wide image the mask is that of a crop, wherever the person stands.
@@ -127,8 +127,12 @@ def test_a_lift_takes_names_and_arrays(scene):
     assert torch.equal(default, colours(mask=mask.numpy()))
     assert not torch.equal(default, colours(mask="pose"))
     assert torch.equal(colours(mask="pose"), lift_images([image], [points])[0].cloud.colors)
-    for wrong, told in (("person", "one of own-surface, pose"), (None, "got None"), (3, "got 3")):
-        with pytest.raises(ValueError, match=told):
+    for wrong, reported in (
+        ("person", "one of own-surface, pose"),
+        (None, "got None"),
+        (3, "got 3"),
+    ):
+        with pytest.raises(ValueError, match=reported):
             og_reid.lift(image, points, mask=wrong)
     with pytest.raises(ValueError, match="of one person"):
         og_reid.lift(image, points, mask=mask, all=True)

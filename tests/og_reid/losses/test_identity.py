@@ -56,9 +56,9 @@ def test_uniform_targets_by_hand() -> None:
     labels = torch.tensor([1, -1])
     assert identity_loss(logits, labels).item() == pytest.approx(math.log(4 / 3)), "left out"
     # LSRO: the target of the second is 1/2 and 1/2.
-    nobody = (math.log(4) + math.log(4 / 3)) / 2
+    absent = (math.log(4) + math.log(4 / 3)) / 2
     loss = identity_loss(logits, labels, uniform=True)
-    assert loss.item() == pytest.approx((math.log(4 / 3) + nobody) / 2)
+    assert loss.item() == pytest.approx((math.log(4 / 3) + absent) / 2)
     # At equal logits there is nothing left to unlearn.
     even = torch.zeros(2, 5, requires_grad=True)
     loss = identity_loss(even, torch.tensor([-1, -1]), uniform=True)

@@ -98,7 +98,7 @@ def test_no_visible_part_and_equal_parts() -> None:
         assert torch.isfinite(parts.grad).all()
         broken = torch.ones(3, 2, 4)
         broken[0, 0] = math.nan
-        assert loss(broken, labels).isnan(), "what is seen and NaN is told"
+        assert loss(broken, labels).isnan(), "a visible NaN stays one"
 
 
 def test_shapes_and_ranges_are_checked() -> None:

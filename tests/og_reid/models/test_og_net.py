@@ -63,7 +63,7 @@ def test_training_on_two_people_separates_them() -> None:
 
 
 def test_training_learns_64_clouds_by_heart() -> None:
-    """Labels drawn at random: only a network that tells all clouds apart gets them all right."""
+    """Labels drawn at random: right answers need different outputs for all."""
     generator = torch.Generator().manual_seed(5)
     model = small(dims=(16, 32), k=6, num_points=16, num_classes=8, dropout=0.0)
     points, colors = person(64, 32)

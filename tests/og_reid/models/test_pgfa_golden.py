@@ -52,7 +52,7 @@ def inputs(golden) -> tuple[Tensor, Tensor]:
     source = np.random.RandomState(2019)
     images = source.standard_normal((2, 3, 384, 128)).astype(np.float32)
     heatmaps = source.uniform(0, 1, (2, 18, 24, 8))
-    heatmaps[1] = 1  # nobody was found
+    heatmaps[1] = 1  # no person was found
     heatmaps[0, [3, 17]] = 0  # joints that are not seen
     heatmaps = heatmaps.astype(np.float32)
     sums = [values.astype(np.float64).sum() for values in (images, heatmaps)]

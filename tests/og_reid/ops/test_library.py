@@ -90,7 +90,7 @@ def test_what_the_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
     unfit = [on_gpu(torch.float64), on_gpu(entries=0), here]
     assert not any(native_library.usable_on_gpu(on_gpu(), each) for each in unfit)
     assert not any(native_library.usable_on_cpu(here, each) for each in (on_gpu(), here.double()))
-    assert asked == []  # and so nobody is warned of a library that would not serve
+    assert asked == []  # no warning of a library that would not serve
     assert not native_library.usable_on_gpu(on_gpu(), on_gpu())
     assert not native_library.usable_on_cpu(here, here)
     assert asked == ["cuda", "cpu"]
@@ -129,7 +129,7 @@ def test_a_gpu_without_the_library_gets_the_twins_and_one_warning(
 ) -> None:
     monkeypatch.delenv("OG_REID_NATIVE", raising=False)
     monkeypatch.setattr(native_library, "_load", lambda name: None)
-    # The tensors are on a CPU, which the operators are told is a GPU.
+    # The tensors are on a CPU, which the operators take for a GPU.
     for module in (KNN, BALL, fps, gather, pool):
         monkeypatch.setattr(module, "usable_on_cpu", lambda *_: False)
         monkeypatch.setattr(

@@ -34,11 +34,11 @@ def test_files_of_two_cameras(tmp_path: Path) -> None:
         tuple(videos), tuple(each.with_suffix(".csv") for each in videos), tmp_path / "out",
         MeanColor(), gap=0, sheet="png",
     )  # fmt: skip
-    told: list[tuple[str, float, float]] = []
-    done = follow_videos(spec, lambda *each: told.append(each[:3]))
+    reported: list[tuple[str, float, float]] = []
+    done = follow_videos(spec, lambda *each: reported.append(each[:3]))
     names = ["img1-1.csv", "img1-1.png", "img1-2.csv", "img1-2.png", "follow.json"]
     assert [each.name for each in done.files] == names
-    assert told[-1] == ("embedding", 4, 4)
+    assert reported[-1] == ("embedding", 4, 4)
     for number in (1, 2):
         assert read_mot(tmp_path / "out" / f"img1-{number}.csv").ids.tolist() == [1, 1]
     summary = json.loads((tmp_path / "out" / "follow.json").read_text())

@@ -45,7 +45,7 @@ def together(
     world: int, work: Callable[..., None], *arguments: object, wait: float = 60.0
 ) -> list[int]:
     """Runs work(*arguments) in joined processes; their exit codes, None for one that hung."""
-    # As of torchrun: they meet at a store that is there already, at a port nobody else can have.
+    # As of torchrun: they meet at a store that is there already, at a port of their own.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def enter(rank: int) -> None:
@@ -101,7 +101,7 @@ SETTINGS = {
 
 
 class InDouble(CloudTask):
-    """The task in double precision, which tells wrong from rounded."""
+    """The task in double precision, which keeps rounding apart from errors."""
 
     def batch(self, step: int, rows: slice = ALL_ROWS) -> LabelledClouds:
         batch = super().batch(step, rows)

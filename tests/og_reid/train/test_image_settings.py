@@ -57,8 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def people(folder: Path) -> Callable[..., ImageSet]:
     """Two photographs each of five people; of the even ones the lower half is hidden."""
 
-    def make(settings: TrainConfig, nobody: int = 0) -> ImageSet:
-        pids = [-1 if i < nobody else 5 + i // 2 for i in range(IMAGES)]
+    def make(settings: TrainConfig, unlabelled: int = 0) -> ImageSet:
+        pids = [-1 if i < unlabelled else 5 + i // 2 for i in range(IMAGES)]
         samples = [Sample(folder / f"{i}.png", pids[i], i % 2) for i in range(IMAGES)]
         upper = torch.stack([torch.full((18,), 10.0), torch.linspace(2, 18, 18)], 1)
         seen = Keypoints(upper[None], torch.ones(1, 18), names=tuple(map(str, range(18))))
@@ -197,7 +197,7 @@ def test_unlabelled_images_get_the_uniform_target(
     people: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
     settings = config(loss={"lsro": True})
-    task = ImageTask(settings, people(settings, nobody=4))
+    task = ImageTask(settings, people(settings, unlabelled=4))
     assert task.model.num_classes == 3
     task.model.eval()
     batch = next(b for b in map(task.batch, range(9)) if 0 < (b.pids < 0).sum() < 6)
@@ -213,16 +213,16 @@ def test_unlabelled_images_get_the_uniform_target(
         ]
         total = total + share * torch.stack(rows).mean()
     torch.testing.assert_close(task.objective(features).loss, total)
-    train(settings, people(settings, nobody=4), people(settings), tmp_path)
+    train(settings, people(settings, unlabelled=4), people(settings), tmp_path)
 
 
 def test_unlabelled_images_without_lsro_are_refused(people: Callable[..., ImageSet]) -> None:
     plain, settings = config(), config(loss={"lsro": True})
     with pytest.raises(ValueError, match=r"4 unlabelled items.*set loss.lsro=true"):
-        ImageTask(plain, people(plain, nobody=4))
+        ImageTask(plain, people(plain, unlabelled=4))
     pk = config(loss={"lsro": True}, data={"sampling": "pk"})
     with pytest.raises(ValueError, match=r"data\.sampling=shuffle; got True and pk"):
-        ImageTask(pk, people(pk, nobody=4))
+        ImageTask(pk, people(pk, unlabelled=4))
     with pytest.raises(ValueError, match="give generated images"):
         ImageTask(settings, people(settings))
 

@@ -94,17 +94,17 @@ def of_weights(weights: str) -> TrainConfig:
 
 
 @pytest.mark.parametrize(
-    ("told", "people"),
+    ("record", "people"),
     [({"people": [1, 5]}, [1, 2, 5, 7]), ({}, None), (None, [2, 7])],
 )
 def test_the_model_file_has_the_identities_of_the_initial_weights(
-    tmp_path: Path, told: dict[str, list[int]] | None, people: list[int] | None
+    tmp_path: Path, record: dict[str, list[int]] | None, people: list[int] | None
 ) -> None:
     start = "default"
-    if told is not None:
+    if record is not None:
         start = str(tmp_path / "start.safetensors")
         model = build_model(ModelConfig(), 0, torch.Generator().manual_seed(5))
-        save_network(start, model.eval(), Preprocessing(32), provenance=told)
+        save_network(start, model.eval(), Preprocessing(32), provenance=record)
     task = CloudTask(of_weights(start), clouds_of(2, 7))
     assert task.write_model(tmp_path / "model.safetensors", {})
     assert read_provenance(tmp_path / "model.safetensors").get("people") == people

@@ -94,5 +94,5 @@ def test_every_group_keeps_its_factor_of_the_rate_and_its_decay(rng: torch.Gener
     first, *rest = model.parameters()
     groups = [{"params": [first], "lr": 0.1}, {"params": rest, "lr": 1.0}]
     found = build_optimizer(groups, OptimConfig(lr=2.0, weight_decay=0.5)).param_groups
-    told = [(group["lr_factor"], group["weight_decay"]) for group in found]
-    assert told == [(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)]
+    reported = [(group["lr_factor"], group["weight_decay"]) for group in found]
+    assert reported == [(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)]

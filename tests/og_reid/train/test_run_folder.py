@@ -31,8 +31,8 @@ def test_the_best_network_is_kept(tmp_path: Path) -> None:
     task = Regression()
     task.figures = iter([1 / 3, 1 / 4, 1 / 2, 1 / 2, 1])
     result = fit(config(budget={"steps": 9}, validate_every=2), task, out_dir=tmp_path)
-    told = [(each["file"], each["step"], each.get("validation")) for each in task.written]
-    assert told == [
+    reported = [(each["file"], each["step"], each.get("validation")) for each in task.written]
+    assert reported == [
         ("best.safetensors", 2, {"mAP": pytest.approx(1 / 3), "rank1": 0}),
         ("best.safetensors", 6, {"mAP": 1 / 2, "rank1": 0}),
         # Written before it is looked at, in case that fails; the finished network may be the best.
@@ -103,7 +103,7 @@ def test_tensorboard_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_tensorboard_gets_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, float, int]] = []
+    reported: list[tuple[str, float, int]] = []
     made: list[tuple[str, int]] = []
 
     class Writer:
@@ -111,10 +111,10 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path, monkeypatch: pytest.Monkey
             made.append((folder, purge_step))
 
         def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-            told.append((tag, scalar_value, global_step))
+            reported.append((tag, scalar_value, global_step))
 
         def close(self) -> None:
-            told.append(("closed", 0, 0))
+            reported.append(("closed", 0, 0))
 
     module = types.ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = Writer  # type: ignore[attr-defined]
@@ -123,9 +123,9 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path, monkeypatch: pytest.Monkey
         settings = config(tensorboard=True, budget={"steps": steps})
         history = fit(settings, Regression(), out_dir=tmp_path, resume=True).history
     assert made == [(str(tmp_path / "tensorboard"), 1), (str(tmp_path / "tensorboard"), 3)]
-    losses = [each for each in told if each[0] == "loss"]
+    losses = [each for each in reported if each[0] == "loss"]
     assert losses == [("loss", record.loss, record.step) for record in history]
-    assert [each for each in told if each[0] == "closed"] == [("closed", 0, 0)] * 2
+    assert [each for each in reported if each[0] == "closed"] == [("closed", 0, 0)] * 2
 
 
 def test_an_old_checkpoint_is_refused_in_words(tmp_path: Path) -> None:

@@ -82,9 +82,9 @@ def test_entries_of_other_settings_are_not_read(tmp_path):
     other = Counting(0.4)
     CachedPose(other, tmp_path)(picture(5))
     assert other.calls == 1
-    told = [json.loads((p / "estimator.json").read_text()) for p in tmp_path.iterdir()]
-    assert sorted(each["threshold"] for each in told) == [0.4, 0.5]
-    assert all(each["model"] == "counting" for each in told)
+    reported = [json.loads((p / "estimator.json").read_text()) for p in tmp_path.iterdir()]
+    assert sorted(each["threshold"] for each in reported) == [0.4, 0.5]
+    assert all(each["model"] == "counting" for each in reported)
 
 
 def test_an_entry_that_names_other_settings_is_made_anew(tmp_path):

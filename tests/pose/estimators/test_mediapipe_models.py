@@ -1,4 +1,4 @@
-"""Landmark models of BlazePose: found by name or path, told apart by content."""
+"""Landmark models of BlazePose: found by name or path, distinguished by content."""
 
 from __future__ import annotations
 

@@ -93,9 +93,9 @@ def test_sep_json_keeps_the_numbers_and_accepts_missing_files(tmp_path):
     assert float(found.xy[0, 0, 0]) == 1 / 3
     with pytest.raises(FileNotFoundError, match="there is no keypoint file"):
         read_sep_json(tmp_path / "other.json")
-    nobody = read_sep_json(tmp_path / "other.json", missing_ok=True)
-    assert nobody.shape == (0,)
-    assert part_visibility(nobody, (150, 60), mode="reference").tolist() == [1, 1, 1]
+    absent = read_sep_json(tmp_path / "other.json", missing_ok=True)
+    assert absent.shape == (0,)
+    assert part_visibility(absent, (150, 60), mode="reference").tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="must have 18 keypoints; got 25"):
         read_sep_json(written(tmp_path, {"people": [{"pose_keypoints_2d": flat(25)}]}))
 

@@ -12,7 +12,7 @@ from pose import COCO_17, Keypoints, Pose, read_image
 
 
 class StandingPerson:
-    """Finds everybody standing in the middle; nobody in black images."""
+    """Finds a person standing in the middle; none in black images."""
 
     made = 0
 
@@ -140,7 +140,7 @@ def test_another_estimator_has_entries_of_its_own(samples, tmp_path):
 
 
 def test_canonical_clouds_have_one_pose(samples, tmp_path):
-    """Their points are those of one pose, and parts in the cache are told apart."""
+    """Their points are those of one pose, and the cache keeps parts apart."""
     settings = LiftSettings(max_points=200)
     common = {"estimator": StandingPerson, "settings": settings, "cache": tmp_path / "cache"}
     posed = lift_dataset(samples[:2], **common)

@@ -262,7 +262,7 @@ def test_a_full_disk_loses_nothing(
 def test_other_content_of_the_target_is_refused(archive: Path, lists: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    prepare_occluded_duke(archive, lists, out)  # an empty folder is in nobody's way
+    prepare_occluded_duke(archive, lists, out)  # an empty folder is taken
     verify(out)
     (out / "query" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="its query is not that of Occluded-Duke: give a new"):

@@ -61,10 +61,10 @@ MARKET_COUNTS = {
 
 
 def test_correct_counts_pass_and_the_notice_is_given_once(tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     spec = replace(small(dataset_spec("market-1501"), **MARKET_COUNTS), notice="Be kind.")
-    dataset = read_dataset(spec, make("market-1501", tmp_path), notice=told.append)
-    assert told == ["Market-1501: Be kind."]
+    dataset = read_dataset(spec, make("market-1501", tmp_path), notice=reported.append)
+    assert reported == ["Market-1501: Be kind."]
     assert dataset.notes == dataset.differences == ()
 
 

@@ -46,7 +46,7 @@ def test_a_folder_is_split_by_identities(tmp_path: Path) -> None:
     assert not dataset.has_cameras
     assert {each.camid for each in dataset.query} == {0}
     assert {each.camid for each in dataset.gallery} == {1}
-    photo(tmp_path / "13" / "0.png", 99)  # of whom there is no second image
+    photo(tmp_path / "13" / "0.png", 99)  # without a second image
     more = from_folder(tmp_path)
     assert dataset.train == tuple(each for each in more.train if each.pid != 13)
     assert 13 not in pids(more, "query")
@@ -56,8 +56,8 @@ def test_a_folder_is_split_by_identities(tmp_path: Path) -> None:
 
 def test_a_split_made_by_default_is_noted(tmp_path: Path) -> None:
     dataset = from_folder(people(tmp_path))
-    told = f"{len(pids(dataset, 'train'))} of the 12 identities are for training"
-    assert [note.startswith(told) for note in dataset.notes] == [True]
+    reported = f"{len(pids(dataset, 'train'))} of the 12 identities are for training"
+    assert [note.startswith(reported) for note in dataset.notes] == [True]
     assert from_folder(tmp_path, train_share=0).notes == ()
 
 

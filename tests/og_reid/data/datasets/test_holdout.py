@@ -7,7 +7,7 @@ import torch
 
 from og_reid.data.datasets.holdout import holdout_split
 
-# Ten people in two cameras, two images in each; every third image of nobody.
+# Ten people in two cameras, two images in each; every third image of absent.
 PIDS = torch.tensor([pid for pid in range(10, 20) for _ in range(4)] + [-1, -1])
 CAMIDS = torch.tensor([1, 1, 2, 2] * 10 + [0, 0])
 
@@ -19,7 +19,7 @@ def test_held_out_identities_are_disjoint_and_evenly_spread() -> None:
     assert sorted(held.train.tolist() + held.gallery.tolist()) == list(range(len(PIDS)))
     assert held.query.tolist() == [8, 10, 28, 30], "the first image of each camera"
     assert set(PIDS[held.train].tolist()) & {12, 17} == set()
-    assert (PIDS[held.train] == -1).sum() == 2, "nobody is not held out"
+    assert (PIDS[held.train] == -1).sum() == 2, "images without an identity are not held out"
 
 
 def test_the_split_does_not_depend_on_the_order_of_images() -> None:

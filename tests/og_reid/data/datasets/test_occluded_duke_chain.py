@@ -150,8 +150,8 @@ def test_commands_from_prepare_to_evaluate_work_on_occluded_duke(
         run("evaluate", "--data", data, "--model", model, "--out", tmp_path / f"{name}.json",
             *known, *source)  # fmt: skip
     assert FakePose.calls == 28
-    told = capsys.readouterr().out
-    assert "people in 4 of 4 images" in told
+    reported = capsys.readouterr().out
+    assert "people in 4 of 4 images" in reported
     rows = load_results(tmp_path / "a.json")
     assert [row.method for row in rows] == ["model", "model unmasked", "model global"]
     assert all(row.metrics.num_valid == 4 for row in rows)

@@ -71,7 +71,7 @@ def test_a_batch_is_made_of_its_pieces(folder, mode):
     assert 0 < float(maps.mean()) < 1
     visible = part_visibility(known, (90, 40), mode=mode, parts=2)
     assert torch.equal(batch.visibility[0], visible)
-    assert batch.heatmaps[2].eq(1).all()  # nobody was found
+    assert batch.heatmaps[2].eq(1).all()  # no person was found
     assert batch.visibility[2].eq(1).all()
 
 
