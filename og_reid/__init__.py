@@ -76,8 +76,8 @@ _HOME = {
 
 # Submodules available without their own import, as in ``og_reid.rerank.k_reciprocal``.
 _PACKAGES = (
-    "config", "data", "evaluation", "gallery", "inference", "losses", "models", "ops", "pipelines",
-    "rerank", "retrieval", "tracking", "train", "viz",
+    "adaptation", "config", "data", "evaluation", "gallery", "inference", "losses", "models", "ops",
+    "pipelines", "rerank", "retrieval", "tracking", "train", "viz",
 )  # fmt: skip
 
 

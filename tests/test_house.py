@@ -19,6 +19,7 @@ ORDER = (
     ("losses", "data"),
     ("retrieval",),
     ("evaluation", "rerank", "tracking"),
+    ("adaptation",),
     ("inference",),
     ("api",),
     ("gallery",),

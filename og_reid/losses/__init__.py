@@ -17,7 +17,25 @@ from typing import TYPE_CHECKING
 
 from pose.deprecation import deprecated_getattr
 
+from .adaptation import (
+    contrastive_domain_discrepancy,
+    hardest_pairs,
+    memory_regularisation,
+    ordered_pair_triplet,
+    rectified_identity,
+    soft_identity,
+    soft_triplet,
+    tracklet_association,
+)
+from .cluster_memory import ClusterMemory, ExemplarMemory, HybridMemory
 from .config import LossConfig
+from .domains import (
+    attention_alignment,
+    disagreement,
+    domain_adversary,
+    reverse_gradient,
+    weight_similarity,
+)
 from .identity import MarginSoftmax, VerificationLoss, circle_classes, identity_loss
 from .inputs import LossInputs, LossShape
 from .memory import CenterLoss, OnlineInstanceMatching
@@ -34,7 +52,10 @@ from .terms import Term, register_loss, registered_losses
 
 __all__ = [
     "CenterLoss",
+    "ClusterMemory",
     "CombinedLoss",
+    "ExemplarMemory",
+    "HybridMemory",
     "LossConfig",
     "LossInputs",
     "LossShape",
@@ -42,17 +63,30 @@ __all__ = [
     "OnlineInstanceMatching",
     "Term",
     "VerificationLoss",
+    "attention_alignment",
     "batch_hard_triplet",
     "circle_classes",
     "circle_loss",
+    "contrastive_domain_discrepancy",
+    "disagreement",
+    "domain_adversary",
+    "hardest_pairs",
     "identity_loss",
+    "memory_regularisation",
+    "ordered_pair_triplet",
     "part_identity_loss",
     "part_triplet",
     "quadruplet_loss",
+    "rectified_identity",
     "reference_circle_loss",
     "register_loss",
     "registered_losses",
+    "reverse_gradient",
+    "soft_identity",
+    "soft_triplet",
     "supervised_contrastive",
+    "tracklet_association",
+    "weight_similarity",
 ]
 
 

@@ -15,12 +15,14 @@ from ..retrieval.reranked import LazyDistances
 from .centring import center_gallery, center_neighbors
 from .expansion import augment_database, expand_queries
 from .graph import gnn_rerank
+from .jaccard import JaccardVariant, jaccard_neighbors
 from .k_reciprocal import Variant, k_reciprocal, k_reciprocal_distances
 from .local import k_reciprocal_local
 from .metadata import add_track_means, body_yaw, penalise_same_camera, penalise_same_direction
 from .search_methods import SearchMethods, search_local
 
 __all__ = [
+    "JaccardVariant",
     "LazyDistances",
     "SearchMethods",
     "Variant",
@@ -33,6 +35,7 @@ __all__ = [
     "cluster_means",
     "expand_queries",
     "gnn_rerank",
+    "jaccard_neighbors",
     "k_reciprocal",
     "k_reciprocal_distances",
     "k_reciprocal_local",

@@ -23,7 +23,7 @@ from ..retrieval.reranked import LazyDistances
 from .products import multiply_sparse
 from .space import DistanceSpace, JointSpace, open_space
 
-__all__ = ["Variant", "k_reciprocal", "k_reciprocal_distances"]
+__all__ = ["Overlap", "Variant", "k_reciprocal", "k_reciprocal_distances", "neighbor_vectors"]
 
 #: Variant of k-reciprocal re-ranking, see `k_reciprocal`.
 Variant = Literal["original", "layumi", "fast-reid", "transreid"]
@@ -145,22 +145,11 @@ def _rerank(
     lambda_value: float,
     progress: Progress | None,
 ) -> LazyDistances:
-    k1, k2 = as_count(k1, "k1", None), as_count(k2, "k2", None)
-    if k1 < 1 or not 1 <= k2 <= k1 + 1:
-        raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
     if not 0 <= as_number(lambda_value, "lambda_value") <= 1:
         raise ValueError(f"lambda_value must be in [0, 1]; got {lambda_value}")
     recipe = _RECIPES[variant]
-    wide = min(max(k1 + recipe.beyond, k2), space.total)
-    found = space.nearest(wide, subprogress(progress, 0, 4))
-    index = found.indices.numpy().astype(np.int32)
-    farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
-    left, right = _expanded(
-        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, subprogress(progress, 1, 4)
-    )
-    weights = _weights(space, recipe, left, right, farthest, subprogress(progress, 2, 4))
-    vectors = _averaged(weights, index[:, :k2], subprogress(progress, 3, 4))
-    overlap = _Overlap(vectors, space.queries)
+    vectors, farthest = neighbor_vectors(space, variant, k1, k2, progress)
+    overlap = Overlap(vectors[: space.queries], vectors[space.queries :])
 
     @plain_torch()
     def rows(start: int, stop: int) -> Tensor:
@@ -175,6 +164,39 @@ def _rerank(
     parameters = {"k1": k1, "k2": k2, "lambda": lambda_value}
     shape = space.queries, space.total - space.queries
     return LazyDistances(f"k-reciprocal, {variant}", parameters, shape, rows)
+
+
+def neighbor_vectors(
+    space: JointSpace, variant: Variant, k1: int, k2: int, progress: Progress | None = None
+) -> tuple[Any, np.ndarray]:
+    """Vectors of the k-reciprocal neighbours of all images of a space.
+
+    Args:
+        space: N images.
+        variant: As for `k_reciprocal`, likewise ``k1`` and ``k2``.
+        k1: Size of the neighbourhood.
+        k2: Neighbours averaged per vector.
+        progress: Called with (images done, images in all).
+
+    Returns:
+        (N, N) sparse rows of sum 1, and (N,) the largest squared distance of each image.
+
+    Raises:
+        ValueError: Parameters out of range.
+    """
+    k1, k2 = as_count(k1, "k1", None), as_count(k2, "k2", None)
+    if k1 < 1 or not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"k1 must be at least 1 and k2 in [1, k1 + 1]; got {k1} and {k2}")
+    recipe = _RECIPES[variant]
+    wide = min(max(k1 + recipe.beyond, k2), space.total)
+    found = space.nearest(wide, subprogress(progress, 0, 4))
+    index = found.indices.numpy().astype(np.int32)
+    farthest = np.maximum(found.farthest.numpy(), np.float32(1e-12))
+    left, right = _expanded(
+        index[:, : k1 + recipe.beyond], round(k1 / 2) + 1, subprogress(progress, 1, 4)
+    )
+    weights = _weights(space, recipe, left, right, farthest, subprogress(progress, 2, 4))
+    return _averaged(weights, index[:, :k2], subprogress(progress, 3, 4)), farthest
 
 
 def _mutual(index: np.ndarray) -> np.ndarray:
@@ -271,12 +293,11 @@ def _averaged(vectors: Any, index: np.ndarray, progress: Progress | None) -> Any
     return multiply_sparse(mean, vectors, progress)
 
 
-class _Overlap:
+class Overlap:
     """Jaccard distances of sparse vectors, in blocks of queries."""
 
-    def __init__(self, vectors: Any, queries: int) -> None:
-        self.query = vectors[:queries]
-        self.gallery = vectors[queries:].tocsc()
+    def __init__(self, query: Any, gallery: Any) -> None:
+        self.query, self.gallery = query, gallery.tocsc()
 
     def jaccard(self, start: int, stop: int) -> Tensor:
         """(b, G) float32; reads only gallery images with a common entry."""

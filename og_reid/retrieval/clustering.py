@@ -16,7 +16,14 @@ from .features import Features, as_feature_source, group_rows
 from .inputs import as_count, as_number, as_tensor, group_labels
 from .progress import Progress
 
-__all__ = ["cluster", "cluster_means", "group_means", "mean_members", "normalized_rows"]
+__all__ = [
+    "cluster",
+    "cluster_means",
+    "density_labels",
+    "group_means",
+    "mean_members",
+    "normalized_rows",
+]
 
 
 @plain_torch()
@@ -71,9 +78,6 @@ def cluster(
         (n,) int64 cluster of each image, numbered in the order of their first core images; -1 =
         none. An image at the border of several clusters is in the first.
     """
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
     eps, min_samples = as_number(eps, "eps"), as_count(min_samples, "min_samples", None)
     if eps <= 0 or min_samples < 1:
         raise ValueError(
@@ -91,6 +95,24 @@ def cluster(
         if progress is not None:
             progress(min(first + items, count), count)
     left, right = np.concatenate(pairs).T
+    return torch.from_numpy(density_labels(left, right, count, min_samples))
+
+
+def density_labels(left: np.ndarray, right: np.ndarray, count: int, min_samples: int) -> np.ndarray:
+    """Labels of DBSCAN, from the pairs of neighbours.
+
+    Args:
+        left: (p,) image of each pair; every image with itself, every other pair in both directions.
+        right: (p,) its neighbour.
+        count: Number of images.
+        min_samples: Fewest neighbours of a core image, itself counted.
+
+    Returns:
+        (count,) int64, as for `cluster`.
+    """
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
     core = np.bincount(left, minlength=count) >= min_samples
     linked = core[left] & core[right]
     graph = sparse.coo_matrix(
@@ -104,7 +126,7 @@ def cluster(
     reached = np.full(count, count)
     np.minimum.at(reached, left[border], result[right[border]])
     result[reached < count] = reached[reached < count]
-    return torch.from_numpy(result)
+    return result
 
 
 def normalized_rows(features: Features) -> Tensor:
