@@ -21,6 +21,7 @@ from og_reid import evaluate
 from og_reid.cli import main
 from og_reid.cli.commands import COMMANDS
 from og_reid.cli.parser import build_parser, parse
+from og_reid.config.adapt import AdaptConfig
 from og_reid.config.load import load_config
 from og_reid.config.schema import TrainConfig
 from og_reid.inference.fusion import FusionConfig
@@ -138,7 +139,8 @@ def test_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_settings_are_read(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(block.code)
-    kind = FusionConfig if block.page.stem == "fuse" else TrainConfig
+    kinds = {"fuse": FusionConfig, "adapt": AdaptConfig}
+    kind = kinds.get(block.page.stem, TrainConfig)
     assert isinstance(load_config(path, (), kind), kind)
 
 
@@ -200,7 +202,8 @@ def check_og_reid(arguments: list[str]) -> None:
         assert rename_arguments(arguments) == arguments
         options = parse(COMMANDS, arguments)
         if getattr(options, "config", None):
-            kind = FusionConfig if options.command == "fuse" else TrainConfig
+            kinds = {"fuse": FusionConfig, "adapt": AdaptConfig}
+            kind = kinds.get(options.command, TrainConfig)
             settings = [*getattr(options, "settings", ())]
             load_config(options.config, settings, kind)
 

@@ -102,6 +102,17 @@ def do_train(options: Namespace) -> None:
         print(run)
 
 
+def do_adapt(options: Namespace) -> None:
+    spec = fill(pipelines.AdaptSpec, options, data=data_spec(options))
+    with progress_stages() as show:
+
+        def note(number: int, record: Any) -> None:
+            show(f"round {number}", record.fraction, 1.0, str(record))
+
+        run = pipelines.adapt(spec, show, print, note)
+    print(run)
+
+
 def do_info(options: Namespace) -> None:
     print(pipelines.describe_run(options.run_folder))
 

@@ -196,6 +196,24 @@ _MODELS = (
         option("--dist-timeout", "timeout of processes started by torchrun "
             "(default: %(default)s)", type=float, default=1800.0, metavar="SECONDS"),
         *KEYPOINTS, *LIFTING),
+    Command("adapt", "adapt a model to cameras without labels",
+        "Clusters the embeddings of unlabelled images and trains on the clusters as identities, "
+        "round by round; writes model.safetensors and rounds.csv.",
+        config("adapt/cluster_contrast or adapt/spcl"),
+        settings("rounds=10"),
+        MODEL,
+        path("--data", "target: training images of a folder in the layout of Market-1501, store or "
+            "set of point clouds; identities are not read", "DATA"),
+        path("--unlabelled", "target, in place of --data: folder of a folder of images for each "
+            "camera, or CSV file with the column path"),
+        *DATASET,
+        path("--source", "labelled data in the layout of Market-1501, or stored point clouds, for "
+            "its camera style and joint training", "DATA"),
+        option("--truth", "the target's identities are true: report the quality of the pseudo "
+            "labels, and the metrics of its test images"),
+        RUN_FOLDER,
+        option("--resume", "resume from the last checkpoint in --out"),
+        *KEYPOINTS, *LIFTING),
     Command("fuse", "join a model of images and one of clouds",
         "Chooses the fusion weights of a PGFA and an OG-Net on identities held out of the training "
         "of both (data.val_identities), and writes both as one run for og-reid evaluate.",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..data.images.augment import ImageConfig
     from ..inference.fusion import FusionConfig
     from ..losses.config import LossConfig
+    from .adapt import AdaptConfig
     from .load import config_folder, find_config, from_dict, load_config, to_dict
     from .schema import (
         IMAGE_ARCHITECTURES,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_ARCHITECTURES",
+    "AdaptConfig",
     "Augmentation",
     "BudgetConfig",
     "DataConfig",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AdaptConfig": "config.adapt",
     "Augmentation": "data.augmentation.transforms",
     "FusionConfig": "inference.fusion",
     "ImageConfig": "data.images.augment",

@@ -21,11 +21,12 @@ from ..files.renamed_settings import rename_setting, rename_settings
 
 if TYPE_CHECKING:
     from ..inference.fusion import FusionConfig
+    from .adapt import AdaptConfig
     from .schema import TrainConfig
 
 __all__ = ["config_folder", "find_config", "from_dict", "load_config", "to_dict"]
 
-Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig")
+Kind = TypeVar("Kind", bound="TrainConfig | FusionConfig | AdaptConfig")
 
 _DEEPEST = 5  # files, from a configuration down to the base of its bases
 _BASES = "base"  # folder of the files that are bases only, not runs
@@ -91,7 +92,7 @@ def load_config(
         path: File, or the name of one in the package, such as
             ``synthetic/default`` or ``synthetic/default.yaml``.
         overrides: Settings such as ``optim.lr=0.001`` that replace those of the file.
-        kind: `TrainConfig`, the default, or `FusionConfig`.
+        kind: `TrainConfig`, the default, `FusionConfig` or `AdaptConfig`.
 
     Raises:
         ValueError: A file is missing, no YAML mapping or of another kind, bases form a circle, a
@@ -198,7 +199,7 @@ def from_dict(settings: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
+def to_dict(config: TrainConfig | FusionConfig | AdaptConfig) -> dict[str, Any]:
     """All settings, defaults included, as plain dicts; `from_dict` reads them back."""
     return asdict(config)
 
@@ -206,14 +207,15 @@ def to_dict(config: TrainConfig | FusionConfig) -> dict[str, Any]:
 def _kinds() -> dict[str, type[Any]]:
     """Classes of settings, by command."""
     from ..inference.fusion import FusionConfig
+    from .adapt import AdaptConfig
     from .schema import TrainConfig
 
-    return {"train": TrainConfig, "fuse": FusionConfig}
+    return {"train": TrainConfig, "fuse": FusionConfig, "adapt": AdaptConfig}
 
 
 def _root(kind: type[Any]) -> str:
     """Group of a class in `pose.deprecation.SETTINGS`."""
-    return "fusion." if kind.__name__ == "FusionConfig" else ""
+    return {"FusionConfig": "fusion.", "AdaptConfig": "adapt."}.get(kind.__name__, "")
 
 
 def _check_kind(path: Path, settings: Mapping[str, Any], kind: type[Any]) -> None:

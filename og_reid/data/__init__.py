@@ -15,6 +15,7 @@ from pose.deprecation import deprecated_attribute
 if TYPE_CHECKING:
     from .augmentation.cross_cloud import CameraStyles, swap_background
     from .augmentation.identity_color import recolor_identities
+    from .augmentation.styled import StyledSet, measure_styles
     from .augmentation.transforms import Augmentation, augment
     from .clouds.batch import CloudBatch
     from .clouds.cloud_set import CloudSet
@@ -69,6 +70,7 @@ __all__ = [
     "ReferenceClouds",
     "Sample",
     "Splits",
+    "StyledSet",
     "augment",
     "augment_images",
     "check_dataset",
@@ -80,6 +82,7 @@ __all__ = [
     "load_dataset",
     "load_market",
     "load_market3d",
+    "measure_styles",
     "occurrence_index",
     "preprocess_image",
     "read_attributes",
@@ -98,6 +101,8 @@ _HOME = {
     "Augmentation": "augmentation.transforms",
     "BoxTracks": "files.mot",
     "CameraStyles": "augmentation.cross_cloud",
+    "StyledSet": "augmentation.styled",
+    "measure_styles": "augmentation.styled",
     "CloudBatch": "clouds.batch",
     "CloudDataset": "clouds.source",
     "CloudSet": "clouds.cloud_set",

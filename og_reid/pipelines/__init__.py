@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adaptation import AdaptedRun, AdaptSpec, adapt
     from .cache import CacheSpec, manage_cache
     from .calibration import CalibrateSpec, calibrate
     from .comparison import CompareSpec, compare
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from .world import WorldReport, WorldSpec, make_world
 
 __all__ = [
+    "AdaptSpec",
+    "AdaptedRun",
     "CacheSpec",
     "CalibrateSpec",
     "CompareSpec",
@@ -68,6 +71,7 @@ __all__ = [
     "ViewSpec",
     "WorldReport",
     "WorldSpec",
+    "adapt",
     "calibrate",
     "check_dataset",
     "compare",
@@ -99,6 +103,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AdaptSpec": "adaptation",
+    "AdaptedRun": "adaptation",
     "CacheSpec": "cache",
     "CalibrateSpec": "calibration",
     "CompareSpec": "comparison",
@@ -120,6 +126,7 @@ _HOME = {
     "ViewSpec": "viewing",
     "WorldReport": "world",
     "WorldSpec": "world",
+    "adapt": "adaptation",
     "calibrate": "calibration",
     "check_dataset": "datasets",
     "compare": "comparison",

@@ -106,3 +106,44 @@ class CameraStyles:
         moved = (batch.colors - self.mean[before][:, None]) * scale + self.mean[after][:, None]
         changed = (after != before)[:, None, None]
         return replace(batch, colors=torch.where(changed, moved.clamp(0, 1), batch.colors))
+
+    @property
+    def average(self) -> tuple[Tensor, Tensor]:
+        """(3,) mean and (3,) spread of an average camera."""
+        return self.mean.mean(dim=0), self.spread.mean(dim=0)
+
+    def to(
+        self, colors: Tensor, camids: Tensor, style: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Colours with the mean and spread of one style in place of their camera's.
+
+        Args:
+            colors: (B, 3) or (B, ..., 3) colours of B items; not clamped.
+            camids: (B,) their cameras; one that was not measured has the average style.
+            style: (3,) mean and (3,) spread; None for `average`.
+        """
+        mean, spread = self.average if style is None else style
+        row = torch.searchsorted(self.camids, camids).clamp(max=len(self.camids) - 1)
+        known = (self.camids[row] == camids)[:, None]
+        own_mean = torch.where(known, self.mean[row], self.average[0])
+        own_spread = torch.where(known, self.spread[row], self.average[1])
+        shape = (len(colors), *[1] * (colors.dim() - 2), 3)
+        return (colors - own_mean.view(shape)) / own_spread.view(shape) * spread + mean
+
+    def shrunk(self, counts: Tensor, least: int = 30) -> CameraStyles:
+        """Styles between a camera's own and the average, by its number of images.
+
+        The statistics of few people are those of their clothes. The own style has the weight
+        ``n / (n + least)``.
+
+        Args:
+            counts: (C,) number of images of each camera.
+            least: Number of images at which both weigh the same.
+        """
+        weight = (counts / (counts + least))[:, None]
+        mean, spread = self.average
+        return replace(
+            self,
+            mean=weight * self.mean + (1 - weight) * mean,
+            spread=weight * self.spread + (1 - weight) * spread,
+        )

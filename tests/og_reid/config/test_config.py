@@ -4,11 +4,13 @@ import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshes.world import WorldPlan, write_world
 from meshes.world.labelled import LabelledPlan
+from og_reid.config.adapt import AdaptConfig
 from og_reid.config.load import config_folder, from_dict, load_config, to_dict
 from og_reid.config.schema import TrainConfig, WorldConfig
 from og_reid.inference.fusion import FusionConfig
@@ -132,7 +134,8 @@ def test_shipped_files_load_by_name() -> None:
     ]
     assert {"synthetic/default.yaml", "synthetic/og_net_small.yaml"} <= set(names)
     for name in names:
-        kind = FusionConfig if name.endswith("/fusion.yaml") else TrainConfig
+        kind: type[Any] = FusionConfig if name.endswith("/fusion.yaml") else TrainConfig
+        kind = AdaptConfig if name.startswith("adapt/") else kind
         assert load_config(name, (), kind) == load_config(name.removesuffix(".yaml"), (), kind)
         if name.startswith("synthetic/"):
             config = load_config(name)

@@ -38,8 +38,8 @@ ALL_NAMES = sorted(
     for path in config_folder().rglob("*.yaml")
     if path.parent.name != "base"  # what others are based on
 )
-#: Those of og-reid train; of og-reid fuse, test_cli_fusion.py has a run.
-NAMES = [name for name in ALL_NAMES if not name.endswith("/fusion")]
+#: Those of og-reid train; of og-reid fuse and adapt, other files have runs.
+NAMES = [n for n in ALL_NAMES if not n.endswith("/fusion") and not n.startswith("adapt/")]
 #: Data set of a folder, and of the first word of a name in the folder og_net.
 DATASETS = {
     "market": "market-1501",
