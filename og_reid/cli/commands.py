@@ -244,10 +244,11 @@ _MODELS = (
             ("market", "single-gallery-shot", "unfiltered"), default="market"),
         choice("--slice-by", "score slices of the queries: occlusion; visibility (quarters of the "
             "visible fraction); parts (number of visible body parts or stripes); yaw (angle to the "
-            "most similar view among the matches); cameras (each camera against each other). All "
-            "but parts and cameras need attributes.csv (default: occlusion, if known)",
-            ("occlusion", "visibility", "parts", "yaw", "cameras"), nargs="+", metavar="WHAT",
-            default=["occlusion"], dest="by"),
+            "most similar view among the matches); cameras (each camera against each other); "
+            "viewpoint (matches of each range of angles alone). All but parts and cameras need "
+            "attributes.csv (default: occlusion, if known)",
+            ("occlusion", "visibility", "parts", "yaw", "cameras", "viewpoint"), nargs="+",
+            metavar="WHAT", default=["occlusion"], dest="by"),
         choice("--rerank", "also score the re-ranked model: k-reciprocal re-ranking, original or a "
             "published variant, or graph propagation (gnn)",
             ("original", "layumi", "fast-reid", "transreid", "gnn")),

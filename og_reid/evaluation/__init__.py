@@ -26,7 +26,7 @@ from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
 from .tracking import TrackMetrics, evaluate_tracks
 from .verification import OpenSet, Verification, identify, verify
-from .viewpoints import camera_pairs, yaw_difference
+from .viewpoints import camera_pairs, viewpoint_curve, yaw_difference
 
 __all__ = [
     "AveragePrecision",
@@ -58,6 +58,7 @@ __all__ = [
     "reliability",
     "save_results",
     "verify",
+    "viewpoint_curve",
     "yaw_difference",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -24,7 +25,7 @@ from .metrics import AveragePrecision, Metrics
 from .protocols import Protocol, ProtocolName, average_groups, shot_ranks
 from .rank_counts import count_features, count_rows
 
-__all__ = ["evaluate", "evaluate_distances"]
+__all__ = ["evaluate", "evaluate_distances", "evaluate_pairs"]
 
 
 @plain_torch()
@@ -119,6 +120,56 @@ def evaluate_distances(
         ValueError: See `evaluate`.
     """
     return evaluate(None, None, labels, distance=distances, ap=ap, **keywords)
+
+
+@plain_torch()
+def evaluate_pairs(
+    query: Features | None,
+    gallery: Features | None,
+    labels: Labels,
+    wanted: Callable[[Tensor, Tensor], Tensor],
+    *,
+    distance: Any = None,
+    cameras: bool = True,
+    ap: AveragePrecision = "step",
+    progress: Progress | None = None,
+) -> Metrics | None:
+    """`evaluate` with some of each query's matches; the others are left out of its ranking.
+
+    Args:
+        query: As for `evaluate`.
+        gallery: As for `evaluate`.
+        labels: As for `evaluate`.
+        wanted: Function of query rows (M,) and gallery rows (M,) of the matches to (M,) bool.
+        distance: As for `evaluate`.
+        cameras: Leave out matches of the query's own camera.
+        ap: As for `evaluate`.
+        progress: As for `evaluate`.
+
+    Returns:
+        Metrics of every query; None if no match is wanted.
+
+    Raises:
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`.
+    """
+    sides, labels = open_search(query, gallery, distance, labels, {})
+    index = LabelIndex.of(labels)
+    matches = find_matches(index, cameras=cameras)
+    owner = matches.query
+    chosen = wanted(owner, index.kept[matches.item].long())
+    if not bool(chosen.any()):
+        return None
+    count = torch.bincount(owner[chosen], minlength=len(matches.ptr) - 1)
+    ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    some = Matches(ptr, matches.item[chosen], matches.same_camera)
+    if sides is None:
+        shape = len(index.query_pids), len(index.gallery_pids)
+        counted = count_rows(distance_rows(distance, shape), index, some, progress)
+    else:
+        counted = count_features(*sides, index, some, progress)
+    name: ProtocolName = "market" if cameras else "unfiltered"
+    return _metrics(counted, index, some, Protocol(name), ap, None)
 
 
 def _score_distances(

@@ -15,10 +15,18 @@ from ..retrieval.labels import Labels
 from .color_histogram import part_histograms
 from .viewpoints import yaw_difference
 
-__all__ = ["LabelledImages", "Slicing", "known_attributes", "occlusion_slices", "query_slices"]
+__all__ = [
+    "LabelledImages",
+    "Slicing",
+    "known_attributes",
+    "known_yaw",
+    "occlusion_slices",
+    "query_slices",
+]
 
-#: ``cameras`` is no slice of queries: see `og_reid.evaluation.camera_pairs`.
-Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras"]
+#: ``cameras`` and ``viewpoint`` are no slices of queries, see `og_reid.evaluation.camera_pairs` and
+#: `og_reid.evaluation.viewpoint_curve`.
+Slicing = Literal["occlusion", "visibility", "parts", "yaw", "cameras", "viewpoint"]
 _Known = Mapping[str, Attributes]
 #: Fraction of a body part that must be visible for the part to count.
 _SEEN = 0.25
@@ -77,7 +85,7 @@ def query_slices(
             slices |= _parts(query) if seen is None else _stripes(seen)
         elif each == "yaw":
             slices |= _yaw(query, gallery, attributes, own_camera)
-        elif each != "cameras":
+        elif each not in ("cameras", "viewpoint"):
             slices |= _SLICERS[each](query, gallery, attributes)
     return {name: rows for name, rows in slices.items() if len(rows)}
 
@@ -127,14 +135,7 @@ def _stripes(seen: Tensor) -> dict[str, Tensor]:
 def _yaw(
     query: LabelledImages, gallery: LabelledImages, attributes: _Known, own_camera: bool
 ) -> dict[str, Tensor]:
-    sides = [
-        torch.tensor(
-            [each.yaw for each in known_attributes(clouds.names, attributes, "yaw")],
-            dtype=torch.float64,
-            device="cpu",
-        )
-        for clouds in (query, gallery)
-    ]
+    sides = known_yaw(query, attributes, "yaw"), known_yaw(gallery, attributes, "yaw")
     labels = Labels.of(query, gallery)
     labels = labels.without_cameras() if own_camera else labels
     turned = yaw_difference(sides[0], sides[1], labels).rad2deg().numpy()
@@ -162,6 +163,16 @@ def known_attributes(names: Sequence[str], attributes: _Known, by: str) -> list[
             f"{len(missing):,} of {len(names):,} are missing, first: {missing[:3]}"
         )
     return [attributes[name] for name in names]
+
+
+def known_yaw(images: LabelledImages, attributes: _Known, by: Slicing) -> Tensor:
+    """(n,) yaw of images, radians.
+
+    Raises:
+        ValueError: That of an image is unknown; ``by`` names its use.
+    """
+    yaws = [each.yaw for each in known_attributes(images.names, attributes, by)]
+    return torch.tensor(yaws, dtype=torch.float64, device="cpu")
 
 
 def _rows(mask: np.ndarray) -> Tensor:

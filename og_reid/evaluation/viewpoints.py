@@ -5,7 +5,9 @@ For labels of the query alone (occlusion, number of visible parts) see `Metrics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Unpack
 
 import torch
@@ -18,11 +20,14 @@ from ..retrieval.labels import LabelKeywords, Labels, as_labels
 from ..retrieval.matches import LabelIndex, find_matches
 from ..retrieval.progress import Progress, subprogress
 from ..retrieval.similarity_warning import warned_once
-from .engine import evaluate
+from .engine import evaluate, evaluate_pairs
 from .metrics import AveragePrecision, Metrics
 from .protocols import Protocol, ProtocolName
 
-__all__ = ["camera_pairs", "yaw_difference"]
+__all__ = ["TURNS", "camera_pairs", "viewpoint_curve", "yaw_difference"]
+
+#: Edges of the angles between query and match in `viewpoint_curve`, degrees.
+TURNS = (0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0)
 
 
 def camera_pairs(
@@ -143,3 +148,87 @@ def yaw_difference(
     turn = turn.masked_fill(turn.isnan(), torch.inf)
     least = torch.full_like(query_yaw, torch.inf).scatter_reduce_(0, owner, turn, "amin")
     return least.masked_fill(least.isinf(), torch.nan)
+
+
+def viewpoint_curve(
+    query: Features | None = None,
+    gallery: Features | None = None,
+    labels: Labels | None = None,
+    *,
+    query_yaw: Any,
+    gallery_yaw: Any,
+    edges: Sequence[float] = TURNS,
+    distance: Any = None,
+    protocol: ProtocolName = "market",
+    ap: AveragePrecision = "step",
+    progress: Progress | None = None,
+    **keywords: Unpack[LabelKeywords],
+) -> dict[tuple[float, float], Metrics]:
+    """Metrics by the angle between the body's heading in the query and in its matches.
+
+    For each range of angles only the matches within it count; the query's other matches are left
+    out of its ranking, as images near its own viewpoint are in the study of PersonX (Sun and Zheng,
+    CVPR 2019). Wrong answers have any heading.
+
+    Args:
+        query: As for `evaluate`.
+        gallery: As for `evaluate`.
+        labels: As for `evaluate`.
+        query_yaw: (Q,) radians; NaN (either side) is unknown: no match of any range.
+        gallery_yaw: (G,) radians.
+        edges: Ascending degrees in [0, 180]; a range has its lower edge, the last both.
+        distance: As for `evaluate`; read once for each range.
+        protocol: ``market`` or ``unfiltered``.
+        ap: As for `evaluate`.
+        progress: As for `evaluate`.
+        **keywords: `LabelKeywords` in place of ``labels``.
+
+    Returns:
+        Metrics by (lower, upper edge); ranges without a match are left out.
+
+    Raises:
+        TypeError: See `evaluate`.
+        ValueError: See `evaluate`; or edges, yaws or the protocol are others, or no match has a
+            known angle.
+    """
+    if protocol not in ("market", "unfiltered"):
+        raise ValueError(f"protocol must be market or unfiltered for angles; got {protocol!r}")
+    edges = tuple(float(each) for each in edges)
+    ascending = all(low < high for low, high in pairwise(edges))
+    if len(edges) < 2 or not ascending or not (edges[0] >= 0 and edges[-1] <= 180):
+        raise ValueError(f"edges must be ascending degrees in [0, 180], two or more; got {edges}")
+    if distance is not None:
+        check_rereadable(distance)
+    labels = as_labels(labels, keywords)
+    sides = []
+    for name, values, side in (
+        ("query_yaw", query_yaw, labels.query),
+        ("gallery_yaw", gallery_yaw, labels.gallery),
+    ):
+        yaw = as_tensor(values, name).detach().double().cpu()
+        if yaw.shape != (len(side),):
+            raise ValueError(f"{name} must be ({len(side)},), radians; got {tuple(yaw.shape)}")
+        sides.append(yaw)
+    result: dict[tuple[float, float], Metrics] = {}
+    ranges = list(pairwise(edges))
+    for number, (low, high) in enumerate(ranges):
+
+        def wanted(rows: Tensor, items: Tensor, low: float = low, high: float = high) -> Tensor:
+            turn = sides[0][rows] - sides[1][items]
+            # Rounded to micro-degrees: errors of float64 move no match over an edge.
+            turn = torch.atan2(turn.sin(), turn.cos()).abs().rad2deg().mul(1e6).round() / 1e6
+            return (turn >= low) & ((turn < high) | ((turn == high) & (high == edges[-1])))
+
+        with warned_once():
+            found = evaluate_pairs(
+                query, gallery, labels, wanted, distance=distance, ap=ap,
+                cameras=protocol == "market", progress=subprogress(progress, number, len(ranges)),
+            )  # fmt: skip
+        if found is not None:
+            result[low, high] = found
+    if not result:
+        raise ValueError(
+            "query_yaw and gallery_yaw must be known for some query and its match, with an angle "
+            f"between {edges[0]:g} and {edges[-1]:g} degrees; there is none"
+        )
+    return result

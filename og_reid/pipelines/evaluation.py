@@ -18,9 +18,15 @@ from ..evaluation.color_histogram import histogram_distance, part_histograms
 from ..evaluation.engine import evaluate as evaluate_search
 from ..evaluation.metrics import AveragePrecision
 from ..evaluation.protocols import ProtocolName
-from ..evaluation.query_slices import LabelledImages, Slicing, known_attributes, query_slices
+from ..evaluation.query_slices import (
+    LabelledImages,
+    Slicing,
+    known_attributes,
+    known_yaw,
+    query_slices,
+)
 from ..evaluation.results import ResultRow
-from ..evaluation.viewpoints import camera_pairs
+from ..evaluation.viewpoints import camera_pairs, viewpoint_curve
 from ..inference.encoder import EmbedOptions, Encoder, Search
 from ..inference.preprocessing import TestView, name_views
 from ..inference.pretrained import DEFAULT_MODEL, encoder_for
@@ -200,7 +206,11 @@ def _check_images(images: Splits, attributes: Mapping[str, Attributes], spec: Ev
         raise ValueError(
             f"--slice-by cameras needs images of several cameras; got those of {cameras}"
         )
-    for by, names in (("visibility", query), ("yaw", [*query, *gallery])):
+    for by, names in (
+        ("visibility", query),
+        ("yaw", [*query, *gallery]),
+        ("viewpoint", [*query, *gallery]),
+    ):
         if by in spec.by:
             known_attributes(names, attributes, by)
 
@@ -223,6 +233,8 @@ def _stored(model: Encoder, spec: EvaluateSpec) -> tuple[LabelledImages, Labelle
     ]
     check_answers(labels[0], labels[1], spec.protocol)
     query_slices(query, gallery, {}, spec.by)  # refuses slices that a store has no attributes for
+    if "viewpoint" in spec.by:
+        known_yaw(query, {}, "viewpoint")
     return query, gallery
 
 
@@ -353,7 +365,8 @@ def score_distances(
         protocol: One that takes distances, see `og_reid.evaluation.Protocol`.
         by: Slices of queries to score separately, see
             `og_reid.evaluation.query_slices.query_slices`; ``cameras`` scores the queries of each
-            camera against the images of each other one.
+            camera against the images of each other one, ``viewpoint`` all queries against the
+            matches of each range of angles between the bodies' headings.
         views: Name of the test-time views of the models, see
             `og_reid.inference.preprocessing.name_views`; stored with their metrics.
         progress: Called with (queries done, queries in all), over the methods.
@@ -370,8 +383,12 @@ def score_distances(
         query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
     )
     labels = Labels.of(query, gallery)
+    yaws = {}
+    if "viewpoint" in by:
+        yaws["query_yaw"] = known_yaw(query, attributes or {}, "viewpoint")
+        yaws["gallery_yaw"] = known_yaw(gallery, attributes or {}, "viewpoint")
     rows = []
-    passes = 2 if "cameras" in by else 1
+    passes = 2 if {"cameras", "viewpoint"} & set(by) else 1
     for number, (method, search) in enumerate(searches.items()):
         given: dict[str, Any] = {"ap": ap, "protocol": protocol, "labels": labels}
         if isinstance(search, tuple):
@@ -384,6 +401,9 @@ def score_distances(
         if "cameras" in by:
             between = camera_pairs(**given, progress=shows[1])
             scored |= {f"camera {one} in {two}": each for (one, two), each in between.items()}
+        if "viewpoint" in by:
+            curve = viewpoint_curve(**given, **yaws, progress=shows[1])
+            scored |= {f"matches {a:g}-{b:g} deg": each for (a, b), each in curve.items()}
         for name, metrics in scored.items():
             tagged = metrics if method == "histogram" else replace(metrics, test_view=views)
             rows.append(ResultRow(method, name, tagged))
