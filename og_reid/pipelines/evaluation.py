@@ -383,7 +383,7 @@ def score_distances(
         query, gallery, attributes or {}, by, seen, own_camera=protocol == "unfiltered"
     )
     labels = Labels.of(query, gallery)
-    yaws = {}
+    yaws: dict[str, Any] = {}
     if "viewpoint" in by:
         yaws["query_yaw"] = known_yaw(query, attributes or {}, "viewpoint")
         yaws["gallery_yaw"] = known_yaw(gallery, attributes or {}, "viewpoint")
