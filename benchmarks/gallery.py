@@ -32,7 +32,8 @@ from og_reid.gallery.filters import conditions
 from og_reid.gallery.lancedb_store import LanceStore
 from og_reid.gallery.measures import measure_plan
 from og_reid.gallery.packing import PackedLayout, pack, unpack
-from og_reid.gallery.search import Scorer, search_items
+from og_reid.gallery.scorer import Scorer
+from og_reid.gallery.search import search_items
 from og_reid.models import Embedding
 from og_reid.models.local_features import LocalFeatures
 

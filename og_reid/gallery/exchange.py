@@ -14,6 +14,7 @@ from pose.files.atomic_write import atomic_write
 from pose.files.reading import reading
 
 from ..files.from_mapping import build
+from .arrow_columns import arrow_schema, arrow_table
 from .folder import GalleryFolder
 from .packing import PackedLayout, pack, unpack
 from .result import Added
@@ -40,32 +41,17 @@ def export_items(path: str | Path, snapshot: StoreSnapshot, settings: GallerySet
     Returns:
         Number of items.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
     about = {
         "model": settings.model, "digest": settings.digest, "layout": asdict(settings.layout)
     }  # fmt: skip
-    layout = settings.layout
-    fields = [pa.field(name, pa.int64() if name == "time" else pa.utf8()) for name in LABELS]
-    embedded = []
-    if layout.features:
-        fields.append(pa.field("features", pa.list_(pa.float32(), layout.features)))
-        embedded.append("features")
-    if layout.packed_bytes:
-        fields.append(pa.field("packed", pa.binary(layout.packed_bytes)))
-        embedded.append("packed")
-    schema = pa.schema(fields, {_KEY: json.dumps(about).encode()})
+    schema = arrow_schema(settings.layout).with_metadata({_KEY: json.dumps(about).encode()})
     count = 0
     with atomic_write(path) as partial, parquet.ParquetWriter(partial, schema) as file:
-        for block in snapshot.scan((*LABELS, *embedded), rows=_ROWS):
-            arrays = [
-                pa.array(list(block[name]), schema.field(name).type)
-                if name in LABELS
-                else _array(block[name], schema.field(name).type)
-                for name in schema.names
-            ]
-            file.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        for block in snapshot.scan(schema.names, rows=_ROWS):
+            table = arrow_table(block, settings.layout)
+            file.write_table(table.replace_schema_metadata(schema.metadata))
             count += len(block["id"])
     return count
 
@@ -130,12 +116,3 @@ def _columns(batch: Any, layout: PackedLayout) -> Columns:
         found["packed"] = np.frombuffer(joined, np.uint8).reshape(count, layout.packed_bytes)
     pack(unpack(found, layout), layout)  # refuses NaN and the like
     return found
-
-
-def _array(values: np.ndarray, kind: Any) -> Any:
-    import pyarrow as pa
-
-    if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), kind.list_size)
-    buffer = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, buffer])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,20 +11,19 @@ from pose.runtime.defaults import plain_torch
 from ..inference.encoder import Encoder
 from ..inference.pretrained import DEFAULT_MODEL
 from ..retrieval.progress import Progress
+from .changes import build_plan, check_items, forget_items, merge_identities, split_items
 from .decisions import Decision, Drift, Per, threshold_at
 from .enrolment import Labelling
 from .exchange import export_items, import_items
-from .filters import Condition, as_label, conditions
+from .filters import conditions
 from .folder import GalleryFolder
 from .lance_snapshot import SnapshotReplacedError
 from .means import GroupMeans, group_means
-from .measures import Measured, measure, measure_baseline
-from .query import SearchOptions, decide, drift_of, embedded_query, run_search
+from .measures import Measured
+from .query import SearchEngine, SearchOptions, decide, drift_of, run_search
 from .result import Added, GalleryResult, GalleryStats
-from .search import Scorer
-from .settings import SETTINGS, write_settings
 from .stats import gallery_stats
-from .store import Columns, StoreSnapshot
+from .store import StoreSnapshot
 from .writing import add_items
 
 __all__ = ["Gallery"]
@@ -144,6 +142,8 @@ class Gallery:
         query_cameras: Any = None,
         exhaustive: bool = False,
         min_shared: float = 0.0,
+        engine: SearchEngine = "local",
+        workers: int = 2,
         progress: Progress | None = None,
     ) -> GalleryResult:
         """Nearest items of each query.
@@ -163,20 +163,26 @@ class Gallery:
             exhaustive: Compare each query with all items.
             min_shared: Smallest shared evidence, fraction of the image in [0, 1]: items with less
                 rank after all others, without a probability.
-            progress: Called with (items compared, items in all).
+            engine: ``local``: this process. ``ray``: workers of Ray (extra ``ray``), which read
+                the folder at the same path, on the cluster that ``RAY_ADDRESS`` names, else on
+                this machine; the ranking is the same.
+            workers: Number of workers of Ray.
+            progress: Called with (items compared, items in all), or parts on Ray.
 
         Returns:
             The ranking, with scores, shared evidence, calibrated probabilities, and the items.
 
         Raises:
             ValueError: A field is unknown, a value is of another type, or the model is another one.
-            OSError: The gallery cannot be read.
+            OSError: The gallery cannot be read, here or by the workers.
+            ImportError: Ray is missing.
+            RuntimeError: Workers were killed repeatedly.
         """
         chosen = conditions(
             where, after=after, before=before, cameras=cameras, identities=identities
         )
         options = SearchOptions(
-            k, chosen, exclude_same_camera, query_cameras, exhaustive, min_shared
+            k, chosen, exclude_same_camera, query_cameras, exhaustive, min_shared, engine, workers
         )
         return self._read(lambda at: run_search(self._folder, at, query, options, progress))
 
@@ -262,20 +268,7 @@ class Gallery:
         Raises:
             ValueError: The gallery is empty, or another process writes.
         """
-        with self._folder.writing():
-            self._folder.store().compact()
-            settings = self._folder.settings()
-            snapshot = self._folder.store().snapshot()
-            if not len(snapshot):
-                raise ValueError(f"{self.path} has no items: add some before build()")
-            model = self._folder.model()
-            given = None if queries is None else embedded_query(self._folder, queries)
-            measured = measure(
-                snapshot, Scorer(model, settings.layout), settings,
-                queries=given, recall=recall, k=k, seed=seed, progress=progress,
-            )  # fmt: skip
-            write_settings(self.path / SETTINGS, measured.settings)
-            return measured
+        return build_plan(self._folder, queries, recall=recall, k=k, seed=seed, progress=progress)
 
     def forget(self, *, identity: Any = None, item: Any = None, before: Any = None) -> int:
         """Removes items and all their bytes from the files; returns the number of items.
@@ -289,18 +282,7 @@ class Gallery:
             ValueError: No condition is given, or another process writes.
             OSError: The disk is full, or the like: nothing has changed.
         """
-        if identity is None and item is None and before is None:
-            raise ValueError("identity, item or before must be given: all items stay otherwise")
-        where = {} if item is None else {"id": item}
-        chosen = conditions(where, identities=identity, before=before)
-        with self._folder.writing():
-            count = self._folder.store().delete(chosen)
-            settings = self._folder.settings()
-            if count and settings.baseline:  # a mean that forgotten items are a part of
-                there = self._folder.store().snapshot()
-                baseline = measure_baseline(there) if len(there) else None
-                write_settings(self.path / SETTINGS, replace(settings, baseline=baseline))
-        return count
+        return forget_items(self._folder, identity=identity, item=item, before=before)
 
     def merge(self, identities: Sequence[Any], into: Any = None) -> int:
         """Gives all items of some identities one identity; returns the number of items changed.
@@ -312,12 +294,7 @@ class Gallery:
         Raises:
             ValueError: There is none, or another process writes.
         """
-        names = [as_label(each, "identities") for each in identities]
-        if not names or None in names:
-            raise ValueError("identities must be at least one, none of them None")
-        target = names[0] if into is None else as_label(into, "into")
-        others = tuple(each for each in names if each != target)
-        return self._relabel((Condition("identity", others),), target) if others else 0
+        return merge_identities(self._folder, identities, into)
 
     def split(self, items: Any, identity: Any) -> int:
         """Gives some items another identity; returns the number of items changed.
@@ -329,13 +306,8 @@ class Gallery:
         Raises:
             ValueError: An item is not there, or another process writes.
         """
-        chosen = conditions({"id": items})
-        values = chosen[0].values or ()
-        there = {each for block in self._scan(["id"], chosen) for each in block["id"]}
-        missing = [each for each in values if each not in there]
-        if missing or not values:
-            raise ValueError(f"items must be ids of the gallery; got {missing[:5]}")
-        return self._relabel(chosen, as_label(identity, "identity"))
+        self._read(lambda at: check_items(at, items))
+        return split_items(self._folder, items, identity)
 
     def means(self, by: str = "identity") -> GroupMeans:
         """Mean global embedding of each identity or tracklet, over the items as they are now.
@@ -387,9 +359,6 @@ class Gallery:
         """
         return import_items(path, self._folder)
 
-    def _scan(self, columns: Sequence[str], chosen: Sequence[Condition]) -> Iterator[Columns]:
-        yield from self._read(lambda at: list(at.scan(columns, chosen)))
-
     def _read(self, job: Callable[[StoreSnapshot], T]) -> T:
         """Result of a job on a snapshot; again, where a writer has replaced it."""
         for _ in range(_TRIES):
@@ -398,7 +367,3 @@ class Gallery:
             except SnapshotReplacedError:
                 continue
         raise OSError(f"{self.path} cannot be read: it changes all the time")
-
-    def _relabel(self, chosen: Sequence[Condition], identity: str | None) -> int:
-        with self._folder.writing():
-            return self._folder.store().update(chosen, {"identity": identity})

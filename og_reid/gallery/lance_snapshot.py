@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .arrow_columns import batch_columns
 from .filters import METADATA, Condition, keep_rows
 from .packing import EMBEDDED, PackedLayout
 from .store import ADDRESS, Columns
 
-__all__ = ["ROW_BITS", "LanceSnapshot", "SnapshotReplacedError", "choose_rows"]
+__all__ = [
+    "ITEMS",
+    "ROW_BITS",
+    "LancePart",
+    "LanceSnapshot",
+    "SnapshotReplacedError",
+    "choose_rows",
+    "open_segments",
+    "segment_name",
+]
+
+#: Folder of the segments in that of a gallery.
+ITEMS = "items"
 
 #: Bits of the number of a row in a fragment; segments have fewer rows.
 ROW_BITS = 18
@@ -31,12 +46,23 @@ class LanceSnapshot:
         tables: Tables of the segments, in order, at their versions.
         layout: Sizes of the embeddings.
         replaced: Function that is true when a writer has replaced this snapshot.
+        folder: Folder of the gallery, for `parts`; None without.
+        segments: Numbers and versions of the tables, likewise.
+        first: Number of the first table in addresses.
     """
 
     def __init__(
-        self, tables: Sequence[Any], layout: PackedLayout, replaced: Callable[[], bool]
+        self,
+        tables: Sequence[Any],
+        layout: PackedLayout,
+        replaced: Callable[[], bool],
+        *,
+        folder: Path | None = None,
+        segments: Sequence[tuple[int, int]] = (),
+        first: int = 0,
     ) -> None:
         self._tables, self._layout, self._replaced = tables, layout, replaced
+        self._folder, self._segments, self._first = folder, tuple(segments), first
         self._count: int | None = None
 
     def __len__(self) -> int:
@@ -59,7 +85,7 @@ class LanceSnapshot:
         expression, rest = _split(conditions)
         needed = {"metadata" if each.field.startswith(METADATA) else each.field for each in rest}
         wanted = list(dict.fromkeys((*columns, *sorted(needed))))
-        for number, table in enumerate(self._tables):
+        for number, table in enumerate(self._tables, start=self._first):
             heavy = [name for name in wanted if name in EMBEDDED]
             if expression is None or not heavy:
                 blocks = self._read(number, wanted, expression, rows)
@@ -76,7 +102,7 @@ class LanceSnapshot:
     ) -> Iterator[Columns]:
         """Rows of a table, block by block."""
         with self._reading():
-            query = self._tables[number].search().select(list(columns) or ["time"])
+            query = self._tables[number - self._first].search().select(list(columns) or ["time"])
             query = query.with_row_id(True).limit(None)
             query = query if expression is None else query.where(expression)
             batches = iter(query.to_batches(batch_size=rows))
@@ -85,7 +111,7 @@ class LanceSnapshot:
                 batch = next(batches, None)
             if batch is None:
                 return
-            found = _columns(batch, columns)
+            found = batch_columns(batch, columns)
             found[ADDRESS] = _addresses(number, batch.column("_rowid").to_numpy())
             yield found
 
@@ -129,7 +155,7 @@ class LanceSnapshot:
         for number in np.unique(numbers).tolist():
             chosen = unique[numbers == number]
             with self._reading():
-                query = self._tables[number].take_row_ids(_row_ids(chosen).tolist())
+                query = self._tables[number - self._first].take_row_ids(_row_ids(chosen).tolist())
                 table = query.select(list(columns)).with_row_id().to_arrow().combine_chunks()
             places.append(_addresses(number, table.column("_rowid").to_numpy()))
             pieces.append(table)
@@ -138,8 +164,21 @@ class LanceSnapshot:
         joined = pa.concat_tables(pieces).combine_chunks()
         there = np.concatenate(places)
         order = there.argsort()
-        found = _columns(joined.to_batches()[0], columns)
+        found = batch_columns(joined.to_batches()[0], columns)
         return choose_rows(found, order[np.searchsorted(there[order], asked)])
+
+    def parts(self, count: int) -> list[LancePart]:
+        """Parts of neighbouring segments, see `og_reid.gallery.store.StoreSnapshot.parts`."""
+        if self._folder is None:
+            raise ValueError("parts need a snapshot of a whole gallery")
+        groups = np.array_split(np.arange(len(self._segments)), max(count, 1))
+        return [
+            LancePart(
+                self._folder, self._layout,
+                tuple(self._segments[row] for row in group.tolist()), int(group[0]),
+            )
+            for group in groups if len(group)
+        ]  # fmt: skip
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -150,6 +189,58 @@ class LanceSnapshot:
             if self._replaced():
                 raise SnapshotReplacedError("the gallery has changed during the search") from error
             raise OSError(f"the gallery cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class LancePart:
+    """Some segments of a snapshot, see `og_reid.gallery.store.SnapshotPart`.
+
+    Attributes:
+        folder: Folder of the gallery, at the same path in all processes.
+        layout: Sizes of the embeddings.
+        segments: Numbers and versions of the segments, in order.
+        first: Number of the first one in addresses.
+    """
+
+    folder: Path
+    layout: PackedLayout
+    segments: tuple[tuple[int, int], ...]
+    first: int
+
+    def open(self) -> LanceSnapshot:
+        """Its items.
+
+        Raises:
+            SnapshotReplacedError: A writer has removed a segment.
+        """
+        import lancedb
+
+        try:
+            tables = open_segments(lancedb.connect(self.folder / ITEMS), self.segments)
+        except (RuntimeError, OSError, ValueError) as error:
+            if (self.folder / ITEMS).is_dir():
+                raise SnapshotReplacedError("the gallery has changed before the search") from error
+            raise OSError(f"{self.folder} cannot be read on this machine: {error}") from error
+        return LanceSnapshot(tables, self.layout, lambda: True, first=self.first)
+
+
+def open_segments(db: Any, segments: Iterable[tuple[int, int]]) -> list[Any]:
+    """Tables of segments, at their versions.
+
+    Args:
+        db: Connection of lancedb.
+        segments: Numbers and versions.
+    """
+    tables = []
+    for number, version in segments:
+        tables.append(db.open_table(segment_name(number)))
+        tables[-1].checkout(version)
+    return tables
+
+
+def segment_name(number: int) -> str:
+    """Name of the table of a segment."""
+    return f"segment_{number:06d}"
 
 
 def _split(conditions: Sequence[Condition]) -> tuple[Any, list[Condition]]:
@@ -176,23 +267,6 @@ def _split(conditions: Sequence[Condition]) -> tuple[Any, list[Condition]]:
     for part in parts:
         expression = part if expression is None else expression & part
     return expression, rest
-
-
-def _columns(batch: Any, names: Sequence[str]) -> Columns:
-    """Columns of a record batch."""
-    found: Columns = {}
-    for name in names:
-        array = batch.column(name)
-        if name == "features":
-            found[name] = array.flatten().to_numpy().reshape(len(array), -1)
-        elif name == "packed":
-            width = array.type.byte_width
-            raw = np.frombuffer(array.buffers()[1], np.uint8)
-            start = array.offset * width
-            found[name] = raw[start : start + len(array) * width].reshape(len(array), width)
-        else:
-            found[name] = array.to_pylist()
-    return found
 
 
 def choose_rows(columns: Columns, rows: Any) -> Columns:

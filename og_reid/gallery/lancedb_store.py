@@ -27,8 +27,16 @@ import numpy as np
 
 from pose.files.atomic_write import atomic_write
 
+from .arrow_columns import arrow_schema, arrow_table
 from .filters import Condition
-from .lance_snapshot import ROW_BITS, LanceSnapshot, choose_rows
+from .lance_snapshot import (
+    ITEMS,
+    ROW_BITS,
+    LanceSnapshot,
+    choose_rows,
+    open_segments,
+    segment_name,
+)
 from .packing import EMBEDDED, PackedLayout
 from .store import ADDRESS, LABELS, Columns
 
@@ -36,12 +44,10 @@ __all__ = ["SNAPSHOT", "LanceStore"]
 
 #: Name of the list of segments in a gallery's folder.
 SNAPSHOT = "snapshot.json"
-_ITEMS = "items"
 _SEGMENT_BYTES = 256 << 20
 _FILES = 40  # of a segment that is then written anew
 _BLOCK_BYTES = 16 << 20
 _TRIES = 40
-_TEXTS = tuple(name for name in LABELS if name != "time")
 
 Segments = dict[int, int]
 
@@ -60,7 +66,7 @@ class LanceStore:
         import lancedb
 
         self.folder, self.layout = Path(folder), layout
-        self._db = lancedb.connect(self.folder / _ITEMS)
+        self._db = lancedb.connect(self.folder / ITEMS)
         self._opened: dict[tuple[int, int], Any] = {}
         self._opening = threading.Lock()
         self._hashes: dict[int, np.ndarray] = {}
@@ -84,7 +90,10 @@ class LanceStore:
                     raise OSError(f"{self.folder} cannot be read: {error}") from error
                 time.sleep(0.01 * attempt)
                 continue
-            return LanceSnapshot(tables, self.layout, partial(self._is_other, segments))
+            return LanceSnapshot(
+                tables, self.layout, partial(self._is_other, segments),
+                folder=self.folder, segments=tuple(segments.items()),
+            )  # fmt: skip
         raise OSError(f"{self.folder} cannot be read: it changes all the time")
 
     def upsert(self, columns: Columns) -> tuple[int, int]:
@@ -190,7 +199,7 @@ class LanceStore:
         key = (number, version)
         with self._opening:
             if key not in self._opened:
-                table = self._db.open_table(_name(number))
+                table = self._db.open_table(segment_name(number))
                 table.checkout(version)
                 for old in [each for each in self._opened if each[0] == number]:
                     del self._opened[old]
@@ -199,10 +208,7 @@ class LanceStore:
 
     def _alone(self, segments: Segments, *numbers: int) -> LanceSnapshot:
         """Items of some segments, as they are within a change."""
-        tables = []
-        for number in numbers:
-            tables.append(self._db.open_table(_name(number)))
-            tables[-1].checkout(segments[number])
+        tables = open_segments(self._db, ((number, segments[number]) for number in numbers))
         return LanceSnapshot(tables, self.layout, lambda: False)
 
     @contextmanager
@@ -231,7 +237,7 @@ class LanceStore:
         self._drop_others(segments)
         kept = dict(segments)
         for number, version in segments.items():
-            table = self._db.open_table(_name(number))
+            table = self._db.open_table(segment_name(number))
             if table.version != version:
                 table.checkout(version)
                 table.restore()
@@ -247,8 +253,8 @@ class LanceStore:
 
     def _drop_others(self, segments: Segments) -> None:
         """Removes the folders of segments that do not count."""
-        names = {f"{_name(number)}.lance" for number in segments}
-        for path in (self.folder / _ITEMS).glob("segment_*.lance"):
+        names = {f"{segment_name(number)}.lance" for number in segments}
+        for path in (self.folder / ITEMS).glob("segment_*.lance"):
             if path.name not in names:
                 shutil.rmtree(path)
         with self._opening:
@@ -259,8 +265,6 @@ class LanceStore:
 
     def _places(self, segments: Segments, ids: Sequence[str]) -> list[int | None]:
         """Segment of each id; None for new ones."""
-        from lancedb.expr import col
-
         keys = _hashed(ids)
         found: dict[str, int] = {}
         for number in segments:
@@ -270,14 +274,14 @@ class LanceStore:
                 self._hashes[number] = np.concatenate([np.empty(0, np.uint64), *pieces])
             some = [ids[row] for row in np.isin(keys, self._hashes[number]).nonzero()[0]]
             if some:
-                table = self._db.open_table(_name(number))
-                query = table.search().select(["id"]).where(col("id").isin(some)).limit(None)
-                found |= dict.fromkeys(query.to_arrow()["id"].to_pylist(), number)
+                wanted = (Condition("id", tuple(some)),)
+                for block in self._alone(segments, number).scan(["id"], wanted):
+                    found |= dict.fromkeys(block["id"], number)
         return [found.get(each) for each in ids]
 
     def _replace(self, segments: Segments, number: int, rows: Any) -> None:
         """Replaces items of a segment by those of the same ids."""
-        table = self._db.open_table(_name(number))
+        table = self._db.open_table(segment_name(number))
         table.merge_insert("id").when_matched_update_all().execute(rows)
         segments[number] = table.version
 
@@ -289,13 +293,13 @@ class LanceStore:
             held = len(self._hashes[number]) if segments else self._capacity
             if held < self._capacity:
                 some = rows[done : done + self._capacity - held]
-                table = self._db.open_table(_name(number))
+                table = self._db.open_table(segment_name(number))
                 table.add(self._arrow(choose_rows(columns, some)))
             else:
                 number = self._new_number(segments)
                 some = rows[done : done + self._capacity]
                 table = self._db.create_table(
-                    _name(number), self._arrow(choose_rows(columns, some))
+                    segment_name(number), self._arrow(choose_rows(columns, some))
                 )
                 self._hashes[number] = np.empty(0, np.uint64)
             segments[number] = table.version
@@ -326,7 +330,7 @@ class LanceStore:
             if each not in group:
                 segments[each] = version
             elif each == group[0] and len(snapshot) > len(gone):
-                batches = pa.RecordBatchReader.from_batches(self._schema(), kept())
+                batches = pa.RecordBatchReader.from_batches(arrow_schema(self.layout), kept())
                 segments[fresh] = self._create(fresh, batches).version
 
     def _tidy(self) -> None:
@@ -334,57 +338,25 @@ class LanceStore:
         many = [
             number
             for number in self._segments()
-            if len(os.listdir(self.folder / _ITEMS / f"{_name(number)}.lance/data")) > _FILES
+            if len(os.listdir(self.folder / ITEMS / f"{segment_name(number)}.lance/data")) > _FILES
         ]
         if many:
             with self._changing() as segments:
                 for number in many:
                     self._rewrite(segments, [number])
 
+    def _arrow(self, columns: Columns) -> Any:
+        return arrow_table(columns, self.layout)
+
     def _create(self, number: int, rows: Any) -> Any:
-        return self._db.create_table(_name(number), rows)
+        return self._db.create_table(segment_name(number), rows)
 
     def _new_number(self, segments: Segments) -> int:
         there = [
             int(path.stem.removeprefix("segment_"))
-            for path in (self.folder / _ITEMS).glob("segment_*.lance")
+            for path in (self.folder / ITEMS).glob("segment_*.lance")
         ]
         return max([*there, *segments, 0]) + 1
-
-    def _schema(self) -> Any:
-        import pyarrow as pa
-
-        fields = [pa.field(name, pa.utf8(), name != "id") for name in _TEXTS]
-        fields.append(pa.field("time", pa.int64()))
-        if self.layout.features:
-            fields.append(pa.field("features", pa.list_(pa.float32(), self.layout.features), False))
-        if self.layout.packed_bytes:
-            fields.append(pa.field("packed", pa.binary(self.layout.packed_bytes), False))
-        return pa.schema(fields)
-
-    def _arrow(self, columns: Columns) -> Any:
-        """Table of columns, with the schema of the store."""
-        import pyarrow as pa
-
-        schema, arrays = self._schema(), []
-        for field in schema:
-            values = columns[field.name]
-            if field.name == "features":
-                flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
-                arrays.append(pa.FixedSizeListArray.from_arrays(flat, self.layout.features))
-            elif field.name == "packed":
-                buffer = pa.py_buffer(np.ascontiguousarray(values))
-                kind = pa.binary(self.layout.packed_bytes)
-                arrays.append(
-                    pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, buffer])
-                )
-            else:
-                arrays.append(pa.array(list(values), field.type))
-        return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _name(number: int) -> str:
-    return f"segment_{number:06d}"
 
 
 def _hashed(ids: Sequence[str]) -> np.ndarray:

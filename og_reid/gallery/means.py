@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .packing import PackedLayout
-from .search import unit_rows
+from .scorer import unit_rows
 from .store import StoreSnapshot
 
 __all__ = ["GroupMeans", "group_means"]

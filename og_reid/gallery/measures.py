@@ -15,7 +15,8 @@ from ..models.embedding import Embedding
 from ..retrieval.calibration import MIN_SHARED, Calibration, fit_calibration
 from ..retrieval.progress import Progress
 from .packing import unpack
-from .search import Exclusion, Hits, Scorer, search_exhaustive, search_items, unit_rows
+from .scorer import Scorer, unit_rows
+from .search import Exclusion, Hits, search_exhaustive, search_items
 from .settings import Baseline, GallerySettings, Impostors, SearchPlan
 from .store import ADDRESS, Columns, StoreSnapshot
 

@@ -7,8 +7,9 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,12 +25,24 @@ from .decisions import Answer, Decision, Drift, measure_drift
 from .filters import Condition, as_label
 from .folder import GalleryFolder
 from .packing import PackedLayout
+from .parts import search_parts
 from .result import GalleryResult, Item
-from .search import Exclusion, Hits, Scorer, search_items
+from .scorer import Scorer
+from .search import Exclusion, Hits, search_items
 from .store import LABELS, Columns, StoreSnapshot
 
-__all__ = ["SearchOptions", "decide", "drift_of", "embedded_query", "items_of", "run_search"]
+__all__ = [
+    "SearchEngine",
+    "SearchOptions",
+    "decide",
+    "drift_of",
+    "embedded_query",
+    "items_of",
+    "run_search",
+]
 
+#: Where a search runs: in this process, or on workers of Ray.
+SearchEngine = Literal["local", "ray"]
 #: Queries at a time that are tested for drift.
 _DRIFT_QUERIES = 16
 #: Items above which a search without a plan warns.
@@ -47,6 +60,8 @@ class SearchOptions:
         query_cameras: Camera of each query, or of all.
         exhaustive: Compare each query with all items.
         min_shared: Smallest shared evidence of items that do not rank last.
+        engine: ``local``, or ``ray``.
+        workers: Number of processes of an engine.
     """
 
     k: int
@@ -55,10 +70,15 @@ class SearchOptions:
     query_cameras: Any = None
     exhaustive: bool = False
     min_shared: float = 0.0
+    engine: SearchEngine = "local"
+    workers: int = 2
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         as_count(self.k, "k")
+        as_count(self.workers, "workers")
+        if self.engine not in get_args(SearchEngine):
+            raise ValueError(f"engine must be local or ray; got {self.engine!r}")
         if not 0 <= as_number(self.min_shared, "min_shared") <= 1:
             raise ValueError(f"min_shared must be in [0, 1]; got {self.min_shared}")
         if self.exclude_same_camera and self.query_cameras is None:
@@ -113,7 +133,10 @@ def run_search(
         drift = measure_drift(asked.features, settings.baseline)
         if drift.drifted:
             _warn(f"{drift}: other cameras or light? check scores, and build() with new items")
-    hits = search_items(
+    search = search_items
+    if options.engine != "local":
+        search = partial(search_parts, engine=options.engine, workers=options.workers)
+    hits = search(
         snapshot, asked, scorer, k=options.k, candidates=candidates,
         conditions=options.conditions, exclusions=options.exclusions(len(asked)),
         min_shared=options.min_shared, progress=progress,

@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ..inference.dense_encoder import DenseEncoder
-from ..inference.encoder import Encoder
 from ..models.embedding import Embedding
 from ..ops.topk import TopK, merge_topk
-from ..retrieval.evidence import shared_evidence
-from ..retrieval.late_interaction import Interaction, local_similarity
 from ..retrieval.progress import Progress
 from .filters import Condition
-from .packing import PackedLayout, as_int8, unpack
+from .scorer import Scorer, unit_rows
 from .store import ADDRESS, Columns, StoreSnapshot
 
-__all__ = ["Exclusion", "Hits", "Scorer", "search_exhaustive", "search_items", "unit_rows"]
+__all__ = [
+    "Candidates",
+    "Exclusion",
+    "Hits",
+    "rank_items",
+    "search_exhaustive",
+    "search_items",
+    "select_items",
+]
 
 _SCAN_ROWS = 4096
 _ITEM_ROWS = 512
@@ -96,65 +99,41 @@ class Hits:
         return Hits(addresses, nearest, scores, shared)
 
 
-class Scorer:
-    """Similarity of a model, with the evidence that two images share.
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Items that global embeddings select for each query.
 
-    Args:
-        model: Model of the embeddings.
-        layout: Sizes of the embeddings.
+    Attributes:
+        addresses: (Q, c) int64 addresses, the most similar first; -1 where there are fewer.
+        distances: (Q, c) float32, ascending; infinite where there are fewer.
+        scanned: Number of items that were read.
     """
 
-    def __init__(self, model: Encoder, layout: PackedLayout) -> None:
-        self.model, self.layout = model, layout
-        dense = isinstance(model, DenseEncoder) and layout.cells > 0
-        self._interaction = model.preprocessing.interaction if dense else None
+    addresses: Tensor
+    distances: Tensor
+    scanned: int
 
-    @property
-    def has_evidence(self) -> bool:
-        """True if pairs have shared evidence."""
-        return self._interaction is not None
+    @classmethod
+    def nearest(cls, parts: Sequence[Candidates], count: int) -> Candidates:
+        """The nearest of several parts of the items, those of the first part first among equals.
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that a comparison reads."""
-        wanted = ["packed"] if self.layout.packed_bytes else []
-        if self.layout.features and not self.has_evidence:
-            wanted.append("features")
-        return tuple(wanted)
+        Args:
+            parts: Candidates of the parts, in the items' order.
+            count: Largest number for a query.
+        """
+        order = torch.cat([each.distances for each in parts], 1).sort(dim=1, stable=True)
+        addresses = torch.cat([each.addresses for each in parts], 1)
+        return cls(
+            addresses.gather(1, order.indices[:, :count]),
+            order.values[:, :count],
+            sum(each.scanned for each in parts),
+        )
 
-    @property
-    def is_global(self) -> bool:
-        """True if the similarity is the cosine of global embeddings alone."""
-        return not self.layout.packed_bytes
-
-    @property
-    def lowest(self) -> float:
-        """Smallest similarity."""
-        return -1.0 if self._interaction is None else self._interaction.lowest
-
-    def prepared(self, query: Embedding) -> Embedding:
-        """Queries in the form of stored items."""
-        return as_int8(query)
-
-    def items(self, columns: Columns) -> Embedding:
-        """Embeddings of items from their columns."""
-        return unpack(columns, self.layout)
-
-    def __call__(self, query: Embedding, items: Embedding) -> tuple[Tensor, Tensor | None]:
-        """(Q, n) float32 similarities, and shared evidence or None."""
-        if self._interaction is None:
-            return self.model.compare(query, items).float(), None
-        assert query.local is not None
-        assert items.local is not None
-        score, _ = local_similarity(query.local, items.local, self._interaction)
-        return score, shared_evidence(query.local, items.local)
-
-    def lowered(self, score: Tensor, shared: Tensor | None, min_shared: float) -> Tensor:
-        """Similarities, lowered by their whole range where too little is shared."""
-        if shared is None or min_shared <= 0:
-            return score
-        interaction = self._interaction or Interaction()
-        return torch.where(shared < min_shared, score - (1 - interaction.lowest), score)
+    def in_order(self) -> Tensor:
+        """(Q, c) addresses in the items' order, then -1."""
+        last = torch.iinfo(torch.int64).max
+        found = self.addresses.masked_fill(self.addresses < 0, last).sort(dim=1).values
+        return found.masked_fill(found == last, -1)
 
 
 @torch.no_grad()
@@ -188,8 +167,39 @@ def search_items(
             snapshot, query, scorer, k=k, conditions=conditions, exclusions=exclusions,
             min_shared=min_shared, progress=progress,
         )  # fmt: skip
-    count = max(candidates, k)
-    addresses, scanned = _select(snapshot, query, count, conditions, exclusions)
+    chosen = select_items(snapshot, query, max(candidates, k), conditions, exclusions)
+    return rank_items(
+        snapshot, query, scorer, chosen.in_order(), chosen.scanned, k=k, conditions=conditions,
+        min_shared=min_shared, progress=progress,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def rank_items(
+    snapshot: StoreSnapshot,
+    query: Embedding,
+    scorer: Scorer,
+    addresses: Tensor,
+    scanned: int,
+    *,
+    k: int,
+    conditions: Sequence[Condition] = (),
+    min_shared: float = 0.0,
+    progress: Progress | None = None,
+) -> Hits:
+    """Nearest of the candidates of each query.
+
+    Args:
+        snapshot: Items.
+        query: Q images.
+        scorer: Similarity.
+        addresses: (Q, c) addresses of candidates in the items' order, then -1.
+        scanned: Number of items that were read to select them.
+        k: Largest number of items per query.
+        conditions: Conditions that all candidates fulfil.
+        min_shared: Smallest shared evidence of items that do not rank last.
+        progress: Called with (items compared, items in all).
+    """
     query = scorer.prepared(query)
     unique, place = np.unique(addresses.numpy(), return_inverse=True)
     place = torch.from_numpy(place.reshape(addresses.shape))
@@ -253,23 +263,22 @@ def search_exhaustive(
     return hits
 
 
-def unit_rows(features: Tensor | np.ndarray) -> Tensor:
-    """(n, D) float32 rows of unit norm."""
-    if isinstance(features, np.ndarray):  # of a file, which torch does not take as it is
-        features = torch.from_numpy(features.copy())
-    return functional.normalize(features.float(), dim=1)
-
-
-def _select(
+@torch.no_grad()
+def select_items(
     snapshot: StoreSnapshot,
     query: Embedding,
     count: int,
-    conditions: Sequence[Condition],
-    exclusions: Sequence[Exclusion],
-) -> tuple[Tensor, int]:
-    """(Q, c) addresses of the items of most similar global embeddings, in the items' order.
+    conditions: Sequence[Condition] = (),
+    exclusions: Sequence[Exclusion] = (),
+) -> Candidates:
+    """Items of most similar global embeddings.
 
-    -1, at the end, where there are fewer. Also the number of items that were read.
+    Args:
+        snapshot: Items.
+        query: Q images with global embeddings.
+        count: Largest number of items per query.
+        conditions: Conditions that all hold.
+        exclusions: Items left out.
     """
     assert query.features is not None
     asked = unit_rows(query.features)
@@ -282,12 +291,14 @@ def _select(
         first += distances.shape[1]
         places.append(block[ADDRESS])
     if not first:
-        return torch.full((len(query), 1), -1), 0
+        return Candidates(
+            torch.full((len(query), 1), -1), torch.full((len(query), 1), torch.inf), 0
+        )
     count = min(count, first)
-    found = nearest.indices[:, :count]
-    order = found.masked_fill(found < 0, first).sort(dim=1).values
     addresses = torch.from_numpy(np.concatenate([*places, np.array([-1])]))
-    return addresses[order], first
+    return Candidates(
+        addresses[nearest.indices[:, :count]], nearest.values[:, :count].clone(), first
+    )
 
 
 def _names(exclusions: Sequence[Exclusion]) -> tuple[str, ...]:

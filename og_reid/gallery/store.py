@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from .filters import Condition
 
-__all__ = ["ADDRESS", "LABELS", "Columns", "GalleryStore", "StoreSnapshot"]
+__all__ = ["ADDRESS", "LABELS", "Columns", "GalleryStore", "SnapshotPart", "StoreSnapshot"]
 
 #: Columns of an item beside its embedding.
 LABELS = ("id", "identity", "tracklet", "camera", "time", "path", "metadata", "digest")
@@ -48,6 +48,22 @@ class StoreSnapshot(Protocol):
             addresses: (n,) int64, from `scan` of this snapshot.
             columns: Names of columns.
         """
+        ...
+
+    def parts(self, count: int) -> Sequence[SnapshotPart]:
+        """Parts of the snapshot in the items' order, for other processes.
+
+        Args:
+            count: Largest number of parts.
+        """
+        ...
+
+
+class SnapshotPart(Protocol):
+    """Part of a snapshot, which can be pickled."""
+
+    def open(self) -> StoreSnapshot:
+        """Its items, with the addresses that they have in the whole snapshot."""
         ...
 
 

@@ -13,7 +13,7 @@ from .filters import Condition
 from .folder import GalleryFolder
 from .packing import PackedLayout, pack, rounding
 from .result import Added
-from .search import Scorer
+from .scorer import Scorer
 from .settings import SETTINGS, write_settings
 from .store import Columns
 

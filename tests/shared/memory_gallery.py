@@ -14,8 +14,8 @@ from og_reid.gallery.store import ADDRESS, LABELS, Columns
 class MemorySnapshot:
     """Rows at one moment."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = list(rows)
+    def __init__(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
+        self.rows, self.first = list(rows), first
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -26,12 +26,25 @@ class MemorySnapshot:
         kept = [n for n, row in enumerate(self.rows) if _fits(row, conditions)]
         for start in range(0, len(kept), rows):
             some = kept[start : start + rows]
-            yield {**self.take(some, columns), ADDRESS: np.array(some, np.int64)}
+            yield {**self._rows(some, columns), ADDRESS: np.array(some, np.int64) + self.first}
 
     def take(self, addresses: Any, columns: Sequence[str]) -> Columns:
+        return self._rows([int(each) - self.first for each in addresses], columns)
+
+    def parts(self, count: int) -> list[MemorySnapshot]:
+        groups = np.array_split(np.arange(len(self.rows)), count)
+        return [
+            MemorySnapshot(self.rows[group[0] : group[-1] + 1], self.first + int(group[0]))
+            for group in groups if len(group)
+        ]  # fmt: skip
+
+    def open(self) -> MemorySnapshot:
+        return self
+
+    def _rows(self, numbers: Sequence[int], columns: Sequence[str]) -> Columns:
         found: Columns = {}
         for name in columns:
-            values = [self.rows[int(n)][name] for n in addresses]
+            values = [self.rows[n][name] for n in numbers]
             found[name] = values if name in LABELS else np.stack(values) if values else []
         return found
 

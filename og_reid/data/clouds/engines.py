@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from pose.runtime.process_pool import map_in_processes
 
-__all__ = ["Engine", "run_tasks"]
+__all__ = ["Engine", "engine_session", "run_tasks"]
 
 #: Engines by name.
 Engine = Literal["process", "ray"]
@@ -34,7 +36,8 @@ def run_tasks(
     be idempotent.
 
     Args:
-        function: Function of a task; picklable, as tasks and results are.
+        function: Function of a task; picklable, as tasks and results are. The arguments of a
+            `functools.partial` reach each machine of Ray once.
         tasks: Independent tasks.
         workers: Number of processes; one runs in the calling process, except on Ray.
         engine: ``process``: processes of this machine. ``ray``: tasks of Ray (extra ``ray``), on
@@ -56,6 +59,33 @@ def run_tasks(
         yield from _in_processes(function, tasks, workers)
     else:
         raise ValueError(f"engine must be process or ray; got {engine!r}")
+
+
+@contextmanager
+def engine_session(engine: Engine, workers: int) -> Iterator[None]:
+    """Context in which several `run_tasks` share what an engine starts, a Ray on this machine.
+
+    Args:
+        engine: As for `run_tasks`.
+        workers: Number of processes of a Ray that is started.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    if engine != "ray" or _ray().is_initialized():
+        yield
+        return
+    ray = _ray()
+    ray.init(
+        num_cpus=None if _has_cluster() else workers,
+        include_dashboard=False,
+        configure_logging=False,
+        log_to_driver=False,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class _Numbered:
@@ -104,29 +134,30 @@ def _in_processes(
 def _on_ray(
     function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: int
 ) -> Iterator[tuple[int, _Result]]:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "ray is needed for the engine ray; install it with: pip install 'og-reid[ray]', or "
-            "take the engine process"
-        ) from error
-    own = not ray.is_initialized()
-    if own:
-        ray.init(
-            num_cpus=None if _has_cluster() else workers,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
+    ray = _ray()
+    with engine_session("ray", workers):
+        given: list[Any] = []
+        while isinstance(function, partial):
+            if function.keywords:
+                raise ValueError("function must have no keywords for the engine ray")
+            given = [*function.args, *given]
+            function = function.func
+        remote = ray.remote(num_cpus=1, max_retries=_RESTARTS + 1)(function)
+        yield from _submitted(
+            ray, partial(remote.remote, *map(ray.put, given)), enumerate(tasks), _AHEAD * workers
         )
-    remote = ray.remote(num_cpus=1, max_retries=_RESTARTS + 1)(function)
+
+
+def _submitted(
+    ray: Any, submit: Callable[[Any], Any], queue: Iterator[tuple[int, Any]], most: int
+) -> Iterator[tuple[int, Any]]:
+    """Results of tasks, at most so many of which are submitted at a time."""
     waiting: dict[Any, int] = {}
-    queue = iter(enumerate(tasks))
     try:
         while True:
             for index, task in queue:
-                waiting[remote.remote(task)] = index
-                if len(waiting) >= _AHEAD * workers:
+                waiting[submit(task)] = index
+                if len(waiting) >= most:
                     break
             if not waiting:
                 return
@@ -137,8 +168,17 @@ def _on_ray(
     finally:
         for reference in waiting:
             ray.cancel(reference)
-        if own:
-            ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            "ray is needed for the engine ray; install it with: pip install 'og-reid[ray]', or "
+            "take the engine process"
+        ) from error
+    return ray
 
 
 def _fetched(ray: Any, reference: Any) -> Any:

@@ -11,7 +11,8 @@ from local_people import views
 from memory_gallery import MemorySnapshot, MemoryStore
 from og_reid.gallery.filters import conditions
 from og_reid.gallery.packing import PackedLayout, pack, unpack
-from og_reid.gallery.search import Exclusion, Hits, Scorer, search_items
+from og_reid.gallery.scorer import Scorer
+from og_reid.gallery.search import Exclusion, Hits, search_items
 from og_reid.gallery.store import LABELS
 from og_reid.models import Embedding
 

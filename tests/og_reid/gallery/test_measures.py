@@ -13,7 +13,8 @@ from memory_gallery import MemorySnapshot, MemoryStore
 from og_reid.gallery.decisions import measure_drift, threshold_at
 from og_reid.gallery.measures import measure, measure_baseline, measure_plan
 from og_reid.gallery.packing import PackedLayout, pack
-from og_reid.gallery.search import Scorer, search_items
+from og_reid.gallery.scorer import Scorer
+from og_reid.gallery.search import search_items
 from og_reid.gallery.settings import GallerySettings, Impostors, SearchPlan
 from og_reid.gallery.store import LABELS
 

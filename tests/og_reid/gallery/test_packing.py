@@ -10,7 +10,7 @@ import torch
 import og_reid
 from local_people import views
 from og_reid.gallery.packing import PackedLayout, pack, rounding, unpack
-from og_reid.gallery.search import Scorer
+from og_reid.gallery.scorer import Scorer
 from og_reid.models import Embedding
 
 
