@@ -4,10 +4,9 @@ The winning entry of AI City 2020 for vehicles combined these steps with k-recip
 (k1 = 70, k2 = 10, lambda = 0.2): gallery features plus half their tracklet's mean
 (`add_track_means`), means of query clusters (`cluster`, `cluster_means`), penalties on the
 distances of queries to the gallery (`penalise_same_camera`, `penalise_same_direction`), and
-`k_reciprocal_distances` of the result. Not included: the ensemble, the completion of camera labels,
-the traversal of the first 99 answers, and the penalties among queries and among gallery images. All
-amounts are in units of the cosine, for distances 1 - cosine. The direction of a pedestrian is that
-of the fitted body (`body_yaw`).
+`k_reciprocal_distances` of the result; `rerank_by_metadata` has all eleven steps
+(`og_reid.rerank.cameras`). All amounts are in units of the cosine, for distances 1 - cosine. The
+direction of a pedestrian is that of the fitted body (`body_yaw`).
 """
 
 from __future__ import annotations
