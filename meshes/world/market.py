@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from pose.files.atomic_write import atomic_write
 from pose.runtime.defaults import plain_torch
@@ -17,15 +18,18 @@ from pose.runtime.process_pool import map_in_processes
 from pose.runtime.threads import one_thread
 
 from .folder import claim, image_attributes, is_whole
-from .imaging.camera import draw_camera
+from .imaging.camera import draw_camera, dusk_camera
+from .people.identity import draw_identity
 from .rendering import render
 from .rng import Rng
 from .scene import sample_scene
 
-__all__ = ["SPLITS", "WorldPlan", "WorldShot", "plan_world", "write_world"]
+__all__ = ["SPLITS", "Style", "WorldPlan", "WorldShot", "plan_world", "write_world"]
 
 #: Folders of a world, named as in Market-1501.
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
+#: Light, cameras and fashion of a world.
+Style = Literal["day", "dusk"]
 _ATTRIBUTES = "attributes.csv"
 _VERSION = 1
 _TRAIN_OCCLUDED = 0.35
@@ -44,6 +48,7 @@ class WorldPlan:
         seed: seed of cameras, places, poses and occlusions.
         occluded_share: fraction of occluded queries.
         first_identity: number of the first identity (see ``draw_identity``).
+        style: ``day``, or ``dusk``: other cameras (see ``dusk_camera``) and more vivid clothes.
     """
 
     train_identities: int
@@ -53,6 +58,7 @@ class WorldPlan:
     seed: int
     occluded_share: float = 1 / 3
     first_identity: int = 0
+    style: Style = "day"
 
     def __post_init__(self) -> None:
         """Check that every query can have a match in another camera."""
@@ -76,8 +82,18 @@ class WorldPlan:
                 "first_identity and seed must not be negative; "
                 f"got {self.first_identity}, {self.seed}"
             )
+        if self.style not in get_args(Style):
+            raise ValueError(f"style must be day or dusk; got {self.style!r}")
         if not 0 <= self.occluded_share <= 1:
             raise ValueError(f"occluded_share must be in [0, 1]; got {self.occluded_share}")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Parameters as in the folder; those of a day have no style, as before there were two."""
+        found = {"version": _VERSION, **asdict(self)}
+        if self.style == "day":
+            del found["style"]
+        return found
 
     @property
     def identities(self) -> int:
@@ -134,6 +150,7 @@ def write_world(
     seed: int,
     occluded_share: float = 1 / 3,
     first_identity: int = 0,
+    style: Style = "day",
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -151,6 +168,7 @@ def write_world(
         seed: seed of everything but the identities.
         occluded_share: fraction of occluded queries.
         first_identity: number of the first identity; disjoint ranges give disjoint identities.
+        style: ``day`` or ``dusk``, see `WorldPlan`.
         workers: processes to use; 0 works in this one. Started by "spawn": a script with
             workers must guard its start with ``if __name__ == "__main__"``.
         progress: called with (images done, images in all).
@@ -164,10 +182,11 @@ def write_world(
         OSError: an image cannot be written; with its path.
     """
     plan = WorldPlan(
-        train_identities, test_identities, views, cameras, seed, occluded_share, first_identity
-    )
+        train_identities, test_identities, views, cameras, seed, occluded_share, first_identity,
+        style,
+    )  # fmt: skip
     folder = Path(root)
-    claim(folder, {"version": _VERSION, **asdict(plan)}, SPLITS)
+    claim(folder, plan.manifest, SPLITS)
     shots = plan_world(plan)
     missing = [shot for shot in shots if not is_whole(folder / shot.split / shot.name)]
     done = len(shots) - len(missing)
@@ -216,9 +235,11 @@ def _jpeg(plan: WorldPlan, shot: WorldShot) -> bytes:
             "pillow is needed to write images; install it with: pip install pillow"
         ) from error
     rng = Rng.seeded("image", plan.seed, plan.first_identity + shot.pid, shot.view)
+    camera, person = draw_camera(plan.seed, shot.camera), plan.first_identity + shot.pid - 1
+    dusk = plan.style == "dusk"
     scene = sample_scene(
-        plan.first_identity + shot.pid - 1,
-        draw_camera(plan.seed, shot.camera),
+        draw_identity(person, vivid=dusk),
+        dusk_camera(camera, plan.seed) if dusk else camera,
         rng.generator,
         "any" if shot.occluded else None,
     )

@@ -17,7 +17,16 @@ from pose.runtime.defaults import plain_torch
 
 from ..rng import Rng
 
-__all__ = ["Camera", "Lamp", "Light", "View", "draw_camera", "draw_light", "take_view"]
+__all__ = [
+    "Camera",
+    "Lamp",
+    "Light",
+    "View",
+    "draw_camera",
+    "draw_light",
+    "dusk_camera",
+    "take_view",
+]
 
 Color = tuple[float, float, float]
 
@@ -90,6 +99,31 @@ def draw_camera(seed: int, index: int) -> Camera:
         sharpness=rng.uniform(0.45, 1.0),
         noise=rng.uniform(0.8, 4.0),
     )
+
+
+@plain_torch()
+def dusk_camera(camera: Camera, seed: int) -> Camera:
+    """The camera at dusk: overcast, dim, bluish, hazy and noisy, with a strong white balance error.
+
+    Args:
+        camera: camera by day, whose geometry stays.
+        seed: seed of its world.
+    """
+    rng = Rng.seeded("dusk", seed, camera.index)
+    return replace(
+        camera,
+        sun=0.15 * rng.uniform(0.8, 1.2),
+        sky=(rng.uniform(0.75, 0.95), 1.0, rng.uniform(1.05, 1.3)),
+        gain=rng.uniform(0.45, 0.8),
+        gamma=rng.uniform(1.1, 1.6),
+        white=(
+            math.exp(rng.normal(0, 0.3)), math.exp(rng.normal(0, 0.3)), math.exp(rng.normal(0, 0.3))
+        ),
+        saturation=rng.uniform(0.4, 0.8),
+        haze=rng.uniform(0.1, 0.3),
+        sharpness=rng.uniform(0.35, 0.7),
+        noise=rng.uniform(3.0, 9.0),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

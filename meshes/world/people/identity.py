@@ -107,8 +107,12 @@ class Identity:
 
 @lru_cache(maxsize=256)
 @plain_torch()
-def draw_identity(seed: int) -> Identity:
+def draw_identity(seed: int, *, vivid: bool = False) -> Identity:
     """Identity number ``seed``: the same integer always gives the same identity.
+
+    Args:
+        seed: number of the identity.
+        vivid: clothes of another fashion, with more vivid colours and patterns.
 
     Raises:
         ValueError: ``seed`` is negative.
@@ -120,14 +124,14 @@ def draw_identity(seed: int) -> Identity:
     deviations = torch.tensor([0.55, 0.9] + [0.7] * 8)
     betas = (rng.normals(10) * deviations).clamp(-1.6, 1.6)
     skin = skin_color(rng)
-    top, bottom = _dressed(rng, feminine)
-    jacket = _jacket(rng) if top.kind != "dress" and rng.flag(0.33) else None
+    top, bottom = _dressed(rng, feminine, vivid)
+    jacket = _jacket(rng, vivid) if top.kind != "dress" and rng.flag(0.33) else None
     hooded = (top if jacket is None else jacket).neck == "hood"
     headwear = rng.pick(
         ("none", "cap", "beanie", "hood", "scarf", "sunhat"),
         (78, 8, 4, 16 if hooded else 0, 4 if feminine else 0, 2),
     )
-    shoe = cloth_color(rng, "shoes")
+    shoe = cloth_color(rng, "shoes", vivid)
     return Identity(
         seed=seed,
         betas=betas,
@@ -138,7 +142,7 @@ def draw_identity(seed: int) -> Identity:
         hair_volume=rng.uniform(0.75, 1.35),
         beard=0.0 if feminine or rng.flag(0.7) else rng.uniform(0.35, 0.9),
         headwear=headwear,
-        hat_color=cloth_color(rng, "jacket"),
+        hat_color=cloth_color(rng, "jacket", vivid),
         glasses=rng.pick(("none", "clear", "dark"), (78, 15, 7)),
         top=top,
         bottom=bottom,
@@ -147,14 +151,18 @@ def draw_identity(seed: int) -> Identity:
         sole=(0.88, 0.87, 0.84) if rng.flag(0.45) else dimmed(shoe, 0.55),
         sock=rng.pick(((0.9, 0.9, 0.9), (0.08, 0.08, 0.09), (0.4, 0.4, 0.42), skin)),
         shoe_height=rng.pick((-0.835, -0.815, -0.74, -0.55), (50, 30, 12, 8)),
-        belt=cloth_color(rng, "shoes") if rng.flag(0.35) else None,
+        belt=cloth_color(rng, "shoes", vivid) if rng.flag(0.35) else None,
         bag=rng.pick(
             ("none", "backpack", "shoulder", "tote", "hand", "case"),
             (47, 23, 11, 8, 9, 2) if not feminine else (40, 15, 17, 14, 12, 2),
         ),
         bag_fabric=Fabric(
             rng.pick(("solid", "heather", "block", "hstripe", "dots"), (70, 15, 8, 4, 3)),
-            (cloth_color(rng, "bag"), cloth_color(rng, "bag"), cloth_color(rng, "bag")),
+            (
+                cloth_color(rng, "bag", vivid),
+                cloth_color(rng, "bag", vivid),
+                cloth_color(rng, "bag", vivid),
+            ),
             scale=0.07,
             level=rng.uniform(-0.05, 0.05),
             seed=rng.integer(0, 1 << 30),
@@ -170,12 +178,12 @@ def _hair_style(rng: Rng, feminine: bool) -> str:
     return rng.pick(styles, weights)
 
 
-def _dressed(rng: Rng, feminine: bool) -> tuple[Garment, Garment]:
+def _dressed(rng: Rng, feminine: bool, vivid: bool) -> tuple[Garment, Garment]:
     """Top and bottom."""
     long_sleeve = rng.flag(0.45)
     top = Garment(
         kind="top",
-        fabric=random_fabric(rng, "top"),
+        fabric=random_fabric(rng, "top", vivid),
         hem=rng.pick((0.03, -0.03, -0.07), (25, 40, 35)) + rng.uniform(-0.015, 0.015),
         sleeve=rng.uniform(0.62, 0.67) if long_sleeve else rng.pick(
             (0.185, 0.27, 0.32, 0.45), (6 if feminine else 2, 30, 48, 12)
@@ -188,7 +196,7 @@ def _dressed(rng: Rng, feminine: bool) -> tuple[Garment, Garment]:
     kind = rng.pick(
         ("trousers", "shorts", "skirt", "dress"), (64, 12, 13, 11) if feminine else (80, 20, 0, 0)
     )
-    fabric = random_fabric(rng, "bottom" if kind in ("trousers", "shorts") else "top")
+    fabric = random_fabric(rng, "bottom" if kind in ("trousers", "shorts") else "top", vivid)
     knee = -0.413
     if kind == "trousers":
         hem = rng.pick((-0.865, -0.84, -0.78, -0.62), (40, 35, 17, 8))
@@ -209,11 +217,11 @@ def _dressed(rng: Rng, feminine: bool) -> tuple[Garment, Garment]:
     return top, bottom
 
 
-def _jacket(rng: Rng) -> Garment:
+def _jacket(rng: Rng, vivid: bool) -> Garment:
     kind = rng.pick(("jacket", "coat"), (76, 24))
     return Garment(
         kind=kind,
-        fabric=random_fabric(rng, "jacket"),
+        fabric=random_fabric(rng, "jacket", vivid),
         hem=rng.uniform(-0.08, 0.0) if kind == "jacket" else rng.uniform(-0.45, -0.2),
         sleeve=0.672,
         loose=rng.uniform(0.022, 0.042),

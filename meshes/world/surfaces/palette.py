@@ -43,6 +43,13 @@ _WEIGHTS: dict[str, tuple[float, ...]] = {
         4, 1, 1.5, 2, 0, 1, 1, 1.5, 4, 1.5, 2, 0.5, 1, 0,
     ),
 }  # fmt: skip
+_DARK = (
+    "black", "charcoal", "grey", "brown", "navy", "dark denim", "denim", "olive", "khaki",
+)  # fmt: skip
+_VIVID = (
+    "blue", "sky", "teal", "green", "mint", "yellow", "mustard", "orange", "red", "burgundy",
+    "pink", "magenta", "purple", "lilac",
+)  # fmt: skip
 _HAIR: dict[str, Color] = {
     "black": (0.055, 0.05, 0.05), "dark brown": (0.13, 0.09, 0.065), "brown": (0.25, 0.16, 0.1),
     "blond": (0.62, 0.49, 0.3), "red": (0.43, 0.2, 0.1), "grey": (0.5, 0.5, 0.5),
@@ -55,9 +62,18 @@ def dimmed(color: Color, factor: float) -> Color:
     return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
-def cloth_color(rng: Rng, use: str) -> Color:
-    """A colour for a use: top, jacket, bottom, shoes or bag. sRGB in [0, 1]."""
-    name = rng.pick(tuple(_CLOTH), _WEIGHTS[use])
+def cloth_color(rng: Rng, use: str, vivid: bool = False) -> Color:
+    """A colour for a use: top, jacket, bottom, shoes or bag. sRGB in [0, 1].
+
+    ``vivid``: dark colours are a quarter as frequent, and vivid ones four times.
+    """
+    weights = _WEIGHTS[use]
+    if vivid:
+        weights = tuple(
+            weight * (0.25 if name in _DARK else 4 if name in _VIVID else 1)
+            for name, weight in zip(_CLOTH, weights, strict=True)
+        )
+    name = rng.pick(tuple(_CLOTH), weights)
     return rng.around(_CLOTH[name], 0.03)
 
 
@@ -84,18 +100,23 @@ def skin_color(rng: Rng) -> Color:
     return rng.around((red, green, blue), 0.015)
 
 
-def random_fabric(rng: Rng, use: str) -> Fabric:
-    """A fabric for a use: top, jacket or bottom."""
-    ground = cloth_color(rng, use)
-    second = vivid_color(rng) if rng.flag(0.35) else cloth_color(rng, "top")
+def random_fabric(rng: Rng, use: str, vivid: bool = False) -> Fabric:
+    """A fabric for a use: top, jacket or bottom.
+
+    ``vivid``: as for `cloth_color`, and patterns are twice as frequent.
+    """
+    ground = cloth_color(rng, use, vivid)
+    second = vivid_color(rng) if rng.flag(0.35) else cloth_color(rng, "top", vivid)
     if sum(abs(a - b) for a, b in zip(ground, second, strict=True)) < 0.35:
         second = (0.88, 0.88, 0.86) if sum(ground) < 1.4 else (0.12, 0.12, 0.15)
     third = vivid_color(rng)
-    weights = {
+    weights: tuple[float, ...] = {
         "top": (40, 9, 8, 2.5, 2, 5, 5, 3, 4, 14, 2, 2, 2, 3, 1.5),
         "jacket": (68, 8, 1, 1, 0.5, 4, 5, 3, 3, 3, 0, 2, 0, 0, 4),
         "bottom": (78, 8, 0.3, 1, 0.5, 2, 0, 0, 0, 0, 0, 2, 0.7, 1.5, 6),
     }[use]
+    if vivid:
+        weights = (weights[0], *(2 * each for each in weights[1:]))
     pattern = rng.pick(
         ("solid", "heather", "hstripe", "vstripe", "check", "plaid", "block", "raglan",
          "chestband", "print", "gradient", "camouflage", "dots", "floral", "sidestripe"),

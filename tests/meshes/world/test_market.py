@@ -7,9 +7,13 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from meshes.world.market import SPLITS, WorldPlan, plan_world, write_world
+from meshes.world.people.identity import draw_identity
 
 SMALL = {"train_identities": 1, "test_identities": 1, "views": 3, "cameras": 2, "seed": 5}
 NAME = re.compile(r"^(\d{4})_c(\d)s1_(\d{6})_00\.jpg$")
@@ -115,3 +119,36 @@ def test_the_occluded_fraction_is_exact():
     assert share["query"] == pytest.approx(1 / 3, abs=0.02)
     assert share["bounding_box_train"] == pytest.approx(0.35, abs=0.02)
     assert 0.1 < share["bounding_box_test"] < 0.2
+
+
+def test_dusk_has_other_images_of_the_same_identities_and_a_manifest_of_its_own(world, tmp_path):
+    dusk = write_world(tmp_path / "dusk", style="dusk", **SMALL)
+    assert json.loads((dusk / "world.json").read_text())["style"] == "dusk"
+    # Worlds of earlier versions stay valid: those of a day have no style in their manifest.
+    assert "style" not in json.loads((world / "world.json").read_text())
+    with pytest.raises(FileExistsError, match=r"holds another world .*style"):
+        write_world(dusk, **SMALL)
+    with pytest.raises(ValueError, match="style must be day or dusk; got 'night'"):
+        WorldPlan(**SMALL, style="night")
+    names = {path.name for path in dusk.rglob("*.jpg")}
+    assert names == {path.name for path in world.rglob("*.jpg")}
+    one, other = (_mean(root) for root in (world, dusk))
+    assert other < one - 20  # darker
+
+
+def _mean(root):
+    return np.mean([np.asarray(Image.open(path)).mean() for path in root.rglob("*.jpg")])
+
+
+def test_vivid_fashion_keeps_the_body_and_changes_the_clothes():
+    plain = [draw_identity(number) for number in range(40)]
+    vivid = [draw_identity(number, vivid=True) for number in range(40)]
+    for one, other in zip(plain, vivid, strict=True):
+        assert torch.equal(one.betas, other.betas)
+        assert one.skin == other.skin
+
+    def spread(people):
+        """Mean distance of a top's colour from grey."""
+        return np.mean([np.ptp(each.top.fabric.colors[0]) for each in people])
+
+    assert spread(vivid) > 1.5 * spread(plain)
