@@ -32,12 +32,14 @@ class AdaptConfig:
     center_cosine: float = 0.85  # center: least cosine to the central image
     outliers: Literal["drop", "singletons"] = "drop"  # singletons: each a class of its own
     loss: Literal[
-        "cluster-memory", "hybrid-memory", "exemplar", "identity", "triplet", "identity+triplet"
-    ] = "cluster-memory"
+        "cluster-memory", "hybrid-memory", "exemplar", "identity", "triplet", "identity+triplet",
+        "camera-style-triplet", "tracklet",
+    ] = "cluster-memory"  # fmt: skip
     temperature: float = 0.05  # memories: divisor of the cosines
     momentum: float = 0.1  # memories: fraction of a row that stays at an update, in [0, 1)
     hard_memory: bool = False  # cluster-memory: update by the least similar image alone
-    margin: float = 0.5  # triplet: Euclidean margin
+    margin: float = 0.5  # triplets: Euclidean margin
+    association: float = 0.7  # tracklet: weight of the association across cameras, in [0, 1]
     teacher: Literal["none", "ema"] = "none"  # ema: soft labels of averaged weights
     teacher_momentum: float = 0.999  # ema: fraction of the weights that stays at a step, in [0, 1)
     # weights at the start of a round: those of the round before, or the given ones
@@ -89,12 +91,18 @@ class AdaptConfig:
 
     def _check_groups(self) -> None:
         """Checks settings that need others."""
-        alone = self.loss == "exemplar"
+        alone = self.loss in ("exemplar", "camera-style-triplet", "tracklet")
         if alone != (self.cluster == "none"):
             raise ValueError(
-                "cluster=none is for loss=exemplar, which needs no clusters, and no other loss; "
-                f"got cluster={self.cluster} and loss={self.loss}"
+                "cluster=none is for loss=exemplar, camera-style-triplet and tracklet, which need "
+                f"no clusters; got cluster={self.cluster} and loss={self.loss}"
             )
+        if self.loss == "camera-style-triplet" and self.style != "none":
+            raise ValueError(
+                "loss=camera-style-triplet needs style=none, as it compares the cameras' styles; "
+                f"got {self.style}"
+            )
+        _require(0 <= self.association <= 1, "association must be in [0, 1]", self.association)
         if self.keep == "self-paced" and self.cluster != "dbscan":
             raise ValueError(f"keep=self-paced needs cluster=dbscan; got {self.cluster}")
         if self.keep == "self-paced" and not 0 < self.gap < min(self.eps, 1 - self.eps):
@@ -108,7 +116,8 @@ class AdaptConfig:
                 "outliers=singletons needs loss=hybrid-memory, which has a row for each image; "
                 f"got {self.loss}"
             )
-        if self.teacher != "none" and self.loss in ("hybrid-memory", "exemplar", "triplet"):
+        soft = ("cluster-memory", "identity", "identity+triplet")
+        if self.teacher != "none" and self.loss not in soft:
             raise ValueError(
                 "teacher=ema needs loss=cluster-memory, identity or identity+triplet, which it "
                 f"has soft labels for; got {self.loss}"
@@ -118,10 +127,11 @@ class AdaptConfig:
                 "source_weight needs cluster=dbscan and not keep=self-paced; got "
                 f"{self.cluster} and {self.keep}"
             )
-        if self.source == "joint" and self.loss not in ("hybrid-memory", "cluster-memory"):
+        joint = ("hybrid-memory", "cluster-memory", "camera-style-triplet")
+        if self.source == "joint" and self.loss not in joint:
             raise ValueError(
-                "source=joint needs loss=hybrid-memory or cluster-memory, which hold the source's "
-                f"identities; got {self.loss}"
+                f"source=joint needs loss={' or '.join(joint)}, which have a place for the "
+                f"source's identities; got {self.loss}"
             )
 
 

@@ -31,7 +31,9 @@ from ..run_folder import RUN_EXISTS, STATE_FILE, only_run
 from ..run_log import StepLog
 from .labels import RoundLabels, label_round
 from .student import Student, open_student
-from .task import AdaptTask, LabelledSource, Teacher
+from .style_task import CameraStyleTask
+from .task import AdaptTask, LabelledSource, Teacher, unit_means
+from .tracklet_task import TrackletTask
 
 __all__ = ["ROUNDS_FILE", "AdaptResult", "RoundLog", "adapt", "styled_target"]
 
@@ -93,6 +95,7 @@ def adapt(
     out_dir: str | Path,
     source: Any = None,
     truth: Tensor | None = None,
+    tracklets: Tensor | None = None,
     progress: Callable[[RoundLog], None] | None = None,
     on_step: Callable[[int, StepLog], None] | None = None,
     resume: bool = False,
@@ -113,6 +116,8 @@ def adapt(
         source: Source items with identities (``pids``), for ``style=to-source``,
             ``source_weight`` and ``source=joint``.
         truth: (N,) int64 identities of the target, -1 = unknown, for the report alone.
+        tracklets: (N,) int64 tracklet of each target item, for ``loss=tracklet``: those of one
+            camera are different people, unless a person returns.
         progress: Called with the report on each round.
         on_step: Called with the round, from 1, and the log of each step.
         resume: Whether to resume from ``out_dir``, if it holds a run.
@@ -122,10 +127,10 @@ def adapt(
             embeddings are not finite, or ``out_dir`` holds a run of other settings.
         RuntimeError: The loss or its gradient is NaN or infinite.
     """
-    _check_inputs(config, target, source, truth)
+    _check_inputs(config, target, source, truth, tracklets)
     folder, device = Path(out_dir), choose_device(config.device)
     with only_run(folder, get_dist_info(), device):
-        run = _Run(config, encoder, target, source, truth, folder, device)
+        run = _Run(config, encoder, target, source, truth, tracklets, folder, device)
         run.open(resume)
         while run.continues():
             log = run.advance(on_step)
@@ -150,11 +155,20 @@ def styled_target(config: AdaptConfig, target: Any, source: Any = None) -> Any:
     return StyledSet(target, measure_styles(target), style)
 
 
-def _check_inputs(config: AdaptConfig, target: Any, source: Any, truth: Tensor | None) -> None:
+def _check_inputs(
+    config: AdaptConfig, target: Any, source: Any, truth: Tensor | None, tracklets: Tensor | None
+) -> None:
     if len(target) < 2:
         raise ValueError(f"target must hold at least 2 images; got {len(target)}")
     if truth is not None and truth.shape != (len(target),):
         raise ValueError(f"truth must be ({len(target)},); got {tuple(truth.shape)}")
+    if (tracklets is not None) != (config.loss == "tracklet"):
+        raise ValueError(
+            "tracklets are for loss=tracklet, which needs them; got "
+            f"{'none' if tracklets is None else 'some'} with loss={config.loss}"
+        )
+    if tracklets is not None and tracklets.shape != (len(target),):
+        raise ValueError(f"tracklets must be ({len(target)},); got {tuple(tracklets.shape)}")
     if source is None and (config.source == "joint" or config.source_weight):
         raise ValueError(
             "source=joint and source_weight need the source's items: give --source, or set "
@@ -174,6 +188,7 @@ class _Run:
         target: Any,
         source: Any,
         truth: Tensor | None,
+        tracklets: Tensor | None,
         folder: Path,
         device: torch.device,
     ) -> None:
@@ -181,6 +196,9 @@ class _Run:
         self.student: Student = open_student(
             copy.deepcopy(encoder).to(device), augmented=config.augment
         )
+        self.tracklets = None
+        if tracklets is not None:
+            self.tracklets = RoundLabels(tracklets.unique(return_inverse=True)[1])
         self.target = styled_target(config, target, source)
         cameras: Tensor | None = getattr(target, "camids", None)
         self.cameras = None if cameras is None or (cameras < 0).all() else cameras
@@ -227,7 +245,9 @@ class _Run:
         network = self.student.network if self.teacher is None else self.teacher.network
         features = self.student.embed(self.target, network)
         means, of_source = self._source_features(network)
-        labels = label_round(config, features, self.cameras, source=of_source, before=self.first)
+        labels = self.tracklets or label_round(
+            config, features, self.cameras, source=of_source, before=self.first
+        )
         quality = None
         if config.cluster != "none":
             quality = label_quality(
@@ -235,7 +255,8 @@ class _Run:
             )
         if config.restart == "source":
             self.student.network.load_state_dict(self.start)
-        task = AdaptTask(
+        kinds = {"camera-style-triplet": CameraStyleTask, "tracklet": TrackletTask}
+        task = kinds.get(config.loss, AdaptTask)(
             config, self.student, self.target, labels.labels, features,
             cameras=self.cameras, round_number=self.round, teacher=self.teacher, rows=self.rows,
             source=None if self.source is None or means is None else (self.source, means),
@@ -265,9 +286,7 @@ class _Run:
         found = self.student.embed(self.source_items, network)
         if self.source is None:
             return None, found
-        count = int(self.source.labels.max()) + 1
-        sums = found.new_zeros(count, found.shape[1]).index_add_(0, self.source.labels, found)
-        return torch.nn.functional.normalize(sums, dim=1), found
+        return unit_means(found, self.source.labels), found
 
     def _settings(self) -> TrainConfig:
         """Settings of the loop for one round."""

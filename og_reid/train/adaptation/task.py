@@ -28,7 +28,7 @@ from ...losses import (
 from ..task import ALL_ROWS, StepOutput
 from .student import Student
 
-__all__ = ["AdaptTask", "LabelledSource", "Teacher"]
+__all__ = ["AdaptBatch", "AdaptTask", "LabelledSource", "Teacher", "unit_means"]
 
 _SMOOTHING = 0.1
 _SOFT = 0.5  # weight of the teacher's soft labels beside hard ones
@@ -78,16 +78,29 @@ class Teacher(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
+class AdaptBatch:
+    """Items of a step.
+
+    Attributes:
+        given: Network input of B target items.
+        rows: (B,) int64 their places in the target.
+        source: Network input of source items; None without.
+        source_rows: Their places in the source; None without.
+        copies: Network inputs of the target items in other styles.
+    """
+
     given: Any
     rows: Tensor
     source: Any = None
     source_rows: Tensor | None = None
+    copies: tuple[Any, ...] = ()
 
-    def to(self, device: torch.device | str) -> _Batch:
+    def to(self, device: torch.device | str) -> AdaptBatch:
+        """Copy of the batch on another device."""
         source = None if self.source is None else self.source.to(device)
         places = None if self.source_rows is None else self.source_rows.to(device)
-        return _Batch(self.given.to(device), self.rows.to(device), source, places)
+        copies = tuple(each.to(device) for each in self.copies)
+        return AdaptBatch(self.given.to(device), self.rows.to(device), source, places, copies)
 
 
 class _Learner(nn.Module):
@@ -133,24 +146,25 @@ class AdaptTask:
         self.source = None if source is None else source[0]
         means = None if source is None else source[1]
         self.first = 0 if means is None else len(means)  # class of the first cluster
-        self._kept = (labels >= 0).nonzero()[:, 0]
+        self.kept = (labels >= 0).nonzero()[:, 0]
+        self.cameras = cameras
         criterion = self._criterion(features, means, rows)
-        self._learner = _Learner(student.network, criterion, teacher)
-        self._seed = config.seed + 1000003 * round_number & 0x7FFFFFFF
-        self.sampler, self._source_sampler = self._samplers(cameras)
+        self.learner = _Learner(student.network, criterion, teacher)
+        self.seed = config.seed + 1000003 * round_number & 0x7FFFFFFF
+        self.sampler, self.source_sampler = self._samplers(cameras)
 
     def _samplers(self, cameras: Tensor | None) -> tuple[Sampler, Sampler | None]:
-        config, kept = self.config, self._kept
+        config, kept = self.config, self.kept
         if config.cluster == "none":
             size = min(config.num_ids * config.num_instances, len(self.labels))
-            return ShuffleSampler(len(self.labels), batch_size=size, seed=self._seed), None
+            return ShuffleSampler(len(self.labels), batch_size=size, seed=self.seed), None
         labels = self.labels[kept]
         sampler = PKSampler(
             labels,
             None if cameras is None else cameras[kept],
             identities=min(config.num_ids, len(labels.unique())),
             views=config.num_instances,
-            seed=self._seed,
+            seed=self.seed,
         )
         if self.source is None:
             return sampler, None
@@ -159,7 +173,7 @@ class AdaptTask:
             self.source.cameras,
             identities=min(config.num_ids, self.first),
             views=config.num_instances,
-            seed=self._seed,
+            seed=self.seed,
         )
 
     def _criterion(self, features: Tensor, means: Tensor | None, rows: Tensor | None) -> nn.Module:
@@ -174,13 +188,13 @@ class AdaptTask:
                 memory.rows.copy_(rows)
             return memory
         if config.loss == "hybrid-memory":
-            kept = features[self._kept]
+            kept = features[self.kept]
             whole = kept if means is None else torch.cat([means, kept])
-            classes = torch.cat([torch.arange(self.first), labels[self._kept] + self.first])
+            classes = torch.cat([torch.arange(self.first), labels[self.kept] + self.first])
             return HybridMemory(
                 whole, classes, temperature=config.temperature, momentum=config.momentum
             )
-        centers = _means(features, labels)
+        centers = unit_means(features, labels)
         if config.loss == "cluster-memory":
             return ClusterMemory(
                 centers if means is None else torch.cat([means, centers]),
@@ -196,36 +210,36 @@ class AdaptTask:
     @property
     def model(self) -> nn.Module:
         """Network, memory and teacher."""
-        return self._learner
+        return self.learner
 
     @property
     def memory(self) -> Tensor | None:
         """(N, D) memory of ``loss=exemplar``; None for other losses."""
-        found = self._learner.criterion
+        found = self.learner.criterion
         return found.rows.cpu().clone() if isinstance(found, ExemplarMemory) else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups of the network, and one of the classifier."""
         groups = self.student.groups()
-        own = list(self._learner.criterion.parameters())
+        own = list(self.learner.criterion.parameters())
         return [*groups, {"params": own, "lr": 1.0}] if own else groups
 
-    def batch(self, step: int, rows: slice = ALL_ROWS) -> _Batch:
+    def batch(self, step: int, rows: slice = ALL_ROWS) -> AdaptBatch:
         """Augmented items of a step; of the source as well in joint training."""
         chosen = self.sampler.indices(step)
         if self.config.cluster != "none":
-            chosen = self._kept[chosen]
-        keys = (self._seed, step)
+            chosen = self.kept[chosen]
+        keys = (self.seed, step)
         given = self.student.load(self.items, chosen[rows], keys)
-        if self.source is None or self._source_sampler is None:
-            return _Batch(given, chosen[rows])
-        places = self._source_sampler.indices(step)[rows]
+        if self.source is None or self.source_sampler is None:
+            return AdaptBatch(given, chosen[rows])
+        places = self.source_sampler.indices(step)[rows]
         other = self.student.load(self.source.items, places, keys)
-        return _Batch(given, chosen[rows], other, places)
+        return AdaptBatch(given, chosen[rows], other, places)
 
-    def features(self, batch: _Batch) -> dict[str, Tensor]:
+    def features(self, batch: AdaptBatch) -> dict[str, Tensor]:
         """Embeddings of target and source, and those of the teacher."""
-        learner = self._learner
+        learner = self.learner
         found = {
             "rows": batch.rows,
             "embeddings": self.student.features(learner.network, batch.given),
@@ -257,12 +271,12 @@ class AdaptTask:
     def _loss(
         self, embeddings: Tensor, rows: Tensor, labels: Tensor, teacher: Tensor | None
     ) -> Tensor:
-        config, criterion = self.config, self._learner.criterion
+        config, criterion = self.config, self.learner.criterion
         if isinstance(criterion, ExemplarMemory):
             found: Tensor = criterion(embeddings, rows, self.round)
             return found
         if isinstance(criterion, HybridMemory):
-            places = torch.searchsorted(self._kept.to(rows.device), rows)
+            places = torch.searchsorted(self.kept.to(rows.device), rows)
             found = criterion(embeddings, self.first + places)
             return found
         if isinstance(criterion, ClusterMemory):
@@ -290,7 +304,7 @@ class AdaptTask:
 
     def _scores(self, embeddings: Tensor) -> Tensor:
         """(B, C) scaled cosines with the rows of the cluster memory, as constants."""
-        rows = self._learner.criterion.rows.clone()  # type: ignore[operator]
+        rows = self.learner.criterion.rows.clone()  # type: ignore[operator]
         return functional.normalize(embeddings, dim=1) @ rows.T / self.config.temperature
 
     def _of_source(self, features: dict[str, Tensor]) -> Tensor:
@@ -298,13 +312,13 @@ class AdaptTask:
         places = features["source_rows"]
         labels = self.source.labels.to(places.device)[places]
         # Classes of the source are the first rows of both memories.
-        loss: Tensor = self._learner.criterion(features["source"], labels)
+        loss: Tensor = self.learner.criterion(features["source"], labels)
         return loss
 
     def names(self, step: int) -> list[str]:
         """Number and, where the set has names, name of each item."""
         chosen = self.sampler.indices(step)
-        chosen = chosen if self.config.cluster == "none" else self._kept[chosen]
+        chosen = chosen if self.config.cluster == "none" else self.kept[chosen]
         known = getattr(self.items, "names", None)
         return [f"{i}" + ("" if known is None else f": {known[i]}") for i in chosen.tolist()]
 
@@ -317,8 +331,8 @@ class AdaptTask:
         return False
 
 
-def _means(features: Tensor, labels: Tensor) -> Tensor:
-    """(C, D) unit means of the clusters."""
+def unit_means(features: Tensor, labels: Tensor) -> Tensor:
+    """(C, D) unit means of (N, D) features by (N,) label in [0, C); -1 is left out."""
     known = labels >= 0
     count = int(labels.max()) + 1
     sums = features.new_zeros(count, features.shape[1])

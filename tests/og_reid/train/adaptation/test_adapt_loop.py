@@ -14,8 +14,15 @@ from torch import Tensor
 from adapted_clouds import people, small_encoder
 from og_reid.config.adapt import AdaptConfig
 from og_reid.inference.pretrained import load_model
+from og_reid.losses import batch_hard_triplet
 from og_reid.train import StepLog
-from og_reid.train.adaptation import adapt, styled_target
+from og_reid.train.adaptation import (
+    CameraStyleTask,
+    TrackletTask,
+    adapt,
+    open_student,
+    styled_target,
+)
 
 SMALL: dict[str, Any] = {
     "rounds": 2, "steps": 3, "num_ids": 4, "num_instances": 3, "k1": 8, "k2": 3, "eps": 0.6,
@@ -124,6 +131,8 @@ def test_another_run_is_refused_and_other_settings_too(tmp_path: Path) -> None:
         {"loss": "identity+triplet", "teacher": "ema"},
         {"loss": "identity+triplet", "cluster": "kmeans", "num_clusters": 6},
         {"teacher": "ema"},
+        {"loss": "camera-style-triplet", "cluster": "none", "style": "none"},
+        {"loss": "camera-style-triplet", "cluster": "none", "style": "none", "source": "joint"},
         {"style": "none", "center_cameras": False},
         {"style": "to-mean", "augment": True},
     ],
@@ -138,6 +147,73 @@ def test_every_system_trains(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert all(torch.isfinite(each).all() for each in result.encoder.model.parameters())
     assert len(result.rounds) == 2
     assert all(str(log).startswith(f"round {log.round}: loss ") for log in result.rounds)
+
+
+def tracklets(target: Any) -> Tensor:
+    """A tracklet per person and camera."""
+    return target.pids * 10 + target.camids
+
+
+def test_tracklets_train_and_resume(tmp_path: Path) -> None:
+    target = people(gap=0.2)
+    config = small(loss="tracklet", cluster="none")
+    given = {"tracklets": tracklets(target)}
+    result = adapt(config, small_encoder(), target, out_dir=tmp_path / "a", **given)
+    assert not same(weights(small_encoder()), weights(result.encoder))
+    one = adapt(replace(config, rounds=1), small_encoder(), target, out_dir=tmp_path / "b", **given)
+    assert len(one.rounds) == 1
+    two = adapt(
+        config, small_encoder(), target, out_dir=tmp_path / "b", resume=True, **given
+    )  # fmt: skip
+    assert same(weights(result.encoder), weights(two.encoder))
+
+
+def test_a_batch_has_tracklets_of_every_camera_and_copies_in_every_style() -> None:
+    target, student = people(), open_student(small_encoder())
+    features, labels = student.embed(target), tracklets(target).unique(return_inverse=True)[1]
+    common: dict[str, Any] = {"cameras": target.camids, "round_number": 0}
+    task = TrackletTask(
+        small(loss="tracklet", cluster="none", num_ids=6), student, target, labels, features,
+        **common,
+    )  # fmt: skip
+    for step in range(3):
+        rows = task.batch(step).rows
+        assert target.camids[rows].bincount().tolist() == [6, 6, 6]
+        assert labels[rows].unique(return_counts=True)[1].tolist() == [3] * 6
+    styled = CameraStyleTask(
+        small(loss="camera-style-triplet", cluster="none", style="none", num_ids=5), student,
+        target, torch.arange(len(target)), features, **common,
+    )  # fmt: skip
+    batch = styled.batch(0)
+    assert len(batch.rows.unique()) == 5
+    assert len(batch.copies) == 3
+    found = styled.features(batch)
+    assert found["copies"].shape == (5, 3, 16)
+    # Each image is an identity of its own, which its copies share: by hand.
+    everything = torch.cat([found["embeddings"], found["copies"].flatten(0, 1)])
+    ids = torch.cat([torch.arange(5), torch.arange(5).repeat_interleave(3)])
+    expected = 0.5 * batch_hard_triplet(everything, ids, 0.5)
+    torch.testing.assert_close(styled.objective(found).loss, expected)
+
+
+def test_tracklets_and_styles_need_cameras(tmp_path: Path) -> None:
+    single = people(cameras=1, images=6)
+    config = small(loss="tracklet", cluster="none")
+    with pytest.raises(ValueError, match="tracklets are for loss=tracklet"):
+        adapt(config, small_encoder(), people(), out_dir=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"tracklets must be \(48,\)"):
+        adapt(
+            config, small_encoder(), people(), out_dir=tmp_path / "b", tracklets=torch.zeros(3)
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="a tracklet must be of one camera; number 0 has images"):
+        adapt(
+            config, small_encoder(), people(), out_dir=tmp_path / "c", tracklets=people().pids
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="tracklets of at least two cameras; got one"):
+        adapt(config, small_encoder(), single, out_dir=tmp_path / "d", tracklets=single.pids)
+    config = small(loss="camera-style-triplet", cluster="none", style="none")
+    with pytest.raises(ValueError, match="images of at least two cameras; got one"):
+        adapt(config, small_encoder(), single, out_dir=tmp_path / "e")
 
 
 def test_settled_labels_end_the_run(tmp_path: Path) -> None:
@@ -223,6 +299,8 @@ def test_missing_source_and_wrong_truth_are_named(tmp_path: Path) -> None:
         ({"eps": 1.0}, r"eps must be in \(0, 1\)"),
         ({"k2": 40}, r"k2 must be at most k1 \+ 1"),
         ({"cluster": "none"}, "cluster=none is for loss=exemplar"),
+        ({"loss": "camera-style-triplet", "cluster": "none"}, "needs style=none"),
+        ({"association": 2}, "association must be"),
         ({"keep": "center"}, "keep=center needs cluster=kmeans"),
         ({"keep": "self-paced", "gap": 0.7}, "gap must be above 0"),
         ({"outliers": "singletons"}, "needs loss=hybrid-memory"),
