@@ -102,6 +102,9 @@ _MODELS = (
             "_positions (default: %(default)s); failed inputs: FILE with the ending .failures.csv",
             "FILE", default=Path("features.npz")),
         path("--html", "page with a map of the embeddings (t-SNE) and their images", "FILE"),
+        choice("--engine", "embed whole files in processes, or on workers of Ray (extra ray), "
+            "--workers of them; what a stopped run has done is kept in FILE.parts (default: "
+            "in this process)", ("process", "ray")),
         SKIP, *LIFTING),
     Command("rank", "rank a gallery of images for each query",
         "Compares the visible surface of people in images, or point clouds. Prints the five most "

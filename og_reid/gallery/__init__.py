@@ -7,6 +7,9 @@ from .filters import Condition, conditions
 from .gallery import Gallery
 from .means import GroupMeans
 from .measures import Measured
+from .outside import ItemEngine
+from .postgres import PostgresItems
+from .qdrant import QdrantItems
 from .result import Added, GalleryResult, GalleryStats, Item
 from .settings import GallerySettings, SearchPlan
 from .store import GalleryStore, StoreSnapshot
@@ -23,7 +26,10 @@ __all__ = [
     "GalleryStore",
     "GroupMeans",
     "Item",
+    "ItemEngine",
     "Measured",
+    "PostgresItems",
+    "QdrantItems",
     "SearchPlan",
     "StoreSnapshot",
     "conditions",

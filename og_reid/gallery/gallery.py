@@ -20,6 +20,7 @@ from .folder import GalleryFolder
 from .lance_snapshot import SnapshotReplacedError
 from .means import GroupMeans, group_means
 from .measures import Measured
+from .outside import ItemEngine, Stored, copy_items
 from .query import SearchEngine, SearchOptions, decide, drift_of, run_search
 from .result import Added, GalleryResult, GalleryStats
 from .stats import gallery_stats
@@ -165,7 +166,8 @@ class Gallery:
                 rank after all others, without a probability.
             engine: ``local``: this process. ``ray``: workers of Ray (extra ``ray``), which read
                 the folder at the same path, on the cluster that ``RAY_ADDRESS`` names, else on
-                this machine; the ranking is the same.
+                this machine; the ranking is the same. `QdrantItems` or `PostgresItems`: it
+                selects the candidates among its copies of `copy_to`.
             workers: Number of workers of Ray.
             progress: Called with (items compared, items in all), or parts on Ray.
 
@@ -347,6 +349,24 @@ class Gallery:
             OSError: It cannot be written.
         """
         return self._read(lambda at: export_items(path, at, self._folder.settings()))
+
+    def copy_to(self, engine: ItemEngine) -> int:
+        """Copies all items to an engine, for ``search(engine=...)``; returns their number.
+
+        Copies do not follow later changes: copy again, and remove forgotten items there.
+
+        Args:
+            engine: `QdrantItems` or `PostgresItems`; items of known ids are replaced.
+
+        Raises:
+            ValueError: The engine holds items of another model.
+        """
+        settings = self._folder.settings()
+        layout = settings.layout
+        sizes = {"features": layout.features, "packed": layout.packed_bytes}
+        names = [name for name, size in sizes.items() if size]
+        form = Stored(layout, settings.digest)
+        return self._read(lambda at: copy_items(at, engine, form, names))
 
     def import_(self, path: str | Path) -> Added:
         """Adds the items of a Parquet file of `export`; those of known ids are replaced.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ _IMPOSTORS = 1000
 _PAIR_ITEMS = 300
 _GENUINE = 50
 _KEPT_PAIRS = 1000
+_LABELS = 100_000  # items whose labels are in memory
 Stage = Callable[[str], Progress | None]
 
 
@@ -95,7 +97,7 @@ def measure(
     elif scorer.layout.features:
         exclusions: tuple[Exclusion, ...] = ()
         if queries is None:
-            count = min(max(_PAIRS // len(addresses), 16), 128, len(addresses))
+            count = min(max(_PAIRS // len(snapshot), 16), 128, len(addresses))
             own = addresses[order[:count]]
             queries, exclusions = _probes(snapshot, scorer, own, labels, order[:count])
         plan = measure_plan(
@@ -184,16 +186,43 @@ def measure_baseline(snapshot: StoreSnapshot) -> Baseline:
 
 
 def _labels(snapshot: StoreSnapshot) -> tuple[Columns, np.ndarray]:
-    """Identities, cameras and tracklets of all items, with their addresses."""
+    """Identities, cameras and tracklets of items, with their addresses.
+
+    Of many items those of some identities, drawn by a hash of their names: each with all its
+    items, so that memory does not grow with the gallery.
+    """
     names = ("identity", "camera", "tracklet")
     labels: Columns = {name: [] for name in names}
-    known: dict[str | None, str | None] = {}
-    addresses = [np.empty(0, np.int64)]
+    addresses, level = np.empty(0, np.int64), 0
     for block in snapshot.scan(names, rows=8192):
-        for name in names:  # equal texts once in memory
-            labels[name] += [known.setdefault(each, each) for each in block[name]]
-        addresses.append(block[ADDRESS])
-    return labels, np.concatenate(addresses)
+        for name in names:
+            labels[name] += block[name]
+        addresses = np.concatenate([addresses, block[ADDRESS]])
+        first = len(addresses) - len(block[ADDRESS])
+        if level:  # only the new ones are to be drawn
+            labels, addresses = _drawn(labels, addresses, level, first)
+        while len(addresses) > _LABELS:
+            fewer = _drawn(labels, addresses, level + 1, 0)
+            if len(fewer[1]) * 64 > _LABELS:
+                (labels, addresses), level = fewer, level + 1
+            else:  # few identities have nearly all items: each keeps half of its own
+                labels = {name: each[::2] for name, each in labels.items()}
+                addresses = addresses[::2]
+    return labels, addresses
+
+
+def _drawn(
+    labels: Columns, addresses: np.ndarray, level: int, first: int
+) -> tuple[Columns, np.ndarray]:
+    """One of 2**level identities, from a row on; items without one are drawn one by one."""
+    mask = (1 << level) - 1
+    kept = list(range(first))
+    for row in range(first, len(addresses)):
+        identity = labels["identity"][row]
+        text = f"#{addresses[row]}" if identity is None else f"={identity}"
+        if zlib.crc32(text.encode()) & mask == 0:
+            kept.append(row)
+    return {name: [each[row] for row in kept] for name, each in labels.items()}, addresses[kept]
 
 
 def _embedded(snapshot: StoreSnapshot, scorer: Scorer, addresses: np.ndarray) -> Embedding:

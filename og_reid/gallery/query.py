@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from ..retrieval.progress import Progress
 from .decisions import Answer, Decision, Drift, measure_drift
 from .filters import Condition, as_label
 from .folder import GalleryFolder
+from .outside import ItemEngine, Stored, search_outside
 from .packing import PackedLayout
 from .parts import search_parts
 from .result import GalleryResult, Item
@@ -41,8 +42,8 @@ __all__ = [
     "run_search",
 ]
 
-#: Where a search runs: in this process, or on workers of Ray.
-SearchEngine = Literal["local", "ray"]
+#: Where a search runs: in this process, on workers of Ray, or on copies in another engine.
+SearchEngine = Literal["local", "ray"] | ItemEngine
 #: Queries at a time that are tested for drift.
 _DRIFT_QUERIES = 16
 #: Items above which a search without a plan warns.
@@ -60,7 +61,7 @@ class SearchOptions:
         query_cameras: Camera of each query, or of all.
         exhaustive: Compare each query with all items.
         min_shared: Smallest shared evidence of items that do not rank last.
-        engine: ``local``, or ``ray``.
+        engine: ``local``, ``ray``, or an engine with copies of the items.
         workers: Number of processes of an engine.
     """
 
@@ -77,8 +78,13 @@ class SearchOptions:
         """Checks the ranges."""
         as_count(self.k, "k")
         as_count(self.workers, "workers")
-        if self.engine not in get_args(SearchEngine):
-            raise ValueError(f"engine must be local or ray; got {self.engine!r}")
+        known = isinstance(self.engine, ItemEngine) or self.engine in ("local", "ray")
+        if not known:
+            raise ValueError(
+                f"engine must be local, ray, QdrantItems or PostgresItems; got {self.engine!r}"
+            )
+        if self.exhaustive and isinstance(self.engine, ItemEngine):
+            raise ValueError("exhaustive must be False for an engine that selects candidates")
         if not 0 <= as_number(self.min_shared, "min_shared") <= 1:
             raise ValueError(f"min_shared must be in [0, 1]; got {self.min_shared}")
         if self.exclude_same_camera and self.query_cameras is None:
@@ -133,6 +139,15 @@ def run_search(
         drift = measure_drift(asked.features, settings.baseline)
         if drift.drifted:
             _warn(f"{drift}: other cameras or light? check scores, and build() with new items")
+    calibration = settings.calibration or getattr(folder.model().preprocessing, "calibration", None)
+    if isinstance(options.engine, ItemEngine):
+        count = total if candidates is None else candidates
+        held, hits = search_outside(
+            options.engine, asked, scorer, Stored(settings.layout, settings.digest),
+            k=options.k, candidates=count, conditions=options.conditions,
+            exclusions=options.exclusions(len(asked)), min_shared=options.min_shared,
+        )  # fmt: skip
+        return _result(held, hits, calibration, options, _names(query), count)
     search = search_items
     if options.engine != "local":
         search = partial(search_parts, engine=options.engine, workers=options.workers)
@@ -141,7 +156,6 @@ def run_search(
         conditions=options.conditions, exclusions=options.exclusions(len(asked)),
         min_shared=options.min_shared, progress=progress,
     )  # fmt: skip
-    calibration = settings.calibration or getattr(folder.model().preprocessing, "calibration", None)
     return _result(snapshot, hits, calibration, options, _names(query), candidates)
 
 

@@ -29,6 +29,7 @@ from ..models.embedding import Embedding
 __all__ = [
     "EmbeddedFiles",
     "embed_files",
+    "embedded_files",
     "holds_embeddings",
 ]
 
@@ -47,6 +48,7 @@ class EmbeddedFiles:
         failures: Files without an embedding, in order.
         warnings: Warnings on files, one per kind.
         embedding: Embeddings with features of parts; None if all files failed.
+        raised: Files and texts of their warnings, one by one.
     """
 
     features: Tensor
@@ -54,6 +56,7 @@ class EmbeddedFiles:
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     embedding: Embedding | None = None
+    raised: tuple[tuple[Path, str], ...] = ()
 
 
 @plain_torch()
@@ -120,13 +123,36 @@ def embed_files(
         tell()
     order = sorted(rows)
     found = Embedding.cat(rows[row] for row in order) if rows else None
-    features = torch.zeros(len(order), 0)
-    return EmbeddedFiles(
-        features if found is None or found.features is None else found.features,
-        tuple(str(paths[row]) for row in order),
-        tuple(Failure(files[row], failed[row]) for row in sorted(failed)),
-        summarize_warnings(raised),
+    return embedded_files(
         found,
+        [str(paths[row]) for row in order],
+        [Failure(files[row], failed[row]) for row in sorted(failed)],
+        raised,
+    )
+
+
+def embedded_files(
+    embedding: Embedding | None,
+    names: Sequence[str],
+    failures: Sequence[Failure],
+    raised: Sequence[tuple[Path, str]],
+) -> EmbeddedFiles:
+    """Embeddings of files, with their warnings summarised.
+
+    Args:
+        embedding: Embeddings of the n files; None without any.
+        names: Paths of the n files.
+        failures: Files without an embedding.
+        raised: Files and texts of their warnings.
+    """
+    features = None if embedding is None else embedding.features
+    return EmbeddedFiles(
+        torch.zeros(len(names), 0) if features is None else features,
+        tuple(names),
+        tuple(failures),
+        summarize_warnings(raised),
+        embedding,
+        tuple(raised),
     )
 
 

@@ -14,6 +14,7 @@ from .progress import StageProgress, stage_progress
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..data.clouds.engines import Engine
     from ..data.files.inputs import Input
     from ..inference.encoder import Encoder
     from ..models.embedding import Embedding
@@ -37,7 +38,9 @@ class EmbedSpec:
         model: Path for `og_reid.load_model`, or its result.
         skip: Leave out files that are missing.
         cache: Folder of lifted point clouds; None for `og_reid.pipelines.keypoints.default_cache`.
-        workers: Number of processes of the lift.
+        workers: Number of processes: of the lift, or of the engine.
+        engine: ``process`` or ``ray``: whole files are embedded by workers, and an interrupted run
+            resumes; see `og_reid.pipelines.embed_shards`. None: in this process.
         html: Page to write: a map of the embeddings, see `og_reid.viz.embedding_map`.
 
     Raises:
@@ -50,6 +53,7 @@ class EmbedSpec:
     skip: bool = False
     cache: Path | None = None
     workers: int = 1
+    engine: Engine | None = None
     html: Path | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +67,8 @@ class EmbedSpec:
         if not self.inputs:
             raise ValueError("inputs must be given: at least one")
         check_workers(self.workers)
+        if self.engine not in (None, "process", "ray"):
+            raise ValueError(f"engine must be process or ray; got {self.engine!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +133,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
 
     from ..inference.pretrained import as_encoder, encoder_for
     from .embed_files import embed_files, holds_embeddings
+    from .embed_shards import embed_shards, remove_shards
     from .embedding_map import require_map, write_embedding_map
 
     # The model first: its errors are found before minutes of lifting.
@@ -146,13 +153,14 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
     paths = [each.path for each in inputs]
     clouds = any(path.suffix.lower() in CLOUD_ENDINGS for path in paths)
     stored = encoder_for(spec.model, clouds=clouds)
-    done = embed_files(
-        paths,
-        stored,
-        workers=spec.workers,
-        cache=spec.cache or default_cache(),
-        progress=stage_progress(progress, "embedding"),
-    )
+    cache, show = spec.cache or default_cache(), stage_progress(progress, "embedding")
+    if spec.engine is None:
+        done = embed_files(paths, stored, workers=spec.workers, cache=cache, progress=show)
+    else:
+        done = embed_shards(
+            paths, spec.model, spec.out, engine=spec.engine, workers=spec.workers,
+            cache=cache, progress=show,
+        )  # fmt: skip
     found = done.embedding
     if found is not None:
         tensors = {
@@ -166,6 +174,7 @@ def embed_inputs(spec: EmbedSpec, progress: StageProgress | None = None) -> Embe
         with atomic_write(spec.out) as partial, partial.open("wb") as file:
             names = np.array([portable_name(name) for name in done.names])
             np.savez(file, **arrays, names=names)
+        remove_shards(spec.out)
         if spec.html is not None:
             write_embedding_map(spec.html, done.names, done.features)
     two = found is not None and len(found) == 2

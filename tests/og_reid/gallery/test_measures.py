@@ -10,6 +10,7 @@ import torch
 import og_reid
 from local_people import views
 from memory_gallery import MemorySnapshot, MemoryStore
+from og_reid.gallery import measures
 from og_reid.gallery.decisions import measure_drift, threshold_at
 from og_reid.gallery.measures import measure, measure_baseline, measure_plan
 from og_reid.gallery.packing import PackedLayout, pack
@@ -127,3 +128,23 @@ def test_drift_is_of_other_queries_alone() -> None:
     assert measure_drift(alike - aside, there).shift < 0
     with pytest.raises(ValueError, match="at least 8"):
         measure_drift(alike[:7], there)
+
+
+def test_labels_of_many_items_are_those_of_some_identities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, addresses = measures._labels(snapshot())
+    assert len(addresses) == ITEMS
+    monkeypatch.setattr(measures, "_LABELS", 100)
+    labels, some = measures._labels(snapshot())
+    assert 16 <= len(some) <= 100
+    assert all(labels["identity"].count(each) == 4 for each in set(labels["identity"]))
+    assert [labels[name][3] for name in labels] == [whole[name][some[3]] for name in whole]
+    assert measure(snapshot(), SCORER, SETTINGS).settings.impostors is not None
+    # All of one identity: rows are left out, not all of them.
+    one = snapshot()
+    for row in one.rows:
+        row["identity"] = "p"
+    labels, some = measures._labels(one)
+    assert 16 <= len(some) <= 100
+    assert len(measures._labels(snapshot(labelled=False))[1]) <= 100
