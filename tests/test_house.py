@@ -26,11 +26,12 @@ ORDER = (
     ("config",),
     ("train",),
     ("pipelines",),
+    ("serve",),
     ("cli",),
 )
 # Of other packages alone: pictures are drawn from point clouds and plain values.
 APART = ("viz",)
-USERS_OF_VIZ = ("pipelines", "cli")
+USERS_OF_VIZ = ("pipelines", "serve", "cli")
 LOOSE = {"__init__.py"}
 HEAVY = {
     "mediapipe", "open3d", "trimesh", "matplotlib", "skimage", "torch_geometric", "rich", "PIL",
@@ -316,6 +317,9 @@ def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
         "og_reid/viz/static/viewer.js",
         "og_reid/viz/static/viewer.css",
         "og_reid/viz/static/viewer.html",
+        "og_reid/serve/static/page.html",
+        "og_reid/serve/static/page.css",
+        "og_reid/serve/static/page.js",
         "og_reid/py.typed",
         "pose/py.typed",
         "meshes/py.typed",

@@ -167,6 +167,14 @@ def do_gallery(options: Namespace) -> None:
     print("\n".join(call(pipelines.manage_gallery, fill(pipelines.GallerySpec, options))))
 
 
+def do_serve(options: Namespace) -> None:
+    from ..serve import ServeSettings, find_token, serve
+
+    settings = fill(ServeSettings, options, token=find_token(options.token_file))
+    print(f"http://{settings.host}:{settings.port}", file=sys.stderr)
+    serve(options.gallery, settings, options.model)
+
+
 def do_cache(options: Namespace) -> None:
     print("\n".join(pipelines.manage_cache(fill(pipelines.CacheSpec, options))))
 

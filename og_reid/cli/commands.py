@@ -184,6 +184,18 @@ _MODELS = (
         option("--false-accept-rate", "fraction of searches for people who are not in the gallery "
             "that have a match (default: %(default)s)", type=float, default=0.01, metavar="F"),
         option("--skip", "leave out files that cannot be embedded")),
+    Command("serve", "serve a gallery on a page and over HTTP",
+        "Searches, enrols and forgets images of a gallery, on a page and by an interface that "
+        "/openapi.json describes. For this machine alone, unless OG_REID_TOKEN or --token-file "
+        "gives a token of 16 characters or more. An interrupt, or SIGTERM, stops it.",
+        path("gallery", "folder of the gallery; a new one is made by the first image", "GALLERY"),
+        MODEL,
+        option("--host", "address to listen on (default: %(default)s)", default="127.0.0.1"),
+        option("--port", "port (default: %(default)s)", type=int, default=8000, metavar="N"),
+        path("--token-file", "file with the token", "FILE"),
+        path("--images", "folder that paths of items start from, for their thumbnails", "FOLDER"),
+        option("--requests-per-minute", "of one client (default: %(default)s)", type=float,
+            default=600.0, metavar="N")),
     Command("train", "train a model",
         "Trains a dense network, OG-Net or PGFA on identities; writes model.safetensors.",
         config("synthetic/dense, synthetic/og_net_small or occluded_duke/pgfa"),

@@ -13,6 +13,7 @@ from .qdrant import QdrantItems
 from .result import Added, GalleryResult, GalleryStats, Item
 from .settings import GallerySettings, SearchPlan
 from .store import GalleryStore, StoreSnapshot
+from .stored import comparable_query, stored_embeddings
 
 __all__ = [
     "Added",
@@ -32,5 +33,7 @@ __all__ = [
     "QdrantItems",
     "SearchPlan",
     "StoreSnapshot",
+    "comparable_query",
     "conditions",
+    "stored_embeddings",
 ]

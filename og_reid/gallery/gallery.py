@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,6 +76,16 @@ class Gallery:
     def model(self) -> Encoder:
         """Model of the embeddings."""
         return self._folder.model()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Context of one writer for several changes: other threads wait, processes are refused.
+
+        Raises:
+            ValueError: Another process writes.
+        """
+        with self._folder.writing():
+            yield
 
     def __len__(self) -> int:
         """Number of items."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..retrieval.explanation import Explanation, PointContributions
     from ..viz.explanation import ExplainedPair, Match
 
-__all__ = ["ExplainSpec", "explain_files", "explained_pair"]
+__all__ = ["ExplainSpec", "explain_files", "explained_pair", "merged_matches"]
 
 _ENDINGS = (".png", ".webp", ".svg", ".pdf", ".html", ".json")
 _SIZE = (640, 320)  # height and width of a rendered cloud
@@ -121,7 +121,7 @@ def explained_pair(found: Explanation, files: tuple[Path, Path]) -> ExplainedPai
         (sides[0], sides[1]),
         tuple(PartBar(e.name, e.contribution, e.weight, e.similarity) for e in found.parts),
         found.similarity,
-        _merged(found),
+        merged_matches(found),
         found.remainder,
         None if seen is None else seen.probability,
         None if seen is None else seen.shared,
@@ -147,8 +147,12 @@ def _grids(found: Explanation, row: int) -> tuple[np.ndarray | None, np.ndarray 
     return own, matches.contribution.sum(1).numpy().reshape(matches.grid)
 
 
-def _merged(found: Explanation) -> tuple[Match, ...]:
-    """Matches of both directions, strongest first; a pair of cells occurs once."""
+def merged_matches(found: Explanation) -> tuple[Match, ...]:
+    """Matches of both directions, strongest first; a pair of cells occurs once.
+
+    Args:
+        found: Result of `og_reid.explain`.
+    """
     from ..viz.explanation import Match
 
     pairs: dict[tuple[int, int], Match] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -25,7 +26,13 @@ from .looks import Look
 from .splatting import splat_radius
 from .style import DARK, DIVERGING, LIGHT, SEQUENTIAL, Palette
 
-__all__ = ["embedded_view", "notebook_view", "page_bytes", "viewer_page"]
+__all__ = [
+    "embedded_view",
+    "notebook_view",
+    "page_bytes",
+    "viewer_page",
+    "viewer_script_hash",
+]
 
 _BACKGROUND = 127  # of the lower seven bits of a point's flag; the eighth is "visible"
 _POINT = 11  # bytes: 6 of position, 3 of colour, 1 of radius, 1 of flags
@@ -146,6 +153,14 @@ def notebook_view(item: ViewItem, *, height: int = 480) -> str:
         item = ViewItem(cloud.select(torch.arange(0, len(cloud), step)), item.name)
     title = f"3D view of a point cloud: {len(cloud):,} points"
     return embedded_view([item], title=title, height=height)
+
+
+def viewer_script_hash() -> str:
+    """Source expression of a Content-Security-Policy that admits the script of a `viewer_page`."""
+    _, _, rest = _static("viewer.html").partition("<script>")
+    text = rest.partition("</script>")[0].replace("{{script}}", _static("viewer.js"))
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _colors(selector: str, palette: Palette) -> str:
