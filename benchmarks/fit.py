@@ -1,7 +1,7 @@
 """Accuracy and speed of the lift on worlds with known truth.
 
     python benchmarks/heldout.py FOLDER              # held-out world, once
-    python benchmarks/fit.py FILE --make FOLDER      # truth and estimated keypoints of 200 images
+    python benchmarks/fit.py FILE --make FOLDER      # truth and estimated keypoints of 600 images
     python benchmarks/fit.py FILE                    # score estimated and true keypoints
 
 Images are grouped by the true hidden fraction of the person: clear up to 0.1, occluded beyond.
@@ -15,10 +15,15 @@ Images are grouped by the true hidden fraction of the person: clear up to 0.1, o
 - ``folded``: fraction of legs with hidden knee or ankle that bend the knee by over 75 or the hip by
   over 60 degrees (walking has at most 65 and 35). ``lean``: 95th percentile of the angle between
   trunk and vertical, degrees.
-- ``wrong``: fraction of fits whose median keypoint is over 0.15 body heights off: another person or
-  a thing. ``said``: how many of these have a reason for doubt about the person, and ``false``:
-  how many of the others.
-- ``ms``: CPU time of a lift without the estimator, in batches of 32 and alone, medians.
+- ``wrong``: fraction of fits whose median keypoint is over 0.15 body heights off, with left and
+  right exchanged, too; ``turned``: only with them as they are, as of bodies that face the wrong
+  way.
+- ``other``: fraction of estimates of another person or of a thing: their median keypoint is so far
+  off. ``said``: how many lifts with such keypoints or a wrong body have a reason for doubt about
+  the person (recall); ``right``: how many lifts with a reason are such (precision); ``false``: how
+  many of all others have one.
+- Reliability: fits by their joints' `BodyFit.confidence`, and how many joints are in their place.
+- ``ms``: CPU time of a lift without the estimator, in batches of 32 and alone, medians; of masks.
 """
 
 from __future__ import annotations
@@ -26,8 +31,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,16 +42,20 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.fit_set import FitSet, load, make
+from benchmarks.fit_set import FitSet, load, make, near
+from meshes.fitting.confidence import NEAR
+from meshes.fitting.fit import BodyFit
 from meshes.fitting.skeleton import Skeleton
 from meshes.lift import Lift, lift_images
 from og_reid.inference.own_surface import OwnSurface
 from pose import COCO_17_FEET, Pose
 
-__all__ = ["compare", "similarity_error"]
+__all__ = ["compare", "fit_all", "is_other", "lift_all", "similarity_error"]
+
+T = TypeVar("T")
 
 #: First and last identity, not included, of the set behind the figures in results/.
-IDENTITIES = (280, 300)
+IDENTITIES = (240, 300)
 #: Upper ends of the groups of hidden fractions.
 GROUPS = (0.1, 0.3, 0.5, 0.7, 1.0)
 #: Joints of the errors.
@@ -54,6 +65,10 @@ JOINTS = (
 )  # fmt: skip
 _BATCH = 32
 _WRONG = 0.15  # body heights
+_EXCHANGED = [
+    COCO_17_FEET.index(name.replace("left", "#").replace("right", "left").replace("#", "right"))
+    for name in COCO_17_FEET
+]
 _KNEE, _HIP = 75.0, 60.0  # degrees
 
 
@@ -72,14 +87,26 @@ def lift_all(
     data: FitSet, rows: Sequence[int], poses: Sequence[Pose], *, masks: bool = False
 ) -> list[Lift]:
     """Lifts of images, in batches; with masks of the default model for images."""
+    return [lift for lift, _ in _lifts(data, rows, poses, masks=masks)]
+
+
+def fit_all(data: FitSet, *, masks: bool) -> Iterator[tuple[int, BodyFit, Tensor | None]]:
+    """Row, fit and mask of the images in which the estimator finds a person."""
+    rows = [row for row in range(len(data)) if data.estimated(row).found]
+    poses = [data.estimated(row) for row in rows]
+    for row, (lift, mask) in zip(rows, _lifts(data, rows, poses, masks=masks), strict=True):
+        yield row, lift.fit, mask
+
+
+def _lifts(
+    data: FitSet, rows: Sequence[int], poses: Sequence[Pose], *, masks: bool
+) -> Iterator[tuple[Lift, Tensor | None]]:
     source = OwnSurface() if masks else None
-    lifts = []
     for start in range(0, len(rows), _BATCH):
         part = slice(start, start + _BATCH)
         images = [data.image[row] for row in rows[part]]
-        own = None if source is None else source(images, poses[part])
-        lifts += lift_images(images, poses[part], masks=own)
-    return lifts
+        own = [None] * len(images) if source is None else source(images, poses[part])
+        yield from zip(lift_images(images, poses[part], masks=own), own, strict=True)
 
 
 def compare(data: FitSet, rows: Sequence[int], lifts: Sequence[Lift]) -> dict[str, Tensor]:
@@ -101,8 +128,9 @@ def _one(data: FitSet, row: int, lift: Lift) -> dict[str, float]:
     points = skeleton.pose(fit.rotations, fit.betas).points
     named = points[:, [skeleton.index(name) for name in COCO_17_FEET]]
     pixels = fit.camera.project(named)[0, :, :2]
-    far = (pixels - torch.from_numpy(data.keypoints[row, :, :2])).norm(dim=-1).median()
-    wrong = float(far) > _WRONG * float(true_box[3] - true_box[1])
+    turned, wrong = _off(pixels, data, row)[0] > _WRONG, is_other(pixels, data, row)
+    other = is_other(torch.from_numpy(data.estimate[row, :, :2]), data, row)
+    doubt = _doubt(lift)
     return {
         "PA": 1000 * float(similarity_error(mine[None, chosen], true[None, chosen])[0]),
         "MPJPE": 1000 * float(offset.norm(dim=-1).mean()),
@@ -113,15 +141,33 @@ def _one(data: FitSet, row: int, lift: Lift) -> dict[str, float]:
         "folded": _folded(data, row, lift),
         "lean": _lean(lift),
         "wrong": float(wrong),
-        "said": _doubt(lift) if wrong else np.nan,
-        "false": np.nan if wrong else _doubt(lift),
+        "turned": float(turned and not wrong),
+        "other": float(other),
+        "said": doubt if wrong or other else np.nan,
+        "right": float(wrong or other) if doubt else np.nan,
+        "false": np.nan if wrong or other else doubt,
     }
+
+
+def is_other(pixels: Tensor, data: FitSet, row: int) -> bool:
+    """Whether keypoints (21, 2) are of another person or a thing, sides exchanged or not."""
+    return min(_off(pixels, data, row)) > _WRONG
+
+
+def _off(pixels: Tensor, data: FitSet, row: int) -> tuple[float, float]:
+    """Median distance of keypoints (21, 2) to the truth in body heights, and of exchanged sides."""
+    true = torch.from_numpy(data.keypoints[row, :, :2])
+    height = float(data.box[row, 3] - data.box[row, 1])
+    return tuple(  # type: ignore[return-value]  # two
+        float((each - true).norm(dim=-1).median()) / height for each in (pixels, pixels[_EXCHANGED])
+    )
 
 
 def _doubt(lift: Lift) -> float:
     """1 with a reason for doubt about the person, not about light or size."""
     about = ("person", "keypoints", "joints", "body")
-    return float(any(word in reason for reason in lift.quality.reasons for word in about))
+    reasons = [reason for reason in lift.quality.reasons if "pixels tall" not in reason]
+    return float(any(word in reason for reason in reasons for word in about))
 
 
 def _overlap(a: Tensor, b: Tensor) -> float:
@@ -171,8 +217,8 @@ def _angle(a: Tensor, b: Tensor) -> float:
 def _print(title: str, figures: dict[str, Tensor], hidden: Tensor) -> None:
     print(f"\n{title}")
     print(
-        "hidden      images    PA MPJPE  yaw   box  h/h  colours points folded  lean  wrong said"
-        " false"
+        "hidden      images    PA MPJPE  yaw   box  h/h  colours points folded  lean  wrong turned"
+        " other said right false"
     )
     low = -1.0
     groups = [
@@ -190,24 +236,61 @@ def _print(title: str, figures: dict[str, Tensor], hidden: Tensor) -> None:
             f"{name:<11}{int(rows.sum()):>6} {mean['PA']:>6.1f} {mean['MPJPE']:>5.0f} "
             f"{mean['yaw']:>5.2f} {mean['box']:>5.3f} {mean['box height']:>4.2f} {beside:>7.3f} "
             f"{mean['coloured']:>7.0f} {mean['folded']:>6.3f} {lean:>5.1f} {mean['wrong']:>6.3f} "
-            f"{mean['said']:>4.2f} {mean['false']:>5.3f}"
+            f"{mean['turned']:>6.3f} {mean['other']:>5.3f} {mean['said']:>4.2f} "
+            f"{mean['right']:>5.2f} {mean['false']:>5.3f}"
         )
 
 
-def _times(data: FitSet, poses: Sequence[Pose], rows: Sequence[int]) -> tuple[float, float]:
-    """Median CPU ms of a lift in batches and alone."""
-    batches, alone = [], []
+def _reliability(data: FitSet, rows: Sequence[int], lifts: Sequence[Lift], hidden: Tensor) -> None:
+    """Reliability table of the confidence of joints, and expected calibration error."""
+    sure = torch.cat([lift.fit.confidence for lift in lifts])
+    true = torch.stack(
+        [near(data, row, lift.fit, NEAR) for row, lift in zip(rows, lifts, strict=True)]
+    )
+    print(
+        f"\nreliability\n{'':<11}  mean  true   ECE  "
+        + _bins([f"{x / 10:.1f}-" for x in range(10)])
+    )
+    for name, chosen in (("clear", hidden <= GROUPS[0]), ("occluded", hidden > GROUPS[0])):
+        said, right = sure[chosen].flatten(), true[chosen].flatten().float()
+        which = (10 * said).long().clamp(max=9)
+        count = torch.bincount(which, minlength=10).float()
+        total, hits = (torch.bincount(which, each, 10) for each in (said, right))
+        error = float((total - hits).abs().sum() / len(said))
+        print(
+            f"{name:<11}{float(said.mean()):>6.3f}{float(right.mean()):>6.3f}{error:>6.3f}  "
+            + _bins([f"{float(h / n):.2f}" if n else "-" for h, n in zip(hits, count, strict=True)])
+        )
+        print(f"{'  joints':<31}" + _bins([f"{int(n)}" for n in count]))
+
+
+def _bins(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:>6}" for cell in cells)
+
+
+def _times(data: FitSet, poses: Sequence[Pose], rows: Sequence[int]) -> dict[str, float]:
+    """Median CPU ms of masks and of lifts in batches and alone, without and with masks."""
+    found: dict[str, list[float]] = {}
+    source = OwnSurface()
+
+    def timed(name: str, call: Callable[[], T], count: int) -> T:
+        begun = time.process_time()
+        result = call()
+        found.setdefault(name, []).append(1000 * (time.process_time() - begun) / count)
+        return result
+
     for start in range(0, min(len(rows) - _BATCH + 1, 3 * _BATCH), _BATCH):
         part = slice(start, start + _BATCH)
-        images = [data.image[row] for row in rows[part]]
-        begun = time.process_time()
-        lift_images(images, poses[part])
-        batches.append((time.process_time() - begun) / _BATCH)
-        for image, pose in list(zip(images, poses[part], strict=True))[:7]:
-            begun = time.process_time()
-            lift_images([image], [pose])
-            alone.append(time.process_time() - begun)
-    return 1000 * float(np.median(batches)), 1000 * float(np.median(alone))
+        images, some = [data.image[row] for row in rows[part]], poses[part]
+        own = timed("masks", partial(source, images, some), _BATCH)
+        timed("batch", partial(lift_images, images, some), _BATCH)
+        timed("batch with masks", partial(lift_images, images, some, masks=own), _BATCH)
+        for number in range(7):
+            one = slice(number, number + 1)
+            timed("alone", partial(lift_images, images[one], some[one]), 1)
+            given = partial(lift_images, images[one], some[one], masks=own[one])
+            timed("alone with mask", given, 1)
+    return {name: float(np.median(values)) for name, values in found.items()}
 
 
 def main() -> None:
@@ -227,20 +310,25 @@ def main() -> None:
     found = [row for row in range(len(data)) if estimated[row].found]
     print(f"{len(data)} images; the estimator finds a person in {len(found)}")
     poses = [estimated[row] for row in found]
-    batch, alone = _times(data, poses, found)
-    _print("estimated keypoints", compare(data, found, lift_all(data, found, poses)), hidden[found])
+    times = _times(data, poses, found)
+    lifts = lift_all(data, found, poses)
+    _print("estimated keypoints", compare(data, found, lifts), hidden[found])
+    _reliability(data, found, lifts, hidden[found])
     lifts = lift_all(data, found, poses, masks=True)
     _print(
         "estimated keypoints, masks of the default model",
         compare(data, found, lifts),
         hidden[found],
     )
+    _reliability(data, found, lifts, hidden[found])
     seen = [row for row in range(len(data)) if data.true(row).found]
     lifts = lift_all(data, seen, [data.true(row) for row in seen])
     _print(
         "true keypoints inside the image, without depth", compare(data, seen, lifts), hidden[seen]
     )
-    print(f"\nms: {batch:.1f} in batches of {_BATCH}, {alone:.0f} alone")
+    print(f"\nCPU ms an image, batches of {_BATCH}")
+    for name, value in times.items():
+        print(f"{name:<17}{value:>6.1f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Truth about bodies and cameras of labelled images, and keypoints estimated on them.
 
-Shards of labelled images (`benchmarks/heldout.py`) hold pixels and keypoints. Everything about an
-image follows from its numbers: the figure is posed again, without rendering, and the crop's camera
-is solved from the true keypoints.
+Shards of labelled images (`benchmarks/heldout.py`) hold pixels and keypoints. Everything else about
+an image follows from its numbers: the scene is drawn again, without rendering.
 """
 
 from __future__ import annotations
@@ -19,19 +18,21 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from meshes.body.load import load_body
-from meshes.world.imaging.camera import View, take_view
-from meshes.world.labelled import LabelledImages, LabelledPlan, labelled_shards, read_labelled_shard
-from meshes.world.people.figure import Figure, pose_figure
-from meshes.world.presets import world_settings
+from meshes.fitting.fit import BodyFit
+from meshes.world.labelled import (
+    LabelledImages,
+    LabelledPlan,
+    labelled_scene,
+    labelled_shards,
+    read_labelled_shard,
+)
 from meshes.world.rendering import true_points
-from meshes.world.rng import Rng
-from meshes.world.scene import IMAGE_SIZE, draw_heading
 from pose import COCO_17_FEET, Keypoints, MediapipePose, Pose
 from pose.files.npz import read_npz_arrays
 
-__all__ = ["FitSet", "load", "make"]
+__all__ = ["FitSet", "load", "make", "near"]
 
+_NO_PLAN = ("kind", "version", "groups")  # entries of a manifest beside the plan's
 _EXACT = 0.5  # pixels: more means that shards were drawn by other rules
 
 
@@ -44,12 +45,14 @@ class FitSet:
         mask: (N, H, W) bool, visible pixels of the person.
         keypoints: (N, 21, 3), pixels and visibility, of ``COCO_17_FEET``.
         joints: (N, 24, 3) metres, in the camera's frame.
+        pixels: (N, 24, 2), the joints in the image.
         rotations: (N, 24, 3, 3) relative to the parents.
         betas: (N, 10).
         box: (N, 4) left, top, right, bottom in pixels of the whole bare body, also where it is
             occluded or outside the image.
         pitch: (N,) radians.
         yaw: (N,) radians.
+        identity: (N,) index of the identity in the labelled set.
         camera: (N,) number of the camera.
         hidden: (N,) true hidden fraction of the person.
         occluder: (N,) kind of occlusion, or "none".
@@ -61,11 +64,13 @@ class FitSet:
     mask: np.ndarray
     keypoints: np.ndarray
     joints: np.ndarray
+    pixels: np.ndarray
     rotations: np.ndarray
     betas: np.ndarray
     box: np.ndarray
     pitch: np.ndarray
     yaw: np.ndarray
+    identity: np.ndarray
     camera: np.ndarray
     hidden: np.ndarray
     occluder: np.ndarray
@@ -108,7 +113,7 @@ def make(folder: Path, identities: range, path: Path) -> None:
         ValueError: the folder was drawn by other rules than those of this version.
     """
     manifest = json.loads((folder / "world.json").read_text())
-    plan = LabelledPlan(**{k: v for k, v in manifest.items() if k not in ("kind", "version")})
+    plan = LabelledPlan(**{k: v for k, v in manifest.items() if k not in _NO_PLAN})
     estimator = MediapipePose()
     rows: list[dict[str, np.ndarray]] = []
     for images in _shards(folder, identities):
@@ -129,6 +134,13 @@ def load(path: Path) -> FitSet:
     return FitSet(**read_npz_arrays(path, names, content="numbers or text"))
 
 
+def near(data: FitSet, row: int, fit: BodyFit, distance: float) -> Tensor:
+    """(24,) bool: joints of a fit, B = 1, within a distance in true body heights of their place."""
+    pixels = fit.camera.project(fit.joints)[0, :, :2]
+    away = (pixels - torch.from_numpy(data.pixels[row])).norm(dim=-1)
+    return away < distance * float(data.box[row, 3] - data.box[row, 1])
+
+
 def _shards(folder: Path, identities: range) -> Iterable[LabelledImages]:
     for path in labelled_shards(folder):
         first = int(path.stem.rpartition("_")[2])
@@ -140,8 +152,10 @@ def _row(
     plan: LabelledPlan, images: LabelledImages, number: int, view: int, estimator: MediapipePose
 ) -> dict[str, np.ndarray]:
     image = images.image[number]
-    figure, crop, pitch = _pose_again(plan, int(images.identity[number]), view)
-    focal, principal, residual = _solve(crop, figure, images.keypoints[number])
+    _, scene = labelled_scene(plan, int(images.identity[number]), view)
+    figure, crop = scene.figure, scene.view
+    points = crop.project(true_points(figure))[:, :2].numpy()
+    residual = float(np.abs(points - images.keypoints[number]).max())
     if residual > _EXACT:
         raise ValueError(
             f"folder must be drawn by this version's rules; keypoints of image {number} are "
@@ -149,8 +163,7 @@ def _row(
         )
     rotations = figure.rotations.clone()
     rotations[0] = crop.turn @ rotations[0]
-    vertices = crop.to_camera(figure.vertices)
-    place = vertices[:, :2] / -vertices[:, 2:] * focal + principal
+    place = crop.project(figure.vertices)[:, :2]
     pose = estimator(image)
     found, mask = pose.keypoints, pose.mask
     assert found.xyz is not None
@@ -162,56 +175,16 @@ def _row(
         "mask": images.mask[number],
         "keypoints": np.concatenate([images.keypoints[number], visible], 1),
         "joints": crop.to_camera(figure.joints).numpy(),
+        "pixels": crop.project(figure.joints)[:, :2].numpy(),
         "rotations": rotations.numpy(),
         "betas": figure.identity.betas.numpy(),
         "box": torch.cat([place.amin(0), place.amax(0)]).numpy(),
-        "pitch": np.float32(pitch),
+        "pitch": np.float32(scene.camera.pitch),
         "yaw": images.yaw[number],
+        "identity": images.identity[number],
         "camera": images.camera[number],
         "hidden": 1 - images.visible_fraction[number],
         "occluder": images.occluder[number],
         "estimate": torch.cat(values, 1).numpy(),
         "estimated_mask": (mask * 255).round().to(torch.uint8).numpy(),
     }
-
-
-def _pose_again(plan: LabelledPlan, index: int, view: int) -> tuple[Figure, View, float]:
-    """Figure, uncropped view and pitch of an image, by the draws of `write_labelled_world`."""
-    identity = plan.first_identity + index
-    rng = Rng.seeded("labelled", plan.seed, identity, view)
-    settings = world_settings(plan.settings)
-    if settings.views:
-        rule = settings.views[view % len(settings.views)]
-        number = rng.integer(rule.cameras[0], rule.cameras[1] + 1)
-        if rule.passers_by is not None:
-            rng.integer(*rule.passers_by)
-    else:
-        number = rng.integer(1, plan.cameras + 1)
-        rng.flag(plan.occluded_fraction)
-    camera = settings.camera(plan.seed, number)
-    person = settings.identity(identity)
-    if settings.branches:
-        raise ValueError(
-            f"folder must hold images of settings of one stream; got {settings.name!r}"
-        )
-    joints = load_body().rest_joints(person.betas[None])[0]
-    settings.conditions(camera, rng)
-    motion = settings.motion(rng, person, joints)
-    distance, aside = settings.stand(camera, rng)
-    figure = pose_figure(person, motion, draw_heading(camera, rng), (aside, 0.0))
-    return figure, take_view(camera, distance, IMAGE_SIZE), camera.pitch
-
-
-def _solve(view: View, figure: Figure, pixels: np.ndarray) -> tuple[Tensor, Tensor, float]:
-    """Focal lengths (2,), y's negative, and principal point (2,) of a crop; largest residual."""
-    local = view.to_camera(true_points(figure))
-    slope = (local[:, :2] / -local[:, 2:]).double()
-    target = torch.from_numpy(pixels).double()
-    focal, principal, residual = [], [], 0.0
-    for axis in range(2):
-        design = torch.stack([slope[:, axis], torch.ones(len(slope), dtype=torch.float64)], 1)
-        found = torch.linalg.lstsq(design, target[:, axis, None]).solution[:, 0]
-        residual = max(residual, float((design @ found - target[:, axis]).abs().max()))
-        focal.append(float(found[0]))
-        principal.append(float(found[1]))
-    return torch.tensor(focal), torch.tensor(principal), residual

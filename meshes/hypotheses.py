@@ -12,7 +12,9 @@ from torch.nn import functional
 from pose import Keypoints
 
 from .body.model import BodyModel
+from .fitting.confidence import joint_confidence
 from .fitting.fit import BodyFit, fit_body
+from .fitting.skeleton import Skeleton
 from .rasterizer import rasterize
 
 __all__ = ["fit_hypotheses", "silhouette_overlap"]
@@ -61,7 +63,7 @@ def fit_hypotheses(
         pitch: see `fit_body`.
 
     Returns:
-        B fits of one body; ``error`` and ``confidence`` are those of the fit to the keypoints.
+        B fits of one body; ``error`` is that of the fit to the keypoints.
     """
     first = fit_body(keypoints, size, body, masks=masks, pitch=pitch)
     chosen = [first[row] for row in range(len(first))]
@@ -73,10 +75,13 @@ def fit_hypotheses(
     some = replace(some, score=torch.where(some.score > 0, _UNTRUSTED, 0.0))
     tilt = pitch[rows] if isinstance(pitch, Tensor) and pitch.ndim else pitch
     others = fit_body(some, size[rows], body, masks=[mask for _, mask in known], pitch=tilt)
+    skeleton = Skeleton(body)
     for number, (row, mask) in enumerate(known):
         other = others[number]
         if silhouette_overlap(other, mask) > silhouette_overlap(chosen[row], mask):
-            # Doubt is about the keypoints, and the same for both bodies.
-            before = chosen[row]
-            chosen[row] = replace(other, error=before.error, confidence=before.confidence)
+            # Doubt is about the keypoints as they are, not as this body's fit weighs them.
+            sure = joint_confidence(
+                other, keypoints[row : row + 1], size[row : row + 1], [mask], skeleton
+            )
+            chosen[row] = replace(other, error=chosen[row].error, confidence=sure)
     return chosen

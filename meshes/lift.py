@@ -197,7 +197,7 @@ def lift_images(
     size = torch.tensor([image.shape[:2] for image in images])
     fits = fit_hypotheses(keypoints, size, body, masks, pitch)
     return [
-        _by_pixels(image, pose, fits[number], background)
+        _by_pixels(image, pose, fits[number], background, own)
         if layout == "reference"
         else _color(image, pose, fits[number], background, evidence_threshold, own)
         for number, (image, pose, own) in enumerate(zip(images, poses, owns, strict=True))
@@ -288,7 +288,9 @@ def _warn_of_outsiders(images: Sequence[np.ndarray], poses: Sequence[Pose]) -> N
         )
 
 
-def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> Lift:
+def _by_pixels(
+    image: np.ndarray, pose: Pose, fit: BodyFit, background: int, own: Tensor | None
+) -> Lift:
     """Lift in the reference layout."""
     cloud = reference_cloud(torch.from_numpy(image), fit, background=background > 0)
     if not pose.found:
@@ -296,7 +298,8 @@ def _by_pixels(image: np.ndarray, pose: Pose, fit: BodyFit, background: int) -> 
         colors = torch.where(behind[:, None], cloud.colors, HIDDEN_GREY)
         cloud = replace(cloud, colors=colors, visible=behind)
     view = project_body(fit, *image.shape[:2])
-    quality = measure_quality(image, pose, fit, view, bool(cloud.seen_mask.any()))
+    seen = bool(cloud.seen_mask.any())
+    quality = measure_quality(image, pose, fit, view, seen, masked=own is not None)
     return Lift(cloud, fit, view, quality)
 
 
@@ -337,7 +340,9 @@ def _color(
         visible=torch.cat([seen, torch.ones(count, dtype=torch.bool)]),
         part=torch.cat([fit.body.part, torch.full((count,), BACKGROUND)]),
     )
-    return Lift(cloud, fit, view, measure_quality(image, pose, fit, view, bool(seen.any())))
+    masked = own is not None
+    quality = measure_quality(image, pose, fit, view, bool(seen.any()), masked=masked)
+    return Lift(cloud, fit, view, quality)
 
 
 def _most_certain(seen: Tensor, own: Tensor, view: BodyView) -> Tensor:

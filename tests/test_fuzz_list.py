@@ -29,6 +29,7 @@ TOOL = ROOT / "tools" / "fuzz.py"
 #: Public readers without a target, and why.
 NOT_FUZZED = {
     "load_atlas": "reads a file that comes with the package",
+    "load_calibration": "reads a file that comes with the package",
     "load_library": "loads a library that comes with the package",
     "load_pose_prior": "reads a file that comes with the package",
     "load_by": "calls a loader that a user registered",

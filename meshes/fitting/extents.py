@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Extents", "mask_at"]
+__all__ = ["Extents", "mask_at", "reach"]
 
 # A detector's crop of a person is upright; other images say nothing about the person's place.
 _UPRIGHT = 1.6  # rows per column
@@ -16,6 +16,7 @@ _UPRIGHT = 1.6  # rows per column
 CROWN, SOLES = 0.06, 0.95
 _CELLS = 64  # rows of the grid on which masks are measured
 _TAIL = 0.01  # of the mask's area left out at each border
+_REACH = 0.02  # of the image's height: points so near to a mask are on it
 _LEAST = 0.01  # of the image's area: smaller masks are no evidence
 
 
@@ -73,9 +74,14 @@ def _range(profile: Tensor) -> tuple[float, float]:
     return first / len(profile), (last + 1) / len(profile)
 
 
-def mask_at(mask: Tensor, place: Tensor, reach: int) -> Tensor:
+def reach(height: float) -> int:
+    """Pixels within which a point is on a mask, in an image of a height in pixels."""
+    return max(1, round(_REACH * height))
+
+
+def mask_at(mask: Tensor, place: Tensor, near: int) -> Tensor:
     """(K,) greatest value of a mask (H, W) within some pixels of places (K, 2), 0 outside."""
-    wide = torch.nn.functional.max_pool2d(mask[None], 2 * reach + 1, stride=1, padding=reach)[0]
+    wide = torch.nn.functional.max_pool2d(mask[None], 2 * near + 1, stride=1, padding=near)[0]
     height, width = mask.shape
     x, y = place.floor().long().unbind(-1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,10 +18,11 @@ from pose import Keypoints
 from pose.runtime.defaults import plain_torch
 
 from ..body.load import load_body
-from ..body.model import BodyModel, BodyPose
-from ..rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from .camera import CropCamera, PinholeCamera
-from .confidence import confidence, features
+from ..body.model import BodyModel
+from ..rotation import axis_angle_to_matrix
+from .body_fit import BodyFit
+from .camera import CropCamera
+from .confidence import joint_confidence
 from .pose_prior import load_pose_prior
 from .residuals import CAMERA_TERMS, FitState, project, residuals
 from .skeleton import Skeleton
@@ -38,95 +38,6 @@ _EQUAL = 1e-9  # relative difference of costs that counts as rounding
 _WARM_UP, _REFINE = 8, 14  # iterations without and with the image
 _TYPICAL_HEIGHT = 1.7  # metres, for a person of unknown height
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-
-
-@dataclass(frozen=True, eq=False)
-class BodyFit:
-    """Batch of fitted bodies, in the camera-aligned frame (x right, y up, z to the camera).
-
-    Attributes:
-        body: the body model.
-        rotations: (B, J, 3, 3) relative to the parents.
-        betas: (B, S). Keypoints hardly determine girth: read them as a prior, not as a measurement.
-        camera: the crop's camera; a `PinholeCamera` for bodies of regressors that give one.
-        pitch: (B,) downward tilt of the camera, radians.
-        error: (B,) root mean square distance of keypoints to the fit, image heights, weighted
-            by their weights; NaN where no keypoint was found.
-        confidence: (B, J) probability that a joint lies within 0.1 body heights of its true place
-            in the image, hidden ones included; 0 where no keypoint was found. Calibrated on
-            rendered people; on people unlike them it is too high. NaN where it is unknown, as in
-            fits made by hand.
-    """
-
-    body: BodyModel
-    rotations: Tensor
-    betas: Tensor
-    camera: CropCamera | PinholeCamera
-    pitch: Tensor
-    error: Tensor
-    confidence: Tensor = None  # type: ignore[assignment]  # __post_init__ puts NaN here
-
-    def __post_init__(self) -> None:
-        """Check the batch sizes."""
-        batch = len(self.rotations)
-        if self.confidence is None:
-            unknown = self.rotations.new_full(self.rotations.shape[:2], math.nan)
-            object.__setattr__(self, "confidence", unknown)
-        if self.rotations.shape[1:] != (self.body.num_joints, 3, 3):
-            raise ValueError(
-                f"rotations must be (B, {self.body.num_joints}, 3, 3); "
-                f"got {tuple(self.rotations.shape)}"
-            )
-        for name in ("betas", "pitch", "error", "confidence"):
-            if len(getattr(self, name)) != batch:
-                raise ValueError(f"{name} must have {batch} rows; got {len(getattr(self, name))}")
-
-    def __len__(self) -> int:
-        return len(self.rotations)
-
-    def __getitem__(self, index: int | slice) -> BodyFit:
-        rows = slice(index, index + 1) if isinstance(index, int) else index
-        return BodyFit(
-            self.body,
-            self.rotations[rows],
-            self.betas[rows],
-            self.camera[rows],
-            self.pitch[rows],
-            self.error[rows],
-            self.confidence[rows],
-        )
-
-    @cached_property
-    @plain_torch()
-    def posed(self) -> BodyPose:
-        """Vertices (B, V, 3) and joints (B, J, 3), metres."""
-        return self.body.pose(self.rotations, self.betas)
-
-    @property
-    def vertices(self) -> Tensor:
-        """(B, V, 3) metres."""
-        return self.posed.vertices
-
-    @property
-    def joints(self) -> Tensor:
-        """(B, J, 3) metres."""
-        return self.posed.joints
-
-    @property
-    def global_orient(self) -> Tensor:
-        """(B, 3) rotation vector of the root, radians."""
-        return matrix_to_axis_angle(self.rotations[:, 0])
-
-    @property
-    def body_pose(self) -> Tensor:
-        """(B, 3 (J - 1)) rotation vectors of the other joints, radians."""
-        return matrix_to_axis_angle(self.rotations[:, 1:]).flatten(1)
-
-    @property
-    def yaw(self) -> Tensor:
-        """(B,) radians in (-pi, pi]: 0 faces the camera, +pi/2 faces the image's right."""
-        front = self.rotations[:, 0, :, 2]
-        return torch.atan2(front[:, 0], front[:, 2])
 
 
 @plain_torch()
@@ -184,7 +95,10 @@ def fit_body(
             )
         known = known.expand(len(size))
     with torch.no_grad():
-        return _Fitter(body).fit(keypoints.to(_DTYPE), size, masks, known)
+        fitter = _Fitter(body)
+        fit = fitter.fit(keypoints.to(_DTYPE), size, masks, known)
+        sure = joint_confidence(fit, keypoints, size, masks, fitter.skeleton)
+        return replace(fit, confidence=sure)
 
 
 def _check_masks(masks: Sequence[Tensor | None] | None, size: Tensor) -> None:
@@ -382,7 +296,6 @@ class _Fitter:
         uv = project(state.camera, points[:, targets.point])
         squared = ((uv - targets.uv) ** 2).sum(-1)
         error = ((targets.weight * squared).sum(1) / targets.weight.sum(1)).sqrt()
-        sure = confidence(features(targets, uv, self.skeleton))
         shift = state.camera[:, 1:3] * height[:, None] * height.new_tensor([1.0, -1.0])
         scale = state.camera[:, 0].exp() * height
         return BodyFit(
@@ -397,5 +310,4 @@ class _Fitter:
             ),
             pitch=state.camera[:, 5].atan().float(),
             error=error.float(),
-            confidence=torch.where(error.isfinite()[:, None], sure, 0.0).float(),
         )

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pose import Keypoints
 
-from .extents import Extents, mask_at
+from .extents import Extents, mask_at, reach
 from .skeleton import Skeleton
 
-__all__ = ["MEAN_PITCH", "FitTargets"]
+__all__ = ["MEAN_PITCH", "FitTargets", "score_weight"]
 
 # Bones with reliable directions in 3D estimates: (from, to, weight).
 _BONES: tuple[tuple[str, str, float], ...] = (
@@ -48,9 +48,8 @@ _EVIDENCE: dict[str, tuple[str, ...]] = {
 
 # Distance of a score from 1 at which a keypoint counts half.
 _HALF = 0.12
-# Keypoints beside the mask of the person count this much; within this fraction of the image's
-# height they count as on it.
-_OFF_MASK, _REACH = 0.1, 0.02
+# Keypoints beside the mask of the person count this much.
+_OFF_MASK = 0.1
 # Share of the keypoints' weight on the mask: those of something else, those of the person.
 _OTHER = (0.2, 0.6)
 # Lack of evidence of joints that no keypoint determines by itself: of the trunk, of the ends.
@@ -109,11 +108,10 @@ class FitTargets:
         keypoints = keypoints.select(tuple(known))
         uv = keypoints.xy / size[:, :1, None]
         score = keypoints.score.clamp(0, 1)
-        weight = _trust(score)
+        weight = score_weight(score)
         for row, mask in enumerate(masks or ()):
             if mask is not None:
-                reach = max(1, round(_REACH * float(size[row, 0])))
-                on = mask_at(mask.to(weight), keypoints.xy[row], reach)
+                on = mask_at(mask.to(weight), keypoints.xy[row], reach(float(size[row, 0])))
                 share = (weight[row] * on).sum() / weight[row].sum().clamp_min(1e-9)
                 # Keypoints that mostly lie beside the person are those of something else.
                 whole = ((share - _OTHER[0]) / (_OTHER[1] - _OTHER[0])).clamp(1e-3, 1)
@@ -155,7 +153,7 @@ class FitTargets:
         )
 
 
-def _trust(score: Tensor) -> Tensor:
+def score_weight(score: Tensor) -> Tensor:
     """Weight in [0, 1] of a keypoint.
 
     Errors of the default estimator on rendered people: 3 % of the image's height, root mean square,

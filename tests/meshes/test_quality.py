@@ -9,7 +9,7 @@ import torch
 from meshes import BodyFit, CropCamera, LiftQuality, lift_image, lift_images
 from meshes.color import project_body
 from meshes.fitting.skeleton import Skeleton
-from meshes.quality import image_reasons, measure_quality
+from meshes.quality import image_reasons, keypoint_distance, measure_quality
 from meshes.rotation import axis_angle_to_matrix
 from pose import COCO_17_FEET, Keypoints, Pose
 
@@ -74,7 +74,47 @@ def test_keypoints_of_no_body_are_doubtful(body):
     quality = lift_image(IMAGE, Pose(scattered), body).quality
     assert quality.reprojection_error > 0.02
     assert quality.doubtful
-    assert any("reprojection error" in reason for reason in quality.reasons)
+    (reason,) = (each for each in quality.reasons if "keypoints" in each)
+    assert reason.startswith("the keypoints may be of another person or a thing: half of them lie")
+    assert reason.endswith("which may be in another place (limit 0.06)")
+
+
+@pytest.mark.parametrize(("masked", "limit"), [(False, 0.06), (True, 0.16)])
+def test_keypoints_of_another_person_are_found_by_their_distance_to_the_body(body, masked, limit):
+    fit, found = walking(body), keypoints_of(body)
+    view = project_body(fit, HEIGHT, WIDTH)
+    height = 130 * float(body.v_template[:, 1].max() - body.v_template[:, 1].min())
+    for factor in (0.9, 1.1):
+        away = found.xy + torch.tensor([0.0, factor * limit * height])
+        pose = Pose(Keypoints(away, found.score, names=found.names))
+        assert keypoint_distance(fit, pose.keypoints) == pytest.approx(factor * limit, rel=0.01)
+        reasons = measure_quality(IMAGE, pose, fit, view, masked=masked).reasons
+        told = [reason for reason in reasons if "another person" in reason]
+        assert len(told) == (factor > 1)
+        if told and masked:
+            assert "which follows the mask of this person (limit 0.16)" in told[0]
+
+
+def test_absent_keypoints_say_nothing_about_the_person(body):
+    fit, found = walking(body), keypoints_of(body)
+    absent = torch.arange(21) >= 5
+    away = torch.where(absent[:, None], found.xy + 100, found.xy)
+    score = torch.where(absent, 0.0, 0.95)
+    assert keypoint_distance(fit, Keypoints(away, score, names=found.names)) < 0.001
+    assert keypoint_distance(fit, Keypoints(away, score + 0.05, names=found.names)) > 0.3
+    assert keypoint_distance(fit, Keypoints(away, 0 * score, names=found.names)) == 0
+
+
+def test_the_reason_about_another_person_comes_with_the_mask(body):
+    found = keypoints_of(body)
+    away = Keypoints(found.xy * 0.3 + torch.tensor([85.0, 170.0]), found.score, names=found.names)
+    mask = torch.zeros(HEIGHT, WIDTH)
+    mask[20:240, 40:80] = 1
+    for layout in ("surface", "reference"):
+        lift = lift_image(IMAGE, Pose(away), body, layout=layout, mask=mask)
+        assert any("follows the mask of this person" in each for each in lift.quality.reasons)
+        right = lift_image(IMAGE, Pose(found), body, layout=layout, mask=mask)
+        assert not any("another person" in each for each in right.quality.reasons)
 
 
 def test_low_scores_are_doubtful(body):

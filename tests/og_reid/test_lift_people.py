@@ -206,7 +206,7 @@ class TestEstimated:
                 continue
             _, quality = og_reid.lift(one_person(seed), return_quality=True)
             assert quality.people == 1
-            doubtful += [reason for reason in quality.reasons if "reprojection" not in reason]
+            doubtful += quality.reasons
         assert doubtful == []
 
     def test_a_portrait_is_no_doubt(self):
