@@ -123,14 +123,15 @@ def do_evaluate(options: Namespace) -> None:
     for file in (options.out, options.html):
         if file is not None:
             check_output(file)
-    rows = call(pipelines.evaluate, fill(pipelines.EvaluateSpec, options, data=data))
+    keep = options.out is not None
+    rows = call(pipelines.evaluate, fill(pipelines.EvaluateSpec, options, data=data, keep=keep))
 
     from ..evaluation.results import format_table, save_results
 
     print(format_table(rows))
     if options.out is not None:
         save_results(rows, options.out)
-        print(f"metrics of every query, for og-reid compare: {options.out}")
+        print(f"metrics and first results of every query, for og-reid compare: {options.out}")
 
 
 def do_fuse(options: Namespace) -> None:

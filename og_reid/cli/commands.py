@@ -267,7 +267,8 @@ _MODELS = (
         choice("--rerank", "also score the re-ranked model: k-reciprocal re-ranking, original or a "
             "published variant, or graph propagation (gnn)",
             ("original", "layumi", "fast-reid", "transreid", "gnn")),
-        path("--out", "JSON with the metrics of every query, for og-reid compare", "FILE"),
+        path("--out", "JSON with the metrics and first results of every query, for og-reid "
+            "compare", "FILE"),
         path("--html", "page with curves, histograms of scores, slices", "FILE"),
         option("--features", "local features of PGFA: stripe means of the backbone, as in the "
             "authors' code, or embeddings of the heads, as in the paper (default: "
@@ -281,7 +282,12 @@ _MODELS = (
         path("other", "second evaluation", "OTHER", nargs="?"),
         option("--details", "for one evaluation: all metrics of each row, both conventions and "
             "intervals"),
-        path("--html", "page with tables, curves, slices and learning curves", "FILE")),
+        path("--html", "page with tables, curves, slices and learning curves", "FILE"),
+        path("--grid", "figure (.png, .webp, ...) or page (.html) of the queries that changed "
+            "most, with the results of both; of one evaluation, the worst queries", "FILE"),
+        option("--queries", "of each kind in the grid (default: 4 in a figure, 50 in a page)",
+            type=int, metavar="N"),
+        path("--data", "folder of the images, if it has moved since the evaluation", "FOLDER")),
 )
 _DATASETS = (
     Command("pack", "make a compact store of published .obj clouds",

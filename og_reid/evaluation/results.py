@@ -13,6 +13,7 @@ from pose.files.reading import reading
 
 from .metrics import Metrics, load_metrics
 from .records import METRICS_FORMAT, read_record
+from .saved_rankings import SavedRanking, SearchImages
 
 __all__ = [
     "FORMATS",
@@ -39,11 +40,13 @@ class ResultRow:
         method: ``histogram``, the name of a model, or that name and ``+ histogram``.
         queries: ``all``, or the name of a slice: ``occluded``, ``25-50 % seen``, ``camera 1 in 2``.
         metrics: Metrics of these queries.
+        ranking: Ranked items of all queries, or None: of slices, and where they were not kept.
     """
 
     method: str
     queries: str
     metrics: Metrics
+    ranking: SavedRanking | None = None
 
 
 def format_table(rows: Sequence[ResultRow]) -> str:
@@ -97,15 +100,27 @@ def save_results(rows: Sequence[ResultRow], path: str | Path) -> None:
     """Writes rows with the metrics of every query as JSON, for `load_results`.
 
     Args:
-        rows: Rows of the table.
+        rows: Rows of the table; rankings of one search, so that names are written once.
         path: File to write.
+
+    Raises:
+        ValueError: Rankings are of different images.
+        OSError: The file cannot be written.
     """
-    records = [
-        {"method": row.method, "queries": row.queries, "metrics": row.metrics.record()}
-        for row in rows
-    ]
+    records: list[dict[str, Any]] = []
+    images = {id(row.ranking.images): row.ranking.images for row in rows if row.ranking is not None}
+    if len(images) > 1:
+        raise ValueError("rows must have rankings of the same images (one SearchImages)")
+    for row in rows:
+        metrics = row.metrics.record()
+        records.append({"method": row.method, "queries": row.queries, "metrics": metrics})
+        if row.ranking is not None:
+            records[-1]["ranking"] = row.ranking.record()
+    record: dict[str, Any] = {"format": _FORMAT, "rows": records}
+    for each in images.values():
+        record["images"] = each.record()
     with atomic_write(path) as partial:
-        text = json.dumps({"format": _FORMAT, "rows": records})
+        text = json.dumps(record)
         partial.write_text(text + "\n", encoding="utf-8")
 
 
@@ -124,18 +139,28 @@ def load_results(path: str | Path) -> tuple[ResultRow, ...]:
         return (ResultRow(Path(path).stem, "all", load_metrics(path)),)
     with reading(path, "is damaged"):
         try:
-            return tuple(map(_row, _listed(record.get("rows"))))
+            images = record.get("images")
+            known = None if images is None else SearchImages.from_record(images)
+            return tuple(_row(each, known) for each in _listed(record.get("rows")))
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _row(row: Any) -> ResultRow:
+def _row(row: Any, images: SearchImages | None) -> ResultRow:
     if not isinstance(row, dict):
         raise ValueError(f"rows must be objects; got {type(row).__name__}")
     for name in ("method", "queries"):
         if not isinstance(row.get(name), str):
             raise ValueError(f"{name} must be a string; got {type(row.get(name)).__name__}")
-    return ResultRow(row["method"], row["queries"], Metrics.from_record(row.get("metrics", {})))
+    metrics, ranking = Metrics.from_record(row.get("metrics", {})), None
+    if images is not None and row.get("ranking") is not None:
+        ranking = SavedRanking.from_record(row["ranking"], images)
+        if metrics.num_queries != len(images.query):
+            raise ValueError(
+                f"metrics must be of the {len(images.query)} ranked queries; got "
+                f"{metrics.num_queries}"
+            )
+    return ResultRow(row["method"], row["queries"], metrics, ranking)
 
 
 def _listed(rows: Any) -> list[Any]:

@@ -28,18 +28,30 @@ class CompareSpec:
         other: Second evaluation, for the comparison, or None.
         details: All metrics of each row, for one evaluation.
         html: Page to write: tables, curves, slices, and learning curves of folders of runs.
+        grid: Figure or page of the queries that changed most, or for one evaluation of the worst.
+        queries: Queries of each kind in the grid; None: 4 in a figure, 50 in a page.
+        data: Folder of the images in the grid; None: the one that was evaluated.
+
+    Raises:
+        ValueError: ``queries`` is under 1, or given without a grid, as ``data``.
     """
 
     first: Path
     other: Path | None = None
     details: bool = False
     html: Path | None = None
+    grid: Path | None = None
+    queries: int | None = None
+    data: Path | None = None
 
     def __post_init__(self) -> None:
-        """Makes paths of strings."""
-        as_path(self, "first")
-        as_path(self, "other")
-        as_path(self, "html")
+        """Checks the options of the grid, and makes paths of strings."""
+        for name in ("first", "other", "html", "grid", "data"):
+            as_path(self, name)
+        if self.grid is None and (self.queries is not None or self.data is not None):
+            raise ValueError("--queries and --data are for --grid: give it, too")
+        if self.queries is not None and self.queries < 1:
+            raise ValueError(f"--queries must be at least 1; got {self.queries}")
 
 
 def compare(spec: CompareSpec, progress: StageProgress | None = None) -> str:
@@ -60,10 +72,15 @@ def compare(spec: CompareSpec, progress: StageProgress | None = None) -> str:
 
     from ..evaluation.paired import compare_runs, format_differences, unpaired
     from ..evaluation.results import format_table
+    from .kept_rankings import KEPT
+    from .ranking_grid import check_grid
     from .run_results import load_run_results
 
-    if spec.html is not None:
-        check_output(spec.html)
+    for path in (spec.html, spec.grid):
+        if path is not None:
+            check_output(path)
+    if spec.grid is not None:
+        check_grid(spec.grid, 2 * (spec.queries or 1), 2 * KEPT * (spec.queries or 1), KEPT)
     first = _printable(load_run_results(spec.first))
     if spec.other is None:
         rows = first if spec.details else ()
@@ -84,6 +101,9 @@ def compare(spec: CompareSpec, progress: StageProgress | None = None) -> str:
     if spec.html is not None:
         _write_page(spec, spec.html, runs, pairs)
         lines.append(f"page: {spec.html}")
+    if spec.grid is not None:
+        _write_grid(spec, spec.grid, first, pairs, progress)
+        lines.append(f"grid: {spec.grid}")
     return "\n".join(lines)
 
 
@@ -94,11 +114,7 @@ def _write_page(
     from .result_page import write_result_page
 
     files = [spec.first] if spec.other is None else [spec.first, spec.other]
-    names = [printable(_run_name(file)) for file in files]
-    if len(set(names)) < len(names):
-        names = [printable(file) for file in files]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    names = _run_names(files)
     folders = [file if file.is_dir() else file.parent for file in files]
     write_result_page(
         page,
@@ -109,6 +125,37 @@ def _write_page(
         },
         title=" and ".join(names),
     )
+
+
+def _write_grid(
+    spec: CompareSpec,
+    path: Path,
+    first: Sequence[ResultRow],
+    pairs: tuple[PairedRow, ...],
+    progress: StageProgress | None,
+) -> None:
+    from ..viz import write_ranking
+    from .comparison_grid import comparison_grid, worst_grid
+
+    if spec.other is None:
+        (name,) = _run_names([spec.first])
+        grid = worst_grid(first, name, spec.first, path, queries=spec.queries, data=spec.data,
+                          progress=progress)  # fmt: skip
+    else:
+        files = [spec.first, spec.other]
+        grid = comparison_grid(pairs, _run_names(files), files, path, queries=spec.queries,
+                               data=spec.data, progress=progress)  # fmt: skip
+    write_ranking(grid, path)
+
+
+def _run_names(files: Sequence[Path]) -> list[str]:
+    """Different names of runs, short if possible."""
+    names = [printable(_run_name(file)) for file in files]
+    if len(set(names)) < len(names):
+        names = [printable(file) for file in files]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    return names
 
 
 def _run_name(file: Path) -> str:

@@ -26,6 +26,7 @@ from ..evaluation.query_slices import (
     query_slices,
 )
 from ..evaluation.results import ResultRow
+from ..evaluation.saved_rankings import SearchImages
 from ..evaluation.viewpoints import camera_pairs, viewpoint_curve
 from ..inference.encoder import EmbedOptions, Encoder, Search
 from ..inference.preprocessing import TestView, name_views
@@ -38,6 +39,7 @@ from ..retrieval.progress import Progress, offset_progress, subprogress
 from .data import DataSpec, as_data, check_answers, check_searchable, refuse_keypoints
 from .fields import as_path, as_tuple, check_choice
 from .input_files import check_model, check_readable
+from .kept_rankings import keep_ranking, search_images
 from .keypoints import check_keypoint_files, check_keypoints
 from .local_rerank import check_local_rerank, rerank_local
 from .progress import StageProgress, stage_progress
@@ -77,6 +79,7 @@ class EvaluateSpec:
         by: Slices of queries to score separately, see `score_distances`.
         rerank: Also score the model re-ranked.
         html: Page to write, see `og_reid.pipelines.result_page`.
+        keep: Keep the first ranked items of each query in the rows (`ResultRow.ranking`).
 
     Raises:
         ValueError: A value is not one of its choices.
@@ -94,6 +97,7 @@ class EvaluateSpec:
     by: tuple[Slicing, ...] = ("occlusion",)
     rerank: Reranking | None = None
     html: Path | None = None
+    keep: bool = False
 
     def __post_init__(self) -> None:
         """Checks the choices, and makes data of a path."""
@@ -168,6 +172,7 @@ def evaluate(spec: EvaluateSpec, progress: StageProgress | None = None) -> tuple
         protocol=spec.protocol,
         by=spec.by,
         views=name_views(spec.mirror, spec.test_view),
+        images=search_images(spec.data, query, gallery, attributes) if spec.keep else None,
         progress=stage_progress(progress, "ranking"),
     )
     if spec.html is not None:
@@ -352,6 +357,7 @@ def score_distances(
     protocol: ProtocolName = "market",
     by: Sequence[Slicing] = ("occlusion",),
     views: str = "none",
+    images: SearchImages | None = None,
     progress: Progress | None = None,
 ) -> tuple[ResultRow, ...]:
     """Metrics of searches by method, then by queries.
@@ -369,6 +375,7 @@ def score_distances(
             matches of each range of angles between the bodies' headings.
         views: Name of the test-time views of the models, see
             `og_reid.inference.preprocessing.name_views`; stored with their metrics.
+        images: Names of the images, to keep the first ranked items in the rows of all queries.
         progress: Called with (queries done, queries in all), over the methods.
 
     Returns:
@@ -390,6 +397,7 @@ def score_distances(
     rows = []
     passes = 2 if {"cameras", "viewpoint"} & set(by) else 1
     for number, (method, search) in enumerate(searches.items()):
+        search, ranking = keep_ranking(search, labels, protocol, images)
         given: dict[str, Any] = {"ap": ap, "protocol": protocol, "labels": labels}
         if isinstance(search, tuple):
             given |= {"query": search[0], "gallery": search[1]}
@@ -406,5 +414,5 @@ def score_distances(
             scored |= {f"matches {a:g}-{b:g} deg": each for (a, b), each in curve.items()}
         for name, metrics in scored.items():
             tagged = metrics if method == "histogram" else replace(metrics, test_view=views)
-            rows.append(ResultRow(method, name, tagged))
+            rows.append(ResultRow(method, name, tagged, ranking() if name == "all" else None))
     return tuple(rows)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..retrieval.result import RetrievalResult
     from ..viz.ranking_grid import GridItem, Mark, RankingGrid
 
-__all__ = ["FIGURE_QUERIES", "check_grid", "ranking_grid"]
+__all__ = ["FIGURE_QUERIES", "check_grid", "grid_images", "ranking_grid"]
 
 #: Queries of a figure unless a number is given.
 FIGURE_QUERIES = 12
@@ -97,7 +97,7 @@ def ranking_grid(
         rows.append(GridRow(head, items, occlusion.get(Path(name).name, hidden)))
     chosen = (worst_first(rows) if worst else tuple(rows))[:queries]
     used = dict.fromkeys(each.name for row in chosen for each in (row.query, *row.items))
-    images, clouds = _thumbnails(list(used), progress)
+    images, clouds = grid_images(list(used), progress)
     count = max((len(row.query.visibility) for row in chosen), default=0)
     numbered = tuple(f"part {number + 1}" for number in range(count))
     parts = BODY_PARTS if count == len(BODY_PARTS) else numbered
@@ -156,10 +156,15 @@ def _result(
     )
 
 
-def _thumbnails(
+def grid_images(
     names: Sequence[str], progress: StageProgress | None
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Encoded images and renderings of clouds by name; one warning for those that are missing."""
+    """Encoded images and renderings of clouds by name; one warning for those that are missing.
+
+    Args:
+        names: Paths of images or clouds; clouds beside images are rendered, too.
+        progress: Called with ("drawing", images done, images in all).
+    """
     from pose import read_image
 
     from ..data.files.inputs import CLOUD_ENDINGS, cause, portable_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -23,6 +24,7 @@ from .similarity_warning import warn_of_similarities
 
 __all__ = [
     "as_feature_sources",
+    "nearest_block",
     "nearest_features",
     "nearest_rows",
     "open_search",
@@ -250,6 +252,25 @@ def nearest_rows(
     if matches is not None and counted is not None:
         warn_of_similarities(distances, counted, labels, matches)
     return found
+
+
+def nearest_block(distances: Tensor, labels: LabelIndex, start: int, k: int) -> RetrievalResult:
+    """The nearest items of some queries: without junk and matches of a query's own camera.
+
+    Args:
+        distances: (b, G), of queries ``start`` to ``start + b - 1``, smaller = closer.
+        labels: Labels of both sides, of all queries.
+        start: Number of the first query.
+        k: Largest number of items per query.
+    """
+    own = slice(start, start + len(distances))
+    some = replace(
+        labels,
+        query_pids=labels.query_pids[own],
+        query_camids=None if labels.query_camids is None else labels.query_camids[own],
+        query_ids=labels.query_ids[own],
+    )
+    return _nearest(iter([(0, 0, distances.cpu()[:, labels.kept].float())]), some, k)
 
 
 def _nearest(

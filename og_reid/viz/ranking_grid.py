@@ -40,6 +40,7 @@ FRAMES: dict[str, tuple[str, str, str]] = {
 }
 _WIDTH, _HEIGHT, _GAP = 1.0, 2.0, 0.32  # of an image, and between columns, in units of a grid
 _TEXT = 0.72  # height of the texts under an image
+_LINE = 0.2
 _PER_UNIT = 0.72  # inches
 
 
@@ -81,11 +82,13 @@ class GridRow:
         query: the query.
         items: results.
         occluded: whether the query is occluded; None if unknown.
+        note: lines of text under the query in place of the rank of the first right result.
     """
 
     query: GridItem
     items: tuple[GridItem, ...]
     occluded: bool | None = None
+    note: str = ""
 
     @property
     def first_right(self) -> int | None:
@@ -179,7 +182,8 @@ def grid_figure(grid: RankingGrid, *, top: int = 10) -> Figure:
     columns = 1 + min(top, max(len(row.items) for row in grid.rows))
     per = 2 if grid.clouds else 1
     cell = per * _WIDTH + (per - 1) * 0.06
-    high = _HEIGHT + _TEXT + 0.3
+    lines = max(len(row.note.splitlines()) for row in grid.rows)
+    high = _HEIGHT + _TEXT + 0.3 + _LINE * max(0, lines - 1)
     wide = columns * cell + (columns - 1) * _GAP + 0.3  # the query stands apart
     size = (_PER_UNIT * (wide + 0.4), _PER_UNIT * (high * len(grid.rows) + 0.45))
     figure = new_figure(size)
@@ -239,7 +243,7 @@ def _draw_item(
                                        "edgecolor": "none"})  # fmt: skip
     texts = _query_texts(row, bool(grid.clouds)) if not place else _result_texts(item)
     for line_number, text in enumerate(texts):
-        axis.text(x, y + _HEIGHT + 0.13 + 0.2 * line_number, text, ha="left", va="center",
+        axis.text(x, y + _HEIGHT + 0.13 + _LINE * line_number, text, ha="left", va="center",
                   fontsize=8 if line_number == 0 else 7,
                   color=LIGHT.ink if line_number == 0 else LIGHT.soft)  # fmt: skip
     for number, seen in enumerate(item.visibility):
@@ -270,7 +274,9 @@ def _query_texts(row: GridRow, paired: bool) -> list[str]:
     named = "  ".join(each for each in known if each)
     if named:
         texts.append(named)
-    if row.judged:
+    if row.note:
+        texts += [short_name(line, 18 + 14 * paired) for line in row.note.splitlines()]
+    elif row.judged:
         first = row.first_right
         texts.append("none right" if first is None else f"first right: {first}")
     elif row.occluded:

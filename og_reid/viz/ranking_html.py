@@ -80,6 +80,7 @@ def ranking_page(grid: RankingGrid, *, top: int = 10) -> str:
             "occluded": row.occluded,
             "first": row.first_right,
             "judged": row.judged,
+            "note": row.note.splitlines(),
         }
         for row in grid.rows
     ]
@@ -195,6 +196,7 @@ body { max-width: 120rem; }
 .item bdi { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   color: var(--soft); }
 .item:focus-within bdi, .item:hover bdi { white-space: normal; overflow-wrap: anywhere; }
+.note-line { overflow-wrap: anywhere; }
 .seen { display: flex; gap: 2px; height: .7rem; margin: 3px 0; }
 .seen span { flex: 1; background: var(--line); position: relative; }
 .seen span::after { content: ""; position: absolute; inset: auto 0 0 0; height: var(--high);
@@ -268,8 +270,9 @@ _SCRIPT = """
     const query = shown(row.query, "div", "query" + (row.occluded ? " hidden" : ""), "");
     const notes = [];
     if (row.occluded) notes.push("occluded");
-    if (row.judged) notes.push(row.first ? "first right: " + row.first : "none right");
-    query.append(make("div", "", notes.join(", ")));
+    if (row.note.length) for (const line of row.note) query.append(make("div", "note-line", line));
+    else if (row.judged) notes.push(row.first ? "first right: " + row.first : "none right");
+    if (notes.length) query.append(make("div", "", notes.join(", ")));
     head.append(query);
     section.append(head);
     const list = make("ol");
