@@ -38,6 +38,7 @@ from og_reid.models import Embedding
 from og_reid.models.local_features import LocalFeatures
 
 PARTS, DIMS, VIEWS, CAMERAS, QUERIES, BATCH, STEP = 6, 256, 10, 8, 64, 256, 2048
+QDRANT_ITEMS = 5000
 Sizes = tuple[int, int]
 
 
@@ -182,6 +183,7 @@ def measure(items: int, cells: int, channels: int, folder: Path) -> None:
                 search(fresh[row], count, **where)
     print(f"memory beside the empty process: {anonymous() - idle:,.0f} MB after searches")
     others(snapshot, layout, fresh, count)
+    qdrant(snapshot, layout, fresh)
     with clock("forget one identity"):
         store.delete(conditions(identities="p1"))
     with clock("compact"):
@@ -219,6 +221,43 @@ def others(snapshot: object, layout: PackedLayout, fresh: Embedding, count: int)
     with clock("numpy loop of the local matching (one way, without costs), a pair", pairs, "us"):
         for each in some:
             (one @ each.T).max(1) @ mask
+
+
+def qdrant(snapshot: object, layout: PackedLayout, fresh: Embedding) -> None:
+    """MaxSim of the local features by the client of Qdrant, in the memory of this process."""
+    try:
+        from qdrant_client import QdrantClient, models
+    except ImportError:
+        print("Qdrant: not installed")
+        return
+    client = QdrantClient(":memory:")
+    size = models.VectorParams(
+        size=layout.channels,
+        distance=models.Distance.COSINE,
+        multivector_config=models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        ),
+    )
+    client.create_collection("items", vectors_config=size)
+    held = 0
+    with clock(f"Qdrant in memory, adding {QDRANT_ITEMS:,} items"):
+        for block in snapshot.scan(["packed"], rows=250):  # type: ignore[attr-defined]
+            local = unpack(block, layout).local
+            assert local is not None
+            points = [
+                models.PointStruct(id=held + row, vector=each.float().numpy())
+                for row, each in enumerate(local.features)
+            ]
+            client.upsert("items", points)
+            held += len(points)
+            if held >= QDRANT_ITEMS:
+                break
+    local = fresh[:3].local
+    assert local is not None
+    asked = [each.numpy() for each in local.features]
+    with clock(f"Qdrant in memory, MaxSim of {held:,} items, one query", len(asked), "ms"):
+        for each in asked:
+            client.query_points("items", query=each, limit=10)
 
 
 def main() -> None:

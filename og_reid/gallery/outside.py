@@ -190,7 +190,5 @@ def search_outside(
     addresses = torch.full((len(query), max(map(len, places), default=0) or 1), -1)
     for row, own in enumerate(places):
         addresses[row, : len(own)] = torch.from_numpy(np.sort(np.searchsorted(unique, own)))
-    hits = rank_items(
-        items, query, scorer, addresses, len(items), k=k, min_shared=min_shared
-    )  # fmt: skip
+    hits = rank_items(items, query, scorer, addresses, k=k, min_shared=min_shared)
     return items, hits

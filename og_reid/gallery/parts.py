@@ -110,7 +110,7 @@ def search_parts(
             selected = each_part(select, parts)
             chosen = Candidates.nearest(selected, max(candidates, k)).in_order()
             tasks = [
-                (part, _inside(chosen, each.addresses), each.scanned)
+                (part, _inside(chosen, each.addresses))
                 for part, each in zip(parts, selected, strict=True)
             ]
             done += sum(not (task[1] >= 0).any() for task in tasks)
@@ -143,9 +143,8 @@ def _select(job: _Job, part: SnapshotPart) -> Candidates:
 
 
 @plain_torch()
-def _rank(job: _Job, task: tuple[SnapshotPart, Tensor, int]) -> Hits:
-    part, addresses, scanned = task
+def _rank(job: _Job, task: tuple[SnapshotPart, Tensor]) -> Hits:
+    part, addresses = task
     return rank_items(
-        part.open(), job.query, job.scorer, addresses, scanned,
-        k=job.k, conditions=job.conditions, min_shared=job.min_shared,
-    )  # fmt: skip
+        part.open(), job.query, job.scorer, addresses, k=job.k, min_shared=job.min_shared
+    )

@@ -106,12 +106,10 @@ class Candidates:
     Attributes:
         addresses: (Q, c) int64 addresses, the most similar first; -1 where there are fewer.
         distances: (Q, c) float32, ascending; infinite where there are fewer.
-        scanned: Number of items that were read.
     """
 
     addresses: Tensor
     distances: Tensor
-    scanned: int
 
     @classmethod
     def nearest(cls, parts: Sequence[Candidates], count: int) -> Candidates:
@@ -126,7 +124,6 @@ class Candidates:
         return cls(
             addresses.gather(1, order.indices[:, :count]),
             order.values[:, :count],
-            sum(each.scanned for each in parts),
         )
 
     def in_order(self) -> Tensor:
@@ -167,11 +164,10 @@ def search_items(
             snapshot, query, scorer, k=k, conditions=conditions, exclusions=exclusions,
             min_shared=min_shared, progress=progress,
         )  # fmt: skip
-    chosen = select_items(snapshot, query, max(candidates, k), conditions, exclusions)
+    chosen = select_items(snapshot, query, max(candidates, k), conditions, exclusions).in_order()
     return rank_items(
-        snapshot, query, scorer, chosen.in_order(), chosen.scanned, k=k, conditions=conditions,
-        min_shared=min_shared, progress=progress,
-    )  # fmt: skip
+        snapshot, query, scorer, chosen, k=k, min_shared=min_shared, progress=progress
+    )
 
 
 @torch.no_grad()
@@ -180,10 +176,8 @@ def rank_items(
     query: Embedding,
     scorer: Scorer,
     addresses: Tensor,
-    scanned: int,
     *,
     k: int,
-    conditions: Sequence[Condition] = (),
     min_shared: float = 0.0,
     progress: Progress | None = None,
 ) -> Hits:
@@ -194,9 +188,7 @@ def rank_items(
         query: Q images.
         scorer: Similarity.
         addresses: (Q, c) addresses of candidates in the items' order, then -1.
-        scanned: Number of items that were read to select them.
         k: Largest number of items per query.
-        conditions: Conditions that all candidates fulfil.
         min_shared: Smallest shared evidence of items that do not rank last.
         progress: Called with (items compared, items in all).
     """
@@ -207,8 +199,8 @@ def rank_items(
     hits = Hits.none(len(query), scorer.has_evidence)
     done, total = 0, len(unique) - first
     blocks = (
-        _scanned(snapshot, scorer.columns, unique[first:], conditions)
-        if total * _DENSE > scanned
+        _scanned(snapshot, scorer.columns, unique[first:])
+        if total * _DENSE > len(snapshot)
         else _taken(snapshot, scorer.columns, unique[first:])
     )
     scores = torch.zeros(addresses.shape)
@@ -291,14 +283,10 @@ def select_items(
         first += distances.shape[1]
         places.append(block[ADDRESS])
     if not first:
-        return Candidates(
-            torch.full((len(query), 1), -1), torch.full((len(query), 1), torch.inf), 0
-        )
+        return Candidates(torch.full((len(query), 1), -1), torch.full((len(query), 1), torch.inf))
     count = min(count, first)
     addresses = torch.from_numpy(np.concatenate([*places, np.array([-1])]))
-    return Candidates(
-        addresses[nearest.indices[:, :count]], nearest.values[:, :count].clone(), first
-    )
+    return Candidates(addresses[nearest.indices[:, :count]], nearest.values[:, :count].clone())
 
 
 def _names(exclusions: Sequence[Exclusion]) -> tuple[str, ...]:
@@ -315,13 +303,10 @@ def _taken(
 
 
 def _scanned(
-    snapshot: StoreSnapshot,
-    columns: Sequence[str],
-    addresses: np.ndarray,
-    conditions: Sequence[Condition],
+    snapshot: StoreSnapshot, columns: Sequence[str], addresses: np.ndarray
 ) -> Iterator[Columns]:
     """The same, for so many that reading all items is faster."""
-    for block in snapshot.scan(columns, conditions, _ITEM_ROWS):
+    for block in snapshot.scan(columns, rows=_ITEM_ROWS):
         keep = np.isin(block[ADDRESS], addresses)
         if keep.any():
             yield {name: each[keep] for name, each in block.items() if isinstance(each, np.ndarray)}
