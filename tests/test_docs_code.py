@@ -193,7 +193,7 @@ def check_command(words: list[str]) -> None:
         markers = PROJECT["tool"]["pytest"]["ini_options"]["markers"]
         assert rest[0] != "-m" or any(each.startswith(f"{rest[1]}:") for each in markers)
     else:
-        assert program in {"apt", "cd", "export", "mkdir", "npm", "tar"}, words
+        assert program in {"apt", "cd", "export", "mkdir", "npm", "podman", "tar"}, words
 
 
 def check_og_reid(arguments: list[str]) -> None:
