@@ -3,8 +3,8 @@
 ``describe`` embeds images of people with their visible local features, ``similarity``,
 ``same_person`` and ``rank`` compare them, ``explain`` gives the contributions to a similarity, and
 ``follow`` joins people through videos; ``lift`` turns an image into a coloured point cloud,
-``embed`` a cloud into an embedding, and ``evaluate`` scores a ranking. Names are imported on first
-use, so that importing stays light.
+``embed`` a cloud into an embedding, ``evaluate`` scores a ranking, and ``export`` writes a model
+for onnxruntime. Names are imported on first use, so that importing stays light.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         describe,
         embed,
         explain,
+        export,
         follow,
         lift,
         load_model,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         similarity,
     )
     from .evaluation import Metrics, evaluate
+    from .files.onnx_model import OnnxModel
     from .gallery import Gallery
     from .models import Embedding, OGNet
     from .retrieval import Labels
@@ -41,11 +43,13 @@ __all__ = [
     "Labels",
     "Metrics",
     "OGNet",
+    "OnnxModel",
     "PointCloud",
     "describe",
     "embed",
     "evaluate",
     "explain",
+    "export",
     "follow",
     "lift",
     "load_model",
@@ -61,11 +65,13 @@ _HOME = {
     "Labels": "og_reid.retrieval",
     "Metrics": "og_reid.evaluation",
     "OGNet": "og_reid.models",
+    "OnnxModel": "og_reid.files.onnx_model",
     "PointCloud": "meshes",
     "describe": "og_reid.api",
     "embed": "og_reid.api",
     "evaluate": "og_reid.evaluation",
     "explain": "og_reid.api",
+    "export": "og_reid.api",
     "follow": "og_reid.api",
     "lift": "og_reid.api",
     "load_model": "og_reid.api",
@@ -112,9 +118,18 @@ def _notebook_view(cloud: Any) -> str:
 register_renderer(_notebook_view)
 
 
+def _has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except (ImportError, ValueError):  # blocked
+        return False
+
+
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"{__name__}.{name}")
+    if name == "load_model" and not _has_torch():
+        return import_module("og_reid.files.onnx_model").open_model
     if name not in _HOME:
         return deprecated_attribute(__name__, name)
     return getattr(import_module(_HOME[name]), name)

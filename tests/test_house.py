@@ -252,9 +252,9 @@ def test_public_names_are_the_known_ones():
     import og_reid
 
     assert sorted(og_reid.__all__) == [
-        "Embedding", "Gallery", "Keypoints", "Labels", "Metrics", "OGNet", "PointCloud", "describe",
-        "embed", "evaluate", "explain", "follow", "lift", "load_model", "rank", "same_person",
-        "similarity",
+        "Embedding", "Gallery", "Keypoints", "Labels", "Metrics", "OGNet", "OnnxModel",
+        "PointCloud", "describe", "embed", "evaluate", "explain", "export", "follow", "lift",
+        "load_model", "rank", "same_person", "similarity",
     ]  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = og_reid.missing

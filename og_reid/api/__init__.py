@@ -1,4 +1,4 @@
-"""Public functions: lift an image, embed and describe, compare, explain, verify, rank, follow.
+"""Public functions: lift, embed, describe, compare, explain, verify, rank, follow, export.
 
 Names are imported on first use, so that importing stays light.
 """
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .comparison import describe, rank, same_person, similarity
     from .embedding import embed, lift
     from .explanation import explain
+    from .exporting import export
     from .following import follow
 
 __all__ = [
     "describe",
     "embed",
     "explain",
+    "export",
     "follow",
     "lift",
     "load_model",
@@ -31,6 +33,7 @@ _HOME = {
     "describe": "comparison",
     "embed": "embedding",
     "explain": "explanation",
+    "export": "exporting",
     "follow": "following",
     "lift": "embedding",
     "load_model": "embedding",

@@ -113,6 +113,10 @@ def do_adapt(options: Namespace) -> None:
     print(run)
 
 
+def do_export(options: Namespace) -> None:
+    print(pipelines.export_model(fill(pipelines.ExportSpec, options)))
+
+
 def do_info(options: Namespace) -> None:
     print(pipelines.describe_run(options.run_folder))
 

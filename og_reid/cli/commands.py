@@ -238,6 +238,15 @@ _MODELS = (
         settings("cloud_weight=0.5"),
         path("--data", "training data of both; not needed if CONFIG gives both weights",
             "FOLDER"), *DATASET, RUN_FOLDER, *KEYPOINTS, *LIFTING),
+    Command("export", "write a model for onnxruntime or torch.export",
+        "Writes a model of point clouds, of local features or PGFA as one file that runs without "
+        "this package, for any batch size, with its preprocessing in the metadata. Model and file "
+        "then embed eight people of the synthetic world: prints the largest difference of a "
+        "feature and the ranks that changed; a file that differs is not kept.",
+        option("model", "as for og-reid embed --model", metavar="MODEL"),
+        path("--out", "file to write: .onnx, or .pt2 for torch.export.load", "FILE", required=True),
+        choice("--weights", "storage: 32, 16 or 8 bits; computation is in 32 bits (default: "
+            "%(default)s)", ("full", "half", "int8"), default="full")),
     Command("info", "show the settings, provenance and progress of a run",
         "Prints the settings, versions, source and seed of a training run, and its last metrics.",
         path("run_folder", "folder of og-reid train, or a model or checkpoint in it",

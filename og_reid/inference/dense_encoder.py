@@ -27,6 +27,7 @@ from ..retrieval.progress import Progress, offset_progress
 from ..retrieval.reranked import DistanceRows
 from .cloud_encoder import moved
 from .encoder import DEFAULT_OPTIONS, EmbedOptions, GivenInput, Pair, SampleSource, Search
+from .exported_network import ExportedDenseNetwork
 from .extract import embed_prompted
 from .given_images import as_images, estimate_mask, keypoints_of_each, masks_of_each
 from .model_file import FileContent, FileKind, write_model
@@ -57,7 +58,7 @@ class DenseEncoder:
             identities; empty without one.
     """
 
-    model: DenseReID | ImageNetCells
+    model: DenseReID | ImageNetCells | ExportedDenseNetwork
     preprocessing: DensePreprocessing
     training: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
@@ -95,7 +96,7 @@ class DenseEncoder:
     @property
     def needs_masks(self) -> bool:
         """True if cells are weighted by a mask of the person, which is estimated if not given."""
-        return isinstance(self.model, ImageNetCells)
+        return self.model.needs_masks
 
     def check(self, options: EmbedOptions) -> None:
         """Refuses the scaled view of point clouds and the choice of part features.

@@ -20,6 +20,7 @@ from ..models.imagenet_cells import ImageNetCells
 from ..models.local_features import LocalFeatures
 from ..models.pgfa import PGFA, Descriptor
 from ..models.stripe_net import StripeNet
+from .exported_network import ExportedDenseNetwork, ExportedStripeNetwork
 from .preprocessing import TestView
 
 __all__ = [
@@ -166,7 +167,7 @@ def embed_set(
 
 
 def embed_images(
-    network: PGFA | StripeNet,
+    network: PGFA | StripeNet | ExportedStripeNetwork,
     images: ImageSet,
     batch_size: int = 32,
     *,
@@ -199,7 +200,7 @@ def embed_images(
 
 @torch.no_grad()
 def embed_prompted(
-    network: DenseReID | ImageNetCells,
+    network: DenseReID | ImageNetCells | ExportedDenseNetwork,
     images: PromptedSet,
     batch_size: int = 32,
     *,
@@ -239,7 +240,10 @@ def _pass_size(device: torch.device, batch_size: int) -> int:
 
 
 def _embed_views(
-    network: DenseReID | ImageNetCells, pixels: Tensor, prompt: Tensor | None, mirror: bool
+    network: DenseReID | ImageNetCells | ExportedDenseNetwork,
+    pixels: Tensor,
+    prompt: Tensor | None,
+    mirror: bool,
 ) -> Embedding:
     found = network.embed(pixels, prompt)
     if not mirror:

@@ -21,6 +21,7 @@ from ..retrieval.progress import Progress, offset_progress
 from ..retrieval.similarity import visible_part_similarity
 from .cloud_encoder import moved
 from .encoder import DEFAULT_OPTIONS, EmbedOptions, GivenInput, Pair, SampleSource, Search
+from .exported_network import ExportedStripeNetwork
 from .extract import embed_images
 from .given_images import ArraySet, as_images, estimate_keypoints, keypoints_of_each
 from .model_file import FileContent, FileKind, write_model
@@ -51,7 +52,7 @@ class ImageEncoder:
             identities; empty without one.
     """
 
-    model: PGFA | StripeNet
+    model: PGFA | StripeNet | ExportedStripeNetwork
     preprocessing: ImagePreprocessing
     training: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
@@ -70,7 +71,7 @@ class ImageEncoder:
     @property
     def has_global(self) -> bool:
         """True if the network has a global branch."""
-        return isinstance(self.model, PGFA) and self.model.global_head is not None
+        return getattr(self.model, "global_branch", "none") != "none"
 
     @property
     def needs_keypoints(self) -> bool:

@@ -23,6 +23,7 @@ from .image_encoder import IMAGE_KINDS, ImageEncoder
 from .imagenet_cells import load_imagenet_cells
 from .model_file import FileKind, read_kind
 from .model_names import CLOUD_MODEL, DEFAULT_MODEL, FAST_MODEL, IMAGENET_CELLS
+from .onnx_encoder import encoder_of_onnx
 from .preprocessing import ImagePreprocessing, Preprocessing
 
 __all__ = [
@@ -88,7 +89,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
             ``"cloud"``, OG-Net-Small for point clouds; all trained on synthetic identities only;
             ``"imagenet-cells"``, ImageNet features without training (extras ``imagenet`` and
             ``demo``). Or a ``.safetensors`` file written by training or `Encoder.save`, the folder
-            of a run (its ``model.safetensors``), or the folder of ``og-reid fuse``.
+            of a run (its ``model.safetensors``), the folder of ``og-reid fuse``, or an ``.onnx``
+            file of ``og-reid export``, run by onnxruntime on the CPU (extra ``export``).
 
     Returns:
         The network in evaluation mode with its preprocessing and provenance: a `DenseEncoder`,
@@ -98,7 +100,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
     Raises:
         ValueError: no such name or file, the run is not finished, or the file is damaged, a pickle
             (which could run code), or of another architecture.
-        ImportError: the package of the ImageNet weights is missing.
+        ImportError: the package of the ImageNet weights, or onnxruntime, is missing.
     """
     if isinstance(name_or_path, nn.Module):
         raise ValueError(
@@ -120,6 +122,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Encoder:
             f"name_or_path must be {_NAMED}, a .safetensors file or the folder of a run; got "
             f"{name_or_path!r}"
         )
+    if path.suffix == ".onnx":
+        return encoder_of_onnx(path)
     if (path / FUSION_FILE).is_file():
         return read_fusion(path, _KINDS)
     return read_kind(model_file(path), _KINDS)

@@ -78,6 +78,8 @@ class DenseReID(nn.Module):
         generator: source of the initial weights.
     """
 
+    #: Cells are weighted by the part map of the network, not by a given mask.
+    needs_masks: bool = False
     mean: Tensor
     scale: Tensor
 
@@ -248,8 +250,15 @@ class DenseReID(nn.Module):
     @torch.no_grad()
     def embed(self, images: Tensor, prompt: Tensor | None = None) -> Embedding:
         """Global embeddings and local features; arguments as for `forward`."""
+        pooled, local = self.pooled_and_local(images, prompt)
+        return Embedding(pooled, local=local)
+
+    def pooled_and_local(
+        self, images: Tensor, prompt: Tensor | None = None
+    ) -> tuple[Tensor, LocalFeatures]:
+        """Global embeddings (B, D) and local features; arguments as for `forward`."""
         output = self(images, prompt)
-        return Embedding(output.pooled, local=self.local_features(output))
+        return output.pooled, self.local_features(output)
 
     def cell_positions(self, output: DenseOutput) -> Tensor:
         """(B, h * w) positions of the cells."""
@@ -257,7 +266,7 @@ class DenseReID(nn.Module):
             return output.height
         rows, columns = output.logits.shape[2] // 2, output.logits.shape[3] // 2
         row = (torch.arange(rows, device=output.local.device) + 0.5) / rows
-        return row.repeat_interleave(columns).expand(len(output.local), -1)
+        return row.repeat_interleave(columns).expand(output.local.shape[0], -1)
 
     def _part_features(
         self,

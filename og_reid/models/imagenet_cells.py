@@ -37,6 +37,8 @@ class ImageNetCells(nn.Module):
         mean: (192,) subtracted from the feature maps of 80 and 112 channels.
     """
 
+    #: Cells are weighted by a given mask of the person.
+    needs_masks: bool = True
     mean: Tensor
 
     @init_from_generator
@@ -86,6 +88,13 @@ class ImageNetCells(nn.Module):
             prompt: (B, 2, H / 8, W / 8) in [0, 1]: mask of the person, and of others, which is
                 not used; None, or zero in an image: no person found.
         """
+        pooled, local = self.pooled_and_local(images, prompt)
+        return Embedding(pooled, local=local)
+
+    def pooled_and_local(
+        self, images: Tensor, prompt: Tensor | None = None
+    ) -> tuple[Tensor, LocalFeatures]:
+        """Global embeddings (B, D) and local features; arguments as for `embed`."""
         middle, coarse = self(images)
         batch, _, rows, columns = middle.shape
         means = self.mean.split([middle.shape[1], coarse.shape[1]])
@@ -104,4 +113,4 @@ class ImageNetCells(nn.Module):
         positions = row.repeat_interleave(columns).expand(batch, -1)
         pooled = (cells * weights).sum(1) / (weights.sum(1) + _EPS)
         local = LocalFeatures(cells, weights, part_visibility(weights), positions)
-        return Embedding(pooled, local=local)
+        return pooled, local

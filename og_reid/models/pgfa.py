@@ -176,7 +176,7 @@ class PGFA(nn.Module):
             ValueError: shapes do not fit, or B = 1 in training.
         """
         features = self.feature_map(images)
-        count = len(features)
+        count = features.shape[0]
         if self.training and count < 2:
             raise ValueError(
                 "images must be at least 2 in training, for batch normalisation; got 1: skip "

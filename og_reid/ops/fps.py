@@ -26,6 +26,8 @@ from ._arguments import check_tensors, whole
 from ._native.dispatch import can_bypass_dispatcher
 from ._native.fps import NOT_FINITE, fps_cpu, fps_cuda
 from ._native.library import usable_on_cpu, usable_on_gpu
+from ._torch.fps_scan import sample_by_scan
+from .graph_form import in_graph_form
 
 __all__ = [
     "farthest_point_sample",
@@ -67,6 +69,8 @@ def farthest_point_sample(
     _check(x, m, start)
     m = whole("m", m)
     points = x.detach().float()
+    if in_graph_form():
+        return _sample_scan(points, m, start, dead_zone)
     direct = can_bypass_dispatcher(points)
     run = _sample_on_cpu if direct else torch.ops.og_reid.farthest_point_sample
     return run(points, m, start, dead_zone)
@@ -142,6 +146,21 @@ def _sample_torch(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor
             nearest.scatter_(1, at, -1.0)
         current = nearest.argmax(1)  # the first maximum, by both tie rules
     picked = picks.t().contiguous()
+    return picked if scan is None else scan[picked]
+
+
+def _sample_scan(points: Tensor, m: int, start: str, dead_zone: bool) -> Tensor:
+    """`_sample_torch` with its loop as one operation of a graph."""
+    farthest = start == "farthest"
+    scan = None if farthest else _scan_order(points.shape[1], points.device)
+    if scan is not None:
+        points = points[:, scan]
+    px, py, pz = points.unbind(-1)
+    nearest = torch.full_like(px, 1e10)
+    if dead_zone:
+        nearest = nearest.masked_fill((px * px + py * py + pz * pz) <= DEAD_ZONE, -1.0)
+    first = _first_pick(points) if farthest else torch.zeros_like(px[:, 0]).long()
+    picked = sample_by_scan(points, m, first, nearest, once=farthest)
     return picked if scan is None else scan[picked]
 
 

@@ -74,9 +74,9 @@ def add_rows(total: Tensor, index: Tensor, rows: Tensor) -> Tensor:
 def _check(features: Tensor, index: Tensor) -> None:
     if features.ndim != 3:
         raise ValueError(f"features must be (B, N, C) or (M, C); got {tuple(features.shape)}")
-    if index.ndim < 1 or len(index) != len(features) or index.dtype != torch.int64:
+    if index.ndim < 1 or index.shape[0] != features.shape[0] or index.dtype != torch.int64:
         raise ValueError(
-            f"index must be ({len(features)}, ...) int64 to fit features; got "
+            f"index must be ({features.shape[0]}, ...) int64 to fit features; got "
             f"{tuple(index.shape)}, {index.dtype}"
         )
 

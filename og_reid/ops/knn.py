@@ -199,7 +199,7 @@ def _check(
     if query is None:
         return points, points
     queries = flatten(query, query_ptr, "query", "query_ptr", plain)
-    if query.shape[-1] != x.shape[-1] or len(queries.ptr) != len(points.ptr):
+    if query.shape[-1] != x.shape[-1] or queries.ptr.shape != points.ptr.shape:
         raise ValueError(
             f"query must have the clouds and dimensions of x; got {tuple(query.shape)} for "
             f"{tuple(x.shape)}, {len(queries.ptr) - 1} clouds for {len(points.ptr) - 1}"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from pose.deprecation import deprecated_members
 
+from ._torch.lattice_graph import vertices_by_sorting
+from .graph_form import in_graph_form
 from .soft_neighbors import TAPER
 
 __all__ = ["REACH", "Vertices", "lattice_vertices"]
@@ -56,6 +58,8 @@ def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
     Raises:
         ValueError: when a cloud has no point, or one that is not finite or out of range.
     """
+    if in_graph_form():
+        return _vertices_in_graph(points, spacing)
     if torch.compiler.is_compiling():  # the shape of the result depends on the points
         return _vertices_uncompiled(points, spacing)
     return _vertices(points, spacing)
@@ -64,6 +68,18 @@ def lattice_vertices(points: Tensor, spacing: float) -> Vertices:
 def _vertices_uncompiled(points: Tensor, spacing: float) -> Vertices:
     # A decorator would load the compiler with this module, which takes a second.
     return torch.compiler.disable(_vertices)(points, spacing)
+
+
+def _vertices_in_graph(points: Tensor, spacing: float) -> Vertices:
+    """`_vertices` of valid points, with the vertices of each cloud found by sorting."""
+    limit = 1 << BITS - 1
+    cells, offsets = _candidates(points / spacing)
+    weight = (TAPER * (1 - offsets.square().sum(-1) / REACH**2)).clamp_max(1)
+    x, y, z = (cells + limit).clamp(0, 2 * limit - 1).unbind(-1)
+    number = x * (1 << 2 * BITS) + y * (1 << BITS) + z
+    pairs = (number.flatten(1), weight.flatten(1), cells.flatten(1, 2) / 2, offsets.flatten(1, 2))
+    centers, largest = vertices_by_sorting(*pairs, HOLD)
+    return Vertices(centers.to(points.dtype) * spacing, largest)
 
 
 def _vertices(points: Tensor, spacing: float) -> Vertices:

@@ -165,8 +165,10 @@ def normalized(weight: Tensor, dim: int | None) -> Tensor:
 def _check(features: Tensor, index: Tensor, weight: Tensor) -> None:
     if features.ndim != 3:
         raise ValueError(f"features must be (B, N, C); got {tuple(features.shape)}")
-    if index.ndim != 3 or len(index) != len(features) or index.shape[2] < 1:
-        raise ValueError(f"index must be ({len(features)}, M, n >= 1); got {tuple(index.shape)}")
+    if index.ndim != 3 or index.shape[0] != features.shape[0] or index.shape[2] < 1:
+        raise ValueError(
+            f"index must be ({features.shape[0]}, M, n >= 1); got {tuple(index.shape)}"
+        )
     if index.dtype != torch.int64:
         raise ValueError(f"index must be int64; got {index.dtype}")
     if weight.shape != index.shape:

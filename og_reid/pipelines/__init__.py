@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .embedding import EmbedSpec, embed_inputs
     from .evaluation import EvaluateSpec, evaluate
     from .explanation import ExplainSpec, explain_files
+    from .exporting import ExportSpec, export_model
     from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
     from .gallery import GallerySpec, manage_gallery
@@ -58,6 +59,7 @@ __all__ = [
     "EmbedSpec",
     "EvaluateSpec",
     "ExplainSpec",
+    "ExportSpec",
     "FollowSpec",
     "FuseSpec",
     "GallerySpec",
@@ -82,6 +84,7 @@ __all__ = [
     "estimate_poses",
     "evaluate",
     "explain_files",
+    "export_model",
     "follow_videos",
     "format_checks",
     "fuse",
@@ -113,6 +116,7 @@ _HOME = {
     "EmbedSpec": "embedding",
     "EvaluateSpec": "evaluation",
     "ExplainSpec": "explanation",
+    "ExportSpec": "exporting",
     "FollowSpec": "following",
     "FuseSpec": "fusion",
     "GallerySpec": "gallery",
@@ -137,6 +141,7 @@ _HOME = {
     "estimate_poses": "poses",
     "evaluate": "evaluation",
     "explain_files": "explanation",
+    "export_model": "exporting",
     "follow_videos": "following",
     "format_checks": "doctor",
     "fuse": "fusion",
