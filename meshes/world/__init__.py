@@ -6,6 +6,7 @@ from .items import ItemKey, ItemPlan, WorldDataset, WorldItem, WorldStream, data
 from .market import WorldPlan, WorldShot, plan_world, write_world
 from .people.attributes import Attributes, describe_identity
 from .people.identity import Identity, draw_identity
+from .people.words import Description, describe_in_words, person_facts, seen_facts
 from .presets import world_settings
 from .rendering import Rendered, render
 from .scene import Scene, sample_scene
@@ -22,6 +23,7 @@ __all__ = [
     "Attributes",
     "Camera",
     "CameraMatrices",
+    "Description",
     "Identity",
     "ItemKey",
     "ItemPlan",
@@ -39,13 +41,16 @@ __all__ = [
     "WorldStream",
     "dataset",
     "describe_identity",
+    "describe_in_words",
     "draw_camera",
     "draw_identity",
+    "person_facts",
     "plan_world",
     "render",
     "sample_scene",
     "sample_track",
     "scene_truth",
+    "seen_facts",
     "world_settings",
     "write_world",
 ]

@@ -19,12 +19,14 @@ from ..retrieval.result import RetrievalResult
 from ..retrieval.search import rank, rank_distances
 from .engine import evaluate, evaluate_distances
 from .metrics import AveragePrecision, Metrics, load_metrics
+from .one_per_identity import OnePerIdentity, one_per_identity
 from .paired import PairedDifference, compare_paired, compare_runs
 from .protocols import Protocol, ProtocolName
 from .reliability import Reliability, reliability
 from .results import ResultRow, format_table, load_results, save_results
 from .significance import bootstrap_interval
 from .tracking import TrackMetrics, evaluate_tracks
+from .university import UniversityMetrics, university_metrics
 from .verification import OpenSet, Verification, identify, verify
 from .viewpoints import camera_pairs, viewpoint_curve, yaw_difference
 
@@ -33,6 +35,7 @@ __all__ = [
     "ImageLabels",
     "Labels",
     "Metrics",
+    "OnePerIdentity",
     "OpenSet",
     "PairedDifference",
     "Protocol",
@@ -41,6 +44,7 @@ __all__ = [
     "ResultRow",
     "RetrievalResult",
     "TrackMetrics",
+    "UniversityMetrics",
     "Verification",
     "bootstrap_interval",
     "camera_pairs",
@@ -53,10 +57,12 @@ __all__ = [
     "identify",
     "load_metrics",
     "load_results",
+    "one_per_identity",
     "rank",
     "rank_distances",
     "reliability",
     "save_results",
+    "university_metrics",
     "verify",
     "viewpoint_curve",
     "yaw_difference",

@@ -38,6 +38,7 @@ from .domains import (
 )
 from .identity import MarginSoftmax, VerificationLoss, circle_classes, identity_loss
 from .inputs import LossInputs, LossShape
+from .instance import instance_in_batch
 from .memory import CenterLoss, OnlineInstanceMatching
 from .metric import (
     batch_hard_triplet,
@@ -72,6 +73,7 @@ __all__ = [
     "domain_adversary",
     "hardest_pairs",
     "identity_loss",
+    "instance_in_batch",
     "memory_regularisation",
     "ordered_pair_triplet",
     "part_identity_loss",

@@ -16,6 +16,7 @@ from .og_net import PRESETS, OGNet
 from .pgfa import PGFA
 from .point_network import PointNetwork
 from .pointnet2 import PointNet2
+from .refined_parts import RefinedParts
 from .registry import (
     ARCHITECTURES,
     arch_parameters,
@@ -25,7 +26,9 @@ from .registry import (
     register_network,
     to_spec,
 )
+from .rings import ring_pool
 from .stripe_net import StripeNet
+from .words import WordModel
 
 __all__ = [
     "ARCHITECTURES",
@@ -44,13 +47,16 @@ __all__ = [
     "OGNet",
     "PointNet2",
     "PointNetwork",
+    "RefinedParts",
     "StripeHeads",
     "StripeNet",
+    "WordModel",
     "arch_parameters",
     "build",
     "can_be_stored",
     "from_spec",
     "register_network",
+    "ring_pool",
     "to_spec",
 ]
 

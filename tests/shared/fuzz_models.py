@@ -32,7 +32,9 @@ from og_reid.inference.fusion import FusionConfig
 from og_reid.inference.fusion_file import FUSION_FILE, read_fusion_record
 from og_reid.inference.preprocessing import ImagePreprocessing, Preprocessing
 from og_reid.inference.pretrained import load_model, save_network
+from og_reid.inference.words import load_words, save_words
 from og_reid.models import OGNet
+from og_reid.models.words import WordModel
 from og_reid.retrieval.calibration import Calibration
 from og_reid.train.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from og_reid.train.run_log import CSVLogger, StepLog, read_log
@@ -245,6 +247,12 @@ def _read_fusion(path: Path) -> object:
 
 
 #: By name: the ending of the file, its reader, and sound files.
+def _word_models() -> list[bytes]:
+    sizes = {"channels": 2, "parts": 2, "embedding_dim": 2, "part_dim": 2, "hidden": 2}
+    model = WordModel(("red", "coat"), sizes, 2, generator=torch.Generator().manual_seed(0))
+    return [_written(lambda path: save_words(model, path, {}), ".safetensors")]
+
+
 TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "model": (".safetensors", load_model, _models()),
     "people_model": (".safetensors", _read_people, _people_models()),
@@ -260,6 +268,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
         lambda path: OGNet.from_reference(path, k=3, num_points=8, ball_counts=(2, 3, 4)),
         _snapshots(),
     ),
+    "words": (".safetensors", load_words, _word_models()),
     "options": (".yaml", _read_options, [_OPTIONS]),
     "config": (".yaml", load_config, list(_SETTINGS)),
     "fusion-config": (

@@ -14,7 +14,7 @@ from pose.runtime.defaults import plain_torch
 from .clothing import world_body
 from .identity import Garment, Identity
 
-__all__ = ["ATTRIBUTE_VALUES", "COLORS", "Attributes", "describe_identity"]
+__all__ = ["ATTRIBUTE_VALUES", "COLORS", "Attributes", "describe_identity", "front_points"]
 
 #: Basic colour terms (Berlin and Kay, Basic Color Terms, 1969).
 COLORS: tuple[str, ...] = (
@@ -109,8 +109,8 @@ def describe_identity(identity: Identity) -> Attributes:
     """Labels of an identity."""
     upper = identity.cape or identity.jacket or identity.top
     lower = identity.bottom
-    upper_color, upper_pattern = _cloth(upper, _front(max(upper.hem, -0.05), 0.45, 0.14))
-    lower_color, lower_pattern = _cloth(lower, _front(max(lower.hem, -0.75), 0.0, 0.14))
+    upper_color, upper_pattern = _cloth(upper, front_points(max(upper.hem, -0.05), 0.45, 0.14))
+    lower_color, lower_pattern = _cloth(lower, front_points(max(lower.hem, -0.75), 0.0, 0.14))
     shaped = world_body().shaped(identity.betas[None])[0][:, 1]
     long_hair = identity.hair_style in ("bob", "long", "ponytail", "bun")
     bald = identity.hair_style == "bald"
@@ -139,7 +139,7 @@ def describe_identity(identity: Identity) -> Attributes:
     )  # fmt: skip
 
 
-def _front(low: float, high: float, wide: float) -> Tensor:
+def front_points(low: float, high: float, wide: float) -> Tensor:
     """(N, 3) points of the T-pose on the front between two heights."""
     y, x = torch.meshgrid(
         torch.linspace(low, high, 24), torch.linspace(-wide, wide, 17), indexing="ij"

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .person import NUMBERED_UP
-from .schema import AnyOf, Clouds, Counts, DatasetSpec, Folder, LabelFile
+from .schema import (
+    AnyOf,
+    Clouds,
+    Counts,
+    DatasetSpec,
+    Folder,
+    LabelFile,
+    VehicleList,
+    WildList,
+)
 
 __all__ = ["OBJECTS"]
 
@@ -50,6 +59,60 @@ _VEHICLES = DatasetSpec(
     when_missing="its organisers send it to those who sign their agreement",
 )
 
+_VERI_NAME = r"(?P<pid>\d+)_c(?P<camid>\d{3})_[^/]+\.jpg"
+_VERI = DatasetSpec(
+    name="veri-776",
+    title="VeRi-776",
+    folders=("VeRi", "VeRi-776", "VeRi_with_plate"),
+    train=(Folder("image_train", _VERI_NAME),),
+    query=(Folder("image_query", _VERI_NAME),),
+    gallery=(Folder("image_test", _VERI_NAME),),
+    counts={
+        "train": Counts(37_778, 576), "query": Counts(1_678, 200), "gallery": Counts(11_579, 200),
+    },
+    counts_from="reference loaders",
+    variants={37_746: "the training images that other readers count"},
+    notice="Its authors send it to those who ask them, for research alone.",
+)  # fmt: skip
+
+
+def _vehicleid(size: int, images: int) -> DatasetSpec:
+    test = f"train_test_split/test_list_{size}.txt"
+    return DatasetSpec(
+        name=f"vehicleid-{size}",
+        title=f"VehicleID, {size:,} test vehicles, one draw of the gallery",
+        folders=("VehicleID_V1.0", "VehicleID"),
+        train=(VehicleList("train_test_split/train_list.txt", "image", "all"),),
+        query=(VehicleList(test, "image", "query"),),
+        gallery=(VehicleList(test, "image", "gallery"),),
+        counts={
+            "train": Counts(113_346, 13_164), "query": Counts(images - size),
+            "gallery": Counts(size, size),
+        },
+        counts_from="reference loaders",
+        notice=(
+            "Its authors send it to those who ask them. The gallery is one image of each vehicle, "
+            "drawn from a fixed seed; papers average ten draws: og_reid.evaluation.one_per_identity"
+        ),
+        has_cameras=False,
+    )  # fmt: skip
+
+
+def _veri_wild(size: int, name: str) -> DatasetSpec:
+    lists = "train_test_split"
+    return DatasetSpec(
+        name=f"veri-wild-{name}",
+        title=f"VERI-Wild, {size:,} test vehicles",
+        folders=("VERI-Wild", "VeRi-Wild"),
+        train=(WildList(f"{lists}/train_list.txt"),),
+        query=(WildList(f"{lists}/test_{size}_query.txt"),),
+        gallery=(WildList(f"{lists}/test_{size}.txt"),),
+        counts={"train": Counts(277_797), "query": Counts(None, size)},
+        counts_from="reference loaders",
+        notice="Its authors send it to those who ask them.",
+    )
+
+
 _CLOUDS = DatasetSpec(
     name="og-net-3d",
     title="Clouds of the OG-Net authors (3DMarket+bg and alike)",
@@ -76,5 +139,8 @@ OBJECTS = (
     _university("street", "satellite", (Counts(2_579, 701), Counts(951, 951))),
     _university("satellite", "street", (Counts(701, 701), Counts(2_921, 793))),
     _VEHICLES,
+    _VERI,
+    *(_vehicleid(*each) for each in ((800, 6_493), (1600, 13_377), (2400, 19_777))),
+    *(_veri_wild(*each) for each in ((3000, "small"), (5000, "medium"), (10_000, "large"))),
     _CLOUDS,
 )

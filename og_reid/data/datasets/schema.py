@@ -29,6 +29,8 @@ __all__ = [
     "PoseTrack",
     "Source",
     "TrackletFile",
+    "VehicleList",
+    "WildList",
 ]
 
 #: Names of the splits of a data set.
@@ -196,6 +198,47 @@ class LabelFile:
 
 
 @dataclass(frozen=True)
+class VehicleList:
+    """Images of VehicleID (Liu et al., CVPR 2016), in lines ``<image> <vehicle>``.
+
+    Attributes:
+        path: List file below the root.
+        folder: Folder of the images ``<image of 7 digits>.jpg``.
+        side: ``all`` images; ``gallery``: a random image of each vehicle, from a fixed seed;
+            ``query``: the others.
+    """
+
+    path: str
+    folder: str
+    side: Literal["all", "query", "gallery"]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Paths below the root that must be there."""
+        return (self.path, self.folder)
+
+
+@dataclass(frozen=True)
+class WildList:
+    """Images of VERI-Wild (Lou et al., CVPR 2019), in lines ``<vehicle>/<image>``.
+
+    Attributes:
+        path: List file below the root.
+        folder: Folder of the folders of vehicles.
+        info: Table with the camera of each image.
+    """
+
+    path: str
+    folder: str = "images"
+    info: str = "train_test_split/vehicle_info.txt"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Paths below the root that must be there."""
+        return (self.path, self.folder, self.info)
+
+
+@dataclass(frozen=True)
 class PoseTrack:
     """Crops of Occluded-PoseTrack-ReID (Somers et al., ECCV 2024), selected by a sampling file.
 
@@ -257,7 +300,18 @@ class AnyOf:
 
 
 #: Source of the images of a split.
-Source = Folder | ListFile | TrackletFile | MatlabProtocol | LabelFile | PoseTrack | Clouds | AnyOf
+Source = (
+    Folder
+    | ListFile
+    | TrackletFile
+    | MatlabProtocol
+    | LabelFile
+    | VehicleList
+    | WildList
+    | PoseTrack
+    | Clouds
+    | AnyOf
+)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ from .schema import (
     PoseTrack,
     Source,
     TrackletFile,
+    VehicleList,
+    WildList,
 )
+from .vehicle_lists import list_vehicles, list_wild
 
 __all__ = ["is_there", "list_source", "walk"]
 
@@ -72,6 +75,10 @@ def list_source(source: Source, root: Path) -> tuple[Sample, ...]:
             return _existing(_matlab(source, root), root / source.path)
         case PoseTrack():
             return _existing(list_posetrack(source, root), root / source.sampling)
+        case VehicleList():
+            return _existing(list_vehicles(source, root), root / source.path)
+        case WildList():
+            return _existing(list_wild(source, root), root / source.path)
         case LabelFile():
             return _existing(_labels(source, root), root / source.path)
 

@@ -108,8 +108,8 @@ TREES = {
         "gallery": {"gallery/-1/-1_c3s2_000009_04.jpg.obj": (-1, 3)},
     },
 }  # fmt: skip
-#: Read by the lists that come with them: test_datasets_lists.py.
-OF_LISTS = ("msmt17", "mars", "aicity", "occluded-posetrack")
+#: Read by the lists that come with them: test_datasets_lists.py, test_datasets_vehicles.py.
+OF_LISTS = ("msmt17", "mars", "aicity", "occluded-posetrack", "veri-", "vehicleid-")
 
 
 def make(name: str, root: Path) -> Path:
