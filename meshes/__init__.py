@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .regressors.convert import to_body_fit
     from .regressors.readers import read_sam3d_body, read_smpl_bodies
     from .regressors.regressed import RegressedBodies
+    from .rerendering.occlusion import Occluded, occlude
+    from .rerendering.redress import redress
     from .rerendering.rendering import Rerendered, rerender
     from .texture.completion import complete_texture
     from .texture.unwrapping import unwrap, unwrap_images
@@ -36,6 +38,7 @@ __all__ = [
     "CropCamera",
     "Lift",
     "LiftQuality",
+    "Occluded",
     "PinholeCamera",
     "PointCloud",
     "RegressedBodies",
@@ -49,10 +52,12 @@ __all__ = [
     "lift_images",
     "load_body",
     "merge_textures",
+    "occlude",
     "part_visibility",
     "read_pointcloud",
     "read_sam3d_body",
     "read_smpl_bodies",
+    "redress",
     "rerender",
     "sample_features",
     "to_body_fit",
@@ -69,6 +74,7 @@ _HOME = {
     "CropCamera": "fitting.camera",
     "Lift": "lift",
     "LiftQuality": "quality",
+    "Occluded": "rerendering.occlusion",
     "PinholeCamera": "fitting.camera",
     "PointCloud": "pointcloud",
     "RegressedBodies": "regressors.regressed",
@@ -82,10 +88,12 @@ _HOME = {
     "lift_images": "lift",
     "load_body": "body.load",
     "merge_textures": "texture.values",
+    "occlude": "rerendering.occlusion",
     "part_visibility": "visibility",
     "read_pointcloud": "pointcloud_io",
     "read_sam3d_body": "regressors.readers",
     "read_smpl_bodies": "regressors.readers",
+    "redress": "rerendering.redress",
     "rerender": "rerendering.rendering",
     "sample_features": "local_features",
     "to_body_fit": "regressors.convert",

@@ -46,6 +46,7 @@ ORDER = {
         ("files", "sample", "keyed_random", "samplers"),
         ("clouds", "images", "labelled"),
         ("datasets", "augmentation"),
+        ("generation",),
     ),
     "og_reid.viz": (
         ("style", "looks", "splatting", "movies"),

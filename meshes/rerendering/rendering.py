@@ -28,9 +28,9 @@ from ..world.people.keypoints import SKIN_DEPTH, body_points
 from ..world.rng import Rng
 from ..world.scenery.backdrop import Surroundings
 from .person import SPREAD, TexturedPerson, place_person
-from .views import choose_view, pitch_turn
+from .views import choose_view, fit_ground, pitch_turn
 
-__all__ = ["Rerendered", "rerender"]
+__all__ = ["Rerendered", "rerender", "upright_rotations"]
 
 _SAMPLES = 2
 _GAMMA = 2.2
@@ -125,9 +125,7 @@ def rerender(
 def _rotations(pose: Tensor | BodyFit | None, heading: float | None, body: BodyModel) -> Tensor:
     """(J, 3, 3) rotations of an upright body with its heading."""
     if isinstance(pose, BodyFit):
-        _check_single("pose", pose)
-        rotations = pose.rotations[0].clone()
-        rotations[0] = pitch_turn(pose).T @ rotations[0]
+        rotations = upright_rotations(pose)
     elif pose is None:
         rotations = load_pose_prior().mean.float()
     else:
@@ -142,6 +140,14 @@ def _rotations(pose: Tensor | BodyFit | None, heading: float | None, body: BodyM
     return torch.cat([(turn @ rotations[0])[None], rotations[1:]])
 
 
+def upright_rotations(fit: BodyFit) -> Tensor:
+    """(J, 3, 3) joint rotations of a fit (B = 1), without the tilt of its camera."""
+    _check_single("pose", fit)
+    rotations = fit.rotations[0].clone()
+    rotations[0] = pitch_turn(fit).T @ rotations[0]
+    return rotations
+
+
 def _check_single(name: str, fit: BodyFit) -> None:
     if len(fit) != 1:
         raise ValueError(f"{name} must hold one body; got {len(fit)}: index it, as in fit[0]")
@@ -152,8 +158,7 @@ def _ground(camera: Camera | View | BodyFit | None) -> float | None:
     if not isinstance(camera, BodyFit):
         return None
     _check_single("camera", camera)
-    level = camera.vertices[0] @ pitch_turn(camera)
-    return -float(level[:, 1].min())
+    return fit_ground(camera)
 
 
 def _front_camera() -> Camera:

@@ -13,7 +13,7 @@ from ..fitting.fit import BodyFit
 from ..rotation import axis_angle_to_matrix
 from ..world.imaging.camera import Camera, View, take_view
 
-__all__ = ["FitView", "choose_view", "pitch_turn"]
+__all__ = ["FitView", "choose_view", "fit_ground", "pitch_turn"]
 
 _MARGIN = 0.06  # of the person's height, above and below
 _FAR = 8.0  # metres: distance of a camera whose images have no perspective
@@ -82,6 +82,12 @@ def choose_view(
 def pitch_turn(fit: BodyFit) -> Tensor:
     """(3, 3) rotation from a level world to the frame of a fit, B = 1."""
     return axis_angle_to_matrix(torch.tensor([float(fit.pitch[0]), 0.0, 0.0]))
+
+
+def fit_ground(fit: BodyFit) -> float:
+    """Height of the origin of a fit's frame over the ground, metres, B = 1."""
+    level = fit.vertices[0] @ pitch_turn(fit)
+    return -float(level[:, 1].min())
 
 
 def _fit_view(crop: CropCamera, turn: Tensor, origin: Tensor, size: tuple[int, int]) -> FitView:

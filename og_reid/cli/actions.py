@@ -55,6 +55,13 @@ def do_lift(options: Namespace) -> None:
     pipelines.report_failures(done, skip=spec.skip)
 
 
+def do_generate(options: Namespace) -> None:
+    data = data_spec(options)
+    done = call(pipelines.generate, fill(pipelines.GenerateSpec, options, data=data))
+    print(done)
+    pipelines.report_failures(done, skip=options.skip)
+
+
 def do_view(options: Namespace) -> None:
     print(call(pipelines.view_files, fill(pipelines.ViewSpec, options)))
 

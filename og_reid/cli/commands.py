@@ -63,6 +63,31 @@ _DATA = (
         path("--html", "for one image: page of its keypoints, fit, errors, cloud and doubts",
             "FILE"),
         *POSE, SKIP, workers("processes for lifting")),
+    Command("generate", "generate images of the people of a data set",
+        "Lifts the people of a data set and re-renders, redresses, occludes or restyles them, "
+        "without a network. Writes a data set with masks, provenance (JSON), images.csv and "
+        "attributes.csv. The same seed gives the same bytes. Resumable.",
+        path("data", "folder in the layout of Market-1501, or people of an earlier --out",
+            "DATA"),
+        *DATASET, path("--out", "folder to write", "FOLDER", required=True),
+        choice("--operations", "view: other heading, camera, light, place; pose, dress: also the "
+            "pose or the garments of another person; occlude: a thing or person in front; style: "
+            "colours of another camera; turn: all headings (default: view pose dress occlude)",
+            ("view", "pose", "dress", "occlude", "style", "turn"), nargs="*", metavar="WHAT",
+            default=["view", "pose", "dress", "occlude"]),
+        *(option(f"--{name}", f"{text} (default: %(default)s)", type=int, default=value,
+            metavar="N") for name, text, value in (("each", "images of each person and operation",
+            1), ("steps", "headings of turn", 36), ("seed", "seed", 0))),
+        choice("--splits", "splits whose people are shown (default: train)",
+            ("train", "query", "gallery"), nargs="+", metavar="SPLIT", default=["train"]),
+        choice("--labels", "of images with another person's garments: wearer or donor; or none, "
+            "of all images, for --unlabelled (default: %(default)s)", ("wearer", "donor", "none"),
+            default="wearer"),
+        option("--originals", "also copy the images of the data set"),
+        path("--styles", "people of another og-reid generate, whose cameras style imitates",
+            "FOLDER"),
+        option("--doubtful", "also use lifts that have reasons for doubt"),
+        option("--sheet", "also write contact sheets"), SKIP, workers(), *POSE),
     Command("view", "look at point clouds, images, bodies and keypoints in 3D",
         "Shows persons side by side in a window (Open3D), or writes an image, a turntable, or an "
         "interactive page: one file for any browser, without a network. Images are lifted first.",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
     from .gallery import GallerySpec, manage_gallery
+    from .generation import GeneratedFolder, GenerateSpec, generate
     from .input_files import report_failures
     from .keypoints import KeypointSpec
     from .lifting import LiftSpec, lift_file, lift_folder
@@ -63,6 +64,8 @@ __all__ = [
     "FollowSpec",
     "FuseSpec",
     "GallerySpec",
+    "GenerateSpec",
+    "GeneratedFolder",
     "KeypointSpec",
     "LiftSpec",
     "PackSpec",
@@ -88,6 +91,7 @@ __all__ = [
     "follow_videos",
     "format_checks",
     "fuse",
+    "generate",
     "lift_file",
     "lift_folder",
     "load_run_results",
@@ -120,6 +124,8 @@ _HOME = {
     "FollowSpec": "following",
     "FuseSpec": "fusion",
     "GallerySpec": "gallery",
+    "GenerateSpec": "generation",
+    "GeneratedFolder": "generation",
     "KeypointSpec": "keypoints",
     "LiftSpec": "lifting",
     "PackSpec": "packing",
@@ -145,6 +151,7 @@ _HOME = {
     "follow_videos": "following",
     "format_checks": "doctor",
     "fuse": "fusion",
+    "generate": "generation",
     "lift_file": "lifting",
     "lift_folder": "lifting",
     "load_run_results": "run_results",

@@ -14,16 +14,26 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from meshes import PointCloud, read_pointcloud, write_pointcloud, write_reference_obj
+from meshes import (
+    PointCloud,
+    load_body,
+    read_pointcloud,
+    unwrap,
+    write_pointcloud,
+    write_reference_obj,
+)
 from meshes.adapters import as_pointclouds
 from og_reid.data import CloudSet
 from og_reid.data.clouds import lift_shard
 from og_reid.data.clouds.cloud_file import write_cloud_file
 from og_reid.data.clouds.lift_shard import read_shard, read_shard_table
 from og_reid.data.clouds.market3d_obj import read_obj
+from og_reid.data.generation.folder import read_provenance
+from og_reid.data.generation.people import LiftedPerson, read_person, write_person
 from og_reid.pipelines.embed_files import holds_embeddings
 from ply_bytes import Column, columns, ply_bytes, triangles
 from random_clouds import cloud
+from textured import standing_fit
 
 COUNT = 9
 
@@ -150,6 +160,22 @@ def _lifted_shard() -> bytes:
         return path.read_bytes()
 
 
+def _person() -> bytes:
+    fit = standing_fit(load_body())
+    image = np.full((64, 32, 3), 90, np.uint8)
+    mask = torch.ones(64, 32, dtype=torch.bool)
+    texture = unwrap(fit, np.full((256, 128, 3), 90, np.uint8), size=16)
+    found = LiftedPerson("a.jpg", "train", 1, 1, "0", image, mask, texture, fit, ("dark",))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        write_person(path, found)
+        return path.read_bytes()
+
+
+def _provenance() -> bytes:
+    return json.dumps({"recipe": {"seed": 1}, "yaw": 0.5, "sha256": ["00", "11"]}).encode()
+
+
 TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "ply": (".ply", read_pointcloud, _ply_files()),
     "obj": (".obj", read_pointcloud, _obj_files()),
@@ -158,5 +184,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object], list[bytes]]] = {
     "cloud_set": (".safetensors", _read_set, _cloud_sets()),
     "lifted_shard": (".safetensors", _read_lifted, [_lifted_shard()]),
     "embeddings": (".npz", holds_embeddings, _npz_files()),
+    "person": (".npz", read_person, [_person()]),
+    "provenance": (".json", read_provenance, [_provenance()]),
     "clouds_in": (".ply", as_pointclouds, _ply_files()[:4]),
 }
