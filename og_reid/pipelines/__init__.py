@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from .following import FollowSpec, follow_videos
     from .fusion import FuseSpec, describe_fusion, fuse
     from .gallery import GallerySpec, manage_gallery
-    from .generation import GeneratedFolder, GenerateSpec, generate
+    from .generation import generate
+    from .generation_spec import GeneratedFolder, GenerateSpec
     from .input_files import report_failures
     from .keypoints import KeypointSpec
     from .lifting import LiftSpec, lift_file, lift_folder
@@ -124,8 +125,8 @@ _HOME = {
     "FollowSpec": "following",
     "FuseSpec": "fusion",
     "GallerySpec": "gallery",
-    "GenerateSpec": "generation",
-    "GeneratedFolder": "generation",
+    "GenerateSpec": "generation_spec",
+    "GeneratedFolder": "generation_spec",
     "KeypointSpec": "keypoints",
     "LiftSpec": "lifting",
     "PackSpec": "packing",

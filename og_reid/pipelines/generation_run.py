@@ -36,7 +36,7 @@ from ..data.generation.recipes import Person, Recipe, plan_recipes
 from ..data.generation.styles import ImageStyles, measure_styles
 from ..data.sample import Sample
 from ..inference.own_surface import mask_source
-from .generation import GeneratedFolder, GenerateSpec
+from .generation_spec import GeneratedFolder, GenerateSpec
 from .input_files import refuse_files
 
 __all__ = ["generate_images"]
