@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from meshes import lift_image
 from pose import MediapipePose, PoseEstimator, read_image
-from pose.runtime.process_pool import map_in_processes
-from pose.runtime.threads import one_thread
 
-from ..data.clouds.attempts import NO_PERSON, MaskSource, estimator_settings
-from ..data.clouds.cache import LIFT_VERSION, hash_file
-from ..data.files.inputs import Failure, cause
+from ..data.files.inputs import Failure
 from ..data.generation.folder import (
     Row,
     claim_folder,
@@ -31,46 +25,21 @@ from ..data.generation.folder import (
     write_tables,
 )
 from ..data.generation.making import make_image
-from ..data.generation.people import LiftedPerson, lifted_person, read_person, write_person
+from ..data.generation.people import LiftedPerson, read_person
 from ..data.generation.recipes import Person, Recipe, plan_recipes
 from ..data.generation.styles import ImageStyles, measure_styles
-from ..data.sample import Sample
-from ..inference.own_surface import mask_source
+from .generation_lifts import LiftOutcome, lift_all, list_jobs, run_tasks, stored_people
 from .generation_spec import GeneratedFolder, GenerateSpec
 from .input_files import refuse_files
 
 __all__ = ["generate_images"]
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
 Shows = Callable[[str], Callable[[float, float], None]]
 
 _VERSION = 1
-_CHUNK = 8
-_FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
 _PEOPLE = "people"
 _SHEET = 64  # images of a contact sheet
 _TALL, _WIDE = 256, 128
-
-
-@dataclass(frozen=True)
-class _Job:
-    """An image to lift, and the file of its person below the folder of people."""
-
-    sample: Sample
-    split: str
-    file: str
-    frame: int
-
-
-@dataclass(frozen=True)
-class _Found:
-    """File of a lifted person, or the reason why there is none."""
-
-    job: _Job
-    person: Person | None
-    usable: bool
-    reason: str = ""
 
 
 def generate_images(
@@ -83,12 +52,12 @@ def generate_images(
         FileExistsError: See there.
         OSError: See there.
     """
-    people = _stored(spec)
+    people = stored_people(spec)
     if people is None:
-        listed = _list_jobs(spec)
+        listed = list_jobs(spec)
         claim_folder(spec.out, _settings(spec, [job.file for job in listed]))
         folder = spec.out / _PEOPLE
-        found = _lift_all(spec, listed, folder, estimator or MediapipePose, shows("lifting images"))
+        found = lift_all(spec, listed, folder, estimator or MediapipePose, shows("lifting images"))
     else:
         folder, found = people
         claim_folder(spec.out, _settings(spec, [each.job.file for each in found]))
@@ -131,141 +100,6 @@ def _settings(spec: GenerateSpec, files: Sequence[str]) -> dict[str, object]:
             "data": digest}  # fmt: skip
 
 
-def _stored(spec: GenerateSpec) -> tuple[Path, list[_Found]] | None:
-    """Folder of people of an earlier run, and what it holds; None for another data set."""
-    folder = spec.data.place
-    files = sorted(folder.glob("*.npz")) if folder.is_dir() else []
-    if not files:
-        return None
-    if spec.originals:
-        raise ValueError(f"originals need a data set of images; {folder} holds lifted people")
-    found: list[_Found] = []
-    for path in files:
-        person = read_person(path)
-        if person.split in spec.splits:
-            sample = Sample(path, person.pid, person.camid)
-            job = _Job(sample, person.split, path.name, len(found))
-            found.append(_found(spec, job, person))
-    if not found:
-        raise ValueError(f"{folder} holds no person of {', '.join(spec.splits)}")
-    return folder, found
-
-
-def _found(spec: GenerateSpec, job: _Job, person: LiftedPerson) -> _Found:
-    labels = Person(job.file, job.split, person.pid, person.camid, job.frame)
-    sound = spec.doubtful or not person.doubts
-    return _Found(job, labels, sound and person.seen >= spec.least_seen)
-
-
-def _list_jobs(spec: GenerateSpec) -> list[_Job]:
-    images = spec.data.list_images()
-    jobs: list[_Job] = []
-    for split in spec.splits:
-        for sample in getattr(images, split):
-            if sample.pid < 1:
-                continue  # junk and distractors
-            if sample.pid > 9999:
-                raise ValueError(
-                    f"identities must be 1 to 9999 (digits in names); {sample.path} has "
-                    f"{sample.pid}"
-                )
-            digest = hashlib.sha256(f"{split}/{sample.name}".encode("utf-8", "surrogateescape"))
-            file = f"{split}_{sample.pid:04d}_{digest.hexdigest()[:16]}.npz"
-            jobs.append(_Job(sample, split, file, len(jobs)))
-    if not jobs:
-        raise ValueError(
-            f"{spec.data.place} holds no image of a person in {', '.join(spec.splits)}: give other "
-            "splits"
-        )
-    return jobs
-
-
-def _run(task: Callable[[Item], Outcome], items: Sequence[Item], workers: int) -> Iterator[Outcome]:
-    if workers > 1 and len(items) > 1:
-        yield from map_in_processes(task, items, workers)
-        return
-    with one_thread():  # the number of threads changes last bits, and so a file's bytes
-        yield from map(task, items)
-
-
-def _lift_all(
-    spec: GenerateSpec,
-    jobs: Sequence[_Job],
-    folder: Path,
-    estimator: Callable[[], PoseEstimator],
-    show: Callable[[float, float], None],
-) -> list[_Found]:
-    source = mask_source(spec.masks)
-    about = {
-        "version": _VERSION, "lift": LIFT_VERSION, "estimator": estimator_settings(estimator),
-        "masks": None if source is None else source.settings,
-    }  # fmt: skip
-    settings = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    chunks = [tuple(jobs[i : i + _CHUNK]) for i in range(0, len(jobs), _CHUNK)]
-    task = partial(_lift_chunk, spec=replace(spec, estimator=None), folder=folder,
-                   settings=settings, estimator=estimator, masks=source)  # fmt: skip
-    found: list[_Found] = []
-    for chunk in _run(task, chunks, spec.workers):
-        found += chunk
-        show(len(found), len(jobs))
-    return found
-
-
-@lru_cache(maxsize=1)
-def _made(estimator: Callable[[], PoseEstimator]) -> PoseEstimator:
-    return estimator()
-
-
-def _lift_chunk(
-    jobs: Sequence[_Job],
-    *,
-    spec: GenerateSpec,
-    folder: Path,
-    settings: str,
-    estimator: Callable[[], PoseEstimator],
-    masks: MaskSource | None,
-) -> list[_Found]:
-    found = []
-    for job in jobs:
-        try:
-            key = f"{hash_file(job.sample.path)}-{settings}"
-            person = _kept(folder / job.file, key)
-            if person is None:
-                person = _lifted(job, key, _made(estimator), masks)
-                write_person(folder / job.file, person)
-                person = read_person(folder / job.file)
-        except _FAILURES as error:
-            found.append(_Found(job, None, False, cause(error)))
-            continue
-        found.append(_found(spec, job, person))
-    return found
-
-
-def _kept(path: Path, key: str) -> LiftedPerson | None:
-    try:
-        person = read_person(path)
-    except (OSError, ValueError):
-        return None
-    return person if person.key == key else None
-
-
-def _lifted(job: _Job, key: str, find: PoseEstimator, masks: MaskSource | None) -> LiftedPerson:
-    image = read_image(job.sample.path)
-    pose = find(image)
-    if not pose.found:
-        raise ValueError(NO_PERSON)
-    own = None if masks is None else masks([image], [pose])[0]
-    lift = lift_image(image, pose, background=0, mask=own)
-    mask = own if own is not None else pose.mask
-    if mask is not None and not bool((mask >= 0.5).any()):
-        mask = None
-    return lifted_person(
-        lift, image, mask, name=job.sample.name, split=job.split, pid=job.sample.pid,
-        camid=job.sample.camid, key=key,
-    )  # fmt: skip
-
-
 def _styles(
     spec: GenerateSpec, folder: Path, people: Sequence[Person]
 ) -> tuple[ImageStyles | None, ImageStyles | None]:
@@ -305,7 +139,7 @@ def _make_all(
                    base=base)  # fmt: skip
     rows: list[Row] = []
     kept = 0
-    for made, before in _run(task, list(by_person.values()), spec.workers):
+    for made, before in run_tasks(task, list(by_person.values()), spec.workers):
         rows += made
         kept += before
         show(len(rows), len(recipes))
@@ -377,7 +211,7 @@ def _row(spec: GenerateSpec, recipe: Recipe, person: LiftedPerson, path: str) ->
     )
 
 
-def _originals(spec: GenerateSpec, folder: Path, found: Sequence[_Found]) -> list[Row]:
+def _originals(spec: GenerateSpec, folder: Path, found: Sequence[LiftOutcome]) -> list[Row]:
     """Copies of the data set's images; those of lifted people have their fitted heading."""
     yaws = {}
     for each in found:

@@ -43,7 +43,8 @@ class Generated:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, pixels of the person.
-        keypoints: 21 points of ``COCO_17_FEET``; of photographs those of the fitted body.
+        keypoints: 21 points of ``COCO_17_FEET``; of ``occlude`` and ``style`` of the fitted
+            body.
         yaw: Heading, radians: 0 to the camera, positive to the image's right.
         camera: Number of the new camera, from 1, or of the style; 0: that of the source.
         occluder: Kind of the occluder; ``none`` without one.

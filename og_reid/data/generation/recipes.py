@@ -15,6 +15,7 @@ __all__ = ["OPERATIONS", "Operation", "Person", "Recipe", "plan_recipes"]
 #: person in front. ``style``: the image in the colours of another camera. ``turn``: all headings in
 #: equal steps, in one camera, light and place.
 Operation = Literal["view", "pose", "dress", "occlude", "style", "turn"]
+#: All operations.
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 #: Operations that take something of another person.
 _WITH_DONOR = ("pose", "dress", "occlude")

@@ -50,7 +50,7 @@ class ImageStyles:
             image: (H, W, 3) uint8 RGB.
             source: Camera of the image.
             target: Camera of the style.
-            styles: Styles of the target, as of another data set; None for these.
+            styles: Styles of the target's own data set; None for these.
 
         Returns:
             (H, W, 3) uint8 RGB.
