@@ -313,6 +313,7 @@ def test_wheel_holds_the_three_rooms_and_their_data(tmp_path):
         "og_reid/weights/cloud.safetensors",
         "og_reid/weights/default.safetensors",
         "og_reid/weights/imagenet_cells.safetensors",
+        "og_reid/weights/words.safetensors",
         "og_reid/configs/synthetic/default.yaml",
         "og_reid/viz/static/viewer.js",
         "og_reid/viz/static/viewer.css",

@@ -81,6 +81,16 @@ def do_rank(options: Namespace) -> None:
     pipelines.report_failures(done, skip=options.skip)
 
 
+def do_search(options: Namespace) -> None:
+    done = call(pipelines.search_words, fill(pipelines.SearchSpec, options))
+    print(done)
+    pipelines.report_failures(done, skip=options.skip)
+
+
+def do_words(options: Namespace) -> None:
+    print(call(pipelines.train_words, fill(pipelines.WordsSpec, options)))
+
+
 def do_explain(options: Namespace) -> None:
     print(call(pipelines.explain_files, fill(pipelines.ExplainSpec, options)))
     if options.out is not None:

@@ -155,6 +155,26 @@ _MODELS = (
             "(default: %(default)s)", type=int, default=0, metavar="N"),
         option("--rerank", "k-reciprocal re-ranking of all pairs"),
         SKIP, *LIFTING),
+    Command("search", "rank images by a description in words",
+        "Ranks the images of a folder, or the items of a gallery, by how well a description of "
+        "clothes, bag and hair fits them.",
+        path("images", "folder of images, or of a gallery", "FOLDER"),
+        option("--words", "such as 'red jacket, dark trousers, backpack'", required=True,
+            metavar="TEXT"),
+        path("--model", "file of og-reid words (default: that of the package)", "FILE"),
+        option("--k", "images to list (default: %(default)s)", type=int, default=10, metavar="N"),
+        path("--out", "table of all images, .csv", "FILE"),
+        SKIP),
+    Command("words", "train the search by words on generated people",
+        "Renders people who are described in words, embeds their images by the default model, and "
+        "trains a small encoder of words. Prints its recall on 200 unseen people. About four "
+        "minutes of processor time; rendering is resumable.",
+        RUN_FOLDER,
+        *(option(f"--{name}", f"{text} (default: %(default)s)", type=int, default=value,
+            metavar="N") for name, text, value in (("identities", "people to train on", 1200),
+            ("views", "images of each", 2), ("steps", "optimiser steps", 1000), ("seed", "seed", 0)
+            )),
+        workers("processes that render")),
     Command("explain", "show why two images match",
         "Takes the similarity of two images, or point clouds, apart: the contributions of cells, "
         "body parts or points, which sum to it. Prints those of the parts.",

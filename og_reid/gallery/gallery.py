@@ -11,6 +11,7 @@ from pose.runtime.defaults import plain_torch
 
 from ..inference.encoder import Encoder
 from ..inference.pretrained import DEFAULT_MODEL
+from ..models.embedding import Embedding
 from ..retrieval.progress import Progress
 from .changes import build_plan, check_items, forget_items, merge_identities, split_items
 from .decisions import Decision, Drift, Per, threshold_at
@@ -22,6 +23,7 @@ from .lance_snapshot import SnapshotReplacedError
 from .means import GroupMeans, group_means
 from .measures import Measured
 from .outside import ItemEngine, Stored, copy_items
+from .packing import EMBEDDED, unpack
 from .query import SearchEngine, SearchOptions, decide, drift_of, run_search
 from .result import Added, GalleryResult, GalleryStats
 from .stats import gallery_stats
@@ -332,6 +334,13 @@ class Gallery:
             ValueError: ``by`` is another field, or there are no global embeddings.
         """
         return self._read(lambda at: group_means(at, self._folder.settings().layout, by))
+
+    def embeddings(self) -> Iterator[tuple[list[str], Embedding]]:
+        """Ids and embeddings of all items, block by block; local features are int8."""
+        layout = self._folder.settings().layout
+        blocks = self._read(lambda at: list(at.scan(["id", *EMBEDDED], rows=4096)))
+        for block in blocks:
+            yield list(block["id"]), unpack(block, layout)
 
     def stats(self) -> GalleryStats:
         """Numbers of the gallery.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,23 @@ def save_words(model: WordModel, path: str | Path, training: Mapping[str, Any]) 
 
 
 @plain_torch()
-def load_words(path: str | Path) -> WordModel:
+def load_words(path: str | Path | None = None) -> WordModel:
     """Word model in a file of `save_words`, in evaluation mode.
 
     Args:
-        path: the file.
+        path: the file; None: that of the package, for the default model of images.
 
     Raises:
         ValueError: the file is damaged or no word model.
         OSError: it cannot be read.
     """
+    if path is None:
+        with as_file(files("og_reid").joinpath("weights/words.safetensors")) as own:
+            return load_words(own)
     weights, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"{path} must be a file of save_words; got format {metadata.get('format')!r}"
+            f"{path} must be a word model of og-reid words; got format {metadata.get('format')!r}"
         )
     try:
         model = _built(json.loads(metadata.get("architecture", "null")))

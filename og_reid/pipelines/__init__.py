@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .run_results import load_run_results
     from .training import TrainSpec, train
     from .viewing import ViewSpec, view_files
+    from .words import SearchSpec, WordSearch, WordsReport, WordsSpec, search_words, train_words
     from .world import WorldReport, WorldSpec, make_world
 
 __all__ = [
@@ -73,8 +74,12 @@ __all__ = [
     "PoseSpec",
     "PrepareSpec",
     "RankSpec",
+    "SearchSpec",
     "TrainSpec",
     "ViewSpec",
+    "WordSearch",
+    "WordsReport",
+    "WordsSpec",
     "WorldReport",
     "WorldSpec",
     "adapt",
@@ -106,7 +111,9 @@ __all__ = [
     "report_failures",
     "run_checks",
     "run_demo",
+    "search_words",
     "train",
+    "train_words",
     "view_files",
 ]
 
@@ -133,8 +140,12 @@ _HOME = {
     "PoseSpec": "poses",
     "PrepareSpec": "datasets",
     "RankSpec": "ranking",
+    "SearchSpec": "words",
     "TrainSpec": "training",
     "ViewSpec": "viewing",
+    "WordSearch": "words",
+    "WordsReport": "words",
+    "WordsSpec": "words",
     "WorldReport": "world",
     "WorldSpec": "world",
     "adapt": "adaptation",
@@ -166,7 +177,9 @@ _HOME = {
     "report_failures": "input_files",
     "run_checks": "doctor",
     "run_demo": "demo",
+    "search_words": "words",
     "train": "training",
+    "train_words": "words",
     "view_files": "viewing",
 }
 
