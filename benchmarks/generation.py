@@ -2,8 +2,9 @@
 
     python benchmarks/generation.py --people 32 --out FOLDER
 
-People of the default world, four clear images each in four cameras; half are for training. Of all
-training images and queries `og_reid.pipelines.generate` makes images. Printed are
+People of the default world, four images each in four cameras; half are for training, and a third of
+their images are occluded. Of all training images and queries `og_reid.pipelines.generate` makes
+images. Printed are
 
 - rank-1 of the generated images by the default model among the original images of all people that
   they were not made from (and, of ``style`` and ``occlude``, in other cameras), with 95 % intervals

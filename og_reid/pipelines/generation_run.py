@@ -96,8 +96,18 @@ def _settings(spec: GenerateSpec, files: Sequence[str]) -> dict[str, object]:
              "least_seen", "doubtful", "seed", "masks")  # fmt: skip
     values = {name: getattr(spec, name) for name in names}
     listed = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-    return {"version": _VERSION, **listed, "styles": spec.styles is not None,
-            "data": digest}  # fmt: skip
+    return {"version": _VERSION, **listed, "styles": _digest(spec.styles), "data": digest}
+
+
+def _digest(styles: Path | None) -> str | None:
+    """Digest of the people whose cameras are imitated."""
+    if styles is None:
+        return None
+    found = hashlib.sha256()
+    for file in sorted(styles.glob("*.npz")):
+        found.update(file.name.encode("utf-8", "surrogateescape") + hashlib.sha256(
+            file.read_bytes()).digest())  # fmt: skip
+    return found.hexdigest()[:16]
 
 
 def _styles(

@@ -190,6 +190,21 @@ def test_labels_of_the_donor_and_none(
     assert pictures[0] == pictures[1]  # labels change no pixel
 
 
+def test_other_people_to_imitate_are_other_settings(
+    world: tuple[Path, Callable[[], Any]], made: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    spec = spec_of(world, out, operations=("style",), styles=made / "people", sheet=False)
+    assert generate(spec).made > 0
+    assert generate(spec).kept > 0
+    fewer = tmp_path / "people"
+    fewer.mkdir()
+    for file in sorted((made / "people").glob("*.npz"))[1:]:
+        (fewer / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(FileExistsError, match=r"other settings .*styles"):
+        generate(replace(spec, styles=fewer))
+
+
 def test_images_without_a_person_are_reported(
     world: tuple[Path, Callable[[], Any]], tmp_path: Path
 ) -> None:
