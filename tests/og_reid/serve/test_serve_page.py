@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
@@ -16,7 +18,7 @@ pytest.importorskip("lancedb")
 pytest.importorskip("mediapipe")
 
 from browser import Browsing, audit
-from running_service import Running, fill, person, running
+from running_service import TOKEN, Running, encoded, fill, person, running
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,14 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "query.png"
     path.write_bytes(person(2))
     return path
+
+
+def until(page: Any, expression: str, arg: Any = None) -> None:
+    """Waits for an expression; the page's policy forbids the driver's own way, by eval."""
+    end = time.monotonic() + 120
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
 
 
 def names(page: Any) -> list[str]:
@@ -78,6 +88,25 @@ def test_the_page_is_legible_everywhere(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_filters_search_again(filled: Running, browsing: Browsing, image: Path) -> None:
+    page = browsing.open(filled.address + "/", network=True)
+    page.set_input_files("#file", image)
+    page.wait_for_selector(".match")
+    page.select_option("#cameras", "south")
+    until(page, "document.querySelectorAll('.match').length === 4")
+    page.fill("#where", "identity=p1")
+    page.press("#where", "Enter")
+    until(page, "document.querySelectorAll('.match').length === 1")
+    assert names(page) == ["1. p1"]
+    page.fill("#where", "metadata.zone=3")
+    page.press("#where", "Enter")
+    until(page, "document.querySelectorAll('.match').length === 0")
+    assert "No item" in page.inner_text("#verdict")
+    page.fill("#where", "nonsense")
+    page.press("#where", "Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+
+
 def test_wrong_and_huge_files_are_refused_with_a_reason(
     filled: Running, browsing: Browsing, tmp_path: Path, image: Path
 ) -> None:
@@ -87,8 +116,10 @@ def test_wrong_and_huge_files_are_refused_with_a_reason(
     huge.write_bytes(bytes(30 << 20))
     for file, reason in ((wrong, "must be JPEG, PNG or WebP"), (huge, "at most")):
         page.set_input_files("#file", file)
-        page.wait_for_function(
-            "text => document.getElementById('problem').textContent.includes(text)", arg=reason
+        until(
+            page,
+            "text => document.getElementById('problem').textContent.includes(text)",
+            arg=reason,
         )
         assert not page.locator("#problem").is_hidden()
     page.set_input_files("#file", image)
@@ -98,6 +129,55 @@ def test_wrong_and_huge_files_are_refused_with_a_reason(
     # The browser notes each refused request on its console.
     assert all("the server responded with a status of 4" in each for each in browsing.problems)
     browsing.problems.clear()
+
+
+def test_enrol_and_forget_in_two_tabs(tmp_path: Path, browsing: Browsing, image: Path) -> None:
+    with running(tmp_path / "gallery") as service:
+        fill(service, 2)
+        one, two = (browsing.open(service.address + "/", network=True) for _ in range(2))
+        for page in (one, two):
+            page.set_input_files("#file", image)
+        for page in (one, two):
+            page.wait_for_selector(".match")
+            page.wait_for_selector("#view:not([hidden])")
+        one.fill("#enrol-identity", "Grace")
+        one.click("#enrol button[type=submit]")
+        until(one, "document.getElementById('done').textContent.includes('1 new')")
+        until(one, "document.querySelector('.match h3').textContent === '1. Grace'")
+        two.click("#filters button[type=submit]")
+        until(two, "document.querySelector('.match h3').textContent === '1. Grace'")
+        two.click("[aria-label='Forget item 1']")
+        two.click("[aria-label='Forget item 1']")
+        until(two, "document.getElementById('done').textContent === '1 item forgotten.'")
+        until(two, "document.querySelector('.match h3').textContent !== '1. Grace'")
+        one.click("#filters button[type=submit]")
+        until(one, "document.querySelector('.match h3').textContent !== '1. Grace'")
+        assert one.locator(".match").count() == 4
+        one.click("#build")
+        until(one, "document.getElementById('done').textContent.includes('measured')")
+        one.fill("#threshold-rate", "0.5")
+        one.click("#measure button[type=submit]")
+        until(one, "document.getElementById('threshold').textContent.includes('score')")
+        assert service.client.get("/stats").json()["items"] == 4
+
+
+def test_the_keyboard_reaches_everything(filled: Running, browsing: Browsing, image: Path) -> None:
+    page = browsing.open(filled.address + "/", network=True)
+    page.set_input_files("#file", image)
+    page.wait_for_selector("#view:not([hidden])")
+    reached = []
+    for _ in range(160):
+        page.keyboard.press("Tab")
+        place = page.evaluate(
+            "(e => e.id || e.getAttribute('aria-label') || e.textContent)(document.activeElement)"
+        )
+        reached.append(place)
+    for each in ("file", "show-points", "view", "k", "cameras", "where", "rate", "several",
+                 "forget-identity", "build", "Why item 1", "Forget item 1"):  # fmt: skip
+        assert each in reached, reached
+    page.focus("[aria-label='Why item 2']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".why")
 
 
 def test_pasted_and_dropped_images_are_taken(filled: Running, browsing: Browsing) -> None:
@@ -114,7 +194,23 @@ def test_pasted_and_dropped_images_are_taken(filled: Running, browsing: Browsing
             }""",
             [event, list(person(seed))],
         )
-        page.wait_for_function(
-            "n => document.querySelector('.match h3')?.textContent === '1. p' + n", arg=seed
+        until(
+            page, "n => document.querySelector('.match h3')?.textContent === '1. p' + n", arg=seed
         )
     page.wait_for_selector("#view:not([hidden])")
+
+
+def test_the_page_asks_for_the_token(tmp_path: Path, browsing: Browsing) -> None:
+    with running(tmp_path / "gallery", token=TOKEN) as service:
+        image = encoded(np.full((256, 128, 3), 90, np.uint8))
+        assert service.post("/items", image, identity="grey").status_code == 200
+        page = browsing.open(service.address + "/", network=True)
+        page.wait_for_selector("#token-dialog[open]")
+        assert audit(page) == []
+        page.fill("#token", "wrong")
+        page.press("#token", "Enter")
+        until(page, "document.getElementById('token-note').textContent.startsWith('That is not')")
+        page.fill("#token", TOKEN)
+        page.press("#token", "Enter")
+        until(page, "document.getElementById('stats').textContent.startsWith('1 item ')")
+        browsing.problems[:] = [each for each in browsing.problems if "status of 401" not in each]
