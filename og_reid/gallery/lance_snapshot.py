@@ -22,6 +22,7 @@ __all__ = [
     "LanceSnapshot",
     "SnapshotReplacedError",
     "choose_rows",
+    "connected",
     "open_segments",
     "segment_name",
 ]
@@ -32,6 +33,7 @@ ITEMS = "items"
 #: Bits of the number of a row in a fragment; segments have fewer rows.
 ROW_BITS = 18
 _FRAGMENT_BITS = 29
+_CACHE_BYTES = 16 << 20  # of each cache of a connection
 _FEW = 32  # of so many rows of a table less than one is kept: each is read alone
 
 
@@ -213,15 +215,30 @@ class LancePart:
         Raises:
             SnapshotReplacedError: A writer has removed a segment.
         """
-        import lancedb
-
         try:
-            tables = open_segments(lancedb.connect(self.folder / ITEMS), self.segments)
+            tables = open_segments(connected(self.folder), self.segments)
         except (RuntimeError, OSError, ValueError) as error:
             if (self.folder / ITEMS).is_dir():
                 raise SnapshotReplacedError("the gallery has changed before the search") from error
             raise OSError(f"{self.folder} cannot be read on this machine: {error}") from error
         return LanceSnapshot(tables, self.layout, lambda: True, first=self.first)
+
+
+def connected(folder: Path) -> Any:
+    """Connection of lancedb to a gallery's tables, with caches of its own.
+
+    Caches of lancedb hold a gibibyte and more by default, and keep what every version of a table
+    needed: a service that enrols and forgets would grow for hours.
+
+    Args:
+        folder: Folder of the gallery.
+    """
+    import lancedb
+
+    session = lancedb.Session(
+        index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES
+    )
+    return lancedb.connect(folder / ITEMS, session=session)
 
 
 def open_segments(db: Any, segments: Iterable[tuple[int, int]]) -> list[Any]:

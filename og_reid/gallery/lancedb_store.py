@@ -34,6 +34,7 @@ from .lance_snapshot import (
     ROW_BITS,
     LanceSnapshot,
     choose_rows,
+    connected,
     open_segments,
     segment_name,
 )
@@ -63,10 +64,8 @@ class LanceStore:
     """
 
     def __init__(self, folder: str | Path, layout: PackedLayout) -> None:
-        import lancedb
-
         self.folder, self.layout = Path(folder), layout
-        self._db = lancedb.connect(self.folder / ITEMS)
+        self._db = connected(self.folder)
         self._opened: dict[tuple[int, int], Any] = {}
         self._opening = threading.Lock()
         self._hashes: dict[int, np.ndarray] = {}

@@ -189,3 +189,28 @@ def test_a_damaged_list_of_segments_is_an_error(tmp_path: Path) -> None:
     (tmp_path / SNAPSHOT).write_text("{}")
     with pytest.raises(OSError, match="is damaged"):
         store.snapshot()
+
+
+def test_caches_of_a_store_that_changes_stay_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lancedb
+
+    sessions = []
+    make = lancedb.Session
+
+    def session(**limits: int) -> object:
+        sessions.append(make(**limits))
+        return sessions[-1]
+
+    monkeypatch.setattr("og_reid.gallery.lance_snapshot._CACHE_BYTES", 50_000)
+    monkeypatch.setattr("lancedb.Session", session)
+    store = small(tmp_path)
+    store.upsert(rows(list(range(10))))
+    sizes = []
+    for number in range(100, 140):
+        store.upsert(rows([number]))
+        assert len(everything(store)) == 11
+        assert store.delete(conditions({"id": f"i{number}"})) == 1
+        sizes.append(sessions[0].size_bytes)
+    assert 10_000 < max(sizes) < 200_000
