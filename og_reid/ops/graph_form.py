@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 __all__ = ["graph_form", "in_graph_form"]
 
 _active: ContextVar[bool] = ContextVar("graph_form", default=False)
@@ -28,5 +30,5 @@ def graph_form() -> Iterator[None]:
 
 
 def in_graph_form() -> bool:
-    """True within `graph_form`."""
-    return _active.get()
+    """True within `graph_form`; never to `torch.compile`, which cannot trace a context variable."""
+    return not torch.compiler.is_dynamo_compiling() and _active.get()
