@@ -70,9 +70,9 @@ class WordsReport:
     Attributes:
         out: File of the word model.
         recall: Fraction of descriptions whose person is among the first 1, 5 and 10 people.
-        said: The same of a search that knows all facts of the people, and all that agree with the
+        said: The same of a search by all facts of the people, and all that agree with the
             words are equal: the ceiling of the facts said.
-        seen: The same of a search that knows those facts which a person's images show.
+        seen: The same of a search by the facts that a person's images show.
         changed: Fraction of descriptions that fit their person better than with another colour.
         seconds: Processor seconds of embedding and training, without rendering.
     """
