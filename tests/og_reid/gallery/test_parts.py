@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from og_reid.gallery.search import Exclusion, search_items
 from og_reid.gallery.settings import SETTINGS, SearchPlan, read_settings, write_settings
 from og_reid.gallery.store import LABELS
 from og_reid.models import Embedding
+from ray_cluster import two_ray_workers
 
 ITEMS = 90
 # The last thirty equal the first: equal distances in several parts.
@@ -80,17 +80,8 @@ def test_parts_of_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two workers on this machine."""
-    ray = pytest.importorskip("ray")
-    shared = str(Path(__file__).parents[2] / "shared")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = shared if before is None else f"{shared}{os.pathsep}{before}"
-    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    with two_ray_workers():
+        yield
 
 
 @pytest.fixture

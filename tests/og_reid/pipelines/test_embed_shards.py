@@ -24,6 +24,7 @@ from og_reid.models import OGNet
 from og_reid.pipelines.embed_files import EmbeddedFiles, embed_files
 from og_reid.pipelines.embed_shards import embed_shards, shard_folder
 from random_clouds import cloud
+from ray_cluster import two_ray_workers
 
 #: Killed processes; more by the variable.
 KILLS = int(os.environ.get("OG_REID_EMBED_KILLS", "3"))
@@ -59,11 +60,8 @@ def same(first: EmbeddedFiles, second: EmbeddedFiles) -> bool:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two workers on this machine."""
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with two_ray_workers():
+        yield
 
 
 @pytest.mark.parametrize("engine", ["here", "process", "ray"])

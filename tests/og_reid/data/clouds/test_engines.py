@@ -12,22 +12,14 @@ import pytest
 from bulk_tasks import always_killed, double, killed_once
 from og_reid.data.clouds.engines import Engine, run_tasks
 from og_reid.data.clouds.lift_store import LabelledImage, lift_store
+from ray_cluster import two_ray_workers
 from standing_person import StandingPerson, plain_image
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two workers on this machine."""
-    ray = pytest.importorskip("ray")
-    shared = str(Path(__file__).parents[3] / "shared")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = shared if before is None else f"{shared}{os.pathsep}{before}"
-    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    with two_ray_workers():
+        yield
 
 
 @pytest.fixture(params=["process", "ray"])
