@@ -158,9 +158,10 @@ def _off(pixels: Tensor, data: FitSet, row: int) -> tuple[float, float]:
     """Median distance of keypoints (21, 2) to the truth in body heights, and of exchanged sides."""
     true = torch.from_numpy(data.keypoints[row, :, :2])
     height = float(data.box[row, 3] - data.box[row, 1])
-    return tuple(  # type: ignore[return-value]  # two
+    straight, exchanged = (
         float((each - true).norm(dim=-1).median()) / height for each in (pixels, pixels[_EXCHANGED])
     )
+    return straight, exchanged
 
 
 def _doubt(lift: Lift) -> float:

@@ -69,10 +69,11 @@ class Calibration:
 def load_calibration() -> tuple[Calibration, Calibration]:
     """Calibrations of fits without and with a mask, made once."""
     content = json.loads(FILE.read_text(encoding="utf-8"))
-    plain, masked = (content[name] for name in ("without mask", "with mask"))
-    return tuple(  # type: ignore[return-value]  # two
-        Calibration(tuple(each["weights"].values()), each["offsets"]) for each in (plain, masked)
+    plain, masked = (
+        Calibration(tuple(content[name]["weights"].values()), content[name]["offsets"])
+        for name in ("without mask", "with mask")
     )
+    return plain, masked
 
 
 def standing_height(fit: BodyFit) -> Tensor:

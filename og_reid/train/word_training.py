@@ -96,7 +96,7 @@ def train_words(
 
 
 class _Sentences:
-    """Indices of a sentence, and whom of I identities it fits; each is made once."""
+    """Indices of a sentence, and which of I identities it fits; each is made once."""
 
     def __init__(
         self, model: WordModel, facts: Sequence[Mapping[str, str]], describe: Describe

@@ -89,10 +89,10 @@ def test_keypoints_of_another_person_are_found_by_their_distance_to_the_body(bod
         pose = Pose(Keypoints(away, found.score, names=found.names))
         assert keypoint_distance(fit, pose.keypoints) == pytest.approx(factor * limit, rel=0.01)
         reasons = measure_quality(IMAGE, pose, fit, view, masked=masked).reasons
-        told = [reason for reason in reasons if "another person" in reason]
-        assert len(told) == (factor > 1)
-        if told and masked:
-            assert "which follows the mask of this person (limit 0.16)" in told[0]
+        found_reasons = [reason for reason in reasons if "another person" in reason]
+        assert len(found_reasons) == (factor > 1)
+        if found_reasons and masked:
+            assert "which follows the mask of this person (limit 0.16)" in found_reasons[0]
 
 
 def test_absent_keypoints_say_nothing_about_the_person(body):

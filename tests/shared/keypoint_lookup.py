@@ -1,4 +1,4 @@
-"""Pose estimator that knows the keypoints of given images, and a small rendered data set."""
+"""Pose estimator with the keypoints of given images, and a small rendered data set."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ def test_identities_of_inner_choices_are_refused(known: dict[str, Encoder]) -> N
         model.check_identities(torch.tensor([6, 7]), "own")
 
 
-def test_the_weight_joins_what_each_knows() -> None:
-    """One similarity knows the tens of a number and the other the units."""
+def test_the_weight_joins_what_each_distinguishes() -> None:
+    """One similarity depends on the tens of a number and the other on the units."""
     pids = torch.arange(16)
     tens, units = ((pids // 4)[:, None] == pids // 4), ((pids % 4)[:, None] == pids % 4)
     of = labels(pids.tolist(), pids.tolist())
